@@ -1,0 +1,1 @@
+"""Federated LoRA learning: weights, data and rounds, without a clock."""

@@ -1,0 +1,25 @@
+"""Simulated time is an integer number of nanoseconds; seconds become ticks here."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from netsim.errors import InputError
+
+NS_PER_S = 1_000_000_000
+MAX_NS = 2**63 - 1  # the trace stores int64
+
+
+def to_ns(seconds: float) -> int:
+    """Return the nearest tick; a positive duration is never less than one tick."""
+    if not 0 <= seconds < MAX_NS / NS_PER_S:  # also rejects nan
+        raise InputError(
+            f"a simulated duration must lie in 0 to 292 years, got {seconds!r} s"
+        )
+    ticks = round(Fraction(seconds) * NS_PER_S)
+    return ticks if ticks or not seconds else 1
+
+
+def to_s(ticks_ns: int) -> float:
+    """Return ticks as seconds, for people and for plans, never for the clock."""
+    return ticks_ns / NS_PER_S

@@ -1,0 +1,1 @@
+"""What happened, as tables: row types, Arrow schemas, crash-safe writer, digests."""

@@ -1,0 +1,143 @@
+"""One row type per table of the trace; field order is column order."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+TRACE_VERSION = 1
+
+
+class Client(NamedTuple):
+    """A device of the population: where it is and what it holds."""
+
+    client_id: int
+    cell_id: int
+    device: str
+    x_m: float
+    y_m: float
+    distance_m: float
+    is_line_of_sight: bool
+    mean_snr_db: float  # uplink, over the whole band, without fading
+    num_samples: int
+    weight: float
+
+
+class Plan(NamedTuple):
+    """What the policy asks of a client from this round on."""
+
+    round_id: int
+    client_id: int
+    sampling_probability: float
+    rank: int | None
+
+
+class Round(NamedTuple):
+    """One server round, or one flush of an asynchronous buffer."""
+
+    round_id: int
+    server_id: int
+    phase: str
+    start_ns: int
+    end_ns: int
+    num_sampled: int
+    num_merged: int
+    num_dropped: int
+
+
+class Task(NamedTuple):
+    """One participation of one client, from download to arrival."""
+
+    task_id: int
+    round_id: int
+    client_id: int
+    rank: int | None
+    weight: float
+    download_start_ns: int
+    download_end_ns: int | None
+    compute_start_ns: int | None
+    compute_end_ns: int | None
+    upload_start_ns: int | None
+    end_ns: int
+    download_bits: int
+    upload_bits: int
+    compute_flop: int
+    compute_energy_j: float
+    transmit_energy_j: float
+    idle_energy_j: float
+    merged_round_id: int | None
+    staleness: int | None
+    status: str
+
+
+class Transfer(NamedTuple):
+    """One message over a band; a broadcast belongs to a round and to no client."""
+
+    transfer_id: int
+    task_id: int | None
+    round_id: int
+    client_id: int | None
+    cell_id: int
+    direction: str
+    bits: int
+    start_ns: int
+    end_ns: int
+    status: str
+
+
+class Segment(NamedTuple):
+    """An interval in which a transfer's own terms are constant."""
+
+    transfer_id: int
+    start_ns: int
+    end_ns: int
+    weight: int
+    pinned_uhz: int | None
+    spectral_efficiency_nbit_s_hz: int
+
+
+class Band(NamedTuple):
+    """An interval in which a band's division is constant and somebody is sending."""
+
+    cell_id: int
+    direction: str
+    start_ns: int
+    end_ns: int
+    unit_share_uhz: int
+    num_live: int
+    allocated_uhz: int
+    band_hz: int
+
+
+class Evaluation(NamedTuple):
+    """Metrics of one adapter version on one split; no client means global."""
+
+    round_id: int
+    phase: str
+    client_id: int | None
+    time_ns: int
+    split: str
+    num_samples: int
+    loss: float
+    accuracy: float
+
+
+class Merge(NamedTuple):
+    """How far one merged layer is from the ideal sum of the clients' products."""
+
+    round_id: int
+    layer: str
+    method: str
+    num_components: int
+    relative_error: float
+    average_relative_error: float  # plain factor averaging on the same updates
+
+
+class Event(NamedTuple):
+    """Anything else worth a mark on the timeline."""
+
+    sequence: int
+    time_ns: int
+    kind: str
+    round_id: int | None
+    client_id: int | None
+    detail: str

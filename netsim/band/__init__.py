@@ -1,0 +1,15 @@
+"""One shared band: exact fluid sharing among transfers, on integers only."""
+
+from netsim.band.fluid import FluidBand
+from netsim.band.shared import SharedBand
+from netsim.band.transfer import Channel, Message, Radio, Terms, Transfer
+
+__all__ = [
+    "Channel",
+    "FluidBand",
+    "Message",
+    "Radio",
+    "SharedBand",
+    "Terms",
+    "Transfer",
+]

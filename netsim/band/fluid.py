@@ -1,0 +1,249 @@
+"""The exact arithmetic of one shared band: who ends at which tick.
+
+A transfer is elastic (its share is ``weight`` x the unit share) or pinned (a constant
+share). An elastic transfer of constant efficiency needs a fixed amount of the band's
+virtual time, ``dV = unit_share * dt``, and a pinned one a fixed real time; two heaps
+therefore serve the next end in O(log n), and only transfers whose own terms change are
+touched. All quantities are Python integers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from heapq import heappop, heappush
+
+from netsim.band.ceilings import Ceilings
+from netsim.band.transfer import Radio, Terms, Transfer
+from netsim.clock import MAX_NS
+from netsim.errors import InputError
+from netsim.trace.rows import Segment
+
+Entry = tuple[int, tuple[int, int], int, Transfer]
+
+
+class FluidBand:
+    """One band's live transfers; the caller advances it from event to event."""
+
+    def __init__(self, band_uhz: int, radio: Radio, segments: list[Segment]) -> None:
+        self.band_uhz = band_uhz
+        self.unit_share_uhz = 0
+        self.pinned_sum_uhz = 0  # of those pinned by a rule or by their ceiling
+        self.weight_sum = 0  # of those that are elastic now
+        self.live: dict[int, Transfer] = {}
+        self._radio = radio
+        self._segments = segments
+        self._now_ns = 0
+        self._virtual = 0
+        self._virtual_ends: list[Entry] = []
+        self._real_ends: list[Entry] = []
+        self._gain_changes: list[tuple[int, tuple[int, int], Transfer]] = []
+        self._ceilings = Ceilings()
+        self._unrated: list[Transfer] = []  # whose efficiency or end is to be found
+
+    @property
+    def allocated_uhz(self) -> int:
+        """Return the part of the band in use, in micro-hertz."""
+        return self.unit_share_uhz * self.weight_sum + self.pinned_sum_uhz
+
+    def advance(self, now_ns: int) -> list[Transfer]:
+        """Move to ``now_ns`` and return the transfers that end there, by client id."""
+        virtual = self._virtual + self.unit_share_uhz * (now_ns - self._now_ns)
+        self._virtual, self._now_ns = virtual, now_ns
+        ended: list[Transfer] = []
+        for heap, limit in ((self._virtual_ends, virtual), (self._real_ends, now_ns)):
+            while heap and heap[0][0] <= limit:
+                _, _, version, transfer = heappop(heap)
+                if version == transfer.version:
+                    ended.append(transfer)
+        if len(ended) > 1:
+            ended.sort(key=_order)
+        for transfer in ended:
+            self.remove(transfer)
+        return ended
+
+    def admit(self, transfer: Transfer) -> None:
+        """Add a transfer at this tick; :meth:`agree` must give it its terms."""
+        transfer.is_live = True
+        transfer.start_ns = transfer.since_ns = self._now_ns
+        transfer.since_virtual = self._virtual
+        self.live[transfer.transfer_id] = transfer
+        self._hear(transfer)
+
+    def remove(self, transfer: Transfer) -> None:
+        """Take a transfer out at this tick, finished or not."""
+        self._settle(transfer)
+        self._count(transfer, -1)
+        transfer.is_live = False
+        transfer.version += 1
+        del self.live[transfer.transfer_id]
+
+    def agree(self, transfer: Transfer, terms: Terms) -> None:
+        """Put a live transfer on new terms from this tick on."""
+        if terms == (transfer.weight, transfer.pinned_uhz) and transfer.version:
+            return
+        if transfer.version:
+            self._settle(transfer)
+            self._count(transfer, -1)
+            transfer.is_at_ceiling = False
+        transfer.weight, transfer.pinned_uhz = terms
+        ceiling = transfer.ceiling_uhz
+        if ceiling is not None:
+            if terms.pinned_uhz is None:
+                self._ceilings.watch(transfer)
+            else:
+                transfer.pinned_uhz = min(terms.pinned_uhz, ceiling)
+        self._count(transfer, 1)
+        self._unrated.append(transfer)
+
+    def hear_gains(self) -> None:
+        """Read the channel of every transfer whose gain changes at this tick."""
+        heap = self._gain_changes
+        while heap and heap[0][0] <= self._now_ns:
+            transfer = heappop(heap)[2]
+            if transfer.is_live:
+                self._hear(transfer)
+                self._unrated.append(transfer)
+
+    def divide(self) -> None:
+        """Find the unit share after all changes of this tick, and the ends it means."""
+        if self._ceilings:
+            self._heed_ceilings()
+        spare = self.band_uhz - self.pinned_sum_uhz
+        if spare < 0:
+            raise AssertionError(f"shares exceed the band by {-spare} uHz")
+        unit = spare // self.weight_sum if self.weight_sum else 0
+        changed: Iterable[Transfer] = self._unrated
+        if self._radio.depends_on_share and unit != self.unit_share_uhz:
+            changed = {t.transfer_id: t for t in (*self._unrated, *self._elastic())}
+            changed = list(changed.values())
+        self.unit_share_uhz = unit
+        for transfer in changed:
+            if transfer.is_live:
+                self._rate(transfer)
+        self._unrated.clear()
+
+    def next_ns(self) -> int | None:
+        """Return the next tick at which a transfer ends or hears a new gain."""
+        if not self.live:
+            return None
+        next_ns = MAX_NS + 1
+        unit = self.unit_share_uhz
+        if unit and (entry := _first(self._virtual_ends)):
+            next_ns = self._now_ns - (self._virtual - entry[0]) // unit
+        if entry := _first(self._real_ends):
+            next_ns = min(next_ns, entry[0])
+        changes = self._gain_changes
+        while changes and not changes[0][2].is_live:
+            heappop(changes)
+        if changes:
+            next_ns = min(next_ns, changes[0][0])
+        if next_ns > MAX_NS:
+            raise InputError(_starved(self.live.values()))
+        return next_ns
+
+    def _heed_ceilings(self) -> None:
+        spare = self.band_uhz - self.pinned_sum_uhz
+        freed, pinned = self._ceilings.balance(spare, self.weight_sum)
+        for transfer in freed:
+            self._move(transfer, 1)
+        for transfer in pinned:
+            self._move(transfer, -1)
+
+    def _elastic(self) -> Sequence[Transfer]:
+        return [t for t in self.live.values() if _pin(t) is None]
+
+    def _hear(self, transfer: Transfer) -> None:
+        transfer.cn0_hz, change_ns = transfer.channel.at(self._now_ns)
+        if change_ns is not None:
+            heappush(self._gain_changes, (change_ns, transfer.order, transfer))
+
+    def _count(self, transfer: Transfer, sign: int) -> None:
+        pin = _pin(transfer)
+        if pin is None:
+            self.weight_sum += sign * transfer.weight
+        else:
+            self.pinned_sum_uhz += sign * pin
+
+    def _move(self, transfer: Transfer, sign: int) -> None:
+        """Book a change of ``is_at_ceiling``: to elastic (1) or to pinned (-1)."""
+        transfer.is_at_ceiling = sign > 0  # as it was, for what it did until now
+        self._settle(transfer)
+        transfer.is_at_ceiling = sign < 0
+        self.weight_sum += sign * transfer.weight
+        self.pinned_sum_uhz -= sign * (transfer.ceiling_uhz or 0)
+        self._unrated.append(transfer)
+
+    def _settle(self, transfer: Transfer) -> None:
+        """Book the work done since the terms last changed, and its segment."""
+        now_ns = self._now_ns
+        if now_ns == transfer.since_ns:
+            return
+        pin, efficiency = _pin(transfer), transfer.efficiency_nbit
+        if pin is None:
+            virtual = self._virtual - transfer.since_virtual
+            transfer.remaining -= transfer.weight * efficiency * virtual
+        else:
+            transfer.remaining -= pin * efficiency * (now_ns - transfer.since_ns)
+        weight = transfer.weight if pin is None else 0
+        self._segments.append(
+            Segment(
+                transfer.transfer_id,
+                transfer.since_ns,
+                now_ns,
+                weight,
+                pin,
+                efficiency,
+            )
+        )
+        transfer.since_ns, transfer.since_virtual = now_ns, self._virtual
+
+    def _rate(self, transfer: Transfer) -> None:
+        """Find efficiency and end under the present terms."""
+        pin = _pin(transfer)
+        share = transfer.weight * self.unit_share_uhz if pin is None else pin
+        efficiency = self._radio.efficiency_nbit(transfer.cn0_hz, max(share, 1))
+        if efficiency != transfer.efficiency_nbit:
+            self._settle(transfer)
+            transfer.efficiency_nbit = efficiency
+        transfer.version += 1
+        speed = efficiency * (transfer.weight if pin is None else pin)
+        if not speed:
+            return
+        need = -(-transfer.remaining // speed)
+        if pin is None:
+            _push(self._virtual_ends, transfer.since_virtual + need, transfer)
+        else:
+            _push(self._real_ends, transfer.since_ns + need, transfer)
+
+
+def _pin(transfer: Transfer) -> int | None:
+    return transfer.ceiling_uhz if transfer.is_at_ceiling else transfer.pinned_uhz
+
+
+def _order(transfer: Transfer) -> tuple[int, int]:
+    return transfer.order
+
+
+def _push(heap: list[Entry], key: int, transfer: Transfer) -> None:
+    heappush(heap, (key, transfer.order, transfer.version, transfer))
+
+
+def _first(heap: list[Entry]) -> Entry | None:
+    """Return the first entry that is not stale, dropping those that are."""
+    while heap:
+        entry = heap[0]
+        if entry[2] == entry[3].version:
+            return entry
+        heappop(heap)
+    return None
+
+
+def _starved(live: Iterable[Transfer]) -> str:
+    first = min(live, key=_order)
+    who = first.message.client_id
+    name = "the broadcast" if who is None else f"client {who}"
+    return (
+        f"the transfer of {name} never ends: its share of the band or its spectral "
+        f"efficiency is zero (C/N0 {first.cn0_hz:.3g} Hz); widen the band, serve fewer "
+        "at once, raise the transmit power or move it closer"
+    )

@@ -1,0 +1,200 @@
+"""A fluid band inside the engine: one pending wake-up, divided once per tick."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Protocol
+
+import simpy
+
+from netsim import wake
+from netsim.band.fluid import FluidBand
+from netsim.band.transfer import Channel, Message, Radio, Terms, Transfer
+from netsim.trace import rows
+
+UHZ_PER_HZ = 1_000_000
+
+
+class Divider(Protocol):
+    """The part of a sharing rule that acts at events."""
+
+    def divide(
+        self, started: Sequence[Transfer], live: Mapping[int, Transfer]
+    ) -> Iterable[tuple[Transfer, Terms]]:
+        """Return new terms where they change; ``live`` is in order of start."""
+
+
+class Ledger(Protocol):
+    """Where a band writes its rows."""
+
+    @property
+    def transfers(self) -> list[rows.Transfer]: ...
+    @property
+    def segments(self) -> list[rows.Segment]: ...
+    @property
+    def bands(self) -> list[rows.Band]: ...
+
+
+class SharedBand:
+    """A band whose transfers end by themselves; ``transfer.done`` yields the status.
+
+    All starts of a tick are admitted together at its end, by client id; a wake-up that
+    a later change has overtaken is ignored when it fires.
+    """
+
+    def __init__(
+        self,
+        env: simpy.Environment,
+        *,
+        cell_id: int,
+        direction: str,
+        band_hz: int,
+        radio: Radio,
+        divider: Divider,
+        ledger: Ledger,
+        transfer_ids: Iterator[int],
+    ) -> None:
+        self.cell_id = cell_id
+        self.direction = direction
+        self.band_hz = band_hz
+        self._env = env
+        self._divider = divider
+        self._transfers = ledger.transfers
+        self._bands = ledger.bands
+        self._transfer_ids = transfer_ids
+        self._fluid = FluidBand(band_hz * UHZ_PER_HZ, radio, ledger.segments)
+        self._starting: list[tuple[Transfer, Terms | None]] = []
+        self._wake: wake.Wake | None = None
+        self._wake_ns = -1
+        self._division = (0, 0, 0)  # unit share, live transfers, allocated
+        self._division_since_ns = 0
+
+    def send(
+        self,
+        message: Message,
+        channel: Channel,
+        *,
+        terms: Terms | None = None,
+        ceiling_uhz: int | None = None,
+    ) -> Transfer:
+        """Start a transfer at this tick; without ``terms`` the rule gives them."""
+        assert message.bits > 0
+        transfer = Transfer(
+            next(self._transfer_ids),
+            message,
+            channel,
+            simpy.Event(self._env),
+            ceiling_uhz=ceiling_uhz,
+        )
+        transfer.start_ns = self._env.now
+        self._starting.append((transfer, terms))
+        self._wake_at(self._env.now)
+        return transfer
+
+    def cut(self, transfer: Transfer, status: str) -> None:
+        """End a transfer at this tick with ``status`` unless it is done by now."""
+        self._finish_due()
+        if transfer.done.triggered:
+            return
+        if transfer.is_live:
+            self._fluid.remove(transfer)
+        else:
+            self._starting = [s for s in self._starting if s[0] is not transfer]
+        self._end(transfer, status)
+        self._wake_at(self._env.now)
+
+    def free_uhz(self) -> int:
+        """Return the part of the band that no pinned transfer holds."""
+        return self._fluid.band_uhz - self._fluid.pinned_sum_uhz
+
+    def close(self) -> None:
+        """Write the interval of division still open, when the run ends."""
+        self._note_division((0, 0, 0))
+
+    def _wake_at(self, tick_ns: int) -> None:
+        if self._wake is not None and self._wake_ns == tick_ns:
+            return
+        delay_ns = tick_ns - self._env.now
+        self._wake = wake.Wake(self._env, delay_ns, wake.BANDS, self._on_wake)
+        self._wake_ns = tick_ns
+
+    def _on_wake(self, event: simpy.Event) -> None:
+        """End what is due; when the tick has nothing more to end or start, divide."""
+        if event is not self._wake:
+            return  # overtaken
+        self._wake = None
+        if self._finish_due():
+            self._wake_at(self._env.now)  # others may start where these ended
+        else:
+            self._divide()
+
+    def _divide(self) -> None:
+        fluid = self._fluid
+        fluid.hear_gains()
+        started = self._admit() if self._starting else ()
+        for transfer, terms in self._divider.divide(started, fluid.live):
+            fluid.agree(transfer, terms)
+        fluid.divide()
+        division = (fluid.unit_share_uhz, len(fluid.live), fluid.allocated_uhz)
+        if division != self._division:
+            self._note_division(division)
+        next_ns = fluid.next_ns()
+        if next_ns is not None:
+            self._wake_at(next_ns)
+
+    def _admit(self) -> list[Transfer]:
+        """Admit this tick's starts by client id; return those without terms."""
+        unruled = []
+        if len(self._starting) > 1:
+            self._starting.sort(key=lambda start: start[0].order)
+        for transfer, terms in self._starting:
+            self._fluid.admit(transfer)
+            if terms is None:
+                unruled.append(transfer)
+            else:
+                self._fluid.agree(transfer, terms)
+        self._starting.clear()
+        return unruled
+
+    def _finish_due(self) -> bool:
+        ended = self._fluid.advance(self._env.now)
+        for transfer in ended:
+            self._end(transfer, "done")
+        return bool(ended)
+
+    def _end(self, transfer: Transfer, status: str) -> None:
+        message = transfer.message
+        self._transfers.append(
+            rows.Transfer(
+                transfer.transfer_id,
+                message.task_id,
+                message.round_id,
+                message.client_id,
+                self.cell_id,
+                self.direction,
+                message.bits,
+                transfer.start_ns,
+                self._env.now,
+                status,
+            )
+        )
+        transfer.done.succeed(status)
+
+    def _note_division(self, division: tuple[int, int, int]) -> None:
+        """Write the interval of the division that ends here."""
+        unit_share_uhz, num_live, allocated_uhz = self._division
+        since_ns, now_ns = self._division_since_ns, self._env.now
+        self._division, self._division_since_ns = division, now_ns
+        if num_live and now_ns > since_ns:
+            self._bands.append(
+                rows.Band(
+                    self.cell_id,
+                    self.direction,
+                    since_ns,
+                    now_ns,
+                    unit_share_uhz,
+                    num_live,
+                    allocated_uhz,
+                    self.band_hz,
+                )
+            )

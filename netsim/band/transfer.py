@@ -1,0 +1,94 @@
+"""One message on its way over a band, and the terms on which it is sent."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+import simpy
+
+WORK_PER_BIT = 10**24  # micro-hertz x nano-bit/s/Hz x nanoseconds
+
+
+class Channel(Protocol):
+    """What a transfer rides on."""
+
+    def at(self, now_ns: int) -> tuple[float, int | None]:
+        """Return C/N0 in Hz now and the next tick at which it changes, if any."""
+
+
+class Radio(Protocol):
+    """How a share of the band and C/N0 become spectral efficiency."""
+
+    @property
+    def depends_on_share(self) -> bool:
+        """Whether efficiency changes with the share (fixed transmit power)."""
+
+    def efficiency_nbit(self, cn0_hz: float, share_uhz: int) -> int:
+        """Return the spectral efficiency in 10^-9 bit/s/Hz."""
+
+
+class Terms(NamedTuple):
+    """Elastic: ``weight`` times the unit share. Pinned: a constant share."""
+
+    weight: int = 1
+    pinned_uhz: int | None = None
+
+
+class Message(NamedTuple):
+    """What is sent, for whom; a broadcast has neither task nor client."""
+
+    round_id: int
+    bits: int
+    task_id: int | None = None
+    client_id: int | None = None
+
+
+class Transfer:
+    """The state of one live transfer; only its band writes to it."""
+
+    __slots__ = (
+        "ceiling_uhz",
+        "channel",
+        "cn0_hz",
+        "done",
+        "efficiency_nbit",
+        "is_at_ceiling",
+        "is_live",
+        "message",
+        "order",
+        "pinned_uhz",
+        "remaining",
+        "since_ns",
+        "since_virtual",
+        "start_ns",
+        "transfer_id",
+        "version",
+        "weight",
+    )
+
+    def __init__(
+        self,
+        transfer_id: int,
+        message: Message,
+        channel: Channel,
+        done: simpy.Event,
+        *,
+        ceiling_uhz: int | None = None,
+    ) -> None:
+        client_id = message.client_id
+        self.transfer_id = transfer_id
+        self.message = message
+        self.channel = channel
+        self.done = done
+        self.ceiling_uhz = ceiling_uhz
+        self.order = (-1 if client_id is None else client_id, transfer_id)
+        self.remaining = message.bits * WORK_PER_BIT
+        self.weight = 0
+        self.pinned_uhz: int | None = None
+        self.is_at_ceiling = False
+        self.cn0_hz = 0.0
+        self.efficiency_nbit = 0
+        self.version = 0  # heap entries of an older version are stale
+        self.is_live = False
+        self.start_ns = self.since_ns = 0
+        self.since_virtual = 0

@@ -1,0 +1,45 @@
+"""Equal shares: fixed for a round, or divided anew at every start and end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import ClassVar, Literal
+
+from netsim.band.transfer import Terms, Transfer
+from netsim.scenario import Record
+from netsim.sharing.rule import Expected, PlanningRadio
+
+
+class ProcessorSharing(Record):
+    """Everyone who is sending has the same share at every moment."""
+
+    plans_rounds: ClassVar[bool] = False
+    kind: Literal["processor-sharing"] = "processor-sharing"
+
+    def reserve(
+        self, expected: Sequence[Expected], free_uhz: int, radio: PlanningRadio
+    ) -> dict[int, Terms]:
+        return {}
+
+    def divide(
+        self, started: Sequence[Transfer], live: Mapping[int, Transfer]
+    ) -> Iterable[tuple[Transfer, Terms]]:
+        return [(transfer, Terms(weight=1)) for transfer in started]
+
+
+class EqualFixed(Record):
+    """Each of a round's ``K`` participants has ``band / K``, whoever else is sending."""
+
+    plans_rounds: ClassVar[bool] = True
+    kind: Literal["equal-fixed"] = "equal-fixed"
+
+    def reserve(
+        self, expected: Sequence[Expected], free_uhz: int, radio: PlanningRadio
+    ) -> dict[int, Terms]:
+        share = Terms(weight=0, pinned_uhz=free_uhz // max(len(expected), 1))
+        return {one.client_id: share for one in expected}
+
+    def divide(
+        self, started: Sequence[Transfer], live: Mapping[int, Transfer]
+    ) -> Iterable[tuple[Transfer, Terms]]:
+        return ()

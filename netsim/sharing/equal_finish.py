@@ -1,0 +1,66 @@
+"""Shares fixed for a round so that all participants end together (METHOD 5)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import ClassVar, Literal
+
+from netsim.band.transfer import Terms, Transfer
+from netsim.scenario import Record
+from netsim.sharing.rule import Expected, PlanningRadio, pins
+
+NUM_BISECTIONS = 200  # stops earlier, when the interval is one float wide
+
+
+class EqualFinish(Record):
+    """The least round time among fixed shares: ``f_n`` carries ``bits_n`` in ``T - tau_n``.
+
+    In the manner of arXiv 2505.23555; ``T`` is the root of ``sum f_n(T) = band``.
+    """
+
+    plans_rounds: ClassVar[bool] = True
+    kind: Literal["equal-finish"] = "equal-finish"
+
+    def reserve(
+        self, expected: Sequence[Expected], free_uhz: int, radio: PlanningRadio
+    ) -> dict[int, Terms]:
+        if not expected:
+            return {}
+        end_s = finish_s(expected, free_uhz / 1e6, radio)
+        shares = [_share_hz(one, end_s, radio) for one in expected]
+        return pins(expected, shares, free_uhz)
+
+    def divide(
+        self, started: Sequence[Transfer], live: Mapping[int, Transfer]
+    ) -> Iterable[tuple[Transfer, Terms]]:
+        return ()
+
+
+def finish_s(
+    expected: Sequence[Expected], band_hz: float, radio: PlanningRadio
+) -> float:
+    """Return the common end of equal-finish, in seconds after the round's start."""
+    low = max(one.compute_s for one in expected)
+    high = low + math.fsum(
+        one.bits / radio.rate_bps(one.cn0_hz, min(one.ceiling_hz, band_hz))
+        for one in expected
+    )
+    for _ in range(NUM_BISECTIONS):
+        middle = (low + high) / 2
+        if not low < middle < high:
+            break
+        total = math.fsum(_share_hz(one, middle, radio) for one in expected)
+        if total > band_hz:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def _share_hz(one: Expected, end_s: float, radio: PlanningRadio) -> float:
+    left_s = end_s - one.compute_s
+    if left_s <= 0:
+        return math.inf
+    share_hz = radio.share_hz_for_rate(one.cn0_hz, one.bits / left_s)
+    return share_hz if share_hz <= one.ceiling_hz else math.inf

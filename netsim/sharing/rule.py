@@ -1,0 +1,64 @@
+"""What a sharing rule is asked, and what it is told."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from netsim.band.transfer import Terms, Transfer
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """A participant as the server sees it at the round's start."""
+
+    client_id: int
+    compute_s: float  # without the jitter that nobody knows yet
+    bits: int
+    cn0_hz: float  # effective, see ``Fading.effective_gain``
+    ceiling_hz: float = math.inf
+
+
+class PlanningRadio(Protocol):
+    """The part of a radio that a plan needs."""
+
+    def share_hz_for_rate(self, cn0_hz: float, rate_bps: float) -> float:
+        """Return the band that carries ``rate_bps``; infinity where none does."""
+
+    def rate_bps(self, cn0_hz: float, share_hz: float) -> float:
+        """Return what a share of ``share_hz`` carries."""
+
+
+class SharingRule(Protocol):
+    """Who gets how much of the band."""
+
+    @property
+    def plans_rounds(self) -> bool:
+        """Whether shares are fixed at a round's start (else at every event)."""
+
+    def reserve(
+        self, expected: Sequence[Expected], free_uhz: int, radio: PlanningRadio
+    ) -> dict[int, Terms]:
+        """Return fixed terms by client id for one round, or nothing."""
+
+    def divide(
+        self, started: Sequence[Transfer], live: Mapping[int, Transfer]
+    ) -> Iterable[tuple[Transfer, Terms]]:
+        """Return new terms where they change, after starts and ends of one tick."""
+
+
+def pins(
+    expected: Sequence[Expected], shares_hz: Sequence[float], free_uhz: int
+) -> dict[int, Terms]:
+    """Return fixed shares in whole micro-hertz that together never exceed the band."""
+    scale = min(1.0, free_uhz / 1e6 / math.fsum(shares_hz))
+    whole = [int(share * scale * 1e6) for share in shares_hz]
+    excess = sum(whole) - free_uhz
+    if excess > 0:  # the scaled floats may add up to an ulp too much
+        whole[whole.index(max(whole))] -= excess
+    return {
+        one.client_id: Terms(weight=0, pinned_uhz=share)
+        for one, share in zip(expected, whole, strict=True)
+    }

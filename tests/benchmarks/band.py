@@ -1,0 +1,96 @@
+"""Transfer ends per CPU second on one shared band, trace rows included.
+
+    python tests/benchmarks/band.py
+
+Keeps a constant number of transfers live (each end starts the next one) under processor
+sharing and prints the rate against the number live, beside a bare SimPy timeout loop.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+import tempfile
+import time
+from pathlib import Path
+
+import simpy
+
+from netsim.band import Message, SharedBand
+from netsim.sharing import ProcessorSharing
+from netsim.trace.writer import Recorder
+
+NUM_ENDS = 200_000
+
+
+class Flat:
+    """A radio of 5 bit/s/Hz, whatever the channel."""
+
+    depends_on_share = False
+
+    def efficiency_nbit(self, cn0_hz: float, share_uhz: int) -> int:
+        return 5_000_000_000
+
+
+class Still:
+    """A channel that never changes."""
+
+    def at(self, now_ns: int) -> tuple[float, None]:
+        return 1.0, None
+
+
+def ends_per_cpu_s(num_live: int, num_ends: int) -> float:
+    """Return transfer ends per CPU second with ``num_live`` always sending."""
+    env, channel, bits = simpy.Environment(0), Still(), random.Random(0)
+    with tempfile.TemporaryDirectory() as folder:
+        recorder = Recorder(Path(folder) / "trace")
+        band = SharedBand(
+            env,
+            cell_id=0,
+            direction="up",
+            band_hz=20_000_000,
+            radio=Flat(),
+            divider=ProcessorSharing(),
+            ledger=recorder,
+            transfer_ids=itertools.count(),
+        )
+        tasks = itertools.count()
+
+        def client(client_id: int):
+            while (task_id := next(tasks)) < num_ends:
+                size = bits.randrange(10**5, 10**7)
+                yield band.send(Message(0, size, task_id, client_id), channel).done
+                recorder.flush_full()
+
+        for client_id in range(num_live):
+            env.process(client(client_id))
+        start_s = time.process_time()
+        env.run()
+        band.close()
+        recorder.close()
+        return num_ends / (time.process_time() - start_s)
+
+
+def timeouts_per_cpu_s(num_events: int) -> float:
+    """Return what a bare SimPy timeout loop reaches."""
+    env = simpy.Environment(0)
+
+    def loop():
+        for _ in range(num_events):
+            yield env.timeout(7)
+
+    env.process(loop())
+    start_s = time.process_time()
+    env.run()
+    return num_events / (time.process_time() - start_s)
+
+
+def main() -> None:
+    print(f"bare SimPy timeouts: {timeouts_per_cpu_s(NUM_ENDS):,.0f} per CPU second")
+    for num_live in (10, 100, 1_000, 10_000):
+        rate = ends_per_cpu_s(num_live, NUM_ENDS)
+        print(f"{num_live:>6} live: {rate:,.0f} transfer ends per CPU second")
+
+
+if __name__ == "__main__":
+    main()

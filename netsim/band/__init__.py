@@ -2,13 +2,11 @@
 
 from netsim.band.fluid import FluidBand
 from netsim.band.shared import SharedBand
-from netsim.band.transfer import Channel, Message, Radio, Terms, Transfer
+from netsim.band.transfer import Message, Terms, Transfer
 
 __all__ = [
-    "Channel",
     "FluidBand",
     "Message",
-    "Radio",
     "SharedBand",
     "Terms",
     "Transfer",

@@ -13,7 +13,8 @@ from collections.abc import Iterable, Sequence
 from heapq import heappop, heappush
 
 from netsim.band.ceilings import Ceilings
-from netsim.band.transfer import Radio, Terms, Transfer
+from netsim.band.transfer import Terms, Transfer
+from netsim.channel.radio import Radio
 from netsim.clock import MAX_NS
 from netsim.errors import InputError
 from netsim.trace.rows import Segment

@@ -9,7 +9,9 @@ import simpy
 
 from netsim import wake
 from netsim.band.fluid import FluidBand
-from netsim.band.transfer import Channel, Message, Radio, Terms, Transfer
+from netsim.band.transfer import Message, Terms, Transfer
+from netsim.channel.link import Channel
+from netsim.channel.radio import Radio
 from netsim.trace import rows
 
 UHZ_PER_HZ = 1_000_000

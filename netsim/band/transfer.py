@@ -2,29 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import simpy
 
+from netsim.channel.link import Channel
+
 WORK_PER_BIT = 10**24  # micro-hertz x nano-bit/s/Hz x nanoseconds
-
-
-class Channel(Protocol):
-    """What a transfer rides on."""
-
-    def at(self, now_ns: int) -> tuple[float, int | None]:
-        """Return C/N0 in Hz now and the next tick at which it changes, if any."""
-
-
-class Radio(Protocol):
-    """How a share of the band and C/N0 become spectral efficiency."""
-
-    @property
-    def depends_on_share(self) -> bool:
-        """Whether efficiency changes with the share (fixed transmit power)."""
-
-    def efficiency_nbit(self, cn0_hz: float, share_uhz: int) -> int:
-        """Return the spectral efficiency in 10^-9 bit/s/Hz."""
 
 
 class Terms(NamedTuple):

@@ -2,7 +2,7 @@
 
 from netsim.sharing.equal import EqualFixed, ProcessorSharing
 from netsim.sharing.equal_finish import EqualFinish, finish_s
-from netsim.sharing.rule import Expected, PlanningRadio, SharingRule
+from netsim.sharing.rule import Expected, SharingRule
 
 SHARING_RULES = {
     "equal-finish": EqualFinish,
@@ -15,7 +15,6 @@ __all__ = [
     "EqualFinish",
     "EqualFixed",
     "Expected",
-    "PlanningRadio",
     "ProcessorSharing",
     "SharingRule",
     "finish_s",

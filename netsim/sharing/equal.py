@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar, Literal
 
 from netsim.band.transfer import Terms, Transfer
+from netsim.channel.radio import Radio
 from netsim.scenario import Record
-from netsim.sharing.rule import Expected, PlanningRadio
+from netsim.sharing.rule import Expected
 
 
 class ProcessorSharing(Record):
@@ -17,7 +18,7 @@ class ProcessorSharing(Record):
     kind: Literal["processor-sharing"] = "processor-sharing"
 
     def reserve(
-        self, expected: Sequence[Expected], free_uhz: int, radio: PlanningRadio
+        self, expected: Sequence[Expected], free_uhz: int, radio: Radio
     ) -> dict[int, Terms]:
         return {}
 
@@ -34,7 +35,7 @@ class EqualFixed(Record):
     kind: Literal["equal-fixed"] = "equal-fixed"
 
     def reserve(
-        self, expected: Sequence[Expected], free_uhz: int, radio: PlanningRadio
+        self, expected: Sequence[Expected], free_uhz: int, radio: Radio
     ) -> dict[int, Terms]:
         share = Terms(weight=0, pinned_uhz=free_uhz // max(len(expected), 1))
         return {one.client_id: share for one in expected}

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar, Literal
 
 from netsim.band.transfer import Terms, Transfer
+from netsim.channel.radio import Radio
 from netsim.scenario import Record
-from netsim.sharing.rule import Expected, PlanningRadio, pins
+from netsim.sharing.rule import Expected, pins
 
 NUM_BISECTIONS = 200  # stops earlier, when the interval is one float wide
 
@@ -23,7 +24,7 @@ class EqualFinish(Record):
     kind: Literal["equal-finish"] = "equal-finish"
 
     def reserve(
-        self, expected: Sequence[Expected], free_uhz: int, radio: PlanningRadio
+        self, expected: Sequence[Expected], free_uhz: int, radio: Radio
     ) -> dict[int, Terms]:
         if not expected:
             return {}
@@ -38,7 +39,7 @@ class EqualFinish(Record):
 
 
 def finish_s(
-    expected: Sequence[Expected], band_hz: float, radio: PlanningRadio
+    expected: Sequence[Expected], band_hz: float, radio: Radio
 ) -> float:
     """Return the common end of equal-finish, in seconds after the round's start."""
     low = max(one.compute_s for one in expected)
@@ -58,7 +59,7 @@ def finish_s(
     return high
 
 
-def _share_hz(one: Expected, end_s: float, radio: PlanningRadio) -> float:
+def _share_hz(one: Expected, end_s: float, radio: Radio) -> float:
     left_s = end_s - one.compute_s
     if left_s <= 0:
         return math.inf

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from netsim.band.transfer import Terms, Transfer
+from netsim.channel.radio import Radio
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,25 +22,17 @@ class Expected:
     ceiling_hz: float = math.inf
 
 
-class PlanningRadio(Protocol):
-    """The part of a radio that a plan needs."""
-
-    def share_hz_for_rate(self, cn0_hz: float, rate_bps: float) -> float:
-        """Return the band that carries ``rate_bps``; infinity where none does."""
-
-    def rate_bps(self, cn0_hz: float, share_hz: float) -> float:
-        """Return what a share of ``share_hz`` carries."""
-
-
 class SharingRule(Protocol):
     """Who gets how much of the band."""
+
+    kind: str
 
     @property
     def plans_rounds(self) -> bool:
         """Whether shares are fixed at a round's start (else at every event)."""
 
     def reserve(
-        self, expected: Sequence[Expected], free_uhz: int, radio: PlanningRadio
+        self, expected: Sequence[Expected], free_uhz: int, radio: Radio
     ) -> dict[int, Terms]:
         """Return fixed terms by client id for one round, or nothing."""
 

@@ -1,0 +1,59 @@
+"""The radio channel: from where a device is to the rate its share of the band gives."""
+
+from netsim.channel.budget import (
+    THERMAL_NOISE_DBM_PER_HZ,
+    db_to_linear,
+    dbm_to_w,
+    linear_to_db,
+    mean_cn0_hz,
+    noise_dbm,
+)
+from netsim.channel.fading import FADINGS, Fading, NoFading, RayleighBlock
+from netsim.channel.link import Channel, Link, WorstLink
+from netsim.channel.path_loss import (
+    PATH_LOSSES,
+    LogDistance,
+    PathLoss,
+    UrbanMicro,
+    require_distance,
+)
+from netsim.channel.placement import (
+    PLACEMENTS,
+    Disc,
+    Placement,
+    Positions,
+    Ring,
+    require_reach,
+)
+from netsim.channel.radio import RADIOS, FixedPowerRadio, PerHertzRadio, Radio
+
+__all__ = [
+    "FADINGS",
+    "PATH_LOSSES",
+    "PLACEMENTS",
+    "RADIOS",
+    "THERMAL_NOISE_DBM_PER_HZ",
+    "Channel",
+    "Disc",
+    "Fading",
+    "FixedPowerRadio",
+    "Link",
+    "LogDistance",
+    "NoFading",
+    "PathLoss",
+    "PerHertzRadio",
+    "Placement",
+    "Positions",
+    "Radio",
+    "RayleighBlock",
+    "Ring",
+    "UrbanMicro",
+    "WorstLink",
+    "db_to_linear",
+    "dbm_to_w",
+    "linear_to_db",
+    "mean_cn0_hz",
+    "noise_dbm",
+    "require_distance",
+    "require_reach",
+]

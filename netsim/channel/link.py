@@ -1,0 +1,47 @@
+"""Channels: the carrier-to-noise density that a transfer sees over time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from netsim.channel.fading import Fading
+
+
+class Channel(Protocol):
+    """Answers the carrier-to-noise density in Hz at a tick and the next tick at which
+    it may change, ``None`` for never."""
+
+    def at(self, now_ns: int) -> tuple[float, int | None]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One client's channel in one direction."""
+
+    mean_cn0_hz: float
+    fading: Fading
+    seed: int
+    direction: str
+    client_id: int
+
+    def at(self, now_ns: int) -> tuple[float, int | None]:
+        gain, change_ns = self.fading.gain(
+            self.seed, self.direction, self.client_id, now_ns
+        )
+        return self.mean_cn0_hz * gain, change_ns
+
+
+@dataclass(frozen=True, slots=True)
+class WorstLink:
+    """A broadcast: everybody must hear it, so the weakest channel sets the rate."""
+
+    links: tuple[Channel, ...]
+
+    def __post_init__(self) -> None:
+        assert self.links, "a broadcast needs somebody to hear it"
+
+    def at(self, now_ns: int) -> tuple[float, int | None]:
+        states = [link.at(now_ns) for link in self.links]
+        changes_ns = [change_ns for _, change_ns in states if change_ns is not None]
+        return min(cn0_hz for cn0_hz, _ in states), min(changes_ns, default=None)

@@ -1,0 +1,118 @@
+"""Placements: where the devices of one cell are, its base station at the origin."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal, Protocol, Self
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field, model_validator
+
+from netsim.channel.path_loss import PathLoss, require_distance
+from netsim.errors import InputError
+from netsim.quantities import Metres
+from netsim.scenario.record import Record
+
+FloatArray = npt.NDArray[np.float64]
+
+
+class Placement(Protocol):
+    """Draws the positions of a population as two arrays, x and y in metres;
+    ``range_m`` are the least and the greatest distance it can draw."""
+
+    @property
+    def range_m(self) -> tuple[float, float]: ...
+
+    def place(
+        self, num_clients: int, rng: np.random.Generator
+    ) -> tuple[FloatArray, FloatArray]: ...
+
+
+class Disc(Record):
+    """Uniform over the area between ``min_distance_m`` and ``radius_m``."""
+
+    kind: Literal["disc"] = "disc"
+    radius_m: Annotated[Metres, Field(gt=0)]
+    min_distance_m: Annotated[Metres, Field(ge=0)] = 10.0
+
+    @model_validator(mode="after")
+    def _has_area(self) -> Self:
+        if not self.min_distance_m < self.radius_m:
+            raise ValueError(
+                f"radius must exceed the minimum distance of {self.min_distance_m:g} m,"
+                f" got {self.radius_m:g} m"
+            )
+        return self
+
+    @property
+    def range_m(self) -> tuple[float, float]:
+        return self.min_distance_m, self.radius_m
+
+    def place(
+        self, num_clients: int, rng: np.random.Generator
+    ) -> tuple[FloatArray, FloatArray]:
+        low_m2, high_m2 = self.min_distance_m**2, self.radius_m**2
+        area, turn = _pairs(num_clients, rng)
+        return _around(np.sqrt(low_m2 + (high_m2 - low_m2) * area), turn)
+
+
+class Ring(Record):
+    """Everybody at one distance, in a random direction."""
+
+    kind: Literal["ring"] = "ring"
+    distance_m: Annotated[Metres, Field(gt=0)]
+
+    @property
+    def range_m(self) -> tuple[float, float]:
+        return self.distance_m, self.distance_m
+
+    def place(
+        self, num_clients: int, rng: np.random.Generator
+    ) -> tuple[FloatArray, FloatArray]:
+        _, turn = _pairs(num_clients, rng)
+        return _around(np.full(num_clients, self.distance_m), turn)
+
+
+class Positions(Record):
+    """Client ``n`` at the ``n``-th listed distance, in a random direction."""
+
+    kind: Literal["list"] = "list"
+    distances_m: tuple[Annotated[Metres, Field(gt=0)], ...] = Field(min_length=1)
+
+    @property
+    def range_m(self) -> tuple[float, float]:
+        return min(self.distances_m), max(self.distances_m)
+
+    def place(
+        self, num_clients: int, rng: np.random.Generator
+    ) -> tuple[FloatArray, FloatArray]:
+        if num_clients != len(self.distances_m):
+            raise InputError(
+                f"placement lists {len(self.distances_m)} distances"
+                f" for {num_clients} clients: list one for each"
+            )
+        _, turn = _pairs(num_clients, rng)
+        return _around(np.array(self.distances_m), turn)
+
+
+def require_reach(placement: Placement, path_loss: PathLoss) -> None:
+    """Raise ``InputError`` if a device may be placed where the path loss is undefined,
+    whatever is drawn: for checks before a run."""
+    for distance_m in placement.range_m:
+        require_distance(path_loss, distance_m)
+
+
+def _pairs(num_clients: int, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
+    """Draw two uniform numbers per client, client by client: one more client moves
+    nobody."""
+    area, turn = rng.random((num_clients, 2)).T
+    return area, turn
+
+
+def _around(distances_m: FloatArray, turn: FloatArray) -> tuple[FloatArray, FloatArray]:
+    angles = 2 * math.pi * turn
+    return distances_m * np.cos(angles), distances_m * np.sin(angles)
+
+
+PLACEMENTS = {"disc": Disc, "list": Positions, "ring": Ring}

@@ -1,0 +1,142 @@
+"""Radios: what carrier-to-noise density and a share of the band give in bit/s.
+
+Two models (AFL, arXiv 2505.23555, and its lineage use the first): power per hertz held
+constant, so that rate is linear in the share, and transmit power held constant, so that
+rate is concave in the share and saturates at ``cn0 / (gap ln 2)``. Both follow Shannon,
+``log2(1 + SNR / gap)``, up to the modulation's own ceiling.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, ClassVar, Literal, Protocol
+
+from pydantic import Field
+
+from netsim.quantities import BitPerSecondPerHertz, Decibel, Hertz
+from netsim.scenario.record import Record
+
+_LN2 = math.log(2)
+
+# 256-QAM at code rate 948/1024 (TS 38.214 Table 5.1.3.1-2): 7.4063 bit/s/Hz.
+_MAX_EFFICIENCY_BIT_S_HZ = 7.4
+_Ceiling = Annotated[BitPerSecondPerHertz, Field(gt=0)]
+
+
+class Radio(Protocol):
+    """Maps carrier-to-noise density (Hz, linear) and a share of the band to rate.
+
+    ``efficiency_nbit`` is the engine's fixed-point efficiency in 1e-9 bit/s/Hz (zero is
+    an outage); ``share_hz_for_rate`` is the least band that reaches a rate, infinite
+    where none does. Where ``depends_on_share`` is false, efficiency is the same at
+    every share.
+    """
+
+    depends_on_share: ClassVar[bool]
+
+    def efficiency_nbit(self, cn0_hz: float, share_uhz: int) -> int: ...
+
+    def rate_bps(self, cn0_hz: float, share_hz: float) -> float: ...
+
+    def share_hz_for_rate(self, cn0_hz: float, rate_bps: float) -> float: ...
+
+
+class PerHertzRadio(Record):
+    """Power per hertz is constant: the SNR is that of the reference band."""
+
+    kind: Literal["per-hertz"] = "per-hertz"
+    reference_band_hz: Annotated[Hertz, Field(gt=0)]
+    gap_db: Annotated[Decibel, Field(ge=0)] = 0.0
+    max_efficiency_bit_s_hz: _Ceiling = _MAX_EFFICIENCY_BIT_S_HZ
+    depends_on_share: ClassVar[bool] = False
+
+    def efficiency_nbit(self, cn0_hz: float, share_uhz: int) -> int:
+        return round(self._efficiency_bit_s_hz(cn0_hz) * 1e9)
+
+    def rate_bps(self, cn0_hz: float, share_hz: float) -> float:
+        return share_hz * self._efficiency_bit_s_hz(cn0_hz)
+
+    def share_hz_for_rate(self, cn0_hz: float, rate_bps: float) -> float:
+        if not rate_bps:
+            return 0.0
+        efficiency_bit_s_hz = self._efficiency_bit_s_hz(cn0_hz)
+        return rate_bps / efficiency_bit_s_hz if efficiency_bit_s_hz else math.inf
+
+    def _efficiency_bit_s_hz(self, cn0_hz: float) -> float:
+        snr: float = cn0_hz / self.reference_band_hz * 10.0 ** (-0.1 * self.gap_db)
+        shannon_bit_s_hz = math.log1p(snr) / _LN2
+        cap_bit_s_hz = self.max_efficiency_bit_s_hz  # no min(): this is the hot path
+        return shannon_bit_s_hz if shannon_bit_s_hz < cap_bit_s_hz else cap_bit_s_hz
+
+
+class FixedPowerRadio(Record):
+    """Transmit power is constant: a narrower share is a stronger signal per hertz."""
+
+    kind: Literal["fixed-power"] = "fixed-power"
+    gap_db: Annotated[Decibel, Field(ge=0)] = 0.0
+    max_efficiency_bit_s_hz: _Ceiling = _MAX_EFFICIENCY_BIT_S_HZ
+    depends_on_share: ClassVar[bool] = True
+
+    def efficiency_nbit(self, cn0_hz: float, share_uhz: int) -> int:
+        return round(self._efficiency_bit_s_hz(cn0_hz, share_uhz / 1e6) * 1e9)
+
+    def rate_bps(self, cn0_hz: float, share_hz: float) -> float:
+        return share_hz * self._efficiency_bit_s_hz(cn0_hz, share_hz)
+
+    def share_hz_for_rate(self, cn0_hz: float, rate_bps: float) -> float:
+        """``f = c / x`` with ``ln(1 + x) / x = kappa``, where ``c = cn0 / gap`` and
+        ``kappa = rate ln 2 / c``; never less than the cap asks (derived here)."""
+        if not rate_bps:
+            return 0.0
+        c_hz: float = cn0_hz * 10.0 ** (-0.1 * self.gap_db)
+        if rate_bps * _LN2 >= c_hz:
+            return math.inf
+        snr = _snr_at_load(rate_bps * _LN2 / c_hz)
+        return max(c_hz / snr, rate_bps / self.max_efficiency_bit_s_hz)
+
+    def _efficiency_bit_s_hz(self, cn0_hz: float, share_hz: float) -> float:
+        cap_bit_s_hz = self.max_efficiency_bit_s_hz
+        if not share_hz:  # the limit of ever narrower shares
+            return cap_bit_s_hz if cn0_hz else 0.0
+        snr: float = cn0_hz / share_hz * 10.0 ** (-0.1 * self.gap_db)
+        shannon_bit_s_hz = math.log1p(snr) / _LN2
+        return shannon_bit_s_hz if shannon_bit_s_hz < cap_bit_s_hz else cap_bit_s_hz
+
+
+def _snr_at_load(kappa: float) -> float:
+    """Return ``x > 0`` with ``ln(1 + x) / x = kappa`` for ``kappa`` in (0, 1).
+
+    Newton from above, where it cannot overshoot: with ``u = kappa - 1 - ln kappa``,
+    ``(1 + sqrt(2u) + u) / kappa - 1`` bounds the root (Chatzigeorgiou, "Bounds on the
+    Lambert function", IEEE Commun. Lett. 17(8), 2013). Near ``kappa = 1`` everything is
+    written in ``1 - kappa``, which is exact, so no digits cancel.
+    """
+    idle = 1 - kappa
+    u = _excess_over_log1p(-idle)
+    x = (idle + math.sqrt(2 * u) + u) / kappa
+    while True:
+        if kappa > 0.9:
+            residual, slope = idle * x - _excess_over_log1p(x), idle - x / (1 + x)
+        else:
+            residual, slope = math.log1p(x) - kappa * x, 1 / (1 + x) - kappa
+        step = residual / slope
+        x -= step
+        if not step > 1e-15 * x:
+            return x
+
+
+def _excess_over_log1p(x: float) -> float:
+    """Return ``x - ln(1 + x)`` without cancellation near zero.
+
+    With ``y = x / (2 + x)``, ``ln(1 + x) = 2 artanh y`` and ``x - 2 y = x y``.
+    """
+    if abs(x) > 0.25:
+        return x - math.log1p(x)
+    y = x / (2 + x)
+    tail = 0.0
+    for k in range(21, 1, -2):
+        tail = tail * y * y + 1 / k
+    return x * y - 2 * y**3 * tail
+
+
+RADIOS = {"fixed-power": FixedPowerRadio, "per-hertz": PerHertzRadio}

@@ -1,0 +1,179 @@
+"""One run from a scenario to a finished folder."""
+
+from __future__ import annotations
+
+import datetime
+import gc
+import hashlib
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from netsim.cosim.scenario import Scenario
+from netsim.cosim.world import build_stage, play
+from netsim.errors import InputError
+from netsim.manifest import FILE_NAME, Manifest, Status, machine, read_manifest, versions
+from netsim.protocol.stage import Progress, Stage
+from netsim.scenario import dump, scenario_digest
+from netsim.trace.files import stored_file, write_atomically
+from netsim.trace.writer import Recorder, clear_trace
+
+SCENARIO_FILE = "scenario.yaml"
+ADAPTER_FOLDER = "adapter"
+
+
+def default_folder(scenario: Scenario, parent: Path) -> Path:
+    """Return a folder under ``parent`` that is not taken: ``<name>-<digest>``."""
+    first = parent / f"{scenario.name}-{scenario_digest(scenario)[:12]}"
+    folder, attempt = first, 1
+    while folder.exists():
+        attempt += 1
+        folder = first.with_name(f"{first.name}-{attempt}")
+    return folder
+
+
+def run_scenario(
+    scenario: Scenario,
+    folder: Path,
+    *,
+    command: tuple[str, ...] = (),
+    resume: bool = False,
+    watch: Callable[[Progress], None] = lambda progress: None,
+) -> Manifest:
+    """Run a scenario into ``folder`` and return its manifest.
+
+    With ``resume`` a folder that holds a finished run of the same scenario is left as
+    it is, and one that holds an unfinished run is completed.
+    """
+    finished = _prepare(scenario, folder, resume)
+    if finished is not None:
+        return finished
+    manifest = _open_manifest(scenario, command)
+    text = dump(scenario).encode()
+    write_atomically(folder / SCENARIO_FILE, text)
+    manifest = manifest.model_copy(
+        update={"scenario_digest": hashlib.sha256(text).hexdigest()}
+    )
+    manifest.write(folder)
+    with _status_on_error(manifest, folder), _calm_garbage_collector():
+        learner = scenario.learning.learner(
+            scenario.population.num_clients, scenario.seed
+        )
+        recorder = Recorder(folder)
+        stage = build_stage(scenario, learner, recorder, watch)
+        play(stage, scenario)
+        return _finish(manifest, folder, stage)
+
+
+def _prepare(scenario: Scenario, folder: Path, resume: bool) -> Manifest | None:
+    """Make the folder ready; return the manifest of a run that is finished already."""
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"--out {folder} is a file, not a folder")
+    if not folder.exists() or not any(folder.iterdir()):
+        folder.mkdir(parents=True, exist_ok=True)
+        return None
+    if not resume:
+        raise InputError(
+            f"--out {folder} is not empty; choose another folder, or add --resume to "
+            "go on with the run in it"
+        )
+    if not (folder / FILE_NAME).exists():
+        raise InputError(f"{folder} holds files but no run; choose another folder")
+    earlier = read_manifest(folder)
+    digest = hashlib.sha256(dump(scenario).encode()).hexdigest()
+    if earlier.scenario_digest != digest:
+        raise InputError(
+            f"{folder} holds a run of another scenario ({earlier.name}, seed "
+            f"{earlier.seed}); choose another folder"
+        )
+    if earlier.status == "complete":
+        return earlier
+    clear_trace(folder)
+    return None
+
+
+def _open_manifest(scenario: Scenario, command: tuple[str, ...]) -> Manifest:
+    return Manifest(
+        name=scenario.name,
+        status="running",
+        scenario_digest="",
+        seed=scenario.seed,
+        command=command,
+        versions=versions(),
+        machine=machine(),
+        started_at=_now(),
+    )
+
+
+def _finish(manifest: Manifest, folder: Path, stage: Stage) -> Manifest:
+    """Write adapter and manifest of a run that came to its end."""
+    learner = stage.learner
+    adapter_digest = learner.export(stage.version, folder / ADAPTER_FOLDER)
+    summary = stage.recorder.close()
+    files = [SCENARIO_FILE, *_files_below(folder, ADAPTER_FOLDER)]
+    done = manifest.model_copy(
+        update={
+            "status": "complete",
+            "ended_at": _now(),
+            "digest": summary.digest(adapter_digest),
+            "network_digest": summary.network_digest,
+            "adapter_digest": adapter_digest,
+            "table_digests": summary.table_digests,
+            "rounds": stage.last_round_id,
+            "sim_time_ns": stage.env.now,
+            "steps_trained": learner.steps_trained,
+            "final": _final(stage),
+            "parts": summary.parts,
+            "files": tuple(stored_file(folder, path) for path in files),
+        }
+    )
+    done.write(folder)
+    return done
+
+
+def _final(stage: Stage) -> dict[str, float | None]:
+    """Return the last global metrics; one that is not finite is None."""
+    found: dict[str, float | None] = {}
+    for score in stage.last_scores:
+        if score.client_id is None:
+            for name, value in (("accuracy", score.accuracy), ("loss", score.loss)):
+                found[name] = value if math.isfinite(value) else None
+    return found
+
+
+def _files_below(folder: Path, name: str) -> list[str]:
+    paths = (path for path in (folder / name).rglob("*") if path.is_file())
+    return sorted(path.relative_to(folder).as_posix() for path in paths)
+
+
+@contextmanager
+def _status_on_error(manifest: Manifest, folder: Path) -> Iterator[None]:
+    """Leave a folder that says how its run ended."""
+
+    def close(status: Status) -> None:
+        manifest.model_copy(update={"status": status, "ended_at": _now()}).write(folder)
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        close("interrupted")
+        raise
+    except BaseException:
+        close("failed")
+        raise
+
+
+@contextmanager
+def _calm_garbage_collector() -> Iterator[None]:
+    """Look for cycles rarely: a trace's rows are many, live and free of cycles."""
+    before = gc.get_threshold()
+    gc.set_threshold(200_000, 20, 100)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

@@ -1,0 +1,114 @@
+"""The root of a scenario: everything that one run is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, Protocol
+
+from pydantic import Field, model_validator
+
+from fl.adapters import LoraSettings
+from fl.aggregation import AGGREGATIONS, FloraNA
+from fl.backbones import BACKBONES, Backbone, SmallViT
+from fl.federation import Aggregation
+from fl.partition import PARTITIONS, DirichletByLabel, Partition
+from fl.payload import Payload
+from fl.tasks import TASKS, Digits, Task
+from fl.training import TrainingSettings
+from netsim.cell import Cell
+from netsim.population import PopulationConfig
+from netsim.protocol import SERVERS, NoLearning, Stop
+from netsim.protocol.learner import Learner
+from netsim.protocol.stage import ServerStory
+from netsim.quantities import Bits, Bytes, Flop
+from netsim.scenario import OneOf, Record, load
+
+
+class Learning(Protocol):
+    """How the learning half of a run comes about."""
+
+    def learner(self, num_clients: int, seed: int) -> Learner:
+        """Return the learner of one run."""
+
+
+class LearningOff(Record):
+    """Nothing is trained: every client has the same sizes and the same work.
+
+    A size or work of zero takes no time, because it is written here.
+    """
+
+    kind: Literal["none"] = "none"
+    download_bits: Annotated[Bits, Field(ge=0)]
+    upload_bits: Annotated[Bits, Field(ge=0)]
+    compute_flop: Annotated[Flop, Field(ge=0)]
+    memory_bytes: Annotated[Bytes, Field(ge=0)] = 0
+    samples_per_client: int = Field(default=1, ge=1)
+
+    def learner(self, num_clients: int, seed: int) -> Learner:
+        return NoLearning(
+            num_clients=num_clients,
+            download_bits=self.download_bits,
+            upload_bits=self.upload_bits,
+            compute_flop=self.compute_flop,
+            memory_bytes=self.memory_bytes,
+            samples_per_client=self.samples_per_client,
+        )
+
+
+class LoraLearning(Record):
+    """Real LoRA fine-tuning of a real model on real data."""
+
+    kind: Literal["lora"] = "lora"
+    task: Annotated[Task, OneOf(TASKS)] = Digits()
+    backbone: Annotated[Backbone, OneOf(BACKBONES)] = SmallViT()
+    partition: Annotated[Partition, OneOf(PARTITIONS)] = DirichletByLabel()
+    lora: LoraSettings = LoraSettings()
+    training: TrainingSettings = TrainingSettings()
+    aggregation: Annotated[Aggregation, OneOf(AGGREGATIONS)] = FloraNA()
+    payload: Payload = Payload()
+
+    def learner(self, num_clients: int, seed: int) -> Learner:
+        from netsim.cosim.learner import FederatedLearner
+
+        return FederatedLearner(self, num_clients, seed)
+
+
+LEARNINGS = {"lora": LoraLearning, "none": LearningOff}
+
+
+class Scenario(Record):
+    """One run: a fleet on a network, a server's policy, and what is learned."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    seed: int = Field(default=0, ge=0)
+    stop: Stop
+    server: Annotated[ServerStory, OneOf(SERVERS)]
+    population: PopulationConfig
+    cell: Cell
+    learning: Annotated[Learning, OneOf(LEARNINGS)]
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Scenario:
+        if self.server.kind == "buffered":
+            self._suits_a_buffer()
+        if self.stop.target is not None and isinstance(self.learning, LearningOff):
+            raise ValueError("stop.target needs learning: nothing is scored without it")
+        return self
+
+    def _suits_a_buffer(self) -> None:
+        if self.cell.uplink.sharing.plans_rounds:
+            raise ValueError(
+                f"cell.uplink.sharing: {self.cell.uplink.sharing.kind!r} divides the "
+                "band once per round and a buffered server has none; "
+                "use 'processor-sharing'"
+            )
+        if self.cell.downlink.mode == "broadcast":
+            raise ValueError(
+                "cell.downlink.mode: a buffered server serves clients one by one; "
+                "use 'unicast' instead of 'broadcast'"
+            )
+
+
+def read_scenario(path: Path, overrides: tuple[str, ...] = ()) -> Scenario:
+    """Return the scenario of a YAML file, with ``path=value`` overrides applied."""
+    return load(path, Scenario, overrides=overrides)

@@ -1,0 +1,64 @@
+"""A scenario put on the stage: bands, clients, learner and server of one run."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+
+import simpy
+
+from netsim.band import SharedBand
+from netsim.cosim.scenario import Scenario
+from netsim.population import Population
+from netsim.protocol.learner import Learner
+from netsim.protocol.stage import Progress, Stage
+from netsim.trace.writer import Recorder
+
+CELL_ID = 0
+
+
+def build_stage(
+    scenario: Scenario,
+    learner: Learner,
+    recorder: Recorder,
+    watch: Callable[[Progress], None],
+) -> Stage:
+    """Return the stage of one run, with nothing started yet."""
+    env = simpy.Environment(0)
+    cell, seed = scenario.cell, scenario.seed
+    population = Population(
+        scenario.population, cell, seed=seed, num_samples=learner.num_samples
+    )
+    population.require_memory(learner.memory_bytes)
+    transfer_ids = itertools.count()
+    uplink, downlink = (
+        SharedBand(
+            env,
+            cell_id=CELL_ID,
+            direction=direction,
+            band_hz=int(config.band_hz),
+            radio=config.radio,
+            divider=config.sharing,
+            ledger=recorder,
+            transfer_ids=transfer_ids,
+        )
+        for direction, config in (("up", cell.uplink), ("down", cell.downlink))
+    )
+    return Stage(
+        env=env,
+        seed=seed,
+        population=population,
+        uplink=uplink,
+        downlink=downlink,
+        learner=learner,
+        recorder=recorder,
+        stop=scenario.stop,
+        watch=watch,
+    )
+
+
+def play(stage: Stage, scenario: Scenario) -> None:
+    """Run the server's story to its end."""
+    stage.env.run(until=stage.env.process(scenario.server.play(stage)))
+    stage.uplink.close()
+    stage.downlink.close()

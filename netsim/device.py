@@ -1,0 +1,102 @@
+"""Devices: how long they compute, and what that and waiting and sending cost."""
+
+from __future__ import annotations
+
+import math
+from statistics import NormalDist
+from typing import Annotated, Literal, Protocol
+
+from pydantic import Field
+
+from netsim.channel.budget import dbm_to_w
+from netsim.quantities import Bytes, FlopPerSecond, Watts
+from netsim.scenario.record import Record
+from netsim.streams import uniform
+
+_STANDARD_NORMAL = NormalDist()
+
+
+class Device(Record):
+    """A kind of device.
+
+    ``efficiency`` is the part of the peak that training reaches. ``compute_power_w``
+    and ``idle_power_w`` are what the whole device draws while it trains and while it
+    waits; the radio's power comes on top while it sends, and ``transmit_efficiency`` is
+    the part of that which leaves the antenna.
+    """
+
+    name: str = Field(min_length=1)
+    peak_flop_per_s: Annotated[FlopPerSecond, Field(gt=0)]
+    efficiency: float = Field(gt=0, le=1)
+    memory_bytes: Annotated[Bytes, Field(gt=0)]
+    compute_power_w: Annotated[Watts, Field(ge=0)]
+    idle_power_w: Annotated[Watts, Field(ge=0)]
+    transmit_efficiency: float = Field(default=0.35, gt=0, le=1)
+    source: str = ""
+
+    @property
+    def flop_per_s(self) -> float:
+        """What training achieves, in FLOP/s."""
+        return self.peak_flop_per_s * self.efficiency
+
+    def compute_time_s(self, flop: int) -> float:
+        """Return the seconds that ``flop`` operations take."""
+        return flop / self.flop_per_s
+
+    def compute_energy_j(self, duration_s: float) -> float:
+        """Return the joules of computing for so long."""
+        return self.compute_power_w * duration_s
+
+    def idle_energy_j(self, duration_s: float) -> float:
+        """Return the joules of waiting for so long."""
+        return self.idle_power_w * duration_s
+
+    def transmit_energy_j(self, transmit_power_dbm: float, duration_s: float) -> float:
+        """Return the joules that the radio takes to send for so long."""
+        return dbm_to_w(transmit_power_dbm) / self.transmit_efficiency * duration_s
+
+
+class Spread(Protocol):
+    """A positive factor on compute time with mean one, by its quantile function."""
+
+    def factor(self, probability: float) -> float: ...
+
+
+class LogNormalSpread(Record):
+    """``exp(sigma z - sigma^2 / 2)``; sigma zero is no spread at all."""
+
+    kind: Literal["log-normal"] = "log-normal"
+    sigma: float = Field(ge=0)
+
+    def factor(self, probability: float) -> float:
+        return _log_normal(self.sigma, probability)
+
+
+class ExponentialSpread(Record):
+    """An exponential factor, as in ``tau ~ Exp(1)`` of many analyses: a few devices are
+    several times slower than the mean, most are faster."""
+
+    kind: Literal["exponential"] = "exponential"
+
+    def factor(self, probability: float) -> float:
+        return -math.log1p(-probability)
+
+
+SPREADS = {"exponential": ExponentialSpread, "log-normal": LogNormalSpread}
+
+
+def spread_factor(seed: int, client_id: int, spread: Spread) -> float:
+    """Return what one client's compute times are multiplied by in the whole run."""
+    return spread.factor(uniform(seed, "device-spread", client_id))
+
+
+def jitter_factor(seed: int, client_id: int, round_id: int, sigma: float) -> float:
+    """Return what a client's compute time is multiplied by in one round: log-normal,
+    mean one, ``sigma`` the standard deviation of its logarithm."""
+    if not sigma:
+        return 1.0
+    return _log_normal(sigma, uniform(seed, "compute-jitter", client_id, round_id))
+
+
+def _log_normal(sigma: float, probability: float) -> float:
+    return math.exp(sigma * _STANDARD_NORMAL.inv_cdf(probability) - sigma**2 / 2)

@@ -1,0 +1,180 @@
+"""Real devices with the sources of their figures, and mixes of them.
+
+Peak is the vendor's single-precision figure without tensor cores, or cores x lanes x
+clock where the vendor gives none. *Efficiency is an assumption of ours*, stated per
+device: it is measured for none of them. It rests on the fraction of peak that dense
+solvers and matrix products are known to reach on that hardware (Raspberry Pi 5: 30.2 of
+76.8 GFLOP/s in double precision under HPL, 39 %, at 11 W, geerlingguy/top500-benchmark
+issue 18), less what training loses to small batches and memory traffic; large-scale
+training reports 21 to 46 % (PaLM, arXiv 2204.02311, Table 3). Idle powers are
+assumptions too. Give your own figures for your own boards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import accumulate
+from types import MappingProxyType
+from typing import Annotated, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BeforeValidator, Field
+
+from netsim.device import Device
+from netsim.quantities import closest
+from netsim.scenario.record import Record
+
+_GB = 10**9
+
+_CATALOGUE = (
+    Device(
+        name="raspberry-pi-5",
+        peak_flop_per_s=153.6e9,
+        efficiency=0.30,
+        memory_bytes=8 * _GB,
+        compute_power_w=11.0,
+        idle_power_w=3.5,
+        source=(
+            "4 Cortex-A76 at 2.4 GHz (Raspberry Pi 5 product brief), each with two"
+            " 128-bit FMA pipes (Arm Cortex-A76 Software Optimization Guide): 16 FLOP"
+            " per cycle; power under HPL from geerlingguy/top500-benchmark issue 18;"
+            " efficiency, idle power assumed"
+        ),
+    ),
+    Device(
+        name="jetson-nano",
+        peak_flop_per_s=236e9,
+        efficiency=0.35,
+        memory_bytes=4 * _GB,
+        compute_power_w=10.0,
+        idle_power_w=1.5,
+        source=(
+            "NVIDIA Jetson Nano module data sheet: 472 GFLOP/s in half precision, half"
+            " that in single (128 Maxwell cores at 921.6 MHz); 10 W mode; efficiency,"
+            " idle power assumed"
+        ),
+    ),
+    Device(
+        name="jetson-orin-nano-8gb",
+        peak_flop_per_s=1.28e12,
+        efficiency=0.35,
+        memory_bytes=8 * _GB,
+        compute_power_w=15.0,
+        idle_power_w=5.0,
+        source=(
+            "NVIDIA Jetson Orin Nano Series data sheet DS-11105-001: 1.28 FP32 TFLOPs"
+            " (1024 CUDA cores at 625 MHz); 15 W mode; efficiency, idle power assumed"
+        ),
+    ),
+    Device(
+        name="jetson-agx-orin-64gb",
+        peak_flop_per_s=5.3e12,
+        efficiency=0.35,
+        memory_bytes=64 * _GB,
+        compute_power_w=60.0,
+        idle_power_w=10.0,
+        source=(
+            "NVIDIA Jetson AGX Orin Series technical brief TB-10749-001 v1.2: 5.3 FP32"
+            " TFLOPs (2048 CUDA cores at 1.3 GHz); 60 W mode; efficiency, idle power"
+            " assumed"
+        ),
+    ),
+    Device(
+        name="pixel-7",
+        peak_flop_per_s=760e9,
+        efficiency=0.20,
+        memory_bytes=8 * _GB,
+        compute_power_w=5.0,
+        idle_power_w=1.0,
+        source=(
+            "Google Tensor G2: Mali-G710 with 7 cores at 848 MHz, 64 FMA per core and"
+            " cycle (Arm GPU data sheet); efficiency (sustained, a phone throttles),"
+            " both powers assumed"
+        ),
+    ),
+    Device(
+        name="apple-m2",
+        peak_flop_per_s=3.6e12,
+        efficiency=0.35,
+        memory_bytes=8 * _GB,
+        compute_power_w=20.0,
+        idle_power_w=4.0,
+        source=(
+            "Apple at WWDC 2022: 3.6 teraflops, 10-core GPU, from 8 GB of unified"
+            " memory; efficiency, both powers assumed"
+        ),
+    ),
+    Device(
+        name="nvidia-t4",
+        peak_flop_per_s=8.1e12,
+        efficiency=0.40,
+        memory_bytes=16 * _GB,
+        compute_power_w=70.0,
+        idle_power_w=10.0,
+        source=(
+            "NVIDIA T4 data sheet: 8.1 TFLOPS in single precision, 16 GB GDDR6, 70 W"
+            " (the card, not its host); efficiency, idle power assumed"
+        ),
+    ),
+    Device(
+        name="nvidia-l4",
+        peak_flop_per_s=30.3e12,
+        efficiency=0.35,
+        memory_bytes=24 * _GB,
+        compute_power_w=72.0,
+        idle_power_w=16.0,
+        source=(
+            "NVIDIA L4 data sheet: 30.3 teraFLOPs FP32, 24 GB, 72 W (the card, not its"
+            " host); efficiency, idle power assumed"
+        ),
+    ),
+)
+
+DEVICES: Mapping[str, Device] = MappingProxyType({one.name: one for one in _CATALOGUE})
+
+
+def _from_catalogue(device: object) -> object:
+    """Return the device of a name; anything else is validated as a device."""
+    if not isinstance(device, str):
+        return device
+    if device not in DEVICES:
+        near = closest(device, DEVICES)
+        hint = f"did you mean {near!r}? " if near else ""
+        known = ", ".join(sorted(DEVICES))
+        raise ValueError(
+            f"must be a device or the name of one, got {device!r};"
+            f" {hint}(devices: {known})"
+        )
+    return DEVICES[device]
+
+
+class DeviceChoice(Record):
+    """A device, by its name in the catalogue or written out, and its share."""
+
+    device: Annotated[
+        Device,
+        BeforeValidator(
+            _from_catalogue,
+            json_schema_input_type=Literal[tuple(sorted(DEVICES))] | Device,
+        ),
+    ]
+    share: float = Field(default=1.0, gt=0)
+
+
+class DeviceMix(Record):
+    """What a population is made of; shares need not add up to one."""
+
+    choices: tuple[DeviceChoice, ...] = Field(min_length=1)
+
+    @property
+    def devices(self) -> tuple[Device, ...]:
+        """The devices that ``draw`` points into."""
+        return tuple(choice.device for choice in self.choices)
+
+    def draw(self, num_clients: int, rng: np.random.Generator) -> npt.NDArray[np.intp]:
+        """Return each client's index into ``devices``, drawn independently: the shares
+        are met on average, and one more client changes nobody's device."""
+        bounds = list(accumulate(choice.share for choice in self.choices))
+        inner = np.array(bounds[:-1]) / bounds[-1]
+        return np.searchsorted(inner, rng.random(num_clients), side="right")

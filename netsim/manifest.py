@@ -1,0 +1,100 @@
+"""What a run folder says about itself: ``manifest.json``."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from netsim import __version__
+from netsim.errors import InputError
+from netsim.trace.files import Part, StoredFile, write_atomically
+from netsim.trace.rows import TRACE_VERSION
+
+FILE_NAME = "manifest.json"
+PACKAGES = ("numpy", "pyarrow", "simpy", "torch", "peft", "transformers")
+
+Status = Literal["running", "complete", "interrupted", "failed"]
+
+
+class Manifest(BaseModel):
+    """Where a run comes from, how far it got, and every file that it wrote.
+
+    A metric in ``final`` that is not finite is None. The digests are empty until the
+    recorder is closed; ``scenario_digest`` is the SHA-256 of ``scenario.yaml``.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    name: str
+    status: Status
+    scenario_digest: str
+    seed: int
+    command: tuple[str, ...]
+    versions: dict[str, str]
+    machine: str
+    started_at: str  # wall time, ISO 8601
+    ended_at: str | None = None
+    schema_version: int = TRACE_VERSION
+    digest: str = ""
+    network_digest: str = ""
+    adapter_digest: str = ""
+    table_digests: dict[str, str] = {}
+    rounds: int = 0
+    sim_time_ns: int = 0
+    steps_trained: int = 0
+    steps_reused: int = 0
+    final: dict[str, float | None] = {}
+    parts: tuple[Part, ...] = ()
+    files: tuple[StoredFile, ...] = ()
+
+    def write(self, run_folder: Path) -> None:
+        """Write ``manifest.json`` into the run's folder, whole or not at all."""
+        text = self.model_dump_json(indent=2) + "\n"
+        write_atomically(run_folder / FILE_NAME, text.encode())
+
+
+def read_manifest(run_folder: Path) -> Manifest:
+    """Return the manifest of a run's folder."""
+    path = run_folder / FILE_NAME
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(
+            f"{run_folder} is not a run: cannot read {path.name}, {error.strerror}"
+        ) from error
+    try:
+        manifest = Manifest.model_validate_json(content)
+    except ValidationError as error:
+        raise InputError(f"{path} is damaged: {_first_problem(error)}") from error
+    if manifest.schema_version != TRACE_VERSION:
+        raise InputError(
+            f"{path}: trace version {manifest.schema_version}, "
+            f"but this netsim reads version {TRACE_VERSION}"
+        )
+    return manifest
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what a result may depend on, importing none of it."""
+    found = {"python": platform.python_version(), "netsim": __version__}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def machine() -> str:
+    """Return what this computer is, in one line."""
+    return f"{platform.platform()} {platform.machine()}"
+
+
+def _first_problem(error: ValidationError) -> str:
+    problem = error.errors(include_url=False)[0]
+    place = ".".join(str(part) for part in problem["loc"])
+    return f"{place}: {problem['msg']}" if place else problem["msg"]

@@ -1,0 +1,23 @@
+"""Everybody, every round."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from netsim.policy.sampler import Drawn, FloatArray, weigh
+from netsim.scenario import Record
+
+
+class FullParticipation(Record):
+    """All clients take part in every round, with their data weights."""
+
+    kind: Literal["full"] = "full"
+
+    def probabilities(self, data_weights: FloatArray) -> FloatArray:
+        return np.ones(len(data_weights))
+
+    def draw(self, data_weights: FloatArray, rng: np.random.Generator) -> Drawn:
+        everyone = np.arange(len(data_weights))
+        return weigh(everyone, data_weights, self.probabilities(data_weights))

@@ -1,0 +1,40 @@
+"""Who takes part in a round, and with which weight."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """The drawn clients in ascending order, with the weights that keep the sum over
+    all clients unbiased: ``a_n`` over the probability of being drawn."""
+
+    client_ids: tuple[int, ...]
+    weights: tuple[float, ...]
+
+
+class Sampler(Protocol):
+    """Draws the participants of one round."""
+
+    def probabilities(self, data_weights: FloatArray) -> FloatArray:
+        """Return each client's probability of being drawn in a round."""
+
+    def draw(self, data_weights: FloatArray, rng: np.random.Generator) -> Drawn:
+        """Return this round's participants; it may be nobody."""
+
+
+def weigh(
+    client_ids: npt.NDArray[np.int64],
+    data_weights: FloatArray,
+    probabilities: FloatArray,
+) -> Drawn:
+    """Return drawn clients with weights ``a_n / q_n`` (METHOD 4)."""
+    weights = data_weights[client_ids] / probabilities[client_ids]
+    return Drawn(tuple(client_ids.tolist()), tuple(weights.tolist()))

@@ -1,0 +1,29 @@
+"""K clients, uniformly, without replacement."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from pydantic import Field
+
+from netsim.policy.sampler import Drawn, FloatArray, weigh
+from netsim.scenario import Record
+
+
+class UniformSampling(Record):
+    """``num_drawn`` different clients per round, each set equally likely."""
+
+    kind: Literal["uniform"] = "uniform"
+    num_drawn: int = Field(ge=1)
+
+    def probabilities(self, data_weights: FloatArray) -> FloatArray:
+        num_clients = len(data_weights)
+        return np.full(num_clients, min(self.num_drawn / num_clients, 1.0))
+
+    def draw(self, data_weights: FloatArray, rng: np.random.Generator) -> Drawn:
+        num_drawn = min(self.num_drawn, len(data_weights))
+        # the lowest of one vector of draws: a larger K keeps the clients of a smaller
+        lots = rng.random(len(data_weights))
+        drawn = np.sort(np.argsort(lots, kind="stable")[:num_drawn])
+        return weigh(drawn, data_weights, self.probabilities(data_weights))

@@ -1,0 +1,178 @@
+"""Who is out there: places, devices, channels and data weights of all clients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Annotated, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from netsim.cell import Cell
+from netsim.channel import PLACEMENTS, Link, Placement
+from netsim.channel.budget import linear_to_db, mean_cn0_hz
+from netsim.clock import to_ns
+from netsim.device import SPREADS, Device, Spread, jitter_factor, spread_factor
+from netsim.device_catalogue import DeviceChoice, DeviceMix
+from netsim.errors import InputError
+from netsim.quantities import Dbi, Dbm, Hertz, format_quantity
+from netsim.scenario import OneOf, Record
+from netsim.streams import stream
+from netsim.trace import rows
+
+Direction = Literal["up", "down"]
+FloatArray = npt.NDArray[np.float64]
+
+
+class PopulationConfig(Record):
+    """The fleet, before anything is drawn."""
+
+    num_clients: int = Field(ge=1)
+    placement: Annotated[Placement, OneOf(PLACEMENTS)]
+    devices: tuple[DeviceChoice, ...] = Field(min_length=1)
+    speed_spread: Annotated[Spread, OneOf(SPREADS)] | None = None
+    compute_jitter: float = Field(default=0.0, ge=0, le=5)
+    transmit_power_dbm: Dbm = 23.0
+    antenna_gain_dbi: Dbi = 0.0
+    radio_band_hz: Annotated[Hertz, Field(gt=0)] | None = None
+
+
+class Population:
+    """The drawn fleet; a client is an index, its objects are made when asked for."""
+
+    def __init__(
+        self,
+        config: PopulationConfig,
+        cell: Cell,
+        *,
+        seed: int,
+        num_samples: Sequence[int],
+    ) -> None:
+        self.config = config
+        self.cell = cell
+        self.num_samples = np.asarray(num_samples, dtype=np.int64)
+        self.data_weights = self.num_samples / self.num_samples.sum()
+        self._seed = seed
+        self._place()
+        mix = DeviceMix(choices=config.devices)
+        self._devices = mix.devices
+        rng = stream(seed, "devices")
+        self._device_index = mix.draw(config.num_clients, rng)
+
+    def __len__(self) -> int:
+        return self.config.num_clients
+
+    def device(self, client_id: int) -> Device:
+        """Return the client's kind of device."""
+        return self._devices[self._device_index[client_id]]
+
+    def link(self, client_id: int, direction: Direction) -> Link:
+        """Return the client's channel in one direction."""
+        mean = float(self._mean_cn0_hz[direction][client_id])
+        return Link(mean, self.cell.fading, self._seed, direction, client_id)
+
+    def effective_cn0_hz(self, client_id: int, direction: Direction) -> float:
+        """Return the C/N0 that stands for the fading channel in a plan, in Hz."""
+        mean = float(self._mean_cn0_hz[direction][client_id])
+        return mean * self.cell.fading.effective_gain
+
+    @cached_property
+    def weakest_client(self) -> int:
+        """Return whom a broadcast to everybody must wait for, fading apart."""
+        return int(np.argmin(self._mean_cn0_hz["down"]))
+
+    @property
+    def ceiling_uhz(self) -> int | None:
+        """Return the widest share that a device's radio can use, in micro-hertz."""
+        band_hz = self.config.radio_band_hz
+        return None if band_hz is None else round(band_hz * 1e6)
+
+    def expected_compute_s(self, client_id: int, flop: int) -> float:
+        """Return the seconds of a computation without its jitter."""
+        spread = self.config.speed_spread
+        factor = 1.0
+        if spread is not None:
+            factor = spread_factor(self._seed, client_id, spread)
+        return self.device(client_id).compute_time_s(flop) * factor
+
+    def compute_ns(self, client_id: int, round_id: int, flop: int) -> int:
+        """Return the ticks of a computation in one round."""
+        jitter = jitter_factor(
+            self._seed, client_id, round_id, self.config.compute_jitter
+        )
+        return to_ns(self.expected_compute_s(client_id, flop) * jitter)
+
+    def require_memory(self, memory_bytes: int) -> None:
+        """Raise ``InputError`` if a drawn device cannot hold the training."""
+        for index in np.unique(self._device_index):
+            device = self._devices[index]
+            if device.memory_bytes < memory_bytes:
+                raise InputError(
+                    f"population.devices: {device.name} has "
+                    f"{format_quantity(device.memory_bytes, 'B')} of memory, local "
+                    f"training needs {format_quantity(memory_bytes, 'B')}; take a "
+                    "smaller model or batch, or leave this device out"
+                )
+
+    def rows(self) -> list[rows.Client]:
+        """Return the ``clients`` table."""
+        up_hz = self._mean_cn0_hz["up"] / self.cell.uplink.band_hz
+        return [
+            rows.Client(
+                client_id,
+                0,
+                self.device(client_id).name,
+                float(self._x_m[client_id]),
+                float(self._y_m[client_id]),
+                float(self._distance_m[client_id]),
+                bool(self._is_line_of_sight[client_id]),
+                linear_to_db(float(up_hz[client_id])),
+                int(self.num_samples[client_id]),
+                float(self.data_weights[client_id]),
+            )
+            for client_id in range(len(self))
+        ]
+
+    def _place(self) -> None:
+        """Draw places, line of sight and shadowing, each from a stream of its own."""
+        config, cell, seed = self.config, self.cell, self._seed
+        num_clients, model = config.num_clients, cell.path_loss
+        placed = config.placement.place(num_clients, stream(seed, "placement"))
+        self._x_m, self._y_m = placed
+        self._distance_m = np.hypot(self._x_m, self._y_m)
+        sight = stream(seed, "line-of-sight").random(num_clients)
+        shadow = stream(seed, "shadowing").standard_normal(num_clients)
+        self._is_line_of_sight = np.zeros(num_clients, dtype=bool)
+        loss_db = np.empty(num_clients)
+        for n, distance_m in enumerate(self._distance_m.tolist()):
+            is_sight = sight[n] < model.line_of_sight_probability(distance_m)
+            self._is_line_of_sight[n] = is_sight
+            sigma_db = model.shadowing_sigma_db(is_sight)
+            loss_db[n] = model.loss_db(distance_m, is_sight) + sigma_db * shadow[n]
+        self._mean_cn0_hz = {
+            "up": self._budget(
+                loss_db, config.transmit_power_dbm, cell.base_noise_figure_db
+            ),
+            "down": self._budget(
+                loss_db, cell.downlink.transmit_power_dbm, cell.device_noise_figure_db
+            ),
+        }
+
+    def _budget(
+        self, loss_db: FloatArray, power_dbm: float, noise_figure_db: float
+    ) -> FloatArray:
+        gain_dbi = self.cell.antenna_gain_dbi + self.config.antenna_gain_dbi
+        return np.array(
+            [
+                mean_cn0_hz(
+                    transmit_power_dbm=power_dbm,
+                    antenna_gain_dbi=gain_dbi,
+                    loss_db=one_db,
+                    noise_figure_db=noise_figure_db,
+                    density_dbm_per_hz=self.cell.noise_density_dbm_hz,
+                )
+                for one_db in loss_db.tolist()
+            ]
+        )

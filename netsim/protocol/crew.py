@@ -1,0 +1,66 @@
+"""The clients at work for an asynchronous server."""
+
+from __future__ import annotations
+
+import simpy
+
+from netsim.protocol.participation import Participation, Process, take_part, task_row
+from netsim.protocol.stage import Stage
+from netsim.streams import uniform
+
+
+class Crew:
+    """Keeps a number of clients at work; who comes back waits in ``returns``."""
+
+    def __init__(self, stage: Stage, size: int) -> None:
+        self.returns = simpy.Store(stage.env)
+        self.num_started = 0  # since the last flush; the server resets it
+        self._stage = stage
+        self._size = min(size, len(stage.population))
+        self._at_work: dict[int, tuple[Participation, simpy.Process]] = {}
+        self._num_picks = 0
+
+    def fill(self, round_id: int) -> None:
+        """Start idle clients until the crew is complete."""
+        stage = self._stage
+        while len(self._at_work) < self._size:
+            part = stage.enlist(self._pick(), round_id, 0.0)
+            process = stage.env.process(self._work(part))
+            self._at_work[part.client_id] = part, process
+            self.num_started += 1
+
+    def dismiss(self) -> Process:
+        """Cut everybody off and record what was lost."""
+        stage = self._stage
+        lost = sorted(self._at_work.values(), key=lambda entry: entry[0].task_id)
+        for part, process in lost:
+            if part.status == "running":
+                process.interrupt("unfinished")
+        yield stage.env.all_of([process for _, process in lost])
+        for part, _ in lost:
+            if part.status == "done":
+                part.status = "unmerged"
+                stage.learner.withdraw(part.ticket)
+            stage.recorder.tasks.append(task_row(stage, part, part.end_ns))
+
+    def welcome(self, part: Participation) -> Participation:
+        """Take a returned client off the list of those at work."""
+        del self._at_work[part.client_id]
+        return part
+
+    def _work(self, part: Participation) -> Process:
+        yield from take_part(self._stage, part)
+        if part.status == "done":
+            self.returns.put(part)
+
+    def _pick(self) -> int:
+        """Return an idle client, each with equal probability."""
+        num_clients = len(self._stage.population)
+        self._num_picks += 1
+        attempt = 0
+        while True:
+            lot = uniform(self._stage.seed, "pick", self._num_picks, attempt)
+            client_id = int(lot * num_clients)
+            if client_id not in self._at_work:
+                return client_id
+            attempt += 1

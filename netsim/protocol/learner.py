@@ -1,0 +1,128 @@
+"""What the network asks of learning: numbers, tickets and digests, never a tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from netsim.trace import rows
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One client's local training, named by simulated history only."""
+
+    client_id: int
+    start_index: int  # how many jobs this client has started before
+    round_id: int
+    version: str  # the adapter it starts from
+    rank: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A finished job on the server's desk, with its weight in the merge."""
+
+    ticket: str
+    weight: float
+
+
+@dataclass(frozen=True, slots=True)
+class LayerError:
+    """How one merged layer compares with the ideal sum of products."""
+
+    layer: str
+    method: str
+    num_components: int
+    relative_error: float
+    average_relative_error: float
+
+    def row(self, round_id: int) -> rows.Merge:
+        """Return this layer as a row of ``merges``."""
+        return rows.Merge(
+            round_id,
+            self.layer,
+            self.method,
+            self.num_components,
+            self.relative_error,
+            self.average_relative_error,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """A new adapter version and what its merge cost in accuracy, layer by layer."""
+
+    version: str
+    layers: tuple[LayerError, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Metrics of one version on one split; no client means the global test."""
+
+    split: str
+    num_samples: int
+    loss: float
+    accuracy: float
+    client_id: int | None = None
+
+    def row(self, round_id: int, phase: str, time_ns: int) -> rows.Evaluation:
+        """Return this score as a row of ``evals``."""
+        return rows.Evaluation(
+            round_id,
+            phase,
+            self.client_id,
+            time_ns,
+            self.split,
+            self.num_samples,
+            self.loss,
+            self.accuracy,
+        )
+
+
+class Learner(Protocol):
+    """The learning half, as the network sees it."""
+
+    @property
+    def initial_version(self) -> str:
+        """Return the version that every client starts from."""
+
+    @property
+    def num_samples(self) -> Sequence[int]:
+        """Return how many samples each client holds."""
+
+    @property
+    def memory_bytes(self) -> int:
+        """Return what local training needs on a device."""
+
+    def bits_down(self, client_id: int, have: str | None, want: str) -> tuple[int, int]:
+        """Return the bits that all clients share and those for this one alone."""
+
+    def bits_up(self, job: Job) -> int:
+        """Return the bits of the upload."""
+
+    def flop(self, job: Job) -> int:
+        """Return the floating-point operations of the local training."""
+
+    def submit(self, job: Job) -> str:
+        """Return a ticket, before the download; a merge that needs it does the work."""
+
+    def withdraw(self, ticket: str) -> None:
+        """Forget a job that will never arrive."""
+
+    def merge(self, version: str, arrivals: Sequence[Arrival]) -> Merged:
+        """Return the version after the arrivals; ``version`` itself without any."""
+
+    def evaluate(self, version: str) -> Sequence[Score]:
+        """Return the metrics of a version, one row each."""
+
+    def export(self, version: str, folder: Path) -> str:
+        """Write a version as a PEFT checkpoint and return the digest of its numbers;
+        without learning write nothing and return an empty text."""
+
+    @property
+    def steps_trained(self) -> int:
+        """Return how many local steps were computed so far."""

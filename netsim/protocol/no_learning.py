@@ -1,0 +1,56 @@
+"""Learning switched off: fixed sizes and FLOP, nothing trained, nothing scored."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from netsim.protocol.learner import Arrival, Job, Merged, Score
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NoLearning:
+    """Answers every question of the network and learns nothing; a version is the
+    digest of the merges before it, as with real learning."""
+
+    num_clients: int
+    download_bits: int
+    upload_bits: int
+    compute_flop: int
+    memory_bytes: int
+    samples_per_client: int
+    initial_version: str = "initial"
+    steps_trained: int = 0
+
+    @property
+    def num_samples(self) -> Sequence[int]:
+        return [self.samples_per_client] * self.num_clients
+
+    def bits_down(self, client_id: int, have: str | None, want: str) -> tuple[int, int]:
+        return self.download_bits, 0
+
+    def bits_up(self, job: Job) -> int:
+        return self.upload_bits
+
+    def flop(self, job: Job) -> int:
+        return self.compute_flop
+
+    def submit(self, job: Job) -> str:
+        return f"{job.version}/{job.client_id}/{job.start_index}"
+
+    def withdraw(self, ticket: str) -> None:
+        return None
+
+    def merge(self, version: str, arrivals: Sequence[Arrival]) -> Merged:
+        if not arrivals:
+            return Merged(version)
+        text = "\n".join([version, *(f"{a.ticket} {a.weight!r}" for a in arrivals)])
+        return Merged(hashlib.sha256(text.encode()).hexdigest())
+
+    def evaluate(self, version: str) -> Sequence[Score]:
+        return ()
+
+    def export(self, version: str, folder: Path) -> str:
+        return ""

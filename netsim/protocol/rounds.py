@@ -1,0 +1,154 @@
+"""The story of a server that works in rounds, patient or with a deadline."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from netsim.band import Message
+from netsim.channel import WorstLink
+from netsim.clock import to_ns
+from netsim.policy import SAMPLERS, Drawn, Sampler
+from netsim.protocol.participation import Participation, Process, take_part, task_row
+from netsim.protocol.stage import Stage
+from netsim.quantities import Seconds
+from netsim.scenario import OneOf, Record
+from netsim.streams import stream
+from netsim.wake import DEADLINES, Wake
+
+DrawnBy = Annotated[Sampler, OneOf(SAMPLERS)]
+Duration = Annotated[Seconds, Field(ge=0)]
+
+
+class Synchronous(Record):
+    """Waits for every drawn client, then merges.
+
+    ``announce_time`` precedes every round, ``merge_time`` every merge; zero is free of
+    charge only because the scenario says so.
+    """
+
+    kind: Literal["synchronous"] = "synchronous"
+    sampling: DrawnBy
+    announce_time_s: Duration
+    merge_time_s: Duration
+
+    def play(self, stage: Stage) -> Process:
+        """Run rounds until the run is over."""
+        return _play(stage, self.sampling, self.announce_time_s, self.merge_time_s)
+
+
+class Deadline(Record):
+    """Merges what has arrived when the deadline, counted from the round's start, ends;
+    who is late is cut off at that very tick and its work is lost."""
+
+    kind: Literal["deadline"] = "deadline"
+    sampling: DrawnBy
+    deadline_s: Annotated[Seconds, Field(gt=0)]
+    announce_time_s: Duration
+    merge_time_s: Duration
+
+    def play(self, stage: Stage) -> Process:
+        """Run rounds until the run is over."""
+        return _play(
+            stage,
+            self.sampling,
+            self.announce_time_s,
+            self.merge_time_s,
+            deadline_s=self.deadline_s,
+        )
+
+
+def _play(
+    stage: Stage,
+    sampling: Sampler,
+    announce_s: float,
+    merge_s: float,
+    *,
+    deadline_s: float | None = None,
+) -> Process:
+    env, weights = stage.env, stage.population.data_weights
+    stage.begin(sampling.probabilities(weights).tolist())
+    round_id = 0
+    while not stage.is_over:
+        round_id += 1
+        start_ns = env.now
+        limit = None if deadline_s is None else _limit(stage, deadline_s)
+        if announce_s:
+            yield env.timeout(to_ns(announce_s))
+        drawn = sampling.draw(weights, stream(stage.seed, "sampling", round_id))
+        parts = _enlist(stage, round_id, drawn)
+        yield from _broadcast(stage, round_id, parts)
+        yield from _gather(stage, parts, limit)
+        arrived = [part for part in parts if part.status == "done"]
+        if arrived and merge_s:
+            yield env.timeout(to_ns(merge_s))
+        stage.merge(round_id, arrived)
+        for part in parts:
+            merged_in = round_id if part.status == "done" else None
+            staleness = None if merged_in is None else 0
+            stage.recorder.tasks.append(
+                task_row(
+                    stage,
+                    part,
+                    env.now,
+                    merged_round_id=merged_in,
+                    staleness=staleness,
+                )
+            )
+        stage.end_round(round_id, start_ns, len(parts), len(arrived))
+
+
+def _enlist(stage: Stage, round_id: int, drawn: Drawn) -> list[Participation]:
+    return [
+        stage.enlist(client_id, round_id, weight)
+        for client_id, weight in zip(drawn.client_ids, drawn.weights, strict=True)
+    ]
+
+
+def _limit(stage: Stage, deadline_s: float) -> Wake:
+    return Wake(stage.env, to_ns(deadline_s), DEADLINES)
+
+
+def _broadcast(
+    stage: Stage, round_id: int, parts: Sequence[Participation]
+) -> Process:
+    """Send the common part of the download to all drawn clients at once.
+
+    A round without anybody still costs it, at the rate of the weakest client.
+    """
+    population = stage.population
+    if population.cell.downlink.mode != "broadcast":
+        return
+    client_ids = [part.client_id for part in parts] or [population.weakest_client]
+    bits, _ = stage.learner.bits_down(client_ids[0], None, stage.version)
+    if not bits:
+        return
+    links = tuple(population.link(client_id, "down") for client_id in client_ids)
+    transfer = stage.downlink.send(
+        Message(round_id, bits), WorstLink(links), ceiling_uhz=population.ceiling_uhz
+    )
+    yield transfer.done
+    for part in parts:
+        part.download_bits, part.download_end_ns = bits, stage.env.now
+
+
+def _gather(
+    stage: Stage, parts: Sequence[Participation], limit: Wake | None
+) -> Process:
+    """Let every participant play its part, until the limit if there is one."""
+    terms = stage.reserve(parts)
+    processes = [
+        stage.env.process(take_part(stage, part, terms.get(part.client_id)))
+        for part in parts
+    ]
+    everyone = stage.env.all_of(processes)
+    if limit is None:
+        yield everyone
+        return
+    yield everyone | limit
+    for process in processes:
+        if process.is_alive:
+            process.interrupt("late")
+    yield everyone

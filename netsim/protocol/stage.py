@@ -1,0 +1,159 @@
+"""What a server's story plays on: one cell, its clients, a learner and the trace."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+import simpy
+
+from netsim.band import SharedBand, Terms
+from netsim.population import Population
+from netsim.protocol.learner import Learner, Score
+from netsim.protocol.participation import Participation, Process
+from netsim.protocol.stop import Stop
+from netsim.sharing import Expected
+from netsim.trace.rows import Event, Plan, Round
+
+if TYPE_CHECKING:
+    from netsim.trace.writer import Recorder  # brings pyarrow, which a check has no need of
+
+SERVER_ID = 0
+
+
+class ServerStory(Protocol):
+    """How a server works, as a process that plays on a stage."""
+
+    kind: str
+
+    def play(self, stage: Stage) -> Process:
+        """Run until the stage says that the run is over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What a spectator is told when a round ends."""
+
+    round_id: int
+    now_ns: int
+    num_merged: int
+    scores: Sequence[Score]
+
+
+@dataclass(kw_only=True)
+class Stage:
+    """The parts that every story uses, put together once per run."""
+
+    env: simpy.Environment
+    seed: int
+    population: Population
+    uplink: SharedBand
+    downlink: SharedBand
+    learner: Learner
+    recorder: Recorder
+    stop: Stop
+    watch: Callable[[Progress], None]
+    version: str = ""
+    last_round_id: int = 0
+    last_scores: Sequence[Score] = ()
+    is_over: bool = False
+    _task_ids: itertools.count[int] = field(default_factory=itertools.count)
+    _num_starts: dict[int, int] = field(default_factory=dict)
+    _num_events: int = 0
+
+    def enlist(self, client_id: int, round_id: int, weight: float) -> Participation:
+        """Return a new participation that starts from the present version."""
+        start_index = self._num_starts.get(client_id, 0)
+        self._num_starts[client_id] = start_index + 1
+        return Participation(
+            task_id=next(self._task_ids),
+            client_id=client_id,
+            round_id=round_id,
+            start_index=start_index,
+            version=self.version,
+            weight=weight,
+            download_start_ns=self.env.now,
+        )
+
+    def reserve(self, parts: Sequence[Participation]) -> dict[int, Terms]:
+        """Return the uplink shares that the rule fixes for a round, if any."""
+        uplink, population = self.population.cell.uplink, self.population
+        if not uplink.sharing.plans_rounds or not parts:
+            return {}
+        expected = [self._expected(part, population) for part in parts]
+        return uplink.sharing.reserve(expected, self.uplink.free_uhz(), uplink.radio)
+
+    def begin(self, probabilities: Sequence[float]) -> None:
+        """Write the population and the plan in force, and score the first version."""
+        recorder = self.recorder
+        self.version = self.learner.initial_version
+        recorder.clients.extend(self.population.rows())
+        recorder.plans.extend(
+            Plan(0, client_id, probability, None)
+            for client_id, probability in enumerate(probabilities)
+        )
+        recorder.flush_full()
+        self._score(0)
+        self.watch(Progress(0, self.env.now, 0, self.last_scores))
+
+    def end_round(
+        self, round_id: int, start_ns: int, num_sampled: int, num_merged: int
+    ) -> None:
+        """Write a finished round, score its version, and see whether to stop."""
+        recorder, now_ns = self.recorder, self.env.now
+        recorder.rounds.append(
+            Round(
+                round_id,
+                SERVER_ID,
+                "train",
+                start_ns,
+                now_ns,
+                num_sampled,
+                num_merged,
+                num_sampled - num_merged,
+            )
+        )
+        self._score(round_id)
+        recorder.flush_full()
+        self.last_round_id = round_id
+        self.is_over = self.stop.is_reached(round_id, now_ns, self.last_scores)
+        self.watch(Progress(round_id, now_ns, num_merged, self.last_scores))
+
+    def merge(self, round_id: int, parts: Sequence[Participation]) -> None:
+        """Merge what arrived into a new version and write how good the merge is."""
+        merged = self.learner.merge(self.version, [part.arrival() for part in parts])
+        self.version = merged.version
+        self.recorder.merges.extend(layer.row(round_id) for layer in merged.layers)
+
+    def mark(
+        self,
+        kind: str,
+        *,
+        round_id: int | None = None,
+        client_id: int | None = None,
+        detail: str = "",
+    ) -> None:
+        """Write a mark for the timeline."""
+        self.recorder.events.append(
+            Event(self._num_events, self.env.now, kind, round_id, client_id, detail)
+        )
+        self._num_events += 1
+
+    def _score(self, round_id: int) -> None:
+        self.last_scores = self.learner.evaluate(self.version)
+        self.recorder.evals.extend(
+            score.row(round_id, "train", self.env.now) for score in self.last_scores
+        )
+
+    def _expected(self, part: Participation, population: Population) -> Expected:
+        ceiling_hz = population.config.radio_band_hz
+        job = part.job()
+        return Expected(
+            part.client_id,
+            population.expected_compute_s(part.client_id, self.learner.flop(job)),
+            self.learner.bits_up(job),
+            population.effective_cn0_hz(part.client_id, "up"),
+            *(() if ceiling_hz is None else (ceiling_hz,)),
+        )

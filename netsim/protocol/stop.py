@@ -1,0 +1,49 @@
+"""When a run ends."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from netsim.clock import to_ns
+from netsim.protocol.learner import Score
+from netsim.quantities import Seconds
+from netsim.scenario import Record
+
+
+class Target(Record):
+    """A level of a global test metric: accuracy at least, loss at most."""
+
+    metric: Literal["accuracy", "loss"] = "accuracy"
+    level: float
+
+    def is_met(self, scores: Sequence[Score]) -> bool:
+        """Return whether the global score reaches the level."""
+        values = [getattr(score, self.metric) for score in scores if score.client_id is None]
+        if self.metric == "loss":
+            return any(value <= self.level for value in values)
+        return any(value >= self.level for value in values)
+
+
+class Stop(Record):
+    """The first of the given limits, looked at when a round ends."""
+
+    rounds: Annotated[int, Field(ge=1)] | None = None
+    time_s: Annotated[Seconds, Field(gt=0)] | None = None
+    target: Target | None = None
+
+    @model_validator(mode="after")
+    def _is_bounded(self) -> Stop:
+        if self.rounds is None and self.time_s is None:
+            raise ValueError("needs `rounds` or `time`: a target alone may never be met")
+        return self
+
+    def is_reached(self, round_id: int, now_ns: int, scores: Sequence[Score]) -> bool:
+        """Return whether the run ends after this round."""
+        if self.rounds is not None and round_id >= self.rounds:
+            return True
+        if self.time_s is not None and now_ns >= to_ns(self.time_s):
+            return True
+        return self.target is not None and self.target.is_met(scores)

@@ -1,0 +1,160 @@
+"""A run on disk: its manifest, its scenario and its tables as pandas frames."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from netsim.errors import InputError
+from netsim.manifest import Manifest, read_manifest
+from netsim.trace.schemas import SCHEMAS
+
+FALLING_METRICS = frozenset({"loss"})  # a level is reached from above
+NOT_METRICS = frozenset({"round_id", "client_id", "time_ns", "num_samples"})
+
+
+def load_run(path: str | Path) -> Run:
+    """Return the run in the folder ``path``; tables are read when first asked for."""
+    folder = Path(path)
+    if not folder.is_dir():
+        raise InputError(f"no run at {folder}: there is no such folder")
+    return Run(folder, read_manifest(folder))
+
+
+class Run:
+    """A run, finished or not; of a killed one the tables end at their last part."""
+
+    def __init__(self, folder: Path, manifest: Manifest) -> None:
+        self.folder = folder
+        self.manifest = manifest
+        self._frames: dict[str, pd.DataFrame] = {}
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.folder)!r}, {self.manifest.status})"
+
+    @property
+    def scenario_text(self) -> str:
+        """The fully resolved scenario, as YAML."""
+        try:
+            return (self.folder / "scenario.yaml").read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            path = self.folder / "scenario.yaml"
+            raise InputError(f"cannot read {path}: {error}") from error
+
+    @property
+    def clients(self) -> pd.DataFrame:
+        """One row per client."""
+        return self.table("clients")
+
+    @property
+    def plans(self) -> pd.DataFrame:
+        """One row per client and plan in force."""
+        return self.table("plans")
+
+    @property
+    def rounds(self) -> pd.DataFrame:
+        """One row per server round, or flush of an asynchronous buffer."""
+        return self.table("rounds")
+
+    @property
+    def tasks(self) -> pd.DataFrame:
+        """One row per participation of a client."""
+        return self.table("tasks")
+
+    @property
+    def transfers(self) -> pd.DataFrame:
+        """One row per message over a band."""
+        return self.table("transfers")
+
+    @property
+    def segments(self) -> pd.DataFrame:
+        """One row per interval in which a transfer's own terms are constant."""
+        return self.table("segments")
+
+    @property
+    def bands(self) -> pd.DataFrame:
+        """One row per interval of constant division of a band."""
+        return self.table("bands")
+
+    @property
+    def evals(self) -> pd.DataFrame:
+        """One row per evaluation; no client means the global adapter."""
+        return self.table("evals")
+
+    @property
+    def merges(self) -> pd.DataFrame:
+        """One row per merged layer."""
+        return self.table("merges")
+
+    @property
+    def events(self) -> pd.DataFrame:
+        """One row per other mark on the timeline."""
+        return self.table("events")
+
+    def table(self, name: str) -> pd.DataFrame:
+        """Return the table ``name`` as a frame, read once."""
+        if name not in self._frames:
+            self._frames[name] = _frame(read_table(self.folder, name))
+        return self._frames[name]
+
+    def time_to(
+        self, metric: str, level: float, *, split: str | None = None
+    ) -> pd.Timedelta | pd.api.typing.NaTType:
+        """Return when a global evaluation first reaches ``level``, or NaT if never.
+
+        A loss reaches it from above, any other metric from below.
+        """
+        evals = self.evals
+        numbers = evals.select_dtypes("number").columns
+        metrics = [name for name in numbers if name not in NOT_METRICS]
+        if metric not in metrics:
+            raise InputError(f"no metric {metric!r}; there are {', '.join(metrics)}")
+        evals = evals[evals["client_id"].isna()]
+        if split is not None:
+            evals = evals[evals["split"] == split]
+        values = evals[metric]
+        reached = values <= level if metric in FALLING_METRICS else values >= level
+        times_ns = evals.loc[reached, "time_ns"]
+        return pd.NaT if times_ns.empty else pd.Timedelta(int(times_ns.min()), "ns")
+
+
+def part_paths(run_folder: Path, table: str) -> list[Path]:
+    """Return the finished parts of a table, in order."""
+    return sorted((run_folder / "trace" / table).glob("part-*.parquet"))
+
+
+def read_part(path: Path, table: str) -> pa.Table:
+    """Return one part, which must have the table's schema."""
+    try:
+        part = pq.ParquetFile(path, page_checksum_verification=True).read()
+    except (pa.ArrowException, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{path} is damaged: {reason}") from error
+    if part.schema != SCHEMAS[table]:
+        columns = ", ".join(SCHEMAS[table].names)
+        raise InputError(f"{path} is not a part of {table}: its columns are {columns}")
+    return part
+
+
+def read_table(run_folder: Path, table: str) -> pa.Table:
+    """Return all finished parts of a table as one Arrow table."""
+    parts = [read_part(path, table) for path in part_paths(run_folder, table)]
+    if not parts:
+        return SCHEMAS[table].empty_table()
+    return pa.concat_tables(parts).unify_dictionaries()
+
+
+def _frame(table: pa.Table) -> pd.DataFrame:
+    """Return a frame; integers that may be missing are ``Int64``, never floats."""
+    columns = {}
+    for field, column in zip(table.schema, table.columns, strict=True):
+        if field.nullable:
+            values = column.fill_null(0).to_numpy()
+            missing = column.is_null().to_numpy()
+            columns[field.name] = pd.Series(pd.arrays.IntegerArray(values, missing))
+        else:
+            columns[field.name] = column.to_pandas()
+    return pd.DataFrame(columns)

@@ -1,0 +1,14 @@
+"""The scenario: records, strict YAML in, resolved YAML out."""
+
+from netsim.scenario.loader import dump, json_schema, load, load_text, scenario_digest
+from netsim.scenario.record import OneOf, Record
+
+__all__ = [
+    "OneOf",
+    "Record",
+    "dump",
+    "json_schema",
+    "load",
+    "load_text",
+    "scenario_digest",
+]

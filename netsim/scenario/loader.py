@@ -1,0 +1,270 @@
+"""From YAML to a record and back: every error at once, each at its line and column."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from netsim.errors import InputError
+from netsim.quantities import QUANTITIES, closest
+from netsim.scenario.overrides import Overridden, apply_overrides
+from netsim.scenario.record import note_model, read_model, yaml_keys
+from netsim.scenario.source import (
+    SCALARS,
+    Document,
+    KeyPath,
+    Position,
+    YamlValue,
+    parse_document,
+    read_document,
+)
+from netsim.scenario.wording import describe, is_echo, unknown_key
+
+MAX_ERRORS = 20
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def load(path: Path, model: type[Model], *, overrides: Sequence[str] = ()) -> Model:
+    """Read a scenario file as ``model``; all that is wrong is one InputError.
+
+    Validators find the scenario's folder as ``info.context["folder"]``.
+    """
+    return _load(read_document(path), model, overrides, path.parent)
+
+
+def load_text(
+    text: str,
+    model: type[Model],
+    *,
+    name: str = "scenario",
+    overrides: Sequence[str] = (),
+    folder: Path | None = None,
+) -> Model:
+    """Read a scenario text as ``model``; ``name`` stands for a file in messages."""
+    return _load(parse_document(text, name), model, overrides, folder or Path())
+
+
+def dump(record: BaseModel) -> str:
+    """Return the fully resolved YAML; loading it gives an equal record."""
+    text = yaml.dump(
+        _plain_data(record),
+        Dumper=_Dumper,
+        sort_keys=False,
+        allow_unicode=True,
+        default_flow_style=False,
+        width=88,
+    )
+    assert isinstance(text, str)
+    return text
+
+
+def scenario_digest(record: BaseModel) -> str:
+    """Return the SHA-256 of what a record says, whatever the order of its keys."""
+    text = json.dumps(_plain_data(record), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def json_schema(model: type[BaseModel]) -> dict[str, Any]:
+    """Return the JSON Schema of the YAML that ``load`` reads as ``model``."""
+    schema = model.model_json_schema(by_alias=True, mode="validation")
+    _write_defaults(schema)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def _write_defaults(schema: object) -> None:
+    """Turn the defaults of quantities into the text a person would write."""
+    if isinstance(schema, list):
+        for part in schema:
+            _write_defaults(part)
+    if not isinstance(schema, dict):
+        return
+    for part in schema.values():
+        _write_defaults(part)
+    units = [part.get("x-unit") for part in [schema, *schema.get("anyOf", ())]]
+    default = schema.get("default")
+    if isinstance(default, int | float) and any(units):
+        unit = next(filter(None, units))
+        schema["default"] = QUANTITIES[unit].text(default)
+
+
+def _plain_data(record: BaseModel) -> dict[str, Any]:
+    return record.model_dump(mode="json", by_alias=True)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes a text that YAML 1.1 or 1.2 would read as something else."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        return True
+
+
+for _name, _pattern, _first in SCALARS:
+    _Dumper.add_implicit_resolver(
+        f"tag:yaml.org,2002:{_name}", re.compile(rf"^(?:{_pattern})$"), _first
+    )
+
+
+def _load(
+    document: Document, model: type[Model], overrides: Sequence[str], folder: Path
+) -> Model:
+    data, origins = apply_overrides(document.data, overrides)
+    context: dict[str, Any] = {"source": "yaml", "folder": folder, "models": {}}
+    note_model(context, data, model)
+    try:
+        return read_model(model, data, context)
+    except ValidationError as error:
+        report = _Report(document, Overridden(data, origins), context["models"])
+        errors = error.errors(include_url=False)
+        raise InputError(report.text(errors)) from error
+
+
+@dataclass(frozen=True)
+class _Complaint:
+    """One error: where it is in the data, and whether it speaks of a key there."""
+
+    path: KeyPath
+    message: str
+    key: str | int | None = None
+    is_unknown: bool = False
+
+
+@dataclass(frozen=True)
+class _Report:
+    """Turns pydantic's errors into lines that point into the file."""
+
+    document: Document
+    overridden: Overridden
+    models: dict[int, type[BaseModel]]
+
+    def text(self, errors: list[ErrorDetails]) -> str:
+        """Return all errors in the order of the file, at most ``MAX_ERRORS``."""
+        complaints = [self._complaint(e) for e in errors if not is_echo(e)]
+        merged = _merged(_without_echoes(complaints))
+        placed = sorted(map(self._place, merged), key=lambda item: item[0])
+        lines = [line for _, line in placed[:MAX_ERRORS]]
+        if len(placed) > MAX_ERRORS:
+            lines.append(f"and {len(placed) - MAX_ERRORS} more")
+        return "\n".join(lines)
+
+    def _complaint(self, error: ErrorDetails) -> _Complaint:
+        loc = error["loc"]
+        if error["type"] not in ("missing", "extra_forbidden"):
+            path, _ = _follow(self.overridden.data, loc)
+            return _Complaint(path, describe(error))
+        path, _ = _follow(self.overridden.data, loc[:-1])
+        if error["type"] == "missing":
+            return _Complaint(path, describe(error), loc[-1])
+        keys = [key for model in self._models_at(path) for key in yaml_keys(model)]
+        message = unknown_key(str(loc[-1]), keys)
+        return _Complaint(path, message, loc[-1], is_unknown=True)
+
+    def _models_at(self, path: KeyPath) -> list[type[BaseModel]]:
+        """Return the models that may read the mapping at ``path``."""
+        _, value = _follow(self.overridden.data, path)
+        if id(value) in self.models:
+            return [self.models[id(value)]]
+        while path and isinstance(path[-1], int):
+            path = path[:-1]
+        if not path:
+            return []
+        return [
+            model
+            for above in self._models_at(path[:-1])
+            for name, key in zip(above.model_fields, yaml_keys(above), strict=True)
+            if key == path[-1]
+            for model in _models_in(above.model_fields[name].annotation)
+        ]
+
+    def _place(self, complaint: _Complaint) -> tuple[tuple[int, int], str]:
+        """Return a sort key and the text of one complaint."""
+        dotted = ".".join(map(str, complaint.path))
+        message = f"{dotted}: {complaint.message}" if dotted else complaint.message
+        path = complaint.path
+        if complaint.is_unknown and complaint.key is not None:
+            path = (*path, complaint.key)
+        origin, at = self._origin(path, complaint.is_unknown)
+        if origin is not None:
+            return (2**31, 0), f"--set {origin}: {message}"
+        return (at.line, at.column), self.document.source.point(at, message)
+
+    def _origin(self, path: KeyPath, is_unknown: bool) -> tuple[str | None, Position]:
+        """Return the override that made ``path``, or its position in the file."""
+        origins, document = self.overridden.origins, self.document
+        for end in range(len(path), -1, -1):
+            part = path[:end]
+            if part in origins:
+                return origins[part], Position(1, 1)
+            if part in document.values:
+                is_whole = end < len(path) or _is_collection(document.data, part)
+                if part in document.keys and (is_whole or is_unknown):
+                    return None, document.keys[part]
+                return None, document.values[part]
+            below = [o for p, o in origins.items() if p[:end] == part]
+            if part and below:
+                return below[-1], Position(1, 1)
+        return None, Position(1, 1)
+
+
+def _follow(data: YamlValue, loc: Sequence[str | int]) -> tuple[KeyPath, YamlValue]:
+    """Return the path in the data that ``loc`` means; pydantic's tags are skipped."""
+    path: KeyPath = ()
+    for step in loc:
+        if not _has(data, step):
+            continue
+        assert isinstance(data, dict | tuple)
+        data = data[step]  # type: ignore[index]
+        path = (*path, step)
+    return path, data
+
+
+def _has(data: YamlValue, step: str | int) -> bool:
+    if isinstance(data, tuple):
+        return isinstance(step, int) and step < len(data)
+    return isinstance(data, dict) and step in data
+
+
+def _models_in(annotation: object) -> list[type[BaseModel]]:
+    """Return the models that an annotation such as ``tuple[Cell, ...]`` names."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in _models_in(part)]
+
+
+def _is_collection(data: YamlValue, path: KeyPath) -> bool:
+    found, value = _follow(data, path)
+    return found == path and isinstance(value, dict | tuple)
+
+
+def _without_echoes(complaints: list[_Complaint]) -> list[_Complaint]:
+    """Drop a missing key that an unknown one next to it was meant to be."""
+    missing: dict[KeyPath, list[str]] = {}
+    for complaint in complaints:
+        if complaint.key is not None and not complaint.is_unknown:
+            missing.setdefault(complaint.path, []).append(str(complaint.key))
+    meant = {
+        (complaint.path, closest(str(complaint.key), missing[complaint.path]))
+        for complaint in complaints
+        if complaint.is_unknown and complaint.path in missing
+    }
+    return [c for c in complaints if c.is_unknown or (c.path, c.key) not in meant]
+
+
+def _merged(complaints: list[_Complaint]) -> list[_Complaint]:
+    """Join what the members of a union each say about one value."""
+    by_place: dict[tuple[KeyPath, str | int | None], _Complaint] = {}
+    for complaint in complaints:
+        place = (complaint.path, complaint.key)
+        before = by_place.setdefault(place, complaint)
+        if complaint.message not in before.message:
+            message = f"{before.message}; or {complaint.message}"
+            by_place[place] = replace(before, message=message)
+    return list(by_place.values())

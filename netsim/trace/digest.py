@@ -1,0 +1,101 @@
+"""Digests of what a trace says, however its rows are cut into parts.
+
+Per column three streams are hashed: which values are there, the lengths of texts, and
+the values as little-endian bytes. A missing value counts as zero or as an empty text,
+every nan as the same nan.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from netsim.trace.rows import TRACE_VERSION
+from netsim.trace.schemas import CATEGORY, SCHEMAS
+
+LEARNING_TABLES = ("evals", "merges")
+CLOCK_TABLES = tuple(table for table in SCHEMAS if table not in LEARNING_TABLES)
+
+
+class TableDigest:
+    """The digest of one table, fed part by part."""
+
+    def __init__(self, table: str) -> None:
+        self._table = table
+        self._columns = [_ColumnDigest(field) for field in SCHEMAS[table]]
+        self._num_rows = 0
+
+    def update(self, part: pa.Table) -> None:
+        """Add the rows of ``part``, which has the table's schema."""
+        if not part.num_rows:
+            return
+        self._num_rows += part.num_rows
+        for digest, column in zip(self._columns, part.columns, strict=True):
+            digest.update(column.combine_chunks())
+
+    def hexdigest(self) -> str:
+        """Return the digest of all rows so far."""
+        columns = [[*c.description, c.hexdigest()] for c in self._columns]
+        return _digest([self._table, TRACE_VERSION, self._num_rows, columns])
+
+
+def network_digest(table_digests: Mapping[str, str]) -> str:
+    """Return the digest of everything that the clock decides."""
+    return _digest([[table, table_digests[table]] for table in CLOCK_TABLES])
+
+
+def run_digest(table_digests: Mapping[str, str], adapter_digest: str) -> str:
+    """Return the digest of the clock's tables, the learning and the final adapter."""
+    learning = [[table, table_digests[table]] for table in LEARNING_TABLES]
+    return _digest([network_digest(table_digests), learning, adapter_digest])
+
+
+class _ColumnDigest:
+    def __init__(self, field: pa.Field) -> None:
+        kind = pa.string() if field.type == CATEGORY else field.type
+        self.description = (field.name, str(kind), field.nullable)
+        self._present = hashlib.sha256()
+        self._lengths = hashlib.sha256()
+        self._values = hashlib.sha256()
+
+    def update(self, array: pa.Array) -> None:
+        _, kind, is_nullable = self.description
+        if is_nullable:
+            self._present.update(_bytes(array.is_valid()))
+            array = array.fill_null(0)
+        if kind == "string":
+            self._update_text(array.cast(pa.string()))
+        else:
+            self._values.update(_bytes(array))
+
+    def _update_text(self, array: pa.Array) -> None:
+        lengths = pc.binary_length(array).to_numpy(zero_copy_only=False)
+        self._lengths.update(lengths.astype("<i8"))
+        _, offsets, text = array.buffers()
+        first, last = np.frombuffer(offsets, np.int32)[
+            [array.offset, array.offset + len(array)]
+        ]
+        if text is not None:
+            self._values.update(memoryview(text)[first:last])
+
+    def hexdigest(self) -> str:
+        streams = (self._present, self._lengths, self._values)
+        return _digest([stream.hexdigest() for stream in streams])
+
+
+def _bytes(array: pa.Array) -> bytes:
+    """Return a column of numbers or booleans without nulls as little-endian bytes."""
+    values = array.to_numpy(zero_copy_only=False)
+    if values.dtype == np.float64:
+        values = np.where(np.isnan(values), np.nan, values)
+    kind = values.dtype.newbyteorder("<")
+    return np.asarray(values, dtype=kind).tobytes()
+
+
+def _digest(content: object) -> str:
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()

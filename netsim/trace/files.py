@@ -1,0 +1,60 @@
+"""Files that are whole or absent, and what is remembered of each."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+
+class StoredFile(BaseModel):
+    """A file of a run; ``path`` is relative to the run's folder, with slashes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    path: str
+    num_bytes: int
+    sha256: str
+
+
+class Part(BaseModel):
+    """One Parquet file of a table, as listed in the manifest."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    table: str
+    path: str
+    num_rows: int
+    num_bytes: int
+    sha256: str
+
+
+def write_atomically(path: Path, content: bytes | memoryview) -> None:
+    """Write a whole file or none: hidden temporary file, fsync, rename."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        what = f"cannot write, {error.strerror}"
+        raise OSError(error.errno, what, str(path)) from error
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's content, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def stored_file(run_folder: Path, path: str) -> StoredFile:
+    """Return the record of ``path``, which is relative to the run's folder."""
+    full = run_folder / path
+    return StoredFile(
+        path=path, num_bytes=full.stat().st_size, sha256=file_sha256(full)
+    )

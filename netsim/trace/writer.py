@@ -1,0 +1,173 @@
+"""The one recorder of a run: rows in, Parquet parts that are whole or absent out."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from netsim.trace import rows
+from netsim.trace.digest import TableDigest, network_digest, run_digest
+from netsim.trace.files import Part, write_atomically
+from netsim.trace.schemas import SCHEMAS, category_columns, column_encodings
+
+CHUNK_ROWS = 4096  # become columns together: few enough to stay in the cache
+
+
+@dataclass(frozen=True, slots=True)
+class TraceSummary:
+    """What a closed recorder knows of the trace it wrote."""
+
+    parts: tuple[Part, ...]
+    num_rows: dict[str, int]
+    table_digests: dict[str, str]
+
+    @property
+    def network_digest(self) -> str:
+        """Return the digest of everything that the clock decides."""
+        return network_digest(self.table_digests)
+
+    def digest(self, adapter_digest: str = "") -> str:
+        """Return the digest of the whole run, final adapter included."""
+        return run_digest(self.table_digests, adapter_digest)
+
+
+class Recorder:
+    """Takes rows by ``recorder.tasks.append(...)``; the lists stay the same objects.
+
+    The story calls :meth:`flush_full` often (it costs ten ``len``), which bounds the
+    memory: rows become columns after some thousands, and columns a part at
+    ``flush_rows``. A part is never smaller, save a table's last.
+    """
+
+    def __init__(self, run_folder: Path, flush_rows: int = 65_536) -> None:
+        self.clients: list[rows.Client] = []
+        self.plans: list[rows.Plan] = []
+        self.rounds: list[rows.Round] = []
+        self.tasks: list[rows.Task] = []
+        self.transfers: list[rows.Transfer] = []
+        self.segments: list[rows.Segment] = []
+        self.bands: list[rows.Band] = []
+        self.evals: list[rows.Evaluation] = []
+        self.merges: list[rows.Merge] = []
+        self.events: list[rows.Event] = []
+        self._flush_rows = flush_rows
+        self._pack_rows = min(flush_rows, CHUNK_ROWS)
+        buffers: dict[str, list[NamedTuple]] = {t: getattr(self, t) for t in SCHEMAS}
+        self._tables = [_Table(run_folder, table, buffers[table]) for table in SCHEMAS]
+
+    def flush_full(self) -> None:
+        """Pack rows into columns, and write a part of every table that is full."""
+        for table in self._tables:
+            if len(table.buffer) >= self._pack_rows:
+                table.pack()
+                if table.num_packed >= self._flush_rows:
+                    table.flush()
+
+    def close(self) -> TraceSummary:
+        """Write what is left; every table has at least one part then."""
+        for table in self._tables:
+            table.pack()
+            if table.num_packed or not table.parts:
+                table.flush()
+        return TraceSummary(
+            parts=tuple(part for table in self._tables for part in table.parts),
+            num_rows={t.name: sum(p.num_rows for p in t.parts) for t in self._tables},
+            table_digests={t.name: t.digest.hexdigest() for t in self._tables},
+        )
+
+
+def clear_trace(run_folder: Path) -> None:
+    """Remove the parts of an earlier attempt, which a resumed run writes again."""
+    for table in SCHEMAS:
+        for path in (run_folder / "trace" / table).glob("*part-*.parquet*"):
+            path.unlink()
+
+
+class _Table:
+    """One table on its way to disk."""
+
+    def __init__(self, run_folder: Path, name: str, buffer: list[NamedTuple]) -> None:
+        self.name = name
+        self.buffer = buffer
+        self.parts: list[Part] = []
+        self._packed: list[pa.RecordBatch] = []
+        self.digest = TableDigest(name)
+        self._run_folder = run_folder
+        folder = run_folder / "trace" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.glob("part-*.parquet")):
+            raise FileExistsError(f"{folder} holds a trace already; clear it first")
+
+    @property
+    def num_packed(self) -> int:
+        """Return the number of rows that wait as columns for the next part."""
+        return sum(batch.num_rows for batch in self._packed)
+
+    def pack(self) -> None:
+        """Turn the buffered rows into columns and forget them."""
+        if self.buffer:
+            self._packed.append(record_batch(self.name, self.buffer))
+            self.buffer.clear()
+
+    def flush(self) -> None:
+        """Write the packed rows as the next part and forget them."""
+        table = pa.Table.from_batches(self._packed, schema=SCHEMAS[self.name])
+        table = table.unify_dictionaries()
+        content = _parquet(self.name, table)
+        path = f"trace/{self.name}/part-{len(self.parts):05d}.parquet"
+        write_atomically(self._run_folder / path, content)
+        self.digest.update(table)
+        self.parts.append(
+            Part(
+                table=self.name,
+                path=path,
+                num_rows=table.num_rows,
+                num_bytes=len(content),
+                sha256=hashlib.sha256(content).hexdigest(),
+            )
+        )
+        self._packed.clear()
+
+
+def record_batch(name: str, buffer: list[NamedTuple]) -> pa.RecordBatch:
+    """Return rows as columns with the exact schema of the table ``name``."""
+    schema = SCHEMAS[name]
+    # no object per row, as in zip(*buffer): these would wake the garbage collector
+    cells = list(chain.from_iterable(buffer))
+    arrays = [
+        _array(name, field, cells[index :: len(schema)])
+        for index, field in enumerate(schema)
+    ]
+    return pa.record_batch(arrays, schema=schema)
+
+
+def _array(table: str, field: pa.Field, values: list[object]) -> pa.Array:
+    try:
+        array = pa.array(values, type=field.type)
+    except (pa.ArrowException, OverflowError) as error:
+        raise ValueError(
+            f"{table}.{field.name} must be {field.type}: {error}"
+        ) from error
+    if array.null_count and not field.nullable:
+        raise ValueError(f"{table}.{field.name} must not be None")
+    return array
+
+
+def _parquet(name: str, table: pa.Table) -> memoryview:
+    """Return the content of a part; the checksums let a reader notice damage."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(
+        table,
+        sink,
+        compression="zstd",
+        use_dictionary=category_columns(name),
+        column_encoding=column_encodings(name),
+        write_page_checksum=True,
+    )
+    return memoryview(sink.getvalue())

@@ -1,0 +1,229 @@
+"""Do the tables agree with each other, and does time run forward?"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
+
+from netsim.trace.rows import Client, Evaluation, Event, Plan, Round, Task, Transfer
+from netsim.verify.finding import Finding
+
+STEPS = tuple(name for name in Task._fields if name.endswith("_ns"))  # in order
+IN_THE_END = frozenset({"unfinished", "unmerged"})  # cut by the run's end, not dropped
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Books:
+    """The tables that are kept against each other."""
+
+    clients: Sequence[Client]
+    plans: Sequence[Plan]
+    rounds: Sequence[Round]
+    tasks: Sequence[Task]
+    transfers: Sequence[Transfer]
+    evals: Sequence[Evaluation]
+    events: Sequence[Event]
+    sim_time_ns: int
+
+
+class Carried(NamedTuple):
+    """What one direction of a task asked for, and when."""
+
+    task: Task
+    name: str  # of the phase: download, upload
+    bits: int
+    start_ns: int
+    end_ns: int  # its last tick, finished or cut
+
+
+def check_books(books: Books) -> Iterator[Finding]:
+    """Yield every disagreement between the tables of a complete trace."""
+    yield from _check_ids(books)
+    for task in books.tasks:
+        yield from _check_task(task)
+    yield from _check_messages(books)
+    yield from _check_rounds(books)
+    yield from _check_weights(books)
+    yield from _check_times(books)
+
+
+def _check_ids(books: Books) -> Iterator[Finding]:
+    columns = {
+        "clients": [("client", row.client_id) for row in books.clients],
+        "tasks": [("task", row.task_id) for row in books.tasks],
+        "transfers": [("transfer", row.transfer_id) for row in books.transfers],
+    }
+    for table, ids in columns.items():
+        for (noun, number), times in Counter(ids).items():
+            if times > 1:
+                rule, detail = "an id must be unique", f"{times} rows have it"
+                yield Finding(table, f"{noun} {number}", rule, detail)
+
+
+def _check_task(task: Task) -> Iterator[Finding]:
+    """Yield times out of order, and a merge that contradicts the status."""
+    where = f"task {task.task_id}"
+    times = [(name, getattr(task, name)) for name in STEPS]
+    known = [(name, time_ns) for name, time_ns in times if time_ns is not None]
+    for (name, time_ns), (later, later_ns) in pairwise(known):
+        if time_ns > later_ns:
+            detail = f"{name} {time_ns}, {later} {later_ns}"
+            yield Finding("tasks", where, "a task's times must be in order", detail)
+    for (name, time_ns), (later, later_ns) in pairwise(times[:-1]):
+        if time_ns is None and later_ns is not None:
+            detail = f"{name} is null, {later} {later_ns}"
+            yield Finding("tasks", where, "a task must not skip a step", detail)
+    if (task.status == "done") != (task.merged_round_id is not None):
+        rule = "a task must be merged if and only if it is done"
+        detail = f"status {task.status}, merged_round_id {task.merged_round_id}"
+        yield Finding("tasks", where, rule, detail)
+
+
+def _check_messages(books: Books) -> Iterator[Finding]:
+    """Yield transfers that do not carry what their task asked for, when it did."""
+    cells = {client.client_id: client.cell_id for client in books.clients}
+    own: dict[tuple[int, str], list[Transfer]] = defaultdict(list)
+    broadcast: dict[tuple[int, int], list[Transfer]] = defaultdict(list)
+    for transfer in books.transfers:
+        if transfer.task_id is None:
+            broadcast[transfer.round_id, transfer.cell_id].append(transfer)
+        else:
+            own[transfer.task_id, transfer.direction].append(transfer)
+    for task in books.tasks:
+        down = own.pop((task.task_id, "down"), [])
+        common = broadcast[task.round_id, cells.get(task.client_id, -1)]
+        if sum(transfer.bits for transfer in down) == task.download_bits:
+            common = []  # it needed nothing of the broadcast
+        yield from _check_carried(_download(task), [*common, *down], common)
+        up = own.pop((task.task_id, "up"), [])
+        yield from _check_carried(_upload(task), up, [])
+    for (task_id, direction), transfers in own.items():
+        where = f"transfer {transfers[0].transfer_id}"
+        detail = f"task {task_id}, direction {direction}: tasks has no such row"
+        yield Finding("transfers", where, "a transfer must have its task", detail)
+
+
+def _download(task: Task) -> Carried:
+    is_cut = task.compute_start_ns is None or task.download_end_ns is None
+    end_ns = task.end_ns if is_cut else task.download_end_ns
+    assert end_ns is not None
+    start_ns = task.download_start_ns
+    return Carried(task, "download", task.download_bits, start_ns, end_ns)
+
+
+def _upload(task: Task) -> Carried:
+    start_ns = task.end_ns if task.upload_start_ns is None else task.upload_start_ns
+    return Carried(task, "upload", task.upload_bits, start_ns, task.end_ns)
+
+
+def _check_carried(
+    carried: Carried, transfers: Sequence[Transfer], common: Sequence[Transfer]
+) -> Iterator[Finding]:
+    """Yield where transfers do not add up to the task's bits within its interval."""
+    task, name = carried.task, carried.name
+    where = f"task {task.task_id}"
+    bits = sum(transfer.bits for transfer in transfers)
+    if bits != carried.bits:
+        rule = f"transfers must carry the {name}'s bits"
+        yield Finding("tasks", where, rule, f"task {carried.bits}, transfers {bits}")
+    for transfer in transfers:
+        if transfer.start_ns < carried.start_ns or transfer.end_ns > carried.end_ns:
+            detail = (
+                f"transfer {transfer.transfer_id} {transfer.start_ns} to "
+                f"{transfer.end_ns} ns, {name} {carried.start_ns} to {carried.end_ns}"
+            )
+            yield Finding("tasks", where, f"transfers must lie in the {name}", detail)
+        asked = (task.round_id, task.client_id)
+        if transfer.client_id is not None and asked != transfer[2:4]:
+            rule = "a transfer must be of its task's round and client"
+            detail = f"transfer {transfer[2:4]}, task {asked}"
+            yield Finding("transfers", f"transfer {transfer.transfer_id}", rule, detail)
+        if task.status == "done" and transfer.status != "done":
+            rule = "a done task's transfers must be done"
+            detail = f"transfer {transfer.transfer_id} is {transfer.status}"
+            yield Finding("tasks", where, rule, detail)
+    yield from _check_broadcast(carried, transfers, common)
+
+
+def _check_broadcast(
+    carried: Carried, transfers: Sequence[Transfer], common: Sequence[Transfer]
+) -> Iterator[Finding]:
+    """Yield a download that is not exactly as long as the broadcast it rests on."""
+    if not common or carried.task.compute_start_ns is None:
+        return
+    start_ns = min(transfer.start_ns for transfer in transfers)
+    end_ns = max(transfer.end_ns for transfer in transfers)
+    if (start_ns, end_ns) != (carried.start_ns, carried.end_ns):
+        rule = "a download must last as long as its broadcast"
+        detail = (
+            f"download {carried.start_ns} to {carried.end_ns} ns, "
+            f"broadcast {start_ns} to {end_ns}"
+        )
+        yield Finding("tasks", f"task {carried.task.task_id}", rule, detail)
+
+
+def _check_rounds(books: Books) -> Iterator[Finding]:
+    """Yield rounds whose counts are not those of their tasks."""
+    written: dict[int, Counter[str]] = defaultdict(Counter)
+    for row in books.rounds:
+        written[row.round_id]["num_sampled"] += row.num_sampled
+        written[row.round_id]["num_merged"] += row.num_merged
+        written[row.round_id]["num_dropped"] += row.num_dropped
+    counted: dict[int, Counter[str]] = defaultdict(Counter)
+    for task in books.tasks:
+        counted[task.round_id]["num_sampled"] += 1
+        if task.merged_round_id is not None:
+            counted[task.merged_round_id]["num_merged"] += 1
+        elif task.status not in IN_THE_END:
+            counted[task.round_id]["num_dropped"] += 1
+    for round_id in sorted(written.keys() | counted.keys()):
+        for name in ("num_sampled", "num_merged", "num_dropped"):
+            said, found = written[round_id][name], counted[round_id][name]
+            if said != found:
+                rule, detail = f"{name} must match tasks", f"row {said}, tasks {found}"
+                yield Finding("rounds", f"round {round_id}", rule, detail)
+
+
+def _check_weights(books: Books) -> Iterator[Finding]:
+    """Yield numbers that are not finite, and probabilities that are none."""
+    rule = "must be a finite number"
+    for client in books.clients:
+        if not math.isfinite(client.weight):
+            where = f"client {client.client_id}"
+            yield Finding("clients", where, f"weight {rule}", str(client.weight))
+    for task in books.tasks:
+        for name in ("weight", "compute_energy_j", "transmit_energy_j"):
+            value = getattr(task, name)
+            if not math.isfinite(value):
+                where = f"task {task.task_id}"
+                yield Finding("tasks", where, f"{name} {rule}", str(value))
+    for plan in books.plans:
+        if not 0 <= plan.sampling_probability <= 1:
+            where = f"round {plan.round_id}, client {plan.client_id}"
+            rule_p, value = "a probability must be 0 to 1", plan.sampling_probability
+            yield Finding("plans", where, rule_p, str(value))
+
+
+def _check_times(books: Books) -> Iterator[Finding]:
+    """Yield what happens outside the run, rounds that end early, and lost order."""
+    end_ns = books.sim_time_ns
+    for row in books.rounds:
+        if not 0 <= row.start_ns <= row.end_ns <= end_ns:
+            detail = f"{row.start_ns} to {row.end_ns} ns, the run ends at {end_ns}"
+            rule = "a round must lie within the run"
+            yield Finding("rounds", f"round {row.round_id}", rule, detail)
+    for score in books.evals:
+        if not 0 <= score.time_ns <= end_ns:
+            detail = f"time_ns {score.time_ns}, the run ends at {end_ns}"
+            rule = "an evaluation must lie within the run"
+            yield Finding("evals", f"round {score.round_id}", rule, detail)
+    for before, event in pairwise(books.events):
+        is_later = event.sequence > before.sequence and event.time_ns >= before.time_ns
+        if not is_later:
+            detail = f"{event[:2]} after {before[:2]}"
+            rule = "sequence and time must increase"
+            yield Finding("events", f"event {event.sequence}", rule, detail)

@@ -1,0 +1,162 @@
+"""Does the trace obey the physics of its bands? Exact, in Python integers.
+
+Only ``transfers``, ``segments`` and ``bands`` are read. Virtual time is
+``V(t) = integral of unit_share``; an elastic segment did ``weight * efficiency *
+(V(end) - V(start))`` of work and a pinned one ``pinned * efficiency * (end - start)``,
+in units of 1e-24 bit.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from itertools import accumulate, groupby
+from operator import attrgetter
+
+from netsim.trace.rows import Band, Segment, Transfer
+from netsim.verify.division import check_division
+from netsim.verify.finding import Finding
+
+BandKey = tuple[int, str]
+
+WORK_PER_BIT = 10**24  # micro-hertz x nano-bit/s/Hz x nanoseconds
+
+
+class VirtualTime:
+    """The virtual time of one band, from its rows in order of time."""
+
+    def __init__(self, rows: list[Band]) -> None:
+        self._rows = rows
+        self._starts = [row.start_ns for row in rows]
+        spans = [row.end_ns - row.start_ns for row in rows]
+        shares = [row.unit_share_uhz for row in rows]
+        grown = [unit * span for unit, span in zip(shares, spans, strict=True)]
+        self._virtual = list(accumulate(grown, initial=0))
+        self._covered = list(accumulate(spans, initial=0))
+
+    def at(self, tick_ns: int) -> tuple[int, int]:
+        """Return virtual time at a tick, and for how many ns before it rows exist."""
+        index = bisect_right(self._starts, tick_ns) - 1
+        if index < 0:
+            return 0, 0
+        row = self._rows[index]
+        span = min(tick_ns, row.end_ns) - row.start_ns
+        virtual = self._virtual[index] + row.unit_share_uhz * span
+        return virtual, self._covered[index] + span
+
+
+def check_clock(
+    transfers: list[Transfer], segments: list[Segment], bands: list[Band]
+) -> Iterator[Finding]:
+    """Yield every breach of the clock's invariants in a complete trace."""
+    segments = sorted(segments, key=attrgetter("transfer_id", "start_ns"))
+    of_transfer = {
+        transfer_id: list(rows)
+        for transfer_id, rows in groupby(segments, key=attrgetter("transfer_id"))
+    }
+    of_band = _by_band(bands)
+    virtual = {key: VirtualTime(rows) for key, rows in of_band.items()}
+    live: dict[BandKey, list[Segment]] = {}
+    for transfer in transfers:
+        key = (transfer.cell_id, transfer.direction)
+        own = of_transfer.pop(transfer.transfer_id, [])
+        live.setdefault(key, []).extend(own)
+        yield from _check_tiles(transfer, own)
+        yield from _check_work(transfer, own, virtual.get(key, VirtualTime([])))
+    for transfer_id in of_transfer:
+        rule = "a segment must belong to one transfer"
+        detail = "transfers has no such transfer_id, or it stands there twice"
+        yield Finding("segments", f"transfer {transfer_id}", rule, detail)
+    yield from check_bands(bands)
+    for key, rows in of_band.items():
+        yield from check_division(rows, live.get(key, []))
+
+
+def check_bands(bands: list[Band]) -> Iterator[Finding]:
+    """Yield rows that overlap, are empty or give away more than the band has."""
+    for rows in _by_band(bands).values():
+        end_ns = None
+        for row in rows:
+            where = band_row(row)
+            if not row.start_ns < row.end_ns:
+                rule = "a row must last at least one tick"
+                yield Finding("bands", where, rule, f"end_ns {row.end_ns}")
+            if end_ns is not None and row.start_ns < end_ns:
+                detail = f"start_ns {row.start_ns}, the row before ends at {end_ns}"
+                yield Finding("bands", where, "rows must not overlap", detail)
+            band_uhz = row.band_hz * 10**6
+            if row.allocated_uhz > band_uhz:
+                rule = "shares must not exceed the band"
+                detail = f"allocated_uhz {row.allocated_uhz}, the band has {band_uhz}"
+                yield Finding("bands", where, rule, detail)
+            end_ns = row.end_ns
+
+
+def band_row(row: Band) -> str:
+    """Return which row this is, for people."""
+    return f"cell {row.cell_id} {row.direction} from {row.start_ns} ns"
+
+
+def _by_band(bands: list[Band]) -> dict[BandKey, list[Band]]:
+    ordered = sorted(bands, key=attrgetter("cell_id", "direction", "start_ns"))
+    key = attrgetter("cell_id", "direction")
+    return {band: list(rows) for band, rows in groupby(ordered, key=key)}
+
+
+def _check_tiles(transfer: Transfer, segments: list[Segment]) -> Iterator[Finding]:
+    """Yield where segments leave a gap in the transfer's lifetime, or overlap."""
+    where = f"transfer {transfer.transfer_id}"
+    rule = "segments must tile the transfer"
+    now_ns = transfer.start_ns
+    for segment in segments:
+        if segment.start_ns != now_ns:
+            detail = f"start_ns {segment.start_ns}, expected {now_ns}"
+            yield Finding("segments", where, rule, detail)
+        if not segment.start_ns < segment.end_ns:
+            detail = f"{segment.start_ns} to {segment.end_ns} ns"
+            rule_empty = "a segment must last at least one tick"
+            yield Finding("segments", where, rule_empty, detail)
+        now_ns = segment.end_ns
+    if now_ns != transfer.end_ns:
+        detail = f"they end at {now_ns}, the transfer at {transfer.end_ns}"
+        yield Finding("segments", where, rule, detail)
+
+
+def _check_work(
+    transfer: Transfer, segments: list[Segment], virtual: VirtualTime
+) -> Iterator[Finding]:
+    """Yield where the work does not reach the bits at the last tick exactly."""
+    where = f"transfer {transfer.transfer_id}"
+    work = before_last = 0
+    for segment in segments:
+        start, covered_start = virtual.at(segment.start_ns)
+        end, covered_end = virtual.at(segment.end_ns)
+        span_ns = segment.end_ns - segment.start_ns
+        if covered_end - covered_start != span_ns:
+            detail = (
+                f"{segment.start_ns} to {segment.end_ns} ns is {span_ns} ns, "
+                f"of which rows of bands cover {covered_end - covered_start}"
+            )
+            yield Finding("segments", where, "a segment must lie in its band", detail)
+        before_end, _ = virtual.at(segment.end_ns - 1)
+        before_last = work + _work(segment, before_end - start, span_ns - 1)
+        work += _work(segment, end - start, span_ns)
+    need = transfer.bits * WORK_PER_BIT
+    if transfer.status == "done" and work < need:
+        rule = "work must reach the bits at end_ns"
+        yield Finding("transfers", where, rule, f"work {work}, needed {need}")
+    elif transfer.status != "done" and work >= need:
+        rule = "a transfer that is not done must not reach its bits"
+        detail = f"status {transfer.status}, work {work}, needed {need}"
+        yield Finding("transfers", where, rule, detail)
+    elif before_last >= need:
+        rule = "work must not reach the bits before end_ns"
+        detail = f"work one tick earlier {before_last}, needed {need}"
+        yield Finding("transfers", where, rule, detail)
+
+
+def _work(segment: Segment, virtual: int, span_ns: int) -> int:
+    efficiency = segment.spectral_efficiency_nbit_s_hz
+    if segment.pinned_uhz is not None:
+        return segment.pinned_uhz * efficiency * span_ns
+    return segment.weight * efficiency * virtual

@@ -1,0 +1,85 @@
+"""Are the files of a run those that its manifest lists, byte for byte?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from netsim.errors import InputError
+from netsim.manifest import Manifest
+from netsim.runs import part_paths, read_part
+from netsim.trace.digest import TableDigest, network_digest, run_digest
+from netsim.trace.files import Part, StoredFile, file_sha256
+from netsim.trace.schemas import SCHEMAS
+from netsim.verify.finding import Finding
+
+
+def check_files(run_folder: Path, manifest: Manifest) -> Iterator[Finding]:
+    """Yield files that are missing, changed, unlisted or unreadable."""
+    for part in manifest.parts:
+        yield from _check_stored(run_folder, part)
+    for file in manifest.files:
+        yield from _check_stored(run_folder, file)
+    if manifest.status != "running":  # its manifest may list none yet
+        yield from _unlisted(run_folder, manifest)
+    for table in SCHEMAS:
+        for path in part_paths(run_folder, table):
+            try:
+                read_part(path, table)
+            except InputError as error:
+                name = path.relative_to(run_folder).as_posix()
+                yield Finding("files", name, "a part must be readable", str(error))
+    yield from _check_scenario(run_folder, manifest)
+
+
+def check_digests(run_folder: Path, manifest: Manifest) -> Iterator[Finding]:
+    """Yield digests of a closed trace that differ from what its tables say."""
+    found = {}
+    for table in SCHEMAS:
+        digest = TableDigest(table)
+        for path in part_paths(run_folder, table):
+            digest.update(read_part(path, table))
+        found[table] = digest.hexdigest()
+        listed = manifest.table_digests.get(table, "")
+        yield from _compare(table, "table digest", listed, found[table])
+    network = network_digest(found)
+    yield from _compare("files", "network_digest", manifest.network_digest, network)
+    digest_now = run_digest(found, manifest.adapter_digest)
+    yield from _compare("files", "digest", manifest.digest, digest_now)
+
+
+def _check_stored(run_folder: Path, stored: Part | StoredFile) -> Iterator[Finding]:
+    path = run_folder / stored.path
+    if not path.is_file():
+        yield Finding("files", stored.path, "a listed file must exist", "it is missing")
+        return
+    found = file_sha256(path)
+    if found != stored.sha256:
+        detail = f"manifest {stored.sha256}, file {found}"
+        rule = "a file must have the SHA-256 that the manifest lists"
+        yield Finding("files", stored.path, rule, detail)
+
+
+def _unlisted(run_folder: Path, manifest: Manifest) -> Iterator[Finding]:
+    listed = {part.path for part in manifest.parts}
+    for path in sorted((run_folder / "trace").glob("*/part-*.parquet")):
+        name = path.relative_to(run_folder).as_posix()
+        if name not in listed:
+            detail = f"the manifest lists {len(listed)} parts, and not this one"
+            yield Finding("files", name, "a part must be listed", detail)
+
+
+def _check_scenario(run_folder: Path, manifest: Manifest) -> Iterator[Finding]:
+    path = run_folder / "scenario.yaml"
+    if not path.is_file():
+        rule = "a run must have its scenario"
+        yield Finding("files", path.name, rule, "it is missing")
+        return
+    listed = manifest.scenario_digest
+    yield from _compare(path.name, "scenario_digest", listed, file_sha256(path))
+
+
+def _compare(table: str, what: str, listed: str, found: str) -> Iterator[Finding]:
+    if listed != found:
+        detail = f"manifest {listed or 'none'}, recomputed {found}"
+        yield Finding(table, what, "a digest must match the manifest", detail)

@@ -138,9 +138,9 @@ class Quantity:
     def __get_pydantic_core_schema__(
         self, source: object, handler: GetCoreSchemaHandler
     ) -> CoreSchema:
-        number: CoreSchema = core_schema.float_schema(strict=True, allow_inf_nan=False)
-        if self.is_whole:
-            number = core_schema.int_schema(strict=True)
+        number = handler(source)  # with the bounds that a field adds
+        if number["type"] == "float":
+            number["allow_inf_nan"] = False
         return core_schema.with_info_before_validator_function(
             self._read,
             number,

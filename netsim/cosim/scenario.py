@@ -30,6 +30,12 @@ class Learning(Protocol):
     def learner(self, num_clients: int, seed: int) -> Learner:
         """Return the learner of one run."""
 
+    def known_learner(
+        self, num_clients: int, seed: int, *, may_count: bool
+    ) -> Learner | None:
+        """Return a learner that knows bits and FLOP, or nothing where they would have
+        to be counted on the model and ``may_count`` forbids it."""
+
 
 class LearningOff(Record):
     """Nothing is trained: every client has the same sizes and the same work.
@@ -53,6 +59,11 @@ class LearningOff(Record):
             memory_bytes=self.memory_bytes,
             samples_per_client=self.samples_per_client,
         )
+
+    def known_learner(
+        self, num_clients: int, seed: int, *, may_count: bool
+    ) -> Learner | None:
+        return self.learner(num_clients, seed)
 
 
 class LoraLearning(Record):

@@ -143,12 +143,9 @@ def _gather(
         stage.env.process(take_part(stage, part, terms.get(part.client_id)))
         for part in parts
     ]
-    everyone = stage.env.all_of(processes)
-    if limit is None:
-        yield everyone
-        return
-    yield everyone | limit
-    for process in processes:
-        if process.is_alive:
-            process.interrupt("late")
-    yield everyone
+    if limit is not None:
+        yield stage.env.all_of(processes) | limit
+        for process in processes:
+            if process.is_alive:
+                process.interrupt("late")
+    yield stage.env.all_of(processes)

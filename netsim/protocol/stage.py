@@ -11,7 +11,7 @@ import simpy
 
 from netsim.band import SharedBand, Terms
 from netsim.population import Population
-from netsim.protocol.learner import Learner, Score
+from netsim.protocol.learner import LayerError, Learner, Score
 from netsim.protocol.participation import Participation, Process
 from netsim.protocol.stop import Stop
 from netsim.sharing import Expected
@@ -38,8 +38,10 @@ class Progress:
 
     round_id: int
     now_ns: int
-    num_merged: int
-    scores: Sequence[Score]
+    num_sampled: int = 0
+    num_merged: int = 0
+    scores: Sequence[Score] = ()
+    layers: Sequence[LayerError] = ()  # of this round's merge
 
 
 @dataclass(kw_only=True)
@@ -62,6 +64,7 @@ class Stage:
     _task_ids: itertools.count[int] = field(default_factory=itertools.count)
     _num_starts: dict[int, int] = field(default_factory=dict)
     _num_events: int = 0
+    _last_layers: Sequence[LayerError] = ()
 
     def enlist(self, client_id: int, round_id: int, weight: float) -> Participation:
         """Return a new participation that starts from the present version."""
@@ -96,7 +99,7 @@ class Stage:
         )
         recorder.flush_full()
         self._score(0)
-        self.watch(Progress(0, self.env.now, 0, self.last_scores))
+        self.watch(Progress(0, self.env.now, scores=self.last_scores))
 
     def end_round(
         self, round_id: int, start_ns: int, num_sampled: int, num_merged: int
@@ -119,12 +122,22 @@ class Stage:
         recorder.flush_full()
         self.last_round_id = round_id
         self.is_over = self.stop.is_reached(round_id, now_ns, self.last_scores)
-        self.watch(Progress(round_id, now_ns, num_merged, self.last_scores))
+        self.watch(
+            Progress(
+                round_id,
+                now_ns,
+                num_sampled,
+                num_merged,
+                self.last_scores,
+                self._last_layers,
+            )
+        )
 
     def merge(self, round_id: int, parts: Sequence[Participation]) -> None:
         """Merge what arrived into a new version and write how good the merge is."""
         merged = self.learner.merge(self.version, [part.arrival() for part in parts])
         self.version = merged.version
+        self._last_layers = merged.layers
         self.recorder.merges.extend(layer.row(round_id) for layer in merged.layers)
 
     def mark(

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from array import array
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from netsim.trace import rows
 from netsim.trace.digest import TableDigest, network_digest, run_digest
@@ -148,15 +151,25 @@ def record_batch(name: str, buffer: list[NamedTuple]) -> pa.RecordBatch:
 
 
 def _array(table: str, field: pa.Field, values: list[object]) -> pa.Array:
+    """Return one column; a float among integers is refused, never cut to fit."""
+    is_integer = field.type == pa.int64()
     try:
-        array = pa.array(values, type=field.type)
-    except (pa.ArrowException, OverflowError) as error:
+        if is_integer and not field.nullable:
+            return pa.array(_integers(values))
+        column = pa.array(values, type=None if is_integer else field.type)
+    except (pa.ArrowException, OverflowError, TypeError) as error:
         raise ValueError(
             f"{table}.{field.name} must be {field.type}: {error}"
         ) from error
-    if array.null_count and not field.nullable:
+    if is_integer and column.type not in (pa.int64(), pa.null()):
+        raise ValueError(f"{table}.{field.name} must be int64, got {column.type}")
+    if column.null_count and not field.nullable:
         raise ValueError(f"{table}.{field.name} must not be None")
-    return array
+    return column.cast(field.type)
+
+
+def _integers(values: list[object]) -> NDArray[np.int64]:
+    return np.frombuffer(array("q", cast(list[int], values)), np.int64)
 
 
 def _parquet(name: str, table: pa.Table) -> memoryview:

@@ -1,0 +1,53 @@
+# `make demo` and `make test` set themselves up; a second call starts at once.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+SOURCES := setup.cfg pyproject.toml constraints.txt
+
+.PHONY: help demo test check format schema lock clean
+
+help:
+	@echo "make demo    run the quickstart scenario and show what it did"
+	@echo "make test    run the tests"
+	@echo "make check   ruff and mypy"
+	@echo "make format  let ruff format and sort"
+	@echo "make schema  write scenarios/scenario.schema.json anew"
+	@echo "make lock    write constraints.txt anew from a clean environment"
+
+$(VENV)/.base: $(SOURCES)
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "netsim needs Python 3.11 or later: make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install -q -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.base
+	$(PIP) install -q -c constraints.txt -e '.[test,dev]'
+	@touch $@
+
+demo: $(VENV)/.base
+	$(BIN)/netsim run quickstart
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+schema: $(VENV)/.base
+	$(BIN)/netsim schema > scenarios/scenario.schema.json
+
+lock:
+	$(PYTHON) -m venv $(VENV)-lock
+	$(VENV)-lock/bin/pip install -q -c constraints.txt -e '.[test,dev]'
+	$(VENV)-lock/bin/pip freeze --exclude-editable | sed 's/+cpu$$//; s/+cu[0-9]*$$//' > constraints.txt
+	rm -rf $(VENV)-lock
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,44 @@
+"""``netsim check`` and ``netsim verify``: is a scenario right, is a run sound."""
+
+from __future__ import annotations
+
+import json as json_format
+from pathlib import Path
+
+import typer
+
+from netsim.cosim.scenario import read_scenario
+from netsim.cosim.shipped import find_scenario
+from netsim.scenario import dump
+
+MAX_FINDINGS_SHOWN = 20
+
+
+def check_command(given: str, overrides: tuple[str, ...], *, count: bool) -> None:
+    """Validate a scenario, print it in full and estimate what it costs."""
+    from netsim.cosim.cost import estimate
+
+    scenario = read_scenario(find_scenario(given), overrides)
+    typer.echo(dump(scenario), nl=False)
+    learner = scenario.learning.known_learner(
+        scenario.population.num_clients, scenario.seed, may_count=count
+    )
+    for line in estimate(scenario, learner):
+        typer.echo(f"# {line}")
+
+
+def verify_command(run: Path, *, json: bool) -> bool:
+    """Audit a run, print what is wrong with it, and return whether it is sound."""
+    from netsim.verify import verify
+
+    findings = verify(run)
+    for finding in findings[:MAX_FINDINGS_SHOWN]:
+        typer.echo(str(finding))
+    if len(findings) > MAX_FINDINGS_SHOWN:
+        typer.echo(f"and {len(findings) - MAX_FINDINGS_SHOWN} more findings")
+    if not findings:
+        typer.echo(f"{run} is sound: files, digests, clock and books agree")
+    if json:
+        report = {"run": str(run), "sound": not findings, "findings": len(findings)}
+        typer.echo(json_format.dumps(report))
+    return not findings

@@ -1,0 +1,72 @@
+"""``netsim schema`` and ``netsim list``: what a scenario may say."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Mapping
+
+import typer
+from pydantic import BaseModel
+
+from fl.aggregation import AGGREGATIONS
+from fl.backbones import BACKBONES
+from fl.partition import PARTITIONS
+from fl.tasks import TASKS
+from netsim.channel import FADINGS, PATH_LOSSES, PLACEMENTS, RADIOS
+from netsim.cosim import shipped
+from netsim.cosim.scenario import LEARNINGS, Scenario
+from netsim.device import SPREADS
+from netsim.device_catalogue import DEVICES
+from netsim.policy import SAMPLERS
+from netsim.protocol import SERVERS
+from netsim.quantities import format_quantity
+from netsim.scenario import json_schema
+from netsim.sharing import SHARING_RULES
+
+SEAMS: tuple[tuple[str, str, Mapping[str, type[BaseModel]]], ...] = (
+    ("servers", "server", SERVERS),
+    ("sampling", "server.sampling", SAMPLERS),
+    ("sharing rules", "cell.uplink.sharing", SHARING_RULES),
+    ("radios", "cell.uplink.radio", RADIOS),
+    ("path loss", "cell.path_loss", PATH_LOSSES),
+    ("fading", "cell.fading", FADINGS),
+    ("placement", "population.placement", PLACEMENTS),
+    ("speed spread", "population.speed_spread", SPREADS),
+    ("learning", "learning", LEARNINGS),
+    ("tasks", "learning.task", TASKS),
+    ("backbones", "learning.backbone", BACKBONES),
+    ("partitions", "learning.partition", PARTITIONS),
+    ("aggregation", "learning.aggregation", AGGREGATIONS),
+)
+
+
+def schema_text() -> str:
+    """Return the JSON Schema of a scenario as text."""
+    return json.dumps(json_schema(Scenario), indent=2, ensure_ascii=False) + "\n"
+
+
+def list_command() -> None:
+    """Print every choice with its first line of documentation."""
+    typer.echo("scenarios  (netsim run NAME)")
+    for name in shipped.names():
+        _line(name, shipped.headline(name))
+    for title, path, choices in SEAMS:
+        typer.echo(f"\n{title}  ({path})")
+        for name, cls in choices.items():
+            _line(name, _first_sentence(cls))
+    typer.echo("\ndevices  (population.devices)")
+    for device in DEVICES.values():
+        speed = format_quantity(device.flop_per_s, "FLOP/s", num_digits=3)
+        memory = format_quantity(device.memory_bytes, "B")
+        _line(device.name, f"{speed} in training, {memory}; {device.source}")
+
+
+def _line(name: str, text: str) -> None:
+    shown = text if len(text) <= 110 else f"{text[:109]}…"
+    typer.echo(f"  {name:<22} {shown}")
+
+
+def _first_sentence(cls: type[BaseModel]) -> str:
+    text = " ".join((inspect.getdoc(cls) or "").split("\n\n")[0].split())
+    return text

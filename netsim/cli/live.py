@@ -1,0 +1,86 @@
+"""The view of a run under way: a live line on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from types import TracebackType
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from netsim.clock import to_s
+from netsim.protocol.stage import Progress
+from netsim.protocol.stop import Stop
+from netsim.quantities import format_duration_ns
+
+PLAIN_LINE_EVERY_S = 5.0
+
+
+@dataclass
+class LiveView:
+    """A spectator of one run; call it with every round's progress."""
+
+    console: Console
+    stop: Stop
+    name: str
+    is_quiet: bool = False
+    seen: list[Progress] = field(default_factory=list)
+    _started_s: float = field(default_factory=time.perf_counter)
+    _last_line_s: float = float("-inf")
+    _live: Live | None = None
+
+    def __enter__(self) -> LiveView:
+        if self.console.is_terminal and not self.is_quiet:
+            self._live = Live(console=self.console, transient=True)
+            self._live.start()
+            self._live.update(Text(f"{self.name}: preparing"))
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def __call__(self, progress: Progress) -> None:
+        self.seen.append(progress)
+        if self.is_quiet:
+            return
+        now_s = time.perf_counter()
+        if self._live is not None:
+            self._live.update(Text(self.line(now_s)))
+        elif now_s - self._last_line_s >= PLAIN_LINE_EVERY_S:
+            self._last_line_s = now_s
+            self.console.print(self.line(now_s), highlight=False, soft_wrap=True)
+
+    def line(self, now_s: float) -> str:
+        """Return where the run is, in one line of at most 80 columns or so."""
+        progress = self.seen[-1]
+        real_s = now_s - self._started_s
+        parts = [f"round {progress.round_id}{self._of_rounds()}"]
+        parts.append(f"simulated {format_duration_ns(progress.now_ns)}")
+        parts += [f"accuracy {s.accuracy:.3f}" for s in progress.scores if s.client_id is None]
+        if real_s > 0 and progress.now_ns:
+            parts.append(f"{to_s(progress.now_ns) / real_s:,.0f}x real time")
+        share = self._share_done()
+        if share:
+            left_ns = round(real_s * (1 - share) / share * 1e9)
+            parts.append(f"{format_duration_ns(left_ns)} left")
+        return " · ".join(parts)
+
+    def _of_rounds(self) -> str:
+        return "" if self.stop.rounds is None else f"/{self.stop.rounds}"
+
+    def _share_done(self) -> float:
+        """Return how much of the nearest limit is used up, 0 to 1."""
+        progress, shares = self.seen[-1], [0.0]
+        if self.stop.rounds is not None:
+            shares.append(progress.round_id / self.stop.rounds)
+        if self.stop.time_s is not None:
+            shares.append(to_s(progress.now_ns) / self.stop.time_s)
+        return min(max(shares), 1.0)

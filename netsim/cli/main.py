@@ -1,0 +1,153 @@
+"""The entry point: commands, exit codes, and what a user sees of an error."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from netsim import __version__
+from netsim.errors import InputError
+
+DONE, CHECK_FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+ScenarioArg = Annotated[
+    str, typer.Argument(help="A YAML file, or the name of a shipped scenario.")
+]
+RunArg = Annotated[Path, typer.Argument(help="The folder of a run.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="PATH=VALUE", help="Override one value; repeatable."),
+]
+SeedOption = Annotated[int | None, typer.Option(help="Override the scenario's seed.")]
+OutOption = Annotated[Path | None, typer.Option(help="The run folder itself.")]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Make the last line of stdout one JSON object.")
+]
+QuietOption = Annotated[bool, typer.Option(help="Show no progress and no table.")]
+
+
+def _version(is_asked: bool) -> None:
+    if is_asked:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def netsim(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Simulate federated LoRA fine-tuning over wireless networks.
+
+    Learning is real, the network is simulated on an exact clock, and every run leaves
+    a trace in Parquet.
+    """
+
+
+@app.command()
+def run(
+    scenario: ScenarioArg,
+    set_: SetOption = None,
+    seed: SeedOption = None,
+    out: OutOption = None,
+    resume: Annotated[
+        bool, typer.Option(help="Go on with the unfinished run in the folder.")
+    ] = False,
+    quiet: QuietOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Run a scenario and write its trace."""
+    from netsim.cli.running import run_command
+
+    run_command(
+        scenario, _overrides(set_, seed), out, resume=resume, quiet=quiet, json=json
+    )
+
+
+@app.command()
+def check(
+    scenario: ScenarioArg,
+    set_: SetOption = None,
+    seed: SeedOption = None,
+    count: Annotated[
+        bool, typer.Option(help="Count bits and FLOP on the real model (loads torch).")
+    ] = False,
+) -> None:
+    """Validate a scenario; print it with every default, and what it costs."""
+    from netsim.cli.checking import check_command
+
+    check_command(scenario, _overrides(set_, seed), count=count)
+
+
+@app.command()
+def replay(
+    run: RunArg,
+    set_: SetOption = None,
+    out: OutOption = None,
+    quiet: QuietOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Run a run's scenario again; without --set the digest must come out the same."""
+    from netsim.cli.replaying import replay_command
+
+    replay_command(run, tuple(set_ or ()), out, quiet=quiet, json=json)
+
+
+@app.command()
+def verify(run: RunArg, json: JsonOption = False) -> None:
+    """Audit a run: files, digests, and the physics of every transfer."""
+    from netsim.cli.checking import verify_command
+
+    if not verify_command(run, json=json):
+        raise typer.Exit(CHECK_FAILED)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of a scenario, for editors."""
+    from netsim.cli.listing import schema_text
+
+    typer.echo(schema_text(), nl=False)
+
+
+@app.command(name="list")
+def list_() -> None:
+    """List every choice that a scenario has: one line each."""
+    from netsim.cli.listing import list_command
+
+    list_command()
+
+
+def _overrides(given: list[str] | None, seed: int | None) -> tuple[str, ...]:
+    return (*(given or ()), *(() if seed is None else (f"seed={seed}",)))
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    for name, value in (
+        ("TRANSFORMERS_VERBOSITY", "error"),
+        ("HF_HUB_DISABLE_PROGRESS_BARS", "1"),
+        ("TOKENIZERS_PARALLELISM", "false"),
+    ):
+        os.environ.setdefault(name, value)
+    try:
+        app()
+    except InputError as error:
+        typer.echo(str(error), err=True)
+        sys.exit(WRONG_INPUT)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:  # the reader of our output has gone, as with `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(DONE)

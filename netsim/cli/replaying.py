@@ -1,0 +1,43 @@
+"""``netsim replay``: does a recorded scenario give the recorded trace again."""
+
+from __future__ import annotations
+
+import json as json_format
+import tempfile
+from pathlib import Path
+
+import typer
+
+from netsim.cli.running import run_and_show, summary
+from netsim.cosim.replay import first_difference, is_same, recorded_scenario
+from netsim.manifest import read_manifest
+
+CHECK_FAILED = 1
+
+
+def replay_command(
+    run: Path,
+    overrides: tuple[str, ...],
+    out: Path | None,
+    *,
+    quiet: bool,
+    json: bool,
+) -> None:
+    """Replay a run; with overrides it is a new run, and nothing is compared."""
+    scenario = recorded_scenario(run, overrides)
+    if overrides:
+        run_and_show(scenario, out, resume=False, quiet=quiet, json=json)
+        return
+    with tempfile.TemporaryDirectory(prefix="netsim-replay-") as scratch:
+        folder = out if out is not None else Path(scratch) / "run"
+        replayed = run_and_show(scenario, folder, resume=False, quiet=True, json=False)
+        recorded = read_manifest(run)
+        same = is_same(recorded, replayed)
+        if same:
+            typer.echo(f"{run} replays to the same digest {recorded.digest[:16]}")
+        else:
+            typer.echo(f"{run} does not replay: {first_difference(run, folder)}")
+        if json:
+            typer.echo(json_format.dumps({**summary(replayed, folder), "same": same}))
+    if not same:
+        raise typer.Exit(CHECK_FAILED)

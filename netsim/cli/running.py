@@ -1,0 +1,136 @@
+"""``netsim run``: a run with its live view, and the table at its end."""
+
+from __future__ import annotations
+
+import json as json_format
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from netsim.cli.live import LiveView
+from netsim.cosim.run import default_folder, run_scenario
+from netsim.cosim.scenario import Scenario, read_scenario
+from netsim.cosim.shipped import find_scenario
+from netsim.manifest import Manifest
+from netsim.protocol.learner import LayerError
+from netsim.protocol.stage import Progress
+from netsim.quantities import format_duration_ns
+
+RUNS = Path("results") / "runs"
+MAX_TABLE_ROWS = 30
+
+
+def run_command(
+    given: str,
+    overrides: tuple[str, ...],
+    out: Path | None,
+    *,
+    resume: bool,
+    quiet: bool,
+    json: bool,
+) -> None:
+    """Run a scenario from the command line."""
+    scenario = read_scenario(find_scenario(given), overrides)
+    run_and_show(scenario, out, resume=resume, quiet=quiet, json=json)
+
+
+def run_and_show(
+    scenario: Scenario, out: Path | None, *, resume: bool, quiet: bool, json: bool
+) -> Manifest:
+    """Run, show progress on stderr and results on stdout; return the manifest."""
+    folder = out if out is not None else default_folder(scenario, RUNS)
+    console = Console(stderr=True)
+    try:
+        with LiveView(console, scenario.stop, scenario.name, is_quiet=quiet) as view:
+            manifest = run_scenario(
+                scenario,
+                folder,
+                command=("netsim", *sys.argv[1:]),
+                resume=resume,
+                watch=view,
+            )
+    except KeyboardInterrupt:
+        console.print(f"interrupted; go on with: netsim run … --out {folder} --resume")
+        raise
+    if not quiet:
+        show(Console(), manifest, folder, view.seen)
+    if json:
+        print(json_format.dumps(summary(manifest, folder)))
+    return manifest
+
+
+def summary(manifest: Manifest, folder: Path) -> dict[str, object]:
+    """Return what ``--json`` prints."""
+    return {
+        "run": str(folder),
+        "digest": manifest.digest,
+        "network_digest": manifest.network_digest,
+        "status": manifest.status,
+        "rounds": manifest.rounds,
+        "sim_time_ns": manifest.sim_time_ns,
+        "steps_trained": manifest.steps_trained,
+        "steps_reused": manifest.steps_reused,
+        "final": manifest.final,
+    }
+
+
+def show(
+    console: Console, manifest: Manifest, folder: Path, seen: Sequence[Progress]
+) -> None:
+    """Print the table of rounds, the outcome and where the run is."""
+    if seen:
+        console.print(round_table(seen))
+    outcome = [
+        f"{manifest.rounds} rounds",
+        f"{format_duration_ns(manifest.sim_time_ns)} simulated",
+        *(f"{name} {value:.4g}" for name, value in manifest.final.items() if value),
+    ]
+    console.print(" · ".join(outcome), highlight=False)
+    console.print(f"digest {manifest.digest[:16]}", highlight=False)
+    console.print(f"run    {folder}", highlight=False, soft_wrap=True)
+
+
+def round_table(seen: Sequence[Progress]) -> Table:
+    """Return the rounds as a table, thinned out evenly when they are many."""
+    has_scores = any(progress.scores for progress in seen)
+    table = Table(box=box.SIMPLE_HEAD)
+    for heading in ("round", "simulated time", "merged/drawn"):
+        table.add_column(heading, justify="right")
+    if has_scores:
+        method = next((p.layers[0].method for p in seen if p.layers), "merge")
+        for heading in ("accuracy", "loss", f"{method} error", "plain average's"):
+            table.add_column(heading, justify="right")
+    for progress in _thinned(seen):
+        table.add_row(*_cells(progress, has_scores))
+    return table
+
+
+def _thinned(seen: Sequence[Progress]) -> list[Progress]:
+    stride = -(-len(seen) // MAX_TABLE_ROWS)
+    return [p for n, p in enumerate(seen) if n % stride == 0 or n == len(seen) - 1]
+
+
+def _cells(progress: Progress, has_scores: bool) -> list[str]:
+    cells = [
+        str(progress.round_id),
+        format_duration_ns(progress.now_ns),
+        f"{progress.num_merged}/{progress.num_sampled}" if progress.round_id else "",
+    ]
+    if not has_scores:
+        return cells
+    scores = [score for score in progress.scores if score.client_id is None]
+    cells += [f"{scores[0].accuracy:.3f}", f"{scores[0].loss:.3f}"] if scores else ["", ""]
+    return cells + _mean_errors(progress.layers)
+
+
+def _mean_errors(layers: Sequence[LayerError]) -> list[str]:
+    """Return the layers' mean relative error, the method's and plain averaging's."""
+    if not layers:
+        return ["", ""]
+    own = sum(layer.relative_error for layer in layers) / len(layers)
+    plain = sum(layer.average_relative_error for layer in layers) / len(layers)
+    return [f"{own:.4f}", f"{plain:.4f}"]

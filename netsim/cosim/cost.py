@@ -1,0 +1,43 @@
+"""What a scenario costs, from sizes and speeds alone."""
+
+from __future__ import annotations
+
+from netsim.cosim.scenario import Scenario
+from netsim.device import Device
+from netsim.protocol.learner import Job, Learner
+from netsim.quantities import format_duration_ns, format_quantity
+
+
+def estimate(scenario: Scenario, learner: Learner | None) -> list[str]:
+    """Return what one participation costs, a line each; without a learner, why not."""
+    if learner is None:
+        return [
+            "cost: bits and FLOP of this model are not counted yet; "
+            "`netsim check --count` or the first run does it"
+        ]
+    job = Job(0, 0, 1, learner.initial_version)
+    common, private = learner.bits_down(0, None, learner.initial_version)
+    flop = learner.flop(job)
+    lines = [
+        f"per participation: download {_bytes(common + private)}, "
+        f"upload {_bytes(learner.bits_up(job))}, "
+        f"compute {format_quantity(flop, 'FLOP')}, "
+        f"memory {format_quantity(learner.memory_bytes, 'B')}",
+    ]
+    for choice in scenario.population.devices:
+        lines.append(_device_line(choice.device, flop))
+    uplink = scenario.cell.uplink
+    best_bps = uplink.radio.rate_bps(1e30, uplink.band_hz)
+    least_ns = round(learner.bits_up(job) / best_bps * 1e9)
+    lines.append(f"one upload alone on the band takes {format_duration_ns(least_ns)} at the very least")
+    return lines
+
+
+def _device_line(device: Device, flop: int) -> str:
+    compute_s = device.compute_time_s(flop)
+    joules = format_quantity(device.compute_energy_j(compute_s), "J", num_digits=3)
+    return f"{device.name} computes for {format_duration_ns(round(compute_s * 1e9))} on {joules}"
+
+
+def _bytes(bits: int) -> str:
+    return format_quantity(bits / 8, "B")

@@ -1,0 +1,75 @@
+"""A finished run, run again: the same digests, or the first row that differs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from netsim.cosim.run import SCENARIO_FILE
+from netsim.cosim.scenario import Scenario, read_scenario
+from netsim.errors import InputError
+from netsim.manifest import Manifest, read_manifest
+from netsim.runs import load_run
+from netsim.trace.schemas import SCHEMAS
+
+
+def recorded_scenario(run: Path, overrides: tuple[str, ...] = ()) -> Scenario:
+    """Return the resolved scenario of a run, with overrides applied."""
+    manifest = read_manifest(run)
+    if not overrides and manifest.status != "complete":
+        raise InputError(
+            f"{run} is {manifest.status}, so there is nothing to compare a replay "
+            "with; finish it with `netsim run … --resume`"
+        )
+    return read_scenario(run / SCENARIO_FILE, overrides)
+
+
+def first_difference(recorded: Path, replayed: Path) -> str:
+    """Return which row of which table differs first, with both values."""
+    before, after = load_run(recorded), load_run(replayed)
+    for name in SCHEMAS:
+        found = _first_row(getattr(before, name), getattr(after, name))
+        if found:
+            return f"{name}: {found}"
+    return "final adapter: the tables agree, the merged numbers do not"
+
+
+def is_same(recorded: Manifest, replayed: Manifest) -> bool:
+    """Return whether both runs have the same digest."""
+    return recorded.digest == replayed.digest
+
+
+def _first_row(before: pd.DataFrame, after: pd.DataFrame) -> str:
+    num_common = min(len(before), len(after))
+    for column in before.columns:
+        _require_column(column, after)
+    left, right = before.head(num_common), after.head(num_common)
+    differs = pd.DataFrame(
+        {
+            column: _differs(left[column], right[column])
+            for column in before.columns
+        }
+    )
+    rows = differs.any(axis=1)
+    if rows.any():
+        row = int(rows.to_numpy().argmax())
+        column = str(differs.columns[differs.iloc[row].to_numpy().argmax()])
+        return (
+            f"row {row}, {column}: recorded {left[column].iloc[row]!r}, "
+            f"replayed {right[column].iloc[row]!r}"
+        )
+    if len(before) != len(after):
+        return f"recorded {len(before)} rows, replayed {len(after)}"
+    return ""
+
+
+def _differs(left: pd.Series, right: pd.Series) -> pd.Series:
+    left, right = left.astype(object), right.astype(object)
+    both_missing = left.isna() & right.isna()
+    return ~((left == right).fillna(False).astype(bool) | both_missing)
+
+
+def _require_column(column: str, frame: pd.DataFrame) -> None:
+    if column not in frame.columns:
+        raise InputError(f"the recorded trace has a column {column!r} that is unknown")

@@ -1,0 +1,1 @@
+"""Ready scenarios, one YAML per capability."""

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field
 
 from netsim.channel import FADINGS, PATH_LOSSES, RADIOS, Fading, NoFading, PathLoss
 from netsim.channel.radio import Radio
-from netsim.quantities import Decibel, DbmPerHertz, Dbi, Dbm, Hertz
+from netsim.quantities import Dbi, Dbm, DbmPerHertz, Decibel, Hertz
 from netsim.scenario import OneOf, Record
 from netsim.sharing import SHARING_RULES, ProcessorSharing, SharingRule
 

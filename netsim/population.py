@@ -66,7 +66,7 @@ class Population:
 
     def device(self, client_id: int) -> Device:
         """Return the client's kind of device."""
-        return self._devices[self._device_index[client_id]]
+        return self._devices[int(self._device_index[client_id])]
 
     def link(self, client_id: int, direction: Direction) -> Link:
         """Return the client's channel in one direction."""

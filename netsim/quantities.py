@@ -140,7 +140,7 @@ class Quantity:
     ) -> CoreSchema:
         number = handler(source)  # with the bounds that a field adds
         if number["type"] == "float":
-            number["allow_inf_nan"] = False
+            number = {**number, "allow_inf_nan": False}
         return core_schema.with_info_before_validator_function(
             self._read,
             number,

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 import pytest
-import simpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netsim.band import Message, SharedBand, Terms
+from netsim.engine import Engine
 from netsim.errors import InputError
 
 
@@ -80,7 +80,7 @@ class Plan:
 
 
 def simulate(plans, band_hz, radio, divider=None):
-    env = simpy.Environment(0)
+    env = Engine()
     ledger = Ledger()
     band = SharedBand(
         env,
@@ -114,7 +114,7 @@ def simulate(plans, band_hz, radio, divider=None):
 
 
 def shares_by_definition(live, band_uhz):
-    """Pin, lowest limit first, everyone whose elastic share would exceed its ceiling."""
+    """Pin, lowest limit first, whose elastic share would exceed its ceiling."""
     shares = {
         n: min(p.pinned_uhz, p.ceiling_uhz or p.pinned_uhz)
         for n, p in live.items()
@@ -238,6 +238,13 @@ def test_a_ceiling_no_longer_binds_when_many_share():
     assert log == [(2, 1_000_015_001), (0, 2_500_002_501), (1, 2_600_005_001)]
 
 
+def test_terms_given_twice_in_one_tick_count_once():
+    plans = [flat(0, 10**6, pinned_uhz=10**11), flat(0, 10**6)]
+    log, ledger = simulate(plans, 10**6, ConstantRadio(), FirstCome())
+    assert log == [(0, 10**9), (1, 2 * 10**9)]
+    assert {band.allocated_uhz for band in ledger.bands} == {10**12}
+
+
 def test_first_come_serves_one_at_a_time():
     plans = [flat(0, 10**6), flat(10, 10**6), flat(5, 10**6)]
     log, _ = simulate(plans, 10**6, ConstantRadio(), FirstCome())
@@ -245,7 +252,7 @@ def test_first_come_serves_one_at_a_time():
 
 
 def test_a_cut_transfer_frees_its_share_at_that_tick():
-    env, ledger = simpy.Environment(0), Ledger()
+    env, ledger = Engine(), Ledger()
     band = SharedBand(
         env,
         cell_id=0,

@@ -9,7 +9,7 @@ touched. All quantities are Python integers.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from heapq import heappop, heappush
 
 from netsim.band.ceilings import Ceilings
@@ -82,10 +82,9 @@ class FluidBand:
         """Put a live transfer on new terms from this tick on."""
         if terms == (transfer.weight, transfer.pinned_uhz) and transfer.version:
             return
-        if transfer.version:
-            self._settle(transfer)
-            self._count(transfer, -1)
-            transfer.is_at_ceiling = False
+        self._settle(transfer)
+        self._count(transfer, -1)
+        transfer.is_at_ceiling = False
         transfer.weight, transfer.pinned_uhz = terms
         ceiling = transfer.ceiling_uhz
         if ceiling is not None:
@@ -113,12 +112,10 @@ class FluidBand:
         if spare < 0:
             raise AssertionError(f"shares exceed the band by {-spare} uHz")
         unit = spare // self.weight_sum if self.weight_sum else 0
-        changed: Iterable[Transfer] = self._unrated
         if self._radio.depends_on_share and unit != self.unit_share_uhz:
-            changed = {t.transfer_id: t for t in (*self._unrated, *self._elastic())}
-            changed = list(changed.values())
+            self._unrated += self._elastic()
         self.unit_share_uhz = unit
-        for transfer in changed:
+        for transfer in self._unrated:
             if transfer.is_live:
                 self._rate(transfer)
         self._unrated.clear()
@@ -150,7 +147,7 @@ class FluidBand:
         for transfer in pinned:
             self._move(transfer, -1)
 
-    def _elastic(self) -> Sequence[Transfer]:
+    def _elastic(self) -> list[Transfer]:
         return [t for t in self.live.values() if _pin(t) is None]
 
     def _hear(self, transfer: Transfer) -> None:

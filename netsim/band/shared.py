@@ -7,11 +7,11 @@ from typing import Protocol
 
 import simpy
 
-from netsim import wake
 from netsim.band.fluid import FluidBand
 from netsim.band.transfer import Message, Terms, Transfer
 from netsim.channel.link import Channel
 from netsim.channel.radio import Radio
+from netsim.engine import BANDS, Engine, Wake
 from netsim.trace import rows
 
 UHZ_PER_HZ = 1_000_000
@@ -46,7 +46,7 @@ class SharedBand:
 
     def __init__(
         self,
-        env: simpy.Environment,
+        env: Engine,
         *,
         cell_id: int,
         direction: str,
@@ -66,7 +66,7 @@ class SharedBand:
         self._transfer_ids = transfer_ids
         self._fluid = FluidBand(band_hz * UHZ_PER_HZ, radio, ledger.segments)
         self._starting: list[tuple[Transfer, Terms | None]] = []
-        self._wake: wake.Wake | None = None
+        self._wake: Wake | None = None
         self._wake_ns = -1
         self._division = (0, 0, 0)  # unit share, live transfers, allocated
         self._division_since_ns = 0
@@ -117,7 +117,7 @@ class SharedBand:
         if self._wake is not None and self._wake_ns == tick_ns:
             return
         delay_ns = tick_ns - self._env.now
-        self._wake = wake.Wake(self._env, delay_ns, wake.BANDS, self._on_wake)
+        self._wake = Wake(self._env, delay_ns, BANDS, self._on_wake)
         self._wake_ns = tick_ns
 
     def _on_wake(self, event: simpy.Event) -> None:

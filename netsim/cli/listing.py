@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Mapping
+from typing import Any
 
 import typer
 from pydantic import BaseModel
@@ -24,7 +25,7 @@ from netsim.quantities import format_quantity
 from netsim.scenario import json_schema
 from netsim.sharing import SHARING_RULES
 
-SEAMS: tuple[tuple[str, str, Mapping[str, type[BaseModel]]], ...] = (
+SEAMS: tuple[tuple[str, str, Mapping[str, Any]], ...] = (
     ("servers", "server", SERVERS),
     ("sampling", "server.sampling", SAMPLERS),
     ("sharing rules", "cell.uplink.sharing", SHARING_RULES),
@@ -68,5 +69,4 @@ def _line(name: str, text: str) -> None:
 
 
 def _first_sentence(cls: type[BaseModel]) -> str:
-    text = " ".join((inspect.getdoc(cls) or "").split("\n\n")[0].split())
-    return text
+    return " ".join((inspect.getdoc(cls) or "").split("\n\n")[0].split())

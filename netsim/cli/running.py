@@ -123,7 +123,9 @@ def _cells(progress: Progress, has_scores: bool) -> list[str]:
     if not has_scores:
         return cells
     scores = [score for score in progress.scores if score.client_id is None]
-    cells += [f"{scores[0].accuracy:.3f}", f"{scores[0].loss:.3f}"] if scores else ["", ""]
+    cells += (
+        [f"{scores[0].accuracy:.3f}", f"{scores[0].loss:.3f}"] if scores else ["", ""]
+    )
     return cells + _mean_errors(progress.layers)
 
 

@@ -29,14 +29,17 @@ def estimate(scenario: Scenario, learner: Learner | None) -> list[str]:
     uplink = scenario.cell.uplink
     best_bps = uplink.radio.rate_bps(1e30, uplink.band_hz)
     least_ns = round(learner.bits_up(job) / best_bps * 1e9)
-    lines.append(f"one upload alone on the band takes {format_duration_ns(least_ns)} at the very least")
+    lines.append(
+        f"one upload alone on the band takes {format_duration_ns(least_ns)} or longer"
+    )
     return lines
 
 
 def _device_line(device: Device, flop: int) -> str:
     compute_s = device.compute_time_s(flop)
     joules = format_quantity(device.compute_energy_j(compute_s), "J", num_digits=3)
-    return f"{device.name} computes for {format_duration_ns(round(compute_s * 1e9))} on {joules}"
+    duration = format_duration_ns(round(compute_s * 1e9))
+    return f"{device.name} computes for {duration} and takes {joules} for it"
 
 
 def _bytes(bits: int) -> str:

@@ -46,15 +46,12 @@ def _first_row(before: pd.DataFrame, after: pd.DataFrame) -> str:
         _require_column(column, after)
     left, right = before.head(num_common), after.head(num_common)
     differs = pd.DataFrame(
-        {
-            column: _differs(left[column], right[column])
-            for column in before.columns
-        }
+        {column: _differs(left[column], right[column]) for column in before.columns}
     )
     rows = differs.any(axis=1)
     if rows.any():
         row = int(rows.to_numpy().argmax())
-        column = str(differs.columns[differs.iloc[row].to_numpy().argmax()])
+        column = str(differs.columns[int(differs.iloc[row].to_numpy().argmax())])
         return (
             f"row {row}, {column}: recorded {left[column].iloc[row]!r}, "
             f"replayed {right[column].iloc[row]!r}"

@@ -13,7 +13,14 @@ from pathlib import Path
 from netsim.cosim.scenario import Scenario
 from netsim.cosim.world import build_stage, play
 from netsim.errors import InputError
-from netsim.manifest import FILE_NAME, Manifest, Status, machine, read_manifest, versions
+from netsim.manifest import (
+    FILE_NAME,
+    Manifest,
+    Status,
+    machine,
+    read_manifest,
+    versions,
+)
 from netsim.protocol.stage import Progress, Stage
 from netsim.scenario import dump, scenario_digest
 from netsim.trace.files import stored_file, write_atomically

@@ -83,6 +83,18 @@ class LoraLearning(Record):
 
         return FederatedLearner(self, num_clients, seed)
 
+    def known_learner(
+        self, num_clients: int, seed: int, *, may_count: bool
+    ) -> Learner | None:
+        from fl.facts import known_facts
+
+        facts = known_facts(self.task, self.backbone, self.lora, self.training)
+        if facts is None and not may_count:
+            return None
+        from netsim.cosim.learner import FederatedLearner
+
+        return FederatedLearner(self, num_clients, seed, facts)
+
 
 LEARNINGS = {"lora": LoraLearning, "none": LearningOff}
 

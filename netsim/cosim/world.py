@@ -5,10 +5,9 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 
-import simpy
-
 from netsim.band import SharedBand
 from netsim.cosim.scenario import Scenario
+from netsim.engine import Engine
 from netsim.population import Population
 from netsim.protocol.learner import Learner
 from netsim.protocol.stage import Progress, Stage
@@ -24,7 +23,7 @@ def build_stage(
     watch: Callable[[Progress], None],
 ) -> Stage:
     """Return the stage of one run, with nothing started yet."""
-    env = simpy.Environment(0)
+    env = Engine()
     cell, seed = scenario.cell, scenario.seed
     population = Population(
         scenario.population, cell, seed=seed, num_samples=learner.num_samples

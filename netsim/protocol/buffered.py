@@ -47,22 +47,24 @@ class Buffered(Record):
         buffer: list[Participation] = []
         while not stage.is_over:
             crew.fill(round_id)
-            part: Participation = yield crew.returns.get()
-            buffer.append(crew.welcome(part))
+            buffer.append((yield from crew.welcome()))
             if len(buffer) < self.buffer_size:
                 continue
             if self.merge_time_s:
                 yield stage.env.timeout(to_ns(self.merge_time_s))
             self._flush(stage, round_id, buffer)
-            stage.end_round(round_id, start_ns, crew.num_started, len(buffer))
+            stage.end_round(
+                round_id,
+                start_ns,
+                num_sampled=crew.num_started,
+                num_merged=len(buffer),
+            )
             crew.num_started = 0
             round_id, start_ns = round_id + 1, stage.env.now
             buffer = []
         yield from crew.dismiss()
 
-    def _flush(
-        self, stage: Stage, round_id: int, buffer: list[Participation]
-    ) -> None:
+    def _flush(self, stage: Stage, round_id: int, buffer: list[Participation]) -> None:
         """Merge the buffer in the order of (client, start index)."""
         buffer.sort(key=lambda part: (part.client_id, part.start_index))
         for part in buffer:

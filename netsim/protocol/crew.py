@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+
 import simpy
 
 from netsim.protocol.participation import Participation, Process, take_part, task_row
@@ -10,10 +12,10 @@ from netsim.streams import uniform
 
 
 class Crew:
-    """Keeps a number of clients at work; who comes back waits in ``returns``."""
+    """Keeps a number of clients at work; who comes back waits to be welcomed."""
 
     def __init__(self, stage: Stage, size: int) -> None:
-        self.returns = simpy.Store(stage.env)
+        self._arrived = simpy.Store(stage.env)
         self.num_started = 0  # since the last flush; the server resets it
         self._stage = stage
         self._size = min(size, len(stage.population))
@@ -43,15 +45,16 @@ class Crew:
                 stage.learner.withdraw(part.ticket)
             stage.recorder.tasks.append(task_row(stage, part, part.end_ns))
 
-    def welcome(self, part: Participation) -> Participation:
-        """Take a returned client off the list of those at work."""
+    def welcome(self) -> Generator[simpy.Event, Participation, Participation]:
+        """Wait for the next client to come back; it is idle from then on."""
+        part = yield self._arrived.get()
         del self._at_work[part.client_id]
         return part
 
     def _work(self, part: Participation) -> Process:
         yield from take_part(self._stage, part)
         if part.status == "done":
-            self.returns.put(part)
+            self._arrived.put(part)
 
     def _pick(self) -> int:
         """Return an idle client, each with equal probability."""

@@ -10,13 +10,13 @@ from pydantic import Field
 from netsim.band import Message
 from netsim.channel import WorstLink
 from netsim.clock import to_ns
+from netsim.engine import DEADLINES, Wake
 from netsim.policy import SAMPLERS, Drawn, Sampler
 from netsim.protocol.participation import Participation, Process, take_part, task_row
 from netsim.protocol.stage import Stage
 from netsim.quantities import Seconds
 from netsim.scenario import OneOf, Record
 from netsim.streams import stream
-from netsim.wake import DEADLINES, Wake
 
 DrawnBy = Annotated[Sampler, OneOf(SAMPLERS)]
 Duration = Annotated[Seconds, Field(ge=0)]
@@ -97,7 +97,13 @@ def _play(
                     staleness=staleness,
                 )
             )
-        stage.end_round(round_id, start_ns, len(parts), len(arrived))
+        stage.end_round(
+            round_id,
+            start_ns,
+            num_sampled=len(parts),
+            num_merged=len(arrived),
+            num_dropped=len(parts) - len(arrived),
+        )
 
 
 def _enlist(stage: Stage, round_id: int, drawn: Drawn) -> list[Participation]:
@@ -111,9 +117,7 @@ def _limit(stage: Stage, deadline_s: float) -> Wake:
     return Wake(stage.env, to_ns(deadline_s), DEADLINES)
 
 
-def _broadcast(
-    stage: Stage, round_id: int, parts: Sequence[Participation]
-) -> Process:
+def _broadcast(stage: Stage, round_id: int, parts: Sequence[Participation]) -> Process:
     """Send the common part of the download to all drawn clients at once.
 
     A round without anybody still costs it, at the rate of the weakest client.

@@ -7,9 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-import simpy
-
 from netsim.band import SharedBand, Terms
+from netsim.engine import Engine
 from netsim.population import Population
 from netsim.protocol.learner import LayerError, Learner, Score
 from netsim.protocol.participation import Participation, Process
@@ -18,7 +17,9 @@ from netsim.sharing import Expected
 from netsim.trace.rows import Event, Plan, Round
 
 if TYPE_CHECKING:
-    from netsim.trace.writer import Recorder  # brings pyarrow, which a check has no need of
+    from netsim.trace.writer import (
+        Recorder,
+    )  # brings pyarrow, which a check has no need of
 
 SERVER_ID = 0
 
@@ -26,7 +27,9 @@ SERVER_ID = 0
 class ServerStory(Protocol):
     """How a server works, as a process that plays on a stage."""
 
-    kind: str
+    @property
+    def kind(self) -> str:
+        """Return the name under which a scenario chooses it."""
 
     def play(self, stage: Stage) -> Process:
         """Run until the stage says that the run is over."""
@@ -48,7 +51,7 @@ class Progress:
 class Stage:
     """The parts that every story uses, put together once per run."""
 
-    env: simpy.Environment
+    env: Engine
     seed: int
     population: Population
     uplink: SharedBand
@@ -102,7 +105,13 @@ class Stage:
         self.watch(Progress(0, self.env.now, scores=self.last_scores))
 
     def end_round(
-        self, round_id: int, start_ns: int, num_sampled: int, num_merged: int
+        self,
+        round_id: int,
+        start_ns: int,
+        *,
+        num_sampled: int,
+        num_merged: int,
+        num_dropped: int = 0,
     ) -> None:
         """Write a finished round, score its version, and see whether to stop."""
         recorder, now_ns = self.recorder, self.env.now
@@ -115,7 +124,7 @@ class Stage:
                 now_ns,
                 num_sampled,
                 num_merged,
-                num_sampled - num_merged,
+                num_dropped,
             )
         )
         self._score(round_id)

@@ -21,7 +21,9 @@ class Target(Record):
 
     def is_met(self, scores: Sequence[Score]) -> bool:
         """Return whether the global score reaches the level."""
-        values = [getattr(score, self.metric) for score in scores if score.client_id is None]
+        values = [
+            getattr(score, self.metric) for score in scores if score.client_id is None
+        ]
         if self.metric == "loss":
             return any(value <= self.level for value in values)
         return any(value >= self.level for value in values)
@@ -37,7 +39,9 @@ class Stop(Record):
     @model_validator(mode="after")
     def _is_bounded(self) -> Stop:
         if self.rounds is None and self.time_s is None:
-            raise ValueError("needs `rounds` or `time`: a target alone may never be met")
+            raise ValueError(
+                "needs `rounds` or `time`: a target alone may never be met"
+            )
         return self
 
     def is_reached(self, round_id: int, now_ns: int, scores: Sequence[Score]) -> bool:

@@ -29,7 +29,7 @@ class ProcessorSharing(Record):
 
 
 class EqualFixed(Record):
-    """Each of a round's ``K`` participants has ``band / K``, whoever else is sending."""
+    """Each of a round's ``K`` participants has ``band / K``, whoever else sends."""
 
     plans_rounds: ClassVar[bool] = True
     kind: Literal["equal-fixed"] = "equal-fixed"

@@ -15,9 +15,10 @@ NUM_BISECTIONS = 200  # stops earlier, when the interval is one float wide
 
 
 class EqualFinish(Record):
-    """The least round time among fixed shares: ``f_n`` carries ``bits_n`` in ``T - tau_n``.
+    """The least round time among fixed shares: all end at one ``T``.
 
-    In the manner of arXiv 2505.23555; ``T`` is the root of ``sum f_n(T) = band``.
+    In the manner of arXiv 2505.23555: ``f_n`` carries ``bits_n`` in ``T - tau_n``, and
+    ``T`` is the root of ``sum f_n(T) = band``.
     """
 
     plans_rounds: ClassVar[bool] = True
@@ -38,9 +39,7 @@ class EqualFinish(Record):
         return ()
 
 
-def finish_s(
-    expected: Sequence[Expected], band_hz: float, radio: Radio
-) -> float:
+def finish_s(expected: Sequence[Expected], band_hz: float, radio: Radio) -> float:
     """Return the common end of equal-finish, in seconds after the round's start."""
     low = max(one.compute_s for one in expected)
     high = low + math.fsum(

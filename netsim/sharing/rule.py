@@ -25,7 +25,9 @@ class Expected:
 class SharingRule(Protocol):
     """Who gets how much of the band."""
 
-    kind: str
+    @property
+    def kind(self) -> str:
+        """Return the name under which a scenario chooses it."""
 
     @property
     def plans_rounds(self) -> bool:

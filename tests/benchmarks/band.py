@@ -17,6 +17,7 @@ from pathlib import Path
 import simpy
 
 from netsim.band import Message, SharedBand
+from netsim.engine import Engine
 from netsim.sharing import ProcessorSharing
 from netsim.trace.writer import Recorder
 
@@ -41,7 +42,7 @@ class Still:
 
 def ends_per_cpu_s(num_live: int, num_ends: int) -> float:
     """Return transfer ends per CPU second with ``num_live`` always sending."""
-    env, channel, bits = simpy.Environment(0), Still(), random.Random(0)
+    env, channel, bits = Engine(), Still(), random.Random(0)
     with tempfile.TemporaryDirectory() as folder:
         recorder = Recorder(Path(folder) / "trace")
         band = SharedBand(

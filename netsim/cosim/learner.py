@@ -1,0 +1,145 @@
+"""The learning half behind the network's question list: ids and digests cross, no more.
+
+The one class that holds a ``fl`` object for ``netsim``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fl.facts import Facts, count_facts
+from fl.federation import Arrival as Delivered
+from fl.federation import Federation, Learning
+from fl.federation import Job as Training
+from fl.training import Diverged
+from netsim.errors import InputError
+from netsim.protocol.learner import Arrival, Job, LayerError, Merged, Score
+
+if TYPE_CHECKING:
+    from netsim.cosim.scenario import LoraLearning
+
+
+class FederatedLearner:
+    """Real federated LoRA; counts on the model what no earlier run has counted."""
+
+    def __init__(
+        self,
+        config: LoraLearning,
+        num_clients: int,
+        seed: int,
+        facts: Facts | None = None,
+    ) -> None:
+        self._learning = _learning(config)
+        with _as_input_error("learning"):
+            self._federation = Federation(
+                self._learning, num_clients=num_clients, seed=seed
+            )
+        self._facts = facts if facts is not None else _counted(self._learning)
+        self._rank = config.lora.r
+        self._steps = config.training.local_steps
+        self._num_trained = 0
+
+    @property
+    def initial_version(self) -> str:
+        return self._federation.initial_version
+
+    @property
+    def num_samples(self) -> Sequence[int]:
+        return self._federation.num_samples
+
+    @property
+    def memory_bytes(self) -> int:
+        return self._facts.training_memory_bytes(
+            rank=self._rank, training=self._learning.training
+        )
+
+    @property
+    def steps_trained(self) -> int:
+        return self._num_trained * self._steps
+
+    def bits_down(self, client_id: int, have: str | None, want: str) -> tuple[int, int]:
+        return self._bits(), 0
+
+    def bits_up(self, job: Job) -> int:
+        return self._bits()
+
+    def flop(self, job: Job) -> int:
+        return self._facts.training_flop(rank=self._rank, steps=self._steps)
+
+    def submit(self, job: Job) -> str:
+        return self._federation.submit(
+            Training(
+                client_id=job.client_id,
+                start_index=job.start_index,
+                round_id=job.round_id,
+                version=job.version,
+                steps=self._steps,
+                rank=self._rank,
+            )
+        )
+
+    def withdraw(self, ticket: str) -> None:
+        self._federation.withdraw(ticket)
+
+    def merge(self, version: str, arrivals: Sequence[Arrival]) -> Merged:
+        delivered = [Delivered(arrival.ticket, arrival.weight) for arrival in arrivals]
+        try:
+            merged = self._federation.merge(version, delivered)
+        except Diverged as error:
+            raise InputError(f"learning.training: {error}") from error
+        self._num_trained += len(arrivals)
+        layers = tuple(
+            LayerError(
+                row.layer,
+                row.method,
+                row.num_components,
+                row.relative_error,
+                row.average_relative_error,
+            )
+            for row in merged.layers
+        )
+        return Merged(merged.version, layers)
+
+    def evaluate(self, version: str) -> Sequence[Score]:
+        metrics = self._federation.evaluate(version)
+        return (
+            Score(metrics.split, metrics.num_samples, metrics.loss, metrics.accuracy),
+        )
+
+    def export(self, version: str, folder: Path) -> str:
+        self._federation.export(version, folder)
+        return self._federation.adapter_digest(version)
+
+    def _bits(self) -> int:
+        numbers = self._facts.num_trainable(self._rank)
+        return numbers * self._learning.payload.bits_per_number
+
+
+def _learning(config: LoraLearning) -> Learning:
+    return Learning(
+        task=config.task,
+        backbone=config.backbone,
+        partition=config.partition,
+        lora=config.lora,
+        training=config.training,
+        aggregation=config.aggregation,
+        payload=config.payload,
+    )
+
+
+def _counted(learning: Learning) -> Facts:
+    return count_facts(
+        learning.task, learning.backbone, learning.lora, learning.training
+    )
+
+
+@contextmanager
+def _as_input_error(path: str) -> Iterator[None]:
+    """Say where in the scenario a learning setting is that cannot work."""
+    try:
+        yield
+    except ValueError as error:
+        raise InputError(f"{path}: {error}") from error

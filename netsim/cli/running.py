@@ -22,6 +22,10 @@ from netsim.quantities import format_duration_ns
 
 RUNS = Path("results") / "runs"
 MAX_TABLE_ROWS = 30
+ERROR_NOTE = (
+    "error: how far the merged layers are from the ideal sum of products, relative to\n"
+    "it, on average over layers; average's: plain factor averaging, same updates"
+)
 
 
 def run_command(
@@ -84,6 +88,8 @@ def show(
     """Print the table of rounds, the outcome and where the run is."""
     if seen:
         console.print(round_table(seen))
+    if any(progress.layers for progress in seen):
+        console.print(ERROR_NOTE, highlight=False)
     outcome = [
         f"{manifest.rounds} rounds",
         f"{format_duration_ns(manifest.sim_time_ns)} simulated",
@@ -98,12 +104,12 @@ def round_table(seen: Sequence[Progress]) -> Table:
     """Return the rounds as a table, thinned out evenly when they are many."""
     has_scores = any(progress.scores for progress in seen)
     table = Table(box=box.SIMPLE_HEAD)
-    for heading in ("round", "simulated time", "merged/drawn"):
-        table.add_column(heading, justify="right")
+    headings = ["round", "simulated", "clients"]
     if has_scores:
         method = next((p.layers[0].method for p in seen if p.layers), "merge")
-        for heading in ("accuracy", "loss", f"{method} error", "plain average's"):
-            table.add_column(heading, justify="right")
+        headings += ["accuracy", "loss", f"{method} error", "average's"]
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)
     for progress in _thinned(seen):
         table.add_row(*_cells(progress, has_scores))
     return table

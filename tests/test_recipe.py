@@ -1,0 +1,122 @@
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from fl import recipe
+from fl.adapters import LoraSettings
+from fl.aggregation import FedIT
+from fl.record import Record
+from fl.training import TrainingSettings
+
+JOB = recipe.JobRecipe(
+    version="v0",
+    client_id=3,
+    start_index=1,
+    round_id=2,
+    rank=8,
+    steps=10,
+    task="digits",
+    samples=recipe.samples_digest(np.array([4, 5, 6])),
+    training={"learning_rate": 0.1},
+    payload={"precision": "float32"},
+    seed=7,
+)
+
+
+class Strategy(Record):
+    kind: str = "named"
+    strength: float = 0.5
+
+
+def test_digests_are_these():
+    assert recipe.digest("x", {"b": 1, "a": [0.1, None, "é"]}) == (
+        "@1"
+    )
+    assert JOB.digest == (
+        "@2"
+    )
+    assert recipe.merged_version(Strategy(), "v0", [("j", 0.25)]) == (
+        "@3"
+    )
+    assert recipe.initial_version(base="b", lora=Strategy(), seed=1) == (
+        "@4"
+    )
+
+
+def test_every_field_of_a_job_counts():
+    from dataclasses import fields, replace
+
+    changed = {
+        field.name: replace(JOB, **{field.name: {"other": 1}}).digest
+        for field in fields(JOB)
+    }
+    assert len({JOB.digest, *changed.values()}) == len(changed) + 1
+
+
+def test_order_weights_method_and_history_of_a_merge_count():
+    def version(strength=0.5, previous="v0", arrivals=(("a", 0.5), ("b", 0.5))):
+        method = Strategy(strength=strength)
+        return recipe.merged_version(method, previous, arrivals)
+
+    versions = {
+        version(),
+        version(strength=0.6),
+        version(previous="v1"),
+        version(arrivals=(("b", 0.5), ("a", 0.5))),
+        version(arrivals=(("a", 0.5), ("b", np.nextafter(0.5, 1)))),
+    }
+    assert len(versions) == 5
+    assert version() == version(arrivals=[("a", np.float64(0.5)), ("b", 0.5)])
+
+
+def test_numbers_that_json_cannot_say_are_refused():
+    with pytest.raises(ValueError, match="JSON"):
+        recipe.digest("x", {"loss": float("nan")})
+
+
+def test_the_environment_is_a_part_of_the_store_key_only():
+    one, two = (
+        recipe.Environment.here(device="cpu", threads=threads, precision="float32")
+        for threads in (1, 2)
+    )
+    assert recipe.store_key("r", one) != recipe.store_key("r", two)
+    assert recipe.store_key("r", one) == recipe.store_key("r", one)
+    assert one.torch.startswith("2.")
+
+
+def test_records_take_lists_and_refuse_nonsense():
+    assert LoraSettings(target_modules=["q_proj"]).target_modules == ("q_proj",)
+    for wrong in ({"r": 0}, {"r": 8.0}, {"target_modules": []}, {"rank": 8}):
+        with pytest.raises(ValueError, match="1 validation error"):
+            LoraSettings(**wrong)
+    with pytest.raises(ValueError, match="learning_rate"):
+        TrainingSettings(learning_rate=float("nan"))
+    assert json.loads(json.dumps(recipe.settings(FedIT()))) == {"kind": "fedit"}
+
+
+WITHOUT_TORCH = """
+import sys
+from fl.facts import known_facts
+from fl.federation import Federation, Job, Learning
+from fl.recipe import Environment
+
+learning = Learning()
+federation = Federation(learning, num_clients=4, seed=0)
+version = federation.initial_version
+job = federation.submit(
+    Job(client_id=0, start_index=0, round_id=0, version=version, steps=1, rank=8)
+)
+assert len(federation.num_samples) == 4 and len(version) == len(job) == 64
+assert federation.merge(version, []).version == version
+known_facts(learning.task, learning.backbone, learning.lora, learning.training)
+Environment.here(device="cpu", threads=1, precision="float32")
+heavy = {"torch", "peft", "transformers", "safetensors", "sklearn", "simpy", "netsim"}
+assert not heavy & set(sys.modules), heavy & set(sys.modules)
+"""
+
+
+def test_settings_jobs_and_known_facts_need_no_torch():
+    subprocess.run([sys.executable, "-W", "error", "-c", WITHOUT_TORCH], check=True)

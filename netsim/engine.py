@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 import simpy
@@ -36,3 +38,14 @@ class Wake(simpy.Event):
         self._ok = True
         self._value = None
         engine.schedule(self, priority, delay_ns)  # type: ignore[arg-type]
+
+
+@contextmanager
+def calm_garbage_collector() -> Iterator[None]:
+    """Look for cycles rarely: a trace's rows are many, live and free of cycles."""
+    before = gc.get_threshold()
+    gc.set_threshold(200_000, 20, 100)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)

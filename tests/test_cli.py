@@ -93,7 +93,11 @@ MALFORMED = {
         "",
     ),
     "no limit": (changed("rounds: 50", "target: {level: 1}"), "needs `rounds`", ""),
-    "not a number": (changed("announce_time: 10 ms", "announce_time: nan s"), "nan", ""),
+    "not a number": (
+        changed("announce_time: 10 ms", "announce_time: nan s"),
+        "nan",
+        "",
+    ),
     "too many bits": (changed("upload: 300 kB", "upload: 1e30 B"), "2^63", ""),
     "half a bit": (changed("upload: 300 kB", "upload: 0.3 bit"), "whole number", ""),
     "wide range": (changed("radius: 250 m", "radius: 5 m"), "radius must exceed", ""),
@@ -122,6 +126,14 @@ def test_all_errors_come_at_once_in_order(tmp_path, capsys):
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].startswith(f"{path}:5:1: unknown key 'sed'")
     assert any("cell.uplink.band" in line for line in lines)
+
+
+def test_a_device_too_small_is_refused_before_anything_is_written(tmp_path, capsys):
+    folder = tmp_path / "run"
+    memory = ("--set", "learning.memory=5 GB")
+    assert netsim("run", "network-only", *memory, "--out", folder) == 2
+    assert "jetson-nano has 4 GB of memory" in capsys.readouterr().err
+    assert not folder.exists()
 
 
 def test_a_missing_file_names_its_neighbour(tmp_path, capsys):
@@ -222,7 +234,9 @@ def test_an_interrupted_run_says_how_to_go_on_and_does(tmp_path):
     folder = tmp_path / "run"
     command = [sys.executable, "-c", "from netsim.cli import main; main()"]
     command += ["run", "network-only", "--set", "stop.rounds=200000", "--out", folder]
-    process = subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        list(map(str, command)), stderr=subprocess.PIPE, text=True
+    )
     while not Path(folder, "manifest.json").exists():
         time.sleep(0.05)
     time.sleep(0.3)

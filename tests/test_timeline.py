@@ -12,7 +12,7 @@ import pytest
 from netsim.cell import Cell, Downlink, Uplink
 from netsim.channel import LogDistance, NoFading, PerHertzRadio, Ring
 from netsim.cosim.scenario import LearningOff, Scenario
-from netsim.cosim.world import build_stage, play
+from netsim.cosim.world import build_population, build_stage, play
 from netsim.device import Device
 from netsim.device_catalogue import DeviceChoice
 from netsim.policy import FullParticipation, IndependentSampling
@@ -105,7 +105,8 @@ def play_out(config, folder, *, uploads, flops, download=0):
         flops=flops,
     )
     recorder = Recorder(folder)
-    stage = build_stage(config, learner, recorder, lambda progress: None)
+    population = build_population(config, learner)
+    stage = build_stage(config, learner, population, recorder, lambda progress: None)
     play(stage, config)
     return recorder
 

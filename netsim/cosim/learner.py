@@ -132,7 +132,10 @@ def _learning(config: LoraLearning) -> Learning:
 
 def _counted(learning: Learning) -> Facts:
     return count_facts(
-        learning.task, learning.backbone, learning.lora, learning.training
+        learning.task,
+        learning.backbone,
+        lora=learning.lora,
+        training=learning.training,
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import gc
 import hashlib
 import math
 from collections.abc import Callable, Iterator
@@ -11,7 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from netsim.cosim.scenario import Scenario
-from netsim.cosim.world import build_stage, play
+from netsim.cosim.world import build_population, build_stage, play
+from netsim.engine import calm_garbage_collector
 from netsim.errors import InputError
 from netsim.manifest import (
     FILE_NAME,
@@ -53,9 +53,13 @@ def run_scenario(
     With ``resume`` a folder that holds a finished run of the same scenario is left as
     it is, and one that holds an unfinished run is completed.
     """
-    finished = _prepare(scenario, folder, resume)
+    finished = _finished(scenario, folder, resume)
     if finished is not None:
         return finished
+    learner = scenario.learning.learner(scenario.population.num_clients, scenario.seed)
+    population = build_population(scenario, learner)
+    folder.mkdir(parents=True, exist_ok=True)
+    clear_trace(folder)
     manifest = _open_manifest(scenario, command)
     text = dump(scenario).encode()
     write_atomically(folder / SCENARIO_FILE, text)
@@ -63,22 +67,18 @@ def run_scenario(
         update={"scenario_digest": hashlib.sha256(text).hexdigest()}
     )
     manifest.write(folder)
-    with _status_on_error(manifest, folder), _calm_garbage_collector():
-        learner = scenario.learning.learner(
-            scenario.population.num_clients, scenario.seed
-        )
+    with _status_on_error(manifest, folder), calm_garbage_collector():
         recorder = Recorder(folder)
-        stage = build_stage(scenario, learner, recorder, watch)
+        stage = build_stage(scenario, learner, population, recorder, watch)
         play(stage, scenario)
         return _finish(manifest, folder, stage)
 
 
-def _prepare(scenario: Scenario, folder: Path, resume: bool) -> Manifest | None:
-    """Make the folder ready; return the manifest of a run that is finished already."""
+def _finished(scenario: Scenario, folder: Path, resume: bool) -> Manifest | None:
+    """Refuse a folder that is not ours to write; return a finished run's manifest."""
     if folder.exists() and not folder.is_dir():
         raise InputError(f"--out {folder} is a file, not a folder")
     if not folder.exists() or not any(folder.iterdir()):
-        folder.mkdir(parents=True, exist_ok=True)
         return None
     if not resume:
         raise InputError(
@@ -94,10 +94,7 @@ def _prepare(scenario: Scenario, folder: Path, resume: bool) -> Manifest | None:
             f"{folder} holds a run of another scenario ({earlier.name}, seed "
             f"{earlier.seed}); choose another folder"
         )
-    if earlier.status == "complete":
-        return earlier
-    clear_trace(folder)
-    return None
+    return earlier if earlier.status == "complete" else None
 
 
 def _open_manifest(scenario: Scenario, command: tuple[str, ...]) -> Manifest:
@@ -169,17 +166,6 @@ def _status_on_error(manifest: Manifest, folder: Path) -> Iterator[None]:
     except BaseException:
         close("failed")
         raise
-
-
-@contextmanager
-def _calm_garbage_collector() -> Iterator[None]:
-    """Look for cycles rarely: a trace's rows are many, live and free of cycles."""
-    before = gc.get_threshold()
-    gc.set_threshold(200_000, 20, 100)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
 
 
 def _now() -> str:

@@ -10,12 +10,13 @@ from pydantic import Field, model_validator
 from fl.adapters import LoraSettings
 from fl.aggregation import AGGREGATIONS, FloraNA
 from fl.backbones import BACKBONES, Backbone, SmallViT
-from fl.federation import Aggregation
+from fl.merging import Aggregation
 from fl.partition import PARTITIONS, DirichletByLabel, Partition
 from fl.payload import Payload
 from fl.tasks import TASKS, Digits, Task
 from fl.training import TrainingSettings
 from netsim.cell import Cell
+from netsim.channel import require_reach
 from netsim.population import PopulationConfig
 from netsim.protocol import SERVERS, NoLearning, Stop
 from netsim.protocol.learner import Learner
@@ -88,7 +89,9 @@ class LoraLearning(Record):
     ) -> Learner | None:
         from fl.facts import known_facts
 
-        facts = known_facts(self.task, self.backbone, self.lora, self.training)
+        facts = known_facts(
+            self.task, self.backbone, lora=self.lora, training=self.training
+        )
         if facts is None and not may_count:
             return None
         from netsim.cosim.learner import FederatedLearner
@@ -112,6 +115,7 @@ class Scenario(Record):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Scenario:
+        require_reach(self.population.placement, self.cell.path_loss)
         if self.server.kind == "buffered":
             self._suits_a_buffer()
         if self.stop.target is not None and isinstance(self.learning, LearningOff):

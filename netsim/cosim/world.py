@@ -16,19 +16,28 @@ from netsim.trace.writer import Recorder
 CELL_ID = 0
 
 
+def build_population(scenario: Scenario, learner: Learner) -> Population:
+    """Return the drawn fleet, each device able to hold the training."""
+    population = Population(
+        scenario.population,
+        scenario.cell,
+        seed=scenario.seed,
+        num_samples=learner.num_samples,
+    )
+    population.require_memory(learner.memory_bytes)
+    return population
+
+
 def build_stage(
     scenario: Scenario,
     learner: Learner,
+    population: Population,
     recorder: Recorder,
     watch: Callable[[Progress], None],
 ) -> Stage:
     """Return the stage of one run, with nothing started yet."""
     env = Engine()
-    cell, seed = scenario.cell, scenario.seed
-    population = Population(
-        scenario.population, cell, seed=seed, num_samples=learner.num_samples
-    )
-    population.require_memory(learner.memory_bytes)
+    cell = scenario.cell
     transfer_ids = itertools.count()
     uplink, downlink = (
         SharedBand(
@@ -45,7 +54,7 @@ def build_stage(
     )
     return Stage(
         env=env,
-        seed=seed,
+        seed=scenario.seed,
         population=population,
         uplink=uplink,
         downlink=downlink,

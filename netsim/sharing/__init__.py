@@ -1,21 +1,48 @@
-"""Who gets how much of the band: one strategy per rule."""
+"""Who gets how much of the band: one strategy per rule.
+
+``processor-sharing``, ``weighted``, ``work-conserving`` and both kinds of TDMA never
+leave the band idle while somebody has bits to send (TDMA: unless a ceiling binds); the
+others fix each participant's share for a round.
+"""
 
 from netsim.sharing.equal import EqualFixed, ProcessorSharing
-from netsim.sharing.equal_finish import EqualFinish, finish_s
+from netsim.sharing.equal_finish import EqualFinish, finish_s, finish_shares_hz
+from netsim.sharing.equal_rate import EqualRate, MaxMin
+from netsim.sharing.payload import Proportional, Weighted
+from netsim.sharing.proportional_fair import ProportionalFair
 from netsim.sharing.rule import Expected, SharingRule
+from netsim.sharing.tdma import FirstComeTdma, ShortestFirstTdma
+from netsim.sharing.work_conserving import WorkConserving
 
 SHARING_RULES = {
     "equal-finish": EqualFinish,
     "equal-fixed": EqualFixed,
+    "equal-rate": EqualRate,
+    "max-min": MaxMin,
     "processor-sharing": ProcessorSharing,
+    "proportional": Proportional,
+    "proportional-fair": ProportionalFair,
+    "tdma-first-come": FirstComeTdma,
+    "tdma-shortest-first": ShortestFirstTdma,
+    "weighted": Weighted,
+    "work-conserving": WorkConserving,
 }
 
 __all__ = [
     "SHARING_RULES",
     "EqualFinish",
     "EqualFixed",
+    "EqualRate",
     "Expected",
+    "FirstComeTdma",
+    "MaxMin",
     "ProcessorSharing",
+    "Proportional",
+    "ProportionalFair",
     "SharingRule",
+    "ShortestFirstTdma",
+    "Weighted",
+    "WorkConserving",
     "finish_s",
+    "finish_shares_hz",
 ]

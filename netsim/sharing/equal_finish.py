@@ -29,14 +29,20 @@ class EqualFinish(Record):
     ) -> dict[int, Terms]:
         if not expected:
             return {}
-        end_s = finish_s(expected, free_uhz / 1e6, radio)
-        shares = [_share_hz(one, end_s, radio) for one in expected]
-        return pins(expected, shares, free_uhz)
+        return pins(expected, finish_shares_hz(expected, free_uhz, radio), free_uhz)
 
     def divide(
         self, started: Sequence[Transfer], live: Mapping[int, Transfer]
     ) -> Iterable[tuple[Transfer, Terms]]:
         return ()
+
+
+def finish_shares_hz(
+    expected: Sequence[Expected], free_uhz: int, radio: Radio
+) -> list[float]:
+    """Return the shares with which all end at :func:`finish_s`, in Hz."""
+    end_s = finish_s(expected, free_uhz / 1e6, radio)
+    return [_share_hz(one, end_s, radio) for one in expected]
 
 
 def finish_s(expected: Sequence[Expected], band_hz: float, radio: Radio) -> float:
@@ -59,6 +65,8 @@ def finish_s(expected: Sequence[Expected], band_hz: float, radio: Radio) -> floa
 
 
 def _share_hz(one: Expected, end_s: float, radio: Radio) -> float:
+    if not one.bits:
+        return 0.0
     left_s = end_s - one.compute_s
     if left_s <= 0:
         return math.inf

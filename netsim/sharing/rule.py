@@ -36,7 +36,11 @@ class SharingRule(Protocol):
     def reserve(
         self, expected: Sequence[Expected], free_uhz: int, radio: Radio
     ) -> dict[int, Terms]:
-        """Return fixed terms by client id for one round, or nothing."""
+        """Return terms by client id that hold for one round, or nothing.
+
+        Fixed shares waste what their holder does not use; weights hold for the round
+        too, but share the band among those who are sending.
+        """
 
     def divide(
         self, started: Sequence[Transfer], live: Mapping[int, Transfer]
@@ -48,7 +52,8 @@ def pins(
     expected: Sequence[Expected], shares_hz: Sequence[float], free_uhz: int
 ) -> dict[int, Terms]:
     """Return fixed shares in whole micro-hertz that together never exceed the band."""
-    scale = min(1.0, free_uhz / 1e6 / math.fsum(shares_hz))
+    total_hz = math.fsum(shares_hz)
+    scale = min(1.0, free_uhz / 1e6 / total_hz) if total_hz else 0.0
     whole = [int(share * scale * 1e6) for share in shares_hz]
     excess = sum(whole) - free_uhz
     if excess > 0:  # the scaled floats may add up to an ulp too much

@@ -1,0 +1,60 @@
+"""Shares in proportion to what is to be sent: fixed for a round, or as weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from netsim.band.transfer import Terms, Transfer
+from netsim.channel.radio import Radio
+from netsim.quantities import Bits
+from netsim.scenario import Record
+from netsim.sharing.rule import Expected, pins
+
+
+class Proportional(Record):
+    """Each of a round's participants has a fixed share in proportion to its payload."""
+
+    plans_rounds: ClassVar[bool] = True
+    kind: Literal["proportional"] = "proportional"
+
+    def reserve(
+        self, expected: Sequence[Expected], free_uhz: int, radio: Radio
+    ) -> dict[int, Terms]:
+        total_bits = math.fsum(one.bits for one in expected) or 1.0
+        shares = [free_uhz / 1e6 * one.bits / total_bits for one in expected]
+        return pins(expected, shares, free_uhz)
+
+    def divide(
+        self, started: Sequence[Transfer], live: Mapping[int, Transfer]
+    ) -> Iterable[tuple[Transfer, Terms]]:
+        return ()
+
+
+class Weighted(Record):
+    """Those who are sending share the band in proportion to their payloads, each
+    counted in whole units of ``unit`` and at least one.
+
+    A share is a whole number of micro-hertz per unit of weight, so less than one
+    micro-hertz per unit stays unused.
+    """
+
+    plans_rounds: ClassVar[bool] = False
+    kind: Literal["weighted"] = "weighted"
+    unit_bits: Annotated[Bits, Field(gt=0)] = 80_000
+
+    def reserve(
+        self, expected: Sequence[Expected], free_uhz: int, radio: Radio
+    ) -> dict[int, Terms]:
+        return {}
+
+    def divide(
+        self, started: Sequence[Transfer], live: Mapping[int, Transfer]
+    ) -> Iterable[tuple[Transfer, Terms]]:
+        return [
+            (transfer, Terms(weight=-(-transfer.message.bits // self.unit_bits)))
+            for transfer in started
+        ]

@@ -1,0 +1,89 @@
+"""One at a time: the whole band to one transfer while the others wait.
+
+Where the one is held at its radio's ceiling, the rest of the band stays idle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import ClassVar, Final, Literal
+
+from netsim.band.transfer import Terms, Transfer
+from netsim.channel.radio import Radio
+from netsim.scenario import Record
+from netsim.sharing.rule import Expected
+
+SENDS: Final = Terms(weight=1)
+WAITS: Final = Terms(weight=0)
+
+
+class FirstComeTdma(Record):
+    """Who started first has the whole band until it is done; ties go by client id."""
+
+    plans_rounds: ClassVar[bool] = False
+    kind: Literal["tdma-first-come"] = "tdma-first-come"
+
+    def reserve(
+        self, expected: Sequence[Expected], free_uhz: int, radio: Radio
+    ) -> dict[int, Terms]:
+        return {}
+
+    def divide(
+        self, started: Sequence[Transfer], live: Mapping[int, Transfer]
+    ) -> Iterable[tuple[Transfer, Terms]]:
+        head = next(iter(live.values()), None)
+        return _serve(head, None, started)
+
+
+class ShortestFirstTdma(Record):
+    """Who has the fewest bits left has the whole band, and gives way to a newcomer with
+    fewer; among equals the stronger channel goes first, then the lower client id.
+
+    The next head is found by a pass over those waiting, so an end costs O(n).
+    """
+
+    plans_rounds: ClassVar[bool] = False
+    kind: Literal["tdma-shortest-first"] = "tdma-shortest-first"
+
+    def reserve(
+        self, expected: Sequence[Expected], free_uhz: int, radio: Radio
+    ) -> dict[int, Terms]:
+        return {}
+
+    def divide(
+        self, started: Sequence[Transfer], live: Mapping[int, Transfer]
+    ) -> Iterable[tuple[Transfer, Terms]]:
+        before = next((one for one in live.values() if one.weight), None)
+        head = before
+        if before is None:
+            head = min(live.values(), key=_rank, default=None)
+        elif started:  # those who wait have more left than the head, as they had
+            head = min(started, key=_rank)
+            now_left = _work_left(before, newcomer=head), -before.cn0_hz, before.order
+            head = before if now_left < _rank(head) else head
+        return _serve(head, before, started)
+
+
+def _serve(
+    head: Transfer | None, before: Transfer | None, started: Sequence[Transfer]
+) -> Iterator[tuple[Transfer, Terms]]:
+    if before is not None and before is not head:
+        yield before, WAITS
+    for transfer in started:
+        if transfer is not head:
+            yield transfer, WAITS
+    if head is not None:
+        yield head, SENDS
+
+
+def _rank(transfer: Transfer) -> tuple[int, float, tuple[int, int]]:
+    return transfer.remaining, -transfer.cn0_hz, transfer.order
+
+
+def _work_left(head: Transfer, *, newcomer: Transfer) -> int:
+    """Return the head's work at the newcomer's first tick, not yet booked by then."""
+    if head.is_at_ceiling:
+        share_ns = (head.ceiling_uhz or 0) * (newcomer.since_ns - head.since_ns)
+    else:
+        share_ns = head.weight * (newcomer.since_virtual - head.since_virtual)
+    return head.remaining - head.efficiency_nbit * share_ns

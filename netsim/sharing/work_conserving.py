@@ -1,0 +1,48 @@
+"""Equal-finish that wastes nothing: its shares as weights among those who send."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import ClassVar, Final, Literal
+
+from netsim.band.transfer import Terms, Transfer
+from netsim.channel.radio import Radio
+from netsim.scenario import Record
+from netsim.sharing.equal_finish import finish_shares_hz
+from netsim.sharing.rule import Expected
+
+WEIGHT_SUM: Final = 1_000_000  # a unit of weight loses less than a micro-hertz
+
+
+class WorkConserving(Record):
+    """A round's equal-finish shares are weights by which those who are sending divide
+    the whole band, so nobody ends later than under equal-finish, up to the rounding of
+    weights to a millionth of the band.
+
+    Under the per-hertz radio without ceilings a round ends at the least possible
+    ``T* = max over x of (x + sum over {tau_n >= x} of t_n / band)``, as under every
+    rule that never idles (derived here); under ceilings or fixed power the order
+    matters, and this one favours those who need longest.
+    """
+
+    plans_rounds: ClassVar[bool] = True
+    kind: Literal["work-conserving"] = "work-conserving"
+
+    def reserve(
+        self, expected: Sequence[Expected], free_uhz: int, radio: Radio
+    ) -> dict[int, Terms]:
+        if not expected:
+            return {}
+        shares_hz = finish_shares_hz(expected, free_uhz, radio)
+        total_hz = math.fsum(shares_hz) or 1.0
+        scale = (WEIGHT_SUM - len(expected)) / total_hz
+        return {
+            one.client_id: Terms(weight=1 + int(share_hz * scale))
+            for one, share_hz in zip(expected, shares_hz, strict=True)
+        }
+
+    def divide(
+        self, started: Sequence[Transfer], live: Mapping[int, Transfer]
+    ) -> Iterable[tuple[Transfer, Terms]]:
+        return ()

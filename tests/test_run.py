@@ -1,0 +1,142 @@
+"""Whole runs: the same bytes twice, whoever computes them and wherever."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from netsim import load_run
+from netsim.cosim.run import default_folder, run_scenario
+from netsim.cosim.scenario import read_scenario
+from netsim.cosim.shipped import find_scenario
+from netsim.errors import InputError
+from netsim.verify import verify
+
+LEARNING = ("stop.rounds=2", "learning.training.local_steps=2")
+SERVERS = {
+    "synchronous": (),
+    "deadline": (
+        "server={kind: deadline, deadline: 900 ms, announce_time: 1 ms, "
+        "merge_time: 0 s, sampling: {kind: uniform, num_drawn: 6}}",
+    ),
+    "buffered": (
+        "server={kind: buffered, concurrency: 6, buffer_size: 3, merge_time: 5 ms}",
+        "cell.downlink.mode=unicast",
+        "cell.uplink.sharing=processor-sharing",
+    ),
+}
+
+
+def scenario(name, *overrides):
+    return read_scenario(find_scenario(name), overrides)
+
+
+def digest_elsewhere(folder, *overrides):
+    """Run in another process and another folder, under another hash seed."""
+    code = (
+        "import sys, json\n"
+        "from pathlib import Path\n"
+        "from netsim.cosim.run import run_scenario\n"
+        "from netsim.cosim.scenario import read_scenario\n"
+        "from netsim.cosim.shipped import find_scenario\n"
+        "name, folder, *overrides = sys.argv[1:]\n"
+        "config = read_scenario(find_scenario(name), tuple(overrides))\n"
+        "print(run_scenario(config, Path(folder)).digest)\n"
+    )
+    command = [sys.executable, "-c", code, "quickstart", str(folder), *overrides]
+    finished = subprocess.run(
+        command, capture_output=True, text=True, check=True, cwd=folder.parent
+    )
+    return finished.stdout.strip()
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_a_run_is_the_same_in_another_process_and_sound(server, tmp_path):
+    overrides = (*LEARNING, *SERVERS[server])
+    manifest = run_scenario(scenario("quickstart", *overrides), tmp_path / "here")
+    assert verify(tmp_path / "here") == []
+    assert manifest.steps_trained > 0
+    assert digest_elsewhere(tmp_path / "there", *overrides) == manifest.digest
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_another_seed_is_another_run(server, tmp_path):
+    digests = {
+        run_scenario(
+            scenario("network-only", f"seed={seed}", "stop.rounds=4", *SERVERS[server]),
+            tmp_path / str(seed),
+        ).digest
+        for seed in (1, 2, 3)
+    }
+    assert len(digests) == 3
+
+
+@pytest.mark.parametrize("server", SERVERS)
+@pytest.mark.parametrize("radio", ["per-hertz", "fixed-power"])
+@pytest.mark.parametrize("ceiling", [None, "700 kHz"])
+def test_every_story_leaves_a_sound_trace(server, radio, ceiling, tmp_path):
+    kinds = {
+        "per-hertz": "{kind: per-hertz, reference_band: 1 MHz}",
+        "fixed-power": "{kind: fixed-power, gap: 2 dB}",
+    }
+    overrides = [*SERVERS[server], f"cell.uplink.radio={kinds[radio]}"]
+    if ceiling:
+        overrides.append(f"population.radio_band={ceiling}")
+    run_scenario(scenario("network-only", "stop.rounds=6", *overrides), tmp_path)
+    assert verify(tmp_path) == []
+
+
+def test_rounds_written_equal_what_the_manifest_says(tmp_path):
+    manifest = run_scenario(scenario("network-only", "stop.time=20 s"), tmp_path)
+    run = load_run(tmp_path)
+    assert len(run.rounds) == manifest.rounds
+    assert run.rounds.end_ns.iloc[-1] == manifest.sim_time_ns >= 20 * 10**9
+    assert run.rounds.end_ns.iloc[-2] < 20 * 10**9
+
+
+def test_a_target_ends_the_run_when_it_is_met(tmp_path):
+    reachable = "stop={rounds: 9, target: {metric: accuracy, level: 0.1}}"
+    manifest = run_scenario(
+        scenario("quickstart", reachable, "learning.training.local_steps=1"), tmp_path
+    )
+    assert manifest.rounds == 1
+    assert load_run(tmp_path).time_to("accuracy", 0.1).value == 0
+
+
+def test_resume_completes_what_was_killed_and_leaves_what_is_done(tmp_path):
+    config = scenario("network-only", "stop.rounds=5")
+    whole = run_scenario(config, tmp_path / "whole")
+    broken = tmp_path / "broken"
+    run_scenario(config, broken)
+    manifest = json.loads((broken / "manifest.json").read_text())
+    (broken / "manifest.json").write_text(json.dumps(manifest | {"status": "running"}))
+    (broken / "trace" / "tasks" / "part-00000.parquet").unlink()
+    assert run_scenario(config, broken, resume=True).digest == whole.digest
+    assert verify(broken) == []
+    assert run_scenario(config, broken, resume=True).digest == whole.digest
+    assert run_scenario(config, tmp_path / "new", resume=True).digest == whole.digest
+
+
+def test_resume_refuses_another_scenarios_folder(tmp_path):
+    run_scenario(scenario("network-only", "stop.rounds=2"), tmp_path)
+    with pytest.raises(InputError, match="another scenario"):
+        run_scenario(scenario("network-only", "stop.rounds=3"), tmp_path, resume=True)
+
+
+def test_the_default_folder_is_never_taken(tmp_path):
+    config = scenario("network-only", "stop.rounds=1")
+    first = default_folder(config, tmp_path)
+    run_scenario(config, first)
+    second = default_folder(config, tmp_path)
+    assert second.name == f"{first.name}-2"
+
+
+def test_the_final_adapter_loads_with_peft(tmp_path):
+    run_scenario(scenario("quickstart", *LEARNING), tmp_path)
+    from peft import PeftModel
+    from transformers import AutoModelForImageClassification
+
+    base = AutoModelForImageClassification.from_pretrained(tmp_path / "adapter/base")
+    model = PeftModel.from_pretrained(base, tmp_path / "adapter")
+    assert model.peft_config["default"].r == 8

@@ -173,7 +173,9 @@ def test_a_late_client_adds_its_change_since_the_version_it_started_from(tmp_pat
 def test_weights_that_sum_to_one_leave_the_old_version_out():
     fed = federation()
     first = fed.initial_version
-    arrivals = [Arrival(submit(fed, c, first), w) for c, w in enumerate((0.1, 0.2, 0.7))]
+    arrivals = [
+        Arrival(submit(fed, c, first), w) for c, w in enumerate((0.1, 0.2, 0.7))
+    ]
     merged = fed.merge(first, arrivals)
     assert {row.num_components for row in merged.layers} == {3}
 

@@ -33,16 +33,16 @@ class Strategy(Record):
 
 def test_digests_are_these():
     assert recipe.digest("x", {"b": 1, "a": [0.1, None, "é"]}) == (
-        "@1"
+        "ed51a784436fce45c3d6fb6581fd2075f9ecbd961d035ad6a83307257ee5bccf"
     )
     assert JOB.digest == (
-        "@2"
+        "b148839c35906e5b8a7a374afb2a8c619fbc4a52f8fca81c5162275c5edad0f8"
     )
     assert recipe.merged_version(Strategy(), "v0", [("j", 0.25)]) == (
-        "@3"
+        "f89be3dd16bc23e09f629bb34b6c5d168f413c3dbf03b4cb3cf7c28b1039658b"
     )
     assert recipe.initial_version(base="b", lora=Strategy(), seed=1) == (
-        "@4"
+        "0370882d6763aa5cfb77d1cf7604952b948881da6015bb007ea1741f7b3b8c16"
     )
 
 
@@ -111,7 +111,8 @@ job = federation.submit(
 )
 assert len(federation.num_samples) == 4 and len(version) == len(job) == 64
 assert federation.merge(version, []).version == version
-known_facts(learning.task, learning.backbone, learning.lora, learning.training)
+known_facts(learning.task, learning.backbone, lora=learning.lora,
+            training=learning.training)
 Environment.here(device="cpu", threads=1, precision="float32")
 heavy = {"torch", "peft", "transformers", "safetensors", "sklearn", "simpy", "netsim"}
 assert not heavy & set(sys.modules), heavy & set(sys.modules)

@@ -1,8 +1,8 @@
 """Draw a run: accuracy over simulated time, and who did what in its first rounds.
 
-    pip install 'netsim-fl[report]'
-    netsim run quickstart --out results/runs/quickstart
-    python results/quickstart/picture.py results/runs/quickstart results/quickstart/run.svg
+pip install 'netsim-fl[report]'
+netsim run quickstart --out results/runs/quickstart
+python results/quickstart/picture.py results/runs/quickstart results/quickstart/run.svg
 """
 
 from __future__ import annotations

@@ -1,0 +1,133 @@
+"""An adapter as one flat value, whose tensors a layout names."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from fl.record import Record
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class LoraSettings(Record):
+    """What is trained: LoRA factors, and whole modules beside them, in PEFT's words."""
+
+    r: int = Field(default=8, ge=1)
+    lora_alpha: float = Field(default=16.0, gt=0, allow_inf_nan=False)
+    lora_dropout: float = Field(default=0.0, ge=0, lt=1)
+    # lists in YAML become tuples here
+    target_modules: tuple[str, ...] = Field(
+        default=("q_proj", "v_proj"), min_length=1, strict=False
+    )
+    modules_to_save: tuple[str, ...] = Field(default=("classifier",), strict=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One tensor of an adapter, under the name that PEFT gives it in a checkpoint."""
+
+    name: str
+    shape: tuple[int, ...]
+    module: str  # as the base model names it
+    factor: Literal["A", "B"] | None  # None: trained outside LoRA, such as the head
+
+    @property
+    def num_numbers(self) -> int:
+        """Return how many numbers the tensor has."""
+        return math.prod(self.shape)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The tensors of an adapter, in the order in which they lie in its flat value."""
+
+    parts: tuple[Part, ...]
+
+    @cached_property
+    def num_numbers(self) -> int:
+        """Return the length of the flat value."""
+        return sum(part.num_numbers for part in self.parts)
+
+    @cached_property
+    def modules(self) -> tuple[str, ...]:
+        """Return the adapted matrices, in order."""
+        return tuple(part.module for part in self.parts if part.factor == "A")
+
+    def views(self, flat: Tensor) -> dict[str, Tensor]:
+        """Return the named tensors as views into a flat one."""
+        import torch
+
+        chunks = torch.split(flat, [part.num_numbers for part in self.parts])
+        pairs = zip(self.parts, chunks, strict=True)
+        return {part.name: chunk.view(part.shape) for part, chunk in pairs}
+
+    def pack(self, tensors: Mapping[str, Tensor]) -> Adapter:
+        """Return the adapter of these named tensors, copied."""
+        import torch
+
+        return Adapter(
+            self, torch.cat([tensors[part.name].flatten() for part in self.parts])
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Adapter:
+    """A value on the CPU: never written to after it is made, equal when its digest is.
+
+    ``flat`` is float32 (float64 where a test trains in float64).
+    """
+
+    layout: Layout
+    flat: Tensor
+
+    @cached_property
+    def digest(self) -> str:
+        """Return the SHA-256 of names, shapes, type and numbers."""
+        head = repr((self.layout.parts, str(self.flat.dtype))).encode()
+        return hashlib.sha256(head + self.flat.numpy().tobytes()).hexdigest()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Adapter) and self.digest == other.digest
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the tensors by their PEFT names, as views."""
+        return self.layout.views(self.flat)
+
+    def pairs(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """Return (B [m, r], A [r, n]) of each adapted matrix, as views."""
+        tensors = self.tensors()
+        factors = {
+            (part.module, part.factor): tensors[part.name] for part in self.layout.parts
+        }
+        return {
+            module: (factors[module, "B"], factors[module, "A"])
+            for module in self.layout.modules
+        }
+
+    def with_pairs(
+        self, pairs: Mapping[str, tuple[Tensor, Tensor]], rest: Mapping[str, Tensor]
+    ) -> Adapter:
+        """Return an adapter of the same layout, of these factors and this rest."""
+        tensors = dict(rest)
+        for part in self.layout.parts:
+            if part.factor is not None:
+                lora_b, lora_a = pairs[part.module]
+                tensors[part.name] = lora_b if part.factor == "B" else lora_a
+        return self.layout.pack(tensors)
+
+    def rest(self) -> dict[str, Tensor]:
+        """Return what is trained outside LoRA, by PEFT name, as views."""
+        tensors = self.tensors()
+        parts = self.layout.parts
+        return {p.name: tensors[p.name] for p in parts if p.factor is None}

@@ -1,0 +1,61 @@
+"""The adapter as a PEFT checkpoint folder, with its base model beside it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fl.adapters import Adapter, Layout, LoraSettings
+
+if TYPE_CHECKING:
+    from peft import LoraConfig
+    from transformers import PreTrainedModel
+
+BASE_FOLDER = "base"
+
+
+def peft_config(lora: LoraSettings) -> LoraConfig:
+    """Return PEFT's own record of these settings."""
+    from peft import LoraConfig
+
+    alpha = lora.lora_alpha
+    return LoraConfig(
+        r=lora.r,
+        # PEFT wants an int and computes with whatever it gets
+        lora_alpha=int(alpha) if alpha.is_integer() else alpha,  # type: ignore[arg-type]
+        lora_dropout=lora.lora_dropout,
+        target_modules=list(lora.target_modules),
+        modules_to_save=list(lora.modules_to_save) or None,
+    )
+
+
+def write_checkpoint(folder: Path, adapter: Adapter, lora: LoraSettings) -> None:
+    """Write ``adapter_config.json`` and ``adapter_model.safetensors``."""
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    config = peft_config(lora).to_dict()  # type: ignore[no-untyped-call]
+    config["inference_mode"] = True
+    text = json.dumps(config, indent=2, sort_keys=True, default=sorted)  # sets
+    (folder / "adapter_config.json").write_text(text + "\n", encoding="utf-8")
+    tensors = {name: value.clone() for name, value in adapter.tensors().items()}
+    save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+
+
+def read_checkpoint(folder: Path, layout: Layout) -> Adapter:
+    """Return the adapter in a PEFT folder, which must have exactly these tensors."""
+    from safetensors.torch import load_file
+
+    tensors = load_file(folder / "adapter_model.safetensors")
+    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    wanted = {part.name: part.shape for part in layout.parts}
+    if found != wanted:
+        odd = sorted(set(found.items()) ^ set(wanted.items()))
+        raise ValueError(f"{folder} does not fit the model: {odd[0][0]} differs")
+    return layout.pack(tensors)
+
+
+def write_base(folder: Path, base: PreTrainedModel) -> None:
+    """Save the base model for ``from_pretrained``, since it comes from no hub."""
+    base.save_pretrained(folder / BASE_FOLDER)

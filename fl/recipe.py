@@ -1,0 +1,144 @@
+"""Digests of recipes: a result is named by what went into it, before it exists.
+
+A recipe's digest is the SHA-256 of canonical JSON: it needs no torch and no weights.
+What a recipe leaves out, the software and the machine that follow it, is the
+``Environment``; both together are the key under which a result may be remembered.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib import metadata
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fl.record import Record
+
+Json: TypeAlias = (
+    "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
+)
+
+
+def digest(kind: str, recipe: Mapping[str, Json]) -> str:
+    """Return the digest of one recipe; ``kind`` keeps unlike recipes apart."""
+    text = json.dumps(
+        [kind, recipe], sort_keys=True, separators=(",", ":"), allow_nan=False
+    )
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def settings(record: object) -> Json:
+    """Return a configuration record as plain values, its defaults written out."""
+    assert isinstance(record, Record)  # strategies are typed by what they do
+    values: Json = record.model_dump(mode="json")
+    return values
+
+
+def samples_digest(samples: NDArray[np.int64]) -> str:
+    """Return the digest of one client's list of samples."""
+    return hashlib.sha256(samples.astype("<i8").tobytes()).hexdigest()
+
+
+def initial_version(*, base: str, lora: Record, seed: int) -> str:
+    """Return the digest of the adapter before any training."""
+    return digest("initial", {"base": base, "lora": settings(lora), "seed": seed})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobRecipe:
+    """Everything that decides what one client's local training gives."""
+
+    version: str
+    client_id: int
+    start_index: int
+    round_id: int
+    rank: int
+    steps: int
+    task: str
+    samples: str
+    training: Json
+    payload: Json
+    seed: int
+
+    @property
+    def digest(self) -> str:
+        """Return the job's digest."""
+        return digest("job", asdict(self))
+
+
+def merged_version(
+    method: object, previous: str, arrivals: Sequence[tuple[str, float]]
+) -> str:
+    """Return the digest of a merge of (job digest, weight) pairs, in their order."""
+    return digest(
+        "merge",
+        {
+            "method": settings(method),
+            "previous": previous,
+            "arrivals": [[job, repr(float(weight))] for job, weight in arrivals],
+        },
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Environment:
+    """What follows a recipe, and may change the last digits of its result."""
+
+    fl: str
+    torch: str
+    transformers: str
+    peft: str
+    numpy: str
+    machine: str
+    device: str
+    threads: int
+    precision: str
+
+    @classmethod
+    def here(cls, *, device: str, threads: int, precision: str) -> Environment:
+        """Return the installed software's environment, importing none of it."""
+        return cls(
+            fl=_source_digest(),
+            torch=metadata.version("torch"),
+            transformers=metadata.version("transformers"),
+            peft=metadata.version("peft"),
+            numpy=metadata.version("numpy"),
+            machine=platform.machine(),
+            device=device,
+            threads=threads,
+            precision=precision,
+        )
+
+
+def store_key(recipe: str, environment: Environment) -> str:
+    """Return the key of a finished result: its recipe in its environment."""
+    return digest("stored", {"recipe": recipe, "environment": asdict(environment)})
+
+
+@cache
+def _source_digest() -> str:
+    """Return the digest of this package's code, the honest version number of it."""
+    found = hashlib.sha256()
+    for name, content in sorted(_sources(files("fl"), "")):
+        found.update(f"{name} {len(content)}\n".encode() + content)
+    return found.hexdigest()
+
+
+def _sources(folder: Traversable, path: str) -> list[tuple[str, bytes]]:
+    found = []
+    for item in folder.iterdir():
+        name = f"{path}/{item.name}"
+        if item.is_dir():
+            found += _sources(item, name)
+        elif item.name.endswith(".py"):
+            found.append((name, item.read_bytes()))
+    return found

@@ -1,0 +1,48 @@
+"""Random streams named by purpose and ids, for numpy and for torch.
+
+The same four lines as in ``netsim.streams``, which the wall between the packages
+forbids to import: one seed and one path give one stream on both sides.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import torch
+
+
+def stream(seed: int, *path: str | int) -> np.random.Generator:
+    """Return the generator of one purpose: ``stream(seed, "partition")``."""
+    key = tuple(zlib.crc32(str(part).encode()) for part in path)
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
+
+
+def torch_stream(seed: int, *path: str | int) -> torch.Generator:
+    """Return the CPU torch generator of one purpose."""
+    import torch
+
+    return torch.Generator().manual_seed(_torch_seed(seed, *path))
+
+
+@contextmanager
+def forked(seed: int, *path: str | int) -> Iterator[None]:
+    """Seed torch's global generators for one purpose, and restore them afterwards.
+
+    The only place where they are touched: initialisers and dropout draw from nowhere
+    else, and must not depend on what was drawn before.
+    """
+    import torch
+
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        torch.manual_seed(_torch_seed(seed, *path))
+        yield
+
+
+def _torch_seed(seed: int, *path: str | int) -> int:
+    return int(stream(seed, *path, "torch").integers(2**63))

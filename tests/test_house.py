@@ -28,7 +28,7 @@ def packages(path):
 @pytest.mark.parametrize("path", sorted((ROOT / "netsim").rglob("*.py")), ids=str)
 def test_netsim_never_imports_learning(path):
     assert not packages(path) & HEAVY
-    if COUPLING not in path.parents and USERS_OF_COSIM not in path.parents:
+    if COUPLING not in path.parents:
         assert "fl" not in packages(path)
 
 

@@ -4,42 +4,16 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Mapping
-from typing import Any
 
 import typer
 from pydantic import BaseModel
 
-from fl.aggregation import AGGREGATIONS
-from fl.backbones import BACKBONES
-from fl.partition import PARTITIONS
-from fl.tasks import TASKS
-from netsim.channel import FADINGS, PATH_LOSSES, PLACEMENTS, RADIOS
 from netsim.cosim import shipped
-from netsim.cosim.scenario import LEARNINGS, Scenario
-from netsim.device import SPREADS
+from netsim.cosim.choices import SEAMS
+from netsim.cosim.scenario import Scenario
 from netsim.device_catalogue import DEVICES
-from netsim.policy import SAMPLERS
-from netsim.protocol import SERVERS
 from netsim.quantities import format_quantity
 from netsim.scenario import json_schema
-from netsim.sharing import SHARING_RULES
-
-SEAMS: tuple[tuple[str, str, Mapping[str, Any]], ...] = (
-    ("servers", "server", SERVERS),
-    ("sampling", "server.sampling", SAMPLERS),
-    ("sharing rules", "cell.uplink.sharing", SHARING_RULES),
-    ("radios", "cell.uplink.radio", RADIOS),
-    ("path loss", "cell.path_loss", PATH_LOSSES),
-    ("fading", "cell.fading", FADINGS),
-    ("placement", "population.placement", PLACEMENTS),
-    ("speed spread", "population.speed_spread", SPREADS),
-    ("learning", "learning", LEARNINGS),
-    ("tasks", "learning.task", TASKS),
-    ("backbones", "learning.backbone", BACKBONES),
-    ("partitions", "learning.partition", PARTITIONS),
-    ("aggregation", "learning.aggregation", AGGREGATIONS),
-)
 
 
 def schema_text() -> str:

@@ -1,0 +1,33 @@
+"""Every seam of a scenario with the kinds that it chooses among."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fl.aggregation import AGGREGATIONS
+from fl.backbones import BACKBONES
+from fl.partition import PARTITIONS
+from fl.tasks import TASKS
+from netsim.channel import FADINGS, PATH_LOSSES, PLACEMENTS, RADIOS
+from netsim.cosim.scenario import LEARNINGS
+from netsim.device import SPREADS
+from netsim.policy import SAMPLERS
+from netsim.protocol import SERVERS
+from netsim.sharing import SHARING_RULES
+
+SEAMS: tuple[tuple[str, str, Mapping[str, Any]], ...] = (
+    ("servers", "server", SERVERS),
+    ("sampling", "server.sampling", SAMPLERS),
+    ("sharing rules", "cell.uplink.sharing", SHARING_RULES),
+    ("radios", "cell.uplink.radio", RADIOS),
+    ("path loss", "cell.path_loss", PATH_LOSSES),
+    ("fading", "cell.fading", FADINGS),
+    ("placement", "population.placement", PLACEMENTS),
+    ("speed spread", "population.speed_spread", SPREADS),
+    ("learning", "learning", LEARNINGS),
+    ("tasks", "learning.task", TASKS),
+    ("backbones", "learning.backbone", BACKBONES),
+    ("partitions", "learning.partition", PARTITIONS),
+    ("aggregation", "learning.aggregation", AGGREGATIONS),
+)

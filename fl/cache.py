@@ -8,6 +8,10 @@ import tempfile
 from pathlib import Path
 
 
+class Damaged(Exception):
+    """A file whose content does not match its checksum."""
+
+
 def cache_folder() -> Path:
     """Return ``$XDG_CACHE_HOME/netsim``, by default ``~/.cache/netsim``."""
     root = os.environ.get("XDG_CACHE_HOME")
@@ -17,22 +21,32 @@ def cache_folder() -> Path:
 def recall(name: str) -> bytes | None:
     """Return an entry's content, or None where it is absent or damaged."""
     try:
-        content = (cache_folder() / name).read_bytes()
-    except FileNotFoundError:
+        return read_checked(cache_folder() / name)
+    except (FileNotFoundError, Damaged):
         return None
-    checksum, _, payload = content.partition(b"\n")
-    return payload if checksum == _checksum(payload) else None
 
 
 def remember(name: str, payload: bytes) -> None:
     """Keep an entry; a reader or a second writer sees it whole or not at all."""
-    folder = cache_folder()
-    folder.mkdir(parents=True, exist_ok=True)
-    handle, draft = tempfile.mkstemp(prefix=f".{name}.", dir=folder)
+    write_checked(cache_folder() / name, payload)
+
+
+def read_checked(path: Path) -> bytes:
+    """Return the payload of a file that ``write_checked`` wrote."""
+    checksum, _, payload = path.read_bytes().partition(b"\n")
+    if checksum != _checksum(payload):
+        raise Damaged(path)
+    return payload
+
+
+def write_checked(path: Path, payload: bytes) -> None:
+    """Write a file with its checksum in the first line, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, draft = tempfile.mkstemp(prefix=f".{path.name[:32]}.", dir=path.parent)
     try:
         with open(handle, "wb") as file:
             file.write(_checksum(payload) + b"\n" + payload)
-        os.replace(draft, folder / name)
+        os.replace(draft, path)
     except BaseException:
         os.unlink(draft)
         raise

@@ -229,7 +229,7 @@ def test_metrics_outlive_their_version():
     assert (metrics.split, metrics.num_samples) == ("test", 445)
     assert 0 <= metrics.accuracy <= 1 < metrics.loss
     fed.merge(first, [Arrival(submit(fed, 1, first), 0.5)])
-    assert fed.evaluate(first) is metrics
+    assert fed.evaluate(first) == metrics
 
 
 def test_a_diverged_client_leaves_the_federation_as_it_was():

@@ -42,7 +42,7 @@ def digest_elsewhere(folder, *overrides):
         "from netsim.cosim.shipped import find_scenario\n"
         "name, folder, *overrides = sys.argv[1:]\n"
         "config = read_scenario(find_scenario(name), tuple(overrides))\n"
-        "print(run_scenario(config, Path(folder)).digest)\n"
+        "print(run_scenario(config, Path(folder), reuse=False).digest)\n"
     )
     command = [sys.executable, "-c", code, "quickstart", str(folder), *overrides]
     finished = subprocess.run(
@@ -54,7 +54,8 @@ def digest_elsewhere(folder, *overrides):
 @pytest.mark.parametrize("server", SERVERS)
 def test_a_run_is_the_same_in_another_process_and_sound(server, tmp_path):
     overrides = (*LEARNING, *SERVERS[server])
-    manifest = run_scenario(scenario("quickstart", *overrides), tmp_path / "here")
+    config = scenario("quickstart", *overrides)
+    manifest = run_scenario(config, tmp_path / "here", reuse=False)
     assert verify(tmp_path / "here") == []
     assert manifest.steps_trained > 0
     assert digest_elsewhere(tmp_path / "there", *overrides) == manifest.digest

@@ -33,6 +33,9 @@ OutOption = Annotated[Path | None, typer.Option(help="The run folder itself.")]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Make the last line of stdout one JSON object.")
 ]
+FreshOption = Annotated[
+    bool, typer.Option(help="Train again what an earlier run has trained already.")
+]
 QuietOption = Annotated[bool, typer.Option(help="Show no progress and no table.")]
 
 
@@ -64,6 +67,7 @@ def run(
     resume: Annotated[
         bool, typer.Option(help="Go on with the unfinished run in the folder.")
     ] = False,
+    fresh: FreshOption = False,
     quiet: QuietOption = False,
     json: JsonOption = False,
 ) -> None:
@@ -71,7 +75,13 @@ def run(
     from netsim.cli.running import run_command
 
     run_command(
-        scenario, _overrides(set_, seed), out, resume=resume, quiet=quiet, json=json
+        scenario,
+        _overrides(set_, seed),
+        out,
+        resume=resume,
+        fresh=fresh,
+        quiet=quiet,
+        json=json,
     )
 
 
@@ -95,13 +105,14 @@ def replay(
     run: RunArg,
     set_: SetOption = None,
     out: OutOption = None,
+    fresh: FreshOption = False,
     quiet: QuietOption = False,
     json: JsonOption = False,
 ) -> None:
     """Run a run's scenario again; without --set the digest must come out the same."""
     from netsim.cli.replaying import replay_command
 
-    replay_command(run, tuple(set_ or ()), out, quiet=quiet, json=json)
+    replay_command(run, tuple(set_ or ()), out, fresh=fresh, quiet=quiet, json=json)
 
 
 @app.command()

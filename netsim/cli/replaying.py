@@ -20,21 +20,26 @@ def replay_command(
     overrides: tuple[str, ...],
     out: Path | None,
     *,
+    fresh: bool,
     quiet: bool,
     json: bool,
 ) -> None:
     """Replay a run; with overrides it is a new run, and nothing is compared."""
     scenario = recorded_scenario(run, overrides)
     if overrides:
-        run_and_show(scenario, out, resume=False, quiet=quiet, json=json)
+        run_and_show(scenario, out, fresh=fresh, quiet=quiet, json=json)
         return
     with tempfile.TemporaryDirectory(prefix="netsim-replay-") as scratch:
         folder = out if out is not None else Path(scratch) / "run"
-        replayed = run_and_show(scenario, folder, resume=False, quiet=True, json=False)
+        replayed = run_and_show(scenario, folder, fresh=fresh, quiet=True)
         recorded = read_manifest(run)
         same = is_same(recorded, replayed)
         if same:
-            typer.echo(f"{run} replays to the same digest {recorded.digest[:16]}")
+            typer.echo(
+                f"{run} replays to the same digest {recorded.digest[:16]} "
+                f"({replayed.steps_trained} steps trained, "
+                f"{replayed.steps_reused} reused)"
+            )
         else:
             typer.echo(f"{run} does not replay: {first_difference(run, folder)}")
         if json:

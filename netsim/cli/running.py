@@ -34,16 +34,23 @@ def run_command(
     out: Path | None,
     *,
     resume: bool,
+    fresh: bool,
     quiet: bool,
     json: bool,
 ) -> None:
     """Run a scenario from the command line."""
     scenario = read_scenario(find_scenario(given), overrides)
-    run_and_show(scenario, out, resume=resume, quiet=quiet, json=json)
+    run_and_show(scenario, out, resume=resume, fresh=fresh, quiet=quiet, json=json)
 
 
 def run_and_show(
-    scenario: Scenario, out: Path | None, *, resume: bool, quiet: bool, json: bool
+    scenario: Scenario,
+    out: Path | None,
+    *,
+    resume: bool = False,
+    fresh: bool = False,
+    quiet: bool = False,
+    json: bool = False,
 ) -> Manifest:
     """Run, show progress on stderr and results on stdout; return the manifest."""
     folder = out if out is not None else default_folder(scenario, RUNS)
@@ -55,6 +62,7 @@ def run_and_show(
                 folder,
                 command=("netsim", *sys.argv[1:]),
                 resume=resume,
+                reuse=not fresh,
                 watch=view,
             )
     except KeyboardInterrupt:
@@ -93,11 +101,18 @@ def show(
     outcome = [
         f"{manifest.rounds} rounds",
         f"{format_duration_ns(manifest.sim_time_ns)} simulated",
+        *_steps(manifest),
         *(f"{name} {value:.4g}" for name, value in manifest.final.items() if value),
     ]
     console.print(" · ".join(outcome), highlight=False)
     console.print(f"digest {manifest.digest[:16]}", highlight=False)
     console.print(f"run    {folder}", highlight=False, soft_wrap=True)
+
+
+def _steps(manifest: Manifest) -> list[str]:
+    if not manifest.steps_trained + manifest.steps_reused:
+        return []
+    return [f"{manifest.steps_trained} steps trained, {manifest.steps_reused} reused"]
 
 
 def round_table(seen: Sequence[Progress]) -> Table:

@@ -10,10 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fl.cohorts import Job as Training
 from fl.facts import Facts, count_facts
 from fl.federation import Arrival as Delivered
 from fl.federation import Federation, Learning
-from fl.federation import Job as Training
+from fl.store import Store
 from fl.training import Diverged
 from netsim.errors import InputError
 from netsim.protocol.learner import Arrival, Job, LayerError, Merged, Score
@@ -30,17 +31,21 @@ class FederatedLearner:
         config: LoraLearning,
         num_clients: int,
         seed: int,
+        *,
         facts: Facts | None = None,
+        reuse: bool = True,
     ) -> None:
         self._learning = _learning(config)
         with _as_input_error("learning"):
             self._federation = Federation(
-                self._learning, num_clients=num_clients, seed=seed
+                self._learning,
+                num_clients=num_clients,
+                seed=seed,
+                store=Store() if reuse else None,
             )
         self._facts = facts if facts is not None else _counted(self._learning)
         self._rank = config.lora.r
         self._steps = config.training.local_steps
-        self._num_trained = 0
 
     @property
     def initial_version(self) -> str:
@@ -58,7 +63,11 @@ class FederatedLearner:
 
     @property
     def steps_trained(self) -> int:
-        return self._num_trained * self._steps
+        return self._federation.steps_trained
+
+    @property
+    def steps_reused(self) -> int:
+        return self._federation.steps_reused
 
     def bits_down(self, client_id: int, have: str | None, want: str) -> tuple[int, int]:
         return self._bits(), 0
@@ -90,7 +99,6 @@ class FederatedLearner:
             merged = self._federation.merge(version, delivered)
         except Diverged as error:
             raise InputError(f"learning.training: {error}") from error
-        self._num_trained += len(arrivals)
         layers = tuple(
             LayerError(
                 row.layer,
@@ -127,6 +135,7 @@ def _learning(config: LoraLearning) -> Learning:
         training=config.training,
         aggregation=config.aggregation,
         payload=config.payload,
+        cohort_size=config.cohort_size,
     )
 
 

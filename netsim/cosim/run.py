@@ -46,17 +46,21 @@ def run_scenario(
     *,
     command: tuple[str, ...] = (),
     resume: bool = False,
+    reuse: bool = True,
     watch: Callable[[Progress], None] = lambda progress: None,
 ) -> Manifest:
     """Run a scenario into ``folder`` and return its manifest.
 
-    With ``resume`` a folder that holds a finished run of the same scenario is left as
+    Learning that an earlier run finished is remembered; without ``reuse`` it is computed
+    again. With ``resume`` a folder that holds a finished run of the same scenario is left as
     it is, and one that holds an unfinished run is completed.
     """
     finished = _finished(scenario, folder, resume)
     if finished is not None:
         return finished
-    learner = scenario.learning.learner(scenario.population.num_clients, scenario.seed)
+    learner = scenario.learning.learner(
+        scenario.population.num_clients, scenario.seed, reuse=reuse
+    )
     population = build_population(scenario, learner)
     folder.mkdir(parents=True, exist_ok=True)
     clear_trace(folder)
@@ -127,6 +131,7 @@ def _finish(manifest: Manifest, folder: Path, stage: Stage) -> Manifest:
             "rounds": stage.last_round_id,
             "sim_time_ns": stage.env.now,
             "steps_trained": learner.steps_trained,
+            "steps_reused": learner.steps_reused,
             "final": _final(stage),
             "parts": summary.parts,
             "files": tuple(stored_file(folder, path) for path in files),

@@ -28,8 +28,8 @@ from netsim.scenario import OneOf, Record, load
 class Learning(Protocol):
     """How the learning half of a run comes about."""
 
-    def learner(self, num_clients: int, seed: int) -> Learner:
-        """Return the learner of one run."""
+    def learner(self, num_clients: int, seed: int, *, reuse: bool) -> Learner:
+        """Return the learner of one run, with ``reuse`` of remembered learning."""
 
     def known_learner(
         self, num_clients: int, seed: int, *, may_count: bool
@@ -51,7 +51,7 @@ class LearningOff(Record):
     memory_bytes: Annotated[Bytes, Field(ge=0)] = 0
     samples_per_client: int = Field(default=1, ge=1)
 
-    def learner(self, num_clients: int, seed: int) -> Learner:
+    def learner(self, num_clients: int, seed: int, *, reuse: bool) -> Learner:
         return NoLearning(
             num_clients=num_clients,
             download_bits=self.download_bits,
@@ -64,7 +64,7 @@ class LearningOff(Record):
     def known_learner(
         self, num_clients: int, seed: int, *, may_count: bool
     ) -> Learner | None:
-        return self.learner(num_clients, seed)
+        return self.learner(num_clients, seed, reuse=False)
 
 
 class LoraLearning(Record):
@@ -78,11 +78,12 @@ class LoraLearning(Record):
     training: TrainingSettings = TrainingSettings()
     aggregation: Annotated[Aggregation, OneOf(AGGREGATIONS)] = FloraNA()
     payload: Payload = Payload()
+    cohort_size: int = Field(default=16, ge=1)
 
-    def learner(self, num_clients: int, seed: int) -> Learner:
+    def learner(self, num_clients: int, seed: int, *, reuse: bool) -> Learner:
         from netsim.cosim.learner import FederatedLearner
 
-        return FederatedLearner(self, num_clients, seed)
+        return FederatedLearner(self, num_clients, seed, reuse=reuse)
 
     def known_learner(
         self, num_clients: int, seed: int, *, may_count: bool
@@ -96,7 +97,7 @@ class LoraLearning(Record):
             return None
         from netsim.cosim.learner import FederatedLearner
 
-        return FederatedLearner(self, num_clients, seed, facts)
+        return FederatedLearner(self, num_clients, seed, facts=facts, reuse=False)
 
 
 LEARNINGS = {"lora": LoraLearning, "none": LearningOff}

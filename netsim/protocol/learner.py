@@ -126,3 +126,7 @@ class Learner(Protocol):
     @property
     def steps_trained(self) -> int:
         """Return how many local steps were computed so far."""
+
+    @property
+    def steps_reused(self) -> int:
+        """Return how many local steps were remembered from earlier runs."""

@@ -23,6 +23,7 @@ class NoLearning:
     samples_per_client: int
     initial_version: str = "initial"
     steps_trained: int = 0
+    steps_reused: int = 0
 
     @property
     def num_samples(self) -> Sequence[int]:

@@ -1,0 +1,98 @@
+"""Which jobs are trained together: a function of simulated history only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from fl import recipe
+
+if TYPE_CHECKING:
+    from fl.adapters import Adapter
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """One participation as the network knows it."""
+
+    client_id: int
+    start_index: int  # how many times this client has started before
+    round_id: int
+    version: str  # the adapter that the client is sent
+    steps: int
+    rank: int
+
+
+@dataclass(eq=False, slots=True)
+class Cohort:
+    """Jobs that are trained together, all or none, and what came of them."""
+
+    jobs: dict[str, Job]  # by digest, in (client, start index) order
+    received: dict[str, Adapter] | None = None  # None: not needed so far
+
+    @property
+    def digest(self) -> str:
+        """Return the digest of the ordered chunk."""
+        return recipe.digest("cohort", {"jobs": list(self.jobs)})
+
+
+@dataclass
+class JobBook:
+    """Jobs from being given out to being merged or withdrawn.
+
+    At a merge that needs a job of no cohort yet, all jobs under way that have none are
+    put into cohorts of at most ``cohort_size``, in (client, start index) order. What a
+    store holds or how many workers there are has no say in it.
+    """
+
+    cohort_size: int
+    pending: dict[str, Job] = field(default_factory=dict)
+    _cohort_of: dict[str, Cohort] = field(default_factory=dict)
+
+    def add(self, name: str, job: Job) -> None:
+        """Note a job that was given out."""
+        if name in self.pending:
+            raise ValueError(f"{job} is under way already")
+        self.pending[name] = job
+
+    def remove(self, names: Iterable[str]) -> None:
+        """Forget jobs that were merged or will never arrive."""
+        for name in names:
+            del self.pending[name]
+            self._cohort_of.pop(name, None)
+
+    def ordered(self, names: Iterable[str]) -> list[str]:
+        """Return names in (client, start index) order."""
+        return sorted(names, key=self._place)
+
+    def cohorts(self, names: Sequence[str]) -> list[Cohort]:
+        """Return the cohorts of some jobs, each once, in the order of the names."""
+        if any(name not in self._cohort_of for name in names):
+            self._assign()
+        return list(dict.fromkeys(self._cohort_of[name] for name in names))
+
+    def received(self, name: str) -> Adapter:
+        """Return what came of a job whose cohort was trained."""
+        received = self._cohort_of[name].received
+        assert received is not None
+        return received[name]
+
+    def versions(self) -> set[str]:
+        """Return the versions that are still needed, by a start or by a cohort."""
+        needed = {job.version for job in self.pending.values()}
+        for cohort in self._cohort_of.values():
+            if cohort.received is None:
+                needed |= {job.version for job in cohort.jobs.values()}
+        return needed
+
+    def _assign(self) -> None:
+        free = self.ordered(n for n in self.pending if n not in self._cohort_of)
+        for first in range(0, len(free), self.cohort_size):
+            names = free[first : first + self.cohort_size]
+            cohort = Cohort({name: self.pending[name] for name in names})
+            self._cohort_of.update(dict.fromkeys(names, cohort))
+
+    def _place(self, name: str) -> tuple[int, int]:
+        job = self.pending[name]
+        return job.client_id, job.start_index

@@ -1,0 +1,56 @@
+"""What a federation remembers: its results by recipe and environment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from fl import recipe
+from fl.store import Entry, Store
+
+LARGEST_FOLDER_BYTES = 64_000_000
+
+
+class Memory:
+    """A store seen from one environment, or no memory beyond this process."""
+
+    def __init__(self, store: Store | None, environment: recipe.Environment) -> None:
+        self._store = store
+        self._environment = environment
+        self._small: dict[str, Entry] = {}  # entries without numbers, kept in any case
+
+    def recall(self, name: str) -> Entry | None:
+        """Return the result of a recipe, if it is remembered."""
+        if name in self._small:
+            return self._small[name]
+        if self._store is None:
+            return None
+        return self._store.recall(recipe.store_key(name, self._environment))
+
+    def remember(self, name: str, entry: Entry | None) -> None:
+        """Keep the result of a recipe; an entry too large to keep is None."""
+        if entry is None:
+            return
+        if not entry.arrays:
+            self._small[name] = entry
+        if self._store is not None:
+            self._store.remember(recipe.store_key(name, self._environment), entry)
+
+
+def folder_entry(folder: Path) -> Entry | None:
+    """Return a folder's files as an entry, or None where they are too large."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    if sum(path.stat().st_size for path in paths) > LARGEST_FOLDER_BYTES:
+        return None
+    names = [path.relative_to(folder).as_posix() for path in paths]
+    contents = [np.frombuffer(path.read_bytes(), np.uint8) for path in paths]
+    return Entry({"files": names}, tuple(contents))
+
+
+def write_folder(entry: Entry, folder: Path) -> None:
+    """Write the files of a remembered folder."""
+    for name, content in zip(entry.facts["files"], entry.arrays, strict=True):
+        path = folder / str(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.tobytes())

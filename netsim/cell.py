@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from netsim.channel import FADINGS, PATH_LOSSES, RADIOS, Fading, NoFading, PathLoss
 from netsim.channel.radio import Radio
@@ -19,6 +19,9 @@ def _whole(band_hz: float) -> float:
     return band_hz
 
 
+Power = Annotated[Dbm, Field(ge=-100, le=100)]
+Gain = Annotated[Dbi, Field(ge=-100, le=100)]
+NoiseFigure = Annotated[Decibel, Field(ge=0, le=100)]
 Band = Annotated[Hertz, Field(ge=1, le=1e12), AfterValidator(_whole)]
 
 
@@ -33,15 +36,35 @@ class Uplink(Record):
 class Downlink(Record):
     """The band that the base station sends on.
 
-    A broadcast is one transfer at the rate of the worst addressed device; in unicast
-    every device has a transfer of its own, under ``sharing``.
+    A broadcast is one transfer on the whole band, at the rate of the worst addressed
+    device; in unicast every device has a transfer of its own, under ``sharing``.
     """
 
     band_hz: Band
     radio: Annotated[Radio, OneOf(RADIOS)]
     mode: Literal["broadcast", "unicast"] = "broadcast"
-    sharing: Annotated[SharingRule, OneOf(SHARING_RULES)] = ProcessorSharing()
-    transmit_power_dbm: Dbm = 30.0
+    sharing: Annotated[SharingRule, OneOf(SHARING_RULES)] | None = None
+    transmit_power_dbm: Power = 30.0
+
+    @model_validator(mode="after")
+    def _sharing_suits_the_mode(self) -> Downlink:
+        if self.mode == "broadcast" and self.sharing is not None:
+            raise ValueError(
+                "a broadcast shares nothing: remove `sharing`, or set `mode: unicast`"
+            )
+        if self.mode == "unicast" and self.sharing is None:
+            raise ValueError("unicast needs `sharing`, such as processor-sharing")
+        if self.sharing is not None and self.sharing.plans_rounds:
+            raise ValueError(
+                f"sharing {self.sharing.kind!r} plans uploads at a round's start; on "
+                "the downlink use a rule that acts at events, such as processor-sharing"
+            )
+        return self
+
+    @property
+    def rule(self) -> SharingRule:
+        """Return who shares the band; a broadcast is alone on it."""
+        return ProcessorSharing() if self.sharing is None else self.sharing
 
 
 class Cell(Record):
@@ -51,7 +74,7 @@ class Cell(Record):
     downlink: Downlink
     path_loss: Annotated[PathLoss, OneOf(PATH_LOSSES)]
     fading: Annotated[Fading, OneOf(FADINGS)] = NoFading()
-    antenna_gain_dbi: Dbi = 0.0
-    noise_density_dbm_hz: DbmPerHertz = -174.0
-    base_noise_figure_db: Annotated[Decibel, Field(ge=0)] = 5.0
-    device_noise_figure_db: Annotated[Decibel, Field(ge=0)] = 9.0
+    antenna_gain_dbi: Gain = 0.0
+    noise_density_dbm_hz: Annotated[DbmPerHertz, Field(ge=-300, le=0)] = -174.0
+    base_noise_figure_db: NoiseFigure = 5.0
+    device_noise_figure_db: NoiseFigure = 9.0

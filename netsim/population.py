@@ -10,20 +10,21 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from netsim.cell import Cell
+from netsim.cell import Cell, Gain, Power
 from netsim.channel import PLACEMENTS, Link, Placement
-from netsim.channel.budget import linear_to_db, mean_cn0_hz
+from netsim.channel.budget import db_to_linear, linear_to_db, mean_cn0_hz
 from netsim.clock import to_ns
 from netsim.device import SPREADS, Device, Spread, jitter_factor, spread_factor
 from netsim.device_catalogue import DeviceChoice, DeviceMix
 from netsim.errors import InputError
-from netsim.quantities import Dbi, Dbm, Hertz, format_quantity
+from netsim.quantities import Hertz, format_quantity
 from netsim.scenario import OneOf, Record
 from netsim.streams import stream
 from netsim.trace import rows
 
 Direction = Literal["up", "down"]
 FloatArray = npt.NDArray[np.float64]
+LONGEST_TRANSFER_S = 1e6  # alone on the band; fading would mean an event per block
 
 
 class PopulationConfig(Record):
@@ -34,8 +35,8 @@ class PopulationConfig(Record):
     devices: tuple[DeviceChoice, ...] = Field(min_length=1)
     speed_spread: Annotated[Spread, OneOf(SPREADS)] | None = None
     compute_jitter: float = Field(default=0.0, ge=0, le=5)
-    transmit_power_dbm: Dbm = 23.0
-    antenna_gain_dbi: Dbi = 0.0
+    transmit_power_dbm: Power = 23.0
+    antenna_gain_dbi: Gain = 0.0
     radio_band_hz: Annotated[Hertz, Field(gt=0)] | None = None
 
 
@@ -75,13 +76,30 @@ class Population:
 
     def effective_cn0_hz(self, client_id: int, direction: Direction) -> float:
         """Return the C/N0 that stands for the fading channel in a plan, in Hz."""
-        mean = float(self._mean_cn0_hz[direction][client_id])
-        return mean * self.cell.fading.effective_gain
+        mean_hz = float(self._mean_cn0_hz[direction][client_id])
+        band = self.cell.uplink if direction == "up" else self.cell.downlink
+        snr = band.radio.snr(mean_hz, band.band_hz) / db_to_linear(band.radio.gap_db)
+        return mean_hz * self.cell.fading.effective_gain(snr)
 
     @cached_property
     def weakest_client(self) -> int:
         """Return whom a broadcast to everybody must wait for, fading apart."""
         return int(np.argmin(self._mean_cn0_hz["down"]))
+
+    def require_audible(self, direction: Direction, bits: int) -> None:
+        """Raise ``InputError`` if the weakest client could hardly send or hear."""
+        band = self.cell.uplink if direction == "up" else self.cell.downlink
+        client_id = int(np.argmin(self._mean_cn0_hz[direction]))
+        cn0_hz = self.effective_cn0_hz(client_id, direction)
+        rate_bps = band.radio.rate_bps(cn0_hz, band.band_hz)
+        if bits > rate_bps * LONGEST_TRANSFER_S:
+            snr_db = linear_to_db(band.radio.snr(cn0_hz, band.band_hz))
+            raise InputError(
+                f"client {client_id} is {self._distance_m[client_id]:.0f} m away with "
+                f"{snr_db:.0f} dB SNR on the {direction}link: {bits} bits would "
+                f"take over {LONGEST_TRANSFER_S / 86400:.0f} days on the whole band; raise "
+                "the transmit power, or place clients closer"
+            )
 
     @property
     def ceiling_uhz(self) -> int | None:
@@ -97,10 +115,10 @@ class Population:
             factor = spread_factor(self._seed, client_id, spread)
         return self.device(client_id).compute_time_s(flop) * factor
 
-    def compute_ns(self, client_id: int, round_id: int, flop: int) -> int:
-        """Return the ticks of a computation in one round."""
+    def compute_ns(self, client_id: int, occasion: int, flop: int) -> int:
+        """Return the ticks of a computation on one occasion: a round, or a start."""
         jitter = jitter_factor(
-            self._seed, client_id, round_id, self.config.compute_jitter
+            self._seed, client_id, occasion, self.config.compute_jitter
         )
         return to_ns(self.expected_compute_s(client_id, flop) * jitter)
 
@@ -118,7 +136,8 @@ class Population:
 
     def rows(self) -> list[rows.Client]:
         """Return the ``clients`` table."""
-        up_hz = self._mean_cn0_hz["up"] / self.cell.uplink.band_hz
+        uplink = self.cell.uplink
+        snr = uplink.radio.snr(1.0, uplink.band_hz) * self._mean_cn0_hz["up"]
         return [
             rows.Client(
                 client_id,
@@ -128,7 +147,7 @@ class Population:
                 float(self._y_m[client_id]),
                 float(self._distance_m[client_id]),
                 bool(self._is_line_of_sight[client_id]),
-                linear_to_db(float(up_hz[client_id])),
+                linear_to_db(float(snr[client_id])),
                 int(self.num_samples[client_id]),
                 float(self.data_weights[client_id]),
             )

@@ -151,7 +151,7 @@ def _frame(table: pa.Table) -> pd.DataFrame:
     """Return a frame; integers that may be missing are ``Int64``, never floats."""
     columns = {}
     for field, column in zip(table.schema, table.columns, strict=True):
-        if field.nullable:
+        if field.nullable and pa.types.is_integer(field.type):
             values = column.fill_null(0).to_numpy()
             missing = column.is_null().to_numpy()
             columns[field.name] = pd.Series(pd.arrays.IntegerArray(values, missing))

@@ -89,7 +89,7 @@ MALFORMED = {
     "binary": (b"\x00\xff\xfe\x80PK\x03\x04" * 9, ":1:2: is not UTF-8", ""),
     "target without learning": (
         changed("rounds: 50", "rounds: 50, target: {level: 0.9}"),
-        "stop.target needs learning",
+        "stop.target: needs learning",
         "",
     ),
     "no limit": (changed("rounds: 50", "target: {level: 1}"), "needs `rounds`", ""),
@@ -117,6 +117,69 @@ def test_malformed_scenario_gets_its_message_and_exit_code_2(name, tmp_path, cap
         assert part in printed.err
     assert printed.out == ""
     assert not (tmp_path / "run").exists()
+
+
+REFUSED = {
+    "a planning rule on the downlink": (
+        ["cell.downlink.mode=unicast", "cell.downlink.sharing=equal-finish"],
+        "plans uploads at a round's start",
+    ),
+    "a rule that a broadcast ignores": (
+        ["cell.downlink.sharing=processor-sharing"],
+        "a broadcast shares nothing",
+    ),
+    "more drawn than there are": (
+        ["server.sampling={kind: uniform, num_drawn: 100}"],
+        "must not exceed the 20 clients, got 100",
+    ),
+    "a deadline within the announcement": (
+        [
+            "server={kind: deadline, deadline: 5 ms, announce_time: 10 ms, "
+            "merge_time: 0 s, sampling: full}"
+        ],
+        "deadline must exceed announce_time",
+    ),
+    "nobody can be heard": (["population.transmit_power=-99 dBm"], "over 12 days"),
+    "an absurd power": (["population.transmit_power=5000 dBm"], "must be at most 100"),
+    "rounds without end": (
+        [
+            "stop={time: 10 s}",
+            "learning={kind: none, download: 0 B, upload: 0 B, compute: 0 FLOP}",
+            "server={kind: synchronous, sampling: full, announce_time: 0 s, "
+            "merge_time: 0 s}",
+        ],
+        "took no simulated time",
+    ),
+    "wrong number of places": (
+        ["population.placement={kind: list, distances: [50 m, 60 m]}"],
+        "2 distances for 20 clients",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_work_is_refused_with_its_reason(name, tmp_path, capsys):
+    overrides, reason = REFUSED[name]
+    options = [option for value in overrides for option in ("--set", value)]
+    assert netsim("run", "network-only", *options, "--out", tmp_path / "run") == 2
+    assert reason in capsys.readouterr().err
+
+
+def test_an_impossible_output_folder_is_one_message(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    out = tmp_path / "file" / "run"
+    assert netsim("run", "network-only", *SMALL, "--out", out) == 2
+    assert "Not a directory" in capsys.readouterr().err
+
+
+def test_an_unfinished_run_is_not_called_sound(tmp_path, capsys):
+    folder = tmp_path / "run"
+    assert netsim("run", "network-only", *SMALL, "--out", folder) == 0
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["status"] = "running"
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    assert netsim("verify", folder) == 1
+    assert "is running: what is there is intact" in capsys.readouterr().out
 
 
 def test_all_errors_come_at_once_in_order(tmp_path, capsys):

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from netsim import load_run
-from netsim.cosim.run import default_folder, run_scenario
+from netsim.cosim.run import claim_folder, run_scenario
 from netsim.cosim.scenario import read_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
@@ -22,7 +22,8 @@ SERVERS = {
     ),
     "buffered": (
         "server={kind: buffered, concurrency: 6, buffer_size: 3, merge_time: 5 ms}",
-        "cell.downlink.mode=unicast",
+        "cell.downlink={band: 10 MHz, radio: {kind: per-hertz, reference_band: 10 MHz}, "
+        "mode: unicast, sharing: processor-sharing}",
         "cell.uplink.sharing=processor-sharing",
     ),
 }
@@ -125,12 +126,12 @@ def test_resume_refuses_another_scenarios_folder(tmp_path):
         run_scenario(scenario("network-only", "stop.rounds=3"), tmp_path, resume=True)
 
 
-def test_the_default_folder_is_never_taken(tmp_path):
+def test_a_claimed_folder_is_nobody_elses(tmp_path):
     config = scenario("network-only", "stop.rounds=1")
-    first = default_folder(config, tmp_path)
+    first = claim_folder(config, tmp_path)
     run_scenario(config, first)
-    second = default_folder(config, tmp_path)
-    assert second.name == f"{first.name}-2"
+    assert claim_folder(config, tmp_path).name == f"{first.name}-2"
+    assert claim_folder(config, tmp_path).name == f"{first.name}-3"
 
 
 def test_the_final_adapter_loads_with_peft(tmp_path):

@@ -22,7 +22,7 @@ def folder(tmp_path):
 def test_tables_are_exact_frames(folder):
     run = load_run(folder)
     assert run.manifest.status == "complete"
-    assert run.scenario_text == "name: tiny\n"
+    assert run.scenario_text == "name: tiny\nseed: 1\n"
     assert run.tasks["upload_bits"].tolist() == [1, 3]
     assert str(run.transfers["task_id"].dtype) == "Int64"
     assert run.transfers["task_id"].tolist() == [pd.NA, 10, 11]

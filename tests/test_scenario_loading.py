@@ -57,6 +57,13 @@ class Outsider(BaseModel):
 
     weight: float = 1.0
 
+    def order(self) -> int:
+        return 2
+
+
+class Incomplete(BaseModel):
+    """A user's class that cannot do what the seam asks."""
+
 
 class Plain(BaseModel, extra="forbid", frozen=True):
     """Like the records of ``fl``, which know nothing of units."""
@@ -469,6 +476,7 @@ def test_a_users_class_is_reached_by_its_path_and_written_back(tmp_path):
     (tmp_path / "my_own_rule.py").write_text(
         "from netsim.scenario import Record\n"
         "class Mine(Record):\n    slack_s: float = 1.0\n"
+        "    def order(self): return 3\n"
     )
     text = "cell: {band: 1 Hz, sharing: {kind: 'my_own_rule:Mine', slack: 2.0}}"
     path = list(sys.path)
@@ -485,6 +493,12 @@ def test_a_plain_model_of_the_user_is_accepted():
     kind = f"{__name__}:Outsider"
     scenario = load_text(f"cell: {{band: 1 Hz, sharing: '{kind}'}}", Scenario)
     assert type(scenario.cell.sharing).__name__ == "Outsider"
+
+
+def test_a_class_without_the_seams_members_is_refused_by_name():
+    kind = f"{__name__}:Incomplete"
+    with pytest.raises(InputError, match="Incomplete' lacks order"):
+        load_text(f"cell: {{band: 1 Hz, sharing: '{kind}'}}", Scenario)
 
 
 def test_the_json_schema_lists_kinds_and_units():

@@ -19,7 +19,7 @@ from netsim.policy import FullParticipation, IndependentSampling
 from netsim.population import PopulationConfig
 from netsim.protocol import Buffered, Deadline, NoLearning, Stop, Synchronous
 from netsim.scenario import Record
-from netsim.sharing import EqualFixed, ProcessorSharing
+from netsim.sharing import EqualFixed, FirstComeTdma, ProcessorSharing
 from netsim.trace.writer import Recorder
 
 S = 10**9
@@ -31,7 +31,9 @@ class OneFade(Record):
     """Client 0's uplink loses two thirds of its power at 4 s."""
 
     kind: Literal["one-fade"] = "one-fade"
-    effective_gain: float = 1.0
+
+    def effective_gain(self, snr):
+        return 1.0
 
     def gain(self, seed, direction, client_id, now_ns):
         if (direction, client_id) != ("up", 0):
@@ -53,7 +55,9 @@ class Uneven(NoLearning):
         return self.flops[job.client_id]
 
 
-def scenario(server, num_clients, *, sharing=None, rounds=1, fading=None, **downlink):
+def scenario(
+    server, num_clients, *, sharing=None, rounds=1, fading=None, mode="broadcast"
+):
     radio = PerHertzRadio(reference_band_hz=1e6)
     return Scenario(
         name="timeline",
@@ -80,7 +84,11 @@ def scenario(server, num_clients, *, sharing=None, rounds=1, fading=None, **down
                 band_hz=6e6, radio=radio, sharing=sharing or ProcessorSharing()
             ),
             downlink=Downlink(
-                band_hz=6e6, radio=radio, transmit_power_dbm=27.0, **downlink
+                band_hz=6e6,
+                radio=radio,
+                transmit_power_dbm=27.0,
+                mode=mode,
+                sharing=ProcessorSharing() if mode == "unicast" else None,
             ),
             path_loss=LogDistance(
                 exponent=2.0,
@@ -193,6 +201,34 @@ def test_who_ends_at_the_deadlines_tick_is_in_time(tmp_path):
     assert trace.rounds[0].end_ns == 5 * S
 
 
+def test_a_broadcast_that_outlasts_the_deadline_is_cut(tmp_path):
+    server = Deadline(
+        sampling=FullParticipation(),
+        deadline_s=1.0,
+        announce_time_s=0.5,
+        merge_time_s=0.25,
+    )
+    trace = three_clients(server, tmp_path)
+    assert [(t.end_ns, t.download_end_ns, t.status) for t in trace.tasks] == [
+        (S, None, "late")
+    ] * 3
+    assert [(t.end_ns, t.status) for t in trace.transfers] == [(S, "late")]
+    assert trace.rounds[0].end_ns == S
+    assert [e.kind for e in trace.events] == ["deadline", "stop"]
+
+
+def test_waiting_for_a_turn_takes_no_transmit_energy(tmp_path):
+    trace = three_clients(patient(), tmp_path, sharing=FirstComeTdma())
+    by_client = {t.client_id: t for t in trace.tasks}
+    on_air_s = {
+        n: t.transmit_energy_j / (10**-0.7 / 0.35) for n, t in by_client.items()
+    }
+    # 20 Mbit: 18 until its fade at 4 s, 2 at 6 Mbit/s; then 17 and 6 Mbit alone
+    assert on_air_s[0] == pytest.approx(1.5 + 1 / 3)
+    assert on_air_s[1] == pytest.approx(17 / 12)
+    assert on_air_s[2] == pytest.approx(6 / 12)
+
+
 def test_fixed_shares_stay_when_others_have_ended(tmp_path):
     trace = three_clients(patient(), tmp_path, sharing=EqualFixed())
     assert [task.end_ns for task in trace.tasks] == [
@@ -206,7 +242,7 @@ def test_energy_is_power_times_the_time_of_each_phase(tmp_path):
     task = three_clients(patient(), tmp_path).tasks[2]
     assert task.compute_energy_j == pytest.approx(10.0 * 2)
     assert task.transmit_energy_j == pytest.approx(10**-0.7 / 0.35 * 1.5)
-    waiting_s = 1.0 + 6.833333334 - 5.0  # the broadcast, then the others
+    waiting_s = 1.0 + 1.5 + 6.833333334 - 5.0  # broadcast, upload, then the others
     assert task.idle_energy_j == pytest.approx(waiting_s)
 
 

@@ -85,9 +85,22 @@ def test_missing_unlisted_and_torn_parts_are_named(folder):
 
 
 def test_changed_scenario_is_found(folder):
-    (folder / "scenario.yaml").write_text("name: other\n")
+    (folder / "scenario.yaml").write_text("name: other\nseed: 1\n")
+    findings = verify(folder)
+    assert [finding[:2] for finding in findings] == [
+        ("scenario.yaml", "scenario_digest"),
+        ("manifest.json", "name"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [{"rounds": 7}, {"seed": 9}, {"sim_time_ns": 5 * S}, {"final": {"accuracy": 0.99}}],
+)
+def test_a_claim_that_the_tables_contradict_is_found(folder, claim):
+    read_manifest(folder).model_copy(update=claim).write(folder)
     (finding,) = verify(folder)
-    assert finding[:2] == ("scenario.yaml", "scenario_digest")
+    assert finding[:2] == ("manifest.json", *claim)
 
 
 def test_changed_digest_is_found(folder):
@@ -108,9 +121,10 @@ def test_physics_finds_a_skilful_forgery_of_efficiency(folder):
     )
 
 
-def test_physics_finds_a_forged_metric_only_by_digest(folder):
+def test_a_forged_metric_contradicts_the_manifest(folder):
     forge(folder, "evals", "accuracy", lambda values: [1.0 for _ in values])
-    assert verify(folder) == []  # who also forges the digests must be replayed
+    (finding,) = verify(folder)  # who forges that too must be replayed
+    assert finding[:2] == ("manifest.json", "final")
 
 
 def test_running_trace_is_sound_as_far_as_it_goes(tmp_path):

@@ -110,7 +110,7 @@ def manifest(folder, **changes):
 def write_run(folder):
     """Write the complete tiny run and return its folder."""
     folder.mkdir()
-    (folder / "scenario.yaml").write_text("name: tiny\n")
+    (folder / "scenario.yaml").write_text("name: tiny\nseed: 1\n")
     recorder = Recorder(folder)
     record(recorder)
     summary = recorder.close()
@@ -123,6 +123,6 @@ def write_run(folder):
         digest=summary.digest(),
         rounds=1,
         sim_time_ns=4 * S,
-        final={"accuracy": 0.9},
+        final={"accuracy": 0.9, "loss": 0.3},
     ).write(folder)
     return folder

@@ -82,10 +82,12 @@ class FluidBand:
         """Put a live transfer on new terms from this tick on."""
         if terms == (transfer.weight, transfer.pinned_uhz) and transfer.version:
             return
+        _require_sane(terms)
         self._settle(transfer)
         self._count(transfer, -1)
         transfer.is_at_ceiling = False
         transfer.weight, transfer.pinned_uhz = terms
+        transfer.has_terms = True
         ceiling = transfer.ceiling_uhz
         if ceiling is not None:
             if terms.pinned_uhz is None:
@@ -110,7 +112,10 @@ class FluidBand:
             self._heed_ceilings()
         spare = self.band_uhz - self.pinned_sum_uhz
         if spare < 0:
-            raise AssertionError(f"shares exceed the band by {-spare} uHz")
+            raise InputError(
+                f"the sharing rule hands out {-spare} uHz more than the band of "
+                f"{self.band_uhz} uHz"
+            )
         unit = spare // self.weight_sum if self.weight_sum else 0
         if self._radio.depends_on_share and unit != self.unit_share_uhz:
             self._unrated += self._elastic()
@@ -182,6 +187,8 @@ class FluidBand:
             transfer.remaining -= transfer.weight * efficiency * virtual
         else:
             transfer.remaining -= pin * efficiency * (now_ns - transfer.since_ns)
+        if pin or transfer.weight:
+            transfer.airtime_ns += now_ns - transfer.since_ns
         weight = transfer.weight if pin is None else 0
         self._segments.append(
             Segment(
@@ -234,6 +241,17 @@ def _first(heap: list[Entry]) -> Entry | None:
             return entry
         heappop(heap)
     return None
+
+
+def _require_sane(terms: Terms) -> None:
+    """Refuse what a user's own rule may get wrong."""
+    weight, pinned_uhz = terms
+    if not isinstance(weight, int) or weight < 0:
+        raise InputError(f"a sharing rule's weight must be an int >= 0, got {weight!r}")
+    if pinned_uhz is not None and (not isinstance(pinned_uhz, int) or pinned_uhz < 0):
+        raise InputError(
+            f"a sharing rule's pinned_uhz must be an int >= 0, got {pinned_uhz!r}"
+        )
 
 
 def _starved(live: Iterable[Transfer]) -> str:

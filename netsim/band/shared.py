@@ -12,6 +12,7 @@ from netsim.band.transfer import Message, Terms, Transfer
 from netsim.channel.link import Channel
 from netsim.channel.radio import Radio
 from netsim.engine import BANDS, Engine, Wake
+from netsim.errors import InputError
 from netsim.trace import rows
 
 UHZ_PER_HZ = 1_000_000
@@ -136,6 +137,13 @@ class SharedBand:
         started = self._admit() if self._starting else ()
         for transfer, terms in self._divider.divide(started, fluid.live):
             fluid.agree(transfer, terms)
+        for transfer in started:
+            if not transfer.has_terms:
+                raise InputError(
+                    f"the sharing rule gives no terms to client "
+                    f"{transfer.message.client_id}, who starts on the "
+                    f"{self.direction}link at {self._env.now} ns"
+                )
         fluid.divide()
         division = (fluid.unit_share_uhz, len(fluid.live), fluid.allocated_uhz)
         if division != self._division:

@@ -31,11 +31,13 @@ class Transfer:
     """The state of one live transfer; only its band writes to it."""
 
     __slots__ = (
+        "airtime_ns",
         "ceiling_uhz",
         "channel",
         "cn0_hz",
         "done",
         "efficiency_nbit",
+        "has_terms",
         "is_at_ceiling",
         "is_live",
         "message",
@@ -70,9 +72,11 @@ class Transfer:
         self.weight = 0
         self.pinned_uhz: int | None = None
         self.is_at_ceiling = False
+        self.has_terms = False
         self.cn0_hz = 0.0
         self.efficiency_nbit = 0
         self.version = 0  # heap entries of an older version are stale
         self.is_live = False
         self.start_ns = self.since_ns = 0
+        self.airtime_ns = 0  # with a share; a turn waited for does not count
         self.since_virtual = 0

@@ -13,23 +13,21 @@ from netsim.quantities import Seconds
 from netsim.scenario.record import Record
 from netsim.streams import uniform
 
-_EULER_GAMMA = 0.5772156649015329
-
 
 class Fading(Protocol):
     """Answers the power gain at a tick and the next tick at which it changes, ``None``
     for never. A gain depends on its arguments alone, whenever and in whatever order it
     is asked for.
 
-    ``effective_gain`` stands for the fading in plans: ``exp(E[ln gain])``.
+    ``effective_gain`` is the constant gain whose Shannon rate at an SNR equals the
+    fading channel's mean rate: what stands for it in a plan.
     """
 
     def gain(
         self, seed: int, direction: str, client_id: int, now_ns: int
     ) -> tuple[float, int | None]: ...
 
-    @property
-    def effective_gain(self) -> float: ...
+    def effective_gain(self, snr: float) -> float: ...
 
 
 class NoFading(Record):
@@ -42,8 +40,7 @@ class NoFading(Record):
     ) -> tuple[float, int | None]:
         return 1.0, None
 
-    @property
-    def effective_gain(self) -> float:
+    def effective_gain(self, snr: float) -> float:
         return 1.0
 
 
@@ -52,7 +49,7 @@ class RayleighBlock(Record):
     coherence time; blocks start at multiples of it for all clients."""
 
     kind: Literal["rayleigh"] = "rayleigh"
-    coherence_time_s: Annotated[Seconds, Field(gt=0)]
+    coherence_time_s: Annotated[Seconds, Field(ge=1e-6)]
 
     def gain(
         self, seed: int, direction: str, client_id: int, now_ns: int
@@ -62,14 +59,13 @@ class RayleighBlock(Record):
         draw = uniform(seed, "fading", direction, client_id, block)
         return -math.log(draw), (block + 1) * coherence_ns
 
-    @property
-    def effective_gain(self) -> float:
-        """``exp(-gamma)`` = 0.561. As ``ln(1 + s e^x)`` is convex in ``x``, the rate at
-        this gain never exceeds the long-run mean rate ``E[log2(1 + SNR g)]``: it is
-        0.8 % below it at 20 dB, 6 % at 10 dB, 25 % at 0 dB."""
-        return math.exp(-_EULER_GAMMA)
+    def effective_gain(self, snr: float) -> float:
+        """``E[ln(1 + g snr)]`` by the midpoints of equally likely intervals of g."""
+        rates = [math.log1p(gain * snr) for gain in _EXPONENTIAL_MIDPOINTS]
+        return math.expm1(math.fsum(rates) / len(rates)) / snr
 
 
+_EXPONENTIAL_MIDPOINTS = [-math.log((n + 0.5) / 256) for n in range(256)]
 _ticks = functools.lru_cache(maxsize=64)(to_ns)  # exact, hence slow
 
 FADINGS = {"none": NoFading, "rayleigh": RayleighBlock}

@@ -34,6 +34,11 @@ class Radio(Protocol):
 
     depends_on_share: ClassVar[bool]
 
+    @property
+    def gap_db(self) -> float: ...
+
+    def snr(self, cn0_hz: float, share_hz: float) -> float: ...
+
     def efficiency_nbit(self, cn0_hz: float, share_uhz: int) -> int: ...
 
     def rate_bps(self, cn0_hz: float, share_hz: float) -> float: ...
@@ -49,6 +54,9 @@ class PerHertzRadio(Record):
     gap_db: Annotated[Decibel, Field(ge=0)] = 0.0
     max_efficiency_bit_s_hz: _Ceiling = _MAX_EFFICIENCY_BIT_S_HZ
     depends_on_share: ClassVar[bool] = False
+
+    def snr(self, cn0_hz: float, share_hz: float) -> float:
+        return cn0_hz / self.reference_band_hz
 
     def efficiency_nbit(self, cn0_hz: float, share_uhz: int) -> int:
         return round(self._efficiency_bit_s_hz(cn0_hz) * 1e9)
@@ -76,6 +84,9 @@ class FixedPowerRadio(Record):
     gap_db: Annotated[Decibel, Field(ge=0)] = 0.0
     max_efficiency_bit_s_hz: _Ceiling = _MAX_EFFICIENCY_BIT_S_HZ
     depends_on_share: ClassVar[bool] = True
+
+    def snr(self, cn0_hz: float, share_hz: float) -> float:
+        return cn0_hz / share_hz
 
     def efficiency_nbit(self, cn0_hz: float, share_uhz: int) -> int:
         return round(self._efficiency_bit_s_hz(cn0_hz, share_uhz / 1e6) * 1e9)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from dataclasses import dataclass, field
-from types import TracebackType
+from types import FrameType, TracebackType
 
 from rich.console import Console
 from rich.live import Live
@@ -30,8 +31,11 @@ class LiveView:
     _started_s: float = field(default_factory=time.perf_counter)
     _last_line_s: float = float("-inf")
     _live: Live | None = None
+    _is_interrupted: bool = False
+    _handler: signal._HANDLER = signal.SIG_DFL
 
     def __enter__(self) -> LiveView:
+        self._handler = signal.signal(signal.SIGINT, self._interrupt)
         if self.console.is_terminal and not self.is_quiet:
             self._live = Live(console=self.console, transient=True)
             self._live.start()
@@ -44,10 +48,18 @@ class LiveView:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        signal.signal(signal.SIGINT, self._handler)
         if self._live is not None:
             self._live.stop()
 
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        """Stop at once, or at the round's end where a finaliser swallowed that."""
+        self._is_interrupted = True
+        raise KeyboardInterrupt
+
     def __call__(self, progress: Progress) -> None:
+        if self._is_interrupted:
+            raise KeyboardInterrupt
         self.seen.append(progress)
         if self.is_quiet:
             return
@@ -68,9 +80,9 @@ class LiveView:
             f"accuracy {s.accuracy:.3f}" for s in progress.scores if s.client_id is None
         ]
         if real_s > 0 and progress.now_ns:
-            parts.append(f"{to_s(progress.now_ns) / real_s:,.0f}x real time")
+            parts.append(f"{_ratio(to_s(progress.now_ns) / real_s)} real time")
         share = self._share_done()
-        if share:
+        if 0 < share < 1:
             left_ns = round(real_s * (1 - share) / share * 1e9)
             parts.append(f"{format_duration_ns(left_ns)} left")
         return " · ".join(parts)
@@ -86,3 +98,7 @@ class LiveView:
         if self.stop.time_s is not None:
             shares.append(to_s(progress.now_ns) / self.stop.time_s)
         return min(max(shares), 1.0)
+
+
+def _ratio(ratio: float) -> str:
+    return f"{ratio:,.0f}x" if ratio >= 10 else f"{ratio:.2g}x"

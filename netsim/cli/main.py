@@ -162,3 +162,6 @@ def main() -> None:
     except BrokenPipeError:  # the reader of our output has gone, as with `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(DONE)
+    except OSError as error:
+        typer.echo(f"{error.filename}: {error.strerror}", err=True)
+        sys.exit(WRONG_INPUT)

@@ -12,9 +12,10 @@ from rich.console import Console
 from rich.table import Table
 
 from netsim.cli.live import LiveView
-from netsim.cosim.run import default_folder, run_scenario
+from netsim.cosim.run import claim_folder, run_scenario
 from netsim.cosim.scenario import Scenario, read_scenario
 from netsim.cosim.shipped import find_scenario
+from netsim.errors import InputError
 from netsim.manifest import Manifest
 from netsim.protocol.learner import LayerError
 from netsim.protocol.stage import Progress
@@ -53,7 +54,7 @@ def run_and_show(
     json: bool = False,
 ) -> Manifest:
     """Run, show progress on stderr and results on stdout; return the manifest."""
-    folder = out if out is not None else default_folder(scenario, RUNS)
+    folder = out if out is not None else claim_folder(scenario, RUNS)
     console = Console(stderr=True)
     try:
         with LiveView(console, scenario.stop, scenario.name, is_quiet=quiet) as view:
@@ -66,7 +67,15 @@ def run_and_show(
                 watch=view,
             )
     except KeyboardInterrupt:
-        console.print(f"interrupted; go on with: netsim run … --out {folder} --resume")
+        console.print(
+            f"interrupted; go on with: "
+            f"netsim run {folder}/scenario.yaml --out {folder} --resume",
+            soft_wrap=True,
+        )
+        raise
+    except InputError:
+        if out is None:
+            folder.rmdir()  # claimed, and empty: nothing was written
         raise
     if not quiet:
         show(Console(), manifest, folder, view.seen)

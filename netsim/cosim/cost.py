@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from netsim.cosim.scenario import Scenario
+from netsim.cosim.world import first_job
 from netsim.device import Device
-from netsim.protocol.learner import Job, Learner
+from netsim.protocol.learner import Learner
 from netsim.quantities import format_duration_ns, format_quantity
 
 
@@ -15,7 +16,7 @@ def estimate(scenario: Scenario, learner: Learner | None) -> list[str]:
             "cost: bits and FLOP of this model are not counted yet; "
             "`netsim check --count` or the first run does it"
         ]
-    job = Job(0, 0, 1, learner.initial_version)
+    job = first_job(learner)
     common, private = learner.bits_down(0, None, learner.initial_version)
     flop = learner.flop(job)
     lines = [

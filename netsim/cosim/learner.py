@@ -44,7 +44,7 @@ class FederatedLearner:
                 store=Store() if reuse else None,
             )
         self._facts = facts if facts is not None else _counted(self._learning)
-        self._rank = config.lora.r
+        self.rank = config.lora.r
         self._steps = config.training.local_steps
 
     @property
@@ -58,7 +58,7 @@ class FederatedLearner:
     @property
     def memory_bytes(self) -> int:
         return self._facts.training_memory_bytes(
-            rank=self._rank, training=self._learning.training
+            rank=self.rank, training=self._learning.training
         )
 
     @property
@@ -76,7 +76,7 @@ class FederatedLearner:
         return self._bits()
 
     def flop(self, job: Job) -> int:
-        return self._facts.training_flop(rank=self._rank, steps=self._steps)
+        return self._facts.training_flop(rank=self.rank, steps=self._steps)
 
     def submit(self, job: Job) -> str:
         return self._federation.submit(
@@ -86,7 +86,7 @@ class FederatedLearner:
                 round_id=job.round_id,
                 version=job.version,
                 steps=self._steps,
-                rank=self._rank,
+                rank=self.rank,
             )
         )
 
@@ -122,7 +122,7 @@ class FederatedLearner:
         return self._federation.adapter_digest(version)
 
     def _bits(self) -> int:
-        numbers = self._facts.num_trainable(self._rank)
+        numbers = self._facts.num_trainable(self.rank)
         return numbers * self._learning.payload.bits_per_number
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -30,14 +31,19 @@ SCENARIO_FILE = "scenario.yaml"
 ADAPTER_FOLDER = "adapter"
 
 
-def default_folder(scenario: Scenario, parent: Path) -> Path:
-    """Return a folder under ``parent`` that is not taken: ``<name>-<digest>``."""
+def claim_folder(scenario: Scenario, parent: Path) -> Path:
+    """Make and return a new folder under ``parent``: ``<name>-<digest>``, numbered from
+    the second run of the same scenario on."""
     first = parent / f"{scenario.name}-{scenario_digest(scenario)[:12]}"
-    folder, attempt = first, 1
-    while folder.exists():
-        attempt += 1
-        folder = first.with_name(f"{first.name}-{attempt}")
-    return folder
+    parent.mkdir(parents=True, exist_ok=True)
+    for attempt in itertools.count(1):
+        folder = first if attempt == 1 else first.with_name(f"{first.name}-{attempt}")
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            continue
+        return folder
+    raise AssertionError("an endless count ended")
 
 
 def run_scenario(
@@ -51,9 +57,9 @@ def run_scenario(
 ) -> Manifest:
     """Run a scenario into ``folder`` and return its manifest.
 
-    Learning that an earlier run finished is remembered; without ``reuse`` it is computed
-    again. With ``resume`` a folder that holds a finished run of the same scenario is left as
-    it is, and one that holds an unfinished run is completed.
+    Learning that an earlier run finished is remembered; without ``reuse`` it is
+    computed again. With ``resume`` a folder that holds a finished run of the same
+    scenario is left as it is, and one that holds an unfinished run is completed.
     """
     finished = _finished(scenario, folder, resume)
     if finished is not None:
@@ -71,8 +77,8 @@ def run_scenario(
         update={"scenario_digest": hashlib.sha256(text).hexdigest()}
     )
     manifest.write(folder)
-    with _status_on_error(manifest, folder), calm_garbage_collector():
-        recorder = Recorder(folder)
+    recorder = Recorder(folder)
+    with _status_on_error(manifest, folder, recorder), calm_garbage_collector():
         stage = build_stage(scenario, learner, population, recorder, watch)
         play(stage, scenario)
         return _finish(manifest, folder, stage)
@@ -157,11 +163,16 @@ def _files_below(folder: Path, name: str) -> list[str]:
 
 
 @contextmanager
-def _status_on_error(manifest: Manifest, folder: Path) -> Iterator[None]:
-    """Leave a folder that says how its run ended."""
+def _status_on_error(
+    manifest: Manifest, folder: Path, recorder: Recorder
+) -> Iterator[None]:
+    """Leave a folder that says how its run ended, with all rows up to then."""
 
     def close(status: Status) -> None:
-        manifest.model_copy(update={"status": status, "ended_at": _now()}).write(folder)
+        closed = manifest.model_copy(update={"status": status, "ended_at": _now()})
+        closed.write(folder)
+        parts = recorder.close().parts
+        closed.model_copy(update={"parts": parts}).write(folder)
 
     try:
         yield

@@ -17,12 +17,13 @@ from fl.tasks import TASKS, Digits, Task
 from fl.training import TrainingSettings
 from netsim.cell import Cell
 from netsim.channel import require_reach
+from netsim.errors import InputError
 from netsim.population import PopulationConfig
 from netsim.protocol import SERVERS, NoLearning, Stop
 from netsim.protocol.learner import Learner
 from netsim.protocol.stage import ServerStory
 from netsim.quantities import Bits, Bytes, Flop
-from netsim.scenario import OneOf, Record, load
+from netsim.scenario import OneOf, Record, load, refusal
 
 
 class Learning(Protocol):
@@ -116,24 +117,34 @@ class Scenario(Record):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Scenario:
-        require_reach(self.population.placement, self.cell.path_loss)
+        try:
+            require_reach(self.population.placement, self.cell.path_loss)
+        except InputError as error:
+            raise refusal(
+                str(error), None, ("population", "placement"), bare=True
+            ) from error
         if self.server.kind == "buffered":
             self._suits_a_buffer()
         if self.stop.target is not None and isinstance(self.learning, LearningOff):
-            raise ValueError("stop.target needs learning: nothing is scored without it")
+            text = "needs learning: nothing is scored without it"
+            raise refusal(text, None, ("stop", "target"), bare=True)
         return self
 
     def _suits_a_buffer(self) -> None:
         if self.cell.uplink.sharing.plans_rounds:
-            raise ValueError(
-                f"cell.uplink.sharing: {self.cell.uplink.sharing.kind!r} divides the "
-                "band once per round and a buffered server has none; "
-                "use 'processor-sharing'"
+            raise refusal(
+                f"{self.cell.uplink.sharing.kind!r} divides the band once per round "
+                "and a buffered server has none; use 'processor-sharing'",
+                None,
+                ("cell", "uplink", "sharing"),
+                bare=True,
             )
         if self.cell.downlink.mode == "broadcast":
-            raise ValueError(
-                "cell.downlink.mode: a buffered server serves clients one by one; "
-                "use 'unicast' instead of 'broadcast'"
+            raise refusal(
+                "a buffered server serves clients one by one; set `mode: unicast`",
+                None,
+                ("cell", "downlink", "mode"),
+                bare=True,
             )
 
 

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from netsim.band import SharedBand
 from netsim.cosim.scenario import Scenario
 from netsim.engine import Engine
 from netsim.population import Population
-from netsim.protocol.learner import Learner
+from netsim.protocol.learner import Job, Learner
 from netsim.protocol.stage import Progress, Stage
-from netsim.trace.writer import Recorder
+
+if TYPE_CHECKING:
+    from netsim.trace.writer import Recorder
 
 CELL_ID = 0
+
+
+def first_job(learner: Learner) -> Job:
+    """Return a job that any client may be the first to have."""
+    return Job(0, 0, 1, learner.initial_version, learner.rank)
 
 
 def build_population(scenario: Scenario, learner: Learner) -> Population:
@@ -25,6 +33,9 @@ def build_population(scenario: Scenario, learner: Learner) -> Population:
         num_samples=learner.num_samples,
     )
     population.require_memory(learner.memory_bytes)
+    common, private = learner.bits_down(0, None, learner.initial_version)
+    population.require_audible("down", common + private)
+    population.require_audible("up", learner.bits_up(first_job(learner)))
     return population
 
 
@@ -37,20 +48,23 @@ def build_stage(
 ) -> Stage:
     """Return the stage of one run, with nothing started yet."""
     env = Engine()
-    cell = scenario.cell
+    up, down = scenario.cell.uplink, scenario.cell.downlink
     transfer_ids = itertools.count()
     uplink, downlink = (
         SharedBand(
             env,
             cell_id=CELL_ID,
             direction=direction,
-            band_hz=int(config.band_hz),
-            radio=config.radio,
-            divider=config.sharing,
+            band_hz=int(band_hz),
+            radio=radio,
+            divider=rule,
             ledger=recorder,
             transfer_ids=transfer_ids,
         )
-        for direction, config in (("up", cell.uplink), ("down", cell.downlink))
+        for direction, band_hz, radio, rule in (
+            ("up", up.band_hz, up.radio, up.sharing),
+            ("down", down.band_hz, down.radio, down.rule),
+        )
     )
     return Stage(
         env=env,

@@ -1,21 +1,27 @@
 """Who takes part, and with which weight: one strategy per file."""
 
+from netsim.policy.data_weighted import DataWeightedSampling
 from netsim.policy.full import FullParticipation
 from netsim.policy.independent import IndependentSampling
 from netsim.policy.sampler import Drawn, Sampler
 from netsim.policy.uniform import UniformSampling
+from netsim.policy.weighted import WeightedSampling
 
 SAMPLERS = {
+    "data-weighted": DataWeightedSampling,
     "full": FullParticipation,
     "independent": IndependentSampling,
     "uniform": UniformSampling,
+    "weighted": WeightedSampling,
 }
 
 __all__ = [
     "SAMPLERS",
+    "DataWeightedSampling",
     "Drawn",
     "FullParticipation",
     "IndependentSampling",
     "Sampler",
     "UniformSampling",
+    "WeightedSampling",
 ]

@@ -8,7 +8,8 @@ import numpy as np
 from pydantic import Field
 
 from netsim.errors import InputError
-from netsim.policy.sampler import Drawn, FloatArray, weigh
+from netsim.policy.baselines import weight_floors
+from netsim.policy.sampler import Drawn, FloatArray, toss
 from netsim.scenario import Record
 
 Probability = Annotated[float, Field(gt=0, le=1)]
@@ -16,10 +17,12 @@ Probability = Annotated[float, Field(gt=0, le=1)]
 
 class IndependentSampling(Record):
     """Client ``n`` takes part with probability ``q_n``, whoever else does; a round may
-    be empty. One number serves all clients, a list gives each its own."""
+    be empty. One number serves all clients, a list gives each its own; ``max_weight``
+    raises a ``q_n`` under which ``a_n / q_n`` would exceed it."""
 
     kind: Literal["independent"] = "independent"
     probability: Probability | tuple[Probability, ...]
+    max_weight: float | None = Field(default=None, gt=0)
 
     def probabilities(self, data_weights: FloatArray) -> FloatArray:
         given = np.atleast_1d(np.asarray(self.probability, dtype=float))
@@ -28,9 +31,9 @@ class IndependentSampling(Record):
                 f"server.sampling.probability lists {len(given)} values for "
                 f"{len(data_weights)} clients; give one for all or one for each"
             )
-        return np.broadcast_to(given, data_weights.shape)
+        floors = weight_floors(data_weights, self.max_weight)
+        probabilities: FloatArray = np.maximum(given, floors)
+        return probabilities
 
     def draw(self, data_weights: FloatArray, rng: np.random.Generator) -> Drawn:
-        probabilities = self.probabilities(data_weights)
-        drawn = np.flatnonzero(rng.random(len(data_weights)) < probabilities)
-        return weigh(drawn, data_weights, probabilities)
+        return toss(self.probabilities(data_weights), data_weights, rng)

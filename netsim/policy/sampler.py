@@ -38,3 +38,11 @@ def weigh(
     """Return drawn clients with weights ``a_n / q_n`` (METHOD 4)."""
     weights = data_weights[client_ids] / probabilities[client_ids]
     return Drawn(tuple(client_ids.tolist()), tuple(weights.tolist()))
+
+
+def toss(
+    probabilities: FloatArray, data_weights: FloatArray, rng: np.random.Generator
+) -> Drawn:
+    """Return whom independent coins draw; a lower ``q`` draws a subset of a higher."""
+    drawn = np.flatnonzero(rng.random(len(probabilities)) < probabilities)
+    return weigh(drawn, data_weights, probabilities)

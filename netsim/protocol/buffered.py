@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from netsim.clock import to_ns
+from netsim.errors import InputError
 from netsim.protocol.crew import Crew
 from netsim.protocol.participation import Participation, Process, task_row
 from netsim.protocol.stage import Stage
@@ -18,8 +19,9 @@ class Buffered(Record):
     """Keeps ``concurrency`` clients at work and merges whenever ``buffer_size`` updates
     have arrived, each discounted by ``(1 + staleness) ** -staleness_exponent``.
 
-    The next client is drawn uniformly among the idle ones, so an update weighs
-    ``N a_n / buffer_size``.
+    The next client is drawn uniformly among the idle ones, and an update weighs
+    ``N a_n / buffer_size``. As in FedBuff, fast clients come back and are drawn more
+    often than slow ones; nothing corrects for that.
     """
 
     kind: Literal["buffered"] = "buffered"
@@ -40,8 +42,12 @@ class Buffered(Record):
     def play(self, stage: Stage) -> Process:
         """Run until the run is over; who is under way then is recorded unfinished."""
         num_clients = len(stage.population)
-        share = min(self.concurrency, num_clients) / num_clients
-        stage.begin([share] * num_clients)
+        if self.concurrency > num_clients:
+            raise InputError(
+                f"server.concurrency must not exceed the {num_clients} clients, "
+                f"got {self.concurrency}"
+            )
+        stage.begin([None] * num_clients)
         crew = Crew(stage, self.concurrency)
         round_id, start_ns = 1, stage.env.now
         buffer: list[Participation] = []

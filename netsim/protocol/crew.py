@@ -18,7 +18,8 @@ class Crew:
         self._arrived = simpy.Store(stage.env)
         self.num_started = 0  # since the last flush; the server resets it
         self._stage = stage
-        self._size = min(size, len(stage.population))
+        self._size = size
+        self._idle = list(range(len(stage.population)))
         self._at_work: dict[int, tuple[Participation, simpy.Process]] = {}
         self._num_picks = 0
 
@@ -26,7 +27,7 @@ class Crew:
         """Start idle clients until the crew is complete."""
         stage = self._stage
         while len(self._at_work) < self._size:
-            part = stage.enlist(self._pick(), round_id, 0.0)
+            part = stage.enlist(self._pick(), round_id, None, is_per_round=False)
             process = stage.env.process(self._work(part))
             self._at_work[part.client_id] = part, process
             self.num_started += 1
@@ -35,6 +36,8 @@ class Crew:
         """Cut everybody off and record what was lost."""
         stage = self._stage
         lost = sorted(self._at_work.values(), key=lambda entry: entry[0].task_id)
+        if lost:
+            stage.mark("dismissed", detail=f"{len(lost)} under way")
         for part, process in lost:
             if part.status == "running":
                 process.interrupt("unfinished")
@@ -49,6 +52,7 @@ class Crew:
         """Wait for the next client to come back; it is idle from then on."""
         part = yield self._arrived.get()
         del self._at_work[part.client_id]
+        self._idle.append(part.client_id)
         return part
 
     def _work(self, part: Participation) -> Process:
@@ -57,13 +61,9 @@ class Crew:
             self._arrived.put(part)
 
     def _pick(self) -> int:
-        """Return an idle client, each with equal probability."""
-        num_clients = len(self._stage.population)
+        """Take an idle client off the list, each with equal probability."""
+        idle = self._idle
         self._num_picks += 1
-        attempt = 0
-        while True:
-            lot = uniform(self._stage.seed, "pick", self._num_picks, attempt)
-            client_id = int(lot * num_clients)
-            if client_id not in self._at_work:
-                return client_id
-            attempt += 1
+        place = int(uniform(self._stage.seed, "pick", self._num_picks) * len(idle))
+        idle[place], idle[-1] = idle[-1], idle[place]
+        return idle.pop()

@@ -95,6 +95,10 @@ class Learner(Protocol):
         """Return how many samples each client holds."""
 
     @property
+    def rank(self) -> int | None:
+        """Return the rank of the adapter that a client trains, if it trains one."""
+
+    @property
     def memory_bytes(self) -> int:
         """Return what local training needs on a device."""
 

@@ -22,6 +22,7 @@ class NoLearning:
     memory_bytes: int
     samples_per_client: int
     initial_version: str = "initial"
+    rank: None = None
     steps_trained: int = 0
     steps_reused: int = 0
 

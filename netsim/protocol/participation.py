@@ -28,8 +28,10 @@ class Participation:
     client_id: int
     round_id: int
     start_index: int
+    occasion: int  # names the draw of the compute jitter
     version: str
-    weight: float
+    rank: int | None
+    weight: float | None
     download_start_ns: int
     download_end_ns: int | None = None
     compute_start_ns: int | None = None
@@ -39,16 +41,20 @@ class Participation:
     download_bits: int = 0
     upload_bits: int = 0
     compute_flop: int = 0
+    airtime_ns: int = 0
     ticket: str = ""
     status: str = "running"
     sending: tuple[SharedBand, Transfer] | None = None
 
     def job(self) -> Job:
         """Return the training that this participation asks for."""
-        return Job(self.client_id, self.start_index, self.round_id, self.version)
+        return Job(
+            self.client_id, self.start_index, self.round_id, self.version, self.rank
+        )
 
     def arrival(self) -> Arrival:
         """Return the finished job with its weight."""
+        assert self.weight is not None
         return Arrival(self.ticket, self.weight)
 
 
@@ -70,7 +76,7 @@ def take_part(stage: Stage, part: Participation, terms: Terms | None = None) -> 
         part.compute_flop = learner.flop(job)
         if part.compute_flop:
             yield stage.env.timeout(
-                population.compute_ns(part.client_id, part.round_id, part.compute_flop)
+                population.compute_ns(part.client_id, part.occasion, part.compute_flop)
             )
         part.compute_end_ns = part.upload_start_ns = stage.env.now
         part.upload_bits = learner.bits_up(job)
@@ -82,6 +88,7 @@ def take_part(stage: Stage, part: Participation, terms: Terms | None = None) -> 
         if part.sending is not None:
             band, transfer = part.sending
             band.cut(transfer, part.status)
+            _note_airtime(part, band, transfer)
     part.end_ns = stage.env.now
 
 
@@ -93,8 +100,11 @@ def task_row(
     merged_round_id: int | None = None,
     staleness: int | None = None,
 ) -> rows.Task:
-    """Return the finished participation as a row; the device idles from its end until
-    the server releases it."""
+    """Return the finished participation as a row.
+
+    The device draws idle power whenever it does not compute, until the server releases
+    it; the radio's power comes on top while it has a share of the uplink.
+    """
     population = stage.population
     assert part.end_ns is not None
     assert released_ns is not None
@@ -104,7 +114,7 @@ def task_row(
         part.task_id,
         part.round_id,
         part.client_id,
-        None,
+        part.rank,
         part.weight,
         part.download_start_ns,
         part.download_end_ns,
@@ -118,11 +128,10 @@ def task_row(
         device.compute_energy_j(
             _between_s(part.compute_start_ns, part.compute_end_ns, part.end_ns)
         ),
-        device.transmit_energy_j(
-            power_dbm, _between_s(part.upload_start_ns, None, part.end_ns)
-        ),
+        device.transmit_energy_j(power_dbm, to_s(part.airtime_ns)),
         device.idle_energy_j(
             _between_s(part.download_start_ns, part.download_end_ns, part.end_ns)
+            + _between_s(part.upload_start_ns, None, part.end_ns)
             + to_s(released_ns - part.end_ns)
         ),
         merged_round_id,
@@ -151,6 +160,12 @@ def _send(
     part.sending = band, transfer
     yield transfer.done
     part.sending = None
+    _note_airtime(part, band, transfer)
+
+
+def _note_airtime(part: Participation, band: SharedBand, transfer: Transfer) -> None:
+    if band.direction == "up":
+        part.airtime_ns = transfer.airtime_ns
 
 
 def _between_s(start_ns: int | None, end_ns: int | None, cut_ns: int) -> float:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from netsim.band import Message
+from netsim.band import Message, Terms
 from netsim.channel import WorstLink
 from netsim.clock import to_ns
 from netsim.engine import DEADLINES, Wake
@@ -40,14 +40,23 @@ class Synchronous(Record):
 
 
 class Deadline(Record):
-    """Merges what has arrived when the deadline, counted from the round's start, ends;
-    who is late is cut off at that very tick and its work is lost."""
+    """Merges when all have arrived, or when the deadline, counted from the round's
+    start, is over: who is late is cut off at that very tick and its work is lost."""
 
     kind: Literal["deadline"] = "deadline"
     sampling: DrawnBy
     deadline_s: Annotated[Seconds, Field(gt=0)]
     announce_time_s: Duration
     merge_time_s: Duration
+
+    @model_validator(mode="after")
+    def _leaves_time(self) -> Deadline:
+        if self.deadline_s <= self.announce_time_s:
+            raise ValueError(
+                f"deadline must exceed announce_time ({self.announce_time_s:g} s), "
+                f"got {self.deadline_s:g} s"
+            )
+        return self
 
     def play(self, stage: Stage) -> Process:
         """Run rounds until the run is over."""
@@ -79,8 +88,13 @@ def _play(
             yield env.timeout(to_ns(announce_s))
         drawn = sampling.draw(weights, stream(stage.seed, "sampling", round_id))
         parts = _enlist(stage, round_id, drawn)
-        yield from _broadcast(stage, round_id, parts)
+        if not parts:
+            stage.mark("empty round", round_id=round_id)
+        yield from _broadcast(stage, round_id, parts, limit)
         yield from _gather(stage, parts, limit)
+        late = sum(part.status == "late" for part in parts)
+        if late:
+            stage.mark("deadline", round_id=round_id, detail=f"{late} late")
         arrived = [part for part in parts if part.status == "done"]
         if arrived and merge_s:
             yield env.timeout(to_ns(merge_s))
@@ -117,10 +131,13 @@ def _limit(stage: Stage, deadline_s: float) -> Wake:
     return Wake(stage.env, to_ns(deadline_s), DEADLINES)
 
 
-def _broadcast(stage: Stage, round_id: int, parts: Sequence[Participation]) -> Process:
+def _broadcast(
+    stage: Stage, round_id: int, parts: Sequence[Participation], limit: Wake | None
+) -> Process:
     """Send the common part of the download to all drawn clients at once.
 
-    A round without anybody still costs it, at the rate of the weakest client.
+    A round without anybody still costs it, at the rate of the weakest client. One that
+    is not over at the limit is cut, and everybody is late.
     """
     population = stage.population
     if population.cell.downlink.mode != "broadcast":
@@ -131,21 +148,31 @@ def _broadcast(stage: Stage, round_id: int, parts: Sequence[Participation]) -> P
         return
     links = tuple(population.link(client_id, "down") for client_id in client_ids)
     transfer = stage.downlink.send(
-        Message(round_id, bits), WorstLink(links), ceiling_uhz=population.ceiling_uhz
+        Message(round_id, bits),
+        WorstLink(links),
+        terms=Terms(weight=1),
+        ceiling_uhz=population.ceiling_uhz,
     )
-    yield transfer.done
+    yield transfer.done if limit is None else transfer.done | limit
+    if not transfer.done.triggered:
+        stage.downlink.cut(transfer, "late")
     for part in parts:
-        part.download_bits, part.download_end_ns = bits, stage.env.now
+        part.download_bits = bits
+        if transfer.done.value == "done":
+            part.download_end_ns = stage.env.now
+        else:
+            part.status, part.end_ns = "late", stage.env.now
 
 
 def _gather(
     stage: Stage, parts: Sequence[Participation], limit: Wake | None
 ) -> Process:
     """Let every participant play its part, until the limit if there is one."""
-    terms = stage.reserve(parts)
+    waiting = [part for part in parts if part.status == "running"]
+    terms = stage.reserve(waiting)
     processes = [
         stage.env.process(take_part(stage, part, terms.get(part.client_id)))
-        for part in parts
+        for part in waiting
     ]
     if limit is not None:
         yield stage.env.all_of(processes) | limit

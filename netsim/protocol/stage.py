@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from netsim.band import SharedBand, Terms
 from netsim.engine import Engine
+from netsim.errors import InputError
 from netsim.population import Population
 from netsim.protocol.learner import LayerError, Learner, Score
 from netsim.protocol.participation import Participation, Process
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     )  # brings pyarrow, which a check has no need of
 
 SERVER_ID = 0
+MAX_TIMELESS_ROUNDS = 1_000
 
 
 class ServerStory(Protocol):
@@ -67,10 +69,22 @@ class Stage:
     _task_ids: itertools.count[int] = field(default_factory=itertools.count)
     _num_starts: dict[int, int] = field(default_factory=dict)
     _num_events: int = 0
+    _num_timeless: int = 0
     _last_layers: Sequence[LayerError] = ()
 
-    def enlist(self, client_id: int, round_id: int, weight: float) -> Participation:
-        """Return a new participation that starts from the present version."""
+    def enlist(
+        self,
+        client_id: int,
+        round_id: int,
+        weight: float | None,
+        *,
+        is_per_round: bool = True,
+    ) -> Participation:
+        """Return a new participation that starts from the present version.
+
+        Its compute jitter is the round's, whatever else the policy does, unless a
+        client may start more than once in a round.
+        """
         start_index = self._num_starts.get(client_id, 0)
         self._num_starts[client_id] = start_index + 1
         return Participation(
@@ -78,26 +92,28 @@ class Stage:
             client_id=client_id,
             round_id=round_id,
             start_index=start_index,
+            occasion=round_id if is_per_round else start_index,
             version=self.version,
+            rank=self.learner.rank,
             weight=weight,
             download_start_ns=self.env.now,
         )
 
     def reserve(self, parts: Sequence[Participation]) -> dict[int, Terms]:
         """Return the uplink shares that the rule fixes for a round, if any."""
-        uplink, population = self.population.cell.uplink, self.population
+        uplink = self.population.cell.uplink
         if not uplink.sharing.plans_rounds or not parts:
             return {}
-        expected = [self._expected(part, population) for part in parts]
+        expected = [self._expected(part, len(parts)) for part in parts]
         return uplink.sharing.reserve(expected, self.uplink.free_uhz(), uplink.radio)
 
-    def begin(self, probabilities: Sequence[float]) -> None:
+    def begin(self, probabilities: Sequence[float | None]) -> None:
         """Write the population and the plan in force, and score the first version."""
         recorder = self.recorder
         self.version = self.learner.initial_version
         recorder.clients.extend(self.population.rows())
         recorder.plans.extend(
-            Plan(0, client_id, probability, None)
+            Plan(0, client_id, probability, self.learner.rank)
             for client_id, probability in enumerate(probabilities)
         )
         recorder.flush_full()
@@ -130,7 +146,11 @@ class Stage:
         self._score(round_id)
         recorder.flush_full()
         self.last_round_id = round_id
-        self.is_over = self.stop.is_reached(round_id, now_ns, self.last_scores)
+        self._require_progress(start_ns)
+        reason = self.stop.reason(round_id, now_ns, self.last_scores)
+        if reason:
+            self.is_over = True
+            self.mark("stop", round_id=round_id, detail=reason)
         self.watch(
             Progress(
                 round_id,
@@ -163,18 +183,42 @@ class Stage:
         )
         self._num_events += 1
 
+    def _require_progress(self, start_ns: int) -> None:
+        """Refuse a run whose rounds take no time and whose end is a time."""
+        self._num_timeless = self._num_timeless + 1 if self.env.now == start_ns else 0
+        if self._num_timeless >= MAX_TIMELESS_ROUNDS and self.stop.rounds is None:
+            raise InputError(
+                f"{MAX_TIMELESS_ROUNDS} rounds in a row took no simulated time, so "
+                "`stop.time` is never reached; give sizes, work, `announce_time` or "
+                "`merge_time` a duration, or set `stop.rounds`"
+            )
+
     def _score(self, round_id: int) -> None:
         self.last_scores = self.learner.evaluate(self.version)
         self.recorder.evals.extend(
             score.row(round_id, "train", self.env.now) for score in self.last_scores
         )
 
-    def _expected(self, part: Participation, population: Population) -> Expected:
+    def _expected_download_s(self, part: Participation, num_parts: int) -> float:
+        """Return how long a client's own download may take, at an equal share."""
+        common, private = self.learner.bits_down(part.client_id, None, part.version)
+        bits = private if part.download_end_ns is not None else common + private
+        if not bits:
+            return 0.0
+        downlink = self.population.cell.downlink
+        cn0_hz = self.population.effective_cn0_hz(part.client_id, "down")
+        return bits / downlink.radio.rate_bps(cn0_hz, downlink.band_hz / num_parts)
+
+    def _expected(self, part: Participation, num_parts: int) -> Expected:
+        population = self.population
         ceiling_hz = population.config.radio_band_hz
         job = part.job()
+        compute_s = population.expected_compute_s(
+            part.client_id, self.learner.flop(job)
+        )
         return Expected(
             part.client_id,
-            population.expected_compute_s(part.client_id, self.learner.flop(job)),
+            compute_s + self._expected_download_s(part, num_parts),
             self.learner.bits_up(job),
             population.effective_cn0_hz(part.client_id, "up"),
             *(() if ceiling_hz is None else (ceiling_hz,)),

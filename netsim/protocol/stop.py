@@ -19,6 +19,14 @@ class Target(Record):
     metric: Literal["accuracy", "loss"] = "accuracy"
     level: float
 
+    @model_validator(mode="after")
+    def _is_attainable(self) -> Target:
+        if self.metric == "accuracy" and not 0 <= self.level <= 1:
+            raise ValueError(
+                f"level of an accuracy lies in 0 to 1, got {self.level!r} (90 % is 0.9)"
+            )
+        return self
+
     def is_met(self, scores: Sequence[Score]) -> bool:
         """Return whether the global score reaches the level."""
         values = [
@@ -44,10 +52,12 @@ class Stop(Record):
             )
         return self
 
-    def is_reached(self, round_id: int, now_ns: int, scores: Sequence[Score]) -> bool:
-        """Return whether the run ends after this round."""
+    def reason(self, round_id: int, now_ns: int, scores: Sequence[Score]) -> str:
+        """Return why the run ends after this round; nothing where it goes on."""
+        if self.target is not None and self.target.is_met(scores):
+            return "target"
         if self.rounds is not None and round_id >= self.rounds:
-            return True
+            return "rounds"
         if self.time_s is not None and now_ns >= to_ns(self.time_s):
-            return True
-        return self.target is not None and self.target.is_met(scores)
+            return "time"
+        return ""

@@ -1,7 +1,7 @@
 """The scenario: records, strict YAML in, resolved YAML out."""
 
 from netsim.scenario.loader import dump, json_schema, load, load_text, scenario_digest
-from netsim.scenario.record import OneOf, Record
+from netsim.scenario.record import OneOf, Record, refusal
 
 __all__ = [
     "OneOf",
@@ -10,5 +10,6 @@ __all__ = [
     "json_schema",
     "load",
     "load_text",
+    "refusal",
     "scenario_digest",
 ]

@@ -160,12 +160,20 @@ class OneOf:
         if isinstance(value, str):
             return value, ()
         if not isinstance(value, Mapping):
-            raise _refusal(f"must be a kind ({self._names()})", value)
+            raise refusal(f"must be a kind ({self._names()})", value)
         if "kind" not in value:
-            raise _refusal(f"missing key 'kind' ({self._names()})", value, bare=True)
+            raise refusal(f"missing key 'kind' ({self._names()})", value, bare=True)
         if not isinstance(value["kind"], str):
-            raise _refusal(f"must be one of {self._names()}", value["kind"], ("kind",))
+            raise refusal(f"must be one of {self._names()}", value["kind"], ("kind",))
         return value["kind"], ("kind",)
+
+    def _members(self) -> set[str]:
+        """Return the public names that all choices have beyond a bare record's."""
+        public = [
+            {name for name in dir(cls) if not name.startswith("_")}
+            for cls in self.choices.values()
+        ]
+        return set.intersection(*public) - set(dir(Record))
 
     def _names(self) -> str:
         return ", ".join(self.choices) + " or package.module:Class"
@@ -177,12 +185,17 @@ class OneOf:
             near = closest(kind, self.choices)
             hint = f", did you mean {near!r}?" if near else ""
             text = f"unknown kind {kind!r}{hint} (kinds: {self._names()})"
-            raise _refusal(text, kind, loc, bare=True)
+            raise refusal(text, kind, loc, bare=True)
         folder = context.get("folder") if isinstance(context, Mapping) else None
         try:
-            return import_record(kind, folder)
+            found = import_record(kind, folder)
         except ImportError as error:
-            raise _refusal(str(error), kind, loc, bare=True) from error
+            raise refusal(str(error), kind, loc, bare=True) from error
+        missing = sorted(self._members() - set(dir(found)) - set(found.model_fields))
+        if missing:
+            text = f"{kind!r} lacks {', '.join(missing)}, which every choice here has"
+            raise refusal(text, kind, loc, bare=True)
+        return found
 
     def _write(self, value: BaseModel, info: SerializationInfo) -> dict[str, Any]:
         dumped = value.model_dump(mode=info.mode, by_alias=info.by_alias)
@@ -196,7 +209,7 @@ class OneOf:
         return f"{cls.__module__}:{cls.__qualname__}"
 
 
-def _refusal(
+def refusal(
     text: str, value: object, loc: tuple[str, ...] = (), *, bare: bool = False
 ) -> ValidationError:
     """Return an error at ``loc`` within the value; ``bare`` omits what was got."""
@@ -214,8 +227,8 @@ def import_record(kind: str, folder: Path | None) -> type[BaseModel]:
     try:
         with _importable(folder):
             found: object = importlib.import_module(module_name)
-    except (ImportError, SyntaxError) as error:
-        raise ImportError(f"cannot import {module_name!r}: {error}") from error
+    except Exception as error:  # a user's module may fail in any way
+        raise ImportError(f"cannot import {module_name!r}: {error!r}") from error
     names = vars(found)
     for part in class_name.split("."):
         found = getattr(found, part, None)

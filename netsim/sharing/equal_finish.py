@@ -12,6 +12,7 @@ from netsim.scenario import Record
 from netsim.sharing.rule import Expected, pins
 
 NUM_BISECTIONS = 200  # stops earlier, when the interval is one float wide
+WIDENED = 1 + 1e-9  # so that rounding cannot put a lone client above its ceiling
 
 
 class EqualFinish(Record):
@@ -48,10 +49,11 @@ def finish_shares_hz(
 def finish_s(expected: Sequence[Expected], band_hz: float, radio: Radio) -> float:
     """Return the common end of equal-finish, in seconds after the round's start."""
     low = max(one.compute_s for one in expected)
-    high = low + math.fsum(
+    one_by_one_s = math.fsum(
         one.bits / radio.rate_bps(one.cn0_hz, min(one.ceiling_hz, band_hz))
         for one in expected
     )
+    high = low + one_by_one_s * WIDENED
     for _ in range(NUM_BISECTIONS):
         middle = (low + high) / 2
         if not low < middle < high:

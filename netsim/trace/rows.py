@@ -17,7 +17,7 @@ class Client(NamedTuple):
     y_m: float
     distance_m: float
     is_line_of_sight: bool
-    mean_snr_db: float  # uplink, over the whole band, without fading
+    mean_snr_db: float  # uplink, as the radio sees it alone on the band, fading apart
     num_samples: int
     weight: float
 
@@ -27,7 +27,7 @@ class Plan(NamedTuple):
 
     round_id: int
     client_id: int
-    sampling_probability: float
+    sampling_probability: float | None  # None where a server draws among the idle
     rank: int | None
 
 
@@ -51,7 +51,7 @@ class Task(NamedTuple):
     round_id: int
     client_id: int
     rank: int | None
-    weight: float
+    weight: float | None  # None where it was never given one
     download_start_ns: int
     download_end_ns: int | None
     compute_start_ns: int | None

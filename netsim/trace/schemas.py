@@ -30,6 +30,7 @@ ARROW_TYPES: dict[object, pa.DataType] = {
     float: pa.float64(),
     str: CATEGORY,
     int | None: pa.int64(),
+    float | None: pa.float64(),
 }
 
 UNITS = (
@@ -43,7 +44,9 @@ def _schema(table: str, row_type: type[NamedTuple]) -> pa.Schema:
     fields = []
     for name, hint in get_type_hints(row_type).items():
         arrow_type = pa.string() if name in FREE_TEXT else ARROW_TYPES[hint]
-        fields.append(pa.field(name, arrow_type, nullable=hint == int | None))
+        fields.append(
+            pa.field(name, arrow_type, nullable=hint in (int | None, float | None))
+        )
     metadata = {
         "netsim.table": table,
         "netsim.trace_version": str(rows.TRACE_VERSION),

@@ -11,6 +11,7 @@ from netsim.manifest import Manifest
 from netsim.runs import load_run, read_table
 from netsim.trace import rows
 from netsim.verify.books import Books, check_books
+from netsim.verify.claims import check_claims
 from netsim.verify.clock import check_bands, check_clock
 from netsim.verify.files import check_digests, check_files
 from netsim.verify.finding import Finding
@@ -58,6 +59,7 @@ def _check_content(run_folder: Path, manifest: Manifest) -> Iterator[Finding]:
         sim_time_ns=manifest.sim_time_ns,
     )
     yield from check_books(books)
+    yield from check_claims(run_folder, manifest, books)
 
 
 def _rows(

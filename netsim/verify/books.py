@@ -198,14 +198,16 @@ def _check_weights(books: Books) -> Iterator[Finding]:
     for task in books.tasks:
         for name in ("weight", "compute_energy_j", "transmit_energy_j"):
             value = getattr(task, name)
-            if not math.isfinite(value):
+            if value is not None and not math.isfinite(value):
                 where = f"task {task.task_id}"
                 yield Finding("tasks", where, f"{name} {rule}", str(value))
     for plan in books.plans:
-        if not 0 <= plan.sampling_probability <= 1:
+        probability = plan.sampling_probability
+        if probability is not None and not 0 <= probability <= 1:
             where = f"round {plan.round_id}, client {plan.client_id}"
-            rule_p, value = "a probability must be 0 to 1", plan.sampling_probability
-            yield Finding("plans", where, rule_p, str(value))
+            yield Finding(
+                "plans", where, "a probability must be 0 to 1", str(probability)
+            )
 
 
 def _check_times(books: Books) -> Iterator[Finding]:

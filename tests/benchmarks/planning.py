@@ -15,7 +15,7 @@ import time
 import numpy as np
 
 from netsim.policy.problem import Problem
-from netsim.policy.solver import respond, search, solve, stratify
+from netsim.policy.solver import SAMPLE_SIZE, respond, search, solve, stratify
 from netsim.policy.surrogate import Surrogate
 
 SIZES = (10_000, 100_000, 1_000_000)
@@ -52,8 +52,7 @@ def measure(num_clients: int) -> None:
     problem = fleet(num_clients)
     law = Surrogate(alpha=100.0 * NUM_EXPECTED, beta=20.0, nu=0.8)
     start_s = time.perf_counter()
-    sample = problem.sample(stratify(problem, 4096))
-    prices = search(sample, law)
+    prices = search(stratify(problem, SAMPLE_SIZE), law)
     searched_s = time.perf_counter()
     respond(problem, law, prices)
     passed_s = time.perf_counter()

@@ -1,0 +1,26 @@
+"""Each client by its own coin, the more often the more data it has."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from pydantic import Field
+
+from netsim.policy.baselines import scaled_probabilities
+from netsim.policy.sampler import Drawn, FloatArray, toss
+from netsim.scenario import Record
+
+
+class DataWeightedSampling(Record):
+    """Independent draws with ``q_n`` in proportion to the data weight, ``num_expected``
+    of them on average; everyone below ``q_n = 1`` then has the same weight."""
+
+    kind: Literal["data-weighted"] = "data-weighted"
+    num_expected: float = Field(gt=0)
+
+    def probabilities(self, data_weights: FloatArray) -> FloatArray:
+        return scaled_probabilities(data_weights, self.num_expected)
+
+    def draw(self, data_weights: FloatArray, rng: np.random.Generator) -> Drawn:
+        return toss(self.probabilities(data_weights), data_weights, rng)

@@ -1,0 +1,185 @@
+"""How many rounds a plan needs: a convergence bound, and the surrogate that is fitted.
+
+Sampling and sketching hurt through second moments, hence the surrogate
+``R(q, k) = beta + alpha sum a_n^2 G_n^2 (r / k_n)^nu / q_n``: an empirical law in the
+manner of arXiv 2505.23555, whose own theorem was not at hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from netsim.errors import InputError
+from netsim.policy.sampler import FloatArray
+
+NU_RANGE: Final = (-5.0, 5.0)  # Adam may be negative, two is the most seen
+NUM_BISECTIONS: Final = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Descent:
+    """The constants of a federated descent, for clients ``n`` of data weight ``a_n``.
+
+    ``noise`` is the variance ``sigma_n^2`` of a stochastic gradient (its sketch's part
+    included), ``heterogeneity`` the ``delta_n^2`` by which a client's gradient differs
+    from the mean, ``sketch_ratio`` the ``r / k_n``.
+    """
+
+    data_weights: FloatArray
+    noise: FloatArray
+    heterogeneity: FloatArray
+    sketch_ratio: FloatArray
+    smoothness: float  # L of every client's loss
+    initial_gap: float  # F(x_0) - min F
+    step_size: float
+    num_local_steps: int
+
+
+def gradient_bound(
+    descent: Descent, probabilities: FloatArray, num_rounds: int
+) -> float:
+    """Return what the mean of ``E||grad F||^2`` over the rounds cannot exceed, for
+    independent sampling and ``et = eta H`` small against ``1 / Lbar``.
+
+    ``4 F0 / (et R) + 4 et Lbar sum a^2 [sigma^2 / (H q) + 3 delta^2 (1 - q) / q]
+    + 5 et^2 L^2 sum a s [sigma^2 / H + 3 delta^2]``, ``Lbar = L sum a s`` (derived
+    here, in the manner of arXiv 2501.19389, theorem 1).
+    """
+    a, q, s = descent.data_weights, probabilities, descent.sketch_ratio
+    noise, delta2 = descent.noise / descent.num_local_steps, descent.heterogeneity
+    et = descent.step_size * descent.num_local_steps
+    sampling = np.sum(a**2 * (noise / q + 3 * delta2 * (1 - q) / q))
+    drift = np.sum(a * s * (noise + 3 * delta2))
+    smooth = descent.smoothness
+    return float(
+        4 * descent.initial_gap / (et * num_rounds)
+        + 4 * et * smooth * np.sum(a * s) * sampling
+        + 5 * (et * smooth) ** 2 * drift
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surrogate:
+    """Rounds to the target: ``beta + alpha V``, where the error of either constant is
+    NaN when there were too few pilots to tell."""
+
+    alpha: float
+    beta: float
+    nu: float = 1.0
+    alpha_error: float = float("nan")
+    beta_error: float = float("nan")
+
+    def __post_init__(self) -> None:
+        if not (self.alpha >= 0 and np.isfinite(self.beta) and np.isfinite(self.nu)):
+            raise InputError(
+                "a surrogate needs alpha of zero or more and finite beta and nu, got "
+                f"alpha {self.alpha!r}, beta {self.beta!r}, nu {self.nu!r}"
+            )
+
+    def rounds(self, variance: float) -> float:
+        """Return the number of rounds for a plan of that variance, at least one."""
+        return max(self.beta + self.alpha * variance, 1.0)
+
+
+def variance_terms(
+    data_weights: FloatArray, norms2: FloatArray, probabilities: FloatArray
+) -> FloatArray:
+    """Return ``a_n^2 G_n^2 / q_n`` of each client."""
+    terms: FloatArray = data_weights**2 * norms2 / probabilities
+    return terms
+
+
+def fit_rounds(
+    variances: Sequence[float],
+    rounds: Sequence[float],
+    *,
+    nu: float = 1.0,
+    least_variance: float = 0.0,
+) -> Surrogate:
+    """Fit ``R = beta + alpha V`` to pilots by least squares, under ``alpha >= 0`` and
+    ``R >= 1`` at the least variance that any plan can have.
+
+    Two pilots are met exactly where the limits allow: ``beta / alpha =
+    (V_a - rho V_b) / (rho - 1)`` with ``rho = R_a / R_b``. If more variance did not
+    take more rounds, ``alpha`` is zero: sampling does not matter there.
+    """
+    v, y = np.asarray(variances, dtype=float), np.asarray(rounds, dtype=float)
+    if len(v) < 2 or np.ptp(v) == 0:
+        raise InputError("a fit needs pilots of at least two different variances")
+    around = v - v.mean()
+    alpha = float(around @ y / (around @ around))
+    beta = float(y.mean() - alpha * v.mean())
+    if alpha < 0:
+        return Surrogate(alpha=0.0, beta=max(float(y.mean()), 1.0), nu=nu)
+    if beta + alpha * least_variance < 1:
+        over = v - least_variance
+        alpha = max(float(over @ (y - 1) / (over @ over)), 0.0)
+        return Surrogate(alpha=alpha, beta=1 - alpha * least_variance, nu=nu)
+    alpha_error = beta_error = float("nan")
+    if len(v) > 2:
+        residual = y - beta - alpha * v
+        spread2 = float(residual @ residual) / (len(v) - 2)
+        alpha_error = (spread2 / float(around @ around)) ** 0.5
+        beta_error = (spread2 / len(v) + (alpha_error * float(v.mean())) ** 2) ** 0.5
+    return Surrogate(
+        alpha=alpha,
+        beta=beta,
+        nu=nu,
+        alpha_error=alpha_error,
+        beta_error=beta_error,
+    )
+
+
+def fit_nu(
+    surrogate: Surrogate, terms: FloatArray, rank_ratio: FloatArray, rounds: float
+) -> float:
+    """Return the ``nu`` with which a pilot at reduced rank, of variance terms
+    ``a^2 G^2 / q`` and ratios ``r / k_n``, takes that many rounds.
+
+    It is kept within -5 to 5; ``alpha = 0`` leaves nothing to fit it by.
+    """
+    if not surrogate.alpha > 0:
+        raise InputError("nu cannot be told: the pilots' rounds do not depend on q")
+    if not np.any(rank_ratio > 1):
+        raise InputError("nu cannot be told: no client of the pilot had a lower rank")
+    wanted = (rounds - surrogate.beta) / surrogate.alpha
+    low, high = NU_RANGE
+    for _ in range(NUM_BISECTIONS):
+        middle = (low + high) / 2
+        if float(terms @ rank_ratio**middle) < wanted:
+            low = middle
+        else:
+            high = middle
+    return (low + high) / 2
+
+
+def shrunken_norms2(
+    client_ids: Sequence[int], norms2: Sequence[float], num_clients: int
+) -> FloatArray:
+    """Return ``G_n^2`` for all clients from what the drawn ones sent.
+
+    A client's mean over its ``m`` updates is drawn towards the pooled mean of clients,
+    ``(m mean_n + c pooled) / (m + c)``, ``c`` the variance within over that between
+    clients (the James-Stein weight, one-way analysis of variance); who was never drawn
+    has the pooled mean, never zero.
+    """
+    ids, values = np.asarray(client_ids, dtype=np.intp), np.asarray(norms2, dtype=float)
+    if not len(ids):
+        raise InputError("no update was seen: gradient norms cannot be estimated")
+    counts = np.bincount(ids, minlength=num_clients)
+    means = np.bincount(ids, values, minlength=num_clients) / np.maximum(counts, 1)
+    seen = counts > 0
+    pooled = float(means[seen].mean())
+    estimate = np.full(num_clients, pooled)
+    within2 = float(np.sum((values - means[ids]) ** 2)) / max(len(ids) - seen.sum(), 1)
+    spread2 = float(means[seen].var(ddof=1)) if seen.sum() > 1 else 0.0
+    between2 = spread2 - within2 * float(np.mean(1 / counts[seen]))
+    if between2 > 0:
+        pull = within2 / between2
+        m = counts[seen]
+        estimate[seen] = (m * means[seen] + pull * pooled) / (m + pull)
+    return estimate

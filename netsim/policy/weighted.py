@@ -1,0 +1,49 @@
+"""K draws with replacement (Li et al., arXiv 1907.02189; Luo et al., 2112.11256)."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import Field
+
+from netsim.errors import InputError
+from netsim.policy.sampler import Drawn, FloatArray
+from netsim.scenario import Record
+
+
+class WeightedSampling(Record):
+    """``num_draws`` draws with replacement, client ``n`` with probability ``p_n``: its
+    data weight, or its part of ``shares``.
+
+    A client drawn ``m`` times takes part once, with weight ``a_n m / (K p_n)``.
+    """
+
+    kind: Literal["weighted"] = "weighted"
+    num_draws: int = Field(ge=1)
+    shares: Literal["data"] | tuple[Annotated[float, Field(gt=0)], ...] = "data"
+
+    def probabilities(self, data_weights: FloatArray) -> FloatArray:
+        missed = np.log1p(-np.minimum(self._shares(data_weights), 1 - 2.0**-53))
+        probabilities: FloatArray = -np.expm1(self.num_draws * missed)
+        return probabilities
+
+    def draw(self, data_weights: FloatArray, rng: np.random.Generator) -> Drawn:
+        shares = self._shares(data_weights)
+        ends = np.cumsum(shares)
+        lots = rng.random(self.num_draws) * ends[-1]
+        places = np.searchsorted(ends, lots, side="right")
+        drawn, counts = np.unique(places, return_counts=True)
+        weights = data_weights[drawn] * counts / (self.num_draws * shares[drawn])
+        return Drawn(tuple(drawn.tolist()), tuple(weights.tolist()))
+
+    def _shares(self, data_weights: FloatArray) -> FloatArray:
+        if self.shares == "data":
+            return data_weights
+        if len(self.shares) != len(data_weights):
+            raise InputError(
+                f"server.sampling.shares lists {len(self.shares)} values for "
+                f"{len(data_weights)} clients; give one for each, or 'data'"
+            )
+        return np.array(self.shares) / math.fsum(self.shares)

@@ -1,0 +1,45 @@
+"""What the manifest says of a run, against the run's own tables and scenario."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import yaml
+
+from netsim.manifest import FILE_NAME, Manifest
+from netsim.verify.books import Books
+from netsim.verify.finding import Finding
+
+METRICS = ("accuracy", "loss")
+
+
+def check_claims(
+    run_folder: Path, manifest: Manifest, books: Books
+) -> Iterator[Finding]:
+    """Yield every figure of the manifest that its own run contradicts."""
+    last_round_id = max((row.round_id for row in books.rounds), default=0)
+    last_ns = max((row.end_ns for row in books.rounds), default=0)
+    scenario = yaml.safe_load((run_folder / "scenario.yaml").read_bytes())
+    expected: dict[str, tuple[object, object]] = {
+        "rounds": (manifest.rounds, last_round_id),
+        "sim_time_ns": (manifest.sim_time_ns, last_ns),
+        "seed": (manifest.seed, scenario.get("seed")),
+        "name": (manifest.name, scenario.get("name")),
+        "final": (manifest.final, _final(books)),
+    }
+    for name, (claimed, found) in expected.items():
+        if claimed != found:
+            yield Finding(
+                FILE_NAME, name, "says what the run says", f"{claimed} != {found}"
+            )
+
+
+def _final(books: Books) -> dict[str, float | None]:
+    """Return the last global metrics in the tables; None where not finite."""
+    rows = [row for row in books.evals if row.client_id is None]
+    if not rows:
+        return {}
+    values = {name: getattr(rows[-1], name) for name in METRICS}
+    return {n: v if math.isfinite(v) else None for n, v in values.items()}

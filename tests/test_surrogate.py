@@ -1,0 +1,207 @@
+"""The convergence bound on quadratics, and the surrogate's fit on known laws."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from netsim.errors import InputError
+from netsim.policy.surrogate import (
+    Descent,
+    Surrogate,
+    fit_nu,
+    fit_rounds,
+    gradient_bound,
+    shrunken_norms2,
+    variance_terms,
+)
+
+CURVATURE = np.array([1.0, 0.6, 0.3, 0.1])  # L = 1
+WEIGHTS = np.array([0.1, 0.1, 0.15, 0.15, 0.2, 0.3])
+NUM_SEEDS = 48
+
+
+def quadratic(*, noise, spread, step_size, num_local_steps, rank=4):
+    """Return ``f_n(x) = (x - b_n) . A (x - b_n) / 2`` and its constants: gradients
+    differ by ``A (b - b_n)`` everywhere, so ``c_h = 0``.
+
+    Sketched, a client follows ``f_n(S x)``, whose mean has the curvature ``(r/k) A``.
+    """
+    centres = spread * np.random.default_rng(8).standard_normal((6, 4)) + 2
+    middle = WEIGHTS @ centres
+    ratio = len(CURVATURE) / rank
+    gap = 0.5 * np.sum(CURVATURE * middle**2) / ratio  # from x_0 = 0 to the minimum
+    descent = Descent(
+        data_weights=WEIGHTS,
+        noise=np.full(6, noise),
+        heterogeneity=np.sum((CURVATURE * (centres - middle)) ** 2, axis=1),
+        sketch_ratio=np.full(6, ratio),
+        smoothness=1.0,
+        initial_gap=float(gap),
+        step_size=step_size,
+        num_local_steps=num_local_steps,
+    )
+    return centres, descent
+
+
+def descend(centres, descent, q, num_rounds, rank=4):
+    """Run FedAvg with independent sampling; return the mean of ``||grad F||^2`` over
+    rounds and seeds, and the largest variance of a client's sketched gradient."""
+    rng, ratio = np.random.default_rng(1), len(CURVATURE) / rank
+    x, middle = np.zeros((NUM_SEEDS, 4)), WEIGHTS @ centres
+    squares, sketch_noise = [], 0.0
+    for _ in range(num_rounds):
+        gradient = CURVATURE * (ratio * x - middle)
+        squares.append(np.mean(np.sum(gradient**2, axis=1)))
+        order = np.argsort(rng.random((NUM_SEEDS, 6, 4)), axis=2)
+        sketch = ratio * (order < rank)
+        local = np.repeat(x[:, None], 6, axis=1)
+        for _ in range(descent.num_local_steps):
+            pull = sketch * CURVATURE * (sketch * local - centres)
+            mean = CURVATURE * (ratio * local - centres)
+            noise2 = np.mean(np.sum((pull - mean) ** 2, axis=2), axis=0).max()
+            sketch_noise = max(sketch_noise, noise2)
+            noise = rng.standard_normal(local.shape) * (descent.noise[0] / 4) ** 0.5
+            local -= descent.step_size * (pull + noise)
+        present = rng.random((NUM_SEEDS, 6)) < q
+        x = x + np.einsum("sn,snd->sd", present * WEIGHTS / q, local - x[:, None])
+    return np.mean(squares), sketch_noise
+
+
+SAMPLINGS = [
+    np.ones(6),
+    np.full(6, 0.3),
+    np.array([0.05, 0.1, 0.9, 0.2, 0.5, 1.0]),
+]
+
+
+@pytest.mark.parametrize("q", SAMPLINGS, ids=["full", "uniform", "uneven"])
+@pytest.mark.parametrize("noise", [0.0, 1.0])
+@pytest.mark.parametrize("spread", [0.0, 1.0])
+@pytest.mark.parametrize(("step_size", "num_steps"), [(0.1, 1), (0.02, 5), (0.05, 5)])
+def test_the_bound_holds_on_quadratics(q, noise, spread, step_size, num_steps):
+    centres, descent = quadratic(
+        noise=noise, spread=spread, step_size=step_size, num_local_steps=num_steps
+    )
+    for num_rounds in (20, 150):
+        found, _ = descend(centres, descent, q, num_rounds)
+        bound = gradient_bound(descent, q, num_rounds)
+        assert found <= bound
+        assert bound <= 60 * found  # it says something
+
+
+@pytest.mark.parametrize("rank", [1, 2])
+def test_the_bound_holds_for_the_sketched_objective(rank):
+    centres, plain = quadratic(
+        noise=0.5, spread=1.0, step_size=0.02, num_local_steps=1, rank=rank
+    )
+    for q in SAMPLINGS:
+        found, sketch_noise = descend(centres, plain, q, 150, rank)
+        whole = Descent(
+            **{name: getattr(plain, name) for name in Descent.__slots__}
+            | {"noise": plain.noise + sketch_noise}
+        )
+        assert found <= gradient_bound(whole, q, 150)
+
+
+def test_the_bound_says_that_rare_clients_and_low_ranks_cost_rounds():
+    _, descent = quadratic(noise=1.0, spread=1.0, step_size=0.1, num_local_steps=1)
+    _, sketched = quadratic(
+        noise=1.0, spread=1.0, step_size=0.1, num_local_steps=1, rank=2
+    )
+    often, rarely = np.full(6, 0.5), np.full(6, 0.1)
+    bound = gradient_bound(descent, often, 1000)
+    assert bound < gradient_bound(descent, rarely, 1000)
+    assert bound < gradient_bound(sketched, often, 1000)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    alpha=st.floats(0.01, 100),
+    beta=st.floats(1, 100),
+    variances=st.lists(st.floats(0.1, 10), min_size=2, max_size=6, unique=True),
+)
+def test_the_fit_recovers_an_exact_law(alpha, beta, variances):
+    if np.ptp(variances) < 0.01:
+        return
+    fit = fit_rounds(variances, [beta + alpha * v for v in variances])
+    assert fit.alpha == pytest.approx(alpha, rel=1e-6)
+    assert fit.beta == pytest.approx(beta, rel=1e-5, abs=1e-5)
+
+
+def test_two_pilots_agree_with_the_closed_form():
+    (v_a, v_b), (r_a, r_b) = (8.0, 3.0), (210.0, 100.0)
+    fit, rho = fit_rounds([v_a, v_b], [r_a, r_b]), r_a / r_b
+    assert fit.beta / fit.alpha == pytest.approx((v_a - rho * v_b) / (rho - 1))
+    assert np.isnan(fit.alpha_error)
+
+
+def test_pilots_that_got_faster_with_variance_say_that_sampling_does_not_matter():
+    fit = fit_rounds([1.0, 4.0], [120.0, 100.0])
+    assert (fit.alpha, fit.beta) == (0.0, 110.0)
+
+
+def test_a_negative_beta_leaves_at_least_one_round_at_the_least_variance():
+    fit = fit_rounds([2.0, 3.0], [100.0, 300.0], least_variance=1.0)
+    assert fit.beta < 0
+    assert fit.rounds(1.0) == pytest.approx(1.0)
+    free = fit_rounds([2.0, 3.0], [100.0, 300.0], least_variance=1.6)
+    assert (free.alpha, free.beta) == pytest.approx((200, -300))
+    grid = np.linspace(0, 400, 4001)
+    loss = (1 + grid - 100) ** 2 + (1 + 2 * grid - 300) ** 2  # limited fits
+    assert fit.alpha == pytest.approx(grid[np.argmin(loss)], abs=0.1)
+
+
+def test_the_errors_of_a_fit_cover_the_truth():
+    rng, hits = np.random.default_rng(3), np.zeros(2)
+    variances = np.linspace(1, 5, 8)
+    for _ in range(300):
+        fit = fit_rounds(variances, 50 + 20 * variances + rng.normal(0, 5, 8))
+        hits += (
+            abs(fit.alpha - 20) < 2 * fit.alpha_error,
+            (abs(fit.beta - 50) < 2 * fit.beta_error),
+        )
+    assert np.all((hits > 0.85 * 300) & (hits < 0.98 * 300))  # t of 6: 0.91
+
+
+@pytest.mark.parametrize("nu", [-0.5, 0.0, 1.0, 2.0])
+def test_a_third_pilot_tells_nu(nu):
+    rng = np.random.default_rng(0)
+    norms2, q = rng.uniform(1, 4, 6), rng.uniform(0.1, 1, 6)
+    ratio = np.array([1.0, 2.0, 4.0, 8.0, 2.0, 2.0])
+    law = Surrogate(alpha=30.0, beta=-10.0)
+    terms = variance_terms(WEIGHTS, norms2, q)
+    rounds = law.beta + law.alpha * float(terms @ ratio**nu)
+    assert fit_nu(law, terms, ratio, rounds) == pytest.approx(nu, abs=1e-9)
+
+
+def test_what_cannot_be_fitted_is_refused():
+    with pytest.raises(InputError, match="two different variances"):
+        fit_rounds([1.0, 1.0], [5.0, 6.0])
+    flat, one = Surrogate(alpha=0.0, beta=9.0), np.ones(2)
+    with pytest.raises(InputError, match="do not depend on q"):
+        fit_nu(flat, one, 2 * one, 5.0)
+    with pytest.raises(InputError, match="no client"):
+        fit_nu(Surrogate(alpha=1.0, beta=9.0), one, one, 5.0)
+    with pytest.raises(InputError, match="alpha of zero or more"):
+        Surrogate(alpha=-1.0, beta=9.0)
+    with pytest.raises(InputError, match="no update was seen"):
+        shrunken_norms2([], [], 3)
+
+
+def test_who_was_never_drawn_has_the_pooled_mean():
+    found = shrunken_norms2([0, 0, 1, 1], [1.0, 3.0, 9.0, 11.0], 3)
+    assert found[2] == 6.0
+    assert 2.0 < found[0] < found[2] < found[1] < 10.0
+    alike = shrunken_norms2([0, 0, 1, 1], [1.0, 3.0, 1.0, 3.0], 3)
+    assert alike.tolist() == [2.0, 2.0, 2.0]  # nothing lies between the clients
+
+
+def test_shrinking_comes_closer_to_the_truth_than_plain_means():
+    rng = np.random.default_rng(7)
+    truth = rng.gamma(4.0, 1.0, 60)
+    ids = np.repeat(np.arange(60), 2)
+    seen = truth[ids] + rng.normal(0, 2.0, len(ids))
+    plain = seen.reshape(60, 2).mean(axis=1)
+    shrunken = shrunken_norms2(ids, seen, 60)
+    assert np.sum((shrunken - truth) ** 2) < 0.9 * np.sum((plain - truth) ** 2)

@@ -95,10 +95,10 @@ class Population:
         if bits > rate_bps * LONGEST_TRANSFER_S:
             snr_db = linear_to_db(band.radio.snr(cn0_hz, band.band_hz))
             raise InputError(
-                f"client {client_id} is {self._distance_m[client_id]:.0f} m away with "
-                f"{snr_db:.0f} dB SNR on the {direction}link: {bits} bits would "
-                f"take over {LONGEST_TRANSFER_S / 86400:.0f} days on the whole band; raise "
-                "the transmit power, or place clients closer"
+                f"client {client_id}, {self._distance_m[client_id]:.0f} m away, has "
+                f"{snr_db:.0f} dB of SNR on the {direction}link: {bits} bits would "
+                f"take over {LONGEST_TRANSFER_S / 86400:.0f} days on the whole band; "
+                "raise the transmit power, or place clients closer"
             )
 
     @property

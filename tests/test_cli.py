@@ -309,3 +309,26 @@ def test_an_interrupted_run_says_how_to_go_on_and_does(tmp_path):
     assert "--resume" in printed
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["status"] == "interrupted"
+
+
+def test_the_store_is_shown_and_pruned(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("fl.store.default_folder", lambda: tmp_path / "store")
+    entry = tmp_path / "store" / "ab" / "cdef"
+    entry.parent.mkdir(parents=True)
+    entry.write_bytes(b"x" * 3000)
+    assert netsim("store") == 0
+    assert "size     3 kB" in capsys.readouterr().out
+    assert netsim("store", "--limit", "1 potato") == 2
+    assert netsim("store", "--clear") == 0
+    assert not entry.exists()
+    assert "entries  0" in capsys.readouterr().out
+
+
+def test_a_run_from_python_comes_back_loaded(tmp_path, monkeypatch):
+    import netsim as package
+
+    monkeypatch.chdir(tmp_path)
+    run = package.run("network-only", "stop.rounds=2", "cell.uplink.band=1 MHz")
+    assert len(run.rounds) == 2
+    assert run.folder.parent == Path("results/runs")
+    assert package.run("network-only", "stop.rounds=1", out=tmp_path / "x").tasks.size

@@ -22,7 +22,7 @@ SERVERS = {
     ),
     "buffered": (
         "server={kind: buffered, concurrency: 6, buffer_size: 3, merge_time: 5 ms}",
-        "cell.downlink={band: 10 MHz, radio: {kind: per-hertz, reference_band: 10 MHz}, "
+        "cell.downlink={band: 10 MHz, radio: {kind: fixed-power}, "
         "mode: unicast, sharing: processor-sharing}",
         "cell.uplink.sharing=processor-sharing",
     ),

@@ -128,7 +128,7 @@ def test_reuse_and_training_give_the_same_digest(own_store, tmp_path):
 def test_a_store_with_holes_gives_the_same_digest(fraction, own_store, tmp_path):
     buffered = (
         "server={kind: buffered, concurrency: 6, buffer_size: 3, merge_time: 5 ms}",
-        "cell.downlink={band: 10 MHz, radio: {kind: per-hertz, reference_band: 10 MHz}, "
+        "cell.downlink={band: 10 MHz, radio: {kind: fixed-power}, "
         "mode: unicast, sharing: processor-sharing}",
         "cell.uplink.sharing=processor-sharing",
         "learning.cohort_size=4",

@@ -140,6 +140,19 @@ def list_() -> None:
     list_command()
 
 
+@app.command()
+def store(
+    limit: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Prune to this size, as '1 GB'.")
+    ] = None,
+    clear: Annotated[bool, typer.Option(help="Forget everything.")] = False,
+) -> None:
+    """Show what finished learning is remembered, and prune it."""
+    from netsim.cli.storing import store_command
+
+    store_command("0 B" if clear else limit)
+
+
 def _overrides(given: list[str] | None, seed: int | None) -> tuple[str, ...]:
     return (*(given or ()), *(() if seed is None else (f"seed={seed}",)))
 

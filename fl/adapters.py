@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from fl.record import Record
 
@@ -17,17 +17,33 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class LoraSettings(Record):
-    """What is trained: LoRA factors, and whole modules beside them, in PEFT's words."""
+ALL_LINEAR = ("all-linear",)  # PEFT's word for every linear layer but the head
 
+
+class LoraSettings(Record):
+    """What is trained: LoRA factors, and whole modules beside them, in PEFT's words.
+
+    ``peft_type: hira`` multiplies the base's weights by ``1 + B A`` and has no scale.
+    """
+
+    peft_type: Literal["lora", "hira"] = "lora"
     r: int = Field(default=8, ge=1)
     lora_alpha: float = Field(default=16.0, gt=0, allow_inf_nan=False)
     lora_dropout: float = Field(default=0.0, ge=0, lt=1)
+    use_rslora: bool = False  # scale alpha / sqrt(r) in place of alpha / r
+    use_dora: bool = False
     # lists in YAML become tuples here
     target_modules: tuple[str, ...] = Field(
         default=("q_proj", "v_proj"), min_length=1, strict=False
     )
     modules_to_save: tuple[str, ...] = Field(default=("classifier",), strict=False)
+
+    @model_validator(mode="after")
+    def _hira_is_not_scaled(self) -> LoraSettings:
+        scaled = self.use_rslora or self.use_dora or self.lora_alpha != 16.0
+        if self.peft_type == "hira" and scaled:
+            raise ValueError("HiRA has no lora_alpha, use_rslora or use_dora")
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +60,18 @@ class Part:
         """Return how many numbers the tensor has."""
         return math.prod(self.shape)
 
+    @property
+    def rank_dim(self) -> int | None:
+        """Return the dimension that counts the rank: A is [r, n], B is [m, r]."""
+        return {"A": 0, "B": 1, None: None}[self.factor]
+
+    def at_rank(self, rank: int) -> Part:
+        """Return the same tensor of an adapter of another rank."""
+        shape = list(self.shape)
+        if self.rank_dim is not None:
+            shape[self.rank_dim] = rank
+        return replace(self, shape=tuple(shape))
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -55,6 +83,15 @@ class Layout:
     def num_numbers(self) -> int:
         """Return the length of the flat value."""
         return sum(part.num_numbers for part in self.parts)
+
+    @cached_property
+    def rank(self) -> int:
+        """Return the rank, the same for every adapted matrix."""
+        return next(part.shape[0] for part in self.parts if part.factor == "A")
+
+    def at_rank(self, rank: int) -> Layout:
+        """Return the layout of the same matrices adapted at another rank."""
+        return Layout(tuple(part.at_rank(rank) for part in self.parts))
 
     @cached_property
     def modules(self) -> tuple[str, ...]:

@@ -2,43 +2,260 @@
 
 from __future__ import annotations
 
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast, get_args
 
 import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
 
+from fl.adapters import Adapter
+from fl.record import Record
 from fl.resident import ResidentModel
-from fl.tasks import Split, Task
+from fl.tasks import Quiz, Split, Task
+from fl.tasks.tokens import IGNORED
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 BATCH_SIZE = 256
+TOKENS_PER_BATCH = {"text-classification": 16_384, "causal": 4_096}
+_SPLIT = re.compile(r"(\w+)(?:\[:(\d+)\])?")
+
+
+class EvaluationSettings(Record):
+    """What is measured, and on how much of the test.
+
+    ``limit`` takes the first samples of the test, whose order is fixed, and shows as
+    ``test[:500]``. ``exact_match`` lets a causal model write its answers, greedily, at
+    most ``max_new_tokens`` long. ``bf16`` computes under bfloat16 autocast.
+    """
+
+    limit: int | None = Field(default=None, ge=1)
+    exact_match: bool = False
+    max_new_tokens: int = Field(default=64, ge=1)
+    bf16: bool = False
+
+    def split_name(self, num_samples: int) -> str:
+        """Return how the trace names the part of the test that is used."""
+        if self.limit is None or self.limit >= num_samples:
+            return "test"
+        return f"test[:{self.limit}]"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Metrics:
-    """The mean loss in nats and the share of right answers on one split."""
+    """The mean loss in nats and the share of right answers on one split.
 
-    split: Split
+    For labels, per sample. For a causal model, per token of the responses, each after
+    the right tokens; ``perplexity`` is then ``exp(loss)``, and ``exact_match`` the
+    share of samples whose own answer ends right, where that was asked.
+    """
+
+    split: str
     num_samples: int
     loss: float
     accuracy: float
+    perplexity: float | None = None
+    exact_match: float | None = None
 
 
-def evaluate(resident: ResidentModel, task: Task, split: Split) -> Metrics:
-    """Return the metrics of the resident adapter on every sample of a split."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LocalMetrics:
+    """What one client's own and the global adapter reach on this client's samples."""
+
+    client_id: int
+    personal: Metrics
+    shared: Metrics
+
+    @property
+    def gap(self) -> float:
+        """Return how much more accurate the client's own adapter is."""
+        return self.personal.accuracy - self.shared.accuracy
+
+
+def evaluate(
+    resident: ResidentModel,
+    task: Task,
+    split: str,
+    settings: EvaluationSettings = EvaluationSettings(),  # noqa: B008  frozen
+) -> Metrics:
+    """Return the metrics of the resident adapter on a split such as ``test[:500]``."""
+    name, indices = chosen_samples(task, split)
+    return measured(resident, task, name, indices, settings=settings, shown=split)
+
+
+def chosen_samples(task: Task, split: str) -> tuple[Split, NDArray[np.int64]]:
+    """Return the split and the samples that a name such as ``test[:500]`` means."""
+    match = _SPLIT.fullmatch(split)
+    if match is None or match[1] not in get_args(Split):
+        raise ValueError(
+            f"a split is one of {', '.join(get_args(Split))}, or a part of it such as "
+            f"'test[:500]', got {split!r}"
+        )
+    name = cast(Split, match[1])
+    num_samples = len(task.labels(name))
+    limit = num_samples if match[2] is None else min(int(match[2]), num_samples)
+    if not limit:
+        raise ValueError(f"the task has no samples in {split!r}")
+    return name, np.arange(limit)
+
+
+def measured(
+    resident: ResidentModel,
+    task: Task,
+    split: Split,
+    indices: NDArray[np.int64],
+    *,
+    settings: EvaluationSettings,
+    shown: str,
+) -> Metrics:
+    """Return the metrics of the resident adapter on some samples of a split."""
     import torch
 
-    num_samples = len(task.labels(split))
-    total_loss, num_right = 0.0, 0
-    with torch.inference_mode():
-        for start in range(0, num_samples, BATCH_SIZE):
-            indices = np.arange(start, min(start + BATCH_SIZE, num_samples))
-            batch = task.batch(split, indices)
+    is_causal = task.objective == "causal"
+    totals = np.zeros(3)  # loss, right answers, answers
+    with torch.inference_mode(), _autocast(resident, settings):
+        for samples in even_batches(task, split, indices):
+            batch = task.batch(split, samples)
             loss, logits = resident.forward(batch)
-            total_loss += loss.item() * len(indices)
-            answers = logits.argmax(-1).cpu()
-            num_right += int((answers == batch["labels"]).sum())
+            right, answers = _right(batch["labels"], logits, is_causal=is_causal)
+            totals += loss.item() * answers, right, answers
+        exact = None
+        if settings.exact_match:
+            exact = _exact_match(resident, task, split, indices, settings)
+    loss_sum, num_right, num_answers = totals.tolist()
+    mean_loss = loss_sum / num_answers
     return Metrics(
-        split=split,
-        num_samples=num_samples,
-        loss=total_loss / num_samples,
-        accuracy=num_right / num_samples,
+        split=shown,
+        num_samples=len(indices),
+        loss=mean_loss,
+        accuracy=num_right / num_answers,
+        perplexity=math.exp(min(mean_loss, 700.0)) if is_causal else None,
+        exact_match=exact,
     )
+
+
+def evaluate_clients(
+    resident: ResidentModel,
+    task: Task,
+    personal: Mapping[int, Adapter],
+    shared: Adapter,
+    samples: Mapping[int, NDArray[np.int64]],
+    *,
+    settings: EvaluationSettings = EvaluationSettings(),  # noqa: B008  frozen
+    shown: str = "local",
+) -> list[LocalMetrics]:
+    """Return each client's metrics under its own and under the global adapter.
+
+    ``samples`` are training samples of the client: those it held out (``hold_out``)
+    for an honest gap, or those it trained on; ``shown`` says which. The resident
+    adapter changes.
+    """
+    found: dict[int, list[Metrics]] = {client_id: [] for client_id in sorted(personal)}
+    for client_id, metrics in found.items():
+        for adapter in (personal[client_id], shared):
+            resident.write(adapter)
+            held = samples[client_id]
+            metrics.append(
+                measured(resident, task, "train", held, settings=settings, shown=shown)
+            )
+    return [
+        LocalMetrics(client_id=client_id, personal=own, shared=common)
+        for client_id, (own, common) in found.items()
+    ]
+
+
+def even_batches(
+    task: Task, split: Split, indices: NDArray[np.int64]
+) -> Iterator[NDArray[np.int64]]:
+    """Yield the samples in batches of like length, the longest first."""
+    if task.objective == "image-classification":
+        for start in range(0, len(indices), BATCH_SIZE):
+            yield indices[start : start + BATCH_SIZE]
+        return
+    lengths = task.lengths(split, indices)
+    order = np.argsort(-lengths, kind="stable")
+    budget = TOKENS_PER_BATCH[task.objective]
+    start = 0
+    while start < len(order):
+        longest = int(lengths[order[start]])
+        size = min(max(budget // longest, 1), BATCH_SIZE)
+        yield indices[order[start : start + size]]
+        start += size
+
+
+def _right(labels: Tensor, logits: Tensor, *, is_causal: bool) -> tuple[int, int]:
+    """Return how many answers are right and how many there are."""
+    answers = logits.argmax(-1).cpu()
+    if is_causal:  # the token at t is predicted at t - 1
+        labels, answers = labels[:, 1:], answers[:, :-1]
+    counted = labels != IGNORED
+    return int(((answers == labels) & counted).sum()), int(counted.sum())
+
+
+def _autocast(
+    resident: ResidentModel, settings: EvaluationSettings
+) -> AbstractContextManager[object]:
+    import torch
+
+    if not settings.bf16:
+        return nullcontext()
+    device = resident.parameters[0].device.type
+    return torch.autocast(device_type=device, dtype=torch.bfloat16)
+
+
+def _exact_match(
+    resident: ResidentModel,
+    task: Task,
+    split: Split,
+    indices: NDArray[np.int64],
+    settings: EvaluationSettings,
+) -> float:
+    quiz = task.quiz()
+    if quiz is None:
+        raise ValueError(
+            "evaluation.exact_match needs a task whose answers are texts, and this "
+            f"one is {task.objective}"
+        )
+    num_right = 0
+    for samples in even_batches(task, split, indices):
+        answers = written(resident, quiz, split, samples, settings.max_new_tokens)
+        num_right += quiz.num_right(split, samples, answers)
+    return num_right / len(indices)
+
+
+def written(
+    resident: ResidentModel,
+    quiz: Quiz,
+    split: Split,
+    samples: NDArray[np.int64],
+    most: int,
+) -> list[list[int]]:
+    """Return what the model writes after each prompt, greedily, without its end."""
+    from transformers import GenerationConfig
+
+    prompts = quiz.prompts(split, samples)
+    device = resident.parameters[0].device
+    config = GenerationConfig(  # type: ignore[no-untyped-call]
+        do_sample=False,
+        use_cache=True,
+        max_new_tokens=most,
+        pad_token_id=quiz.pad_id,
+        eos_token_id=quiz.end_id,
+    )
+    found = resident.model.generate(  # type: ignore[operator]
+        **{name: value.to(device) for name, value in prompts.items()},
+        generation_config=config,
+    )
+    width = prompts["input_ids"].shape[1]
+    return [_until(row, quiz.end_id) for row in found[:, width:].tolist()]
+
+
+def _until(tokens: Sequence[int], end_id: int) -> list[int]:
+    listed = list(tokens)
+    return listed[: listed.index(end_id)] if end_id in listed else listed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -13,16 +14,16 @@ from numpy.typing import NDArray
 from fl import recipe
 from fl.adapters import Adapter, Layout, LoraSettings
 from fl.aggregation import FloraNA
-from fl.backbones import Backbone, SmallViT
+from fl.backbones import Backbone, SmallViT, read
 from fl.cohorts import Cohort, Job, JobBook
-from fl.evaluation import Metrics, evaluate
+from fl.evaluation import EvaluationSettings, Metrics, evaluate
 from fl.merging import Aggregation, Component, MergeRow, combined, merge_adapters
-from fl.partition import DirichletByLabel, Partition
+from fl.partition import DirichletByLabel, Partition, divide
 from fl.payload import Payload
 from fl.remembered import Memory, folder_entry, write_folder
 from fl.store import Entry, Store
 from fl.streams import stream
-from fl.tasks import Digits, Task
+from fl.tasks import Digits, Source, Task
 from fl.training import Diverged, LocalJob, TrainingSettings, train
 
 if TYPE_CHECKING:
@@ -35,13 +36,14 @@ NUM_THREADS = 1  # more depend on the machine and on who else runs
 class Learning:
     """What is learned, from what, and how: every choice that is not the network's."""
 
-    task: Task = field(default_factory=Digits)
+    task: Source = field(default_factory=Digits)
     backbone: Backbone = field(default_factory=SmallViT)
     partition: Partition = field(default_factory=DirichletByLabel)
     lora: LoraSettings = field(default_factory=LoraSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
     aggregation: Aggregation = field(default_factory=FloraNA)
     payload: Payload = field(default_factory=Payload)
+    evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
     cohort_size: int = 16
 
 
@@ -91,8 +93,8 @@ class Federation:
                 device=device, threads=NUM_THREADS, precision=precision
             ),
         )
-        self._shares = learning.partition.split(
-            learning.task.labels("train"), num_clients, stream(seed, "partition")
+        self._shares = divide(
+            learning.partition, learning.task, num_clients, stream(seed, "partition")
         )
         self.num_samples = tuple(len(share) for share in self._shares)
         self.initial_version = recipe.initial_version(
@@ -142,12 +144,16 @@ class Federation:
 
     def evaluate(self, version: str) -> Metrics:
         """Return the metrics of a kept version on the test split, computed once."""
-        name = recipe.digest("evaluation", {"version": version, "split": "test"})
+        settings = self.learning.evaluation
+        name = recipe.digest(
+            "evaluation", {"version": version, "settings": recipe.settings(settings)}
+        )
         entry = self._memory.recall(name)
         if entry is None:
             resident = self._resident()
             resident.write(self._adapter(version))
-            metrics = evaluate(resident, self.learning.task, "test")
+            split = settings.split_name(len(self.learning.task.labels("test")))
+            metrics = evaluate(resident, self._task, split, settings)
             entry = Entry(asdict(metrics))
             self._memory.remember(name, entry)
         return Metrics(**entry.facts)
@@ -183,6 +189,11 @@ class Federation:
             payload=recipe.settings(self.learning.payload),
             seed=self.seed,
         )
+
+    @cached_property
+    def _task(self) -> Task:
+        """Return the task in the backbone's tokens, read at first need."""
+        return read(self.learning.task, self.learning.backbone)
 
     def _resident(self) -> ResidentModel:
         """Return the model, made at first need."""
@@ -241,7 +252,9 @@ class Federation:
             if cohort.received is None:
                 cohort.received = self._train(cohort)
         components = self._components(version, arrivals)
-        adapter, rows = merge_adapters(self.learning.aggregation, components)
+        adapter, rows = merge_adapters(
+            self.learning.aggregation, components, self._adapter(version)
+        )
         self._adapters[merged] = adapter
         entry = _version_entry(adapter, rows)
         self._memory.remember(merged, entry)
@@ -285,7 +298,7 @@ class Federation:
     def _trained(self, jobs: Sequence[Job]) -> list[Adapter]:
         outcomes = train(
             self._resident(),
-            self.learning.task,
+            self._task,
             [
                 LocalJob(
                     client_id=job.client_id,

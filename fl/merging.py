@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import NamedTuple, Protocol
 
 from fl.adapters import Adapter
@@ -38,6 +38,9 @@ class MergeRow:
     num_components: int
     relative_error: float
     average_relative_error: float
+    update_relative_error: float | None
+    left_spread: float | None
+    right_spread: float | None
 
 
 def combined(terms: Sequence[Component]) -> list[Component]:
@@ -50,19 +53,27 @@ def combined(terms: Sequence[Component]) -> list[Component]:
 
 
 def merge_adapters(
-    method: Aggregation, components: Sequence[Component]
+    method: Aggregation,
+    components: Sequence[Component],
+    previous: Adapter | None = None,
 ) -> tuple[Adapter, tuple[MergeRow, ...]]:
     """Return the merged adapter and how well each of its layers was merged.
 
     LoRA pairs go through ``method``; what is trained outside LoRA is averaged with the
-    same weights.
+    same weights. ``previous`` is the global adapter before the round: gauges align to
+    it and the update is measured from it.
     """
     adapters = [component.adapter for component in components]
     weights = tuple(component.weight for component in components)
     pairs = [adapter.pairs() for adapter in adapters]
+    before = {} if previous is None else previous.pairs()
     merged = method.merge(
         {
-            module: LayerComponents(tuple(Pair(*p[module]) for p in pairs), weights)
+            module: LayerComponents(
+                tuple(Pair(*p[module]) for p in pairs),
+                weights,
+                Pair(*before[module]) if before else None,
+            )
             for module in adapters[0].layout.modules
         }
     )
@@ -73,9 +84,7 @@ def merge_adapters(
         MergeRow(
             layer=name,
             method=method.kind,
-            num_components=layer.diagnostics.num_components,
-            relative_error=layer.diagnostics.relative_error,
-            average_relative_error=layer.diagnostics.average_relative_error,
+            **asdict(layer.diagnostics),
         )
         for name, layer in merged.items()
     )

@@ -1,28 +1,106 @@
-"""The numbers that travel: their precision, and what it does to an adapter."""
+"""The numbers that travel: their precision, their bits, and what it does to them."""
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
-from fl.adapters import Adapter
+from fl.adapters import Adapter, Layout, Part
 from fl.record import Record
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SCALE_BITS = 32  # a scale is a float32
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """How much there is to send: numbers, and the tensors and rows they stand in."""
+
+    num_numbers: int
+    num_tensors: int
+    num_rows: int
+
+    @classmethod
+    def of(cls, parts: Iterable[Part]) -> Extent:
+        """Return the extent of some tensors of an adapter."""
+        listed = tuple(parts)
+        return cls(
+            num_numbers=sum(part.num_numbers for part in listed),
+            num_tensors=len(listed),
+            num_rows=sum(num_rows(part.shape) for part in listed),
+        )
 
 
 class Payload(Record):
-    """How every number of an adapter is written on the air, in both directions."""
+    """How every number of an adapter is written on the air, in both directions.
 
-    precision: Literal["float32", "bfloat16"] = "float32"
+    ``int8`` and ``int4`` are symmetric: the largest magnitude of a tensor, or of each
+    of its rows, becomes 127 or 7, the rest is rounded to the nearest whole number
+    (halves to even), and the scale travels along as a float32. Numbers are packed
+    without gaps.
+    """
+
+    precision: Literal["float32", "bfloat16", "int8", "int4"] = "float32"
+    scale_per: Literal["tensor", "row"] = "row"
 
     @property
     def bits_per_number(self) -> int:
-        """Return the bits that one number takes."""
-        return {"float32": 32, "bfloat16": 16}[self.precision]
+        """Return the bits that one number takes, scales not counted."""
+        return {"float32": 32, "bfloat16": 16, "int8": 8, "int4": 4}[self.precision]
+
+    def bits(self, extent: Extent) -> int:
+        """Return the bits of so many numbers, their scales included."""
+        return extent.num_numbers * self.bits_per_number + SCALE_BITS * (
+            self.num_scales(extent)
+        )
+
+    def layout_bits(self, layout: Layout) -> int:
+        """Return the bits of a whole adapter."""
+        return self.bits(Extent.of(layout.parts))
+
+    def num_scales(self, extent: Extent) -> int:
+        """Return how many scales travel along."""
+        if self.precision in ("float32", "bfloat16"):
+            return 0
+        return extent.num_rows if self.scale_per == "row" else extent.num_tensors
 
     def delivered(self, adapter: Adapter) -> Adapter:
         """Return the adapter as it is after the journey."""
+        if self.precision == "float32":
+            return adapter
+        tensors = adapter.tensors()
+        return adapter.layout.pack({n: self.rounded(t) for n, t in tensors.items()})
+
+    def rounded(self, tensor: Tensor) -> Tensor:
+        """Return one tensor as it is after the journey, in its own type."""
         import torch
 
         if self.precision == "float32":
-            return adapter
-        rounded = adapter.flat.to(torch.bfloat16).to(adapter.flat.dtype)
-        return Adapter(adapter.layout, rounded)
+            return tensor
+        if self.precision == "bfloat16":
+            return tensor.to(torch.bfloat16).to(tensor.dtype)
+        largest = {"int8": 127, "int4": 7}[self.precision]
+        return _symmetric(tensor, largest, per_row=self.scale_per == "row")
+
+
+def num_rows(shape: tuple[int, ...]) -> int:
+    """Return the rows of a tensor: a vector and a single number are one row."""
+    rows = 1
+    for size in shape[:-1]:
+        rows *= size
+    return rows
+
+
+def _symmetric(tensor: Tensor, largest: int, *, per_row: bool) -> Tensor:
+    import torch
+
+    rows = tensor.reshape(num_rows(tuple(tensor.shape)), -1) if per_row else tensor
+    rows = rows.reshape(1, -1) if not per_row else rows
+    peak = rows.abs().amax(dim=1, keepdim=True).to(torch.float32)
+    scale = (peak / largest).to(tensor.dtype)
+    # a row of zeros stays one; any scale serves
+    steps = torch.round(rows / torch.where(scale > 0, scale, 1))
+    return (steps.clamp(-largest, largest) * scale).reshape(tensor.shape)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
-from fl.adapters import Adapter, Layout, LoraSettings, Part
+import numpy as np
+
+from fl.adapters import ALL_LINEAR, Adapter, Layout, LoraSettings, Part
+from fl.cohort.grouping import rule_for
+from fl.cohort.layers import AdaptedLinear, WholeModule
 from fl.streams import forked
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
-    from transformers import PreTrainedModel
+    from transformers import PretrainedConfig, PreTrainedModel
 
 
 class ResidentModel:
@@ -37,18 +41,56 @@ class ResidentModel:
 
         with forked(seed, "lora init"):
             model = _with_lora(base, lora)
-        dtype = {"float32": torch.float32, "float64": torch.float64}[precision]
-        self.model: nn.Module = model.to(device=device, dtype=dtype).eval()
+        self.model: nn.Module = model.to(device=device).eval()
+        # keys and values are kept for writing on; ``generate`` asks for that itself
+        base.config.use_cache = False
+        if precision == "float64":
+            self.model.double()
         named = [(n, p) for n, p in self.model.named_parameters() if p.requires_grad]
+        for name, parameter in named:
+            if parameter.dtype not in (torch.float32, torch.float64):
+                raise ValueError(
+                    f"{name} would be trained in {parameter.dtype}: leave it out of "
+                    "lora.modules_to_save, or load the base in float32"
+                )
         self.parameters = [parameter for _, parameter in named]
         self.layout = Layout(tuple(_part(n, tuple(p.shape)) for n, p in named))
         _require_modules(self.layout, lora)
         self._flat = _flatten(self.parameters)
+        places = {id(parameter): i for i, parameter in enumerate(self.parameters)}
+        self.linears = _adapted_linears(self.model, places)
+        self.wholes = _whole_modules(self.model, places)
+        self.rule = rule_for(
+            self.device.type,
+            width=getattr(base.config, "hidden_size", 256),
+            positions_per_image=_positions_per_image(base.config),
+        )
 
     @property
     def dtype(self) -> torch.dtype:
         """Return the type of the trained numbers."""
         return self._flat.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Return where the model computes."""
+        return self._flat.device
+
+    @property
+    def pad_token_id(self) -> int:
+        """Return the token that fills up a text: the model's own, or any."""
+        own: int | None = getattr(self.model.config, "pad_token_id", None)
+        return 0 if own is None else own
+
+    @property
+    def is_stackable(self) -> bool:
+        """Return whether all that is trained is plain LoRA or a whole module.
+
+        Other client layers, such as DoRA's, compute one client at a time.
+        """
+        known = [p for site in self.linears for p in (site.part_a, site.part_b)]
+        known += [p for site in self.wholes for p in site.parts.values()]
+        return len(known) == len(self.parameters)
 
     def read(self) -> Adapter:
         """Return a copy of the resident adapter."""
@@ -57,34 +99,99 @@ class ResidentModel:
     def write(self, adapter: Adapter) -> None:
         """Make ``adapter`` the resident one."""
         assert adapter.layout == self.layout
-        self._flat.copy_(adapter.flat)
+        self.write_flat(adapter.flat)
+
+    def write_flat(self, flat: Tensor) -> None:
+        """Make these numbers the resident adapter."""
+        self._flat.copy_(flat)
+
+    def placed(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return a batch that a task made, where and as the model computes."""
+        return {
+            name: value.to(self.device, self.dtype)
+            if value.is_floating_point()
+            else value.to(self.device)
+            for name, value in batch.items()
+        }
 
     def forward(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Return the loss and the logits of a batch that a task made."""
-        inputs = {
-            name: value.to(self._flat.device, self.dtype)
-            if value.is_floating_point()
-            else value.to(self._flat.device)
-            for name, value in batch.items()
-        }
-        output = self.model(**inputs)
+        output = self.model(**self.placed(batch))
         return output.loss, output.logits
+
+    def logits(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """Return the logits of a placed batch, whose labels are left out."""
+        inputs = {name: value for name, value in batch.items() if name != "labels"}
+        logits: Tensor = self.model(**inputs).logits
+        return logits
 
     @contextmanager
     def lora_dropout(self) -> Iterator[None]:
         """Let LoRA's dropout act, drawing from torch's global generator."""
-        dropouts = [
-            module
-            for name, module in self.model.named_modules()
-            if name.endswith(".lora_dropout")
-        ]
+        from peft.tuners.tuners_utils import BaseTunerLayer
+
+        layers = [m for m in self.model.modules() if isinstance(m, BaseTunerLayer)]
         try:
-            for module in dropouts:
-                module.train()
+            for layer in layers:
+                layer.training = True  # DoRA asks this; the base under it stays calm
+                _dropouts(layer).train()
             yield
         finally:
-            for module in dropouts:
-                module.eval()
+            for layer in layers:
+                layer.training = False
+                _dropouts(layer).eval()
+
+
+def _dropouts(layer: nn.Module) -> nn.Module:
+    """Return the dropout of one of PEFT's layers: nothing where it has none."""
+    from torch import nn
+
+    found = [m for n, m in layer.named_children() if n.endswith("_dropout")]
+    return nn.ModuleList(found)
+
+
+def _adapted_linears(
+    model: nn.Module, places: Mapping[int, int]
+) -> list[AdaptedLinear]:
+    """Return the layers that are a frozen matrix and plain LoRA, nothing more."""
+    from peft.tuners.lora import Linear
+    from torch import nn
+    from transformers.pytorch_utils import Conv1D
+
+    return [
+        AdaptedLinear(
+            layer=layer,
+            base=layer.base_layer,
+            scale=layer.scaling["default"],
+            dropout=getattr(layer.lora_dropout["default"], "p", 0.0),
+            part_a=places[id(layer.lora_A["default"].weight)],
+            part_b=places[id(layer.lora_B["default"].weight)],
+        )
+        for layer in model.modules()
+        if type(layer) is Linear
+        and type(layer.base_layer) in (nn.Linear, Conv1D)
+        and not layer.lora_variant
+    ]
+
+
+def _whole_modules(model: nn.Module, places: Mapping[int, int]) -> list[WholeModule]:
+    """Return the modules that are trained whole."""
+    from peft.utils import ModulesToSaveWrapper
+
+    return [
+        WholeModule(
+            wrapper=wrapper,
+            module=wrapper.modules_to_save["default"],
+            parts={
+                name: places[id(parameter)]
+                for name, parameter in wrapper.modules_to_save[
+                    "default"
+                ].named_parameters()
+            },
+        )
+        for wrapper in model.modules()
+        if isinstance(wrapper, ModulesToSaveWrapper)
+    ]
 
 
 def _with_lora(base: PreTrainedModel, lora: LoraSettings) -> nn.Module:
@@ -97,7 +204,19 @@ def _with_lora(base: PreTrainedModel, lora: LoraSettings) -> nn.Module:
         warnings.filterwarnings(
             "ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning
         )
+        # and sets by itself what GPT-2's Conv1D needs
+        warnings.filterwarnings("ignore", "fan_in_fan_out is set to False", UserWarning)
         return get_peft_model(base, peft_config(lora))
+
+
+def _positions_per_image(config: PretrainedConfig) -> int:
+    """Return the number of patches of an image and one more; 1 for other models."""
+    image = getattr(config, "image_size", None)
+    patch = getattr(config, "patch_size", None)
+    if image is None or patch is None:
+        return 1
+    sides = np.broadcast_to(image, 2) // np.broadcast_to(patch, 2)
+    return int(sides.prod()) + 1
 
 
 def _require_modules(layout: Layout, lora: LoraSettings) -> None:
@@ -108,20 +227,27 @@ def _require_modules(layout: Layout, lora: LoraSettings) -> None:
         ("target_modules", lora.target_modules, adapted),
         ("modules_to_save", lora.modules_to_save, whole),
     ):
-        for name in names:
+        for name in names if names != ALL_LINEAR else ():
             if not any(f".{module}".endswith(f".{name}") for module in found):
                 raise ValueError(f"lora.{key}: the model has no module {name!r}")
+
+
+_FACTORS: dict[str, Literal["A", "B"]] = {
+    "lora_A": "A",
+    "lora_B": "B",
+    "hira_A": "A",
+    "hira_B": "B",
+}
 
 
 def _part(parameter: str, shape: tuple[int, ...]) -> Part:
     """Return the part of a parameter such as ``….q_proj.lora_A.default.weight``."""
     name = parameter.replace(".modules_to_save.default", "").replace(".default", "")
-    module, _, _ = name.removeprefix("base_model.model.").rpartition(".")
-    factor: Literal["A", "B"] | None = None
+    name = name.replace("lora_magnitude_vector.weight", "lora_magnitude_vector")
+    module, _, last = name.removeprefix("base_model.model.").rpartition(".")
     if module.endswith((".lora_A", ".lora_B")):
-        factor = "A" if module.endswith("A") else "B"
-        module = module.rpartition(".")[0]
-    return Part(name, shape, module, factor)
+        module, _, last = module.rpartition(".")
+    return Part(name, shape, module, _FACTORS.get(last))
 
 
 def _flatten(parameters: list[nn.Parameter]) -> Tensor:

@@ -1,4 +1,4 @@
-"""Local training: what a client does between its download and its upload."""
+"""Local training: what clients do between their downloads and their uploads."""
 
 from __future__ import annotations
 
@@ -9,27 +9,55 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from fl.adapters import Adapter
+from fl.cohort import Rows, Stack, Switched
+from fl.cohort.grouping import groups
+from fl.cohort.losses import num_items
+from fl.optimisers import (
+    OptimiserName,
+    ScheduleName,
+    clip_rows,
+    optimiser_for,
+    rate_factor,
+)
 from fl.record import Record
 from fl.resident import ResidentModel
-from fl.streams import forked, stream
+from fl.sketch import Sketch, compensation, whole_sketch
+from fl.streams import forked, stream, torch_stream
 from fl.tasks import Task
 
 if TYPE_CHECKING:
-    from torch.optim import Optimizer
+    import torch
+    from torch import Tensor
 
 
 class TrainingSettings(Record):
-    """A client's local training, in the words of Hugging Face's ``Trainer``."""
+    """A client's local training, in the words of Hugging Face's ``Trainer``.
+
+    A step is one of the optimiser, over ``gradient_accumulation_steps`` mini-batches as
+    if they were one. Schedule and warm-up start anew with each participation.
+    """
 
     local_steps: int = Field(default=10, ge=1)
     per_device_train_batch_size: int = Field(default=16, ge=1)
+    gradient_accumulation_steps: int = Field(default=1, ge=1)
     learning_rate: float = Field(default=5e-3, gt=0, allow_inf_nan=False)
-    optim: Literal["sgd", "momentum", "adamw"] = "adamw"
+    lr_scheduler_type: ScheduleName = "constant"
+    warmup_steps: int = Field(default=0, ge=0)
+    optim: OptimiserName = "adamw"
     weight_decay: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     max_grad_norm: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _warmup_has_a_schedule(self) -> TrainingSettings:
+        if self.warmup_steps and self.lr_scheduler_type == "constant":
+            raise ValueError(
+                "warmup_steps needs another lr_scheduler_type than constant: "
+                "constant_with_warmup, linear or cosine"
+            )
+        return self
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,6 +69,17 @@ class LocalJob:
     steps: int
     start: Adapter
     samples: NDArray[np.int64]
+    sketch: Sketch | None = None  # None: it trains all of its adapter
+    batch_size: int | None = None  # None: per_device_train_batch_size
+    trains: tuple[Literal["A", "B"], ...] = ("A", "B")  # the other factor rests
+
+    def __post_init__(self) -> None:
+        assert self.sketch is None or (self.sketch.full_rank == self.start.layout.rank)
+
+    @property
+    def rank(self) -> int:
+        """Return the rank that the client trains."""
+        return self.start.layout.rank if self.sketch is None else self.sketch.rank
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,49 +115,143 @@ def train(
     settings: TrainingSettings,
     seed: int,
 ) -> list[Trained | Diverged]:
-    """Return the outcome of every job of a chunk, in order.
+    """Return the outcome of every job of a chunk, in order, trained together.
 
     A client that diverges is an outcome like any other: the caller raises it or goes
     on without it, and the rest of the chunk does not change.
     """
-    outcomes: list[Trained | Diverged] = []
-    with resident.lora_dropout():
-        for job in jobs:
-            with forked(seed, "dropout", job.client_id, job.start_index):
-                outcome = _train_one(resident, task, job, settings=settings, seed=seed)
-            outcomes.append(outcome)
-    return outcomes
+    outcomes: dict[int, Trained | Diverged] = {}
+    for chunk in _chunks(jobs, is_stackable=resident.is_stackable):
+        cohort = _Cohort(resident, task, [jobs[i] for i in chunk], settings, seed)
+        outcomes.update(zip(chunk, cohort.outcomes(), strict=True))
+    return [outcomes[i] for i in range(len(jobs))]
 
 
-def _train_one(
-    resident: ResidentModel,
-    task: Task,
-    job: LocalJob,
-    *,
-    settings: TrainingSettings,
-    seed: int,
-) -> Trained | Diverged:
+def _chunks(jobs: Sequence[LocalJob], *, is_stackable: bool) -> list[list[int]]:
+    """Return which jobs train together: those that train the same factors, if any.
+
+    Longest first, so that who is done leaves from the end.
+    """
+    order = sorted(range(len(jobs)), key=lambda i: -jobs[i].steps)
+    if not is_stackable:
+        return [[i] for i in order]
+    chunks: dict[frozenset[str], list[int]] = {}
+    for i in order:
+        chunks.setdefault(frozenset(jobs[i].trains), []).append(i)
+    return list(chunks.values())
+
+
+class _Cohort:
+    """Clients who train step by step together, those with the most steps first."""
+
+    def __init__(
+        self,
+        resident: ResidentModel,
+        task: Task,
+        jobs: Sequence[LocalJob],
+        settings: TrainingSettings,
+        seed: int,
+    ) -> None:
+        self._task = task
+        self._jobs = jobs
+        self._settings = settings
+        self._sketches = [job.sketch or whole_sketch(job.rank) for job in jobs]
+        starts = [job.start for job in jobs]
+        self._rows: Rows
+        if resident.is_stackable:
+            dropouts = [_generator(resident, seed, job) for job in jobs]
+            self._rows = Stack(
+                resident, starts, self._sketches, dropouts, jobs[0].trains
+            )
+        else:
+            (job,) = jobs
+            if len(set(job.trains)) < 2:
+                raise ValueError("one factor alone is trained in plain LoRA only")
+            dropout = forked(seed, "dropout", job.client_id, job.start_index)
+            self._rows = Switched(resident, job.start, job.sketch, dropout)
+        default = settings.per_device_train_batch_size
+        self._batches = [
+            mini_batches(
+                job.samples,
+                default if job.batch_size is None else job.batch_size,
+                stream(seed, "batch", job.client_id, job.start_index),
+            )
+            for job in jobs
+        ]
+
+    def outcomes(self) -> list[Trained | Diverged]:
+        """Train, and return what became of each client."""
+        values, gradients = self._rows.values, self._rows.gradients
+        settings = self._settings
+        optimiser = optimiser_for(
+            values, settings.optim, weight_decay=settings.weight_decay
+        )
+        losses = []
+        with self._rows.at_work():
+            for step in range(self._jobs[0].steps):
+                alive = sum(step < job.steps for job in self._jobs)
+                gradients.zero_()
+                losses.append(self._add_gradients(alive))
+                if settings.max_grad_norm is not None:
+                    clip_rows(gradients[:alive], settings.max_grad_norm)
+                rates = self._rates(step, alive)
+                optimiser.step(values[:alive], gradients[:alive], rates)
+        return [self._outcome(row, losses) for row in range(len(self._jobs))]
+
+    def _add_gradients(self, alive: int) -> Tensor:
+        """Return the first clients' losses, having noted their gradients."""
+        import torch
+
+        drawn = [
+            [
+                self._task.batch("train", next(batches))
+                for _ in range(self._settings.gradient_accumulation_steps)
+            ]
+            for batches in self._batches[:alive]
+        ]
+        counts = [sum(num_items(b["labels"]) for b in batches) for batches in drawn]
+        losses = torch.zeros_like(self._rows.values[:alive, 0])
+        for batches in zip(*drawn, strict=True):
+            for group in groups(batches, self._rows.rule):
+                losses[group] += self._rows.add_gradients(
+                    group, [batches[i] for i in group], [counts[i] for i in group]
+                )
+        return losses
+
+    def _rates(self, step: int, alive: int) -> Tensor:
+        """Return the learning rate of each of the first clients, as a column."""
+        settings = self._settings
+        factors = [
+            rate_factor(
+                settings.lr_scheduler_type,
+                step,
+                warmup_steps=settings.warmup_steps,
+                num_steps=job.steps,
+            )
+            for job in self._jobs[:alive]
+        ]
+        rates = [settings.learning_rate * factor for factor in factors]
+        return self._rows.values.new_tensor(rates).unsqueeze(1)
+
+    def _outcome(self, row: int, losses: Sequence[Tensor]) -> Trained | Diverged:
+        job = self._jobs[row]
+        own = [float(of_step[row]) for of_step in losses[: job.steps]]
+        for step, loss in enumerate(own):
+            if not math.isfinite(loss):
+                return Diverged(job.client_id, job.start_index, step)
+        gain = compensation(self._settings.optim, self._sketches[row])
+        adapter = self._rows.trained(row, gain=gain)
+        if not adapter.flat.isfinite().all():
+            return Diverged(job.client_id, job.start_index, job.steps)
+        return Trained(adapter, math.fsum(own) / len(own))
+
+
+def _generator(resident: ResidentModel, seed: int, job: LocalJob) -> torch.Generator:
+    """Return the stream of a client's dropout, on the device."""
     import torch
 
-    resident.write(job.start)
-    optimiser = _optimiser(resident, settings)
-    rng = stream(seed, "batch", job.client_id, job.start_index)
-    batches = mini_batches(job.samples, settings.per_device_train_batch_size, rng)
-    losses = []
-    for step in range(job.steps):
-        optimiser.zero_grad()
-        loss, _ = resident.forward(task.batch("train", next(batches)))
-        losses.append(loss.item())
-        if not math.isfinite(losses[-1]):
-            return Diverged(job.client_id, job.start_index, step)
-        loss.backward()  # type: ignore[no-untyped-call]
-        if settings.max_grad_norm is not None:
-            torch.nn.utils.clip_grad_norm_(resident.parameters, settings.max_grad_norm)
-        optimiser.step()
-    adapter = resident.read()
-    if not adapter.flat.isfinite().all():
-        return Diverged(job.client_id, job.start_index, job.steps)
-    return Trained(adapter, math.fsum(losses) / len(losses))
+    own = torch_stream(seed, "dropout", job.client_id, job.start_index)
+    return torch.Generator(resident.device).manual_seed(own.initial_seed())
 
 
 def mini_batches(
@@ -134,21 +267,3 @@ def mini_batches(
             queue = np.concatenate([queue, rng.permutation(samples)])
         yield queue[:size]
         queue = queue[size:]
-
-
-def _optimiser(resident: ResidentModel, settings: TrainingSettings) -> Optimizer:
-    """Return a new optimiser: no state outlives a participation."""
-    import torch
-
-    if settings.optim == "adamw":
-        return torch.optim.AdamW(
-            resident.parameters,
-            lr=settings.learning_rate,
-            weight_decay=settings.weight_decay,
-        )
-    return torch.optim.SGD(
-        resident.parameters,
-        lr=settings.learning_rate,
-        momentum=0.9 if settings.optim == "momentum" else 0.0,
-        weight_decay=settings.weight_decay,
-    )

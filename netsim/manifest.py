@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.metadata
+import math
 import platform
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -16,6 +18,8 @@ from netsim.trace.rows import TRACE_VERSION
 
 FILE_NAME = "manifest.json"
 PACKAGES = ("numpy", "pyarrow", "simpy", "torch", "peft", "transformers")
+
+METRICS = ("accuracy", "loss", "perplexity", "exact_match")
 
 Status = Literal["running", "complete", "interrupted", "failed"]
 
@@ -76,6 +80,15 @@ def read_manifest(run_folder: Path) -> Manifest:
             f"but this netsim reads version {TRACE_VERSION}"
         )
     return manifest
+
+
+def known_metrics(values: Mapping[str, float | None]) -> dict[str, float | None]:
+    """Return the metrics that a task has; one that is not finite is None."""
+    return {
+        name: value if math.isfinite(value) else None
+        for name, value in values.items()
+        if value is not None
+    }
 
 
 def versions() -> dict[str, str]:

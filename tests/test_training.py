@@ -95,7 +95,7 @@ def test_a_client_does_not_depend_on_its_chunk():
     jobs = jobs_for(resident, clients=(0, 1, 2))
     together = run(resident, jobs)
     alone = run(resident, jobs[1:2])
-    assert together[1] == alone[0]
+    torch.testing.assert_close(together[1].adapter.flat, alone[0].adapter.flat)
     assert together[0].adapter != together[1].adapter
 
 

@@ -25,11 +25,14 @@ class LayerComponents:
     """All that is merged into one adapted matrix, in the order of the arithmetic.
 
     Weights sum to one and may be negative, as the previous global adapter's is under
-    ``1/q`` weights. Ranks may differ; dtypes may not.
+    ``1/q`` weights. Ranks may differ; dtypes may not. ``previous`` is the global pair
+    before the merge, a component or not: gauges align to it, diagnostics measure from
+    it, and the result is never of lower rank.
     """
 
     pairs: tuple[Pair, ...]
     weights: tuple[float, ...]
+    previous: Pair | None = None
 
     def __post_init__(self) -> None:
         if not self.pairs or len(self.pairs) != len(self.weights):
@@ -40,10 +43,10 @@ class LayerComponents:
         total = math.fsum(self.weights)
         if not abs(total - 1) <= WEIGHT_SUM_TOLERANCE:  # also rejects nan
             raise ValueError(f"component weights must sum to 1, got {total!r}")
-        kinds = {(b.shape[0], a.shape[1], b.dtype, a.dtype) for b, a in self.pairs}
+        kinds = {(b.shape[0], a.shape[1], b.dtype, a.dtype) for b, a in self._all()}
         if len(kinds) > 1:
             raise ValueError(f"components must share shape and dtype, got {kinds}")
-        for b, a in self.pairs:
+        for b, a in self._all():
             if b.shape[1] != a.shape[0]:
                 raise ValueError(
                     "the ranks of B and A must agree, got "
@@ -53,29 +56,49 @@ class LayerComponents:
     @property
     def rank(self) -> int:
         """The largest rank, to which smaller components are padded with zeros."""
-        return max(pair.lora_b.shape[1] for pair in self.pairs)
+        return max(pair.lora_b.shape[1] for pair in self._all())
 
     def padded(self) -> tuple[Pair, ...]:
         """Return the pairs at one common rank; those that have it are not copied."""
         return tuple(pad_rank(pair, self.rank) for pair in self.pairs)
+
+    def padded_previous(self) -> Pair:
+        """Return the previous pair at the common rank; there must be one."""
+        assert self.previous is not None
+        return pad_rank(self.previous, self.rank)
+
+    def double(self) -> LayerComponents:
+        """Return the same components in float64, on the CPU."""
+        previous = None if self.previous is None else double(self.previous)
+        return LayerComponents(tuple(map(double, self.pairs)), self.weights, previous)
+
+    def _all(self) -> tuple[Pair, ...]:
+        return self.pairs if self.previous is None else (*self.pairs, self.previous)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MergeDiagnostics:
     """How far a merge is from ``W* = sum w_i B_i A_i``, in relative Frobenius norm.
 
-    Both errors are those of the float64 result, before it is rounded to the dtype of
+    All errors are those of the float64 result, before it is rounded to the dtype of
     the components; a fold counts as part of the result.
     """
 
     num_components: int
     relative_error: float
     average_relative_error: float  # plain factor averaging of the same components
+    update_relative_error: float | None = None  # per ||W* - previous||, where given
+    left_spread: float | None = None  # ||P - w|| / ||w|| of mixing scalars, else none
+    right_spread: float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MergedLayer:
-    """The pair to send, in the components' dtype, and what to add to the base."""
+    """The pair to send, in the components' dtype, and what to add to the base.
+
+    After the merge a layer is ``(W0 + s fold) + s pair``, ``s`` the LoRA scale. The
+    fold is a product too; where it is longer than dense it travels dense.
+    """
 
     pair: Pair
     diagnostics: MergeDiagnostics
@@ -88,8 +111,9 @@ class Merge(Protocol):
     def merge(self, layers: Mapping[str, LayerComponents]) -> dict[str, MergedLayer]:
         """Return one merged layer per name, in the order given; inputs untouched.
 
-        A single component comes back bit for bit. Callers skip a round in which
-        nobody arrived, and sort components by (client, start index).
+        A single component comes back bit for bit, unless the method restarts or
+        re-factors what it sends. Callers skip a round in which nobody arrived, and
+        sort components by (client, start index).
         """
         ...
 
@@ -102,6 +126,19 @@ def pad_rank(pair: Pair, rank: int) -> Pair:
     if not missing:
         return pair
     return Pair(pad(pair.lora_b, (0, missing)), pad(pair.lora_a, (0, 0, 0, missing)))
+
+
+def double(pair: Pair) -> Pair:
+    """Return the pair in float64, on the CPU."""
+    import torch
+
+    return Pair(*(factor.detach().to("cpu", torch.float64) for factor in pair))
+
+
+def like(pair: Pair, layer: LayerComponents) -> Pair:
+    """Return the pair on the device and in the dtype of the components."""
+    model = layer.pairs[0]
+    return Pair(pair.lora_b.to(model.lora_b), pair.lora_a.to(model.lora_a))
 
 
 def weighted_mean(tensors: Sequence[Tensor], weights: Sequence[float]) -> Tensor:

@@ -5,25 +5,29 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-from fl.aggregation.components import LayerComponents, MergedLayer, mix
-from fl.aggregation.grams import batches, merged_layer, relative, stack_grams
+from fl.aggregation.components import LayerComponents, MergedLayer
+from fl.aggregation.method import LORA, ONE_RANK, Contract, Exchange
+from fl.aggregation.yardstick import averaged, merge_each
 from fl.record import Record
+
+CONTRACT = Contract(exactness="approximate", cannot={"unequal-ranks": ONE_RANK})
 
 
 class FedIT(Record):
     """Average the factors; misses ``W*`` by the clients' covariance, exact to first
-    order in their drift."""
+    order in their drift.
+
+    Traffic: r (m + n) numbers each way.
+    """
 
     kind: Literal["fedit"] = "fedit"
 
+    @property
+    def contract(self) -> Contract:
+        return CONTRACT
+
+    def exchange(self, round_index: int) -> Exchange:
+        return LORA
+
     def merge(self, layers: Mapping[str, LayerComponents]) -> dict[str, MergedLayer]:
-        merged = {}
-        for names in batches(layers):
-            grams = stack_grams([layers[name] for name in names])
-            gap = grams.squared_norm(grams.average_gap())
-            errors = relative(gap, grams.squared_norm(grams.ideal())).tolist()
-            for name, error in zip(names, errors, strict=True):
-                layer = layers[name]
-                pair = mix(layer, layer.weights, layer.weights)
-                merged[name] = merged_layer(layer, pair, error, error)
-        return {name: merged[name] for name in layers}
+        return merge_each(layers, averaged)

@@ -16,16 +16,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fl.aggregation.components import (
-    LayerComponents,
-    MergeDiagnostics,
-    MergedLayer,
-    Pair,
-)
+from fl.aggregation.components import LayerComponents, Pair
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+SMALLEST_HALF = 128  # rows of a Gram matrix below which halving it costs time
 MAX_BATCH_NUMBERS = 2**25  # float64 numbers in the Grams of one batch: 256 MiB
 
 
@@ -107,18 +103,37 @@ def centre(rows: Tensor, weights: Tensor) -> Tensor:
     """
     import torch
 
-    mean = torch.tensordot(weights, rows, 1)
-    drifts = rows - mean
+    blocks = torch.empty(len(rows) + 1, *rows.shape[1:], dtype=rows.dtype)
+    mean, drifts = blocks[0], blocks[1:]
+    mean.copy_(torch.tensordot(weights, rows, 1))
+    torch.sub(rows, mean, out=drifts)
     correction = torch.tensordot(weights, drifts, 1)
-    return torch.cat([(mean + correction)[None], drifts - correction])
+    drifts.sub_(correction)
+    mean.add_(correction)
+    return blocks
 
 
 def block_gram(rows: Tensor) -> Tensor:
     """Return the Gram [V, V, r * r] of blocks [V, r, d]."""
     num_blocks, rank, _ = rows.shape
-    flat = rows.flatten(0, 1)
-    gram = (flat @ flat.T).view(num_blocks, rank, num_blocks, rank)
+    gram = symmetric(rows.flatten(0, 1)).view(num_blocks, rank, num_blocks, rank)
     return gram.transpose(1, 2).reshape(num_blocks, num_blocks, rank * rank)
+
+
+def symmetric(rows: Tensor) -> Tensor:
+    """Return ``rows @ rows.T``, what lies below the diagonal mirrored, not computed."""
+    import torch
+
+    half = len(rows) // 2
+    if half < SMALLEST_HALF:
+        return rows @ rows.T
+    above = rows[:half] @ rows[half:].T
+    gram = torch.empty(len(rows), len(rows), dtype=rows.dtype)
+    gram[:half, :half] = symmetric(rows[:half])
+    gram[half:, half:] = symmetric(rows[half:])
+    gram[:half, half:] = above
+    gram[half:, :half] = above.T
+    return gram
 
 
 def relative(squared_error: Tensor, squared_norm: Tensor) -> Tensor:
@@ -129,16 +144,19 @@ def relative(squared_error: Tensor, squared_norm: Tensor) -> Tensor:
     return torch.where(is_zero, 0.0, (squared_error / squared_norm).sqrt())
 
 
-def merged_layer(
-    layer: LayerComponents, pair: Pair, error: float, average_error: float
-) -> MergedLayer:
-    """Return a result without a fold."""
-    diagnostics = MergeDiagnostics(
-        num_components=len(layer.pairs),
-        relative_error=error,
-        average_relative_error=average_error,
-    )
-    return MergedLayer(pair, diagnostics)
+def residual(grams: Grams, left: Tensor, right: Tensor) -> Tensor:
+    """Return the coefficients [L, V, V] of ``W* - Bhat Ahat``, with no term of order
+    one: ``sum w_i D_i E_i - (X u) Abar - Bhat (v Y)``."""
+    coefficients = grams.average_gap() - full(left)[:, :, None] * right[:, None, :]
+    coefficients[:, :, 0] -= left
+    return coefficients
+
+
+def full(deviation: Tensor) -> Tensor:
+    """Return ``e_0 + u``."""
+    along = deviation.clone()
+    along[:, 0] += 1.0
+    return along
 
 
 def product_error(layer: LayerComponents, products: Sequence[Pair]) -> float:

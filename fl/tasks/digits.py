@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from fl.record import Record
 from fl.streams import stream
-from fl.tasks.task import Split
+from fl.tasks.task import Objective, Quiz, Split, Task, no_column
+from fl.tasks.tokens import Tokenizer
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,9 +39,17 @@ class Digits(Record):
         return hashlib.sha256(f"{SHA256} 25% test 20% public".encode()).hexdigest()
 
     @property
+    def objective(self) -> Objective:
+        return "image-classification"
+
+    @property
     def num_labels(self) -> int:
         """Return the number of digits."""
         return 10
+
+    @property
+    def max_length(self) -> int:
+        return 0
 
     def labels(self, split: Split) -> NDArray[np.int64]:
         """Return the digit that each image of a split shows."""
@@ -57,6 +66,21 @@ class Digits(Record):
             "pixel_values": torch.from_numpy(pixels),
             "labels": torch.from_numpy(rows[:, 64].astype(np.int64)),
         }
+
+    def column(self, name: str) -> NDArray[np.str_]:
+        raise no_column(self.kind, name)
+
+    def corpus(self) -> list[str]:
+        return []
+
+    def read_by(self, tokenizer: Tokenizer | None) -> Task:
+        return self
+
+    def lengths(self, split: Split, indices: NDArray[np.int64]) -> NDArray[np.int64]:
+        return np.zeros(len(indices), dtype=np.int64)
+
+    def quiz(self) -> Quiz | None:
+        return None
 
 
 @cache

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,14 +37,14 @@ class FederatedLearner:
         reuse: bool = True,
     ) -> None:
         self._learning = _learning(config)
-        with _as_input_error("learning"):
+        with as_input_error("learning"):
             self._federation = Federation(
                 self._learning,
                 num_clients=num_clients,
                 seed=seed,
                 store=Store() if reuse else None,
             )
-        self._facts = facts if facts is not None else _counted(self._learning)
+            self._facts = facts if facts is not None else _counted(self._learning)
         self.rank = config.lora.r
         self._steps = config.training.local_steps
 
@@ -99,22 +100,20 @@ class FederatedLearner:
             merged = self._federation.merge(version, delivered)
         except Diverged as error:
             raise InputError(f"learning.training: {error}") from error
-        layers = tuple(
-            LayerError(
-                row.layer,
-                row.method,
-                row.num_components,
-                row.relative_error,
-                row.average_relative_error,
-            )
-            for row in merged.layers
-        )
+        layers = tuple(LayerError(**asdict(row)) for row in merged.layers)
         return Merged(merged.version, layers)
 
     def evaluate(self, version: str) -> Sequence[Score]:
         metrics = self._federation.evaluate(version)
         return (
-            Score(metrics.split, metrics.num_samples, metrics.loss, metrics.accuracy),
+            Score(
+                metrics.split,
+                metrics.num_samples,
+                metrics.loss,
+                metrics.accuracy,
+                perplexity=metrics.perplexity,
+                exact_match=metrics.exact_match,
+            ),
         )
 
     def export(self, version: str, folder: Path) -> str:
@@ -122,8 +121,7 @@ class FederatedLearner:
         return self._federation.adapter_digest(version)
 
     def _bits(self) -> int:
-        numbers = self._facts.num_trainable(self.rank)
-        return numbers * self._learning.payload.bits_per_number
+        return self._facts.payload_bits(self._learning.payload, self.rank)
 
 
 def _learning(config: LoraLearning) -> Learning:
@@ -135,6 +133,7 @@ def _learning(config: LoraLearning) -> Learning:
         training=config.training,
         aggregation=config.aggregation,
         payload=config.payload,
+        evaluation=config.evaluation,
         cohort_size=config.cohort_size,
     )
 
@@ -149,7 +148,7 @@ def _counted(learning: Learning) -> Facts:
 
 
 @contextmanager
-def _as_input_error(path: str) -> Iterator[None]:
+def as_input_error(path: str) -> Iterator[None]:
     """Say where in the scenario a learning setting is that cannot work."""
     try:
         yield

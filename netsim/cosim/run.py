@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import hashlib
 import itertools
-import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,8 +15,10 @@ from netsim.engine import calm_garbage_collector
 from netsim.errors import InputError
 from netsim.manifest import (
     FILE_NAME,
+    METRICS,
     Manifest,
     Status,
+    known_metrics,
     machine,
     read_manifest,
     versions,
@@ -152,8 +153,8 @@ def _final(stage: Stage) -> dict[str, float | None]:
     found: dict[str, float | None] = {}
     for score in stage.last_scores:
         if score.client_id is None:
-            for name, value in (("accuracy", score.accuracy), ("loss", score.loss)):
-                found[name] = value if math.isfinite(value) else None
+            values = {name: getattr(score, name) for name in METRICS}
+            found.update(known_metrics(values))
     return found
 
 

@@ -10,10 +10,11 @@ from pydantic import Field, model_validator
 from fl.adapters import LoraSettings
 from fl.aggregation import AGGREGATIONS, FloraNA
 from fl.backbones import BACKBONES, Backbone, SmallViT
+from fl.evaluation import EvaluationSettings
 from fl.merging import Aggregation
 from fl.partition import PARTITIONS, DirichletByLabel, Partition
 from fl.payload import Payload
-from fl.tasks import TASKS, Digits, Task
+from fl.tasks import TASKS, Digits, Source
 from fl.training import TrainingSettings
 from netsim.cell import Cell
 from netsim.channel import require_reach
@@ -72,13 +73,14 @@ class LoraLearning(Record):
     """Real LoRA fine-tuning of a real model on real data."""
 
     kind: Literal["lora"] = "lora"
-    task: Annotated[Task, OneOf(TASKS)] = Digits()
+    task: Annotated[Source, OneOf(TASKS)] = Digits()
     backbone: Annotated[Backbone, OneOf(BACKBONES)] = SmallViT()
     partition: Annotated[Partition, OneOf(PARTITIONS)] = DirichletByLabel()
     lora: LoraSettings = LoraSettings()
     training: TrainingSettings = TrainingSettings()
     aggregation: Annotated[Aggregation, OneOf(AGGREGATIONS)] = FloraNA()
     payload: Payload = Payload()
+    evaluation: EvaluationSettings = EvaluationSettings()
     cohort_size: int = Field(default=16, ge=1)
 
     def learner(self, num_clients: int, seed: int, *, reuse: bool) -> Learner:
@@ -90,10 +92,12 @@ class LoraLearning(Record):
         self, num_clients: int, seed: int, *, may_count: bool
     ) -> Learner | None:
         from fl.facts import known_facts
+        from netsim.cosim.learner import as_input_error
 
-        facts = known_facts(
-            self.task, self.backbone, lora=self.lora, training=self.training
-        )
+        with as_input_error("learning"):
+            facts = known_facts(
+                self.task, self.backbone, lora=self.lora, training=self.training
+            )
         if facts is None and not may_count:
             return None
         from netsim.cosim.learner import FederatedLearner

@@ -38,6 +38,9 @@ class LayerError:
     num_components: int
     relative_error: float
     average_relative_error: float
+    update_relative_error: float | None = None
+    left_spread: float | None = None
+    right_spread: float | None = None
 
     def row(self, round_id: int) -> rows.Merge:
         """Return this layer as a row of ``merges``."""
@@ -48,6 +51,9 @@ class LayerError:
             self.num_components,
             self.relative_error,
             self.average_relative_error,
+            self.update_relative_error,
+            self.left_spread,
+            self.right_spread,
         )
 
 
@@ -68,6 +74,8 @@ class Score:
     loss: float
     accuracy: float
     client_id: int | None = None
+    perplexity: float | None = None
+    exact_match: float | None = None
 
     def row(self, round_id: int, phase: str, time_ns: int) -> rows.Evaluation:
         """Return this score as a row of ``evals``."""
@@ -80,6 +88,8 @@ class Score:
             self.num_samples,
             self.loss,
             self.accuracy,
+            self.perplexity,
+            self.exact_match,
         )
 
 

@@ -14,16 +14,18 @@ from netsim.scenario import Record
 
 
 class Target(Record):
-    """A level of a global test metric: accuracy at least, loss at most."""
+    """A level of a global test metric: at least for shares of right answers, at most
+    for loss and perplexity."""
 
-    metric: Literal["accuracy", "loss"] = "accuracy"
+    metric: Literal["accuracy", "exact_match", "loss", "perplexity"] = "accuracy"
     level: float
 
     @model_validator(mode="after")
     def _is_attainable(self) -> Target:
-        if self.metric == "accuracy" and not 0 <= self.level <= 1:
+        if self.metric in {"accuracy", "exact_match"} and not 0 <= self.level <= 1:
             raise ValueError(
-                f"level of an accuracy lies in 0 to 1, got {self.level!r} (90 % is 0.9)"
+                f"level of a share of right answers lies in 0 to 1 (90 % is 0.9), "
+                f"got {self.level!r}"
             )
         return self
 
@@ -32,9 +34,10 @@ class Target(Record):
         values = [
             getattr(score, self.metric) for score in scores if score.client_id is None
         ]
-        if self.metric == "loss":
-            return any(value <= self.level for value in values)
-        return any(value >= self.level for value in values)
+        known = [value for value in values if value is not None]
+        if self.metric in {"loss", "perplexity"}:
+            return any(value <= self.level for value in known)
+        return any(value >= self.level for value in known)
 
 
 class Stop(Record):

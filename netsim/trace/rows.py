@@ -119,6 +119,8 @@ class Evaluation(NamedTuple):
     num_samples: int
     loss: float
     accuracy: float
+    perplexity: float | None = None  # of a causal model
+    exact_match: float | None = None  # where answers were written out
 
 
 class Merge(NamedTuple):
@@ -130,6 +132,9 @@ class Merge(NamedTuple):
     num_components: int
     relative_error: float
     average_relative_error: float  # plain factor averaging on the same updates
+    update_relative_error: float | None = None  # relative to the round's own update
+    left_spread: float | None = None  # how far P and Q of FLoRA-NA are from the weights
+    right_spread: float | None = None
 
 
 class Event(NamedTuple):

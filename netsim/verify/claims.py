@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from pathlib import Path
 
 import yaml
 
-from netsim.manifest import FILE_NAME, Manifest
+from netsim.manifest import FILE_NAME, METRICS, Manifest, known_metrics
 from netsim.verify.books import Books
 from netsim.verify.finding import Finding
-
-METRICS = ("accuracy", "loss")
 
 
 def check_claims(
@@ -41,5 +38,4 @@ def _final(books: Books) -> dict[str, float | None]:
     rows = [row for row in books.evals if row.client_id is None]
     if not rows:
         return {}
-    values = {name: getattr(rows[-1], name) for name in METRICS}
-    return {n: v if math.isfinite(v) else None for n, v in values.items()}
+    return known_metrics({name: getattr(rows[-1], name) for name in METRICS})

@@ -28,14 +28,13 @@ from transformers import (
 
 from fl.adapters import LoraSettings
 from fl.backbones import SmallViT
-from fl.cohort.grouping import Rule
-from fl.cohort.stack import Stack
+from fl.cohort.grouping import ALONE, Rule
 from fl.resident import ResidentModel
 from fl.streams import stream
 from fl.tasks import Digits
 from fl.training import LocalJob, TrainingSettings, mini_batches, train
 
-NUM_REPEATS = 5
+NUM_REPEATS = 3
 
 
 class Texts:
@@ -116,7 +115,8 @@ CASES = {
 
 
 def peft_loop(resident: ResidentModel, case: Case, jobs: list[LocalJob]) -> None:
-    """Train one client after the other as anyone would."""
+    """Train one client after the other as anyone would, the model as it comes."""
+    resident.model.config.use_cache = True
     with resident.lora_dropout():
         for job in jobs:
             resident.write(job.start)
@@ -130,6 +130,7 @@ def peft_loop(resident: ResidentModel, case: Case, jobs: list[LocalJob]) -> None
                 loss.backward()
                 optimiser.step()
             resident.read()
+    resident.model.config.use_cache = False
 
 
 def measure(name: str, case: Case) -> None:
@@ -146,12 +147,11 @@ def measure(name: str, case: Case) -> None:
         for client in range(case.num_clients)
     ]
     settings = TrainingSettings(per_device_train_batch_size=case.batch_size)
-    chosen = Stack.rule
+    chosen = resident.rule
 
     def engine(rule: Rule) -> None:
-        Stack.rule = rule
+        resident.rule = rule
         train(resident, case.task, jobs, settings=settings, seed=0)
-        Stack.rule = chosen
 
     def padded_floor() -> None:
         case.task.pads_to_maximum = True
@@ -160,12 +160,11 @@ def measure(name: str, case: Case) -> None:
 
     ways: dict[str, Callable[[], None]] = {
         "ours": lambda: engine(chosen),
-        "one per pass": lambda: engine(Rule(max_positions=1, max_padding=0.0)),
-        "all in one": lambda: engine(Rule(max_positions=10**9, max_padding=1.0)),
-        "padded floor": padded_floor
-        if isinstance(case.task, Texts)
-        else lambda: None,
+        "one per pass": lambda: engine(ALONE),
+        "all in one": lambda: engine(Rule(max_positions=10**9, pass_cost=10**9)),
     }
+    if isinstance(case.task, Texts):
+        ways["padded floor"] = padded_floor
     floor_s, ratios = [], {way: [] for way in ways}
     for repeat in range(NUM_REPEATS + 1):
         for way, work in ways.items():

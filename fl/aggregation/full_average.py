@@ -1,0 +1,47 @@
+"""The full average: clients continue from ``W0 + s W*`` itself; an oracle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from fl.aggregation.components import LayerComponents, MergedLayer, like
+from fl.aggregation.flora_stacking import stacked
+from fl.aggregation.method import FOLDS, NO_STEP, Contract, Exchange
+from fl.aggregation.restart import restarted
+from fl.aggregation.yardstick import Yardstick, merge_each
+from fl.record import Record
+
+CONTRACT = Contract(
+    exactness="exact",
+    continues_from="restart",
+    is_folding=True,
+    is_fold_dense=True,
+    cannot={"asynchrony": FOLDS, "server-optimiser": NO_STEP},
+)
+EXCHANGE = Exchange(trains=("B", "A"), sends=("B", "A"), receives=())
+
+
+class FullAverage(Record):
+    """Fold all of ``W*`` into the base and restart the adapters; what an aggregation
+    could reach at best, at a cost that nobody would pay.
+
+    Traffic: r_u (m + n) numbers up, the dense m n down.
+    """
+
+    kind: Literal["full-average"] = "full-average"
+
+    @property
+    def contract(self) -> Contract:
+        return CONTRACT
+
+    def exchange(self, round_index: int) -> Exchange:
+        return EXCHANGE
+
+    def merge(self, layers: Mapping[str, LayerComponents]) -> dict[str, MergedLayer]:
+        return merge_each(layers, self._merge_one)
+
+    def _merge_one(self, layer: LayerComponents, size: Yardstick) -> MergedLayer:
+        fold = stacked(layer)
+        exact = size.diagnostics(0.0)
+        return MergedLayer(restarted(layer), exact, fold and like(fold, layer))

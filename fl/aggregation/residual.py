@@ -1,0 +1,154 @@
+"""The residual knob: from the rank-r pair to the exact merge (METHOD 11.2, ours)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import Field
+
+from fl.aggregation.components import (
+    LayerComponents,
+    MergeDiagnostics,
+    MergedLayer,
+    Pair,
+    like,
+)
+from fl.aggregation.fedit import FedIT
+from fl.aggregation.flora_na import FloraNA
+from fl.aggregation.free_als import FreeALS
+from fl.aggregation.method import FOLDS, NEEDS_FACTORS, NO_STEP, Contract, Exchange
+from fl.aggregation.spectral import NEGLIGIBLE, Spectrum, exact_spectrum, stack
+from fl.aggregation.thin_svd import ThinSVD
+from fl.aggregation.yardstick import yardsticks
+from fl.record import Record
+
+
+class ByCount(Record):
+    """Fold the first ``num_directions`` of every matrix."""
+
+    kind: Literal["count"] = "count"
+    num_directions: int = Field(ge=0)
+
+    def choose(self, spectra: Mapping[str, Spectrum]) -> dict[str, int]:
+        return {
+            name: min(self.num_directions, len(spectrum.values))
+            for name, spectrum in spectra.items()
+        }
+
+
+class ByEnergy(Record):
+    """Fold so many directions that this share of ``||W* - Bhat Ahat||^2`` is gone."""
+
+    kind: Literal["energy"] = "energy"
+    energy: float = Field(gt=0, le=1)
+
+    def choose(self, spectra: Mapping[str, Spectrum]) -> dict[str, int]:
+        return {
+            name: spectrum.smallest_rank(self.energy)
+            for name, spectrum in spectra.items()
+        }
+
+
+class ByBytes(Record):
+    """Fold what lowers the squared error most per byte, over all matrices of the
+    model, until a version's folds would exceed the budget."""
+
+    kind: Literal["bytes"] = "bytes"
+    budget_bytes: int = Field(ge=0)
+    bits_per_number: int = Field(default=32, ge=1)
+
+    def choose(self, spectra: Mapping[str, Spectrum]) -> dict[str, int]:
+        counts = dict.fromkeys(spectra, 0)
+        left = 8 * self.budget_bytes // self.bits_per_number
+        offers = sorted(
+            (
+                (float(value) ** 2 / length(spectrum), name)
+                for name, spectrum in spectra.items()
+                for value in spectrum.values
+            ),
+            key=lambda offer: -offer[0],  # stable: first named, first served
+        )
+        for _, name in offers:
+            if length(spectra[name]) <= left:
+                counts[name] += 1
+                left -= length(spectra[name])
+        return counts
+
+
+Directions: TypeAlias = Annotated[
+    ByCount | ByEnergy | ByBytes, Field(discriminator="kind")
+]
+Projection: TypeAlias = Annotated[
+    FedIT | FloraNA | ThinSVD | FreeALS, Field(discriminator="kind")
+]
+
+
+class Residual(Record):
+    """Send a method's pair and the next s directions of ``W* - Bhat Ahat``, folded into
+    the base; s = 0 is the method itself, s = (U - 1) r exact after averaging or SVD.
+
+    After FLoRA-NA or ALS, s = U r is exact. U counts components. Traffic: r (m + n)
+    numbers up, (r + s)(m + n) down, or dense where that is less.
+    """
+
+    kind: Literal["residual"] = "residual"
+    projection: Projection = ThinSVD()
+    directions: Directions = ByCount(num_directions=8)
+
+    @property
+    def contract(self) -> Contract:
+        cannot = {
+            **self.projection.contract.cannot,
+            "asynchrony": FOLDS,
+            "secure-aggregation": NEEDS_FACTORS,
+            "server-optimiser": NO_STEP,
+            "unequal-ranks": "the fold completes the whole pair, not a prefix of it",
+        }
+        return Contract(exactness="approximate", is_folding=True, cannot=cannot)
+
+    def exchange(self, round_index: int) -> Exchange:
+        return self.projection.exchange(round_index)
+
+    def merge(self, layers: Mapping[str, LayerComponents]) -> dict[str, MergedLayer]:
+        merged = self.projection.merge(layers)
+        sizes = yardsticks(layers)
+        spectra = {
+            name: missing(layers[name], layer.pair, sizes[name].norm)
+            for name, layer in merged.items()
+            if sizes[name].norm < float("inf")
+        }
+        for name, count in self.directions.choose(spectra).items():
+            if count:
+                known = sizes[name].diagnostics(spectra[name].tail(count))
+                fold = like(spectra[name].section(0, count), layers[name])
+                merged[name] = _completed(merged[name], fold, known)
+        return merged
+
+
+def missing(layer: LayerComponents, pair: Pair, norm: float) -> Spectrum:
+    """Return the directions of ``W*`` less the pair as sent, without round-off's."""
+    import torch
+
+    smallest = max(NEGLIGIBLE, torch.finfo(pair.lora_b.dtype).eps) * norm
+    gap = exact_spectrum(stack((*layer.pairs, pair), (*layer.weights, -1.0)))
+    kept = int((gap.values > smallest).sum())
+    return Spectrum(
+        gap.left[:, :kept], gap.values[:kept], gap.right[:kept], gap.tail(kept)
+    )
+
+
+def length(spectrum: Spectrum) -> int:
+    """Return the numbers that one direction takes, m + n."""
+    return len(spectrum.left) + spectrum.right.shape[1]
+
+
+def _completed(layer: MergedLayer, fold: Pair, known: MergeDiagnostics) -> MergedLayer:
+    """Return the layer with its fold and the errors that remain."""
+    diagnostics = replace(
+        layer.diagnostics,
+        relative_error=known.relative_error,
+        update_relative_error=known.update_relative_error,
+    )
+    return MergedLayer(layer.pair, diagnostics, fold)

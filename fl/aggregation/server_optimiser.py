@@ -1,0 +1,102 @@
+"""What the server does with a merge: take it, or step along it with a memory.
+
+The pseudo-gradient is the merged adapter less the one before, over all its numbers
+(Reddi et al., arXiv 2003.00295). A memory lives in one gauge of the factors, so methods
+that choose new coordinates refuse one: ``contract.cannot["server-optimiser"]``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from pydantic import Field
+
+from fl.record import Record
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Memory:
+    """Running means of the pseudo-gradient and of its square; none before a step."""
+
+    first: Tensor | None = None
+    second: Tensor | None = None
+
+
+class ServerOptimiser(Protocol):
+    """Decides how far the global adapter goes."""
+
+    def step(
+        self, before: Tensor, merged: Tensor, memory: Memory
+    ) -> tuple[Tensor, Memory]:
+        """Return the next flat adapter and what is remembered; inputs untouched."""
+        ...
+
+
+class PlainServer(Record):
+    """Go ``learning_rate`` of the way to the merged adapter; 1 takes it as it is."""
+
+    kind: Literal["plain"] = "plain"
+    learning_rate: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+
+    def step(
+        self, before: Tensor, merged: Tensor, memory: Memory
+    ) -> tuple[Tensor, Memory]:
+        if self.learning_rate == 1:
+            return merged, memory
+        return before + self.learning_rate * (merged - before), memory
+
+
+class MomentumServer(Record):
+    """Heavy ball on the pseudo-gradient (FedAvgM, Hsu et al., arXiv 1909.06335)."""
+
+    kind: Literal["momentum"] = "momentum"
+    learning_rate: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+
+    def step(
+        self, before: Tensor, merged: Tensor, memory: Memory
+    ) -> tuple[Tensor, Memory]:
+        change = merged - before
+        first = (
+            change if memory.first is None else self.momentum * memory.first + change
+        )
+        return before + self.learning_rate * first, Memory(first)
+
+
+class AdamServer(Record):
+    """Adam on the pseudo-gradient (FedAdam, Reddi et al., arXiv 2003.00295): without
+    bias correction, and with their tau as ``epsilon``."""
+
+    kind: Literal["adam"] = "adam"
+    learning_rate: float = Field(default=0.01, gt=0, allow_inf_nan=False)
+    beta_1: float = Field(default=0.9, ge=0, lt=1)
+    beta_2: float = Field(default=0.99, ge=0, lt=1)
+    epsilon: float = Field(default=1e-3, gt=0, allow_inf_nan=False)
+
+    def step(
+        self, before: Tensor, merged: Tensor, memory: Memory
+    ) -> tuple[Tensor, Memory]:
+        import torch
+
+        change = merged - before
+        first, second = memory.first, memory.second
+        if first is None or second is None:
+            first = torch.zeros_like(change)
+            second = torch.full_like(change, self.epsilon**2)
+        first = self.beta_1 * first + (1 - self.beta_1) * change
+        second = self.beta_2 * second + (1 - self.beta_2) * change**2
+        step = first / (second.sqrt() + self.epsilon)
+        return before + self.learning_rate * step, Memory(first, second)
+
+
+SERVER_OPTIMISERS: dict[
+    str, type[PlainServer] | type[MomentumServer] | type[AdamServer]
+] = {
+    "adam": AdamServer,
+    "momentum": MomentumServer,
+    "plain": PlainServer,
+}

@@ -1,0 +1,135 @@
+"""The transformers classes behind a task's objective, and models made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from fl.backbones.backbone import Precision
+from fl.tasks import Objective, Source
+from fl.tasks.places import did_you_mean
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+    from transformers import PretrainedConfig, PreTrainedModel
+
+_AUTO = {
+    "image-classification": "AutoModelForImageClassification",
+    "text-classification": "AutoModelForSequenceClassification",
+    "causal": "AutoModelForCausalLM",
+}
+
+
+def auto_class(objective: Objective) -> Any:
+    """Return the transformers class that finds a model for an objective."""
+    import transformers
+
+    return getattr(transformers, _AUTO[objective])
+
+
+def fresh_config(
+    model_type: str, values: Mapping[str, Any], task: Source
+) -> PretrainedConfig:
+    """Return a family's configuration with some values set, none of them unknown."""
+    from transformers import CONFIG_MAPPING
+
+    if model_type not in CONFIG_MAPPING:
+        hint = did_you_mean(model_type, CONFIG_MAPPING)
+        raise ValueError(
+            f"backbone.model_type: transformers knows no {model_type!r}{hint}"
+        )
+    known = CONFIG_MAPPING[model_type]()
+    if type(known) not in auto_class(task.objective)._model_mapping:
+        raise ValueError(
+            f"backbone.model_type: transformers has no {model_type!r} for "
+            f"{task.objective}, which the task needs"
+        )
+    names = sorted({*known.to_dict(), *known.attribute_map})
+    for name in values:
+        if name not in names:
+            raise ValueError(
+                f"backbone.config: {model_type!r} has no setting {name!r}"
+                f"{did_you_mean(name, names)}"
+            )
+    try:
+        return CONFIG_MAPPING[model_type](**values)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"backbone.config: {_first_line(error)}") from error
+
+
+def built(config: PretrainedConfig, task: Source) -> PreTrainedModel:
+    """Return a randomly initialised model; torch's generator decides the weights."""
+    try:
+        model: PreTrainedModel = auto_class(task.objective).from_config(config)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"backbone.config: {_first_line(error)}") from error
+    return model
+
+
+def require_length(task: Source, config: PretrainedConfig) -> None:
+    """Refuse texts longer than the model has positions for."""
+    positions = getattr(config, "max_position_embeddings", None)
+    if positions is not None and task.max_length > positions:
+        raise ValueError(
+            f"task.max_length must be at most the model's {positions} positions, got "
+            f"{task.max_length}"
+        )
+
+
+def finished(
+    model: PreTrainedModel, task: Source, precision: Precision
+) -> PreTrainedModel:
+    """Return the model in eval mode and in a precision, but for its head's float32."""
+    import torch
+
+    model.eval()  # type: ignore[no-untyped-call]
+    if task.objective == "causal":
+        # transformers finds it by the class's name, and GPT-2's does not tell
+        model.loss_type = "ForCausalLM"
+    if precision == "bfloat16":
+        model.to(dtype=torch.bfloat16)  # type: ignore[call-arg]
+        for name in head_names(model):
+            head = model.get_submodule(name)
+            head.float()
+            head.register_forward_pre_hook(_cast_to_weights)
+    return model
+
+
+def head_names(model: PreTrainedModel) -> list[str]:
+    """Return the modules beside the body that classify; none in a language model."""
+    embeddings = model.get_output_embeddings()  # type: ignore[no-untyped-call]
+    if embeddings is not None:
+        return []
+    return [
+        name
+        for name, module in model.named_children()
+        if name != model.base_model_prefix and any(True for _ in module.parameters())
+    ]
+
+
+def _cast_to_weights(
+    module: nn.Module, inputs: tuple[Tensor, ...]
+) -> tuple[Tensor, ...]:
+    dtype = next(module.parameters()).dtype
+    return tuple(x.to(dtype) if x.is_floating_point() else x for x in inputs)
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Keep transformers from reporting what is expected here: a head that is new."""
+    from transformers.utils import logging
+
+    verbosity, has_bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if has_bar:
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0][:300]

@@ -1,0 +1,202 @@
+"""A base model that others trained: from a local folder, or from the hub by its id."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from fl import recipe
+from fl.backbones.backbone import Precision
+from fl.backbones.families import (
+    auto_class,
+    finished,
+    quiet_transformers,
+    require_length,
+)
+from fl.backbones.tokenizers import tokenizer_digest, tokenizer_of
+from fl.record import Record
+from fl.streams import forked
+from fl.tasks import Source, Tokenizer
+from fl.tasks.places import absolute, file_digest, scenario_folder, unreachable
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+_SMALL_FILES = ("*.json", "*.txt", "*.model", "*.jinja")
+_FRESH = ("pooler",)  # parts of a body that checkpoints of other objectives lack
+
+
+class FromPretrained(Record):
+    """A local model folder, or a hub id such as ``owner/name``; safetensors only.
+
+    A path that exists beside the scenario is a folder, anything else an id. A
+    classification head of other labels than the task's is drawn anew from ``seed``.
+    """
+
+    kind: Literal["pretrained"] = "pretrained"
+    path: str = Field(min_length=1)
+    revision: str | None = None
+    dtype: Precision = "float32"
+    seed: int = Field(default=0, ge=0)
+    trust_remote_code: bool = False
+
+    @field_validator("path")
+    @classmethod
+    def _folder_or_id(cls, value: str, info: ValidationInfo) -> str:
+        folder = absolute(value, scenario_folder(info) or Path())
+        if folder.is_dir():
+            _require_model_folder(folder)
+            return str(folder)
+        if Path(value).is_absolute() or not _HUB_ID.fullmatch(value):
+            raise ValueError(
+                f"must be a model's folder or a hub id such as 'owner/name', got "
+                f"{value!r} (no folder '{folder}')"
+            )
+        return value
+
+    @field_validator("revision")
+    @classmethod
+    def _only_of_the_hub(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and Path(info.data.get("path", "")).is_absolute():
+            raise ValueError("must be left out for a local folder")
+        return value
+
+    def digest(self, task: Source) -> str:
+        """Return the digest of the model's files or hub commit, and its use."""
+        words = self.tokenizer(task)
+        made = {
+            "content": self._content(),
+            "tokenizer": None if words is None else words.digest,
+            "objective": task.objective,
+            "num_labels": task.num_labels,
+            "dtype": self.dtype,
+            "head_seed": self.seed,
+            "trust_remote_code": self.trust_remote_code,
+        }
+        return recipe.digest("pretrained 1", made)
+
+    def tokenizer(self, task: Source) -> Tokenizer | None:
+        """Return the tokenizer that lies beside the weights."""
+        if task.objective == "image-classification":
+            return None
+        folder = self._folder(_SMALL_FILES)
+        digest = tokenizer_digest(folder)
+        return tokenizer_of(
+            folder, digest=digest, trust_remote_code=self.trust_remote_code
+        )
+
+    def load(self, task: Source) -> PreTrainedModel:
+        """Return the model with a head for the task."""
+        folder = self._folder((*_SMALL_FILES, "*.safetensors", "*.py"))
+        _require_model_folder(folder)
+        with forked(self.seed, "head init"), quiet_transformers():
+            model = _loaded(
+                folder,
+                task,
+                precision=self.dtype,
+                trust_remote_code=self.trust_remote_code,
+            )
+        require_length(task, model.config)
+        if model.config.pad_token_id is None:
+            words = self.tokenizer(task)
+            model.config.pad_token_id = None if words is None else words.pad_id
+        return finished(model, task, self.dtype)
+
+    def _content(self) -> recipe.Json:
+        if Path(self.path).is_absolute():
+            return _folder_files(Path(self.path), code=self.trust_remote_code)
+        return {"id": self.path, "commit": self._folder(("config.json",)).name}
+
+    def _folder(self, patterns: tuple[str, ...]) -> Path:
+        """Return a folder with these files, fetched from the hub where they are not."""
+        if Path(self.path).is_absolute():
+            return Path(self.path)
+        return _snapshot(self.path, self.revision, patterns)
+
+
+@lru_cache(maxsize=32)
+def _snapshot(name: str, revision: str | None, patterns: tuple[str, ...]) -> Path:
+    """Return the hub's snapshot, whose folder is named by its commit."""
+    from huggingface_hub import snapshot_download
+
+    try:
+        folder = snapshot_download(
+            name, revision=revision, allow_patterns=list(patterns)
+        )
+    except (OSError, ValueError) as error:
+        what = f"backbone.path: {name!r} is no folder here, and as a hub id it"
+        raise ValueError(unreachable(what, error)) from error
+    return Path(folder)
+
+
+def _require_model_folder(folder: Path) -> None:
+    """Refuse a folder without configuration or without safe weights."""
+    if not (folder / "config.json").is_file():
+        raise ValueError(f"'{folder}' holds no config.json: is this a model's folder?")
+    if not list(folder.glob("*.safetensors")):
+        others = sorted(p.name for p in folder.glob("*.bin"))
+        found = f" but {', '.join(others)}, which can hide code" if others else ""
+        raise ValueError(
+            f"'{folder}' holds no *.safetensors{found}; save the model with "
+            "`model.save_pretrained(folder)`"
+        )
+
+
+def _folder_files(folder: Path, *, code: bool) -> recipe.Json:
+    """Return the digests of what decides the model."""
+    paths = [folder / "config.json", *folder.glob("*.safetensors*")]
+    paths += folder.glob("*.py") if code else ()
+    return {path.name: file_digest(path) for path in sorted(paths)}
+
+
+def _loaded(
+    folder: Path, task: Source, *, precision: Precision, trust_remote_code: bool
+) -> PreTrainedModel:
+    import torch
+
+    maker = auto_class(task.objective)
+    stated: dict[str, Any] = {}
+    if task.num_labels:
+        stated["num_labels"] = task.num_labels
+    try:
+        model, report = maker.from_pretrained(
+            folder,
+            dtype=getattr(torch, precision),
+            use_safetensors=True,
+            local_files_only=True,
+            ignore_mismatched_sizes=bool(task.num_labels),
+            trust_remote_code=trust_remote_code,
+            output_loading_info=True,
+            **stated,
+        )
+    except (OSError, ValueError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0][:300]
+        raise ValueError(f"backbone.path: '{folder}': {reason}") from error
+    if task.num_labels:
+        model.config.problem_type = "single_label_classification"
+    _require_whole_body(model, report, folder)
+    return model  # type: ignore[no-any-return]
+
+
+def _require_whole_body(
+    model: PreTrainedModel, report: dict[str, Any], folder: Path
+) -> None:
+    """Refuse weights that are not this model's: only its head may be new."""
+    names = {str(name) for name in report["missing_keys"]}
+    names |= {str(key[0]) for key in report["mismatched_keys"]}
+    body = f"{model.base_model_prefix}."
+    lacking = sorted(
+        name
+        for name in names
+        if name.startswith(body) and not any(part in name for part in _FRESH)
+    )
+    if lacking:
+        raise ValueError(
+            f"backbone.path: '{folder}' is no whole {model.config.model_type!r}: it "
+            f"lacks {lacking[0]} ({len(lacking)} in all)"
+        )

@@ -1,0 +1,108 @@
+"""Teaching a small model the public samples of a task, once, before a federation."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from fl import recipe
+from fl.cache import recall, remember
+from fl.record import Record
+from fl.streams import stream
+from fl.tasks import Task
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedModel
+
+
+class Pretraining(Record):
+    """Training of every weight with AdamW on the task's public samples."""
+
+    steps: int = Field(default=300, ge=1)
+    batch_size: int = Field(default=32, ge=1)
+    learning_rate: float = Field(default=1e-3, gt=0, allow_inf_nan=False)
+    seed: int = Field(default=0, ge=0)
+
+
+def pretrained(
+    model: PreTrainedModel, task: Task, settings: Pretraining, key: str
+) -> None:
+    """Pre-train a model in place, or recall what that gave under ``key``."""
+    samples = np.arange(len(task.labels("public")))
+    if not len(samples):
+        raise ValueError("backbone.pretraining: the task has no public samples")
+    recalled(model, key, lambda: teach(model, task, settings, samples))
+
+
+def recalled(model: PreTrainedModel, key: str, make: Callable[[], None]) -> None:
+    """Fill a model's weights from the cache, or make them and keep them there."""
+    from safetensors.torch import load, save
+
+    name = f"{_cache_key(key)}.safetensors"
+    content = recall(name)
+    if content is None:
+        with _one_thread():
+            make()
+        content = save(_tensors(model))
+        remember(name, content)
+    missing, unexpected = model.load_state_dict(load(content), strict=False)
+    assert not unexpected
+    assert set(missing) <= set(model.state_dict()) - set(_tensors(model))
+
+
+def teach(
+    model: PreTrainedModel,
+    task: Task,
+    settings: Pretraining,
+    samples: NDArray[np.int64],
+) -> None:
+    """Train every weight on some public samples, in place."""
+    import torch
+
+    rng = stream(settings.seed, "pretrain batch")
+    optimiser = torch.optim.AdamW(
+        model.parameters(), lr=settings.learning_rate, weight_decay=0.01
+    )
+    model.train()
+    for _ in range(settings.steps):
+        batch = task.batch("public", rng.choice(samples, size=settings.batch_size))
+        optimiser.zero_grad()
+        model(**batch).loss.backward()
+        optimiser.step()
+
+
+def _cache_key(key: str) -> str:
+    versions = {name: metadata.version(name) for name in ("torch", "transformers")}
+    code = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
+    return recipe.digest("backbone", {"recipe": key, "code": code, **versions})
+
+
+def _tensors(model: PreTrainedModel) -> dict[str, Tensor]:
+    """Return the weights by name, those tied to another under one name only."""
+    kept: dict[int, str] = {}
+    state = model.state_dict()
+    for name, tensor in state.items():
+        kept.setdefault(tensor.data_ptr(), name)
+    return {name: state[name] for name in kept.values()}
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Compute on one thread, so that the result depends on no setting."""
+    import torch
+
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(num_threads)

@@ -1,0 +1,170 @@
+"""Tokenizers: a pre-trained model's own, or one that learns a task's words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fl import recipe
+from fl.cache import recall, remember
+from fl.tasks import Source, Tokenizer
+from fl.tasks.places import file_digest
+
+if TYPE_CHECKING:
+    import tokenizers
+    from transformers import PreTrainedTokenizerBase
+
+TOKENIZER_FILES = ("token*", "vocab*", "merges*", "special_tokens*", "*.model")
+PAD, FIRST, LAST, END = "[PAD]", "[CLS]", "[SEP]", "<|end|>"
+
+
+@dataclass(frozen=True)
+class LoadedTokenizer:
+    """A transformers tokenizer, loaded when the first text is read."""
+
+    digest: str
+    load: Callable[[], PreTrainedTokenizerBase]
+
+    @property
+    def pad_id(self) -> int:
+        return int(self.loaded.pad_token_id)
+
+    @property
+    def end_id(self) -> int:
+        found = self.loaded.eos_token_id
+        return int(self.loaded.sep_token_id if found is None else found)
+
+    def encode(
+        self, texts: Sequence[str], *, max_length: int, special: bool = True
+    ) -> list[list[int]]:
+        encoded = self.loaded(
+            list(texts),
+            add_special_tokens=special,
+            truncation=True,
+            max_length=max_length,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+        )
+        rows: list[list[int]] = encoded["input_ids"]
+        return rows
+
+    def decode(self, numbers: Sequence[int]) -> str:
+        return str(self.loaded.decode(list(numbers), skip_special_tokens=True))
+
+    def as_chat(self, prompt: str) -> str:
+        if self.loaded.chat_template is None:
+            raise ValueError(
+                "task.chat must be false: the model's tokenizer has no chat template"
+            )
+        turn = [{"role": "user", "content": prompt}]
+        return str(
+            self.loaded.apply_chat_template(
+                turn, tokenize=False, add_generation_prompt=True
+            )
+        )
+
+    @cached_property
+    def loaded(self) -> PreTrainedTokenizerBase:
+        """Return the tokenizer itself."""
+        return self.load()
+
+
+def tokenizer_of(folder: Path, *, digest: str, trust_remote_code: bool) -> Tokenizer:
+    """Return the tokenizer that lies in a model's folder."""
+    return LoadedTokenizer(digest, partial(_from_folder, folder, trust_remote_code))
+
+
+def tokenizer_digest(folder: Path) -> str:
+    """Return the digest of the files that make a folder's tokenizer; there must be."""
+    paths = {path for pattern in TOKENIZER_FILES for path in folder.glob(pattern)}
+    files = {path.name: file_digest(path) for path in paths if path.is_file()}
+    if not files:  # transformers would make an empty one
+        raise ValueError(
+            f"backbone.path: '{folder}' holds no tokenizer (tokenizer.json, vocab.txt "
+            "…); save it there with `tokenizer.save_pretrained(folder)`"
+        )
+    return recipe.digest("tokenizer files", {"files": files})
+
+
+def trained_tokenizer(task: Source, num_words: int) -> LoadedTokenizer:
+    """Return a tokenizer that learns up to ``num_words`` words of the task's texts."""
+    digest = recipe.digest(
+        "trained tokenizer 1",
+        {
+            "task": task.digest,
+            "num_words": num_words,
+            "tokenizers": metadata.version("tokenizers"),
+        },
+    )
+    make = partial(_trained, digest, task, num_words)
+    return LoadedTokenizer(digest, make)
+
+
+def _from_folder(folder: Path, trust_remote_code: bool) -> PreTrainedTokenizerBase:
+    from transformers import AutoTokenizer
+
+    try:
+        found = AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=trust_remote_code
+        )
+    except (OSError, ValueError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0][:200]
+        raise ValueError(
+            f"backbone.path: the tokenizer in '{folder}' cannot be read: {reason}"
+        ) from error
+    if found.pad_token_id is None:
+        found.pad_token = found.eos_token  # as GPT-2 and Llama are usually padded
+    return found
+
+
+def _trained(digest: str, task: Source, num_words: int) -> PreTrainedTokenizerBase:
+    from tokenizers import Tokenizer as Fast
+    from transformers import PreTrainedTokenizerFast
+
+    name = f"tokenizer-{digest}.json"
+    content = recall(name)
+    if content is None:
+        content = _train(task, num_words).to_str().encode()
+        remember(name, content)
+    special = {"pad_token": PAD, "eos_token": END}
+    if task.objective != "causal":
+        special = {"pad_token": PAD, "cls_token": FIRST, "sep_token": LAST}
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+        tokenizer_object=Fast.from_str(content.decode()), **special
+    )
+
+
+def _train(task: Source, num_words: int) -> tokenizers.Tokenizer:
+    """Return a byte-level BPE tokenizer that reads numbers digit by digit.
+
+    Not WordPiece: its trainer numbers word pieces in an order that changes from one
+    process to the next. For labels, texts are lower-cased and framed as BERT frames.
+    """
+    from tokenizers import Tokenizer as Fast
+    from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
+    from tokenizers.trainers import BpeTrainer
+
+    is_framed = task.objective != "causal"
+    special = [PAD, FIRST, LAST] if is_framed else [PAD, END]
+    fast = Fast(models.BPE())
+    bytewise = pre_tokenizers.ByteLevel(add_prefix_space=is_framed)
+    fast.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), bytewise]
+    )
+    fast.decoder = decoders.ByteLevel()
+    if is_framed:
+        fast.normalizer = normalizers.BertNormalizer(lowercase=True)
+        first, last = ((name, special.index(name)) for name in (FIRST, LAST))
+        fast.post_processor = processors.BertProcessing(last, first)
+    trainer = BpeTrainer(
+        vocab_size=num_words,
+        special_tokens=special,
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    fast.train_from_iterator(task.corpus(), trainer)
+    return fast

@@ -1,0 +1,52 @@
+"""The loss of each client of a batch, from the logits: the one place that defines it.
+
+Classification: logits [b, labels] and labels [b]. Causal language model: logits
+[b, tokens, words] and labels [b, tokens], of which each position predicts the next.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+IGNORED = -100  # the label that counts for nothing, as everywhere in transformers
+
+
+def targets(labels: Tensor) -> Tensor:
+    """Return what each row of logits predicts: a text's labels shifted by one."""
+    import torch
+
+    if labels.dim() == 1:
+        return labels
+    return torch.nn.functional.pad(labels[:, 1:], (0, 1), value=IGNORED)
+
+
+def num_items(labels: Tensor) -> int:
+    """Return over how many predictions a client's loss is the mean."""
+    return int((targets(labels) != IGNORED).sum())
+
+
+def client_losses(logits: Tensor, labels: Tensor, num_items: Tensor) -> Tensor:
+    """Return each client's sum of cross entropies over its number of items.
+
+    ``num_items`` [clients] has one entry per client; the samples of a client follow
+    each other, equally many for each.
+    """
+    import torch
+
+    if logits.dim() != labels.dim() + 1:
+        raise ValueError(
+            f"no loss for logits of shape {tuple(logits.shape)} and labels of shape "
+            f"{tuple(labels.shape)}: only classification and causal language models"
+        )
+    if logits.dtype in (torch.bfloat16, torch.float16):
+        logits = logits.float()
+    entropies = torch.nn.functional.cross_entropy(
+        logits.flatten(0, -2),
+        targets(labels).flatten(),
+        reduction="none",
+        ignore_index=IGNORED,
+    )
+    return entropies.view(len(num_items), -1).sum(1) / num_items

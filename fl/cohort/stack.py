@@ -1,0 +1,145 @@
+"""Many clients' adapters as the rows of one matrix over one frozen base."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import compress
+from typing import TYPE_CHECKING, Literal
+
+from fl.adapters import Adapter, Layout
+from fl.cohort.grouping import joined, length
+from fl.cohort.layers import Group, stacked
+from fl.cohort.losses import client_losses
+from fl.sketch import Sketch, scattered, touched
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from fl.resident import ResidentModel
+
+
+class Stack:
+    """Starting adapters, sketched, as rows of numbers with a row of gradients each.
+
+    Rows have the largest rank among the clients: a client of smaller rank has columns
+    of B and rows of A that are zero, and a pair of zeros has no gradient, so that no
+    optimiser moves it.
+    """
+
+    def __init__(
+        self,
+        resident: ResidentModel,
+        starts: Sequence[Adapter],
+        sketches: Sequence[Sketch],
+        generators: Sequence[torch.Generator],
+        trains: tuple[Literal["A", "B"], ...],
+    ) -> None:
+        self.rule = resident.rule
+        self._resident = resident
+        self._starts = starts
+        self._sketches = sketches
+        self._generators = generators
+        wide = resident.layout.at_rank(max(sketch.rank for sketch in sketches))
+        self._moves = [p.factor is None or p.factor in trains for p in wide.parts]
+        self._layout = Layout(tuple(compress(wide.parts, self._moves)))
+        frozen = [not moves for moves in self._moves]
+        self._frozen_layout = Layout(tuple(compress(wide.parts, frozen)))
+        self.values = _filled(resident, self._layout, starts, sketches)
+        self._frozen = _filled(resident, self._frozen_layout, starts, sketches)
+        self.gradients = self.values.new_zeros(self.values.shape)
+
+    def trained(self, row: int, *, gain: float) -> Adapter:
+        """Return a client's adapter; ``gain`` multiplies what a sketch changed."""
+        start, sketch = self._starts[row], self._sketches[row]
+        values = self.values[row].to("cpu", copy=True)
+        tensors = touched(start.layout, start.tensors(), sketch)
+        tensors.update(_own(self._layout, values, sketch.rank))
+        return scattered(start, sketch, tensors, gain=gain)
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Let the model compute with these rows instead of the resident adapter."""
+        with stacked(self._resident.linears, self._resident.wholes) as self._current:
+            yield
+
+    def add_gradients(
+        self,
+        rows: Sequence[int],
+        batches: Sequence[Mapping[str, Tensor]],
+        num_items: Sequence[int],
+    ) -> Tensor:
+        """Add the gradients of these clients' losses to their rows; return the losses.
+
+        The losses are sums over ``num_items``, and their sum is what is differentiated,
+        so that each client's gradient is its own.
+        """
+        import torch
+
+        resident = self._resident
+        chosen = torch.tensor(rows, device=self.values.device)
+        own = self.values[chosen].requires_grad_()
+        batch = resident.placed(joined(batches, resident.pad_token_id))
+        self._current.group = self._group(own, rows, batches)
+        losses = client_losses(
+            resident.logits(batch), batch["labels"], own.new_tensor(num_items)
+        )
+        (gradients,) = torch.autograd.grad(losses.sum(), own)
+        self.gradients.index_add_(0, chosen, gradients)
+        return losses.detach()
+
+    def _group(
+        self,
+        own: Tensor,
+        rows: Sequence[int],
+        batches: Sequence[Mapping[str, Tensor]],
+    ) -> Group:
+        sketches = [self._sketches[row] for row in rows]
+        lengths = [length(batch) for batch in batches]
+        moving = iter(_stacked_views(self._layout, own))
+        resting = iter(_stacked_views(self._frozen_layout, self._frozen[rows]))
+        return Group(
+            tensors=[next(moving if moves else resting) for moves in self._moves],
+            scales=own.new_tensor([sketch.scale for sketch in sketches]).view(-1, 1, 1),
+            generators=[self._generators[row] for row in rows],
+            length=max(lengths),
+            lengths=lengths,
+        )
+
+
+def _filled(
+    resident: ResidentModel,
+    layout: Layout,
+    starts: Sequence[Adapter],
+    sketches: Sequence[Sketch],
+) -> Tensor:
+    """Return one row per client of what a layout has of its sketched adapter."""
+    import torch
+
+    rows = torch.zeros(len(starts), layout.num_numbers, dtype=resident.dtype)
+    for row, start, sketch in zip(rows, starts, sketches, strict=True):
+        tensors = touched(start.layout, start.tensors(), sketch)
+        for name, own in _own(layout, row, sketch.rank).items():
+            own.copy_(tensors[name])
+    return rows.to(resident.device)
+
+
+def _stacked_views(layout: Layout, rows: Tensor) -> list[Tensor]:
+    """Return the tensors of a layout as views [clients, *shape] into rows."""
+    import torch
+
+    chunks = torch.split(rows, [part.num_numbers for part in layout.parts], dim=1)
+    pairs = zip(chunks, layout.parts, strict=True) if layout.parts else ()
+    return [chunk.view(-1, *part.shape) for chunk, part in pairs]
+
+
+def _own(layout: Layout, values: Tensor, rank: int) -> dict[str, Tensor]:
+    """Return what belongs to a client of some rank in its row, as views by name."""
+    views = layout.views(values) if layout.parts else {}
+    return {
+        part.name: views[part.name]
+        if part.rank_dim is None
+        else views[part.name].narrow(part.rank_dim, 0, rank)
+        for part in layout.parts
+    }

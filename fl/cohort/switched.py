@@ -1,0 +1,68 @@
+"""One client after the other through PEFT's own layers, by one copy of its adapter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING
+
+from fl.adapters import Adapter
+from fl.cohort.grouping import ALONE
+from fl.cohort.losses import client_losses
+from fl.sketch import Sketch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from fl.resident import ResidentModel
+
+
+class Switched:
+    """A single row of numbers, for client layers that are not plain LoRA."""
+
+    rule = ALONE
+
+    def __init__(
+        self,
+        resident: ResidentModel,
+        start: Adapter,
+        sketch: Sketch | None,
+        dropout: AbstractContextManager[None],
+    ) -> None:
+        if sketch is not None and not sketch.is_whole:
+            raise ValueError("only plain LoRA can be sketched, not DoRA or HiRA")
+        self._resident = resident
+        self._layout = start.layout
+        self._dropout = dropout
+        self.values = start.flat.to(resident.device, resident.dtype).unsqueeze(0)
+        self.values = self.values.clone()
+        self.gradients = self.values.new_zeros(self.values.shape)
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Let dropout act, drawing from this client's stream."""
+        with self._dropout, self._resident.lora_dropout():
+            yield
+
+    def add_gradients(
+        self,
+        rows: Sequence[int],
+        batches: Sequence[Mapping[str, Tensor]],
+        num_items: Sequence[int],
+    ) -> Tensor:
+        """Add the gradients of the client's loss to its row; return the loss."""
+        import torch
+
+        resident = self._resident
+        resident.write_flat(self.values[0])
+        batch = resident.placed(batches[0])
+        losses = client_losses(
+            resident.logits(batch), batch["labels"], self.values.new_tensor(num_items)
+        )
+        gradients = torch.autograd.grad(losses.sum(), resident.parameters)
+        self.gradients[0] += torch.cat([g.flatten() for g in gradients])
+        return losses.detach()
+
+    def trained(self, row: int, *, gain: float) -> Adapter:
+        """Return the client's adapter."""
+        return Adapter(self._layout, self.values[row].to("cpu", copy=True))

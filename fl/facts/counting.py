@@ -1,0 +1,148 @@
+"""Counting what a model costs, on the model itself.
+
+FLOP are those of matrix products and convolutions (two per multiply-add), forward and
+backward of one sample with eager attention, as ``torch.utils.flop_counter`` sees them.
+Adapter work is linear in the rank, so two ranks give it at every rank. For texts all
+counts are quadratic in the length, so three lengths give them at every length.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fl.adapters import LoraSettings
+from fl.backbones import Backbone, read
+from fl.facts.curves import Curve, fitted, padded_lengths
+from fl.facts.facts import Facts
+from fl.payload import Extent
+from fl.tasks import Source, Task
+from fl.training import TrainingSettings
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from fl.resident import ResidentModel
+
+RANKS = (1, 2)
+TEXT_LENGTHS = (8, 16, 24)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _AtRank:
+    """What was counted with adapters of one rank."""
+
+    flop: Curve
+    saved: Curve
+    extent: Extent
+    base_parameters: int
+    base_bytes: int
+
+
+def counted(
+    task: Source, backbone: Backbone, lora: LoraSettings, training: TrainingSettings
+) -> Facts:
+    """Return the facts of a model, which is made twice for it."""
+    ready = read(task, backbone)
+    batch_size = training.per_device_train_batch_size
+    lengths = padded_lengths(ready, batch_size)
+    low, high = (_at_rank(ready, backbone, lora, rank, batch_size) for rank in RANKS)
+    flop_per_rank, saved_per_rank = (
+        Curve(*np.subtract(b, a).tolist())
+        for a, b in ((low.flop, high.flop), (low.saved, high.saved))
+    )
+    base_flop, saved = (
+        Curve(*np.subtract(a, slope).tolist())
+        for a, slope in ((low.flop, flop_per_rank), (low.saved, saved_per_rank))
+    )
+    numbers_per_rank = high.extent.num_numbers - low.extent.num_numbers
+    rows_per_rank = high.extent.num_rows - low.extent.num_rows
+    return Facts(
+        base_flop=base_flop.at(lengths.mean, lengths.mean_square),
+        flop_per_rank=flop_per_rank.at(lengths.mean, lengths.mean_square),
+        base_flop_curve=base_flop,
+        flop_per_rank_curve=flop_per_rank,
+        lengths=lengths,
+        base_parameters=low.base_parameters,
+        base_bytes=low.base_bytes,
+        lora_parameters_per_rank=numbers_per_rank,
+        other_trainable_parameters=low.extent.num_numbers - numbers_per_rank,
+        num_tensors=low.extent.num_tensors,
+        num_rows=low.extent.num_rows - rows_per_rank,
+        num_rows_per_rank=rows_per_rank,
+        saved_bytes=saved.at(lengths.longest),
+        saved_bytes_per_rank=saved_per_rank.at(lengths.longest),
+        batch_size=batch_size,
+        samples_per_step=batch_size * training.gradient_accumulation_steps,
+    )
+
+
+def _at_rank(
+    task: Task, backbone: Backbone, lora: LoraSettings, rank: int, batch_size: int
+) -> _AtRank:
+    """Return the counts at one rank, of one sample and of one mini-batch."""
+    from fl.resident import ResidentModel
+
+    base = backbone.load(task)
+    base.set_attn_implementation("eager")
+    weights = list(base.parameters())
+    base_parameters = sum(weight.numel() for weight in weights)
+    base_bytes = sum(weight.nbytes for weight in weights)
+    resident = ResidentModel(base, lora.model_copy(update={"r": rank}), seed=0)
+    lengths = TEXT_LENGTHS if task.max_length else (0,)
+    flop = [_step_flop(resident, _probe(task, length, 1)) for length in lengths]
+    saved = [
+        _saved_bytes(resident, _probe(task, length, batch_size)) for length in lengths
+    ]
+    return _AtRank(
+        flop=fitted(lengths, flop) if task.max_length else Curve(flop[0]),
+        saved=fitted(lengths, saved) if task.max_length else Curve(saved[0]),
+        extent=Extent.of(resident.layout.parts),
+        base_parameters=base_parameters,
+        base_bytes=base_bytes,
+    )
+
+
+def _probe(task: Task, length: int, size: int) -> dict[str, Tensor]:
+    """Return a mini-batch of this length, whose content does not matter."""
+    import torch
+
+    samples = np.arange(len(task.labels("train")))
+    if not task.max_length:
+        return task.batch("train", np.resize(samples, size))
+    real = task.batch("train", samples[:1])["input_ids"]
+    tokens = real[:, :1].expand(size, length).contiguous()
+    labels = tokens if task.objective == "causal" else torch.zeros_like(tokens[:, 0])
+    ones = torch.ones_like(tokens)
+    return {"input_ids": tokens, "attention_mask": ones, "labels": labels}
+
+
+def _step_flop(resident: ResidentModel, batch: dict[str, Tensor]) -> int:
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter:
+        loss, _ = resident.forward(batch)
+        loss.backward()  # type: ignore[no-untyped-call]
+    return int(counter.get_total_flops())
+
+
+def _saved_bytes(resident: ResidentModel, batch: dict[str, Tensor]) -> int:
+    """Return the bytes that autograd keeps, weights left out, shared memory once."""
+    from torch.autograd.graph import saved_tensors_hooks
+
+    weights = {p.untyped_storage().data_ptr() for p in resident.model.parameters()}
+    saved: dict[int, int] = {}
+    kept = []  # an address names a storage only while it lives
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            saved[storage.data_ptr()] = storage.nbytes()
+            kept.append(tensor)
+        return tensor
+
+    with resident.lora_dropout(), saved_tensors_hooks(keep, lambda tensor: tensor):
+        resident.forward(batch)
+    return sum(saved.values())

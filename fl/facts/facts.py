@@ -1,0 +1,114 @@
+"""What one model with LoRA costs: a record that every run asks and none recounts."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from importlib import metadata
+
+from fl import recipe
+from fl.adapters import LoraSettings
+from fl.backbones import Backbone
+from fl.cache import recall, remember
+from fl.facts.curves import Curve, Lengths
+from fl.payload import Extent, Payload
+from fl.tasks import Source
+from fl.training import TrainingSettings
+
+BYTES_PER_NUMBER = 4  # float32
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Facts:
+    """Costs of one model, one set of adapted modules and one batch size.
+
+    FLOP are per sample, at the expected length of a mini-batch padded to its longest
+    text; the curves give them at any length. The two ``saved`` counts are the bytes
+    that the forward pass keeps for the backward pass of one whole mini-batch as long
+    as the longest text.
+    """
+
+    base_flop: int
+    flop_per_rank: int
+    base_flop_curve: Curve
+    flop_per_rank_curve: Curve
+    lengths: Lengths
+    base_parameters: int
+    base_bytes: int
+    lora_parameters_per_rank: int
+    other_trainable_parameters: int
+    num_tensors: int  # trained ones, and below their rows: what has a scale
+    num_rows: int
+    num_rows_per_rank: int
+    saved_bytes: int
+    saved_bytes_per_rank: int
+    batch_size: int
+    samples_per_step: int  # of all mini-batches that one optimiser step takes
+
+    def num_trainable(self, rank: int) -> int:
+        """Return how many numbers a client of this rank trains and sends."""
+        return self.lora_parameters_per_rank * rank + self.other_trainable_parameters
+
+    def extent(self, rank: int) -> Extent:
+        """Return what a whole adapter of this rank is made of."""
+        rows = self.num_rows + self.num_rows_per_rank * rank
+        return Extent(self.num_trainable(rank), self.num_tensors, rows)
+
+    def payload_bits(self, payload: Payload, rank: int) -> int:
+        """Return the bits of a whole adapter of this rank, scales included."""
+        return payload.bits(self.extent(rank))
+
+    def training_flop(self, *, rank: int, steps: int) -> int:
+        """Return the FLOP of one participation."""
+        per_sample = self.base_flop + self.flop_per_rank * rank
+        return steps * self.samples_per_step * per_sample
+
+    def training_memory_bytes(self, *, rank: int, training: TrainingSettings) -> int:
+        """Return the bytes of weights, gradients, optimiser state and activations."""
+        states = {"sgd": 0, "momentum": 1, "adamw": 2}[training.optim]
+        trained = self.num_trainable(rank) * (2 + states) * BYTES_PER_NUMBER
+        activations = self.saved_bytes + self.saved_bytes_per_rank * rank
+        return self.base_bytes + trained + activations
+
+
+def known_facts(
+    task: Source, backbone: Backbone, *, lora: LoraSettings, training: TrainingSettings
+) -> Facts | None:
+    """Return the facts where they were counted before; never imports torch."""
+    content = recall(_cache_name(task, backbone, lora=lora, training=training))
+    if content is None:
+        return None
+    known = json.loads(content)
+    for name in ("base_flop_curve", "flop_per_rank_curve"):
+        known[name] = Curve(*known[name])
+    return Facts(**{**known, "lengths": Lengths(*known["lengths"])})
+
+
+def count_facts(
+    task: Source, backbone: Backbone, *, lora: LoraSettings, training: TrainingSettings
+) -> Facts:
+    """Return the facts, counted on the model where they are not known yet."""
+    known = known_facts(task, backbone, lora=lora, training=training)
+    if known is not None:
+        return known
+    from fl.facts.counting import counted
+
+    facts = counted(task, backbone, lora, training)
+    name = _cache_name(task, backbone, lora=lora, training=training)
+    remember(name, json.dumps(asdict(facts), indent=1).encode())
+    return facts
+
+
+def _cache_name(
+    task: Source, backbone: Backbone, *, lora: LoraSettings, training: TrainingSettings
+) -> str:
+    """Return an entry's name; the rank and the optimiser do not change the facts."""
+    settings = {
+        "base": backbone.digest(task),
+        "task": task.digest,
+        "lora": recipe.settings(lora.model_copy(update={"r": 1})),
+        "batch_size": training.per_device_train_batch_size,
+        "accumulation": training.gradient_accumulation_steps,
+        "versions": [metadata.version(n) for n in ("torch", "transformers", "peft")],
+    }
+    return f"{recipe.digest('facts 2', settings)}.json"

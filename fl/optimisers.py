@@ -1,0 +1,108 @@
+"""Optimisers of many clients at once: one row of numbers per client.
+
+Each gives every row what ``torch.optim`` with its defaults gives that client alone; a
+learning rate belongs to a row, so that clients may be at different points of theirs.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+OptimiserName = Literal["sgd", "momentum", "adamw"]
+ScheduleName = Literal["constant", "constant_with_warmup", "linear", "cosine"]
+
+MOMENTUM = 0.9
+BETA1, BETA2 = 0.9, 0.999
+EPSILON = 1e-8
+
+
+class Optimiser(Protocol):
+    """Moves rows of numbers against their gradients, keeping its state in between."""
+
+    def step(self, values: Tensor, gradients: Tensor, rates: Tensor) -> None:
+        """Change ``values`` [clients, numbers] in place by ``rates`` [clients, 1].
+
+        The rows are the first ones of the matrix that the optimiser was made for: a
+        client that is done leaves from the end. ``gradients`` may be overwritten.
+        """
+        ...
+
+
+class SGD:
+    """``torch.optim.SGD``, with or without momentum."""
+
+    def __init__(self, values: Tensor, *, momentum: float, weight_decay: float) -> None:
+        self._momentum = momentum
+        self._weight_decay = weight_decay
+        self._velocity = values.new_zeros(values.shape) if momentum else None
+
+    def step(self, values: Tensor, gradients: Tensor, rates: Tensor) -> None:
+        if self._weight_decay:
+            gradients.add_(values, alpha=self._weight_decay)
+        if self._velocity is not None:
+            velocity = self._velocity[: len(values)]
+            gradients = velocity.mul_(self._momentum).add_(gradients)
+        values.sub_(gradients * rates)
+
+
+class AdamW:
+    """``torch.optim.AdamW``: the decay acts on the numbers, not on the gradients."""
+
+    def __init__(self, values: Tensor, *, weight_decay: float) -> None:
+        self._weight_decay = weight_decay
+        self._first = values.new_zeros(values.shape)
+        self._second = values.new_zeros(values.shape)
+        self._num_steps = 0
+
+    def step(self, values: Tensor, gradients: Tensor, rates: Tensor) -> None:
+        self._num_steps += 1
+        first = self._first[: len(values)]
+        second = self._second[: len(values)]
+        if self._weight_decay:
+            values.mul_(1 - rates * self._weight_decay)
+        first.lerp_(gradients, 1 - BETA1)
+        second.mul_(BETA2).addcmul_(gradients, gradients, value=1 - BETA2)
+        correction1 = 1 - BETA1**self._num_steps
+        correction2 = 1 - BETA2**self._num_steps
+        spread = second.sqrt().div_(math.sqrt(correction2)).add_(EPSILON)
+        values.sub_(spread.reciprocal_().mul_(first).mul_(rates / correction1))
+
+
+def optimiser_for(
+    values: Tensor, name: OptimiserName, *, weight_decay: float
+) -> Optimiser:
+    """Return a new optimiser of these rows: no state outlives a participation."""
+    if name == "adamw":
+        return AdamW(values, weight_decay=weight_decay)
+    momentum = MOMENTUM if name == "momentum" else 0.0
+    return SGD(values, momentum=momentum, weight_decay=weight_decay)
+
+
+def clip_rows(gradients: Tensor, max_norm: float) -> None:
+    """Scale each row to at most this norm, as ``clip_grad_norm_`` does one client's."""
+    norms = gradients.norm(dim=1, keepdim=True)
+    gradients.mul_((max_norm / (norms + 1e-6)).clamp_(max=1.0))
+
+
+def rate_factor(
+    schedule: ScheduleName, step: int, *, warmup_steps: int, num_steps: int
+) -> float:
+    """Return what multiplies the learning rate at a step of one participation.
+
+    As ``transformers.get_scheduler``, counted from zero: the first of some warm-up
+    steps has rate zero.
+    """
+    if schedule == "constant":
+        return 1.0
+    if step < warmup_steps:
+        return step / warmup_steps
+    if schedule == "constant_with_warmup":
+        return 1.0
+    progress = (step - warmup_steps) / max(1, num_steps - warmup_steps)
+    if schedule == "linear":
+        return max(0.0, 1.0 - progress)
+    return max(0.0, 0.5 * (1.0 + math.cos(math.pi * progress)))

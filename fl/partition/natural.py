@@ -1,0 +1,158 @@
+"""Shares that somebody else decided: a column of the data, or a file."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from fl.partition.partition import require_enough, shares_of, top_up
+from fl.record import Record
+from fl.tasks import Source
+from fl.tasks.places import DataFile, local_file
+
+
+class ByColumn(Record):
+    """The samples with one value of a column, such as their author, stay together.
+
+    Values are dealt out at random, each to the client with fewest so far, so that with
+    as many clients as values everyone has one.
+    """
+
+    kind: Literal["column"] = "column"
+    column: str = Field(min_length=1)
+    min_partition_size: int = Field(default=1, ge=1)
+
+    def groups(self, task: Source) -> NDArray[np.int64]:
+        """Return the place of each sample's value among the sorted values."""
+        _, places = np.unique(task.column(self.column), return_inverse=True)
+        return places.astype(np.int64)
+
+    def split(
+        self,
+        labels: NDArray[np.int64],
+        num_clients: int,
+        rng: np.random.Generator,
+    ) -> list[NDArray[np.int64]]:
+        """Return shares of whole groups, then topped up to the minimum."""
+        num_groups = int(labels.max(initial=-1)) + 1
+        if num_groups < num_clients:
+            raise ValueError(
+                f"partition.column: {self.column!r} has {num_groups} values, too few "
+                f"for {num_clients} clients"
+            )
+        require_enough(len(labels), num_clients, self.min_partition_size)
+        client_of = np.empty(num_groups, dtype=np.int64)
+        client_of[rng.permutation(num_groups)] = np.arange(num_groups) % num_clients
+        owner = client_of[labels]
+        top_up(owner, num_clients, self.min_partition_size, rng)
+        return shares_of(owner, num_clients)
+
+
+class FromFile(Record):
+    """A file says which client holds which training sample, both counted from 0.
+
+    CSV with the columns ``sample,client``, or JSON: a list with each sample's client,
+    or an object from client to its samples. Every sample must occur once.
+    """
+
+    kind: Literal["file"] = "file"
+    path: DataFile
+    min_partition_size: int = Field(default=1, ge=1)
+
+    def groups(self, task: Source) -> NDArray[np.int64]:
+        """Return each sample's client."""
+        return _owners(local_file(self.path), len(task.labels("train")))
+
+    def split(
+        self,
+        labels: NDArray[np.int64],
+        num_clients: int,
+        rng: np.random.Generator,
+    ) -> list[NDArray[np.int64]]:
+        """Return the shares that the file states; ``labels`` are the clients."""
+        owner = labels
+        if owner.max(initial=-1) >= num_clients:
+            raise ValueError(
+                f"{self.path}: names client {owner.max()}, but there are {num_clients} "
+                "(they count from 0)"
+            )
+        sizes = np.bincount(owner, minlength=num_clients)
+        if sizes.min() < self.min_partition_size:
+            raise ValueError(
+                f"{self.path}: client {sizes.argmin()} must hold at least "
+                f"{self.min_partition_size} samples, got {sizes.min()}"
+            )
+        return shares_of(owner, num_clients)
+
+
+def _owners(path: Path, num_samples: int) -> NDArray[np.int64]:
+    """Return each sample's client, or say what is wrong where."""
+    reader = {".csv": _csv_pairs, ".json": _json_pairs}.get(path.suffix)
+    if reader is None:
+        raise ValueError(f"{path}: must end in .csv or .json, got {path.suffix!r}")
+    owner = np.full(num_samples, -1, dtype=np.int64)
+    for at, sample, client in reader(path):
+        if not 0 <= sample < num_samples:
+            raise ValueError(
+                f"{at}: sample must be from 0 to {num_samples - 1}, got {sample}"
+            )
+        if client < 0:
+            raise ValueError(f"{at}: client must be at least 0, got {client}")
+        if owner[sample] >= 0:
+            raise ValueError(
+                f"{at}: sample {sample} is given to client {owner[sample]} already"
+            )
+        owner[sample] = client
+    missing = np.flatnonzero(owner < 0)
+    if len(missing):
+        raise ValueError(
+            f"{path}: sample {missing[0]} is given to no client ({len(missing)} in all)"
+        )
+    return owner
+
+
+def _csv_pairs(path: Path) -> list[tuple[str, int, int]]:
+    rows = csv.DictReader(path.read_text(encoding="utf-8-sig").splitlines())
+    if sorted(rows.fieldnames or ()) != ["client", "sample"]:
+        raise ValueError(
+            f"{path}, line 1: must be 'sample,client', got {rows.fieldnames}"
+        )
+    found = []
+    for row in rows:
+        at = f"{path}, line {rows.line_num}"
+        found.append((at, _whole(row["sample"], at), _whole(row["client"], at)))
+    return found
+
+
+def _json_pairs(path: Path) -> list[tuple[str, int, int]]:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}, line {error.lineno}: {error.msg}") from error
+    if isinstance(data, list):
+        return [
+            (f"{path}, entry {i}", i, _whole(client, f"{path}, entry {i}"))
+            for i, client in enumerate(data)
+        ]
+    if isinstance(data, Mapping) and all(isinstance(v, list) for v in data.values()):
+        return [
+            (at, _whole(sample, at), _whole(client, at))
+            for client, samples in data.items()
+            for at in [f"{path}, client {client}"]
+            for sample in samples
+        ]
+    raise ValueError(f"{path}: must be a list of clients or client: [samples]")
+
+
+def _whole(value: object, at: str) -> int:
+    try:
+        return int(str(value))
+    except ValueError:
+        raise ValueError(f"{at}: must be a whole number, got {value!r}") from None

@@ -1,0 +1,126 @@
+"""Sums such as ``27+45=`` for a causal language model, as many as asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from fl import recipe
+from fl.record import Record
+from fl.streams import stream
+from fl.tasks.counted import uniform
+from fl.tasks.reading import Exchange, ReadExchanges
+from fl.tasks.rows import spread
+from fl.tasks.task import Objective, Split, Task, no_column
+from fl.tasks.tokens import Tokenizer
+
+NUM_RANGES = 10
+
+
+class Arithmetic(Record):
+    """Sums of two numbers of up to ``num_digits`` digits, answered exactly or wrong.
+
+    Of all pairs 20 % are for the test and 20 % public; no pair is in two splits. With
+    probability ``heterogeneity`` a user's first number is from its own tenth of the
+    range: divide by column ``user`` to let clients be users.
+    """
+
+    kind: Literal["arithmetic"] = "arithmetic"
+    num_samples: int = Field(default=10_000, ge=1)
+    num_test: int = Field(default=500, ge=1)
+    num_public: int = Field(default=0, ge=0)
+    num_digits: int = Field(default=2, ge=1, le=3)
+    heterogeneity: float = Field(default=0.0, ge=0, le=1)
+    num_users: int = Field(default=100, ge=1)
+    seed: int = Field(default=0, ge=0)
+
+    @property
+    def digest(self) -> str:
+        """Return the digest of the settings, from which all sums follow."""
+        return recipe.digest("arithmetic 1", {"settings": recipe.settings(self)})
+
+    @property
+    def objective(self) -> Objective:
+        return "causal"
+
+    @property
+    def num_labels(self) -> int:
+        """Return 0: answers are texts."""
+        return 0
+
+    @property
+    def max_length(self) -> int:
+        """Return the most tokens that a sum takes, one per character and three more."""
+        return 3 * self.num_digits + 6
+
+    @property
+    def chat(self) -> bool:
+        return False
+
+    def labels(self, split: Split) -> NDArray[np.int64]:
+        """Return a zero for every sample."""
+        return np.zeros(self._num_samples(split), dtype=np.int64)
+
+    def column(self, name: str) -> NDArray[np.str_]:
+        """Return each training sample's ``user``."""
+        if name != "user":
+            raise no_column(self.kind, name, "user")
+        return self._users(np.arange(self.num_samples)).astype(np.str_)
+
+    def exchanges(self, split: Split, indices: Sequence[int]) -> list[Exchange]:
+        """Return some sums and their results."""
+        pairs = self._pairs(split, np.array(indices, dtype=np.int64)).tolist()
+        return [Exchange(f"{a}+{b}=", str(a + b)) for a, b in pairs]
+
+    def result(self, reply: str) -> str:
+        """Return the whole reply."""
+        return reply.strip()
+
+    def corpus(self) -> list[str]:
+        """Return up to 5,000 training sums."""
+        samples = spread(self.num_samples).tolist()
+        return ["".join(exchange) for exchange in self.exchanges("train", samples)]
+
+    def read_by(self, tokenizer: Tokenizer | None) -> Task:
+        """Return the sums as this tokenizer's numbers."""
+        assert tokenizer is not None
+        return ReadExchanges(self, tokenizer)
+
+    def _num_samples(self, split: Split) -> int:
+        return {
+            "train": self.num_samples,
+            "test": self.num_test,
+            "public": self.num_public,
+        }[split]
+
+    def _users(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
+        return indices % self.num_users
+
+    def _pairs(self, split: Split, indices: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the two numbers (b, 2) of some samples."""
+        pool = _pool(split, self.num_digits)
+        place, choice = (
+            uniform(self.seed, f"{split} {what}", indices)
+            for what in ("pair", "own range")
+        )
+        if split == "train":
+            own = self._users(indices) % NUM_RANGES
+            is_own = choice < self.heterogeneity
+            place = np.where(is_own, (own + place) / NUM_RANGES, place)
+        return pool[(place * len(pool)).astype(np.int64)]
+
+
+@cache
+def _pool(split: Split, num_digits: int) -> NDArray[np.int64]:
+    """Return all pairs of a split, ordered by the first number."""
+    most = 10**num_digits
+    order = stream(0, "arithmetic pairs", num_digits).permutation(most * most)
+    cuts = [most * most // 5, 2 * most * most // 5]
+    test, public, train = np.split(order, cuts)
+    codes = np.sort({"test": test, "public": public, "train": train}[split])
+    return np.stack(np.divmod(codes, most), axis=1)

@@ -1,0 +1,127 @@
+"""Prompts with responses for a causal language model, from a user's own files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, field_validator
+
+from fl.record import Record
+from fl.tasks.places import DataFile
+from fl.tasks.reading import Exchange, ReadExchanges
+from fl.tasks.rows import chosen_rows, files_digest, split_table, spread
+from fl.tasks.tables import Table, read_table
+from fl.tasks.task import Objective, Split, Task
+from fl.tasks.tokens import Tokenizer
+
+_NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
+
+
+class Instruct(Record):
+    """Prompts and responses such as GSM8K's; the loss counts the response only.
+
+    ``prompt_format`` frames a prompt (``{prompt}`` stands for it); ``chat: true`` uses
+    the model's own chat template instead. Both texts together are cut to
+    ``max_length`` tokens.
+    """
+
+    kind: Literal["instruct"] = "instruct"
+    train: DataFile
+    test: DataFile
+    public: DataFile | None = None
+    prompt_column: str = "question"
+    response_column: str = "answer"
+    prompt_format: str = "{prompt}\n"
+    chat: bool = False
+    max_length: int = Field(default=512, ge=8)
+    limit: int | None = Field(default=None, ge=1)
+
+    @field_validator("prompt_format")
+    @classmethod
+    def _holds_the_prompt(cls, value: str) -> str:
+        if "{prompt}" not in value:
+            raise ValueError("must contain {prompt}")
+        return value
+
+    @property
+    def digest(self) -> str:
+        """Return the digest of the files' content and of how they are read."""
+        places = {"kind", "train", "test", "public"}
+        return files_digest(
+            "instruct", self._files, self.model_dump(mode="json", exclude=places)
+        )
+
+    @property
+    def objective(self) -> Objective:
+        return "causal"
+
+    @property
+    def num_labels(self) -> int:
+        """Return 0: responses are texts."""
+        return 0
+
+    def labels(self, split: Split) -> NDArray[np.int64]:
+        """Return a zero for every sample."""
+        table = self._table(split)
+        num_rows = 0 if table is None else len(self._rows(split, table))
+        return np.zeros(num_rows, dtype=np.int64)
+
+    def column(self, name: str) -> NDArray[np.str_]:
+        """Return a column of the training file."""
+        table = read_table(self.train, (name,), header=True)
+        return np.array(table.columns[0])[self._rows("train", table)]
+
+    def exchanges(self, split: Split, indices: Sequence[int]) -> list[Exchange]:
+        """Return some samples' framed prompts and their responses."""
+        table = self._table(split)
+        assert table is not None
+        prompts, responses = table.columns
+        frame = "{prompt}" if self.chat else self.prompt_format
+        return [
+            Exchange(frame.replace("{prompt}", prompts[row]), responses[row])
+            for row in self._rows(split, table)[list(indices)].tolist()
+        ]
+
+    def result(self, reply: str) -> str:
+        """Return what must match: see ``final_answer``."""
+        return final_answer(reply)
+
+    def corpus(self) -> list[str]:
+        """Return up to 5,000 training prompts with their responses, evenly spread."""
+        samples = spread(len(self.labels("train")))
+        return [
+            f"{prompt}{reply}"
+            for prompt, reply in self.exchanges("train", samples.tolist())
+        ]
+
+    def read_by(self, tokenizer: Tokenizer | None) -> Task:
+        """Return prompts and responses as this tokenizer's numbers."""
+        assert tokenizer is not None
+        return ReadExchanges(self, tokenizer)
+
+    @property
+    def _files(self) -> Mapping[Split, str | None]:
+        return {"train": self.train, "test": self.test, "public": self.public}
+
+    def _table(self, split: Split) -> Table | None:
+        columns = (self.prompt_column, self.response_column)
+        return split_table(self._files, split, columns, header=True)
+
+    def _rows(self, split: Split, table: Table) -> NDArray[np.int64]:
+        return chosen_rows(split, len(table.lines), self.limit)
+
+
+def final_answer(reply: str) -> str:
+    """Return the number after the last ``####`` without commas, else the whole reply.
+
+    A ``####`` without a number gives an empty text, which matches no reference.
+    """
+    _, mark, tail = reply.rpartition("####")
+    if not mark:
+        return reply.strip()
+    number = _NUMBER.search(tail)
+    return "" if number is None else number[0].replace(",", "")

@@ -1,0 +1,138 @@
+"""Short sentences of invented words, as many samples, labels and users as asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from fl import recipe
+from fl.record import Record
+from fl.tasks.counted import uniform
+from fl.tasks.reading import ReadSentences
+from fl.tasks.rows import spread
+from fl.tasks.task import Objective, Split, Task, no_column
+from fl.tasks.tokens import Tokenizer
+
+SYLLABLES = tuple(c + v for c in "bdfgklmnprstvz" for v in "aeiou")
+
+
+class Synthetic(Record):
+    """Invented sentences whose words betray the label; made when they are needed.
+
+    Each word is, with probability ``1 - difficulty``, one of its label's own and else
+    any word. With probability ``heterogeneity`` a user's sentence has the user's
+    favourite label and else any label: divide by column ``user`` to let clients be
+    users, or use another partition and leave it at 0.
+    """
+
+    kind: Literal["synthetic"] = "synthetic"
+    num_samples: int = Field(default=10_000, ge=1)
+    num_test: int = Field(default=1_000, ge=1)
+    num_public: int = Field(default=0, ge=0)
+    num_labels: int = Field(default=10, ge=2)
+    num_words: int = Field(default=200, ge=2, le=len(SYLLABLES) ** 2)
+    min_words: int = Field(default=6, ge=1)
+    max_words: int = Field(default=12, ge=1, le=512)
+    difficulty: float = Field(default=0.5, ge=0, lt=1)
+    heterogeneity: float = Field(default=0.0, ge=0, le=1)
+    num_users: int = Field(default=100, ge=1)
+    seed: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Synthetic:
+        if self.num_words < self.num_labels:
+            raise ValueError(
+                f"num_words must be at least num_labels, got {self.num_words} and "
+                f"{self.num_labels}"
+            )
+        if self.max_words < self.min_words:
+            raise ValueError(
+                f"max_words must be at least min_words, got {self.max_words} and "
+                f"{self.min_words}"
+            )
+        return self
+
+    @property
+    def digest(self) -> str:
+        """Return the digest of the settings, from which all sentences follow."""
+        return recipe.digest("synthetic 1", {"settings": recipe.settings(self)})
+
+    @property
+    def objective(self) -> Objective:
+        return "text-classification"
+
+    @property
+    def max_length(self) -> int:
+        """Return the most tokens: up to four to a word, and two frame them."""
+        return 4 * self.max_words + 2
+
+    def labels(self, split: Split) -> NDArray[np.int64]:
+        """Return the label of every sample."""
+        return self._labels(split, np.arange(self._num_samples(split)))
+
+    def column(self, name: str) -> NDArray[np.str_]:
+        """Return each training sample's ``user``."""
+        if name != "user":
+            raise no_column(self.kind, name, "user")
+        return self._users(np.arange(self.num_samples)).astype(np.str_)
+
+    def texts(self, split: Split, indices: Sequence[int]) -> list[str]:
+        """Return some samples' sentences."""
+        samples = np.array(indices, dtype=np.int64)
+        labels = self._labels(split, samples)[:, None]
+        counters = samples[:, None] * self.max_words + np.arange(self.max_words)
+        is_own, choice = (
+            uniform(self.seed, f"{split} {what}", counters)
+            for what in ("own word", "word")
+        )
+        own_words = (self.num_words - labels - 1) // self.num_labels + 1
+        own = (choice * own_words).astype(np.int64) * self.num_labels + labels
+        other = (choice * self.num_words).astype(np.int64)
+        words = np.where(is_own < 1 - self.difficulty, own, other)
+        lengths = self._num_words(split, samples)
+        rows = zip(words.tolist(), lengths.tolist(), strict=True)
+        return [" ".join(map(_word, row[:length])) for row, length in rows]
+
+    def corpus(self) -> list[str]:
+        """Return up to 5,000 training sentences."""
+        return self.texts("train", spread(self.num_samples).tolist())
+
+    def read_by(self, tokenizer: Tokenizer | None) -> Task:
+        """Return the sentences as this tokenizer's numbers."""
+        assert tokenizer is not None
+        return ReadSentences(self, tokenizer)
+
+    def _num_samples(self, split: Split) -> int:
+        return {
+            "train": self.num_samples,
+            "test": self.num_test,
+            "public": self.num_public,
+        }[split]
+
+    def _users(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
+        return indices % self.num_users
+
+    def _labels(self, split: Split, indices: NDArray[np.int64]) -> NDArray[np.int64]:
+        draw = uniform(self.seed, f"{split} label", indices)
+        labels = (draw * self.num_labels).astype(np.int64)
+        if split == "train":
+            users = self._users(indices)
+            draw = uniform(self.seed, "favourite", users)
+            favourite = (draw * self.num_labels).astype(np.int64)
+            chance = uniform(self.seed, "train favours", indices)
+            labels = np.where(chance < self.heterogeneity, favourite, labels)
+        return labels
+
+    def _num_words(self, split: Split, indices: NDArray[np.int64]) -> NDArray[np.int64]:
+        draw = uniform(self.seed, f"{split} length", indices)
+        choices = self.max_words - self.min_words + 1
+        return self.min_words + (draw * choices).astype(np.int64)
+
+
+def _word(index: int) -> str:
+    first, second = divmod(index, len(SYLLABLES))
+    return SYLLABLES[second] + SYLLABLES[first]

@@ -1,0 +1,138 @@
+"""Texts with one label each, from a user's own files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from fl.record import Record
+from fl.tasks.places import DataFile, did_you_mean
+from fl.tasks.reading import ReadSentences
+from fl.tasks.rows import chosen_rows, files_digest, label_names, split_table, spread
+from fl.tasks.tables import Column, Table, read_table
+from fl.tasks.task import Objective, Split, Task
+from fl.tasks.tokens import Tokenizer
+
+Place = str | Annotated[int, Field(ge=0)]
+
+
+class Text(Record):
+    """Labelled texts from CSV, TSV, JSON lines, Parquet or a file of the hub.
+
+    Labels are those of ``train``, sorted; a text is cut to ``max_length`` tokens. A
+    column is named, or numbered from 0. ``limit`` keeps a fixed random part of
+    ``train``.
+    """
+
+    kind: Literal["text"] = "text"
+    train: DataFile
+    test: DataFile
+    public: DataFile | None = None
+    text_column: Place = "text"
+    label_column: Place = "label"
+    header: bool = True
+    max_length: int = Field(default=128, ge=4)
+    limit: int | None = Field(default=None, ge=2)
+
+    @model_validator(mode="after")
+    def _names_need_a_header(self) -> Text:
+        for key in ("text_column", "label_column"):
+            column = getattr(self, key)
+            if not self.header and isinstance(column, str):
+                raise ValueError(
+                    f"{key} must be a number where header is false, got {column!r}"
+                )
+        return self
+
+    @property
+    def digest(self) -> str:
+        """Return the digest of the files' content and of how they are read."""
+        places = {"kind", "train", "test", "public"}
+        return files_digest(
+            "text", self._files, self.model_dump(mode="json", exclude=places)
+        )
+
+    @property
+    def objective(self) -> Objective:
+        return "text-classification"
+
+    @property
+    def num_labels(self) -> int:
+        """Return the number of distinct labels of the training file."""
+        return len(self._names())
+
+    def labels(self, split: Split) -> NDArray[np.int64]:
+        """Return the place of each sample's label among the sorted labels."""
+        table = self._table(split)
+        if table is None:
+            return np.zeros(0, dtype=np.int64)
+        return _label_ids(table, self._names())[self._rows(split, table)]
+
+    def column(self, name: str) -> NDArray[np.str_]:
+        """Return a column of the training file."""
+        column: Column = int(name) if not self.header and name.isdecimal() else name
+        table = read_table(self.train, (column,), header=self.header)
+        return np.array(table.columns[0])[self._rows("train", table)]
+
+    def texts(self, split: Split, indices: Sequence[int]) -> list[str]:
+        """Return some samples' texts."""
+        table = self._table(split)
+        assert table is not None
+        rows = self._rows(split, table)
+        return [table.columns[0][row] for row in rows[list(indices)].tolist()]
+
+    def corpus(self) -> list[str]:
+        """Return up to 5,000 training texts, evenly spread."""
+        samples = spread(len(self.labels("train")))
+        return self.texts("train", samples.tolist())
+
+    def read_by(self, tokenizer: Tokenizer | None) -> Task:
+        """Return the texts as this tokenizer's numbers."""
+        assert tokenizer is not None
+        return ReadSentences(self, tokenizer)
+
+    @property
+    def _files(self) -> Mapping[Split, str | None]:
+        return {"train": self.train, "test": self.test, "public": self.public}
+
+    def _table(self, split: Split) -> Table | None:
+        columns = (self.text_column, self.label_column)
+        return split_table(self._files, split, columns, header=self.header)
+
+    def _rows(self, split: Split, table: Table) -> NDArray[np.int64]:
+        return chosen_rows(split, len(table.lines), self.limit)
+
+    def _names(self) -> tuple[str, ...]:
+        table = self._table("train")
+        assert table is not None
+        names = _distinct(table)
+        if len(names) < 2:
+            raise ValueError(
+                f"{table.name}: column {self.label_column!r} must hold at least two "
+                f"labels, got only {names[0]!r}"
+            )
+        return names
+
+
+@lru_cache(maxsize=16)
+def _distinct(table: Table) -> tuple[str, ...]:
+    return label_names(table.columns[1])
+
+
+@lru_cache(maxsize=16)
+def _label_ids(table: Table, names: tuple[str, ...]) -> NDArray[np.int64]:
+    """Return each row's label id; a label that training does not know is an error."""
+    ids = {name: place for place, name in enumerate(names)}
+    for row, name in enumerate(table.columns[1]):
+        if name not in ids:
+            raise ValueError(
+                f"{table.at(row)}: label {name!r} does not occur in the training file"
+                f"{did_you_mean(name, names)} ({len(names)} labels: "
+                f"{', '.join(names[:5])}{', …' if len(names) > 5 else ''})"
+            )
+    return np.array([ids[name] for name in table.columns[1]], dtype=np.int64)

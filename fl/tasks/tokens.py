@@ -1,0 +1,95 @@
+"""Words to numbers: what a task asks of a tokenizer, and padded batches of numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+IGNORED = -100  # the label that no loss counts
+MAX_REMEMBERED = 200_000
+Key = TypeVar("Key", bound=Hashable)
+Value = TypeVar("Value")
+
+
+class Tokenizer(Protocol):
+    """Turns texts into a model's numbers and back."""
+
+    @property
+    def digest(self) -> str:
+        """Return a digest of all that decides the numbers; it imports no torch."""
+        ...
+
+    @property
+    def pad_id(self) -> int:
+        """Return the number that fills up."""
+        ...
+
+    @property
+    def end_id(self) -> int:
+        """Return the number that ends a text."""
+        ...
+
+    def encode(
+        self, texts: Sequence[str], *, max_length: int, special: bool = True
+    ) -> list[list[int]]:
+        """Return each text's numbers, cut to ``max_length``; ``special`` frames it."""
+        ...
+
+    def decode(self, numbers: Sequence[int]) -> str:
+        """Return the text without special tokens."""
+        ...
+
+    def as_chat(self, prompt: str) -> str:
+        """Return a user's turn as the model's chat template frames it."""
+        ...
+
+
+@dataclass(frozen=True)
+class Memory(Generic[Key, Value]):
+    """Remembers what was made of each sample, and forgets all when it is too much."""
+
+    make: Callable[[list[Key]], list[Value]]
+    made: dict[Key, Value] = field(default_factory=dict)
+
+    def ask(self, keys: Sequence[Key]) -> list[Value]:
+        """Return one value per key; those not known are made together."""
+        missing = [key for key in dict.fromkeys(keys) if key not in self.made]
+        if missing:
+            if len(self.made) + len(missing) > MAX_REMEMBERED:
+                self.made.clear()
+                missing = list(dict.fromkeys(keys))
+            self.made.update(zip(missing, self.make(missing), strict=True))
+        return [self.made[key] for key in keys]
+
+
+def padded(
+    rows: Sequence[Sequence[int]], filler: int, *, left: bool = False
+) -> NDArray[np.int64]:
+    """Return the rows as one matrix, as wide as the longest of them."""
+    table = np.full((len(rows), max(map(len, rows))), filler, dtype=np.int64)
+    for line, row in zip(table, rows, strict=True):
+        if left:
+            line[len(line) - len(row) :] = row
+        else:
+            line[: len(row)] = row
+    return table
+
+
+def token_batch(
+    rows: Sequence[Sequence[int]], pad_id: int, *, left: bool = False
+) -> dict[str, Tensor]:
+    """Return ``input_ids`` and ``attention_mask`` of some samples' numbers."""
+    import torch
+
+    ones = [[1] * len(row) for row in rows]
+    return {
+        "input_ids": torch.from_numpy(padded(rows, pad_id, left=left)),
+        "attention_mask": torch.from_numpy(padded(ones, 0, left=left)),
+    }

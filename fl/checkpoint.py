@@ -6,27 +6,39 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fl.adapters import Adapter, Layout, LoraSettings
+from fl.adapters import ALL_LINEAR, Adapter, Layout, LoraSettings
 
 if TYPE_CHECKING:
-    from peft import LoraConfig
+    from peft import PeftConfig
     from transformers import PreTrainedModel
 
 BASE_FOLDER = "base"
 
 
-def peft_config(lora: LoraSettings) -> LoraConfig:
+def peft_config(lora: LoraSettings) -> PeftConfig:
     """Return PEFT's own record of these settings."""
-    from peft import LoraConfig
+    from peft import HiraConfig, LoraConfig
 
+    is_all = lora.target_modules == ALL_LINEAR
+    targets = ALL_LINEAR[0] if is_all else list(lora.target_modules)
+    whole = list(lora.modules_to_save) or None
+    if lora.peft_type == "hira":
+        return HiraConfig(
+            r=lora.r,
+            hira_dropout=lora.lora_dropout,
+            target_modules=targets,
+            modules_to_save=whole,
+        )
     alpha = lora.lora_alpha
     return LoraConfig(
         r=lora.r,
         # PEFT wants an int and computes with whatever it gets
         lora_alpha=int(alpha) if alpha.is_integer() else alpha,  # type: ignore[arg-type]
         lora_dropout=lora.lora_dropout,
-        target_modules=list(lora.target_modules),
-        modules_to_save=list(lora.modules_to_save) or None,
+        use_rslora=lora.use_rslora,
+        use_dora=lora.use_dora,
+        target_modules=targets,
+        modules_to_save=whole,
     )
 
 
@@ -35,7 +47,7 @@ def write_checkpoint(folder: Path, adapter: Adapter, lora: LoraSettings) -> None
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
-    config = peft_config(lora).to_dict()  # type: ignore[no-untyped-call]
+    config = peft_config(lora).to_dict()
     config["inference_mode"] = True
     text = json.dumps(config, indent=2, sort_keys=True, default=sorted)  # sets
     (folder / "adapter_config.json").write_text(text + "\n", encoding="utf-8")

@@ -21,6 +21,7 @@ from fl.merging import Aggregation, Component, MergeRow, combined, merge_adapter
 from fl.partition import DirichletByLabel, Partition, divide
 from fl.payload import Payload
 from fl.remembered import Memory, folder_entry, write_folder
+from fl.sketch import Sketch, draw_sketch, scattered, touched
 from fl.store import Entry, Store
 from fl.streams import stream
 from fl.tasks import Digits, Source, Task
@@ -107,9 +108,10 @@ class Federation:
 
     def submit(self, job: Job) -> str:
         """Note a job and return its digest; nothing is trained yet."""
-        if job.rank != self.learning.lora.r:
+        if not 1 <= job.rank <= self.learning.lora.r:
             raise ValueError(
-                f"rank must be the adapter's {self.learning.lora.r}, got {job.rank}"
+                f"rank must be 1 to the adapter's {self.learning.lora.r}, "
+                f"got {job.rank}"
             )
         if job.steps < 1:
             raise ValueError(f"steps must be at least 1, got {job.steps}")
@@ -306,6 +308,7 @@ class Federation:
                     steps=job.steps,
                     start=self._sent(job.version),
                     samples=self._shares[job.client_id],
+                    sketch=self._sketch(job),
                 )
                 for job in jobs
             ],
@@ -313,11 +316,28 @@ class Federation:
             seed=self.seed,
         )
         received = []
-        for outcome in outcomes:
+        for job, outcome in zip(jobs, outcomes, strict=True):
             if isinstance(outcome, Diverged):
                 raise outcome
-            received.append(self.learning.payload.delivered(outcome.adapter))
+            received.append(self._delivered(job, outcome.adapter))
         return received
+
+    def _sketch(self, job: Job) -> Sketch | None:
+        """Return the part of the adapter that a job trains; None is all of it."""
+        full_rank = self.learning.lora.r
+        if job.rank == full_rank:
+            return None
+        rng = stream(self.seed, "sketch", job.client_id, job.start_index)
+        return draw_sketch(job.rank, full_rank, rng)
+
+    def _delivered(self, job: Job, trained: Adapter) -> Adapter:
+        """Return what the server has after the upload: only what moved travels."""
+        payload, sketch = self.learning.payload, self._sketch(job)
+        if sketch is None:
+            return payload.delivered(trained)
+        moved = touched(trained.layout, trained.tensors(), sketch)
+        arrived = {name: payload.rounded(value) for name, value in moved.items()}
+        return scattered(self._sent(job.version), sketch, arrived, gain=1.0)
 
 
 def _adapter(layout: Layout, numbers: NDArray[np.generic]) -> Adapter:

@@ -252,8 +252,8 @@ def test_jobs_that_cannot_be_are_refused():
         submit(fed, 0, first)
     with pytest.raises(ValueError, match="steps must be at least 1"):
         submit(fed, 1, first, steps=0)
-    job = Job(client_id=1, start_index=0, round_id=0, version=first, steps=1, rank=1)
-    with pytest.raises(ValueError, match="rank must be the adapter's 2, got 1"):
+    job = Job(client_id=1, start_index=0, round_id=0, version=first, steps=1, rank=3)
+    with pytest.raises(ValueError, match="rank must be 1 to the adapter's 2, got 3"):
         fed.submit(job)
 
 

@@ -12,13 +12,14 @@ from fl.tasks import TASKS
 from netsim.channel import FADINGS, PATH_LOSSES, PLACEMENTS, RADIOS
 from netsim.cosim.scenario import LEARNINGS
 from netsim.device import SPREADS
-from netsim.policy import SAMPLERS
+from netsim.policy import RANKS, SAMPLERS
 from netsim.protocol import SERVERS
 from netsim.sharing import SHARING_RULES
 
 SEAMS: tuple[tuple[str, str, Mapping[str, Any]], ...] = (
     ("servers", "server", SERVERS),
     ("sampling", "server.sampling", SAMPLERS),
+    ("ranks", "ranks", RANKS),
     ("sharing rules", "cell.uplink.sharing", SHARING_RULES),
     ("radios", "cell.uplink.radio", RADIOS),
     ("path loss", "cell.path_loss", PATH_LOSSES),

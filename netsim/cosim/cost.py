@@ -17,10 +17,10 @@ def estimate(scenario: Scenario, learner: Learner | None) -> list[str]:
             "`netsim check --count` or the first run does it"
         ]
     job = first_job(learner)
-    common, private = learner.bits_down(0, None, learner.initial_version)
+    download_bits = sum(learner.bits_down(job, None))
     flop = learner.flop(job)
     lines = [
-        f"per participation: download {_bytes(common + private)}, "
+        f"per participation: download {_bytes(download_bits)}, "
         f"upload {_bytes(learner.bits_up(job))}, "
         f"compute {format_quantity(flop, 'FLOP')}, "
         f"memory {format_quantity(learner.memory_bytes, 'B')}",

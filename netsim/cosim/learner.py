@@ -15,6 +15,7 @@ from fl.cohorts import Job as Training
 from fl.facts import Facts, count_facts
 from fl.federation import Arrival as Delivered
 from fl.federation import Federation, Learning
+from fl.sketch import index_bits
 from fl.store import Store
 from fl.training import Diverged
 from netsim.errors import InputError
@@ -70,14 +71,14 @@ class FederatedLearner:
     def steps_reused(self) -> int:
         return self._federation.steps_reused
 
-    def bits_down(self, client_id: int, have: str | None, want: str) -> tuple[int, int]:
-        return self._bits(), 0
+    def bits_down(self, job: Job, have: str | None) -> tuple[int, int]:
+        return self._bits(self.rank), index_bits(_rank(job), self.rank)
 
     def bits_up(self, job: Job) -> int:
-        return self._bits()
+        return self._bits(_rank(job))
 
     def flop(self, job: Job) -> int:
-        return self._facts.training_flop(rank=self.rank, steps=self._steps)
+        return self._facts.training_flop(rank=_rank(job), steps=self._steps)
 
     def submit(self, job: Job) -> str:
         return self._federation.submit(
@@ -87,7 +88,7 @@ class FederatedLearner:
                 round_id=job.round_id,
                 version=job.version,
                 steps=self._steps,
-                rank=self.rank,
+                rank=_rank(job),
             )
         )
 
@@ -120,8 +121,13 @@ class FederatedLearner:
         self._federation.export(version, folder)
         return self._federation.adapter_digest(version)
 
-    def _bits(self) -> int:
-        return self._facts.payload_bits(self._learning.payload, self.rank)
+    def _bits(self, rank: int) -> int:
+        return self._facts.payload_bits(self._learning.payload, rank)
+
+
+def _rank(job: Job) -> int:
+    assert job.rank is not None, "real learning has a rank"
+    return job.rank
 
 
 def _learning(config: LoraLearning) -> Learning:

@@ -19,6 +19,7 @@ from fl.training import TrainingSettings
 from netsim.cell import Cell
 from netsim.channel import require_reach
 from netsim.errors import InputError
+from netsim.policy import RANKS, FullRank, Ranks
 from netsim.population import PopulationConfig
 from netsim.protocol import SERVERS, NoLearning, Stop
 from netsim.protocol.learner import Learner
@@ -115,6 +116,7 @@ class Scenario(Record):
     seed: int = Field(default=0, ge=0)
     stop: Stop
     server: Annotated[ServerStory, OneOf(SERVERS)]
+    ranks: Annotated[Ranks, OneOf(RANKS)] = FullRank()
     population: PopulationConfig
     cell: Cell
     learning: Annotated[Learning, OneOf(LEARNINGS)]
@@ -132,6 +134,14 @@ class Scenario(Record):
         if self.stop.target is not None and isinstance(self.learning, LearningOff):
             text = "needs learning: nothing is scored without it"
             raise refusal(text, None, ("stop", "target"), bare=True)
+        if isinstance(self.learning, LearningOff) and self.ranks.kind != "full":
+            text = "needs learning: nothing has a rank without it"
+            raise refusal(text, None, ("ranks",), bare=True)
+        if isinstance(self.learning, LoraLearning) and self.ranks.kind != "full":
+            lora = self.learning.lora
+            if lora.use_dora or lora.peft_type != "lora":
+                text = "a sketch needs plain LoRA layers, not DoRA or HiRA"
+                raise refusal(text, None, ("ranks",), bare=True)
         return self
 
     def _suits_a_buffer(self) -> None:

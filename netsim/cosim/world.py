@@ -33,9 +33,9 @@ def build_population(scenario: Scenario, learner: Learner) -> Population:
         num_samples=learner.num_samples,
     )
     population.require_memory(learner.memory_bytes)
-    common, private = learner.bits_down(0, None, learner.initial_version)
-    population.require_audible("down", common + private)
-    population.require_audible("up", learner.bits_up(first_job(learner)))
+    job = first_job(learner)
+    population.require_audible("down", sum(learner.bits_down(job, None)))
+    population.require_audible("up", learner.bits_up(job))
     return population
 
 
@@ -75,6 +75,7 @@ def build_stage(
         learner=learner,
         recorder=recorder,
         stop=scenario.stop,
+        ranks=scenario.ranks,
         watch=watch,
     )
 

@@ -3,6 +3,7 @@
 from netsim.policy.data_weighted import DataWeightedSampling
 from netsim.policy.full import FullParticipation
 from netsim.policy.independent import IndependentSampling
+from netsim.policy.ranks import RANKS, FullRank, Ranks
 from netsim.policy.sampler import Drawn, Sampler
 from netsim.policy.uniform import UniformSampling
 from netsim.policy.weighted import WeightedSampling
@@ -16,11 +17,14 @@ SAMPLERS = {
 }
 
 __all__ = [
+    "RANKS",
     "SAMPLERS",
     "DataWeightedSampling",
     "Drawn",
     "FullParticipation",
+    "FullRank",
     "IndependentSampling",
+    "Ranks",
     "Sampler",
     "UniformSampling",
     "WeightedSampling",

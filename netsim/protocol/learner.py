@@ -112,7 +112,7 @@ class Learner(Protocol):
     def memory_bytes(self) -> int:
         """Return what local training needs on a device."""
 
-    def bits_down(self, client_id: int, have: str | None, want: str) -> tuple[int, int]:
+    def bits_down(self, job: Job, have: str | None) -> tuple[int, int]:
         """Return the bits that all clients share and those for this one alone."""
 
     def bits_up(self, job: Job) -> int:

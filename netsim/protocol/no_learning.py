@@ -30,7 +30,7 @@ class NoLearning:
     def num_samples(self) -> Sequence[int]:
         return [self.samples_per_client] * self.num_clients
 
-    def bits_down(self, client_id: int, have: str | None, want: str) -> tuple[int, int]:
+    def bits_down(self, job: Job, have: str | None) -> tuple[int, int]:
         return self.download_bits, 0
 
     def bits_up(self, job: Job) -> int:

@@ -67,7 +67,7 @@ def take_part(stage: Stage, part: Participation, terms: Terms | None = None) -> 
     job = part.job()
     part.ticket = learner.submit(job)
     try:
-        common, private = learner.bits_down(part.client_id, None, part.version)
+        common, private = learner.bits_down(job, None)
         if part.download_end_ns is not None:
             common = 0
         part.download_bits += common + private

@@ -143,7 +143,8 @@ def _broadcast(
     if population.cell.downlink.mode != "broadcast":
         return
     client_ids = [part.client_id for part in parts] or [population.weakest_client]
-    bits, _ = stage.learner.bits_down(client_ids[0], None, stage.version)
+    job = stage.job(client_ids[0], 0, round_id)
+    bits, _ = stage.learner.bits_down(job, None)
     if not bits:
         return
     links = tuple(population.link(client_id, "down") for client_id in client_ids)

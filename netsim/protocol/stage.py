@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Protocol
 from netsim.band import SharedBand, Terms
 from netsim.engine import Engine
 from netsim.errors import InputError
+from netsim.policy import Ranks
 from netsim.population import Population
-from netsim.protocol.learner import LayerError, Learner, Score
+from netsim.protocol.learner import Job, LayerError, Learner, Score
 from netsim.protocol.participation import Participation, Process
 from netsim.protocol.stop import Stop
 from netsim.sharing import Expected
@@ -61,6 +62,7 @@ class Stage:
     learner: Learner
     recorder: Recorder
     stop: Stop
+    ranks: Ranks
     watch: Callable[[Progress], None]
     version: str = ""
     last_round_id: int = 0
@@ -71,6 +73,18 @@ class Stage:
     _num_events: int = 0
     _num_timeless: int = 0
     _last_layers: Sequence[LayerError] = ()
+
+    def rank(self, client_id: int) -> int | None:
+        """Return the rank that a client trains, if anything is trained."""
+        full_rank = self.learner.rank
+        if full_rank is None:
+            return None
+        return self.ranks.rank(full_rank, self.population.device(client_id))
+
+    def job(self, client_id: int, start_index: int, round_id: int) -> Job:
+        """Return a job from the present version."""
+        rank = self.rank(client_id)
+        return Job(client_id, start_index, round_id, self.version, rank)
 
     def enlist(
         self,
@@ -94,7 +108,7 @@ class Stage:
             start_index=start_index,
             occasion=round_id if is_per_round else start_index,
             version=self.version,
-            rank=self.learner.rank,
+            rank=self.rank(client_id),
             weight=weight,
             download_start_ns=self.env.now,
         )
@@ -113,7 +127,7 @@ class Stage:
         self.version = self.learner.initial_version
         recorder.clients.extend(self.population.rows())
         recorder.plans.extend(
-            Plan(0, client_id, probability, self.learner.rank)
+            Plan(0, client_id, probability, self.rank(client_id))
             for client_id, probability in enumerate(probabilities)
         )
         recorder.flush_full()
@@ -201,7 +215,7 @@ class Stage:
 
     def _expected_download_s(self, part: Participation, num_parts: int) -> float:
         """Return how long a client's own download may take, at an equal share."""
-        common, private = self.learner.bits_down(part.client_id, None, part.version)
+        common, private = self.learner.bits_down(part.job(), None)
         bits = private if part.download_end_ns is not None else common + private
         if not bits:
             return 0.0

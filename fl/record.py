@@ -8,4 +8,6 @@ from pydantic import BaseModel, ConfigDict
 class Record(BaseModel):
     """A frozen, strictly typed record that refuses unknown fields."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, defer_build=True
+    )

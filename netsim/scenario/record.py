@@ -64,6 +64,7 @@ class Record(BaseModel):
         validate_by_alias=True,
         validate_by_name=True,
         serialize_by_alias=True,
+        defer_build=True,  # most kinds of a seam are never used in one run
     )
 
     @classmethod

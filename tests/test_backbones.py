@@ -103,6 +103,17 @@ def test_images_are_classified_by_any_image_family():
     assert output.logits.shape == (3, 10)
 
 
+def test_pretraining_draws_its_dropout_from_its_own_stream(tmp_path, monkeypatch):
+    backbone = config(pretraining=Pretraining(steps=3, learning_rate=1e-2))
+    models = []
+    for seed in (1, 2):
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / str(seed)))
+        torch.manual_seed(seed)
+        models.append(backbone.load(SENTENCES))
+    assert models[0].config.hidden_dropout_prob > 0
+    assert equal_weights(*models)
+
+
 def test_public_samples_can_be_learned_first_and_are_kept():
     backbone = config(pretraining=Pretraining(steps=150, learning_rate=1e-2))
     model = backbone.load(SENTENCES)

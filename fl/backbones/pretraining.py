@@ -16,7 +16,7 @@ from pydantic import Field
 from fl import recipe
 from fl.cache import recall, remember
 from fl.record import Record
-from fl.streams import stream
+from fl.streams import forked, stream
 from fl.tasks import Task
 
 if TYPE_CHECKING:
@@ -73,11 +73,12 @@ def teach(
         model.parameters(), lr=settings.learning_rate, weight_decay=0.01
     )
     model.train()
-    for _ in range(settings.steps):
-        batch = task.batch("public", rng.choice(samples, size=settings.batch_size))
-        optimiser.zero_grad()
-        model(**batch).loss.backward()
-        optimiser.step()
+    with forked(settings.seed, "pretrain dropout"):
+        for _ in range(settings.steps):
+            batch = task.batch("public", rng.choice(samples, size=settings.batch_size))
+            optimiser.zero_grad()
+            model(**batch).loss.backward()
+            optimiser.step()
 
 
 def _cache_key(key: str) -> str:

@@ -70,4 +70,10 @@ def read_checkpoint(folder: Path, layout: Layout) -> Adapter:
 
 def write_base(folder: Path, base: PreTrainedModel) -> None:
     """Save the base model for ``from_pretrained``, since it comes from no hub."""
+    from transformers.utils import logging
+
+    was_shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()  # a bar over one file
     base.save_pretrained(folder / BASE_FOLDER)
+    if was_shown:
+        logging.enable_progress_bar()

@@ -73,7 +73,7 @@ def write_base(folder: Path, base: PreTrainedModel) -> None:
     from transformers.utils import logging
 
     was_shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()  # a bar over one file
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     base.save_pretrained(folder / BASE_FOLDER)
     if was_shown:
-        logging.enable_progress_bar()
+        logging.enable_progress_bar()  # type: ignore[no-untyped-call]

@@ -101,6 +101,29 @@ def check(
 
 
 @app.command()
+def plan(
+    scenario: ScenarioArg,
+    set_: SetOption = None,
+    seed: SeedOption = None,
+    out: Annotated[Path | None, typer.Option(help="The folder of the plan.")] = None,
+    ratio: Annotated[
+        float | None, typer.Option(help="beta / alpha of rounds = beta + alpha V.")
+    ] = None,
+    nu: Annotated[float, typer.Option(help="Variance grows as (r / k) to this.")] = 1.0,
+    max_weight: Annotated[
+        float | None, typer.Option(help="The most that a_n / q_n may be.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Choose who takes part how often and at what rank, without training."""
+    from netsim.cli.planning import plan_command
+    from netsim.cosim.planning import Assumptions
+
+    assumed = Assumptions(ratio=ratio, nu=nu, max_weight=max_weight)
+    plan_command(scenario, _overrides(set_, seed), out, assumed, json=json)
+
+
+@app.command()
 def replay(
     run: RunArg,
     set_: SetOption = None,

@@ -59,9 +59,7 @@ class FederatedLearner:
 
     @property
     def memory_bytes(self) -> int:
-        return self._facts.training_memory_bytes(
-            rank=self.rank, training=self._learning.training
-        )
+        return self.memory_at(self.rank)
 
     @property
     def steps_trained(self) -> int:
@@ -70,6 +68,12 @@ class FederatedLearner:
     @property
     def steps_reused(self) -> int:
         return self._federation.steps_reused
+
+    def memory_at(self, rank: int | None) -> int:
+        assert rank is not None, "real learning has a rank"
+        return self._facts.training_memory_bytes(
+            rank=rank, training=self._learning.training
+        )
 
     def bits_down(self, job: Job, have: str | None) -> tuple[int, int]:
         return self._bits(self.rank), index_bits(_rank(job), self.rank)

@@ -112,6 +112,9 @@ class Learner(Protocol):
     def memory_bytes(self) -> int:
         """Return what local training needs on a device."""
 
+    def memory_at(self, rank: int | None) -> int:
+        """Return what local training needs on a device at that rank, in bytes."""
+
     def bits_down(self, job: Job, have: str | None) -> tuple[int, int]:
         """Return the bits that all clients share and those for this one alone."""
 

@@ -30,6 +30,9 @@ class NoLearning:
     def num_samples(self) -> Sequence[int]:
         return [self.samples_per_client] * self.num_clients
 
+    def memory_at(self, rank: int | None) -> int:
+        return self.memory_bytes
+
     def bits_down(self, job: Job, have: str | None) -> tuple[int, int]:
         return self.download_bits, 0
 

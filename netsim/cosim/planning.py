@@ -1,0 +1,197 @@
+"""A scenario as the planner's problem: what each client costs at each rank."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from netsim.cosim.scenario import Scenario
+from netsim.cosim.world import first_job
+from netsim.errors import InputError
+from netsim.policy.problem import Problem
+from netsim.policy.surrogate import Surrogate
+from netsim.population import Population
+from netsim.protocol.learner import Job, Learner
+
+FULL_ROUNDS = 100.0  # of full participation at full rank: the surrogate's unit
+DEFAULT_SPAN = 10.0  # the client with most data joins at least one round in so many
+BoolArray = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assumptions:
+    """What only pilots could tell, and the limit on weights; none is a default."""
+
+    ratio: float | None = None
+    nu: float = 1.0
+    max_weight: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """A problem with its surrogate, and which ranks memory alone rules out."""
+
+    population: Population
+    problem: Problem
+    surrogate: Surrogate
+    ratio: float
+    fits_memory: BoolArray  # by client and rank
+
+
+def build_task(scenario: Scenario, assumed: Assumptions) -> Task:
+    """Return the planner's task of a scenario that works in rounds."""
+    if scenario.server.kind not in ("synchronous", "deadline"):
+        raise InputError(
+            f"server: a {scenario.server.kind!r} server has no rounds that start "
+            "together, so there is no round time to plan for; use 'synchronous' or "
+            "'deadline'"
+        )
+    learner = scenario.learning.known_learner(
+        scenario.population.num_clients, scenario.seed, may_count=True
+    )
+    assert learner is not None, "counting always finds the facts"
+    population = _population(scenario, learner)
+    problem, fits = _problem(scenario, learner, population, assumed)
+    surrogate, ratio = _surrogate(problem, assumed)
+    return Task(
+        population=population,
+        problem=problem,
+        surrogate=surrogate,
+        ratio=ratio,
+        fits_memory=fits,
+    )
+
+
+def at_top_rank(problem: Problem) -> Problem:
+    """Return the problem in which each client has only its highest allowed rank."""
+    top = len(problem.ranks) - 1 - problem.is_allowed[:, ::-1].argmax(axis=1)
+    is_allowed = np.zeros_like(problem.is_allowed)
+    is_allowed[np.arange(len(problem)), top] = True
+    return replace(problem, is_allowed=is_allowed)
+
+
+def _population(scenario: Scenario, learner: Learner) -> Population:
+    """Return the fleet without a run's demand that all hold the full rank."""
+    population = Population(
+        scenario.population,
+        scenario.cell,
+        seed=scenario.seed,
+        num_samples=learner.num_samples,
+    )
+    job = first_job(learner)
+    population.require_audible("down", sum(learner.bits_down(job, None)))
+    population.require_audible("up", learner.bits_up(job))
+    return population
+
+
+def _problem(
+    scenario: Scenario,
+    learner: Learner,
+    population: Population,
+    assumed: Assumptions,
+) -> tuple[Problem, BoolArray]:
+    jobs = _jobs(scenario, learner)
+    download_s, fixed_s = _download_s(scenario, learner, population)
+    compute_s = _compute_s(learner, population, jobs) + download_s[:, None]
+    need_hz_s = _need_hz_s(learner, population, jobs)
+    fits = _fits_memory(learner, population, jobs)
+    band_hz = scenario.cell.uplink.band_hz
+    is_allowed = fits.copy()
+    if scenario.server.kind == "deadline":
+        alone_s = compute_s + need_hz_s / band_hz + fixed_s
+        is_allowed &= alone_s <= float(getattr(scenario.server, "deadline_s"))  # noqa: B009
+    largest = float(population.data_weights.max())
+    limit = assumed.max_weight
+    problem = Problem(
+        data_weights=population.data_weights,
+        norms2=np.ones(len(population)),
+        ranks=tuple(job.rank or 1 for job in jobs),
+        global_rank=learner.rank or 1,
+        compute_s=compute_s,
+        need_hz_s=need_hz_s,
+        bits=np.array([learner.bits_up(job) for job in jobs], dtype=float),
+        is_allowed=is_allowed,
+        band_hz=band_hz,
+        fixed_s=fixed_s,
+        max_weight=DEFAULT_SPAN * largest if limit is None else limit,
+    )
+    return problem, fits
+
+
+def _jobs(scenario: Scenario, learner: Learner) -> list[Job]:
+    """Return a job at each rank from an eighth of the adapter's to all of it."""
+    job = first_job(learner)
+    if learner.rank is None:
+        return [job]
+    full = learner.rank
+    lora = getattr(scenario.learning, "lora", None)
+    can_sketch = lora is not None and not lora.use_dora and lora.peft_type == "lora"
+    ranks = {max(1, full * part // 8) for part in range(1, 9)} if can_sketch else {full}
+    return [replace(job, rank=rank) for rank in sorted(ranks)]
+
+
+def _compute_s(
+    learner: Learner, population: Population, jobs: list[Job]
+) -> npt.NDArray[np.float64]:
+    flop = np.array([learner.flop(job) for job in jobs], dtype=float)
+    one_s = [population.expected_compute_s(n, 1) for n in range(len(population))]
+    return np.asarray(np.outer(one_s, flop))
+
+
+def _need_hz_s(
+    learner: Learner, population: Population, jobs: list[Job]
+) -> npt.NDArray[np.float64]:
+    """Return ``band bits / R(band)``: the time at one hertz where SNR is per hertz."""
+    uplink = population.cell.uplink
+    rates = [
+        uplink.radio.rate_bps(population.effective_cn0_hz(n, "up"), uplink.band_hz)
+        for n in range(len(population))
+    ]
+    bits = np.array([learner.bits_up(job) for job in jobs], dtype=float)
+    return np.asarray(np.outer(uplink.band_hz / np.array(rates), bits))
+
+
+def _fits_memory(
+    learner: Learner, population: Population, jobs: list[Job]
+) -> BoolArray:
+    needs = np.array([learner.memory_at(job.rank) for job in jobs])
+    has = [population.device(n).memory_bytes for n in range(len(population))]
+    return np.asarray(np.array(has)[:, None] >= needs)
+
+
+def _download_s(
+    scenario: Scenario, learner: Learner, population: Population
+) -> tuple[npt.NDArray[np.float64], float]:
+    """Return each client's own download and what every round takes whoever joins:
+    a broadcast to the weakest of all, announcement and merge."""
+    downlink = population.cell.downlink
+    bits = learner.bits_down(first_job(learner), None)[0]
+    took_s = np.array(
+        [
+            bits
+            / downlink.radio.rate_bps(
+                population.effective_cn0_hz(n, "down"), downlink.band_hz
+            )
+            for n in range(len(population))
+        ]
+    )
+    fixed_s = float(getattr(scenario.server, "announce_time_s", 0.0))
+    fixed_s += float(getattr(scenario.server, "merge_time_s", 0.0))
+    if downlink.mode == "broadcast":
+        return np.zeros(len(population)), fixed_s + float(took_s.max())
+    return took_s, fixed_s
+
+
+def _surrogate(problem: Problem, assumed: Assumptions) -> tuple[Surrogate, float]:
+    """Return ``beta + alpha V`` with 100 rounds at full participation and rank."""
+    full = float(problem.moments.sum())
+    ratio = full if assumed.ratio is None else assumed.ratio
+    if not ratio > -full or not np.isfinite(ratio):
+        raise InputError(
+            f"--ratio must exceed {-full:.4g}, or full participation would take no "
+            f"rounds at all; got {ratio!r}"
+        )
+    alpha = FULL_ROUNDS / (ratio + full)
+    return Surrogate(alpha=alpha, beta=alpha * ratio, nu=assumed.nu), ratio

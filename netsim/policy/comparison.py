@@ -1,0 +1,138 @@
+"""The plans that a joint plan is compared with, each tuned under the rule in force."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from netsim.policy.baselines import scaled_probabilities, system_only, weighted_draws
+from netsim.policy.problem import Array, Choice, Problem, value
+from netsim.policy.sampler import FloatArray
+from netsim.policy.solver import Score, score, solve
+from netsim.policy.surrogate import Surrogate
+
+Rng = Callable[[str], np.random.Generator]
+NUM_SWEPT = 16
+NUM_PRICES = 5  # lambda <- R / T so often, for ranks at a given probability
+TINY_S = 1e-15
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rival:
+    """A named plan under a sharing rule, and what Monte Carlo says of it."""
+
+    name: str
+    choice: Choice
+    score: Score
+    bound_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """What is compared: the problem, the same at full rank, and how it is scored."""
+
+    problem: Problem
+    at_top: Problem
+    surrogate: Surrogate
+    sharing: str
+    num_rounds: int
+    rng: Rng
+
+    def rivals(self) -> list[Rival]:
+        """Return every plan that needs no pilots; the joint plan is among them."""
+        plans = {"full participation": self._swept([np.ones(len(self.problem))])}
+        for name, scores in self._scores().items():
+            plans[name] = self._swept(self._sweep(scores))
+        plans["adaptive q, full k"] = self._solved(self.at_top, self.sharing)
+        ranked = [self._ranked(q) for q in self._sweep(np.ones(len(self.problem)))]
+        plans["uniform q, adaptive k"] = self._best(ranked)
+        plans["joint"] = self._solved(self.problem, self.sharing)
+        found = self._scored(plans, self.sharing)
+        equal = {"joint, equal sharing": self._solved(self.problem, "equal-fixed")}
+        return found + self._scored(equal, "equal-fixed")
+
+    def _scores(self) -> dict[str, FloatArray]:
+        problem = self.problem
+        load = self._at_top(np.ones(len(problem))).load(problem)
+        upload_s = np.maximum(load.need_hz_s / problem.band_hz, TINY_S)
+        weights, norms = problem.data_weights.astype(float), problem.norms2**0.5
+        return {
+            "uniform q": np.ones(len(problem)),
+            "data-weighted": weights,
+            "system-only": system_only(load.compute_s, upload_s),
+            "Luo weighted": weighted_draws(weights, norms.astype(float), upload_s),
+        }
+
+    def _sweep(self, scores: FloatArray) -> list[FloatArray]:
+        """Return probabilities for expected numbers from the least allowed to all."""
+        floors = self.problem.floors.astype(float)
+        low, high = max(float(floors.sum()) * 1.001, 0.5), float(len(floors))
+        wanted = np.geomspace(min(low, high), high, NUM_SWEPT).tolist()
+        return [scaled_probabilities(scores, min(k, high), floors) for k in wanted]
+
+    def _at_top(self, probabilities: Array) -> Choice:
+        index = self.at_top.is_allowed.argmax(axis=1).astype(np.int8)
+        return Choice(probabilities=probabilities, rank_index=index)
+
+    def _swept(self, plans: Sequence[FloatArray]) -> Choice:
+        return self._best([self._at_top(q) for q in plans])
+
+    def _best(self, choices: Sequence[Choice]) -> Choice:
+        if len(choices) == 1:
+            return choices[0]
+        found = self._score(choices, self.sharing, "tuning")
+        return choices[min(range(len(found)), key=lambda n: found[n].total_s)]
+
+    def _ranked(self, q: FloatArray) -> Choice:
+        """Return the ranks of least ``alpha c / q + lambda q w`` at given ``q``."""
+        problem, surrogate = self.problem, self.surrogate
+        ratios = problem.rank_ratios() ** surrogate.nu
+        gain = surrogate.alpha * np.outer(problem.moments / q, ratios)
+        best = self._at_top(q)
+        least = value(best, problem, surrogate)
+        now = least
+        for _ in range(NUM_PRICES):
+            over_s = np.maximum(problem.compute_s - now.threshold_s, 0.0)
+            need_s = problem.need_hz_s / problem.band_hz
+            cost = gain + now.rounds / now.round_s * q[:, None] * (over_s + need_s)
+            index = np.where(problem.is_allowed, cost, np.inf).argmin(axis=1)
+            choice = Choice(probabilities=q, rank_index=index.astype(np.int8))
+            now = value(choice, problem, surrogate)
+            if now.total_s < least.total_s:
+                best, least = choice, now
+        return best
+
+    def _solved(self, problem: Problem, sharing: str) -> Choice:
+        return solve(
+            problem,
+            self.surrogate,
+            sharing=sharing,
+            rng=self.rng("tuning"),
+            num_rounds=self.num_rounds,
+        ).choice
+
+    def _score(
+        self, choices: Sequence[Choice], sharing: str, purpose: str
+    ) -> list[Score]:
+        return score(
+            self.problem,
+            self.surrogate,
+            choices,
+            sharing=sharing,
+            rng=self.rng(purpose),
+            num_rounds=self.num_rounds,
+        )
+
+    def _scored(self, plans: dict[str, Choice], sharing: str) -> list[Rival]:
+        found = self._score(list(plans.values()), sharing, "scoring")
+        return [
+            Rival(
+                name=name,
+                choice=choice,
+                score=one,
+                bound_s=value(choice, self.problem, self.surrogate).round_s,
+            )
+            for (name, choice), one in zip(plans.items(), found, strict=True)
+        ]

@@ -36,6 +36,11 @@ class Cohort:
         """Return the digest of the ordered chunk."""
         return recipe.digest("cohort", {"jobs": list(self.jobs)})
 
+    @property
+    def num_steps(self) -> int:
+        """Return the local steps of all its jobs."""
+        return sum(job.steps for job in self.jobs.values())
+
 
 @dataclass
 class JobBook:

@@ -3,49 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fl import recipe
-from fl.adapters import Adapter, Layout, LoraSettings
-from fl.aggregation import FloraNA
-from fl.backbones import Backbone, SmallViT, read
+from fl.adapters import Adapter
 from fl.cohorts import Cohort, Job, JobBook
-from fl.evaluation import EvaluationSettings, Metrics, evaluate
-from fl.merging import Aggregation, Component, MergeRow, combined, merge_adapters
-from fl.partition import DirichletByLabel, Partition, divide
-from fl.payload import Payload
+from fl.evaluation import Metrics, evaluate
+from fl.executor import Executor, Inline, Processes
+from fl.learning import Learning
+from fl.merging import Component, MergeRow, combined, merge_adapters
+from fl.partition import divide
 from fl.remembered import Memory, folder_entry, write_folder
-from fl.sketch import Sketch, draw_sketch, scattered, touched
 from fl.store import Entry, Store
 from fl.streams import stream
-from fl.tasks import Digits, Source, Task
-from fl.training import Diverged, LocalJob, TrainingSettings, train
-
-if TYPE_CHECKING:
-    from fl.resident import ResidentModel
-
-NUM_THREADS = 1  # more depend on the machine and on who else runs
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Learning:
-    """What is learned, from what, and how: every choice that is not the network's."""
-
-    task: Source = field(default_factory=Digits)
-    backbone: Backbone = field(default_factory=SmallViT)
-    partition: Partition = field(default_factory=DirichletByLabel)
-    lora: LoraSettings = field(default_factory=LoraSettings)
-    training: TrainingSettings = field(default_factory=TrainingSettings)
-    aggregation: Aggregation = field(default_factory=FloraNA)
-    payload: Payload = field(default_factory=Payload)
-    evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
-    cohort_size: int = 16
+from fl.trainer import NUM_THREADS, Chunk, Trainer, as_adapter, received
 
 
 class Arrival(NamedTuple):
@@ -80,14 +57,23 @@ class Federation:
         store: Store | None = None,
         device: str = "cpu",
         precision: Literal["float32", "float64"] = "float32",
+        workers: int = 1,
     ) -> None:
-        """Divide the data; the model is made when the first result is needed."""
+        """Divide the data; the model is made when the first result is needed.
+
+        With more than one of ``workers``, cohorts are trained in as many processes.
+        """
         self.learning = learning
         self.seed = seed
         self.steps_trained = 0
         self.steps_reused = 0
-        self._device = device
-        self._precision = precision
+        make_trainer = partial(Trainer, learning, seed, device, precision)
+        self._trainer = make_trainer()
+        self._executor: Executor[Trainer] = (
+            Inline(self._trainer)
+            if workers == 1
+            else Processes(workers, make_trainer())
+        )
         self._memory = Memory(
             store,
             recipe.Environment.here(
@@ -102,9 +88,9 @@ class Federation:
             base=learning.backbone.digest(learning.task), lora=learning.lora, seed=seed
         )
         self._book = JobBook(learning.cohort_size)
+        self._kept = {self.initial_version}
         self._adapters: dict[str, Adapter] = {}
         self._versions: dict[str, Entry] = {}
-        self._model: ResidentModel | None = None
 
     def submit(self, job: Job) -> str:
         """Note a job and return its digest; nothing is trained yet."""
@@ -152,10 +138,10 @@ class Federation:
         )
         entry = self._memory.recall(name)
         if entry is None:
-            resident = self._resident()
+            resident = self._trainer.resident
             resident.write(self._adapter(version))
             split = settings.split_name(len(self.learning.task.labels("test")))
-            metrics = evaluate(resident, self._task, split, settings)
+            metrics = evaluate(resident, self._trainer.task, split, settings)
             entry = Entry(asdict(metrics))
             self._memory.remember(name, entry)
         return Metrics(**entry.facts)
@@ -177,6 +163,10 @@ class Federation:
         """Return the digest of a kept version's numbers."""
         return str(self._version(version).facts["adapter"])
 
+    def close(self) -> None:
+        """End the workers, if there are any."""
+        self._executor.close()
+
     def _recipe(self, job: Job) -> recipe.JobRecipe:
         return recipe.JobRecipe(
             version=job.version,
@@ -192,53 +182,35 @@ class Federation:
             seed=self.seed,
         )
 
-    @cached_property
-    def _task(self) -> Task:
-        """Return the task in the backbone's tokens, read at first need."""
-        return read(self.learning.task, self.learning.backbone)
-
-    def _resident(self) -> ResidentModel:
-        """Return the model, made at first need."""
-        if self._model is None:
-            import torch
-
-            from fl.resident import ResidentModel
-
-            torch.set_num_threads(NUM_THREADS)
-            self._model = ResidentModel(
-                self.learning.backbone.load(self.learning.task),
-                self.learning.lora,
-                seed=self.seed,
-                precision=self._precision,
-                device=self._device,
-            )
-            self._adapters[self.initial_version] = self._model.read()
-        return self._model
-
     def _version(self, version: str) -> Entry:
         """Return a kept version's entry; that of the first one is made when asked."""
+        self._require_kept(version)
         if version not in self._versions:
-            if version != self.initial_version:
-                raise KeyError(f"version {version} is no longer kept")
             entry = self._memory.recall(version)
             if entry is None:
-                self._resident()
-                entry = _version_entry(self._adapters[version], ())
+                entry = _version_entry(self._trainer.initial, ())
                 self._memory.remember(version, entry)
             self._versions[version] = entry
         return self._versions[version]
 
+    def _require_kept(self, version: str) -> None:
+        if version not in self._kept:
+            raise KeyError(f"version {version} is no longer kept")
+
     def _adapter(self, version: str) -> Adapter:
         """Return a kept version's numbers as an adapter of the resident model."""
-        layout = self._resident().layout
+        self._require_kept(version)
+        if version == self.initial_version:
+            return self._trainer.initial
         if version not in self._adapters:
-            self._adapters[version] = _adapter(layout, self._version(version).arrays[0])
+            layout, entry = self._trainer.resident.layout, self._version(version)
+            self._adapters[version] = as_adapter(layout, entry.arrays[0])
         return self._adapters[version]
 
     def _keep(self, newest: str, entry: Entry) -> None:
         """Remember the newest version, and forget those that nothing needs."""
         self._versions[newest] = entry
-        needed = {newest, *self._book.versions()}
+        self._kept = needed = {newest, *self._book.versions()}
         self._versions = {v: e for v, e in self._versions.items() if v in needed}
         self._adapters = {v: a for v, a in self._adapters.items() if v in needed}
 
@@ -250,9 +222,7 @@ class Federation:
         cohorts: Sequence[Cohort],
     ) -> Entry:
         """Train what is not trained yet, merge, and remember the new version."""
-        for cohort in cohorts:
-            if cohort.received is None:
-                cohort.received = self._train(cohort)
+        self._train([cohort for cohort in cohorts if cohort.received is None])
         components = self._components(version, arrivals)
         adapter, rows = merge_adapters(
             self.learning.aggregation, components, self._adapter(version)
@@ -269,81 +239,50 @@ class Federation:
         what it started from with minus that weight."""
         book = self._book
         starts = [self._sent(book.pending[name].version) for name, _ in arrivals]
-        received = [book.received(name) for name, _ in arrivals]
+        ends = [book.received(name) for name, _ in arrivals]
         weights = [weight for _, weight in arrivals]
         return combined(
             [
                 Component(self._adapter(version), 1.0),
                 *(Component(a, -w) for a, w in zip(starts, weights, strict=True)),
-                *(Component(a, w) for a, w in zip(received, weights, strict=True)),
+                *(Component(a, w) for a, w in zip(ends, weights, strict=True)),
             ]
         )
 
     def _sent(self, version: str) -> Adapter:
         return self.learning.payload.delivered(self._adapter(version))
 
-    def _train(self, cohort: Cohort) -> dict[str, Adapter]:
-        """Return what the server receives from each job of a cohort."""
-        num_steps = sum(job.steps for job in cohort.jobs.values())
-        entry = self._memory.recall(cohort.digest)
-        if entry is not None:
-            self.steps_reused += num_steps
-            layout = self._resident().layout
-            received = [_adapter(layout, array) for array in entry.arrays]
-        else:
-            received = self._trained(list(cohort.jobs.values()))
-            self.steps_trained += num_steps
-            flats = tuple(adapter.flat.numpy() for adapter in received)
+    def _train(self, cohorts: Sequence[Cohort]) -> None:
+        """Note what the server receives from each job of these cohorts."""
+        unknown = []
+        for cohort in cohorts:
+            entry = self._memory.recall(cohort.digest)
+            if entry is None:
+                unknown.append(cohort)
+            else:
+                self.steps_reused += cohort.num_steps
+                self._receive(cohort, entry.arrays)
+        chunks = [self._chunk(cohort) for cohort in unknown]
+        trained = self._executor.map(received, chunks)
+        for cohort, flats in zip(unknown, trained, strict=True):
+            self.steps_trained += cohort.num_steps
+            self._receive(cohort, flats)
             self._memory.remember(cohort.digest, Entry({}, flats))
-        return dict(zip(cohort.jobs, received, strict=True))
 
-    def _trained(self, jobs: Sequence[Job]) -> list[Adapter]:
-        outcomes = train(
-            self._resident(),
-            self._task,
-            [
-                LocalJob(
-                    client_id=job.client_id,
-                    start_index=job.start_index,
-                    steps=job.steps,
-                    start=self._sent(job.version),
-                    samples=self._shares[job.client_id],
-                    sketch=self._sketch(job),
-                )
-                for job in jobs
-            ],
-            settings=self.learning.training,
-            seed=self.seed,
+    def _receive(self, cohort: Cohort, flats: Sequence[NDArray[np.generic]]) -> None:
+        layout = self._trainer.resident.layout
+        adapters = (as_adapter(layout, numbers) for numbers in flats)
+        cohort.received = dict(zip(cohort.jobs, adapters, strict=True))
+
+    def _chunk(self, cohort: Cohort) -> Chunk:
+        """Return all that a worker needs to train a cohort."""
+        jobs = tuple(cohort.jobs.values())
+        sent = {version: self._sent(version) for version in {j.version for j in jobs}}
+        return Chunk(
+            jobs,
+            starts={version: start.flat.numpy() for version, start in sent.items()},
+            samples={job.client_id: self._shares[job.client_id] for job in jobs},
         )
-        received = []
-        for job, outcome in zip(jobs, outcomes, strict=True):
-            if isinstance(outcome, Diverged):
-                raise outcome
-            received.append(self._delivered(job, outcome.adapter))
-        return received
-
-    def _sketch(self, job: Job) -> Sketch | None:
-        """Return the part of the adapter that a job trains; None is all of it."""
-        full_rank = self.learning.lora.r
-        if job.rank == full_rank:
-            return None
-        rng = stream(self.seed, "sketch", job.client_id, job.start_index)
-        return draw_sketch(job.rank, full_rank, rng)
-
-    def _delivered(self, job: Job, trained: Adapter) -> Adapter:
-        """Return what the server has after the upload: only what moved travels."""
-        payload, sketch = self.learning.payload, self._sketch(job)
-        if sketch is None:
-            return payload.delivered(trained)
-        moved = touched(trained.layout, trained.tensors(), sketch)
-        arrived = {name: payload.rounded(value) for name, value in moved.items()}
-        return scattered(self._sent(job.version), sketch, arrived, gain=1.0)
-
-
-def _adapter(layout: Layout, numbers: NDArray[np.generic]) -> Adapter:
-    import torch
-
-    return Adapter(layout, torch.from_numpy(numbers.copy()))
 
 
 def _version_entry(adapter: Adapter, rows: Sequence[MergeRow]) -> Entry:

@@ -10,7 +10,8 @@ import torch
 from fl.adapters import LoraSettings
 from fl.aggregation import AGGREGATIONS, FedIT, FloraNA
 from fl.backbones import SmallViT
-from fl.federation import Arrival, Federation, Job, Learning
+from fl.federation import Arrival, Federation, Job
+from fl.learning import Learning
 from fl.partition import IID
 from fl.payload import Payload
 from fl.streams import forked, stream
@@ -34,7 +35,7 @@ def own_cache(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
 
 
-def federation(num_clients=3, precision="float64", **learning):
+def federation(num_clients=3, precision="float64", workers=1, **learning):
     settings = {
         "backbone": TINY,
         "partition": IID(),
@@ -47,6 +48,7 @@ def federation(num_clients=3, precision="float64", **learning):
         num_clients=num_clients,
         seed=SEED,
         precision=precision,
+        workers=workers,
     )
 
 
@@ -278,7 +280,8 @@ def test_bfloat16_rounds_what_travels_both_ways(tmp_path):
 PROCESS = """
 import torch
 from fl.backbones import SmallViT
-from fl.federation import Arrival, Federation, Job, Learning
+from fl.federation import Arrival, Federation, Job
+from fl.learning import Learning
 
 torch.set_num_threads(1)
 tiny = SmallViT(hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
@@ -310,6 +313,23 @@ def test_two_processes_give_the_same_adapter(tmp_path):
     first, second = (run.communicate()[0] for run in runs)
     assert first == second
     assert first.count(" ") > 2
+
+
+def test_workers_leave_the_same_numbers_and_the_same_divergence():
+    found = []
+    for workers in (1, 2):
+        fed = federation(cohort_size=1, workers=workers)
+        jobs = [submit(fed, client, fed.initial_version) for client in range(3)]
+        merged = fed.merge(fed.initial_version, [Arrival(job, 0.3) for job in jobs])
+        found.append(fed.adapter_digest(merged.version))
+        fed.close()
+        wild = TrainingSettings(learning_rate=1e300, optim="sgd")
+        fed = federation(cohort_size=1, workers=workers, training=wild)
+        jobs = [submit(fed, client, fed.initial_version) for client in range(3)]
+        with pytest.raises(Diverged, match="client 0"):
+            fed.merge(fed.initial_version, [Arrival(job, 0.3) for job in jobs])
+        fed.close()
+    assert found[0] == found[1]
 
 
 def test_the_default_federation_learns():

@@ -100,7 +100,8 @@ def test_records_take_lists_and_refuse_nonsense():
 WITHOUT_TORCH = """
 import sys
 from fl.facts import known_facts
-from fl.federation import Federation, Job, Learning
+from fl.federation import Federation, Job
+from fl.learning import Learning
 from fl.recipe import Environment
 
 learning = Learning()

@@ -1,6 +1,7 @@
 """Whole runs: the same bytes twice, whoever computes them and wherever."""
 
 import json
+import multiprocessing
 import subprocess
 import sys
 
@@ -60,6 +61,19 @@ def test_a_run_is_the_same_in_another_process_and_sound(server, tmp_path):
     assert verify(tmp_path / "here") == []
     assert manifest.steps_trained > 0
     assert digest_elsewhere(tmp_path / "there", *overrides) == manifest.digest
+
+
+@pytest.mark.parametrize("server", ["synchronous", "buffered"])
+def test_two_workers_give_the_same_run(server, tmp_path):
+    overrides = (*LEARNING, *SERVERS[server], "learning.cohort_size=3")
+    config = scenario("quickstart", *overrides)
+    one, two = (
+        run_scenario(config, tmp_path / str(workers), reuse=False, workers=workers)
+        for workers in (1, 2)
+    )
+    assert one.digest == two.digest
+    assert one.steps_trained == two.steps_trained > 0
+    assert not multiprocessing.active_children()
 
 
 @pytest.mark.parametrize("server", SERVERS)

@@ -68,6 +68,9 @@ def run(
         bool, typer.Option(help="Go on with the unfinished run in the folder.")
     ] = False,
     fresh: FreshOption = False,
+    workers: Annotated[
+        int, typer.Option(min=1, help="Train in this many processes; same results.")
+    ] = 1,
     quiet: QuietOption = False,
     json: JsonOption = False,
 ) -> None:
@@ -80,6 +83,7 @@ def run(
         out,
         resume=resume,
         fresh=fresh,
+        workers=workers,
         quiet=quiet,
         json=json,
     )

@@ -36,12 +36,21 @@ def run_command(
     *,
     resume: bool,
     fresh: bool,
+    workers: int,
     quiet: bool,
     json: bool,
 ) -> None:
     """Run a scenario from the command line."""
     scenario = read_scenario(find_scenario(given), overrides)
-    run_and_show(scenario, out, resume=resume, fresh=fresh, quiet=quiet, json=json)
+    run_and_show(
+        scenario,
+        out,
+        resume=resume,
+        fresh=fresh,
+        workers=workers,
+        quiet=quiet,
+        json=json,
+    )
 
 
 def run_and_show(
@@ -50,6 +59,7 @@ def run_and_show(
     *,
     resume: bool = False,
     fresh: bool = False,
+    workers: int = 1,
     quiet: bool = False,
     json: bool = False,
 ) -> Manifest:
@@ -64,6 +74,7 @@ def run_and_show(
                 command=("netsim", *sys.argv[1:]),
                 resume=resume,
                 reuse=not fresh,
+                workers=workers,
                 watch=view,
             )
     except KeyboardInterrupt:

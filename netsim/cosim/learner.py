@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fl.cohorts import Job as Training
+from fl.executor import WorkerDied
 from fl.facts import Facts, count_facts
 from fl.federation import Arrival as Delivered
-from fl.federation import Federation, Learning
+from fl.federation import Federation
+from fl.learning import Learning
 from fl.sketch import index_bits
 from fl.store import Store
 from fl.training import Diverged
@@ -36,6 +38,7 @@ class FederatedLearner:
         *,
         facts: Facts | None = None,
         reuse: bool = True,
+        workers: int = 1,
     ) -> None:
         self._learning = _learning(config)
         with as_input_error("learning"):
@@ -44,6 +47,7 @@ class FederatedLearner:
                 num_clients=num_clients,
                 seed=seed,
                 store=Store() if reuse else None,
+                workers=workers,
             )
             self._facts = facts if facts is not None else _counted(self._learning)
         self.rank = config.lora.r
@@ -105,6 +109,8 @@ class FederatedLearner:
             merged = self._federation.merge(version, delivered)
         except Diverged as error:
             raise InputError(f"learning.training: {error}") from error
+        except WorkerDied as error:
+            raise InputError(f"workers: {error}") from error
         layers = tuple(LayerError(**asdict(row)) for row in merged.layers)
         return Merged(merged.version, layers)
 
@@ -124,6 +130,9 @@ class FederatedLearner:
     def export(self, version: str, folder: Path) -> str:
         self._federation.export(version, folder)
         return self._federation.adapter_digest(version)
+
+    def close(self) -> None:
+        self._federation.close()
 
     def _bits(self, rank: int) -> int:
         return self._facts.payload_bits(self._learning.payload, rank)

@@ -6,7 +6,7 @@ import datetime
 import hashlib
 import itertools
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from netsim.cosim.scenario import Scenario
@@ -23,6 +23,7 @@ from netsim.manifest import (
     read_manifest,
     versions,
 )
+from netsim.protocol.learner import Learner
 from netsim.protocol.stage import Progress, Stage
 from netsim.scenario import dump, scenario_digest
 from netsim.trace.files import stored_file, write_atomically
@@ -54,20 +55,33 @@ def run_scenario(
     command: tuple[str, ...] = (),
     resume: bool = False,
     reuse: bool = True,
+    workers: int = 1,
     watch: Callable[[Progress], None] = lambda progress: None,
 ) -> Manifest:
     """Run a scenario into ``folder`` and return its manifest.
 
     Learning that an earlier run finished is remembered; without ``reuse`` it is
-    computed again. With ``resume`` a folder that holds a finished run of the same
+    computed again; ``workers`` is in how many processes, which changes no result. With
+    ``resume`` a folder that holds a finished run of the same
     scenario is left as it is, and one that holds an unfinished run is completed.
     """
     finished = _finished(scenario, folder, resume)
     if finished is not None:
         return finished
     learner = scenario.learning.learner(
-        scenario.population.num_clients, scenario.seed, reuse=reuse
+        scenario.population.num_clients, scenario.seed, reuse=reuse, workers=workers
     )
+    with closing(learner):
+        return _run(scenario, folder, learner, command, watch)
+
+
+def _run(
+    scenario: Scenario,
+    folder: Path,
+    learner: Learner,
+    command: tuple[str, ...],
+    watch: Callable[[Progress], None],
+) -> Manifest:
     population = build_population(scenario, learner)
     folder.mkdir(parents=True, exist_ok=True)
     clear_trace(folder)

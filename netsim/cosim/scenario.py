@@ -31,8 +31,11 @@ from netsim.scenario import OneOf, Record, load, refusal
 class Learning(Protocol):
     """How the learning half of a run comes about."""
 
-    def learner(self, num_clients: int, seed: int, *, reuse: bool) -> Learner:
-        """Return the learner of one run, with ``reuse`` of remembered learning."""
+    def learner(
+        self, num_clients: int, seed: int, *, reuse: bool, workers: int = 1
+    ) -> Learner:
+        """Return the learner of one run, with ``reuse`` of remembered learning, that
+        trains in so many processes."""
 
     def known_learner(
         self, num_clients: int, seed: int, *, may_count: bool
@@ -54,7 +57,9 @@ class LearningOff(Record):
     memory_bytes: Annotated[Bytes, Field(ge=0)] = 0
     samples_per_client: int = Field(default=1, ge=1)
 
-    def learner(self, num_clients: int, seed: int, *, reuse: bool) -> Learner:
+    def learner(
+        self, num_clients: int, seed: int, *, reuse: bool, workers: int = 1
+    ) -> Learner:
         return NoLearning(
             num_clients=num_clients,
             download_bits=self.download_bits,
@@ -84,10 +89,12 @@ class LoraLearning(Record):
     evaluation: EvaluationSettings = EvaluationSettings()
     cohort_size: int = Field(default=16, ge=1)
 
-    def learner(self, num_clients: int, seed: int, *, reuse: bool) -> Learner:
+    def learner(
+        self, num_clients: int, seed: int, *, reuse: bool, workers: int = 1
+    ) -> Learner:
         from netsim.cosim.learner import FederatedLearner
 
-        return FederatedLearner(self, num_clients, seed, reuse=reuse)
+        return FederatedLearner(self, num_clients, seed, reuse=reuse, workers=workers)
 
     def known_learner(
         self, num_clients: int, seed: int, *, may_count: bool

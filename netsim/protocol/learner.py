@@ -140,6 +140,9 @@ class Learner(Protocol):
         """Write a version as a PEFT checkpoint and return the digest of its numbers;
         without learning write nothing and return an empty text."""
 
+    def close(self) -> None:
+        """Let go of what the run needed no longer than itself, such as workers."""
+
     @property
     def steps_trained(self) -> int:
         """Return how many local steps were computed so far."""

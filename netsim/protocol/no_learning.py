@@ -59,3 +59,6 @@ class NoLearning:
 
     def export(self, version: str, folder: Path) -> str:
         return ""
+
+    def close(self) -> None:
+        return None

@@ -1,0 +1,89 @@
+"""Work spread over processes: the same results, deaths survived, nobody left behind."""
+
+import os
+import time
+
+import pytest
+
+from fl.executor import Inline, Processes, WorkerDied
+
+
+def plus(state, item):
+    return state + item
+
+
+def refuse_three(state, item):
+    if item >= 3:
+        raise ValueError(f"{item} is too much")
+    return item
+
+
+def die_for_want_of(path, item):
+    """Die where the file is absent, and leave it to those who come after."""
+    if item == 1 and not path.exists():
+        path.touch()
+        os._exit(9)
+    return item
+
+
+def die(state, item):
+    os._exit(9)
+
+
+def say_who(state, item):
+    time.sleep(0.05)
+    return os.getpid()
+
+
+def is_alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.fixture(params=["inline", "processes"])
+def executor(request):
+    made = {"inline": Inline, "processes": lambda s: Processes(2, s)}[request.param](10)
+    yield made
+    made.close()
+
+
+def test_results_come_in_the_items_order(executor):
+    for _ in range(2):
+        assert list(executor.map(plus, range(5))) == [10, 11, 12, 13, 14]
+    assert list(executor.map(plus, [])) == []
+
+
+def test_the_first_error_in_the_items_order_is_raised(executor):
+    found = executor.map(refuse_three, [1, 3, 4, 2])
+    assert next(found) == 1
+    with pytest.raises(ValueError, match="3 is too much"):
+        next(found)
+    assert list(executor.map(plus, [1])) == [11]
+
+
+def test_a_dead_workers_work_is_done_once_more(tmp_path):
+    executor = Processes(2, tmp_path / "seen")
+    assert list(executor.map(die_for_want_of, range(4))) == [0, 1, 2, 3]
+    executor.close()
+
+
+def test_work_that_kills_twice_is_given_up():
+    executor = Processes(2, None)
+    with pytest.raises(WorkerDied, match="exit code 9"):
+        list(executor.map(die, range(3)))
+    executor.close()
+
+
+def test_workers_stay_until_they_are_closed_also_in_the_midst_of_work():
+    executor = Processes(2, None)
+    first = set(executor.map(say_who, range(6)))
+    assert len(first) == 2
+    assert os.getpid() not in first
+    assert set(executor.map(say_who, range(6))) == first
+    under_way = executor.map(say_who, range(6))
+    next(under_way)
+    executor.close()
+    assert not any(map(is_alive, first))

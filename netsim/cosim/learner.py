@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fl.cohorts import Job as Training
-from fl.facts import Facts, count_facts
+from fl.facts import Facts, count_facts, count_timing
 from fl.federation import Arrival as Delivered
 from fl.federation import Federation, Learning
 from fl.sketch import index_bits
@@ -45,8 +45,9 @@ class FederatedLearner:
                 seed=seed,
                 store=Store() if reuse else None,
             )
-            self._facts = facts if facts is not None else _counted(self._learning)
+            self._facts = facts if facts is not None else _counted(config)
         self.rank = config.lora.r
+        self._timing, self._lora = config.timing_as, config.lora
         self._steps = config.training.local_steps
 
     @property
@@ -60,7 +61,7 @@ class FederatedLearner:
     @property
     def memory_bytes(self) -> int:
         return self._facts.training_memory_bytes(
-            rank=self.rank, training=self._learning.training
+            rank=self._timed(self.rank), training=self._learning.training
         )
 
     @property
@@ -72,13 +73,17 @@ class FederatedLearner:
         return self._federation.steps_reused
 
     def bits_down(self, job: Job, have: str | None) -> tuple[int, int]:
-        return self._bits(self.rank), index_bits(_rank(job), self.rank)
+        return self._bits(self.rank), index_bits(
+            self._timed(_rank(job)), self._timed(self.rank)
+        )
 
     def bits_up(self, job: Job) -> int:
         return self._bits(_rank(job))
 
     def flop(self, job: Job) -> int:
-        return self._facts.training_flop(rank=_rank(job), steps=self._steps)
+        return self._facts.training_flop(
+            rank=self._timed(_rank(job)), steps=self._steps
+        )
 
     def submit(self, job: Job) -> str:
         return self._federation.submit(
@@ -122,7 +127,13 @@ class FederatedLearner:
         return self._federation.adapter_digest(version)
 
     def _bits(self, rank: int) -> int:
-        return self._facts.payload_bits(self._learning.payload, rank)
+        return self._facts.payload_bits(self._learning.payload, self._timed(rank))
+
+    def _timed(self, rank: int) -> int:
+        """Return the rank at which the model that gives the time is counted."""
+        if self._timing is None:
+            return rank
+        return self._timing.rank_of(rank, self._lora)
 
 
 def _rank(job: Job) -> int:
@@ -144,12 +155,11 @@ def _learning(config: LoraLearning) -> Learning:
     )
 
 
-def _counted(learning: Learning) -> Facts:
+def _counted(config: LoraLearning) -> Facts:
+    if config.timing_as is not None:
+        return count_timing(config.timing_as, config.lora, config.training)
     return count_facts(
-        learning.task,
-        learning.backbone,
-        lora=learning.lora,
-        training=learning.training,
+        config.task, config.backbone, lora=config.lora, training=config.training
     )
 
 

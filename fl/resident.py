@@ -222,7 +222,11 @@ def _positions_per_image(config: PretrainedConfig) -> int:
 def _require_modules(layout: Layout, lora: LoraSettings) -> None:
     """Refuse a module that the model does not have: PEFT silently leaves it out."""
     adapted = layout.modules
-    whole = [part.module for part in layout.parts if part.factor is None]
+    whole = [  # a head may be made of several layers: classifier.dense
+        ".".join(names[: place + 1])
+        for names in (p.module.split(".") for p in layout.parts if p.factor is None)
+        for place in range(len(names))
+    ]
     for key, names, found in (
         ("target_modules", lora.target_modules, adapted),
         ("modules_to_save", lora.modules_to_save, whole),

@@ -29,6 +29,7 @@ class Manifest(BaseModel):
 
     A metric in ``final`` that is not finite is None. The digests are empty until the
     recorder is closed; ``scenario_digest`` is the SHA-256 of ``scenario.yaml``.
+    ``timing_model`` names the model that gave the time and that of the accuracy.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -40,6 +41,7 @@ class Manifest(BaseModel):
     command: tuple[str, ...]
     versions: dict[str, str]
     machine: str
+    timing_model: dict[str, str] = {}
     started_at: str  # wall time, ISO 8601
     ended_at: str | None = None
     schema_version: int = TRACE_VERSION

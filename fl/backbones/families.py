@@ -81,19 +81,24 @@ def finished(
     model: PreTrainedModel, task: Source, precision: Precision
 ) -> PreTrainedModel:
     """Return the model in eval mode and in a precision, but for its head's float32."""
-    import torch
-
     model.eval()  # type: ignore[no-untyped-call]
     if task.objective == "causal":
         # transformers finds it by the class's name, and GPT-2's does not tell
         model.loss_type = "ForCausalLM"
+    in_precision(model, precision)
+    return model
+
+
+def in_precision(model: PreTrainedModel, precision: Precision) -> None:
+    """Cast a model in place, but for its head, which stays float32."""
+    import torch
+
     if precision == "bfloat16":
         model.to(dtype=torch.bfloat16)  # type: ignore[call-arg]
         for name in head_names(model):
             head = model.get_submodule(name)
             head.float()
             head.register_forward_pre_hook(_cast_to_weights)
-    return model
 
 
 def head_names(model: PreTrainedModel) -> list[str]:

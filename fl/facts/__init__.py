@@ -2,5 +2,17 @@
 
 from fl.facts.curves import Curve, Lengths
 from fl.facts.facts import Facts, count_facts, known_facts
+from fl.facts.shapes import SHAPES
+from fl.facts.timing import TimingAs, count_timing, known_timing
 
-__all__ = ["Curve", "Facts", "Lengths", "count_facts", "known_facts"]
+__all__ = [
+    "SHAPES",
+    "Curve",
+    "Facts",
+    "Lengths",
+    "TimingAs",
+    "count_facts",
+    "count_timing",
+    "known_facts",
+    "known_timing",
+]

@@ -8,14 +8,16 @@ counts are quadratic in the length, so three lengths give them at every length.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fl.adapters import LoraSettings
 from fl.backbones import Backbone, read
-from fl.facts.curves import Curve, fitted, padded_lengths
+from fl.facts.curves import Curve, Lengths, fitted, padded_lengths
 from fl.facts.facts import Facts
 from fl.payload import Extent
 from fl.tasks import Source, Task
@@ -23,6 +25,7 @@ from fl.training import TrainingSettings
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from transformers import PreTrainedModel
 
     from fl.resident import ResidentModel
 
@@ -31,7 +34,7 @@ TEXT_LENGTHS = (8, 16, 24)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _AtRank:
+class AtRank:
     """What was counted with adapters of one rank."""
 
     flop: Curve
@@ -47,8 +50,14 @@ def counted(
     """Return the facts of a model, which is made twice for it."""
     ready = read(task, backbone)
     batch_size = training.per_device_train_batch_size
-    lengths = padded_lengths(ready, batch_size)
     low, high = (_at_rank(ready, backbone, lora, rank, batch_size) for rank in RANKS)
+    return assembled(low, high, padded_lengths(ready, batch_size), training)
+
+
+def assembled(
+    low: AtRank, high: AtRank, lengths: Lengths, training: TrainingSettings
+) -> Facts:
+    """Return the facts at every rank from the counts at ranks 1 and 2."""
     flop_per_rank, saved_per_rank = (
         Curve(*np.subtract(b, a).tolist())
         for a, b in ((low.flop, high.flop), (low.saved, high.saved))
@@ -59,6 +68,7 @@ def counted(
     )
     numbers_per_rank = high.extent.num_numbers - low.extent.num_numbers
     rows_per_rank = high.extent.num_rows - low.extent.num_rows
+    batch_size = training.per_device_train_batch_size
     return Facts(
         base_flop=base_flop.at(lengths.mean, lengths.mean_square),
         flop_per_rank=flop_per_rank.at(lengths.mean, lengths.mean_square),
@@ -81,24 +91,43 @@ def counted(
 
 def _at_rank(
     task: Task, backbone: Backbone, lora: LoraSettings, rank: int, batch_size: int
-) -> _AtRank:
-    """Return the counts at one rank, of one sample and of one mini-batch."""
-    from fl.resident import ResidentModel
-
+) -> AtRank:
     base = backbone.load(task)
     base.set_attn_implementation("eager")
+    return counted_at(
+        base,
+        lora.model_copy(update={"r": rank}),
+        partial(_probe, task),
+        TEXT_LENGTHS if task.max_length else (0,),
+        batch_size=batch_size,
+    )
+
+
+def counted_at(
+    base: PreTrainedModel,
+    lora: LoraSettings,
+    probe: Callable[[int, int], dict[str, Tensor]],
+    lengths: tuple[int, ...],
+    *,
+    batch_size: int,
+    device: str = "cpu",
+) -> AtRank:
+    """Return the counts at one rank, of one sample and of one mini-batch.
+
+    ``probe`` makes a mini-batch of a length and a size; a single length has no curve.
+    """
+    from fl.resident import ResidentModel
+
     weights = list(base.parameters())
     base_parameters = sum(weight.numel() for weight in weights)
     base_bytes = sum(weight.nbytes for weight in weights)
-    resident = ResidentModel(base, lora.model_copy(update={"r": rank}), seed=0)
-    lengths = TEXT_LENGTHS if task.max_length else (0,)
-    flop = [_step_flop(resident, _probe(task, length, 1)) for length in lengths]
-    saved = [
-        _saved_bytes(resident, _probe(task, length, batch_size)) for length in lengths
-    ]
-    return _AtRank(
-        flop=fitted(lengths, flop) if task.max_length else Curve(flop[0]),
-        saved=fitted(lengths, saved) if task.max_length else Curve(saved[0]),
+    resident = ResidentModel(base, lora, seed=0, device=device)
+    flop = [_step_flop(resident, probe(length, 1)) for length in lengths]
+    saved = [_saved_bytes(resident, probe(length, batch_size)) for length in lengths]
+    has_curve = len(lengths) > 1
+    return AtRank(
+        flop=fitted(lengths, flop) if has_curve else Curve(flop[0]),
+        saved=fitted(lengths, saved) if has_curve else Curve(saved[0]),
         extent=Extent.of(resident.layout.parts),
         base_parameters=base_parameters,
         base_bytes=base_bytes,
@@ -132,17 +161,21 @@ def _saved_bytes(resident: ResidentModel, batch: dict[str, Tensor]) -> int:
     """Return the bytes that autograd keeps, weights left out, shared memory once."""
     from torch.autograd.graph import saved_tensors_hooks
 
-    weights = {p.untyped_storage().data_ptr() for p in resident.model.parameters()}
+    weights = {_storage(p) for p in resident.model.parameters()}
     saved: dict[int, int] = {}
     kept = []  # an address names a storage only while it lives
 
     def keep(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in weights:
-            saved[storage.data_ptr()] = storage.nbytes()
+        if _storage(tensor) not in weights:
+            saved[_storage(tensor)] = tensor.untyped_storage().nbytes()
             kept.append(tensor)
         return tensor
 
     with resident.lora_dropout(), saved_tensors_hooks(keep, lambda tensor: tensor):
         resident.forward(batch)
     return sum(saved.values())
+
+
+def _storage(tensor: Tensor) -> int:
+    """Return what names a tensor's storage, also on the meta device without memory."""
+    return int(tensor.untyped_storage()._cdata)

@@ -75,13 +75,7 @@ def known_facts(
     task: Source, backbone: Backbone, *, lora: LoraSettings, training: TrainingSettings
 ) -> Facts | None:
     """Return the facts where they were counted before; never imports torch."""
-    content = recall(_cache_name(task, backbone, lora=lora, training=training))
-    if content is None:
-        return None
-    known = json.loads(content)
-    for name in ("base_flop_curve", "flop_per_rank_curve"):
-        known[name] = Curve(*known[name])
-    return Facts(**{**known, "lengths": Lengths(*known["lengths"])})
+    return recalled(_cache_name(task, backbone, lora=lora, training=training))
 
 
 def count_facts(
@@ -94,7 +88,22 @@ def count_facts(
     from fl.facts.counting import counted
 
     facts = counted(task, backbone, lora, training)
-    name = _cache_name(task, backbone, lora=lora, training=training)
+    return kept(_cache_name(task, backbone, lora=lora, training=training), facts)
+
+
+def recalled(name: str) -> Facts | None:
+    """Return the facts of a cache entry."""
+    content = recall(name)
+    if content is None:
+        return None
+    known = json.loads(content)
+    for curve in ("base_flop_curve", "flop_per_rank_curve"):
+        known[curve] = Curve(*known[curve])
+    return Facts(**{**known, "lengths": Lengths(*known["lengths"])})
+
+
+def kept(name: str, facts: Facts) -> Facts:
+    """Return the facts, which are an entry of the cache from now on."""
     remember(name, json.dumps(asdict(facts), indent=1).encode())
     return facts
 

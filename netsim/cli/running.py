@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json as json_format
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich import box
@@ -125,8 +125,17 @@ def show(
         *(f"{name} {value:.4g}" for name, value in manifest.final.items() if value),
     ]
     console.print(" · ".join(outcome), highlight=False)
+    _show_timing_model(console, manifest.timing_model)
     console.print(f"digest {manifest.digest[:16]}", highlight=False)
     console.print(f"run    {folder}", highlight=False, soft_wrap=True)
+
+
+def _show_timing_model(console: Console, models: Mapping[str, str]) -> None:
+    """Say so where one model gave the time and another the accuracy."""
+    if models and models["time"] != models["accuracy"]:
+        for what in ("time", "accuracy"):
+            line = f"{what} is that of {models[what]}"
+            console.print(line, highlight=False, soft_wrap=True)
 
 
 def _steps(manifest: Manifest) -> list[str]:

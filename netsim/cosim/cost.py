@@ -16,10 +16,12 @@ def estimate(scenario: Scenario, learner: Learner | None) -> list[str]:
             "cost: bits and FLOP of this model are not counted yet; "
             "`netsim check --count` or the first run does it"
         ]
+    models = scenario.learning.timing_model()
     job = first_job(learner)
     download_bits = sum(learner.bits_down(job, None))
     flop = learner.flop(job)
     lines = [
+        *(f"{what} is that of {models[what]}" for what in models),
         f"per participation: download {_bytes(download_bits)}, "
         f"upload {_bytes(learner.bits_up(job))}, "
         f"compute {format_quantity(flop, 'FLOP')}, "

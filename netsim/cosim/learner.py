@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from fl.cohorts import Job as Training
 from fl.executor import WorkerDied
-from fl.facts import Facts, count_facts
+from fl.facts import Facts, count_facts, count_timing
 from fl.federation import Arrival as Delivered
 from fl.federation import Federation
 from fl.learning import Learning
@@ -49,8 +49,9 @@ class FederatedLearner:
                 store=Store() if reuse else None,
                 workers=workers,
             )
-            self._facts = facts if facts is not None else _counted(self._learning)
+            self._facts = facts if facts is not None else _counted(config)
         self.rank = config.lora.r
+        self._timing, self._lora = config.timing_as, config.lora
         self._steps = config.training.local_steps
 
     @property
@@ -76,17 +77,21 @@ class FederatedLearner:
     def memory_at(self, rank: int | None) -> int:
         assert rank is not None, "real learning has a rank"
         return self._facts.training_memory_bytes(
-            rank=rank, training=self._learning.training
+            rank=self._timed(rank), training=self._learning.training
         )
 
     def bits_down(self, job: Job, have: str | None) -> tuple[int, int]:
-        return self._bits(self.rank), index_bits(_rank(job), self.rank)
+        return self._bits(self.rank), index_bits(
+            self._timed(_rank(job)), self._timed(self.rank)
+        )
 
     def bits_up(self, job: Job) -> int:
         return self._bits(_rank(job))
 
     def flop(self, job: Job) -> int:
-        return self._facts.training_flop(rank=_rank(job), steps=self._steps)
+        return self._facts.training_flop(
+            rank=self._timed(_rank(job)), steps=self._steps
+        )
 
     def submit(self, job: Job) -> str:
         return self._federation.submit(
@@ -135,7 +140,13 @@ class FederatedLearner:
         self._federation.close()
 
     def _bits(self, rank: int) -> int:
-        return self._facts.payload_bits(self._learning.payload, rank)
+        return self._facts.payload_bits(self._learning.payload, self._timed(rank))
+
+    def _timed(self, rank: int) -> int:
+        """Return the rank at which the model that gives the time is counted."""
+        if self._timing is None:
+            return rank
+        return self._timing.rank_of(rank, self._lora)
 
 
 def _rank(job: Job) -> int:
@@ -157,12 +168,11 @@ def _learning(config: LoraLearning) -> Learning:
     )
 
 
-def _counted(learning: Learning) -> Facts:
+def _counted(config: LoraLearning) -> Facts:
+    if config.timing_as is not None:
+        return count_timing(config.timing_as, config.lora, config.training)
     return count_facts(
-        learning.task,
-        learning.backbone,
-        lora=learning.lora,
-        training=learning.training,
+        config.task, config.backbone, lora=config.lora, training=config.training
     )
 
 

@@ -131,6 +131,7 @@ def _open_manifest(scenario: Scenario, command: tuple[str, ...]) -> Manifest:
         command=command,
         versions=versions(),
         machine=machine(),
+        timing_model=scenario.learning.timing_model(),
         started_at=_now(),
     )
 

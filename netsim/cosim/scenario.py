@@ -11,9 +11,11 @@ from fl.adapters import LoraSettings
 from fl.aggregation import AGGREGATIONS, FloraNA
 from fl.backbones import BACKBONES, Backbone, SmallViT
 from fl.evaluation import EvaluationSettings
+from fl.facts import Facts, TimingAs, known_facts, known_timing
 from fl.merging import Aggregation
 from fl.partition import PARTITIONS, DirichletByLabel, Partition
 from fl.payload import Payload
+from fl.recipe import settings
 from fl.tasks import TASKS, Digits, Source
 from fl.training import TrainingSettings
 from netsim.cell import Cell
@@ -42,6 +44,9 @@ class Learning(Protocol):
     ) -> Learner | None:
         """Return a learner that knows bits and FLOP, or nothing where they would have
         to be counted on the model and ``may_count`` forbids it."""
+
+    def timing_model(self) -> dict[str, str]:
+        """Return which model gives the time and which the accuracy; none is empty."""
 
 
 class LearningOff(Record):
@@ -74,6 +79,9 @@ class LearningOff(Record):
     ) -> Learner | None:
         return self.learner(num_clients, seed, reuse=False)
 
+    def timing_model(self) -> dict[str, str]:
+        return {}
+
 
 class LoraLearning(Record):
     """Real LoRA fine-tuning of a real model on real data."""
@@ -88,6 +96,7 @@ class LoraLearning(Record):
     payload: Payload = Payload()
     evaluation: EvaluationSettings = EvaluationSettings()
     cohort_size: int = Field(default=16, ge=1)
+    timing_as: TimingAs | None = None  # the model that gives the time, if another one
 
     def learner(
         self, num_clients: int, seed: int, *, reuse: bool, workers: int = 1
@@ -99,18 +108,37 @@ class LoraLearning(Record):
     def known_learner(
         self, num_clients: int, seed: int, *, may_count: bool
     ) -> Learner | None:
-        from fl.facts import known_facts
         from netsim.cosim.learner import as_input_error
 
         with as_input_error("learning"):
-            facts = known_facts(
-                self.task, self.backbone, lora=self.lora, training=self.training
-            )
+            facts = self._known_facts()
         if facts is None and not may_count:
             return None
         from netsim.cosim.learner import FederatedLearner
 
         return FederatedLearner(self, num_clients, seed, facts=facts, reuse=False)
+
+    def timing_model(self) -> dict[str, str]:
+        learned = _backbone_name(self.backbone)
+        timed = learned
+        if self.timing_as is not None:
+            timed = self.timing_as.describe(self.lora)
+        return {"time": timed, "accuracy": learned}
+
+    def _known_facts(self) -> Facts | None:
+        if self.timing_as is not None:
+            return known_timing(self.timing_as, self.lora, self.training)
+        return known_facts(
+            self.task, self.backbone, lora=self.lora, training=self.training
+        )
+
+
+def _backbone_name(backbone: Backbone) -> str:
+    """Return what a person calls a base model: its kind, family and folder."""
+    values = settings(backbone)
+    assert isinstance(values, dict)
+    names = ("kind", "model_type", "path")
+    return " ".join(str(values[name]) for name in names if name in values)
 
 
 LEARNINGS = {"lora": LoraLearning, "none": LearningOff}

@@ -1,0 +1,97 @@
+"""Counting a model that is never loaded: shapes on torch's meta device, no numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from fl.adapters import LoraSettings
+from fl.backbones.families import in_precision
+from fl.facts.counting import TEXT_LENGTHS, AtRank, assembled, counted_at
+from fl.facts.curves import Lengths
+from fl.facts.facts import Facts
+from fl.facts.timing import TimingAs
+from fl.training import TrainingSettings
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PretrainedConfig, PreTrainedModel
+
+RANKS = (1, 2)
+
+
+def counted_on_meta(
+    values: Mapping[str, Any],
+    timing: TimingAs,
+    lora: LoraSettings,
+    training: TrainingSettings,
+) -> Facts:
+    """Return the facts of a model of which only the configuration is known."""
+    length = timing.sequence_length
+    batch_size = training.per_device_train_batch_size
+    try:
+        low, high = (
+            _at_rank(values, timing, lora.model_copy(update={"r": rank}), batch_size)
+            for rank in RANKS
+        )
+    except (TypeError, ValueError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0][:300]
+        raise ValueError(f"timing_as: {timing.model}: {reason}") from error
+    lengths = Lengths(float(length), float(length * length), length)
+    return assembled(low, high, lengths, training)
+
+
+def _at_rank(
+    values: Mapping[str, Any], timing: TimingAs, lora: LoraSettings, batch_size: int
+) -> AtRank:
+    base = meta_model(values, timing)
+    is_classifier = base.get_output_embeddings() is None  # type: ignore[no-untyped-call]
+
+    def probe(length: int, size: int) -> dict[str, Tensor]:
+        return _probe(length, size, is_classifier=is_classifier)
+
+    return counted_at(
+        base, lora, probe, TEXT_LENGTHS, batch_size=batch_size, device="meta"
+    )
+
+
+def meta_model(values: Mapping[str, Any], timing: TimingAs) -> PreTrainedModel:
+    """Return the model in its precision, with shapes and without numbers."""
+    import torch
+    import transformers
+
+    family, (name, *_) = values["model_type"], values["architectures"]
+    if family not in transformers.CONFIG_MAPPING or not hasattr(transformers, name):
+        raise ValueError(f"transformers has no {name} of {family!r} models")
+    config = transformers.CONFIG_MAPPING[family].from_dict(dict(values))
+    _require_positions(config, timing)
+    config._attn_implementation = "eager"
+    with torch.device("meta"):
+        model: PreTrainedModel = getattr(transformers, name)(config)
+    model.eval()  # type: ignore[no-untyped-call]
+    in_precision(model, timing.dtype)
+    return model
+
+
+def _require_positions(config: PretrainedConfig, timing: TimingAs) -> None:
+    """Refuse texts longer than the model has positions for."""
+    positions = getattr(config, "max_position_embeddings", None)
+    if positions is None:
+        return
+    if config.model_type == "roberta":  # counts them from behind its padding token
+        positions -= config.pad_token_id + 1
+    if timing.sequence_length > positions:
+        raise ValueError(
+            f"sequence_length must be at most the model's {positions} positions, got "
+            f"{timing.sequence_length}"
+        )
+
+
+def _probe(length: int, size: int, *, is_classifier: bool) -> dict[str, Tensor]:
+    import torch
+
+    tokens = torch.zeros((size, length), dtype=torch.long, device="meta")
+    if is_classifier:  # an encoder looks into a mask, and here is nothing to see
+        return {"input_ids": tokens, "labels": tokens[:, 0]}
+    ones = torch.ones_like(tokens)  # without, a decoder looks for packed texts
+    return {"input_ids": tokens, "attention_mask": ones, "labels": tokens}

@@ -51,6 +51,7 @@ class FederatedLearner:
             )
             self._facts = facts if facts is not None else _counted(self._learning)
         self.rank = config.lora.r
+        self.evaluate_every = config.evaluation.every
         self._steps = config.training.local_steps
 
     @property

@@ -32,9 +32,12 @@ class EvaluationSettings(Record):
 
     ``limit`` takes the first samples of the test, whose order is fixed, and shows as
     ``test[:500]``. ``exact_match`` lets a causal model write its answers, greedily, at
-    most ``max_new_tokens`` long. ``bf16`` computes under bfloat16 autocast.
+    most ``max_new_tokens`` long. ``bf16`` computes under bfloat16 autocast. ``every``
+    is in rounds; the first and the final version are evaluated in any case, and a
+    target is met at an evaluation only.
     """
 
+    every: int = Field(default=1, ge=1)
     limit: int | None = Field(default=None, ge=1)
     exact_match: bool = False
     max_new_tokens: int = Field(default=64, ge=1)

@@ -133,9 +133,8 @@ class Federation:
     def evaluate(self, version: str) -> Metrics:
         """Return the metrics of a kept version on the test split, computed once."""
         settings = self.learning.evaluation
-        name = recipe.digest(
-            "evaluation", {"version": version, "settings": recipe.settings(settings)}
-        )
+        how = recipe.settings(settings.model_copy(update={"every": 1}))
+        name = recipe.digest("evaluation", {"version": version, "settings": how})
         entry = self._memory.recall(name)
         if entry is None:
             resident = self._trainer.resident

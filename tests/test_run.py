@@ -120,6 +120,38 @@ def test_a_target_ends_the_run_when_it_is_met(tmp_path):
     assert load_run(tmp_path).time_to("accuracy", 0.1).value == 0
 
 
+@pytest.mark.parametrize(
+    ("stop", "evaluated"),
+    [
+        ("{rounds: 5}", [0, 2, 4, 5]),
+        ("{rounds: 5, target: {metric: accuracy, level: 0.1}}", [0, 2]),
+        ("{rounds: 1, target: {metric: accuracy, level: 0.1}}", [0, 1]),
+    ],
+)
+def test_evaluations_may_be_rare_and_a_target_is_met_at_one(stop, evaluated, tmp_path):
+    overrides = (f"stop={stop}", "learning.training.local_steps=1")
+    every = scenario("quickstart", *overrides, "learning.evaluation.every=2")
+    manifest = run_scenario(every, tmp_path / "rare")
+    run = load_run(tmp_path / "rare")
+    assert run.evals.round_id.tolist() == evaluated
+    assert manifest.rounds == evaluated[-1]
+    assert manifest.final["accuracy"] == run.evals.accuracy.iloc[-1]
+    why = "target" if "target" in stop else "rounds"
+    assert run.events.detail.tolist() == [why]
+    assert verify(tmp_path / "rare") == []
+
+
+def test_rarer_evaluations_change_nothing_else_and_train_nothing(tmp_path):
+    dense = run_scenario(scenario("quickstart", *LEARNING), tmp_path / "dense")
+    overrides = (*LEARNING, "learning.evaluation.every=7")
+    rare = run_scenario(scenario("quickstart", *overrides), tmp_path / "rare")
+    assert rare.steps_trained == 0
+    assert rare.final == dense.final
+    assert rare.adapter_digest == dense.adapter_digest
+    assert rare.network_digest == dense.network_digest
+    assert rare.digest != dense.digest  # it has fewer evaluations
+
+
 def test_resume_completes_what_was_killed_and_leaves_what_is_done(tmp_path):
     config = scenario("network-only", "stop.rounds=5")
     whole = run_scenario(config, tmp_path / "whole")

@@ -76,9 +76,8 @@ class LiveView:
         real_s = now_s - self._started_s
         parts = [f"round {progress.round_id}{self._of_rounds()}"]
         parts.append(f"simulated {format_duration_ns(progress.now_ns)}")
-        parts += [
-            f"accuracy {s.accuracy:.3f}" for s in progress.scores if s.client_id is None
-        ]
+        scores = next((p.scores for p in reversed(self.seen) if p.scores), ())
+        parts += [f"accuracy {s.accuracy:.3f}" for s in scores if s.client_id is None]
         if real_s > 0 and progress.now_ns:
             parts.append(f"{_ratio(to_s(progress.now_ns) / real_s)} real time")
         share = self._share_done()

@@ -160,6 +160,9 @@ def round_table(seen: Sequence[Progress]) -> Table:
 
 
 def _thinned(seen: Sequence[Progress]) -> list[Progress]:
+    """Return at most so many; evaluated ones only, where all are too many."""
+    if len(seen) > MAX_TABLE_ROWS:
+        seen = [progress for progress in seen if progress.scores] or seen
     stride = -(-len(seen) // MAX_TABLE_ROWS)
     return [p for n, p in enumerate(seen) if n % stride == 0 or n == len(seen) - 1]
 

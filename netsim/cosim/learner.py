@@ -52,6 +52,7 @@ class FederatedLearner:
             self._facts = facts if facts is not None else _counted(config)
         self.rank = config.lora.r
         self._timing, self._lora = config.timing_as, config.lora
+        self.evaluate_every = config.evaluation.every
         self._steps = config.training.local_steps
 
     @property

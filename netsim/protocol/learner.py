@@ -109,6 +109,10 @@ class Learner(Protocol):
         """Return the rank of the adapter that a client trains, if it trains one."""
 
     @property
+    def evaluate_every(self) -> int:
+        """Return after how many rounds a version is evaluated again."""
+
+    @property
     def memory_bytes(self) -> int:
         """Return what local training needs on a device."""
 

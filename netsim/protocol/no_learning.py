@@ -23,6 +23,7 @@ class NoLearning:
     samples_per_client: int
     initial_version: str = "initial"
     rank: None = None
+    evaluate_every: int = 1
     steps_trained: int = 0
     steps_reused: int = 0
 

@@ -46,7 +46,7 @@ class Progress:
     now_ns: int
     num_sampled: int = 0
     num_merged: int = 0
-    scores: Sequence[Score] = ()
+    scores: Sequence[Score] = ()  # none where no evaluation was due
     layers: Sequence[LayerError] = ()  # of this round's merge
 
 
@@ -157,11 +157,10 @@ class Stage:
                 num_dropped,
             )
         )
-        self._score(round_id)
+        scores, reason = self._verdict(round_id)
         recorder.flush_full()
         self.last_round_id = round_id
         self._require_progress(start_ns)
-        reason = self.stop.reason(round_id, now_ns, self.last_scores)
         if reason:
             self.is_over = True
             self.mark("stop", round_id=round_id, detail=reason)
@@ -171,7 +170,7 @@ class Stage:
                 now_ns,
                 num_sampled,
                 num_merged,
-                self.last_scores,
+                scores,
                 self._last_layers,
             )
         )
@@ -207,11 +206,22 @@ class Stage:
                 "`merge_time` a duration, or set `stop.rounds`"
             )
 
-    def _score(self, round_id: int) -> None:
+    def _verdict(self, round_id: int) -> tuple[Sequence[Score], str]:
+        """Return the scores where they are due, and why the run ends here, if so."""
+        is_due = round_id % self.learner.evaluate_every == 0
+        scores = self._score(round_id) if is_due else ()
+        reason = self.stop.reason(round_id, self.env.now, scores)
+        if reason and not is_due:  # the final version is always scored
+            scores = self._score(round_id)
+            reason = self.stop.reason(round_id, self.env.now, scores)
+        return scores, reason
+
+    def _score(self, round_id: int) -> Sequence[Score]:
         self.last_scores = self.learner.evaluate(self.version)
         self.recorder.evals.extend(
             score.row(round_id, "train", self.env.now) for score in self.last_scores
         )
+        return self.last_scores
 
     def _expected_download_s(self, part: Participation, num_parts: int) -> float:
         """Return how long a client's own download may take, at an equal share."""

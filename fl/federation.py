@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from fl import recipe
 from fl.adapters import Adapter
-from fl.cohorts import Cohort, Job, JobBook
 from fl.evaluation import Metrics, evaluate
 from fl.executor import Executor, Inline, Processes
+from fl.jobs import Cohort, Job, JobBook
 from fl.learning import Learning
 from fl.merging import Component, MergeRow, combined, merge_adapters
 from fl.partition import divide

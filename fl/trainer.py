@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from fl.adapters import Adapter, Layout
 from fl.backbones import read
-from fl.cohorts import Job
+from fl.jobs import Job
 from fl.learning import Learning
 from fl.sketch import Sketch, draw_sketch, scattered, touched
 from fl.streams import stream

@@ -11,11 +11,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fl.cohorts import Job as Training
 from fl.executor import WorkerDied
 from fl.facts import Facts, count_facts, count_timing
 from fl.federation import Arrival as Delivered
 from fl.federation import Federation
+from fl.jobs import Job as Training
 from fl.learning import Learning
 from fl.sketch import index_bits
 from fl.store import Store

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from fl.adapters import ALL_LINEAR, Adapter, Layout, LoraSettings
 
 if TYPE_CHECKING:
     from peft import PeftConfig
+    from torch import Tensor
     from transformers import PreTrainedModel
 
 BASE_FOLDER = "base"
@@ -53,6 +55,20 @@ def write_checkpoint(folder: Path, adapter: Adapter, lora: LoraSettings) -> None
     (folder / "adapter_config.json").write_text(text + "\n", encoding="utf-8")
     tensors = {name: value.clone() for name, value in adapter.tensors().items()}
     save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+
+
+def write_base_delta(
+    folder: Path, folds: Mapping[str, Tensor], lora: LoraSettings
+) -> None:
+    """Write what merges added to the frozen base, if anything, with the LoRA scale."""
+    from safetensors.torch import save_file
+
+    if not folds:
+        return
+    scale = lora.scale
+    tensors = {f"{name}.fold": scale * matrix for name, matrix in folds.items()}
+    metadata = {"format": "pt", "kind": "base-delta 1", "rule": "add"}
+    save_file(tensors, folder / "base_delta.safetensors", metadata=metadata)
 
 
 def read_checkpoint(folder: Path, layout: Layout) -> Adapter:

@@ -41,7 +41,7 @@ def test_digests_are_these():
     )
     assert recipe.merged_version(
         Strategy(), "v0", [("j", 0.25)], server=Strategy()
-    ) == ("f89be3dd16bc23e09f629bb34b6c5d168f413c3dbf03b4cb3cf7c28b1039658b")
+    ) == ("7daeba721227ed12f538315bb2a54c10ca0adcf401260fb364301800d852f960")
     assert recipe.initial_version(base="b", lora=Strategy(), seed=1) == (
         "0370882d6763aa5cfb77d1cf7604952b948881da6015bb007ea1741f7b3b8c16"
     )

@@ -168,8 +168,9 @@ def test_resume_completes_what_was_killed_and_leaves_what_is_done(tmp_path):
 
 def test_resume_refuses_another_scenarios_folder(tmp_path):
     run_scenario(scenario("network-only", "stop.rounds=2"), tmp_path)
+    other = scenario("network-only", "stop.rounds=2", "seed=7")
     with pytest.raises(InputError, match="another scenario"):
-        run_scenario(scenario("network-only", "stop.rounds=3"), tmp_path, resume=True)
+        run_scenario(other, tmp_path, resume=True)
 
 
 def test_a_claimed_folder_is_nobody_elses(tmp_path):

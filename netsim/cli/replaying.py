@@ -9,7 +9,9 @@ from pathlib import Path
 import typer
 
 from netsim.cli.running import run_and_show, summary
+from netsim.cosim.files import SCENARIO_FILE
 from netsim.cosim.replay import first_difference, is_same, recorded_scenario
+from netsim.cosim.scenario import read_scenario
 from netsim.manifest import read_manifest
 
 CHECK_FAILED = 1
@@ -21,17 +23,28 @@ def replay_command(
     out: Path | None,
     *,
     fresh: bool,
+    workers: int,
     quiet: bool,
     json: bool,
 ) -> None:
     """Replay a run; with overrides it is a new run, and nothing is compared."""
     scenario = recorded_scenario(run, overrides)
     if overrides:
-        run_and_show(scenario, out, fresh=fresh, quiet=quiet, json=json)
+        run_and_show(
+            scenario,
+            out,
+            fresh=fresh,
+            workers=workers,
+            quiet=quiet,
+            json=json,
+            before=read_scenario(run / SCENARIO_FILE),
+        )
         return
     with tempfile.TemporaryDirectory(prefix="netsim-replay-") as scratch:
         folder = out if out is not None else Path(scratch) / "run"
-        replayed = run_and_show(scenario, folder, fresh=fresh, quiet=True)
+        replayed = run_and_show(
+            scenario, folder, fresh=fresh, workers=workers, quiet=True
+        )
         recorded = read_manifest(run)
         same = is_same(recorded, replayed)
         if same:

@@ -12,7 +12,9 @@ from rich.console import Console
 from rich.table import Table
 
 from netsim.cli.live import LiveView
-from netsim.cosim.run import claim_folder, run_scenario
+from netsim.cosim.extension import scenario_path
+from netsim.cosim.retraining import conclusion, verdicts
+from netsim.cosim.run import claim_folder, extended, run_scenario
 from netsim.cosim.scenario import Scenario, read_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
@@ -62,10 +64,18 @@ def run_and_show(
     workers: int = 1,
     quiet: bool = False,
     json: bool = False,
+    before: Scenario | None = None,
 ) -> Manifest:
-    """Run, show progress on stderr and results on stdout; return the manifest."""
-    folder = out if out is not None else claim_folder(scenario, RUNS)
+    """Run, show progress on stderr and results on stdout; return the manifest.
+
+    Where it changes a recorded scenario, ``before``, say first what trains anew.
+    """
     console = Console(stderr=True)
+    if before is None and resume and out is not None:
+        before = extended(scenario, out)
+    if before is not None and not quiet:
+        foretell(console, before, scenario)
+    folder = out if out is not None else claim_folder(scenario, RUNS)
     try:
         with LiveView(console, scenario.stop, scenario.name, is_quiet=quiet) as view:
             manifest = run_scenario(
@@ -79,8 +89,8 @@ def run_and_show(
             )
     except KeyboardInterrupt:
         console.print(
-            f"interrupted; go on with: "
-            f"netsim run {folder}/scenario.yaml --out {folder} --resume",
+            f"interrupted; go on with: netsim run {scenario_path(folder, scenario)} "
+            f"--out {folder} --resume",
             soft_wrap=True,
         )
         raise
@@ -93,6 +103,15 @@ def run_and_show(
     if json:
         print(json_format.dumps(summary(manifest, folder)))
     return manifest
+
+
+def foretell(console: Console, before: Scenario, scenario: Scenario) -> None:
+    """Print which changes train anew, and which do not."""
+    found = verdicts(before, scenario)
+    for verdict in found:
+        console.print(str(verdict), highlight=False, soft_wrap=True)
+    if found:
+        console.print(conclusion(found), highlight=False, soft_wrap=True)
 
 
 def summary(manifest: Manifest, folder: Path) -> dict[str, object]:

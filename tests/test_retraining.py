@@ -84,7 +84,8 @@ RUNS = [
     (PATIENT, ["learning.cohort_size=3"], "reused", 0),
     (("stop={rounds: 9, time: 2 s}",), ["cell.uplink.band=9 MHz"], "both", None),
     (PATIENT, ["learning.aggregation=fedit"], "anew", None),
-    (BUFFERED, ["population.compute_jitter=2.0"], "anew", None),
+    ((DEADLINE,), [BAND], "anew", None),
+    (BUFFERED, ["cell.uplink.band=500 kHz"], "anew", None),
 ]
 
 

@@ -20,6 +20,7 @@ from fl.learning import Learning
 from fl.merging import Component, MergeRow, combined, merge_adapters
 from fl.partition import divide
 from fl.remembered import Memory, folder_entry, write_folder
+from fl.start import content_digest
 from fl.store import Entry, Store
 from fl.streams import stream
 from fl.trainer import NUM_THREADS, Chunk, Trainer, as_adapter, received
@@ -85,7 +86,10 @@ class Federation:
         )
         self.num_samples = tuple(len(share) for share in self._shares)
         self.initial_version = recipe.initial_version(
-            base=learning.backbone.digest(learning.task), lora=learning.lora, seed=seed
+            base=learning.backbone.digest(learning.task),
+            lora=learning.lora,
+            seed=seed,
+            start=learning.start and content_digest(Path(learning.start)),
         )
         self._book = JobBook(learning.cohort_size)
         self._kept = {self.initial_version}
@@ -120,7 +124,10 @@ class Federation:
         names = self._book.ordered(weights)
         cohorts = self._book.cohorts(names)
         ordered = [(name, weights[name]) for name in names]
-        merged = recipe.merged_version(self.learning.aggregation, version, ordered)
+        together = [cohort.digest for cohort in cohorts]
+        merged = recipe.merged_version(
+            self.learning.aggregation, version, ordered, together
+        )
         entry = self._memory.recall(merged)
         if entry is None:
             entry = self._merge(merged, version, ordered, cohorts)

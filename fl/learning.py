@@ -28,3 +28,4 @@ class Learning:
     payload: Payload = field(default_factory=Payload)
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
     cohort_size: int = 16
+    start: str | None = None  # the folder of a PEFT adapter

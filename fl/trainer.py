@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -18,6 +19,7 @@ from fl.backbones import read
 from fl.jobs import Job
 from fl.learning import Learning
 from fl.sketch import Sketch, draw_sketch, scattered, touched
+from fl.start import start_adapter
 from fl.streams import stream
 from fl.tasks import Task
 from fl.training import Diverged, LocalJob, train
@@ -56,10 +58,13 @@ class Trainer:
         """Return the model."""
         return self._loaded[0]
 
-    @property
+    @cached_property
     def initial(self) -> Adapter:
-        """Return the adapter before any training."""
-        return self._loaded[1]
+        """Return the adapter before any training; raises ``DoesNotFit``."""
+        fresh = self._loaded[1]
+        if self.learning.start is None:
+            return fresh
+        return start_adapter(Path(self.learning.start), self.resident)
 
     @cached_property
     def _loaded(self) -> tuple[ResidentModel, Adapter]:

@@ -49,7 +49,7 @@ def effects(recorded, changed):
         (PATIENT, "server.merge_time=1 s", "nothing"),
         (PATIENT, "learning.evaluation.limit=50", "nothing"),
         (PATIENT, "learning.timing_as={model: llama-3.2-1b}", "nothing"),
-        (PATIENT, "learning.cohort_size=3", "nothing"),
+        (PATIENT, "learning.cohort_size=3", "all"),
         (PATIENT, "name=other", "nothing"),
         (PATIENT, "stop.rounds=4", "more"),
         (PATIENT, "population.num_clients=21", "all"),
@@ -81,7 +81,7 @@ def test_tiered_ranks_look_at_devices_and_at_nothing_else():
 
 RUNS = [
     (PATIENT, [BAND, "population.compute_jitter=0.5"], "reused", 0),
-    (PATIENT, ["learning.cohort_size=3"], "reused", 0),
+    (PATIENT, ["learning.cohort_size=3"], "anew", None),
     (("stop={rounds: 9, time: 2 s}",), ["cell.uplink.band=9 MHz"], "both", None),
     (PATIENT, ["learning.aggregation=fedit"], "anew", None),
     ((DEADLINE,), [BAND], "anew", None),

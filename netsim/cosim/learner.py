@@ -18,6 +18,7 @@ from fl.federation import Federation
 from fl.jobs import Job as Training
 from fl.learning import Learning
 from fl.sketch import index_bits
+from fl.start import DoesNotFit
 from fl.store import Store
 from fl.training import Diverged
 from netsim.errors import InputError
@@ -121,7 +122,10 @@ class FederatedLearner:
         return Merged(merged.version, layers)
 
     def evaluate(self, version: str) -> Sequence[Score]:
-        metrics = self._federation.evaluate(version)
+        try:
+            metrics = self._federation.evaluate(version)
+        except DoesNotFit as error:
+            raise InputError(f"learning.start: {error}") from error
         return (
             Score(
                 metrics.split,
@@ -166,6 +170,7 @@ def _learning(config: LoraLearning) -> Learning:
         payload=config.payload,
         evaluation=config.evaluation,
         cohort_size=config.cohort_size,
+        start=config.start,
     )
 
 

@@ -25,7 +25,6 @@ KNOWN_ROOTS = frozenset(
     {"name", "seed", "stop", "server", "ranks", "population", "cell", "learning"}
 )
 SERVER_TIMES = frozenset({"announce_time", "merge_time"})
-MEASURED = frozenset({"evaluation", "timing_as", "cohort_size"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +106,6 @@ def _of_learning(change: Change, before: Scenario, after: Scenario) -> Answer:
         return "more", "when the target is seen to be met; common rounds are reused"
     if part == "evaluation":
         return "nothing", "only what is measured; learning is reused"
-    if part == "cohort_size":
-        return "nothing", "only how many train together; finished merges are reused"
     return "all", "part of what every client trains; trains all"
 
 

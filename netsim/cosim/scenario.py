@@ -11,11 +11,12 @@ from fl.adapters import LoraSettings
 from fl.aggregation import AGGREGATIONS, FloraNA
 from fl.backbones import BACKBONES, Backbone, SmallViT
 from fl.evaluation import EvaluationSettings
-from fl.facts import Facts, TimingAs, known_facts, known_timing
+from fl.facts import Facts, TimingAs, count_facts, known_facts, known_timing
 from fl.merging import Aggregation
 from fl.partition import PARTITIONS, DirichletByLabel, Partition
 from fl.payload import Payload
 from fl.recipe import settings
+from fl.start import StartFolder, require_settings, require_sizes
 from fl.tasks import TASKS, Digits, Source
 from fl.training import TrainingSettings
 from netsim.cell import Cell
@@ -97,12 +98,23 @@ class LoraLearning(Record):
     evaluation: EvaluationSettings = EvaluationSettings()
     cohort_size: int = Field(default=16, ge=1)
     timing_as: TimingAs | None = None  # the model that gives the time, if another one
+    start: StartFolder | None = None  # a PEFT adapter, or a run, whose numbers go first
+
+    @model_validator(mode="after")
+    def _starts_from_its_like(self) -> LoraLearning:
+        if self.start is not None:
+            try:
+                require_settings(Path(self.start), self.lora)
+            except ValueError as error:
+                raise refusal(str(error), None, ("start",), bare=True) from error
+        return self
 
     def learner(
         self, num_clients: int, seed: int, *, reuse: bool, workers: int = 1
     ) -> Learner:
         from netsim.cosim.learner import FederatedLearner
 
+        self._require_start(may_count=True)
         return FederatedLearner(self, num_clients, seed, reuse=reuse, workers=workers)
 
     def known_learner(
@@ -116,6 +128,7 @@ class LoraLearning(Record):
             return None
         from netsim.cosim.learner import FederatedLearner
 
+        self._require_start(may_count=may_count)
         return FederatedLearner(self, num_clients, seed, facts=facts, reuse=False)
 
     def timing_model(self) -> dict[str, str]:
@@ -124,6 +137,20 @@ class LoraLearning(Record):
         if self.timing_as is not None:
             timed = self.timing_as.describe(self.lora)
         return {"time": timed, "accuracy": learned}
+
+    def _require_start(self, *, may_count: bool) -> None:
+        """Refuse a start of other sizes than the model's, where these are known."""
+        if self.start is None:
+            return
+        from netsim.cosim.learner import as_input_error
+
+        count = count_facts if may_count else known_facts
+        with as_input_error("learning.start"):
+            facts = count(
+                self.task, self.backbone, lora=self.lora, training=self.training
+            )
+            if facts is not None:
+                require_sizes(Path(self.start), facts, self.lora)
 
     def _known_facts(self) -> Facts | None:
         if self.timing_as is not None:

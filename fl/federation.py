@@ -17,6 +17,7 @@ from fl.evaluation import Metrics, evaluate
 from fl.executor import Executor, Inline, Processes
 from fl.jobs import Cohort, Job, JobBook
 from fl.learning import Learning
+from fl.local_metrics import ByLabel, LocalBench, LocalMetrics
 from fl.merging import Component, MergeRow, combined, merge_adapters
 from fl.partition import divide
 from fl.remembered import Memory, folder_entry, write_folder
@@ -38,6 +39,7 @@ class Merged(NamedTuple):
 
     version: str
     layers: tuple[MergeRow, ...]
+    local: tuple[LocalMetrics, ...] = ()  # of the jobs that were examined
 
 
 class Federation:
@@ -92,6 +94,7 @@ class Federation:
             start=learning.start and content_digest(Path(learning.start)),
         )
         self._book = JobBook(learning.cohort_size)
+        self._bench = LocalBench(learning, self._shares, self._trainer, self._memory)
         self._kept = {self.initial_version}
         self._adapters: dict[str, Adapter] = {}
         self._versions: dict[str, Entry] = {}
@@ -113,10 +116,13 @@ class Federation:
         """Forget a job that will never arrive."""
         self._book.remove([job])
 
-    def merge(self, version: str, arrivals: Sequence[Arrival]) -> Merged:
+    def merge(
+        self, version: str, arrivals: Sequence[Arrival], examined: Sequence[str] = ()
+    ) -> Merged:
         """Train the jobs that arrived and merge them into ``version``, the newest.
 
-        Raises ``Diverged`` where a client's training does; all is then as before.
+        What came of the ``examined`` jobs is compared with the merged adapter. Raises
+        ``Diverged`` where a client's training does; all is then as before.
         """
         if not arrivals:
             return Merged(version, ())
@@ -133,14 +139,31 @@ class Federation:
             entry = self._merge(merged, version, ordered, cohorts)
         else:
             self.steps_reused += sum(self._book.pending[n].steps for n in names)
+        own = [self._personal(name, cohorts) for name in self._book.ordered(examined)]
         self._book.remove(names)
         self._keep(merged, entry)
-        return Merged(merged, tuple(MergeRow(**row) for row in entry.facts["rows"]))
+        local = self._bench.compared(own, merged, lambda: self._adapter(merged))
+        rows = tuple(MergeRow(**row) for row in entry.facts["rows"])
+        return Merged(merged, rows, local)
+
+    def _personal(self, name: str, cohorts: Sequence[Cohort]) -> tuple[int, ByLabel]:
+        """Return how good the adapter that a job gave is on its client's labels."""
+        cohort = next(cohort for cohort in cohorts if name in cohort.jobs)
+
+        def arrived() -> Adapter:
+            if cohort.received is None:  # the merge itself was remembered
+                before = self.steps_reused
+                self._train([cohort])
+                self.steps_reused = before
+            return self._book.received(name)
+
+        origin = f"{name} in {cohort.digest}"
+        return self._bench.personal(cohort.jobs[name].client_id, origin, arrived)
 
     def evaluate(self, version: str) -> Metrics:
         """Return the metrics of a kept version on the test split, computed once."""
         settings = self.learning.evaluation
-        how = recipe.settings(settings.model_copy(update={"every": 1}))
+        how = recipe.settings(settings)
         name = recipe.digest("evaluation", {"version": version, "settings": how})
         entry = self._memory.recall(name)
         if entry is None:

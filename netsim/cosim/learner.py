@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fl.evaluation import Metrics
 from fl.executor import WorkerDied
 from fl.facts import Facts, count_facts, count_timing
 from fl.federation import Arrival as Delivered
@@ -53,7 +54,7 @@ class FederatedLearner:
             self._facts = facts if facts is not None else _counted(config)
         self.rank = config.lora.r
         self._timing, self._lora = config.timing_as, config.lora
-        self.evaluate_every = config.evaluation.every
+        self.cadence = config.evaluation
         self._steps = config.training.local_steps
 
     @property
@@ -110,32 +111,30 @@ class FederatedLearner:
     def withdraw(self, ticket: str) -> None:
         self._federation.withdraw(ticket)
 
-    def merge(self, version: str, arrivals: Sequence[Arrival]) -> Merged:
+    def merge(
+        self, version: str, arrivals: Sequence[Arrival], examined: Sequence[str] = ()
+    ) -> Merged:
         delivered = [Delivered(arrival.ticket, arrival.weight) for arrival in arrivals]
         try:
-            merged = self._federation.merge(version, delivered)
+            merged = self._federation.merge(version, delivered, examined)
         except Diverged as error:
             raise InputError(f"learning.training: {error}") from error
         except WorkerDied as error:
             raise InputError(f"workers: {error}") from error
         layers = tuple(LayerError(**asdict(row)) for row in merged.layers)
-        return Merged(merged.version, layers)
+        scores = [
+            _score(metrics, row.client_id)
+            for row in merged.local
+            for metrics in (row.personal, row.shared)
+        ]
+        return Merged(merged.version, layers, tuple(scores))
 
     def evaluate(self, version: str) -> Sequence[Score]:
         try:
             metrics = self._federation.evaluate(version)
         except DoesNotFit as error:
             raise InputError(f"learning.start: {error}") from error
-        return (
-            Score(
-                metrics.split,
-                metrics.num_samples,
-                metrics.loss,
-                metrics.accuracy,
-                perplexity=metrics.perplexity,
-                exact_match=metrics.exact_match,
-            ),
-        )
+        return (_score(metrics),)
 
     def export(self, version: str, folder: Path) -> str:
         self._federation.export(version, folder)
@@ -154,6 +153,18 @@ class FederatedLearner:
         return self._timing.rank_of(rank, self._lora)
 
 
+def _score(metrics: Metrics, client_id: int | None = None) -> Score:
+    return Score(
+        metrics.split,
+        metrics.num_samples,
+        metrics.loss,
+        metrics.accuracy,
+        client_id,
+        metrics.perplexity,
+        metrics.exact_match,
+    )
+
+
 def _rank(job: Job) -> int:
     assert job.rank is not None, "real learning has a rank"
     return job.rank
@@ -168,7 +179,7 @@ def _learning(config: LoraLearning) -> Learning:
         training=config.training,
         aggregation=config.aggregation,
         payload=config.payload,
-        evaluation=config.evaluation,
+        evaluation=config.evaluation.measurement(),
         cohort_size=config.cohort_size,
         start=config.start,
     )

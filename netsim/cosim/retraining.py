@@ -77,6 +77,9 @@ def _of_seed(change: Change, before: Scenario, after: Scenario) -> Answer:
 
 
 def _of_stop(change: Change, before: Scenario, after: Scenario) -> Answer:
+    steering = _steering(after)
+    if steering:
+        return "some", f"the run's end, and {steering!r} may plan for it"
     return "more", "only when the run ends; common rounds are reused"
 
 
@@ -137,12 +140,14 @@ def _who_looks(scenario: Scenario, change: Change) -> str:
     ranks = scenario.ranks.kind
     if ranks not in STEADY_RANKS and (ranks != "tiered" or "devices" in change.path):
         return f"{ranks!r} ranks look at devices"
-    steering = [
-        name
-        for name in type(scenario).model_fields
-        if name not in KNOWN_ROOTS and getattr(scenario, name) is not None
-    ]
-    return f"{steering[0]!r} may look at them" if steering else ""
+    steering = _steering(scenario)
+    return f"{steering!r} may look at them" if steering else ""
+
+
+def _steering(scenario: Scenario) -> str:
+    """Return a section beyond the usual that may steer the run, if there is one."""
+    names = (name for name in type(scenario).model_fields if name not in KNOWN_ROOTS)
+    return next((n for n in names if getattr(scenario, n) is not None), "")
 
 
 def _has_marks(scenario: Scenario) -> bool:

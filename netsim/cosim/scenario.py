@@ -10,7 +10,6 @@ from pydantic import Field, model_validator
 from fl.adapters import LoraSettings
 from fl.aggregation import AGGREGATIONS, FloraNA
 from fl.backbones import BACKBONES, Backbone, SmallViT
-from fl.evaluation import EvaluationSettings
 from fl.facts import Facts, TimingAs, count_facts, known_facts, known_timing
 from fl.merging import Aggregation
 from fl.partition import PARTITIONS, DirichletByLabel, Partition
@@ -21,6 +20,7 @@ from fl.tasks import TASKS, Digits, Source
 from fl.training import TrainingSettings
 from netsim.cell import Cell
 from netsim.channel import require_reach
+from netsim.cosim.evaluation import Evaluation
 from netsim.errors import InputError
 from netsim.policy import RANKS, FullRank, Ranks
 from netsim.population import PopulationConfig
@@ -95,7 +95,7 @@ class LoraLearning(Record):
     training: TrainingSettings = TrainingSettings()
     aggregation: Annotated[Aggregation, OneOf(AGGREGATIONS)] = FloraNA()
     payload: Payload = Payload()
-    evaluation: EvaluationSettings = EvaluationSettings()
+    evaluation: Evaluation = Evaluation()
     cohort_size: int = Field(default=16, ge=1)
     timing_as: TimingAs | None = None  # the model that gives the time, if another one
     start: StartFolder | None = None  # a PEFT adapter, or a run, whose numbers go first
@@ -196,6 +196,8 @@ class Scenario(Record):
         if self.stop.target is not None and isinstance(self.learning, LearningOff):
             text = "needs learning: nothing is scored without it"
             raise refusal(text, None, ("stop", "target"), bare=True)
+        if isinstance(self.learning, LoraLearning):
+            self._suits_the_evaluation(self.learning)
         if isinstance(self.learning, LearningOff) and self.ranks.kind != "full":
             text = "needs learning: nothing has a rank without it"
             raise refusal(text, None, ("ranks",), bare=True)
@@ -205,6 +207,25 @@ class Scenario(Record):
                 text = "a sketch needs plain LoRA layers, not DoRA or HiRA"
                 raise refusal(text, None, ("ranks",), bare=True)
         return self
+
+    def _suits_the_evaluation(self, learning: LoraLearning) -> None:
+        """Refuse evaluations near no target, or of clients that cannot be judged."""
+        place = ("learning", "evaluation")
+        if learning.evaluation.near is not None and self.stop.target is None:
+            text = "needs `stop.target`: its metric comes near its level"
+            raise refusal(text, None, (*place, "near"), bare=True)
+        clients = learning.evaluation.clients
+        if clients is None:
+            return
+        if not learning.task.num_labels:
+            text = (
+                "needs a task with labels: a client is judged on its own share of them"
+            )
+            raise refusal(text, None, (*place, "clients"), bare=True)
+        last = self.population.num_clients - 1
+        if max(clients.ids or (0,)) > last:
+            text = f"must be from 0 to {last}"
+            raise refusal(text, max(clients.ids or ()), (*place, "clients", "ids"))
 
     def _suits_a_buffer(self) -> None:
         if self.cell.uplink.sharing.plans_rounds:

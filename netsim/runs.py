@@ -12,7 +12,7 @@ from netsim.errors import InputError
 from netsim.manifest import Manifest, read_manifest
 from netsim.trace.schemas import SCHEMAS
 
-FALLING_METRICS = frozenset({"loss"})  # a level is reached from above
+FALLING_METRICS = frozenset({"loss", "perplexity"})  # a level is reached from above
 NOT_METRICS = frozenset({"round_id", "client_id", "time_ns", "num_samples"})
 
 
@@ -105,7 +105,7 @@ class Run:
     ) -> pd.Timedelta | pd.api.typing.NaTType:
         """Return when a global evaluation first reaches ``level``, or NaT if never.
 
-        A loss reaches it from above, any other metric from below.
+        A loss or perplexity reaches it from above, any other metric from below.
         """
         evals = self.evals
         numbers = evals.select_dtypes("number").columns

@@ -45,17 +45,21 @@ def replay_command(
         replayed = run_and_show(
             scenario, folder, fresh=fresh, workers=workers, quiet=True
         )
-        recorded = read_manifest(run)
-        same = is_same(recorded, replayed)
-        if same:
-            typer.echo(
-                f"{run} replays to the same digest {recorded.digest[:16]} "
-                f"({replayed.steps_trained} steps trained, "
-                f"{replayed.steps_reused} reused)"
-            )
-        else:
-            typer.echo(f"{run} does not replay: {first_difference(run, folder)}")
+        same = _compare(run, folder)
         if json:
             typer.echo(json_format.dumps({**summary(replayed, folder), "same": same}))
     if not same:
         raise typer.Exit(CHECK_FAILED)
+
+
+def _compare(run: Path, folder: Path) -> bool:
+    """Print whether a replay gave the recorded digest, and return it."""
+    recorded, replayed = read_manifest(run), read_manifest(folder)
+    if not is_same(recorded, replayed):
+        typer.echo(f"{run} does not replay: {first_difference(run, folder)}")
+        return False
+    typer.echo(
+        f"{run} replays to the same digest {recorded.digest[:16]} "
+        f"({replayed.steps_trained} steps trained, {replayed.steps_reused} reused)"
+    )
+    return True

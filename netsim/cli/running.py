@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json as json_format
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich import box
@@ -68,25 +69,40 @@ def run_and_show(
 ) -> Manifest:
     """Run, show progress on stderr and results on stdout; return the manifest.
 
-    Where it changes a recorded scenario, ``before``, say first what trains anew.
+    Where it changes a recorded scenario, ``before``, say first what trains anew;
+    ``fresh`` trains all.
     """
     console = Console(stderr=True)
     if before is None and resume and out is not None:
         before = extended(scenario, out)
-    if before is not None and not quiet:
+    if before is not None and not quiet and not fresh:
         foretell(console, before, scenario)
     folder = out if out is not None else claim_folder(scenario, RUNS)
+    view = LiveView(console, scenario.stop, scenario.name, is_quiet=quiet)
+    with _parting_words(console, scenario, folder, is_claimed=out is None), view:
+        manifest = run_scenario(
+            scenario,
+            folder,
+            command=("netsim", *sys.argv[1:]),
+            resume=resume,
+            reuse=not fresh,
+            workers=workers,
+            watch=view,
+        )
+    if not quiet:
+        show(Console(), manifest, folder, view.seen)
+    if json:
+        print(json_format.dumps(summary(manifest, folder)))
+    return manifest
+
+
+@contextmanager
+def _parting_words(
+    console: Console, scenario: Scenario, folder: Path, *, is_claimed: bool
+) -> Iterator[None]:
+    """Say how an interrupted run goes on; leave no claimed folder empty."""
     try:
-        with LiveView(console, scenario.stop, scenario.name, is_quiet=quiet) as view:
-            manifest = run_scenario(
-                scenario,
-                folder,
-                command=("netsim", *sys.argv[1:]),
-                resume=resume,
-                reuse=not fresh,
-                workers=workers,
-                watch=view,
-            )
+        yield
     except KeyboardInterrupt:
         console.print(
             f"interrupted; go on with: netsim run {scenario_path(folder, scenario)} "
@@ -95,14 +111,9 @@ def run_and_show(
         )
         raise
     except InputError:
-        if out is None:
-            folder.rmdir()  # claimed, and empty: nothing was written
+        if is_claimed and not any(folder.iterdir()):
+            folder.rmdir()
         raise
-    if not quiet:
-        show(Console(), manifest, folder, view.seen)
-    if json:
-        print(json_format.dumps(summary(manifest, folder)))
-    return manifest
 
 
 def foretell(console: Console, before: Scenario, scenario: Scenario) -> None:

@@ -55,7 +55,10 @@ def conclusion(found: Sequence[Verdict]) -> str:
     if "all" in effects or "some" in effects:
         return "learning: it trains anew what these changes alter"
     if "more" in effects:
-        return "learning: the rounds that both runs have are reused, others are trained"
+        return (
+            "learning: the rounds that both runs have are reused, as far as they are "
+            "remembered on this machine; others are trained"
+        )
     return "learning: all of it is reused, as far as it is remembered on this machine"
 
 

@@ -95,9 +95,13 @@ def read_checkpoint(folder: Path, layout: Layout) -> Adapter:
     tensors = load_file(folder / "adapter_model.safetensors")
     found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     wanted = {part.name: part.shape for part in layout.parts}
-    if found != wanted:
-        odd = sorted(set(found.items()) ^ set(wanted.items()))
-        raise ValueError(f"{folder} does not fit the model: {odd[0][0]} differs")
+    for name in sorted(found.keys() | wanted.keys()):
+        there, here = found.get(name, "absent"), wanted.get(name, "absent")
+        if there != here:
+            raise ValueError(
+                f"{folder} does not fit the model: {name} is {there} in the folder and "
+                f"{here} in the model"
+            )
     return layout.pack(tensors)
 
 

@@ -15,9 +15,11 @@ from fl.evaluation import Metrics, evaluate
 from fl.executor import Executor, Inline, Processes
 from fl.jobs import Cohort, Job, JobBook, Outcome
 from fl.learning import Learning
+from fl.local_metrics import ByLabel, LocalBench, LocalMetrics
 from fl.merging import Component, MergeRow, combined, merge_adapters
 from fl.partition import divide
 from fl.remembered import Memory, folder_entry, write_folder
+from fl.start import content_digest
 from fl.store import Entry, Store
 from fl.streams import stream
 from fl.trainer import (
@@ -34,7 +36,7 @@ from fl.trainer import (
 from fl.versions import Version, refolded
 
 if TYPE_CHECKING:
-    from fl.resident import ResidentModel
+    pass
 
 
 class Arrival(NamedTuple):
@@ -52,6 +54,7 @@ class Merged(NamedTuple):
     layers: tuple[MergeRow, ...] = ()
     ranks: tuple[VersionRanks, ...] = ()
     round_id: int = 0
+    local: tuple[LocalMetrics, ...] = ()  # of the jobs that were examined
 
 
 class Federation:
@@ -100,9 +103,13 @@ class Federation:
         )
         self.num_samples = tuple(len(share) for share in self._shares)
         self.initial_version = recipe.initial_version(
-            base=learning.backbone.digest(learning.task), lora=learning.lora, seed=seed
+            base=learning.backbone.digest(learning.task),
+            lora=learning.lora,
+            seed=seed,
+            start=learning.start and content_digest(Path(learning.start)),
         )
         self._book = JobBook(learning.cohort_size)
+        self._bench = LocalBench(learning, self._shares, self._trainer, self._memory)
         self._needed = {self.initial_version}
         self._versions: dict[str, Version] = {}
         self._entries: dict[str, Entry] = {}
@@ -127,10 +134,13 @@ class Federation:
         """Forget a job that will never arrive."""
         self._book.remove([job])
 
-    def merge(self, version: str, arrivals: Sequence[Arrival]) -> Merged:
+    def merge(
+        self, version: str, arrivals: Sequence[Arrival], examined: Sequence[str] = ()
+    ) -> Merged:
         """Train the jobs that arrived and merge them into ``version``, the newest.
 
-        Raises ``Diverged`` where a client's training does; all is then as before.
+        What came of the ``examined`` jobs is compared with the merged adapter. Raises
+        ``Diverged`` where a client's training does; all is then as before.
         """
         if not arrivals:
             return Merged(version)
@@ -139,7 +149,11 @@ class Federation:
         cohorts = self._book.cohorts(names)
         ordered = [(name, weights[name]) for name in names]
         merged = recipe.merged_version(
-            self.learning.aggregation, version, ordered, server=self.learning.server
+            self.learning.aggregation,
+            version,
+            ordered,
+            cohorts=[cohort.digest for cohort in cohorts],
+            server=self.learning.server,
         )
         entry = self._memory.recall(merged)
         if entry is None or self.learning.keeps_state:
@@ -148,6 +162,7 @@ class Federation:
             self.steps_reused += sum(self._book.pending[n].steps for n in names)
         if entry is None:
             entry = self._merge(merged, version, ordered)
+        own = [self._personal(name, cohorts) for name in self._book.ordered(examined)]
         self._renew_states(names)
         round_id = max(self._book.pending[name].round_id for name in names)
         self._book.remove(names)
@@ -157,16 +172,33 @@ class Federation:
             tuple(MergeRow(**row) for row in entry.facts["rows"]),
             tuple(VersionRanks(*ranks) for ranks in entry.facts["ranks"]),
             round_id,
+            self._bench.compared(own, merged, lambda: self._version(merged)),
         )
+
+    def _personal(self, name: str, cohorts: Sequence[Cohort]) -> tuple[int, ByLabel]:
+        """Return how good the adapter that a job gave is on its client's labels."""
+        cohort = next(cohort for cohort in cohorts if name in cohort.jobs)
+        job = cohort.jobs[name]
+
+        def arrived() -> Version:
+            if cohort.outcomes is None:  # the merge itself was remembered
+                before = self.steps_reused
+                self._train([cohort])
+                self.steps_reused = before
+            fold = self._version(job.version).fold
+            return Version(self._book.outcome(name).received, fold)
+
+        origin = f"{name} in {cohort.digest}"
+        return self._bench.personal(job.client_id, origin, arrived)
 
     def evaluate(self, version: str) -> Metrics:
         """Return the metrics of a kept version on the test split, computed once."""
         settings = self.learning.evaluation
-        how = recipe.settings(settings.model_copy(update={"every": 1}))
+        how = recipe.settings(settings)
         name = recipe.digest("evaluation", {"version": version, "settings": how})
         entry = self._memory.recall(name)
         if entry is None:
-            resident = self._resident(version)
+            resident = self._trainer.resident_as(self._version(version))
             split = settings.split_name(len(self.learning.task.labels("test")))
             metrics = evaluate(resident, self._trainer.task, split, settings)
             entry = Entry(asdict(metrics))
@@ -243,14 +275,6 @@ class Federation:
             entry, layout = self._entry(version), self._trainer.resident.layout
             self._versions[version] = Version.of(entry, layout)
         return self._versions[version]
-
-    def _resident(self, version: str) -> ResidentModel:
-        """Return the resident model as a kept version of it."""
-        resident = self._trainer.resident
-        model = self._version(version).as_resident(resident.layout)
-        resident.fold(model.folds())
-        resident.write(model.adapter)
-        return resident
 
     def _keep(self, newest: str, entry: Entry) -> None:
         """Remember the newest version, and forget what nothing needs."""

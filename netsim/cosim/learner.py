@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fl.aggregation import VersionRanks
+from fl.evaluation import Metrics
 from fl.executor import WorkerDied
 from fl.facts import Facts, count_facts, count_timing
 from fl.federation import Arrival as Delivered
 from fl.federation import Federation
 from fl.jobs import Job as Training
 from fl.sketch import index_bits
+from fl.start import DoesNotFit
 from fl.store import Store
 from fl.traffic import Journal, Traffic
 from fl.training import Diverged
@@ -53,7 +55,7 @@ class FederatedLearner:
             self._facts = facts if facts is not None else _counted(config)
         self.rank = config.lora.r
         self._timing, self._lora = config.timing_as, config.lora
-        self.evaluate_every = config.evaluation.every
+        self.cadence = config.evaluation
         self._steps = config.training.local_steps
         traffic = Traffic(
             method=config.aggregation,
@@ -121,10 +123,12 @@ class FederatedLearner:
     def withdraw(self, ticket: str) -> None:
         self._federation.withdraw(ticket)
 
-    def merge(self, version: str, arrivals: Sequence[Arrival]) -> Merged:
+    def merge(
+        self, version: str, arrivals: Sequence[Arrival], examined: Sequence[str] = ()
+    ) -> Merged:
         delivered = [Delivered(arrival.ticket, arrival.weight) for arrival in arrivals]
         try:
-            merged = self._federation.merge(version, delivered)
+            merged = self._federation.merge(version, delivered, examined)
         except Diverged as error:
             raise InputError(f"learning.training: {error}") from error
         except WorkerDied as error:
@@ -133,20 +137,19 @@ class FederatedLearner:
             ranks = self._ranks(merged.ranks)
             self._journal.note(merged.version, max(0, merged.round_id - 1), ranks)
         layers = tuple(LayerError(**asdict(row)) for row in merged.layers)
-        return Merged(merged.version, layers)
+        scores = [
+            _score(metrics, row.client_id)
+            for row in merged.local
+            for metrics in (row.personal, row.shared)
+        ]
+        return Merged(merged.version, layers, tuple(scores))
 
     def evaluate(self, version: str) -> Sequence[Score]:
-        metrics = self._federation.evaluate(version)
-        return (
-            Score(
-                metrics.split,
-                metrics.num_samples,
-                metrics.loss,
-                metrics.accuracy,
-                perplexity=metrics.perplexity,
-                exact_match=metrics.exact_match,
-            ),
-        )
+        try:
+            metrics = self._federation.evaluate(version)
+        except DoesNotFit as error:
+            raise InputError(f"learning.start: {error}") from error
+        return (_score(metrics),)
 
     def export(self, version: str, folder: Path) -> str:
         self._federation.export(version, folder)
@@ -172,6 +175,18 @@ class FederatedLearner:
         if self._timing is None:
             return rank
         return self._timing.rank_of(rank, self._lora)
+
+
+def _score(metrics: Metrics, client_id: int | None = None) -> Score:
+    return Score(
+        metrics.split,
+        metrics.num_samples,
+        metrics.loss,
+        metrics.accuracy,
+        client_id,
+        metrics.perplexity,
+        metrics.exact_match,
+    )
 
 
 def _rank(job: Job) -> int:

@@ -20,18 +20,19 @@ from fl.aggregation import (
 )
 from fl.backbones import BACKBONES, Backbone, SmallViT
 from fl.conflicts import conflicts
-from fl.evaluation import EvaluationSettings
-from fl.facts import Facts, TimingAs, known_facts, known_timing
+from fl.facts import Facts, TimingAs, count_facts, known_facts, known_timing
 from fl.learning import Learning as Settings
 from fl.learning import LowRank
 from fl.partition import PARTITIONS, DirichletByLabel, Partition
 from fl.payload import Payload
 from fl.recipe import settings
+from fl.start import StartFolder, require_settings, require_sizes
 from fl.tasks import TASKS, Digits, Source
 from fl.training import TrainingSettings
 from netsim.cell import Cell
 from netsim.channel import require_reach
 from netsim.cosim.abilities import refused_demands
+from netsim.cosim.evaluation import Evaluation
 from netsim.errors import InputError
 from netsim.policy import RANKS, FullRank, Ranks
 from netsim.population import PopulationConfig
@@ -106,7 +107,7 @@ class LoraLearning(Record):
     training: TrainingSettings = TrainingSettings()
     aggregation: Annotated[Method, OneOf(AGGREGATIONS)] = FloraNA()
     payload: Payload = Payload()
-    evaluation: EvaluationSettings = EvaluationSettings()
+    evaluation: Evaluation = Evaluation()
     low_rank: LowRank | None = None  # of small clients; by default the aggregation's
     server_optimiser: Annotated[ServerOptimiser, OneOf(SERVER_OPTIMISERS)] = (
         PlainServer()
@@ -115,6 +116,16 @@ class LoraLearning(Record):
     secure_aggregation: bool = False  # the server learns weighted sums of uploads only
     cohort_size: int = Field(default=16, ge=1)
     timing_as: TimingAs | None = None  # the model that gives the time, if another one
+    start: StartFolder | None = None  # a PEFT adapter, or a run, whose numbers go first
+
+    @model_validator(mode="after")
+    def _starts_from_its_like(self) -> LoraLearning:
+        if self.start is not None:
+            try:
+                require_settings(Path(self.start), self.lora)
+            except ValueError as error:
+                raise refusal(str(error), None, ("start",), bare=True) from error
+        return self
 
     @model_validator(mode="after")
     def _goes_together(self) -> LoraLearning:
@@ -137,7 +148,8 @@ class LoraLearning(Record):
             training=self.training,
             aggregation=self.aggregation,
             payload=self.payload,
-            evaluation=self.evaluation,
+            evaluation=self.evaluation.measurement(),
+            start=self.start,
             cohort_size=self.cohort_size,
             low_rank=self.small_clients,
             server=self.server_optimiser,
@@ -150,6 +162,7 @@ class LoraLearning(Record):
     ) -> Learner:
         from netsim.cosim.learner import FederatedLearner
 
+        self._require_start(may_count=True)
         return FederatedLearner(self, num_clients, seed, reuse=reuse, workers=workers)
 
     def known_learner(
@@ -163,6 +176,7 @@ class LoraLearning(Record):
             return None
         from netsim.cosim.learner import FederatedLearner
 
+        self._require_start(may_count=may_count)
         return FederatedLearner(self, num_clients, seed, facts=facts, reuse=False)
 
     def timing_model(self) -> dict[str, str]:
@@ -171,6 +185,20 @@ class LoraLearning(Record):
         if self.timing_as is not None:
             timed = self.timing_as.describe(self.lora)
         return {"time": timed, "accuracy": learned}
+
+    def _require_start(self, *, may_count: bool) -> None:
+        """Refuse a start of other sizes than the model's, where these are known."""
+        if self.start is None:
+            return
+        from netsim.cosim.learner import as_input_error
+
+        count = count_facts if may_count else known_facts
+        with as_input_error("learning.start"):
+            facts = count(
+                self.task, self.backbone, lora=self.lora, training=self.training
+            )
+            if facts is not None:
+                require_sizes(Path(self.start), facts, self.lora)
 
     def _known_facts(self) -> Facts | None:
         if self.timing_as is not None:
@@ -216,6 +244,8 @@ class Scenario(Record):
         if self.stop.target is not None and isinstance(self.learning, LearningOff):
             text = "needs learning: nothing is scored without it"
             raise refusal(text, None, ("stop", "target"), bare=True)
+        if isinstance(self.learning, LoraLearning):
+            self._suits_the_evaluation(self.learning)
         if isinstance(self.learning, LearningOff) and self.ranks.kind != "full":
             text = "needs learning: nothing has a rank without it"
             raise refusal(text, None, ("ranks",), bare=True)
@@ -228,6 +258,25 @@ class Scenario(Record):
                 text = "a sketch needs plain LoRA layers, not DoRA or HiRA"
                 raise refusal(text, None, ("ranks",), bare=True)
         return self
+
+    def _suits_the_evaluation(self, learning: LoraLearning) -> None:
+        """Refuse evaluations near no target, or of clients that cannot be judged."""
+        place = ("learning", "evaluation")
+        if learning.evaluation.near is not None and self.stop.target is None:
+            text = "needs `stop.target`: its metric comes near its level"
+            raise refusal(text, None, (*place, "near"), bare=True)
+        clients = learning.evaluation.clients
+        if clients is None:
+            return
+        if not learning.task.num_labels:
+            text = (
+                "needs a task with labels: a client is judged on its own share of them"
+            )
+            raise refusal(text, None, (*place, "clients"), bare=True)
+        last = self.population.num_clients - 1
+        if max(clients.ids or (0,)) > last:
+            text = f"must be from 0 to {last}"
+            raise refusal(text, max(clients.ids or ()), (*place, "clients", "ids"))
 
     def _suits_a_buffer(self) -> None:
         if self.cell.uplink.sharing.plans_rounds:

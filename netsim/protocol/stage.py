@@ -12,10 +12,12 @@ from netsim.engine import Engine
 from netsim.errors import InputError
 from netsim.policy import Ranks
 from netsim.population import Population
+from netsim.protocol.cadence import Marks
 from netsim.protocol.learner import Job, LayerError, Learner, Score
 from netsim.protocol.participation import Participation, Process
 from netsim.protocol.stop import Stop
 from netsim.sharing import Expected
+from netsim.streams import stream
 from netsim.trace.rows import Event, Plan, Round
 
 if TYPE_CHECKING:
@@ -74,6 +76,9 @@ class Stage:
     _num_events: int = 0
     _num_timeless: int = 0
     _last_layers: Sequence[LayerError] = ()
+    _marks: Marks = field(default_factory=Marks)
+    _is_near: bool = False  # to the target: every round is scored
+    _last_scored: tuple[int, int] = (0, 0)  # round and tick
 
     def rank(self, client_id: int) -> int | None:
         """Return the rank that a client trains, if anything is trained."""
@@ -191,8 +196,14 @@ class Stage:
 
     def merge(self, round_id: int, parts: Sequence[Participation]) -> None:
         """Merge what arrived into a new version and write how good the merge is."""
-        merged = self.learner.merge(self.version, [part.arrival() for part in parts])
+        self._score_marks()
+        merged = self.learner.merge(
+            self.version,
+            [part.arrival() for part in parts],
+            self._examined(round_id, parts),
+        )
         self.version = merged.version
+        self._write_scores(round_id, self.env.now, merged.scores)
         self._last_layers = merged.layers
         self.recorder.merges.extend(layer.row(round_id) for layer in merged.layers)
 
@@ -222,20 +233,47 @@ class Stage:
 
     def _verdict(self, round_id: int) -> tuple[Sequence[Score], str]:
         """Return the scores where they are due, and why the run ends here, if so."""
-        is_due = round_id % self.learner.evaluate_every == 0
+        is_due = self._is_near or self.learner.cadence.is_due(round_id)
+        earlier = self._marks.take()
         scores = self._score(round_id) if is_due else ()
-        reason = self.stop.reason(round_id, self.env.now, scores)
+        reason = self.stop.reason(round_id, self.env.now, [*earlier, *scores])
         if reason and not is_due:  # the final version is always scored
             scores = self._score(round_id)
-            reason = self.stop.reason(round_id, self.env.now, scores)
+            reason = self.stop.reason(round_id, self.env.now, [*earlier, *scores])
         return scores, reason
 
-    def _score(self, round_id: int) -> Sequence[Score]:
+    def _score(self, round_id: int, time_ns: int | None = None) -> Sequence[Score]:
+        """Score the version in force, now or at a mark that has passed."""
+        time_ns = self.env.now if time_ns is None else time_ns
         self.last_scores = self.learner.evaluate(self.version)
-        self.recorder.evals.extend(
-            score.row(round_id, "train", self.env.now) for score in self.last_scores
-        )
+        self._write_scores(round_id, time_ns, self.last_scores)
+        cadence, target = self.learner.cadence, self.stop.target
+        self._is_near |= cadence.is_near(target, self.last_scores)
+        self._last_scored = round_id, time_ns
         return self.last_scores
+
+    def _write_scores(
+        self, round_id: int, time_ns: int, scores: Sequence[Score]
+    ) -> None:
+        self.recorder.evals.extend(
+            score.row(round_id, "train", time_ns) for score in scores
+        )
+
+    def _score_marks(self) -> None:
+        """Score the version in force at the clock's marks, before another one is."""
+        for time_ns in self._marks.passed(self.learner.cadence, self.env.now):
+            if self._last_scored != (self.last_round_id, time_ns):
+                self._marks.scores += self._score(self.last_round_id, time_ns)
+
+    def _examined(self, round_id: int, parts: Sequence[Participation]) -> list[str]:
+        """Return the tickets whose own adapters are scored, one for each client."""
+        examined = self.learner.cadence.examines(round_id)
+        if examined is None:
+            return []
+        rng = stream(self.seed, "examined clients", round_id)
+        last = {part.client_id: part.ticket for part in parts}
+        chosen = examined.chosen(list(last), rng)
+        return [ticket for client_id, ticket in last.items() if client_id in chosen]
 
     def _expected_download_s(self, part: Participation, num_parts: int) -> float:
         """Return how long a client's own download may take, at an equal share."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -88,6 +88,8 @@ class Federation:
             base=learning.backbone.digest(learning.task), lora=learning.lora, seed=seed
         )
         self._book = JobBook(learning.cohort_size)
+        # told of every merge's components and of the adapter before, if anyone asks
+        self.observe: Callable[[Sequence[Component], Adapter], None] | None = None
         self._kept = {self.initial_version}
         self._adapters: dict[str, Adapter] = {}
         self._versions: dict[str, Entry] = {}
@@ -121,7 +123,7 @@ class Federation:
         cohorts = self._book.cohorts(names)
         ordered = [(name, weights[name]) for name in names]
         merged = recipe.merged_version(self.learning.aggregation, version, ordered)
-        entry = self._memory.recall(merged)
+        entry = None if self.observe else self._memory.recall(merged)
         if entry is None:
             entry = self._merge(merged, version, ordered, cohorts)
         else:
@@ -223,6 +225,8 @@ class Federation:
         """Train what is not trained yet, merge, and remember the new version."""
         self._train([cohort for cohort in cohorts if cohort.received is None])
         components = self._components(version, arrivals)
+        if self.observe is not None:
+            self.observe(components, self._adapter(version))
         adapter, rows = merge_adapters(
             self.learning.aggregation, components, self._adapter(version)
         )

@@ -182,6 +182,27 @@ def merge(
     merge_command(request, quiet=quiet, json=json)
 
 
+@app.command(name="merge-study")
+def merge_study(
+    run: RunArg,
+    rounds: Annotated[
+        str | None, typer.Option(metavar="N,N-M,…", help="Only these rounds.")
+    ] = None,
+    methods: Annotated[
+        str | None, typer.Option(metavar="NAME,…", help="Only these methods.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Where to write; the run's host/ by default.")
+    ] = None,
+    quiet: QuietOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Let every merge loose on the same client updates, those of a finished run."""
+    from netsim.cli.merge_study import merge_study_command
+
+    merge_study_command(run, rounds, methods, out, quiet=quiet, json=json)
+
+
 @app.command()
 def verify(run: RunArg, json: JsonOption = False) -> None:
     """Audit a run: files, digests, and the physics of every transfer."""

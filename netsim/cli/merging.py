@@ -11,6 +11,7 @@ from rich.table import Table
 
 from netsim.cosim.merging import LayerReport, MergeReport, Request, merge_as_asked
 
+TABLE_WIDTH = 100  # narrower screens wrap its lines
 ERROR_NOTE = (
     "error: of the files, relative to W* = sum w B A; average's: of plain factor "
     "averaging; update's: relative to W* less the previous adapter"
@@ -21,7 +22,8 @@ def merge_command(request: Request, *, quiet: bool, json: bool) -> None:
     """Merge, print how well each layer was merged, and where the result is."""
     report = merge_as_asked(request)
     if not quiet:
-        _show(Console(soft_wrap=True, highlight=False), report)
+        width = max(Console().width, TABLE_WIDTH)
+        _show(Console(soft_wrap=True, highlight=False, width=width), report)
     if json:
         print(json_format.dumps(asdict(report)))
 

@@ -5,18 +5,20 @@ The one class that holds a ``fl`` object for ``netsim``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fl.adapters import Adapter
 from fl.executor import WorkerDied
 from fl.facts import Facts, count_facts, count_timing
 from fl.federation import Arrival as Delivered
 from fl.federation import Federation
 from fl.jobs import Job as Training
 from fl.learning import Learning
+from fl.merging import Component
 from fl.sketch import index_bits
 from fl.store import Store
 from fl.training import Diverged
@@ -136,6 +138,12 @@ class FederatedLearner:
     def export(self, version: str, folder: Path) -> str:
         self._federation.export(version, folder)
         return self._federation.adapter_digest(version)
+
+    def observe_merges(
+        self, observe: Callable[[Sequence[Component], Adapter], None]
+    ) -> None:
+        """Be told of every merge's components and of the adapter before it."""
+        self._federation.observe = observe
 
     def close(self) -> None:
         self._federation.close()

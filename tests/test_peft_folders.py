@@ -79,6 +79,32 @@ def test_exact_merges_are_the_model_of_summed_products(name, make, tmp_path):
     )
 
 
+@pytest.mark.parametrize(
+    ("method", "combination"),
+    [
+        (FloraStacking(), {"combination_type": "cat"}),
+        (FullAverage(), {"combination_type": "svd", "svd_rank": 16}),  # all there is
+        (ThinSVD(), {"combination_type": "svd", "svd_rank": 4}),
+        (Florist(energy=1.0), {"combination_type": "cat"}),
+    ],
+    ids=repr,
+)
+def test_merges_equal_those_of_peft_itself(method, combination, tmp_path):
+    """PEFT's ``svd`` is dense; its ``cat`` stacks. alpha is not r."""
+    folders = clients(tmp_path, gpt2)
+    model = PeftModel.from_pretrained(base_of(gpt2), folders[0], adapter_name="0")
+    for n, folder in enumerate(folders[1:], start=1):
+        model.load_adapter(folder, adapter_name=str(n))
+    model = model.double().eval()
+    names = [str(n) for n in range(len(folders))]
+    model.add_weighted_adapter(names, list(WEIGHTS), "merged", **combination)
+    model.double().set_adapter("merged")
+    merge_folders(folders, tmp_path / "out", method=method, weights=WEIGHTS)
+    found = loaded(tmp_path / "out", gpt2)
+    assert distance(logits(found), logits(model)) < 1e-5
+    assert distance(logits(model), logits(base_of(gpt2))) > 1e-2
+
+
 def test_a_forgotten_fold_is_not_the_summed_model(tmp_path):
     folders = clients(tmp_path)
     merge_folders(folders, tmp_path / "out", method=FedExLora(), weights=WEIGHTS)

@@ -433,6 +433,72 @@ def test_the_same_merge_writes_the_same_bytes(tmp_path):
         assert one.read_bytes() == two.read_bytes()
 
 
+def trained_on(folder, previous, make, seed):
+    """A client that goes on from a merged adapter and from the base that it changed."""
+    model = loaded(previous, make)
+    for name, parameter in model.named_parameters():
+        if "lora" in name or "hira" in name:
+            generator = torch.Generator().manual_seed(seed)
+            drawn = torch.randn(parameter.shape, generator=generator)
+            parameter.data += 0.2 * drawn
+    model.save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("is_hira", [False, True])
+@pytest.mark.parametrize("method", [FloraStacking(), FullAverage()], ids=repr)
+def test_a_second_round_carries_over_what_the_first_folded(method, is_hira, tmp_path):
+    def config():
+        return HiraConfig(r=3, target_modules="all-linear") if is_hira else lora()
+
+    first = clients(tmp_path, llama, config)
+    merge_folders(first, tmp_path / "round1", method=method, weights=WEIGHTS)
+    second = [
+        trained_on(tmp_path / f"again{n}", tmp_path / "round1", llama, n)
+        for n in range(3)
+    ]
+    report = merge_folders(
+        second,
+        tmp_path / "round2",
+        method=method,
+        weights=WEIGHTS,
+        previous=tmp_path / "round1",
+    )
+    assert any("carried over" in note for note in report.notes)
+    own = base_of(llama)
+    apply_base_delta(own, tmp_path / "round1")
+    states = []
+    for folder in second:
+        base = base_of(llama)
+        apply_base_delta(base, tmp_path / "round1")
+        model = PeftModel.from_pretrained(base, folder).double()
+        states.append(model.merge_and_unload().state_dict())
+    own.load_state_dict(
+        {
+            name: sum(w * s[name] for w, s in zip(WEIGHTS, states, strict=True))
+            for name in states[0]
+        }
+    )
+    found = loaded(tmp_path / "round2", llama)
+    assert distance(logits(found), logits(own)) < 1e-10
+    forgotten = PeftModel.from_pretrained(base_of(llama), tmp_path / "round2").double()
+    assert distance(logits(forgotten), logits(own)) > 1e-3
+
+
+def test_adapters_of_different_bases_are_refused(tmp_path):
+    folders = clients(tmp_path, num=3)
+    for name, pair in (("one", folders[:2]), ("two", folders[1:])):
+        merge_folders(pair, tmp_path / name, method=FullAverage())
+    for others in (["two"], ["client0"]):
+        together = [tmp_path / name for name in ("one", *others)]
+        with pytest.raises(ValueError, match="were trained on different bases"):
+            merge_folders(together, tmp_path / "out")
+    with pytest.raises(ValueError, match="were trained on different bases"):
+        merge_folders(
+            [tmp_path / "one"], tmp_path / "out", previous=tmp_path / "client0"
+        )
+
+
 def test_a_base_delta_of_another_model_is_refused(tmp_path):
     folders = clients(tmp_path, num=2)
     merge_folders(folders, tmp_path / "out", method=FloraStacking())

@@ -25,13 +25,20 @@ Rule: TypeAlias = Literal["add", "multiply"]
 
 
 def write_base_delta(
-    folder: Path, folds: Mapping[str, Pair], *, rule: Rule, is_dense: bool = False
+    folder: Path,
+    folds: Mapping[str, Pair],
+    *,
+    rule: Rule,
+    is_dense: bool = False,
+    onto: Path | None = None,
 ) -> None:
-    """Write folds that have the scale in them; nothing where there are none."""
+    """Write folds that have the scale in them; nothing where there are none.
+
+    ``onto`` is a folder whose base delta was in the base already: the new file holds
+    both changes.
+    """
     from safetensors.torch import save_file
 
-    if not folds:
-        return
     tensors: dict[str, Tensor] = {}
     for module, (left, right) in folds.items():
         dense = len(left) * right.shape[1]
@@ -40,8 +47,27 @@ def write_base_delta(
         else:
             tensors[f"{module}.fold_B"] = left.contiguous()
             tensors[f"{module}.fold_A"] = right.contiguous()
+    if onto is not None:
+        tensors = _on_top(tensors, onto / FILE_NAME, rule)
+    if not tensors:
+        return
     metadata = {"format": "pt", "kind": "base-delta 1", "rule": rule}
     save_file(tensors, folder / FILE_NAME, metadata=metadata)
+
+
+def _on_top(tensors: Mapping[str, Tensor], path: Path, rule: Rule) -> dict[str, Tensor]:
+    """Return one change that is the file's and then these, each matrix dense."""
+    known, before = _read(path)
+    if known != rule:
+        raise ValueError(f"{path} is of rule {known!r}, the merge of rule {rule!r}")
+    for module, fold in _dense(tensors).items():
+        old = before.get(module)
+        if old is None:
+            before[module] = fold
+        else:
+            both = old + fold
+            before[module] = both + old * fold if rule == "multiply" else both
+    return {f"{module}.fold": fold for module, fold in before.items()}
 
 
 def apply_base_delta(model: nn.Module, folder: str | Path) -> int:
@@ -76,6 +102,11 @@ def _read(path: Path) -> tuple[str, dict[str, Tensor]]:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     if metadata.get("kind") != "base-delta 1":
         raise ValueError(f"{path} is not a base delta that this version can read")
+    return metadata["rule"], _dense(tensors)
+
+
+def _dense(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the fold of each module as one matrix."""
     folds = {}
     for name, tensor in tensors.items():
         module, _, part = name.rpartition(".")
@@ -83,7 +114,7 @@ def _read(path: Path) -> tuple[str, dict[str, Tensor]]:
             folds[module] = tensor
         elif part == "fold_B":
             folds[module] = tensor @ tensors[f"{module}.fold_A"]
-    return metadata["rule"], folds
+    return folds
 
 
 def _base_weights(model: nn.Module) -> Iterator[tuple[str, Tensor]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fl.aggregation import LayerComponents, MergedLayer, Method, Pair, weighted_mean
@@ -103,7 +104,7 @@ class Components:
         pairs = [layer.pair] if layer.fold is None else [layer.pair, layer.fold]
         return [Pair(*map(self._rounded, pair)) for pair in pairs]
 
-    def notes(self, folds: bool) -> tuple[str, ...]:
+    def notes(self, folds: bool, onto: Path | None) -> tuple[str, ...]:
         """Return what a person should know beside the figures."""
         others = self._others()
         names = {
@@ -125,6 +126,7 @@ class Components:
             ),
             "part of the merge goes into the base: call "
             "fl.peft_folders.apply_base_delta(model, folder)": folds,
+            f"what {onto} had in the base is carried over": onto is not None,
         }
         return tuple(note for note, is_so in found.items() if is_so)
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fl.aggregation import Ability, Method, Pair
+from fl.peft_folders.base_delta import FILE_NAME
 from fl.peft_folders.config import CONFIG_FILE
 from fl.peft_folders.folder import PeftFolder
 
@@ -59,6 +62,35 @@ def require_mergeable(
     refusals = contract.refusals(needed)
     if refusals:
         raise ValueError(f"{kind} cannot merge these, {'; '.join(refusals)}")
+
+
+def common_base_delta(
+    clients: Sequence[PeftFolder], previous: PeftFolder | None
+) -> Path | None:
+    """Return the folder whose ``base_delta.safetensors`` all were trained on, if any.
+
+    Clients as PEFT saves them have none; the adapter before the round may. Those that
+    have one must have the same.
+    """
+    marks = [_mark(folder) for folder in clients]
+    before = None if previous is None else _mark(previous)
+    for folder, mark in zip(clients, marks, strict=True):
+        if mark != marks[0] or (mark and previous is not None and mark != before):
+            other = clients[0] if mark != marks[0] else previous
+            assert other is not None
+            raise ValueError(
+                f"{folder.path} and {other.path} were trained on different bases: "
+                f"their {FILE_NAME} are not the same"
+            )
+    if previous is not None and before:
+        return previous.path
+    return clients[0].path if marks[0] else None
+
+
+def _mark(folder: PeftFolder) -> bytes:
+    """Return what tells base deltas apart, nothing where there is none."""
+    path = folder.path / FILE_NAME
+    return hashlib.sha256(path.read_bytes()).digest() if path.exists() else b""
 
 
 def _ranks(folders: Sequence[PeftFolder]) -> dict[str, list[int]]:

@@ -21,6 +21,7 @@ from fl.aggregation.grams import product_error
 from fl.aggregation.yardstick import Yardstick, ratio, yardsticks
 from fl.peft_folders.base_delta import write_base_delta
 from fl.peft_folders.components import WEIGHT_SUM_TOLERANCE, Components
+from fl.peft_folders.fit import common_base_delta
 from fl.peft_folders.folder import (
     new_folder,
     read_peft_folder,
@@ -76,8 +77,9 @@ def merge_folders(
 
     ``method`` is FLoRA-NA unless given, ``weights`` are equal. Weights that do not sum
     to one need ``previous``, the adapter before the round, which gets the rest. What a
-    method folds into the base is for ``fl.peft_folders.apply_base_delta``. A
-    ``ValueError`` says why adapters do not fit.
+    method folds into the base is for ``fl.peft_folders.apply_base_delta``; what was in
+    the base before, of ``previous``, is carried over. A ``ValueError`` says why
+    adapters do not fit.
     """
     merge = FloraNA() if method is None else method
     require_free(Path(out))
@@ -86,11 +88,12 @@ def merge_folders(
     before = None if previous is None else read_peft_folder(previous)
     components = Components(clients, shares, before)
     components.require_fit(merge)
+    onto = common_base_delta(clients, before)
     layers = components.layers()
     merged = merge.merge(layers)
     adapter = components.adapter(merged)
     folds = components.folds(merged)
-    report = _report(merge, Path(out), components, merged)
+    report = _report(merge, Path(out), components, merged, onto)
     with new_folder(out) as folder:
         write_peft_folder(folder, adapter)
         write_base_delta(
@@ -98,6 +101,7 @@ def merge_folders(
             folds,
             rule="multiply" if adapter.kind == "HIRA" else "add",
             is_dense=merge.contract.is_fold_dense,
+            onto=onto,
         )
         text = json.dumps(asdict(report), indent=1)
         (folder / REPORT_FILE).write_text(text + "\n", encoding="utf-8")
@@ -131,6 +135,7 @@ def _report(
     out: Path,
     components: Components,
     merged: Mapping[str, MergedLayer],
+    onto: Path | None,
 ) -> MergeReport:
     layers = components.layers()
     sizes = yardsticks(layers)
@@ -153,7 +158,7 @@ def _report(
             [(r.average_relative_error, scaled[r.layer]) for r in rows]
         ),
         num_whole_tensors=len(components.first.rest),
-        notes=components.notes(any(row.fold_rank for row in rows)),
+        notes=components.notes(any(row.fold_rank for row in rows), onto),
         layers=tuple(rows),
     )
 

@@ -30,21 +30,18 @@ def merge_command(request: Request, *, quiet: bool, json: bool) -> None:
 
 def _show(console: Console, report: MergeReport) -> None:
     console.print(_table(report))
-    console.print(
-        "error: ||W* - merged|| / ||W*|| of the files; average's: plain factor"
-    )
-    console.print("averaging of the same adapters; update's: per ||W* - previous||")
+    console.print(ERROR_NOTE)
     for note in report.notes:
         console.print(f"note: {note}", markup=False)
     if report.num_whole_tensors:
         console.print(f"{report.num_whole_tensors} tensors outside LoRA averaged")
     if report.previous_weight:
         console.print(f"previous adapter at weight {report.previous_weight:.6g}")
-    console.print(f"merged  {report.folder}", markup=False)
+    console.print(f"merged by {report.method} into {report.folder}", markup=False)
 
 
 def _table(report: MergeReport) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, title=f"{report.method}", title_justify="left")
+    table = Table(box=box.SIMPLE_HEAD)
     table.add_column("layer")
     for heading in ("adapters", "rank", "fold", "error", "average's", "update's"):
         table.add_column(heading, justify="right", no_wrap=True)

@@ -62,16 +62,13 @@ def merge_study(
     learning = _real_learning(scenario, run)
     merged_rounds = list(dict.fromkeys(load_run(run).merges["round_id"].tolist()))
     chosen = _chosen_rounds(rounds, merged_rounds)
-    observer = _Observer(
-        learning, _methods(methods, learning), merged_rounds, chosen, scenario
-    )
+    compared = _methods(methods, learning)
     learner = cast(
         "FederatedLearner",
         learning.learner(scenario.population.num_clients, scenario.seed, reuse=True),
     )
+    observer = _Observer(scenario, learner, compared, merged_rounds, chosen, say)
     learner.observe_merges(observer.note)
-    observer.num_trained = lambda: learner.steps_trained
-    observer.say = say
     with closing(learner), tempfile.TemporaryDirectory(prefix="netsim-merges-") as at:
         digests = _simulate(scenario, learner, Path(at))
     return MergeStudy(
@@ -117,11 +114,11 @@ def _chosen_rounds(wanted: Sequence[int] | None, merged: Sequence[int]) -> set[i
 
 def _methods(names: Sequence[str] | None, learning: LoraLearning) -> list[Method]:
     """Return the methods as they are by default, the run's own as it was set."""
-    for name in names or ():
-        require_method(name)
     own = cast(Method, learning.aggregation)
     found: dict[str, Method] = {kind: cls() for kind, cls in METHODS.items()}
     found[own.kind] = own
+    for name in names or ():
+        require_method(name, found)
     return [found[name] for name in (found if names is None else names)]
 
 
@@ -129,39 +126,37 @@ def _methods(names: Sequence[str] | None, learning: LoraLearning) -> list[Method
 class _Observer:
     """Collects every method's trial of the chosen rounds."""
 
-    learning: LoraLearning
-    methods: list[Method]
-    merged_rounds: list[int]
-    chosen: set[int]
     scenario: Scenario
+    learner: FederatedLearner
+    methods: Sequence[Method]
+    merged_rounds: Sequence[int]
+    chosen: set[int]
+    say: Callable[[str], None]
     trials: list[tuple[int, Trial]] = field(default_factory=list)
-    num_trained: Callable[[], int] = lambda: 0
-    say: Callable[[str], None] = lambda line: None
     _num_seen: int = 0
     _has_told: bool = False
 
     def note(self, components: Sequence[Component], previous: Adapter) -> None:
         """Let all methods merge these, where the round is one of the chosen."""
-        index = self._num_seen
+        index, known = self._num_seen, self.merged_rounds
         self._num_seen += 1
         self._tell()
-        known = self.merged_rounds
-        round_id = known[index] if index < len(known) else -1
-        if round_id not in self.chosen:
+        if index >= len(known) or known[index] not in self.chosen:
             return
+        learning = cast(LoraLearning, self.scenario.learning)
         merge = Round(
             components=tuple(components),
             previous=previous,
-            own=cast(Method, self.learning.aggregation),
-            payload=self.learning.payload,
+            own=cast(Method, learning.aggregation),
+            payload=learning.payload,
             round_index=index,
-            rank=self.learning.lora.r,
+            rank=learning.lora.r,
             is_asynchronous=self.scenario.server.kind == "buffered",
         )
-        self.trials += [(round_id, trial) for trial in compare(merge, self.methods)]
+        self.trials += [(known[index], one) for one in compare(merge, self.methods)]
 
     def _tell(self) -> None:
-        if self.num_trained() and not self._has_told:
+        if self.learner.steps_trained and not self._has_told:
             self._has_told = True
             self.say("updates are no longer remembered: training them again")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -53,20 +53,21 @@ def merge_as_asked(request: Request) -> MergeReport:
 
 def read_method(kind: str, overrides: Sequence[str]) -> Method:
     """Return the method of a name, with ``key=value`` settings of its own."""
-    require_method(kind)
+    if ":" not in kind:  # else a class of the user's own
+        require_method(kind, METHODS)
     settings = tuple(f"method.{override}" for override in overrides)
     return load_text(
         f"method: {{kind: {kind!r}}}", _Choice, name="--method", overrides=settings
     ).method
 
 
-def require_method(kind: str) -> None:
-    """Refuse a name that is no method's and no user class's."""
-    if kind not in METHODS and ":" not in kind:
-        near = closest(kind, METHODS)
+def require_method(kind: str, known: Iterable[str]) -> None:
+    """Refuse a name that is not one of the known methods'."""
+    names = tuple(known)
+    if kind not in names:
+        near = closest(kind, names)
         hint = f", did you mean {near!r}?" if near else ""
-        names = ", ".join(METHODS)
-        raise InputError(f"unknown method {kind!r}{hint} (methods: {names})")
+        raise InputError(f"unknown method {kind!r}{hint} (methods: {', '.join(names)})")
 
 
 def read_weights(text: str) -> tuple[float, ...]:

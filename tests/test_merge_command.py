@@ -79,6 +79,24 @@ def test_merge_gives_the_rest_to_the_previous_adapter(tmp_path, capsys):
     assert any("base" in note for note in report["notes"])
 
 
+def test_merge_takes_a_class_of_the_users_own(tmp_path, capsys, monkeypatch):
+    (tmp_path / "my_merge.py").write_text(
+        "from typing import Literal\n"
+        "from fl.aggregation import FedIT\n"
+        "class Mine(FedIT):\n"
+        "    kind: Literal['mine'] = 'mine'\n"
+    )
+    folders = clients(tmp_path, num=2)
+    monkeypatch.chdir(tmp_path)
+    code = netsim(
+        "merge", *folders, "--out", "out", "--method", "my_merge:Mine", "--json"
+    )
+    assert code == 0
+    report = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert report["method"] == "mine"
+    assert report["relative_error"] == pytest.approx(report["average_relative_error"])
+
+
 WRONG = {
     "method": (("--method", "flora-an"), "did you mean 'flora-na'?"),
     "setting": (("--set", "gage=balanced"), "unknown key 'gage', did you mean 'gauge'"),

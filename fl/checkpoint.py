@@ -11,7 +11,6 @@ from fl.adapters import ALL_LINEAR, Adapter, Layout, LoraSettings
 
 if TYPE_CHECKING:
     from peft import PeftConfig
-    from torch import Tensor
     from transformers import PreTrainedModel
 
 BASE_FOLDER = "base"
@@ -72,20 +71,6 @@ def _patterns(adapter: Adapter, lora: LoraSettings) -> dict[str, Mapping[str, fl
         for module, rank in own.items()
     }
     return {"rank_pattern": own, "alpha_pattern": alphas}
-
-
-def write_base_delta(
-    folder: Path, folds: Mapping[str, Tensor], lora: LoraSettings
-) -> None:
-    """Write what merges added to the frozen base, if anything, with the LoRA scale."""
-    from safetensors.torch import save_file
-
-    if not folds:
-        return
-    scale = lora.scale
-    tensors = {f"{name}.fold": scale * matrix for name, matrix in folds.items()}
-    metadata = {"format": "pt", "kind": "base-delta 1", "rule": "add"}
-    save_file(tensors, folder / "base_delta.safetensors", metadata=metadata)
 
 
 def read_checkpoint(folder: Path, layout: Layout) -> Adapter:

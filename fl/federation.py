@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from fl.learning import Learning
 from fl.local_metrics import ByLabel, LocalBench, LocalMetrics
 from fl.merging import Component, MergeRow, combined, merge_adapters
 from fl.partition import divide
+from fl.peft_folders.base_delta import save_base_delta
 from fl.remembered import Memory, folder_entry, write_folder
 from fl.start import content_digest
 from fl.store import Entry, Store
@@ -109,6 +110,8 @@ class Federation:
             start=learning.start and content_digest(Path(learning.start)),
         )
         self._book = JobBook(learning.cohort_size)
+        # told of every merge's components and of the version before, if anyone asks
+        self.observe: Callable[[Sequence[Component], Adapter], None] | None = None
         self._bench = LocalBench(learning, self._shares, self._trainer, self._memory)
         self._needed = {self.initial_version}
         self._versions: dict[str, Version] = {}
@@ -155,7 +158,7 @@ class Federation:
             cohorts=[cohort.digest for cohort in cohorts],
             server=self.learning.server,
         )
-        entry = self._memory.recall(merged)
+        entry = None if self.observe else self._memory.recall(merged)
         if entry is None or self.learning.keeps_state:
             self._train([cohort for cohort in cohorts if cohort.outcomes is None])
         else:
@@ -212,11 +215,15 @@ class Federation:
         if entry is not None:
             write_folder(entry, folder)
             return
-        from fl.checkpoint import write_base, write_base_delta, write_checkpoint
+        from fl.checkpoint import write_base, write_checkpoint
 
         kept = self._version(version)
         write_checkpoint(folder, kept.adapter, self.learning.lora)
-        write_base_delta(folder, kept.folds(), self.learning.lora)
+        folds = {
+            f"{name}.fold": self.learning.lora.scale * matrix
+            for name, matrix in kept.folds().items()
+        }
+        save_base_delta(folder, folds, rule="add")
         write_base(folder, self.learning.backbone.load(self.learning.task))
         self._memory.remember(name, folder_entry(folder))
 
@@ -290,9 +297,10 @@ class Federation:
     ) -> Entry:
         """Merge what was trained, and remember the new version."""
         learning, before = self.learning, self._version(version)
-        result = merge_adapters(
-            learning.aggregation, self._components(version, arrivals), before.adapter
-        )
+        components = self._components(version, arrivals)
+        if self.observe is not None:
+            self.observe(components, before.adapter)
+        result = merge_adapters(learning.aggregation, components, before.adapter)
         adapter = result.adapter
         if learning.keeps_as_sent:
             adapter = self._as_sent(adapter, arrivals)

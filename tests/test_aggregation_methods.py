@@ -229,6 +229,9 @@ class Faulty:
         return MergedLayer(pair, merged.diagnostics, fold)
 
 
+COMPLETED = Residual(projection=FedIT(), directions=ByCount(num_directions=2 * RANK))
+
+
 @pytest.mark.parametrize(
     ("method", "kind", "fault"),
     [
@@ -243,6 +246,18 @@ class Faulty:
         (FedSB(), cores, "first client only"),
         (FedSVD(), common_a, "sqrt(Sigma)"),
         (FedSVD(), common_a, "first client only"),
+        (FullAverage(), mixed, "transposed residual"),
+        (FullAverage(), mixed, "scale forgotten"),
+        (FullAverage(), mixed, "first client only"),
+        (COMPLETED, free, "transposed residual"),
+        (COMPLETED, free, "scale forgotten"),
+        (COMPLETED, free, "first client only"),
+        (Florist(energy=1.0), free, "sqrt(Sigma)"),
+        (Florist(energy=1.0), free, "first client only"),
+        (ThinSVD(), common_a, "sqrt(Sigma)"),
+        (ThinSVD(), common_a, "first client only"),
+        (FlexLora(), common_b, "sqrt(Sigma)"),
+        (FlexLora(), common_b, "first client only"),
     ],
     ids=name_of,
 )

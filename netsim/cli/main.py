@@ -160,6 +160,67 @@ def replay(
 
 
 @app.command()
+def merge(
+    adapters: Annotated[
+        list[Path], typer.Argument(help="Adapter folders that PEFT saved.")
+    ],
+    out: Annotated[Path, typer.Option(help="The new adapter folder.")],
+    method: Annotated[
+        str,
+        typer.Option(help="Such as thin-svd or fedex-lora; a wrong name lists all."),
+    ] = "flora-na",
+    weights: Annotated[
+        str | None,
+        typer.Option(metavar="W,W,…", help="As 0.5,0.3,0.2 or 1/3,1/3,1/3; equal."),
+    ] = None,
+    previous: Annotated[
+        Path | None,
+        typer.Option(help="The adapter before the round; gets 1 less all weights."),
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="The method's own settings."),
+    ] = None,
+    quiet: QuietOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Merge PEFT adapter folders into one that PEFT loads."""
+    from netsim.cli.merging import merge_command
+    from netsim.cosim.merging import Request
+
+    request = Request(
+        folders=tuple(adapters),
+        out=out,
+        method=method,
+        overrides=tuple(set_ or ()),
+        weights=weights,
+        previous=previous,
+    )
+    merge_command(request, quiet=quiet, json=json)
+
+
+@app.command(name="merge-study")
+def merge_study(
+    run: RunArg,
+    rounds: Annotated[
+        str | None, typer.Option(metavar="N,N-M,…", help="Only these rounds.")
+    ] = None,
+    methods: Annotated[
+        str | None, typer.Option(metavar="NAME,…", help="Only these methods.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Where to write; the run's host/ by default.")
+    ] = None,
+    quiet: QuietOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Let every merge loose on the same client updates, those of a finished run."""
+    from netsim.cli.merge_study import merge_study_command
+
+    merge_study_command(run, rounds, methods, out, quiet=quiet, json=json)
+
+
+@app.command()
 def verify(run: RunArg, json: JsonOption = False) -> None:
     """Audit a run: files, digests, and the physics of every transfer."""
     from netsim.cli.checking import verify_command

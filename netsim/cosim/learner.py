@@ -5,12 +5,13 @@ The one class that holds a ``fl`` object for ``netsim``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fl.adapters import Adapter
 from fl.aggregation import VersionRanks
 from fl.evaluation import Metrics
 from fl.executor import WorkerDied
@@ -18,6 +19,7 @@ from fl.facts import Facts, count_facts, count_timing
 from fl.federation import Arrival as Delivered
 from fl.federation import Federation
 from fl.jobs import Job as Training
+from fl.merging import Component
 from fl.sketch import index_bits
 from fl.start import DoesNotFit
 from fl.store import Store
@@ -154,6 +156,12 @@ class FederatedLearner:
     def export(self, version: str, folder: Path) -> str:
         self._federation.export(version, folder)
         return self._federation.adapter_digest(version)
+
+    def observe_merges(
+        self, observe: Callable[[Sequence[Component], Adapter], None]
+    ) -> None:
+        """Be told of every merge's components and of the adapter before it."""
+        self._federation.observe = observe
 
     def close(self) -> None:
         self._federation.close()

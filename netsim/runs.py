@@ -94,6 +94,11 @@ class Run:
         """One row per other mark on the timeline."""
         return self.table("events")
 
+    @property
+    def estimates(self) -> pd.DataFrame:
+        """One row per constant that a policy estimated; empty without a policy."""
+        return self.table("estimates")
+
     def table(self, name: str) -> pd.DataFrame:
         """Return the table ``name`` as a frame, read once."""
         if name not in self._frames:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from fl import recipe
 from fl.adapters import Adapter
+from fl.changes import squared_changes
 from fl.evaluation import Metrics, evaluate
 from fl.executor import Executor, Inline, Processes
 from fl.jobs import Cohort, Job, JobBook
@@ -33,10 +34,12 @@ class Arrival(NamedTuple):
 
 
 class Merged(NamedTuple):
-    """The version after a merge, and one row per adapted matrix."""
+    """The version after a merge, one row per adapted matrix, and the squared norms of
+    the arrivals' changes in their order."""
 
     version: str
     layers: tuple[MergeRow, ...]
+    norms2: tuple[float, ...] = ()
 
 
 class Federation:
@@ -128,7 +131,9 @@ class Federation:
             self.steps_reused += sum(self._book.pending[n].steps for n in names)
         self._book.remove(names)
         self._keep(merged, entry)
-        return Merged(merged, tuple(MergeRow(**row) for row in entry.facts["rows"]))
+        rows = tuple(MergeRow(**row) for row in entry.facts["rows"])
+        norms2 = dict(zip(names, entry.facts["norms2"], strict=True))
+        return Merged(merged, rows, tuple(norms2[name] for name, _ in arrivals))
 
     def evaluate(self, version: str) -> Metrics:
         """Return the metrics of a kept version on the test split, computed once."""
@@ -209,7 +214,8 @@ class Federation:
     def _keep(self, newest: str, entry: Entry) -> None:
         """Remember the newest version, and forget those that nothing needs."""
         self._versions[newest] = entry
-        self._kept = needed = {newest, *self._book.versions()}
+        first = self.initial_version  # where pilots start from, and may a run again
+        self._kept = needed = {first, newest, *self._book.versions()}
         self._versions = {v: e for v, e in self._versions.items() if v in needed}
         self._adapters = {v: a for v, a in self._adapters.items() if v in needed}
 
@@ -228,6 +234,7 @@ class Federation:
         )
         self._adapters[merged] = adapter
         entry = _version_entry(adapter, rows)
+        entry.facts["norms2"] = self._norms2([name for name, _ in arrivals])
         self._memory.remember(merged, entry)
         return entry
 
@@ -247,6 +254,11 @@ class Federation:
                 *(Component(a, w) for a, w in zip(ends, weights, strict=True)),
             ]
         )
+
+    def _norms2(self, names: Sequence[str]) -> tuple[float, ...]:
+        """Return how far each of these jobs moved from what it was sent, squared."""
+        starts = [self._sent(self._book.pending[name].version) for name in names]
+        return squared_changes(starts, [self._book.received(name) for name in names])
 
     def _sent(self, version: str) -> Adapter:
         return self.learning.payload.delivered(self._adapter(version))

@@ -118,7 +118,9 @@ def test_empty_tables_have_their_columns(tmp_path):
     summary = Recorder(tmp_path).close()
     always = [table for table in SCHEMAS if table not in OPTIONAL_TABLES]
     assert [part.num_rows for part in summary.parts] == [0] * len(always)
-    assert sorted(path.name for path in (tmp_path / "trace").iterdir()) == sorted(always)
+    assert sorted(path.name for path in (tmp_path / "trace").iterdir()) == sorted(
+        always
+    )
     for table in always:
         frame = pd.read_parquet(tmp_path / "trace" / table)
         assert list(frame.columns) == SCHEMAS[table].names

@@ -118,7 +118,7 @@ class FederatedLearner:
         except WorkerDied as error:
             raise InputError(f"workers: {error}") from error
         layers = tuple(LayerError(**asdict(row)) for row in merged.layers)
-        return Merged(merged.version, layers)
+        return Merged(merged.version, layers, merged.norms2)
 
     def evaluate(self, version: str) -> Sequence[Score]:
         metrics = self._federation.evaluate(version)

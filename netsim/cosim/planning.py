@@ -8,12 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from netsim.cosim.scenario import Scenario
-from netsim.cosim.world import first_job
 from netsim.errors import InputError
 from netsim.policy.problem import Problem
 from netsim.policy.surrogate import Surrogate
 from netsim.population import Population
-from netsim.protocol.learner import Job, Learner
+from netsim.protocol.learner import Job, Learner, first_job
 
 FULL_ROUNDS = 100.0  # of full participation at full rank: the surrogate's unit
 DEFAULT_SPAN = 10.0  # the client with most data joins at least one round in so many
@@ -53,7 +52,7 @@ def build_task(scenario: Scenario, assumed: Assumptions) -> Task:
     )
     assert learner is not None, "counting always finds the facts"
     population = _population(scenario, learner)
-    problem, fits = _problem(scenario, learner, population, assumed)
+    problem, fits = build_problem(scenario, learner, population, assumed)
     surrogate, ratio = _surrogate(problem, assumed)
     return Task(
         population=population,
@@ -62,14 +61,6 @@ def build_task(scenario: Scenario, assumed: Assumptions) -> Task:
         ratio=ratio,
         fits_memory=fits,
     )
-
-
-def at_top_rank(problem: Problem) -> Problem:
-    """Return the problem in which each client has only its highest allowed rank."""
-    top = len(problem.ranks) - 1 - problem.is_allowed[:, ::-1].argmax(axis=1)
-    is_allowed = np.zeros_like(problem.is_allowed)
-    is_allowed[np.arange(len(problem)), top] = True
-    return replace(problem, is_allowed=is_allowed)
 
 
 def _population(scenario: Scenario, learner: Learner) -> Population:
@@ -86,12 +77,13 @@ def _population(scenario: Scenario, learner: Learner) -> Population:
     return population
 
 
-def _problem(
+def build_problem(
     scenario: Scenario,
     learner: Learner,
     population: Population,
     assumed: Assumptions,
 ) -> tuple[Problem, BoolArray]:
+    """Return the problem of a drawn fleet, all norms one, and what memory allows."""
     jobs = _jobs(scenario, learner)
     download_s, fixed_s = _download_s(scenario, learner, population)
     compute_s = _compute_s(learner, population, jobs) + download_s[:, None]
@@ -129,6 +121,8 @@ def _jobs(scenario: Scenario, learner: Learner) -> list[Job]:
     lora = getattr(scenario.learning, "lora", None)
     can_sketch = lora is not None and not lora.use_dora and lora.peft_type == "lora"
     ranks = {max(1, full * part // 8) for part in range(1, 9)} if can_sketch else {full}
+    devices = (choice.device for choice in scenario.population.devices)
+    ranks |= {scenario.ranks.rank(full, device) for device in devices}
     return [replace(job, rank=rank) for rank in sorted(ranks)]
 
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from netsim.band import SharedBand, Terms
 from netsim.engine import Engine
 from netsim.errors import InputError
-from netsim.policy import Ranks
+from netsim.policy import Ranks, Sampler
+from netsim.policy.planner import Planner
 from netsim.population import Population
+from netsim.protocol.course import Course, Policy, as_given
 from netsim.protocol.learner import Job, LayerError, Learner, Score
+from netsim.protocol.leg import Leg
 from netsim.protocol.participation import Participation, Process
 from netsim.protocol.stop import Stop
 from netsim.sharing import Expected
@@ -64,6 +67,12 @@ class Stage:
     stop: Stop
     ranks: Ranks
     watch: Callable[[Progress], None]
+    policy: Policy | None = None
+    planner: Planner | None = None  # where there is a policy
+    client_ranks: Sequence[int] | None = None  # where the policy decides them
+    leg: Leg = field(default_factory=Leg)
+    pilot_end_ns: int = 0  # when all of them were over
+    predicted: Mapping[str, float] = field(default_factory=dict)  # by the first plan
     version: str = ""
     last_round_id: int = 0
     last_scores: Sequence[Score] = ()
@@ -79,6 +88,8 @@ class Stage:
         full_rank = self.learner.rank
         if full_rank is None:
             return None
+        if self.client_ranks is not None:
+            return self.client_ranks[client_id]
         return self.ranks.rank(full_rank, self.population.device(client_id))
 
     def job(self, client_id: int, start_index: int, round_id: int) -> Job:
@@ -126,13 +137,37 @@ class Stage:
         recorder = self.recorder
         self.version = self.learner.initial_version
         recorder.clients.extend(self.population.rows())
-        recorder.plans.extend(
-            Plan(0, client_id, probability, self.rank(client_id))
-            for client_id, probability in enumerate(probabilities)
-        )
+        self.adopt(0, probabilities)
         recorder.flush_full()
         self._score(0)
         self.watch(Progress(0, self.env.now, scores=self.last_scores))
+
+    def course(self, sampling: Sampler | None) -> Course:
+        """Return who draws round after round: the policy's choice, or as given."""
+        if self.policy is None:
+            assert sampling is not None, "without a policy somebody must draw"
+            return as_given(self, sampling)
+        return self.policy.course(self, sampling)
+
+    def adopt(self, round_id: int, probabilities: Sequence[float | None]) -> None:
+        """Write the plan in force from a round on, with everybody's rank."""
+        self.recorder.plans.extend(
+            Plan(round_id, client_id, probability, self.rank(client_id))
+            for client_id, probability in enumerate(probabilities)
+        )
+
+    def train_after_pilots(self, version: str) -> None:
+        """Go on from a version, scored anew; what lies behind were pilots."""
+        self.pilot_end_ns = self.env.now
+        self.leg = Leg(after_round_id=self.last_round_id)
+        self.version = version
+        self._score(self.last_round_id)
+
+    def piloted(self) -> tuple[int, int]:
+        """Return the rounds of pilots so far, and their nanoseconds."""
+        if self.leg.is_pilot:
+            return self.last_round_id, self.env.now
+        return self.leg.after_round_id, self.pilot_end_ns
 
     def end_round(
         self,
@@ -142,14 +177,14 @@ class Stage:
         num_sampled: int,
         num_merged: int,
         num_dropped: int = 0,
-    ) -> None:
-        """Write a finished round, score its version, and see whether to stop."""
+    ) -> Sequence[Score]:
+        """Write a finished round, see whether to stop, and return its scores if due."""
         recorder, now_ns = self.recorder, self.env.now
         recorder.rounds.append(
             Round(
                 round_id,
                 SERVER_ID,
-                "train",
+                self.leg.phase,
                 start_ns,
                 now_ns,
                 num_sampled,
@@ -174,13 +209,18 @@ class Stage:
                 self._last_layers,
             )
         )
+        return scores
 
-    def merge(self, round_id: int, parts: Sequence[Participation]) -> None:
-        """Merge what arrived into a new version and write how good the merge is."""
+    def merge(
+        self, round_id: int, parts: Sequence[Participation]
+    ) -> Sequence[float | None]:
+        """Merge what arrived into a new version, write how good the merge is, and
+        return the squared norms of the changes, where learning knows them."""
         merged = self.learner.merge(self.version, [part.arrival() for part in parts])
         self.version = merged.version
         self._last_layers = merged.layers
         self.recorder.merges.extend(layer.row(round_id) for layer in merged.layers)
+        return merged.norms2 or [None] * len(parts)
 
     def mark(
         self,
@@ -208,18 +248,28 @@ class Stage:
 
     def _verdict(self, round_id: int) -> tuple[Sequence[Score], str]:
         """Return the scores where they are due, and why the run ends here, if so."""
-        is_due = round_id % self.learner.evaluate_every == 0
+        is_due = self.leg.is_due(round_id, self.learner.evaluate_every)
         scores = self._score(round_id) if is_due else ()
-        reason = self.stop.reason(round_id, self.env.now, scores)
+        reason = self._reason(round_id, scores)
         if reason and not is_due:  # the final version is always scored
             scores = self._score(round_id)
-            reason = self.stop.reason(round_id, self.env.now, scores)
+            reason = self._reason(round_id, scores)
         return scores, reason
+
+    def _reason(self, round_id: int, scores: Sequence[Score]) -> str:
+        """Return why the run ends; pilots neither meet a target nor count as rounds."""
+        stop, now_ns = self.stop, self.env.now
+        if self.policy is not None and not self.policy.charges_pilots:
+            now_ns -= now_ns if self.leg.is_pilot else self.pilot_end_ns
+        if self.leg.is_pilot:
+            stop = stop.model_copy(update={"rounds": None, "target": None})
+        return stop.reason(round_id - self.leg.after_round_id, now_ns, scores)
 
     def _score(self, round_id: int) -> Sequence[Score]:
         self.last_scores = self.learner.evaluate(self.version)
         self.recorder.evals.extend(
-            score.row(round_id, "train", self.env.now) for score in self.last_scores
+            score.row(round_id, self.leg.phase, self.env.now)
+            for score in self.last_scores
         )
         return self.last_scores
 

@@ -12,6 +12,7 @@ from netsim.errors import InputError
 from netsim.policy.problem import Problem
 from netsim.policy.surrogate import Surrogate
 from netsim.population import Population
+from netsim.protocol.adaptive import Constants
 from netsim.protocol.learner import Job, Learner, first_job
 
 FULL_ROUNDS = 100.0  # of full participation at full rank: the surrogate's unit
@@ -24,8 +25,20 @@ class Assumptions:
     """What only pilots could tell, and the limit on weights; none is a default."""
 
     ratio: float | None = None
-    nu: float = 1.0
+    nu: float | None = None
     max_weight: float | None = None
+
+    def over(self, scenario: Scenario) -> Assumptions:
+        """Return these where they are given, else those of the scenario's policy."""
+        policy = scenario.policy
+        found = getattr(policy, "constants", None)
+        limit = None if policy is None else policy.max_weight
+        constants = Constants() if found is None else found
+        return Assumptions(
+            ratio=constants.ratio if self.ratio is None else self.ratio,
+            nu=constants.nu if self.nu is None else self.nu,
+            max_weight=limit if self.max_weight is None else self.max_weight,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +60,7 @@ def build_task(scenario: Scenario, assumed: Assumptions) -> Task:
             "together, so there is no round time to plan for; use 'synchronous' or "
             "'deadline'"
         )
+    assumed = assumed.over(scenario)
     learner = scenario.learning.known_learner(
         scenario.population.num_clients, scenario.seed, may_count=True
     )
@@ -188,4 +202,5 @@ def _surrogate(problem: Problem, assumed: Assumptions) -> tuple[Surrogate, float
             f"rounds at all; got {ratio!r}"
         )
     alpha = FULL_ROUNDS / (ratio + full)
-    return Surrogate(alpha=alpha, beta=alpha * ratio, nu=assumed.nu), ratio
+    nu = 1.0 if assumed.nu is None else assumed.nu
+    return Surrogate(alpha=alpha, beta=alpha * ratio, nu=nu), ratio

@@ -21,6 +21,7 @@ from netsim.policy.surrogate import (
 )
 
 NUM_PASSES: Final = 4  # of alpha, beta and nu, each given the others
+NORMAL_MEDIAN: Final = 1.4826  # standard deviations per median of absolute values
 NAN: Final = float("nan")
 
 
@@ -77,10 +78,11 @@ class Curve:
         """Return the standard deviation of one step of the loss, as if the noise of
         steps added up: too much where the descent contracts.
 
-        By second differences, so that a trend does not count (von Neumann, 1941).
+        By second differences, so that a trend does not count, and by their median, so
+        that the steep first steps do not.
         """
-        bends = np.diff(self.losses, 2)
-        return float(np.mean(bends**2) / 2) ** 0.5 if len(bends) else NAN
+        bends = np.abs(np.diff(self.losses, 2))
+        return float(np.median(bends)) * NORMAL_MEDIAN / 2**0.5 if len(bends) else NAN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +100,8 @@ class Trial:
 class Findings:
     """Every constant of a plan; a trial that did not reach the level has no crossing.
 
-    ``floor_ratio`` is the least ``r / k`` at which a sketch could not reach it.
+    ``deepest_ratio`` is the greatest ``r / k`` of the sketches that reached it: nothing
+    is known of deeper ones, and minimising a sketched loss has a floor.
     """
 
     norms2: Norms
@@ -108,7 +111,7 @@ class Findings:
     level: float
     crossings: tuple[Crossing | None, ...]
     variances: tuple[float, ...]
-    floor_ratio: float
+    deepest_ratio: float
 
 
 def common_level(trials: Sequence[Trial], target: float | None = None) -> float:
@@ -199,13 +202,13 @@ def study_trials(
         level=level,
         crossings=crossings,
         variances=tuple(law.variance(trial, surrogate.nu) for trial in trials),
-        floor_ratio=min(
+        deepest_ratio=max(
             (
-                float(trial.rank_ratio.max())
+                float(trial.rank_ratio.min())
                 for trial, crossing in zip(trials, crossings, strict=True)
-                if crossing is None
+                if trial.is_sketched and crossing is not None
             ),
-            default=np.inf,
+            default=1.0 if any(trial.is_sketched for trial in trials) else np.inf,
         ),
     )
 

@@ -64,10 +64,10 @@ class Planner:
         load = Choice(probabilities=ones, rank_index=top).load(self.problem)
         return load.compute_s, load.need_hz_s / self.problem.band_hz
 
-    def above(self, floor_ratio: float) -> Planner:
-        """Return the planner without sketches of that ``r / k`` or more, save what a
+    def up_to(self, deepest_ratio: float) -> Planner:
+        """Return the planner without sketches of a greater ``r / k``, save what a
         client could not do without."""
-        is_deep = self.problem.rank_ratios() >= floor_ratio
+        is_deep = self.problem.rank_ratios() > deepest_ratio
         top = at_top_rank(self.problem).is_allowed
         is_allowed = (self.problem.is_allowed & ~is_deep) | top
         return replace(self, problem=replace(self.problem, is_allowed=is_allowed))

@@ -42,7 +42,7 @@ class Constants(Record):
 
 class AdaptivePolicy(Record):
     """Plans probabilities, ranks or both for the least time, with constants measured by
-    pilots or given.
+    pilots or given; after pilots no rank is below those that were tried with success.
 
     Every ``resolve_every`` rounds (0: never) it takes the changes it has seen for new
     norms and plans again. The run starts from the first version, or with
@@ -143,9 +143,11 @@ class AdaptivePolicy(Record):
             target=target.level if target is not None and is_loss else None,
         )
         _note_findings(stage, piloted, found)
-        if np.isfinite(found.floor_ratio):
-            planner = planner.above(found.floor_ratio)
-            stage.mark("floor", detail=f"out of reach at r/k {found.floor_ratio:g}")
+        planner = planner.up_to(found.deepest_ratio)
+        for trial, crossing in zip(trials, found.crossings, strict=True):
+            if crossing is None:
+                ratio = float(trial.rank_ratio.min())
+                stage.mark("floor", detail=f"loss out of reach at r/k {ratio:g}")
         if not found.surrogate.alpha > 0:
             tried = max(float(np.max(weights / t.probabilities)) for t in trials)
             planner = planner.cautious(tried)

@@ -51,6 +51,7 @@ class Progress:
     num_merged: int = 0
     scores: Sequence[Score] = ()  # none where no evaluation was due
     layers: Sequence[LayerError] = ()  # of this round's merge
+    leg: Leg = field(default_factory=Leg)
 
 
 @dataclass(kw_only=True)
@@ -140,7 +141,7 @@ class Stage:
         self.adopt(0, probabilities)
         recorder.flush_full()
         self._score(0)
-        self.watch(Progress(0, self.env.now, scores=self.last_scores))
+        self.watch(Progress(0, self.env.now, scores=self.last_scores, leg=self.leg))
 
     def course(self, sampling: Sampler | None) -> Course:
         """Return who draws round after round: the policy's choice, or as given."""
@@ -207,6 +208,7 @@ class Stage:
                 num_merged,
                 scores,
                 self._last_layers,
+                self.leg,
             )
         )
         return scores

@@ -357,3 +357,17 @@ def test_the_default_federation_learns():
     assert 0.4 < accuracy[0] < 0.55
     assert accuracy[-1] > 0.78
     assert np.mean([after >= before for before, after in pairwise(accuracy)]) > 0.6
+
+
+def test_a_merge_tells_how_far_each_client_moved_in_the_order_asked(tmp_path):
+    fed = federation()
+    first = fed.initial_version
+    start = numbers(fed, first, tmp_path)
+    jobs = [submit(fed, client, first) for client in (2, 0)]
+    merged = fed.merge(first, [Arrival(job, 0.5) for job in jobs])
+    wanted = []
+    for client in (2, 0):
+        alone = trained_alone(client, lambda f: f.initial_version, tmp_path)
+        wanted.append(sum(float((alone[k] - start[k]).square().sum()) for k in start))
+    assert merged.norms2 == pytest.approx(tuple(wanted), rel=1e-9)
+    assert wanted[0] != pytest.approx(wanted[1], rel=1e-3)

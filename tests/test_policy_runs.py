@@ -8,13 +8,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from rich.console import Console
 from test_cli import netsim
 
 from netsim import load_run
+from netsim.cli.live import LiveView
 from netsim.cosim.run import run_scenario
 from netsim.cosim.scenario import read_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
+from netsim.protocol.leg import Leg
+from netsim.protocol.stage import Progress
+from netsim.protocol.stop import Stop
 from netsim.verify import verify
 
 PILOTS = (
@@ -245,3 +250,24 @@ def test_given_constants_run_without_learning(tmp_path):
     assert verify(tmp_path) == []
     assert manifest.pilot_time_ns == 0
     assert manifest.predicted["rounds"] > 100  # of full participation
+
+
+def test_a_person_sees_pilots_and_what_the_plan_promised(own_store, tmp_path, capsys):
+    sets = [part for override in SHORT for part in ("--set", override)]
+    assert netsim("run", "adaptive", *sets, "--out", tmp_path / "run", "--json") == 0
+    output = capsys.readouterr().out
+    manifest = load_run(tmp_path / "run").manifest
+    assert "pilots took 11 of the rounds, " in output
+    promised = f"{manifest.predicted['rounds']:.4g} rounds to loss "
+    assert f"the first plan promised {promised}" in output
+    found = json.loads(output.splitlines()[-1])
+    assert found["pilot_time_ns"] == manifest.pilot_time_ns
+
+
+def test_the_live_line_counts_rounds_within_their_leg():
+    pilot = Leg(phase="pilot", after_round_id=4, num_rounds=3)
+    view = LiveView(Console(), Stop(rounds=10), "x", is_quiet=True)
+    view(Progress(6, 0, leg=pilot))
+    assert view.line(0.0).startswith("pilot round 2/3")
+    view(Progress(12, 0, leg=Leg(after_round_id=7)))
+    assert view.line(0.0).startswith("round 5/10")

@@ -86,7 +86,7 @@ class Surrogate:
         return max(self.beta + self.alpha * variance, 1.0)
 
     def rounds_error(self, variance: float) -> float:
-        """Return the standard error of that number, of the law alone."""
+        """Return the standard error of that number, by alpha and beta alone."""
         spread2 = (
             self.beta_error**2
             + 2 * variance * self.covariance

@@ -1,4 +1,4 @@
-"""Simulated time to accuracy 0.85: baselines, adaptive q, adaptive k, joint.
+"""Simulated time to accuracy 0.9: baselines, adaptive q, adaptive k, joint.
 
 python results/policy/study.py                 # all 84 runs, one after the other
 python results/policy/study.py --seeds 1       # a third of them
@@ -23,7 +23,7 @@ from netsim.policy.pilots import Curve
 
 HERE = Path(__file__).parent
 RUNS = Path("results") / "runs" / "policy"
-METRIC, LEVEL = "accuracy", 0.85
+METRIC, LEVEL = "accuracy", 0.9
 
 FLEETS = {
     "uplink-bound": (),
@@ -35,9 +35,12 @@ FLEETS = {
     ),
 }
 
-TWO = "{probability: 0.3, rounds: 14}, {probability: 1.0, rounds: 7}"
-THREE = f"{TWO}, {{probability: 0.5, rank: 2, rounds: 14}}"
-ONE = "{probability: 0.3, rounds: 6}"
+ONE = "{probability: 0.2, rounds: 8}"
+TWO = (
+    "{probability: 0.2, rounds: 40, until_loss: 0.65}, "
+    "{probability: 0.6, rounds: 30, until_loss: 0.65}"
+)
+THREE = f"{TWO}, {{probability: 0.4, rank: 3, rounds: 40, until_loss: 0.65}}"
 NO_SAMPLING = "server.sampling=null"
 NUM_EXPECTED = 4
 

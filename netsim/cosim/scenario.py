@@ -186,10 +186,8 @@ class Scenario(Record):
 
     def _suits_the_policy(self) -> None:
         """Refuse what two parts would decide, and what nobody does."""
-        policy, has_rounds = (
-            self.policy,
-            self.server.kind in ("deadline", "synchronous"),
-        )
+        policy = self.policy
+        has_rounds = self.server.kind in ("deadline", "synchronous")
         sampling = getattr(self.server, "sampling", None)
         if policy is None:
             if has_rounds and sampling is None:
@@ -202,18 +200,21 @@ class Scenario(Record):
                 "that a policy could plan; use 'synchronous' or 'deadline'"
             )
             raise refusal(text, None, ("policy",), bare=True)
-        if policy.decides_sampling and sampling is not None:
+        if policy.needs_learning and isinstance(self.learning, LearningOff):
+            text = "pilots and ranks need learning: nothing is measured without it"
+            raise refusal(text, None, ("policy",), bare=True)
+        self._decides_nothing_twice(policy, is_sampled=sampling is not None)
+
+    def _decides_nothing_twice(self, policy: Policy, *, is_sampled: bool) -> None:
+        if policy.decides_sampling and is_sampled:
             text = "the policy decides who is drawn; leave `sampling` out"
             raise refusal(text, None, ("server", "sampling"), bare=True)
-        if not policy.decides_sampling and sampling is None:
+        if not (policy.decides_sampling or is_sampled):
             text = "missing key 'sampling': the policy decides ranks alone"
             raise refusal(text, None, ("server",), bare=True)
         if policy.decides_ranks and self.ranks.kind != "full":
             text = "the policy decides ranks; leave `ranks` out"
             raise refusal(text, None, ("ranks",), bare=True)
-        if policy.needs_learning and isinstance(self.learning, LearningOff):
-            text = "pilots and ranks need learning: nothing is measured without it"
-            raise refusal(text, None, ("policy",), bare=True)
 
     def _suits_a_buffer(self) -> None:
         if self.cell.uplink.sharing.plans_rounds:

@@ -189,28 +189,31 @@ def study_trials(
     level = common_level(trials, target)
     crossings = tuple(trial.curve.crossing(level) for trial in trials)
     law = _Law(trials, crossings, data_weights, norms2.values, top_ratio)
-    fit = Exponent(assumed, NAN)
-    surrogate = law.rounds(fit.nu)
-    for _ in range(NUM_PASSES if nu is None else 0):
-        fit = law.nu(surrogate, otherwise=scale)
-        surrogate = law.rounds(fit.nu)
+    surrogate, nu_error = law.fitted(nu, scale)
     return Findings(
         norms2=norms2,
         norm_exponent=exponent,
         surrogate=surrogate,
-        nu_error=fit.error,
+        nu_error=nu_error,
         level=level,
         crossings=crossings,
         variances=tuple(law.variance(trial, surrogate.nu) for trial in trials),
-        deepest_ratio=max(
-            (
-                float(trial.rank_ratio.min())
-                for trial, crossing in zip(trials, crossings, strict=True)
-                if trial.is_sketched and crossing is not None
-            ),
-            default=1.0 if any(trial.is_sketched for trial in trials) else np.inf,
-        ),
+        deepest_ratio=_deepest_ratio(trials, crossings),
     )
+
+
+def _deepest_ratio(
+    trials: Sequence[Trial], crossings: Sequence[Crossing | None]
+) -> float:
+    """Return the greatest ``r / k`` that reached the level, without bound where no
+    trial was sketched."""
+    reached = [
+        float(trial.rank_ratio.min())
+        for trial, crossing in zip(trials, crossings, strict=True)
+        if trial.is_sketched and crossing is not None
+    ]
+    is_tried = any(trial.is_sketched for trial in trials)
+    return max(reached, default=1.0 if is_tried else np.inf)
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +225,17 @@ class _Law:
     data_weights: FloatArray
     norms2: FloatArray
     top_ratio: FloatArray
+
+    def fitted(self, given: float | None, scale: float) -> tuple[Surrogate, float]:
+        """Return the law, and the error of its nu where that is not given; alpha and
+        beta are fitted given nu and nu given them, in turn."""
+        if given is not None:
+            return self.rounds(given), NAN
+        surrogate, error = self.rounds(1.0), NAN
+        for _ in range(NUM_PASSES):
+            nu, error = self.nu(surrogate, otherwise=scale)
+            surrogate = self.rounds(nu)
+        return surrogate, error
 
     def variance(self, trial: Trial, nu: float) -> float:
         return float(self._terms(trial) @ trial.rank_ratio**nu)

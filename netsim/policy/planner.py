@@ -12,7 +12,7 @@ from netsim.errors import InputError
 from netsim.policy.problem import Choice, Problem, at_top_rank, value
 from netsim.policy.round_time import ROUND_TIMES, Estimate
 from netsim.policy.sampler import FloatArray
-from netsim.policy.solver import score, solve
+from netsim.policy.solver import Score, score, solve
 from netsim.policy.surrogate import Surrogate
 
 NUM_ROUNDS: Final = 256  # of Monte Carlo
@@ -89,25 +89,7 @@ class Planner:
                 f"{self.sharing!r} (known: {', '.join(ROUND_TIMES)})"
             )
         problem = replace(self.problem, norms2=norms2)
-        if self.given is None:
-            found = solve(
-                problem,
-                surrogate,
-                sharing=self.sharing,
-                rng=rng,
-                num_rounds=NUM_ROUNDS,
-            )
-            choice, scored = found.choice, found.score
-        else:
-            choice = best_ranks(problem, surrogate, self.given)
-            (scored,) = score(
-                problem,
-                surrogate,
-                [choice],
-                sharing=self.sharing,
-                rng=rng,
-                num_rounds=NUM_ROUNDS,
-            )
+        choice, scored = self._best(problem, surrogate, rng)
         return Decision(
             probabilities=choice.probabilities.astype(float),
             ranks=tuple(np.asarray(problem.ranks)[choice.rank_index].tolist()),
@@ -115,6 +97,26 @@ class Planner:
             rounds=scored.rounds,
             variance=choice.variance(problem, surrogate.nu),
         )
+
+    def _best(
+        self, problem: Problem, surrogate: Surrogate, rng: np.random.Generator
+    ) -> tuple[Choice, Score]:
+        sharing = self.sharing
+        if self.given is None:
+            found = solve(
+                problem, surrogate, sharing=sharing, rng=rng, num_rounds=NUM_ROUNDS
+            )
+            return found.choice, found.score
+        choice = best_ranks(problem, surrogate, self.given)
+        (scored,) = score(
+            problem,
+            surrogate,
+            [choice],
+            sharing=sharing,
+            rng=rng,
+            num_rounds=NUM_ROUNDS,
+        )
+        return choice, scored
 
 
 def best_ranks(problem: Problem, surrogate: Surrogate, q: FloatArray) -> Choice:

@@ -35,8 +35,13 @@ class Outcome:
     @property
     def loss(self) -> float | None:
         """Return the global loss, where it was due."""
-        losses = [score.loss for score in self.scores if score.client_id is None]
-        return losses[0] if losses else None
+        return global_loss(self.scores)
+
+
+def global_loss(scores: Sequence[Score]) -> float | None:
+    """Return the loss of the global adapter, if it was scored."""
+    losses = [score.loss for score in scores if score.client_id is None]
+    return losses[0] if losses else None
 
 
 Course: TypeAlias = Generator[Sampler, Outcome, None]  # a sampler per round

@@ -13,7 +13,7 @@ from netsim.policy.baselines import weight_floors
 from netsim.policy.pilots import Curve, Trial, Update
 from netsim.policy.planner import Planner
 from netsim.policy.sampler import Coins, FloatArray
-from netsim.protocol.course import Outcome
+from netsim.protocol.course import Outcome, global_loss
 from netsim.protocol.leg import Leg
 from netsim.scenario import Record
 from netsim.trace.rows import Estimate
@@ -59,13 +59,14 @@ def run_pilots(
     weights = stage.population.data_weights
     floors = weight_floors(weights, max_weight)
     found: list[Piloted] = []
-    start_loss = float("nan")
+    start_loss: float | None = None
     for place, pilot in enumerate(pilots):
         chances = np.maximum(pilot.probability, floors)
         _set_out(stage, pilot, planner, chances, is_first=not place)
         stage.mark("pilot", detail=f"{place + 1} of {len(pilots)}: {pilot}")
-        if not place:
-            start_loss = Outcome((), (), stage.last_scores).loss or start_loss
+        if start_loss is None:
+            start_loss = global_loss(stage.last_scores)
+        assert start_loss is not None, "learning scores its first version"
         curve, updates = yield from _drive(stage, pilot, Coins(chances, pilot.step))
         trial = Trial(
             probabilities=chances,

@@ -78,22 +78,33 @@ def read_plan(path: Path, num_clients: int) -> Plan:
         raise _refused(
             path, f"lacks the column {missing[0]!r}; `netsim plan` writes it"
         )
-    columns = [table[name].to_pylist() for name in COLUMNS]
     if table.num_rows != num_clients:
         raise _refused(
             path, f"plans for {table.num_rows} clients, the scenario has {num_clients}"
         )
-    rows = sorted(zip(*columns, strict=True), key=lambda row: (row[0] is None, row[0]))
-    if [row[0] for row in rows] != list(range(num_clients)):
-        raise _refused(path, f"client_id must be 0 to {num_clients - 1}, each once")
-    for client_id, probability, rank in rows:
+    client_ids, *values = (table[name].to_pylist() for name in COLUMNS)
+    by_client = dict(zip(client_ids, zip(*values, strict=True), strict=True))
+    return _plan_of(path, by_client, num_clients)
+
+
+def _plan_of(
+    path: Path, by_client: dict[object, tuple[object, object]], num_clients: int
+) -> Plan:
+    """Return the plan of probability and rank by client, each checked."""
+    probabilities, ranks = [], []
+    for client_id in range(num_clients):
+        if client_id not in by_client:
+            raise _refused(path, f"client_id must be 0 to {num_clients - 1}, each once")
+        probability, rank = by_client[client_id]
         if not (isinstance(probability, float) and 0 < probability <= 1):
             rule = "must lie above 0, up to 1"
             what = f"sampling_probability of client {client_id}"
             raise _refused(path, f"{what} {rule}, got {probability!r}")
         if not isinstance(rank, int):
             raise _refused(path, f"rank of client {client_id} must be whole: {rank!r}")
-    return Plan(np.array([row[1] for row in rows]), tuple(row[2] for row in rows))
+        probabilities.append(probability)
+        ranks.append(rank)
+    return Plan(np.array(probabilities), tuple(ranks))
 
 
 def _refused(path: Path | str, text: str) -> InputError:

@@ -1,6 +1,6 @@
 """Simulated time to accuracy 0.9: baselines, adaptive q, adaptive k, joint.
 
-python results/policy/study.py                 # all 84 runs, one after the other
+python results/policy/study.py                 # all 84 runs, about 7 minutes of CPU
 python results/policy/study.py --seeds 1       # a third of them
 python results/policy/study.py --only joint    # arms whose name holds the text
 

@@ -41,12 +41,12 @@ class Constants(Record):
 
 
 class AdaptivePolicy(Record):
-    """Plans probabilities, ranks or both for the least time, with constants measured by
-    pilots or given; after pilots no rank is below those that were tried with success.
+    """Plans probabilities, ranks or both for the least time, from pilots or constants.
 
-    Every ``resolve_every`` rounds (0: never) it takes the changes it has seen for new
-    norms and plans again. The run starts from the first version, or with
-    ``keeps_model`` from where the last pilot ended; ``step`` multiplies merge weights.
+    After pilots no rank is below those that were tried with success. Every
+    ``resolve_every`` rounds (0: never) it takes the changes it has seen for new norms
+    and plans again. The run starts from the first version, or with ``keeps_model`` from
+    where the last pilot ended; ``step`` multiplies merge weights.
     """
 
     kind: Literal["adaptive"] = "adaptive"

@@ -20,8 +20,10 @@ COLUMNS = ("client_id", "sampling_probability", "rank")
 
 
 class PlannedPolicy(Record):
-    """Every client's probability and rank from a Parquet file, one row each: what
-    ``netsim plan`` writes. The path is relative to where the run is started."""
+    """Follows a file with every client's probability and rank, as `netsim plan` writes.
+
+    It is Parquet, a row per client; the path is relative to where the run is started.
+    """
 
     decides_sampling: ClassVar[bool] = True
     decides_ranks: ClassVar[bool] = True

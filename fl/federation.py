@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from fl import recipe
 from fl.adapters import Adapter, Layout
 from fl.aggregation import VersionRanks
+from fl.changes import squared_changes
 from fl.evaluation import Metrics, evaluate
 from fl.executor import Executor, Inline, Processes
 from fl.jobs import Cohort, Job, JobBook, Outcome
@@ -48,14 +49,16 @@ class Arrival(NamedTuple):
 
 
 class Merged(NamedTuple):
-    """The version after a merge of one round's jobs, or of several's up to a round, and
-    per adapted matrix how it went and its ranks."""
+    """The version after a merge of one round's jobs, or of several's up to a round; per
+    adapted matrix how it went and its ranks; the squared norms of the arrivals'
+    changes, in their order; and how good the examined clients are."""
 
     version: str
     layers: tuple[MergeRow, ...] = ()
     ranks: tuple[VersionRanks, ...] = ()
     round_id: int = 0
-    local: tuple[LocalMetrics, ...] = ()  # of the jobs that were examined
+    norms2: tuple[float, ...] = ()
+    local: tuple[LocalMetrics, ...] = ()
 
 
 class Federation:
@@ -170,12 +173,14 @@ class Federation:
         round_id = max(self._book.pending[name].round_id for name in names)
         self._book.remove(names)
         self._keep(merged, entry)
+        norms2 = dict(zip(names, entry.facts["norms2"], strict=True))
         return Merged(
-            merged,
-            tuple(MergeRow(**row) for row in entry.facts["rows"]),
-            tuple(VersionRanks(*ranks) for ranks in entry.facts["ranks"]),
-            round_id,
-            self._bench.compared(own, merged, lambda: self._version(merged)),
+            version=merged,
+            layers=tuple(MergeRow(**row) for row in entry.facts["rows"]),
+            ranks=tuple(VersionRanks(*ranks) for ranks in entry.facts["ranks"]),
+            round_id=round_id,
+            norms2=tuple(norms2[name] for name, _ in arrivals),
+            local=self._bench.compared(own, merged, lambda: self._version(merged)),
         )
 
     def _personal(self, name: str, cohorts: Sequence[Cohort]) -> tuple[int, ByLabel]:
@@ -286,7 +291,8 @@ class Federation:
     def _keep(self, newest: str, entry: Entry) -> None:
         """Remember the newest version, and forget what nothing needs."""
         self._entries[newest] = entry
-        self._needed = needed = {newest, *self._book.versions()}
+        first = self.initial_version  # where pilots start from, and may a run again
+        self._needed = needed = {first, newest, *self._book.versions()}
         self._entries = {v: e for v, e in self._entries.items() if v in needed}
         self._versions = {v: a for v, a in self._versions.items() if v in needed}
         states = {*self._states.values(), *self._book.states()}
@@ -313,6 +319,7 @@ class Federation:
         self._versions[merged] = after
         folds = {name: len(fold.lora_a) for name, fold in result.folds.items()}
         entry = after.entry(result.rows, folds)
+        entry.facts["norms2"] = self._norms2([name for name, _ in arrivals])
         self._memory.remember(merged, entry)
         return entry
 
@@ -342,6 +349,16 @@ class Federation:
                 *(Component(a, w) for a, w in zip(ends, weights, strict=True)),
             ]
         )
+
+    def _norms2(self, names: Sequence[str]) -> tuple[float, ...]:
+        """Return how far each of these jobs moved from what it was sent, squared."""
+        jobs = [self._book.pending[name] for name in names]
+        ends = [self._book.outcome(name).received for name in names]
+        starts = [
+            self._start(job.version, end.layout.rank)
+            for job, end in zip(jobs, ends, strict=True)
+        ]
+        return squared_changes(starts, ends)
 
     def _start(self, version: str, rank: int) -> Adapter:
         """Return what clients of some rank have of a kept version."""

@@ -94,6 +94,11 @@ class Run:
         """One row per other mark on the timeline."""
         return self.table("events")
 
+    @property
+    def estimates(self) -> pd.DataFrame:
+        """One row per constant that a policy estimated; empty without a policy."""
+        return self.table("estimates")
+
     def table(self, name: str) -> pd.DataFrame:
         """Return the table ``name`` as a frame, read once."""
         if name not in self._frames:
@@ -101,13 +106,20 @@ class Run:
         return self._frames[name]
 
     def time_to(
-        self, metric: str, level: float, *, split: str | None = None
+        self,
+        metric: str,
+        level: float,
+        *,
+        split: str | None = None,
+        with_pilots: bool = True,
     ) -> pd.Timedelta | pd.api.typing.NaTType:
         """Return when a global evaluation first reaches ``level``, or NaT if never.
 
-        A loss or perplexity reaches it from above, any other metric from below.
+        A loss or perplexity reaches it from above, any other metric from below; a
+        pilot's evaluation never does. Without ``with_pilots`` the time of pilots is not
+        counted.
         """
-        evals = self.evals
+        evals = self.evals[self.evals["phase"] != "pilot"]
         numbers = evals.select_dtypes("number").columns
         metrics = [name for name in numbers if name not in NOT_METRICS]
         if metric not in metrics:
@@ -118,7 +130,10 @@ class Run:
         values = evals[metric]
         reached = values <= level if metric in FALLING_METRICS else values >= level
         times_ns = evals.loc[reached, "time_ns"]
-        return pd.NaT if times_ns.empty else pd.Timedelta(int(times_ns.min()), "ns")
+        if times_ns.empty:
+            return pd.NaT
+        before_ns = 0 if with_pilots else self.manifest.pilot_time_ns
+        return pd.Timedelta(int(times_ns.min()) - before_ns, "ns")
 
     def local_gap(self) -> pd.DataFrame:
         """Return per round how much better clients' own adapters are on their own data

@@ -118,7 +118,9 @@ def plan(
     ratio: Annotated[
         float | None, typer.Option(help="beta / alpha of rounds = beta + alpha V.")
     ] = None,
-    nu: Annotated[float, typer.Option(help="Variance grows as (r / k) to this.")] = 1.0,
+    nu: Annotated[
+        float | None, typer.Option(help="Variance grows as (r / k) to this; 1 if none.")
+    ] = None,
     max_weight: Annotated[
         float | None, typer.Option(help="The most that a_n / q_n may be.")
     ] = None,

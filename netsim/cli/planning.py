@@ -15,11 +15,12 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from netsim.cosim.planning import Assumptions, Task, at_top_rank, build_task
+from netsim.cosim.planning import Assumptions, Task, build_task
 from netsim.cosim.run import claim_folder
 from netsim.cosim.scenario import Scenario, read_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.policy.comparison import Comparison, Rival
+from netsim.policy.problem import at_top_rank
 from netsim.streams import stream
 
 PLANS = Path("results") / "plans"

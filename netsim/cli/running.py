@@ -134,6 +134,7 @@ def summary(manifest: Manifest, folder: Path) -> dict[str, object]:
         "status": manifest.status,
         "rounds": manifest.rounds,
         "sim_time_ns": manifest.sim_time_ns,
+        "pilot_time_ns": manifest.pilot_time_ns,
         "steps_trained": manifest.steps_trained,
         "steps_reused": manifest.steps_reused,
         "final": manifest.final,
@@ -155,9 +156,26 @@ def show(
         *(f"{name} {value:.4g}" for name, value in manifest.final.items() if value),
     ]
     console.print(" · ".join(outcome), highlight=False)
+    for line in _policy_lines(manifest):
+        console.print(line, highlight=False, soft_wrap=True)
     _show_timing_model(console, manifest.timing_model)
     console.print(f"digest {manifest.digest[:16]}", highlight=False)
     console.print(f"run    {folder}", highlight=False, soft_wrap=True)
+
+
+def _policy_lines(manifest: Manifest) -> list[str]:
+    """Return what pilots took, and what the first plan promised."""
+    lines, predicted = [], manifest.predicted
+    if manifest.pilot_rounds:
+        took = format_duration_ns(manifest.pilot_time_ns)
+        lines.append(f"pilots took {manifest.pilot_rounds} of the rounds, {took}")
+    if predicted:
+        loss = f" to loss {predicted['loss']:.4g}" if "loss" in predicted else ""
+        lines.append(
+            f"the first plan promised {predicted['rounds']:.4g} rounds{loss}, "
+            f"{predicted['time_s']:.4g} s"
+        )
+    return lines
 
 
 def _show_timing_model(console: Console, models: Mapping[str, str]) -> None:
@@ -199,7 +217,9 @@ def _thinned(seen: Sequence[Progress]) -> list[Progress]:
 
 def _cells(progress: Progress, has_scores: bool) -> list[str]:
     cells = [
-        str(progress.round_id),
+        f"pilot {progress.round_id}"
+        if progress.leg.is_pilot
+        else str(progress.round_id),
         format_duration_ns(progress.now_ns),
         f"{progress.num_merged}/{progress.num_sampled}" if progress.round_id else "",
     ]

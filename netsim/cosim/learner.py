@@ -137,14 +137,15 @@ class FederatedLearner:
             raise InputError(f"workers: {error}") from error
         if arrivals:
             ranks = self._ranks(merged.ranks)
-            self._journal.note(merged.version, max(0, merged.round_id - 1), ranks)
+            index = max(0, merged.round_id - 1)
+            self._journal.note(merged.version, version, index, ranks)
         layers = tuple(LayerError(**asdict(row)) for row in merged.layers)
         scores = [
             _score(metrics, row.client_id)
             for row in merged.local
             for metrics in (row.personal, row.shared)
         ]
-        return Merged(merged.version, layers, tuple(scores))
+        return Merged(merged.version, layers, tuple(scores), merged.norms2)
 
     def evaluate(self, version: str) -> Sequence[Score]:
         try:

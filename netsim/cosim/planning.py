@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from netsim.cosim.scenario import Scenario
-from netsim.cosim.world import first_job
 from netsim.errors import InputError
 from netsim.policy.problem import Problem
 from netsim.policy.surrogate import Surrogate
 from netsim.population import Population
-from netsim.protocol.learner import Job, Learner
+from netsim.protocol.adaptive import Constants
+from netsim.protocol.learner import Job, Learner, first_job
 
 FULL_ROUNDS = 100.0  # of full participation at full rank: the surrogate's unit
 DEFAULT_SPAN = 10.0  # the client with most data joins at least one round in so many
@@ -25,8 +25,20 @@ class Assumptions:
     """What only pilots could tell, and the limit on weights; none is a default."""
 
     ratio: float | None = None
-    nu: float = 1.0
+    nu: float | None = None
     max_weight: float | None = None
+
+    def over(self, scenario: Scenario) -> Assumptions:
+        """Return these where they are given, else those of the scenario's policy."""
+        policy = scenario.policy
+        found = getattr(policy, "constants", None)
+        limit = None if policy is None else policy.max_weight
+        constants = Constants() if found is None else found
+        return Assumptions(
+            ratio=constants.ratio if self.ratio is None else self.ratio,
+            nu=constants.nu if self.nu is None else self.nu,
+            max_weight=limit if self.max_weight is None else self.max_weight,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,12 +60,13 @@ def build_task(scenario: Scenario, assumed: Assumptions) -> Task:
             "together, so there is no round time to plan for; use 'synchronous' or "
             "'deadline'"
         )
+    assumed = assumed.over(scenario)
     learner = scenario.learning.known_learner(
         scenario.population.num_clients, scenario.seed, may_count=True
     )
     assert learner is not None, "counting always finds the facts"
     population = _population(scenario, learner)
-    problem, fits = _problem(scenario, learner, population, assumed)
+    problem, fits = build_problem(scenario, learner, population, assumed)
     surrogate, ratio = _surrogate(problem, assumed)
     return Task(
         population=population,
@@ -62,14 +75,6 @@ def build_task(scenario: Scenario, assumed: Assumptions) -> Task:
         ratio=ratio,
         fits_memory=fits,
     )
-
-
-def at_top_rank(problem: Problem) -> Problem:
-    """Return the problem in which each client has only its highest allowed rank."""
-    top = len(problem.ranks) - 1 - problem.is_allowed[:, ::-1].argmax(axis=1)
-    is_allowed = np.zeros_like(problem.is_allowed)
-    is_allowed[np.arange(len(problem)), top] = True
-    return replace(problem, is_allowed=is_allowed)
 
 
 def _population(scenario: Scenario, learner: Learner) -> Population:
@@ -86,12 +91,13 @@ def _population(scenario: Scenario, learner: Learner) -> Population:
     return population
 
 
-def _problem(
+def build_problem(
     scenario: Scenario,
     learner: Learner,
     population: Population,
     assumed: Assumptions,
 ) -> tuple[Problem, BoolArray]:
+    """Return the problem of a drawn fleet, all norms one, and what memory allows."""
     jobs = _jobs(scenario, learner)
     download_s, fixed_s = _download_s(scenario, learner, population)
     compute_s = _compute_s(learner, population, jobs) + download_s[:, None]
@@ -129,6 +135,8 @@ def _jobs(scenario: Scenario, learner: Learner) -> list[Job]:
     lora = getattr(scenario.learning, "lora", None)
     can_sketch = lora is not None and not lora.use_dora and lora.peft_type == "lora"
     ranks = {max(1, full * part // 8) for part in range(1, 9)} if can_sketch else {full}
+    devices = (choice.device for choice in scenario.population.devices)
+    ranks |= {scenario.ranks.rank(full, device) for device in devices}
     return [replace(job, rank=rank) for rank in sorted(ranks)]
 
 
@@ -194,4 +202,5 @@ def _surrogate(problem: Problem, assumed: Assumptions) -> tuple[Surrogate, float
             f"rounds at all; got {ratio!r}"
         )
     alpha = FULL_ROUNDS / (ratio + full)
-    return Surrogate(alpha=alpha, beta=alpha * ratio, nu=assumed.nu), ratio
+    nu = 1.0 if assumed.nu is None else assumed.nu
+    return Surrogate(alpha=alpha, beta=alpha * ratio, nu=nu), ratio

@@ -170,6 +170,7 @@ def _finish(manifest: Manifest, folder: Path, stage: Stage) -> Manifest:
     learner = stage.learner
     adapter_digest = learner.export(stage.version, folder / ADAPTER_FOLDER)
     summary = stage.recorder.close()
+    pilot_rounds, pilot_time_ns = stage.piloted()
     files = [SCENARIO_FILE, *_files_below(folder, ADAPTER_FOLDER)]
     done = manifest.model_copy(
         update={
@@ -181,6 +182,9 @@ def _finish(manifest: Manifest, folder: Path, stage: Stage) -> Manifest:
             "table_digests": summary.table_digests,
             "rounds": stage.last_round_id,
             "sim_time_ns": stage.env.now,
+            "pilot_rounds": pilot_rounds,
+            "pilot_time_ns": pilot_time_ns,
+            "predicted": dict(stage.predicted),
             "steps_trained": learner.steps_trained,
             "steps_reused": learner.steps_reused,
             "final": _final(stage),

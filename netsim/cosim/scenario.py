@@ -36,7 +36,7 @@ from netsim.cosim.evaluation import Evaluation
 from netsim.errors import InputError
 from netsim.policy import RANKS, FullRank, Ranks
 from netsim.population import PopulationConfig
-from netsim.protocol import SERVERS, NoLearning, Stop
+from netsim.protocol import POLICIES, SERVERS, NoLearning, Policy, Stop
 from netsim.protocol.learner import Learner
 from netsim.protocol.stage import ServerStory
 from netsim.quantities import Bits, Bytes, Flop
@@ -227,6 +227,7 @@ class Scenario(Record):
     stop: Stop
     server: Annotated[ServerStory, OneOf(SERVERS)]
     ranks: Annotated[Ranks, OneOf(RANKS)] = FullRank()
+    policy: Annotated[Policy, OneOf(POLICIES)] | None = None
     population: PopulationConfig
     cell: Cell
     learning: Annotated[Learning, OneOf(LEARNINGS)]
@@ -241,6 +242,7 @@ class Scenario(Record):
             ) from error
         if self.server.kind == "buffered":
             self._suits_a_buffer()
+        self._suits_the_policy()
         if self.stop.target is not None and isinstance(self.learning, LearningOff):
             text = "needs learning: nothing is scored without it"
             raise refusal(text, None, ("stop", "target"), bare=True)
@@ -252,12 +254,47 @@ class Scenario(Record):
         if isinstance(self.learning, LoraLearning):
             for path, reason in refused_demands(self, self.learning):
                 raise refusal(reason, None, path, bare=True)
-        if isinstance(self.learning, LoraLearning) and self.ranks.kind != "full":
+        decides_ranks = self.policy is not None and self.policy.decides_ranks
+        has_ranks = decides_ranks or self.ranks.kind != "full"
+        if isinstance(self.learning, LoraLearning) and has_ranks:
             lora = self.learning.lora
             if lora.use_dora or lora.peft_type != "lora":
                 text = "a sketch needs plain LoRA layers, not DoRA or HiRA"
-                raise refusal(text, None, ("ranks",), bare=True)
+                place = "policy" if decides_ranks else "ranks"
+                raise refusal(text, None, (place,), bare=True)
         return self
+
+    def _suits_the_policy(self) -> None:
+        """Refuse what two parts would decide, and what nobody does."""
+        policy = self.policy
+        has_rounds = self.server.kind in ("deadline", "synchronous")
+        sampling = getattr(self.server, "sampling", None)
+        if policy is None:
+            if has_rounds and sampling is None:
+                text = "missing key 'sampling'; only a `policy` could decide it"
+                raise refusal(text, None, ("server",), bare=True)
+            return
+        if not has_rounds:
+            text = (
+                f"a {self.server.kind!r} server draws among the idle and has no rounds "
+                "that a policy could plan; use 'synchronous' or 'deadline'"
+            )
+            raise refusal(text, None, ("policy",), bare=True)
+        if policy.needs_learning and isinstance(self.learning, LearningOff):
+            text = "pilots and ranks need learning: nothing is measured without it"
+            raise refusal(text, None, ("policy",), bare=True)
+        self._decides_nothing_twice(policy, is_sampled=sampling is not None)
+
+    def _decides_nothing_twice(self, policy: Policy, *, is_sampled: bool) -> None:
+        if policy.decides_sampling and is_sampled:
+            text = "the policy decides who is drawn; leave `sampling` out"
+            raise refusal(text, None, ("server", "sampling"), bare=True)
+        if not (policy.decides_sampling or is_sampled):
+            text = "missing key 'sampling': the policy decides ranks alone"
+            raise refusal(text, None, ("server",), bare=True)
+        if policy.decides_ranks and self.ranks.kind != "full":
+            text = "the policy decides ranks; leave `ranks` out"
+            raise refusal(text, None, ("ranks",), bare=True)
 
     def _suits_the_evaluation(self, learning: LoraLearning) -> None:
         """Refuse evaluations near no target, or of clients that cannot be judged."""

@@ -62,11 +62,16 @@ class LayerError:
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """A new adapter version and what its merge cost in accuracy, layer by layer."""
+    """A new adapter version and what its merge cost in accuracy, layer by layer.
+
+    ``norms2`` are the squared norms of the arrivals' changes, in their order; nothing
+    where learning does not know them.
+    """
 
     version: str
     layers: tuple[LayerError, ...] = ()
     scores: tuple[Score, ...] = ()  # of clients that were examined
+    norms2: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,3 +168,8 @@ class Learner(Protocol):
     @property
     def steps_reused(self) -> int:
         """Return how many local steps were remembered from earlier runs."""
+
+
+def first_job(learner: Learner) -> Job:
+    """Return a job that any client may be the first to have."""
+    return Job(0, 0, 1, learner.initial_version, learner.rank)

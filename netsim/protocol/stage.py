@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from netsim.band import SharedBand, Terms
 from netsim.engine import Engine
 from netsim.errors import InputError
-from netsim.policy import Ranks
+from netsim.policy import Ranks, Sampler
+from netsim.policy.planner import Planner
 from netsim.population import Population
 from netsim.protocol.cadence import Marks
+from netsim.protocol.course import Course, Policy, as_given
 from netsim.protocol.learner import Job, LayerError, Learner, Score
+from netsim.protocol.leg import Leg
 from netsim.protocol.participation import Participation, Process
 from netsim.protocol.stop import Stop
 from netsim.sharing import Expected
@@ -50,6 +53,7 @@ class Progress:
     num_merged: int = 0
     scores: Sequence[Score] = ()  # none where no evaluation was due
     layers: Sequence[LayerError] = ()  # of this round's merge
+    leg: Leg = field(default_factory=Leg)
 
 
 @dataclass(kw_only=True)
@@ -66,6 +70,12 @@ class Stage:
     stop: Stop
     ranks: Ranks
     watch: Callable[[Progress], None]
+    policy: Policy | None = None
+    planner: Planner | None = None  # where there is a policy
+    client_ranks: Sequence[int] | None = None  # where the policy decides them
+    leg: Leg = field(default_factory=Leg)
+    pilot_end_ns: int = 0  # when all of them were over
+    predicted: Mapping[str, float] = field(default_factory=dict)  # by the first plan
     version: str = ""
     last_round_id: int = 0
     last_scores: Sequence[Score] = ()
@@ -85,6 +95,8 @@ class Stage:
         full_rank = self.learner.rank
         if full_rank is None:
             return None
+        if self.client_ranks is not None:
+            return self.client_ranks[client_id]
         return self.ranks.rank(full_rank, self.population.device(client_id))
 
     def job(self, client_id: int, start_index: int, round_id: int) -> Job:
@@ -145,13 +157,42 @@ class Stage:
         recorder = self.recorder
         self.version = self.learner.initial_version
         recorder.clients.extend(self.population.rows())
-        recorder.plans.extend(
-            Plan(0, client_id, probability, self.rank(client_id))
-            for client_id, probability in enumerate(probabilities)
-        )
+        self.adopt(0, probabilities)
         recorder.flush_full()
         self._score(0)
-        self.watch(Progress(0, self.env.now, scores=self.last_scores))
+        self.watch(Progress(0, self.env.now, scores=self.last_scores, leg=self.leg))
+
+    def course(self, sampling: Sampler | None) -> Course:
+        """Return who draws round after round: the policy's choice, or as given."""
+        if self.policy is None:
+            assert sampling is not None, "without a policy somebody must draw"
+            return as_given(self, sampling)
+        return self.policy.course(self, sampling)
+
+    def adopt(self, round_id: int, probabilities: Sequence[float | None]) -> None:
+        """Write the plan in force from a round on, with everybody's rank."""
+        self.recorder.plans.extend(
+            Plan(round_id, client_id, probability, self.rank(client_id))
+            for client_id, probability in enumerate(probabilities)
+        )
+
+    def train_after_pilots(self, version: str) -> None:
+        """Go on from a version, scored anew; what lies behind were pilots."""
+        self.pilot_end_ns = self.env.now
+        self.start_leg(Leg(after_round_id=self.last_round_id), version)
+        self._score(self.last_round_id)
+
+    def start_leg(self, leg: Leg, version: str) -> None:
+        """Let a leg begin from a version; the one before was in force until now."""
+        self._score_marks()
+        self._marks.take()
+        self.leg, self.version = leg, version
+
+    def piloted(self) -> tuple[int, int]:
+        """Return the rounds of pilots so far, and their nanoseconds."""
+        if self.leg.is_pilot:
+            return self.last_round_id, self.env.now
+        return self.leg.after_round_id, self.pilot_end_ns
 
     def end_round(
         self,
@@ -161,14 +202,14 @@ class Stage:
         num_sampled: int,
         num_merged: int,
         num_dropped: int = 0,
-    ) -> None:
-        """Write a finished round, score its version, and see whether to stop."""
+    ) -> Sequence[Score]:
+        """Write a finished round, see whether to stop, and return its scores if due."""
         recorder, now_ns = self.recorder, self.env.now
         recorder.rounds.append(
             Round(
                 round_id,
                 SERVER_ID,
-                "train",
+                self.leg.phase,
                 start_ns,
                 now_ns,
                 num_sampled,
@@ -191,11 +232,16 @@ class Stage:
                 num_merged,
                 scores,
                 self._last_layers,
+                self.leg,
             )
         )
+        return scores
 
-    def merge(self, round_id: int, parts: Sequence[Participation]) -> None:
-        """Merge what arrived into a new version and write how good the merge is."""
+    def merge(
+        self, round_id: int, parts: Sequence[Participation]
+    ) -> Sequence[float | None]:
+        """Merge what arrived into a new version, write how good the merge is, and
+        return the squared norms of the changes, where learning knows them."""
         self._score_marks()
         merged = self.learner.merge(
             self.version,
@@ -206,6 +252,7 @@ class Stage:
         self._write_scores(round_id, self.env.now, merged.scores)
         self._last_layers = merged.layers
         self.recorder.merges.extend(layer.row(round_id) for layer in merged.layers)
+        return merged.norms2 or [None] * len(parts)
 
     def mark(
         self,
@@ -233,22 +280,32 @@ class Stage:
 
     def _verdict(self, round_id: int) -> tuple[Sequence[Score], str]:
         """Return the scores where they are due, and why the run ends here, if so."""
-        is_due = self._is_near or self.learner.cadence.is_due(round_id)
+        is_due = self._is_near or self.leg.is_due(round_id, self.learner.cadence.every)
         earlier = self._marks.take()
         scores = self._score(round_id) if is_due else ()
-        reason = self.stop.reason(round_id, self.env.now, [*earlier, *scores])
+        reason = self._reason(round_id, [*earlier, *scores])
         if reason and not is_due:  # the final version is always scored
             scores = self._score(round_id)
-            reason = self.stop.reason(round_id, self.env.now, [*earlier, *scores])
+            reason = self._reason(round_id, [*earlier, *scores])
         return scores, reason
+
+    def _reason(self, round_id: int, scores: Sequence[Score]) -> str:
+        """Return why the run ends; pilots neither meet a target nor count as rounds."""
+        stop, now_ns = self.stop, self.env.now
+        if self.policy is not None and not self.policy.charges_pilots:
+            now_ns -= now_ns if self.leg.is_pilot else self.pilot_end_ns
+        if self.leg.is_pilot:
+            stop = stop.model_copy(update={"rounds": None, "target": None})
+        return stop.reason(round_id - self.leg.after_round_id, now_ns, scores)
 
     def _score(self, round_id: int, time_ns: int | None = None) -> Sequence[Score]:
         """Score the version in force, now or at a mark that has passed."""
         time_ns = self.env.now if time_ns is None else time_ns
         self.last_scores = self.learner.evaluate(self.version)
         self._write_scores(round_id, time_ns, self.last_scores)
-        cadence, target = self.learner.cadence, self.stop.target
-        self._is_near |= cadence.is_near(target, self.last_scores)
+        if not self.leg.is_pilot:
+            cadence, target = self.learner.cadence, self.stop.target
+            self._is_near |= cadence.is_near(target, self.last_scores)
         self._last_scored = round_id, time_ns
         return self.last_scores
 
@@ -256,7 +313,7 @@ class Stage:
         self, round_id: int, time_ns: int, scores: Sequence[Score]
     ) -> None:
         self.recorder.evals.extend(
-            score.row(round_id, "train", time_ns) for score in scores
+            score.row(round_id, self.leg.phase, time_ns) for score in scores
         )
 
     def _score_marks(self) -> None:

@@ -13,7 +13,7 @@ from netsim.scenario import Record
 from netsim.sharing.rule import Expected, pins
 
 MAX_HALVINGS: Final = 60
-PRECISION: Final = 1e-13  # of a root, relative
+PRECISION: Final = 1e-9  # of a root, relative
 LEAST_PRICE: Final = 1e-9  # times one over the band: where nobody wants less
 STEP: Final = 1e-6  # of the difference quotient; the optimum is flat
 

@@ -42,7 +42,7 @@ class Task:
 
 def build_task(scenario: Scenario, assumed: Assumptions) -> Task:
     """Return the planner's task of a scenario that works in rounds."""
-    if scenario.server.kind not in ("synchronous", "deadline"):
+    if scenario.server.round_timing is None:
         raise InputError(
             f"server: a {scenario.server.kind!r} server has no rounds that start "
             "together, so there is no round time to plan for; use 'synchronous' or "
@@ -53,7 +53,7 @@ def build_task(scenario: Scenario, assumed: Assumptions) -> Task:
     )
     assert learner is not None, "counting always finds the facts"
     population = _population(scenario, learner)
-    problem, fits = _problem(scenario, learner, population, assumed)
+    problem, fits = build_problem(scenario, learner, population, assumed)
     surrogate, ratio = _surrogate(problem, assumed)
     return Task(
         population=population,
@@ -62,14 +62,6 @@ def build_task(scenario: Scenario, assumed: Assumptions) -> Task:
         ratio=ratio,
         fits_memory=fits,
     )
-
-
-def at_top_rank(problem: Problem) -> Problem:
-    """Return the problem in which each client has only its highest allowed rank."""
-    top = len(problem.ranks) - 1 - problem.is_allowed[:, ::-1].argmax(axis=1)
-    is_allowed = np.zeros_like(problem.is_allowed)
-    is_allowed[np.arange(len(problem)), top] = True
-    return replace(problem, is_allowed=is_allowed)
 
 
 def _population(scenario: Scenario, learner: Learner) -> Population:
@@ -86,22 +78,27 @@ def _population(scenario: Scenario, learner: Learner) -> Population:
     return population
 
 
-def _problem(
+def build_problem(
     scenario: Scenario,
     learner: Learner,
     population: Population,
     assumed: Assumptions,
 ) -> tuple[Problem, BoolArray]:
+    """Return the problem of a drawn fleet, all norms one, and what memory allows."""
     jobs = _jobs(scenario, learner)
-    download_s, fixed_s = _download_s(scenario, learner, population)
+    download_s, before_s = _download_s(learner, population)
     compute_s = _compute_s(learner, population, jobs) + download_s[:, None]
     need_hz_s = _need_hz_s(learner, population, jobs)
     fits = _fits_memory(learner, population, jobs)
+    timing = scenario.server.round_timing
+    assert timing is not None, "only rounds are planned"
+    before_s += timing.announce_s
     band_hz = scenario.cell.uplink.band_hz
-    is_allowed = fits.copy()
-    if scenario.server.kind == "deadline":
-        alone_s = compute_s + need_hz_s / band_hz + fixed_s
-        is_allowed &= alone_s <= float(getattr(scenario.server, "deadline_s"))  # noqa: B009
+    is_allowed = fits
+    if timing.deadline_s is not None:
+        alone_s = before_s + compute_s + need_hz_s / band_hz
+        is_allowed = fits & (alone_s <= timing.deadline_s)
+        _require_on_time(is_allowed, alone_s, timing.deadline_s)
     largest = float(population.data_weights.max())
     limit = assumed.max_weight
     problem = Problem(
@@ -114,7 +111,7 @@ def _problem(
         bits=np.array([learner.bits_up(job) for job in jobs], dtype=float),
         is_allowed=is_allowed,
         band_hz=band_hz,
-        fixed_s=fixed_s,
+        fixed_s=before_s + timing.merge_s,
         max_weight=DEFAULT_SPAN * largest if limit is None else limit,
     )
     return problem, fits
@@ -136,52 +133,51 @@ def _compute_s(
     learner: Learner, population: Population, jobs: list[Job]
 ) -> npt.NDArray[np.float64]:
     flop = np.array([learner.flop(job) for job in jobs], dtype=float)
-    one_s = [population.expected_compute_s(n, 1) for n in range(len(population))]
-    return np.asarray(np.outer(one_s, flop))
+    return np.asarray(np.outer(population.seconds_per_flop(), flop))
 
 
 def _need_hz_s(
     learner: Learner, population: Population, jobs: list[Job]
 ) -> npt.NDArray[np.float64]:
     """Return ``band bits / R(band)``: the time at one hertz where SNR is per hertz."""
-    uplink = population.cell.uplink
-    rates = [
-        uplink.radio.rate_bps(population.effective_cn0_hz(n, "up"), uplink.band_hz)
-        for n in range(len(population))
-    ]
     bits = np.array([learner.bits_up(job) for job in jobs], dtype=float)
-    return np.asarray(np.outer(uplink.band_hz / np.array(rates), bits))
+    per_bit = population.cell.uplink.band_hz / population.lone_rates_bps("up")
+    return np.asarray(np.outer(per_bit, bits))
 
 
 def _fits_memory(
     learner: Learner, population: Population, jobs: list[Job]
 ) -> BoolArray:
     needs = np.array([learner.memory_at(job.rank) for job in jobs])
-    has = [population.device(n).memory_bytes for n in range(len(population))]
-    return np.asarray(np.array(has)[:, None] >= needs)
+    return np.asarray(population.memories_bytes()[:, None] >= needs)
 
 
 def _download_s(
-    scenario: Scenario, learner: Learner, population: Population
+    learner: Learner, population: Population
 ) -> tuple[npt.NDArray[np.float64], float]:
-    """Return each client's own download and what every round takes whoever joins:
-    a broadcast to the weakest of all, announcement and merge."""
-    downlink = population.cell.downlink
+    """Return each client's own download, and the broadcast to the weakest of all that
+    every round begins with whoever joins."""
     bits = learner.bits_down(first_job(learner), None)[0]
-    took_s = np.array(
-        [
-            bits
-            / downlink.radio.rate_bps(
-                population.effective_cn0_hz(n, "down"), downlink.band_hz
-            )
-            for n in range(len(population))
-        ]
-    )
-    fixed_s = float(getattr(scenario.server, "announce_time_s", 0.0))
-    fixed_s += float(getattr(scenario.server, "merge_time_s", 0.0))
-    if downlink.mode == "broadcast":
-        return np.zeros(len(population)), fixed_s + float(took_s.max())
-    return took_s, fixed_s
+    took_s = bits / population.lone_rates_bps("down")
+    if population.cell.downlink.mode == "broadcast":
+        return np.zeros(len(population)), float(took_s.max())
+    return took_s, 0.0
+
+
+def _require_on_time(
+    is_allowed: BoolArray, alone_s: npt.NDArray[np.float64], deadline_s: float
+) -> None:
+    """Refuse a deadline that somebody misses even alone on the band."""
+    late = np.asarray(~is_allowed.any(axis=1))
+    if late.any():
+        least_s = alone_s.min(axis=1)
+        slowest = int(least_s.argmax())
+        raise InputError(
+            f"server.deadline: {int(late.sum())} of {len(late)} clients have no rank "
+            f"that fits their memory and {deadline_s:g} s; client {slowest} needs "
+            f"{least_s[slowest]:.4g} s even alone on the band at the lowest rank: "
+            "allow more time or memory, or leave these devices out"
+        )
 
 
 def _surrogate(problem: Problem, assumed: Assumptions) -> tuple[Surrogate, float]:

@@ -14,6 +14,7 @@ from netsim.policy import Ranks
 from netsim.population import Population
 from netsim.protocol.learner import Job, LayerError, Learner, Score
 from netsim.protocol.participation import Participation, Process
+from netsim.protocol.round_timing import RoundTiming
 from netsim.protocol.stop import Stop
 from netsim.sharing import Expected
 from netsim.trace.rows import Event, Plan, Round
@@ -33,6 +34,10 @@ class ServerStory(Protocol):
     @property
     def kind(self) -> str:
         """Return the name under which a scenario chooses it."""
+
+    @property
+    def round_timing(self) -> RoundTiming | None:
+        """Return a round's own times; nothing where clients do not start together."""
 
     def play(self, stage: Stage) -> Process:
         """Run until the stage says that the run is over."""

@@ -11,7 +11,13 @@ import numpy as np
 import pyarrow as pa
 
 MAX_POINTS: Final = 5000
-COLUMNS: Final = ("compute_s", "sampling_probability", "rank", "limited_by")
+COLUMNS: Final = (
+    "compute_s",
+    "upload_alone_s",
+    "sampling_probability",
+    "rank",
+    "limited_by",
+)
 COLOURS: Final = {  # Okabe and Ito: safe for colour-blind eyes
     "compute": "#E69F00",
     "deadline": "#CC79A7",
@@ -30,7 +36,7 @@ def draw(plan: pa.Table, totals_s: Mapping[str, float], folder: Path) -> str:
         return NOT_INSTALLED
     clients = altair.Chart(altair.Data(values=_points(plan)), width=320, height=260)
     clients = clients.mark_circle(opacity=0.6).encode(
-        x=altair.X("compute_s:Q", title="compute at its rank (s)"),
+        x=altair.X("alone_s:Q", title="compute and upload alone (s)"),
         y=altair.Y("sampling_probability:Q", title="sampling probability"),
         size=altair.Size("rank:Q", legend=altair.Legend(orient="bottom")),
         color=altair.Color(
@@ -53,7 +59,7 @@ def draw(plan: pa.Table, totals_s: Mapping[str, float], folder: Path) -> str:
 def _points(plan: pa.Table) -> list[dict[str, object]]:
     """Return all clients, or so many of them evenly."""
     rows = np.linspace(0, len(plan) - 1, min(len(plan), MAX_POINTS)).round()
-    points: list[dict[str, object]] = (
-        plan.select(list(COLUMNS)).take(rows.astype(int)).to_pylist()
-    )
-    return points
+    points = plan.select(list(COLUMNS)).take(rows.astype(int)).to_pylist()
+    return [
+        one | {"alone_s": one["compute_s"] + one["upload_alone_s"]} for one in points
+    ]

@@ -6,6 +6,15 @@ linear in ``q`` comes close. But clients are drawn independently, so ``E[T]`` is
 in each ``q_n`` alone: what client ``n`` adds is ``w_n = E[T | drawn] - E[T | not]``,
 found at every rank from one set of rounds, and the best ``q_n`` at a price ``lambda``
 of time in rounds is ``sqrt(c_n / (lambda w_n))`` (derived here).
+
+The landscape has more than one valley, so several descents start from plans made by the
+bound and from plans of the quickest clients. What remains, against a grid over all
+probabilities and ranks with a polish, in the exact expectation: 0.05 % in the mean and
+4.7 % at worst over 480 instances of three clients and two ranks (compute log-normal with
+sigma 0.8, efficiency uniform in 0.5 to 6 bit/s/Hz, Dirichlet(3) data, log-normal norms,
+bands of 0.5, 2 and 8 MHz, nu 0.3 and 1; in 300 of them compute and upload spread further
+by log-normal factors of sigma 1 and 1.2). Plans made by the bound and only scored here
+were 2.1 % above in the mean and 160 % at worst.
 """
 
 from __future__ import annotations

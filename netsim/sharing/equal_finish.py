@@ -1,4 +1,4 @@
-"""Shares fixed for a round so that all participants end together (METHOD 5)."""
+"""Shares fixed for a round so that all participants end together."""
 
 from __future__ import annotations
 

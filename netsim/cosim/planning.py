@@ -18,6 +18,7 @@ from netsim.protocol.learner import Job, Learner
 FULL_ROUNDS = 100.0  # of full participation at full rank: the surrogate's unit
 DEFAULT_SPAN = 10.0  # the client with most data joins at least one round in so many
 BoolArray = npt.NDArray[np.bool_]
+FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,20 +87,14 @@ def build_problem(
 ) -> tuple[Problem, BoolArray]:
     """Return the problem of a drawn fleet, all norms one, and what memory allows."""
     jobs = _jobs(scenario, learner)
-    download_s, before_s = _download_s(learner, population)
-    compute_s = _compute_s(learner, population, jobs) + download_s[:, None]
-    need_hz_s = _need_hz_s(learner, population, jobs)
-    fits = _fits_memory(learner, population, jobs)
     timing = scenario.server.round_timing
     assert timing is not None, "only rounds are planned"
+    compute_s, before_s = _until_sending_s(learner, population, jobs)
     before_s += timing.announce_s
+    need_hz_s = _need_hz_s(learner, population, jobs)
     band_hz = scenario.cell.uplink.band_hz
-    is_allowed = fits
-    if timing.deadline_s is not None:
-        alone_s = before_s + compute_s + need_hz_s / band_hz
-        is_allowed = fits & (alone_s <= timing.deadline_s)
-        _require_on_time(is_allowed, alone_s, timing.deadline_s)
-    largest = float(population.data_weights.max())
+    fits = _fits_memory(learner, population, jobs)
+    alone_s = before_s + compute_s + need_hz_s / band_hz
     limit = assumed.max_weight
     problem = Problem(
         data_weights=population.data_weights,
@@ -109,12 +104,17 @@ def build_problem(
         compute_s=compute_s,
         need_hz_s=need_hz_s,
         bits=np.array([learner.bits_up(job) for job in jobs], dtype=float),
-        is_allowed=is_allowed,
+        is_allowed=_in_time(fits, alone_s, timing.deadline_s),
         band_hz=band_hz,
         fixed_s=before_s + timing.merge_s,
-        max_weight=DEFAULT_SPAN * largest if limit is None else limit,
+        max_weight=_span(population) if limit is None else limit,
     )
     return problem, fits
+
+
+def _span(population: Population) -> float:
+    """Return the limit on weights that nobody asked for."""
+    return DEFAULT_SPAN * float(population.data_weights.max())
 
 
 def _jobs(scenario: Scenario, learner: Learner) -> list[Job]:
@@ -129,16 +129,7 @@ def _jobs(scenario: Scenario, learner: Learner) -> list[Job]:
     return [replace(job, rank=rank) for rank in sorted(ranks)]
 
 
-def _compute_s(
-    learner: Learner, population: Population, jobs: list[Job]
-) -> npt.NDArray[np.float64]:
-    flop = np.array([learner.flop(job) for job in jobs], dtype=float)
-    return np.asarray(np.outer(population.seconds_per_flop(), flop))
-
-
-def _need_hz_s(
-    learner: Learner, population: Population, jobs: list[Job]
-) -> npt.NDArray[np.float64]:
+def _need_hz_s(learner: Learner, population: Population, jobs: list[Job]) -> FloatArray:
     """Return ``band bits / R(band)``: the time at one hertz where SNR is per hertz."""
     bits = np.array([learner.bits_up(job) for job in jobs], dtype=float)
     per_bit = population.cell.uplink.band_hz / population.lone_rates_bps("up")
@@ -152,32 +143,39 @@ def _fits_memory(
     return np.asarray(population.memories_bytes()[:, None] >= needs)
 
 
-def _download_s(
-    learner: Learner, population: Population
-) -> tuple[npt.NDArray[np.float64], float]:
-    """Return each client's own download, and the broadcast to the weakest of all that
-    every round begins with whoever joins."""
+def _until_sending_s(
+    learner: Learner, population: Population, jobs: list[Job]
+) -> tuple[FloatArray, float]:
+    """Return each client's own download and compute by rank, and the broadcast to the
+    weakest of all that every round begins with, whoever joins."""
+    flop = np.array([learner.flop(job) for job in jobs], dtype=float)
+    compute_s = np.asarray(np.outer(population.seconds_per_flop(), flop))
     bits = learner.bits_down(first_job(learner), None)[0]
-    took_s = bits / population.lone_rates_bps("down")
+    download_s = bits / population.lone_rates_bps("down")
     if population.cell.downlink.mode == "broadcast":
-        return np.zeros(len(population)), float(took_s.max())
-    return took_s, 0.0
+        return compute_s, float(download_s.max())
+    return compute_s + download_s[:, None], 0.0
 
 
-def _require_on_time(
-    is_allowed: BoolArray, alone_s: npt.NDArray[np.float64], deadline_s: float
-) -> None:
-    """Refuse a deadline that somebody misses even alone on the band."""
-    late = np.asarray(~is_allowed.any(axis=1))
-    if late.any():
+def _in_time(
+    fits: BoolArray, alone_s: FloatArray, deadline_s: float | None
+) -> BoolArray:
+    """Return what memory allows and the deadline leaves; refuse one that somebody
+    misses at every rank, even alone on the band."""
+    if deadline_s is None:
+        return fits
+    is_allowed = np.asarray(fits & (alone_s <= deadline_s))
+    is_late = np.asarray(~is_allowed.any(axis=1))
+    if is_late.any():
         least_s = alone_s.min(axis=1)
         slowest = int(least_s.argmax())
         raise InputError(
-            f"server.deadline: {int(late.sum())} of {len(late)} clients have no rank "
-            f"that fits their memory and {deadline_s:g} s; client {slowest} needs "
+            f"server.deadline: {int(is_late.sum())} of {len(is_late)} clients have no "
+            f"rank that fits their memory and {deadline_s:g} s; client {slowest} needs "
             f"{least_s[slowest]:.4g} s even alone on the band at the lowest rank: "
             "allow more time or memory, or leave these devices out"
         )
+    return is_allowed
 
 
 def _surrogate(problem: Problem, assumed: Assumptions) -> tuple[Surrogate, float]:

@@ -14,6 +14,7 @@ from netsim.engine import DEADLINES, Wake
 from netsim.policy import SAMPLERS, Drawn, Sampler
 from netsim.protocol.course import Outcome
 from netsim.protocol.participation import Participation, Process, take_part, task_row
+from netsim.protocol.round_timing import RoundTiming
 from netsim.protocol.stage import Stage
 from netsim.quantities import Seconds
 from netsim.scenario import OneOf, Record
@@ -34,6 +35,10 @@ class Synchronous(Record):
     sampling: DrawnBy | None = None
     announce_time_s: Duration
     merge_time_s: Duration
+
+    @property
+    def round_timing(self) -> RoundTiming:
+        return RoundTiming(self.announce_time_s, self.merge_time_s)
 
     def play(self, stage: Stage) -> Process:
         """Run rounds until the run is over."""
@@ -58,6 +63,10 @@ class Deadline(Record):
                 f"got {self.deadline_s:g} s"
             )
         return self
+
+    @property
+    def round_timing(self) -> RoundTiming:
+        return RoundTiming(self.announce_time_s, self.merge_time_s, self.deadline_s)
 
     def play(self, stage: Stage) -> Process:
         """Run rounds until the run is over."""

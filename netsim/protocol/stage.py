@@ -18,6 +18,7 @@ from netsim.protocol.course import Course, Policy, as_given
 from netsim.protocol.learner import Job, LayerError, Learner, Score
 from netsim.protocol.leg import Leg
 from netsim.protocol.participation import Participation, Process
+from netsim.protocol.round_timing import RoundTiming
 from netsim.protocol.stop import Stop
 from netsim.sharing import Expected
 from netsim.streams import stream
@@ -38,6 +39,10 @@ class ServerStory(Protocol):
     @property
     def kind(self) -> str:
         """Return the name under which a scenario chooses it."""
+
+    @property
+    def round_timing(self) -> RoundTiming | None:
+        """Return a round's own times; nothing where clients do not start together."""
 
     def play(self, stage: Stage) -> Process:
         """Run until the stage says that the run is over."""

@@ -1,4 +1,4 @@
-"""From adapters and their weights to one adapter: METHOD 11's list of components."""
+"""From adapters and their weights to one adapter: METHOD.md 11's list."""
 
 from __future__ import annotations
 

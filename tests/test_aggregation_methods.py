@@ -658,7 +658,7 @@ def test_methods_with_a_frozen_factor_refuse_components_that_moved_it(method):
         merge_one(method, free(PLAIN))
 
 
-# Traffic: up, pair down and fold down per client, METHOD 11.3, for clients of rank 2
+# Traffic: up, pair down and fold down per client, METHOD.md 11.3, for clients of rank 2
 # of a global rank 3 where ranks may be mixed, else 3. The stack's ranks are 3 + 2 + 1.
 LORA = RANK * (M + N)
 SMALL = 2 * (M + N)

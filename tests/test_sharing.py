@@ -118,7 +118,7 @@ def play_round(rule, expected, band_hz, radio):
 
 
 def optimum_s(expected, band_hz, radio):
-    """``T*`` of METHOD 5 by its definition."""
+    """``T*`` of METHOD.md 5 by its definition."""
     needs = [one.bits / radio.rate_bps(one.cn0_hz, 1.0) for one in expected]
     return max(
         first.compute_s
@@ -564,7 +564,7 @@ def test_rules_survive_a_round_of_nobody_and_one_of_nothing_to_send():
     ids=lambda value: getattr(value, "kind", None),
 )
 def test_the_worked_example_comes_out_of_the_engine(rule, num_rounds, published_s):
-    """METHOD 5: 10 clients, tau ~ Exp(1) s, t ~ Exp(1), a band of 5; here in MHz."""
+    """METHOD.md 5: 10 clients, tau ~ Exp(1) s, t ~ Exp(1), a band of 5; here in MHz."""
     rng, radio, took_s = np.random.default_rng(11), LinearRadio(), []
     for _ in range(num_rounds):
         compute_s, need = rng.exponential(size=(2, 10))

@@ -1,4 +1,4 @@
-"""Sketches: METHOD 3's definition, its update rule and its known traps."""
+"""Sketches: METHOD.md 3's definition, its update rule and its known traps."""
 
 from itertools import combinations
 

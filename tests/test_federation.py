@@ -184,7 +184,8 @@ def test_weights_that_sum_to_one_leave_the_old_version_out():
 
 def test_a_merge_without_arrivals_changes_nothing():
     fed = federation()
-    assert fed.merge(fed.initial_version, []) == (fed.initial_version, ())
+    merged = fed.merge(fed.initial_version, [])
+    assert (merged.version, merged.layers) == (fed.initial_version, ())
 
 
 @pytest.mark.parametrize("kind", AGGREGATIONS)

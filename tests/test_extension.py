@@ -133,12 +133,10 @@ def test_a_kill_while_the_longer_run_takes_its_place_is_made_good(
 def test_an_end_before_the_recorded_one_is_refused_and_loses_nothing(tmp_path):
     run_scenario(scenario("network-only", "stop.rounds=4"), tmp_path)
     before = contents(tmp_path)
-    for stop, why in (
-        ("{rounds: 3}", "stop.rounds is 3"),
-        ("{time: 1 ms}", "the new end comes after 1"),
-    ):
+    for stop, num_rounds in (("{rounds: 3}", 3), ("{time: 1 ms}", 1)):
         earlier = scenario("network-only", f"stop={stop}")
-        with pytest.raises(InputError, match=f"4 finished rounds and {why}"):
+        refused = f"holds 4 finished rounds and the new end comes after {num_rounds}:"
+        with pytest.raises(InputError, match=refused):
             run_scenario(earlier, tmp_path, resume=True)
         assert contents(tmp_path) == before
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from netsim.cosim.files import ADAPTER_FOLDER, SCENARIO_FILE
 from netsim.cosim.scenario import Scenario
 from netsim.errors import InputError
-from netsim.manifest import FILE_NAME, Manifest, read_manifest
+from netsim.manifest import FILE_NAME, read_manifest
 from netsim.scenario import dump
 from netsim.scenario.difference import Change
 
@@ -29,13 +29,6 @@ def beside(folder: Path) -> Path:
 def is_of_the_end(change: Change) -> bool:
     """Return whether a change is about when the run ends, and nothing else."""
     return change.path[0] == "stop"
-
-
-def require_longer(scenario: Scenario, earlier: Manifest, folder: Path) -> None:
-    """Refuse an end that a finished run has passed already: its rows would be lost."""
-    rounds = scenario.stop.rounds
-    if rounds is not None and rounds < earlier.rounds:
-        _refuse(folder, f"stop.rounds is {rounds}", earlier.rounds)
 
 
 def adopt(folder: Path) -> None:
@@ -55,18 +48,15 @@ def adopt(folder: Path) -> None:
         return
     if longer.rounds < earlier.rounds:
         shutil.rmtree(made)
-        _refuse(folder, f"the new end comes after {longer.rounds}", earlier.rounds)
+        raise InputError(
+            f"{folder} holds {earlier.rounds} finished rounds and the new end comes "
+            f"after {longer.rounds}: the recorded run is kept; choose another folder, "
+            "what it learned is reused there too"
+        )
     for name in REPLACED:
         if (made / name).exists():
             _replace(folder / name, made / name, made / f"old-{name}")
     shutil.rmtree(made)
-
-
-def _refuse(folder: Path, why: str, num_rounds: int) -> None:
-    raise InputError(
-        f"{folder} holds {num_rounds} finished rounds and {why}: the recorded run is "
-        "kept; choose another folder, what it learned is reused there too"
-    )
 
 
 def _replace(place: Path, new: Path, old: Path) -> None:

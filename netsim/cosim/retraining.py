@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from netsim.cosim.scenario import LearningOff, Scenario
+from netsim.cosim.scenario import LearningOff, LoraLearning, Scenario
 from netsim.scenario.difference import Change, changes
 
 Effect = Literal["nothing", "more", "some", "all"]
@@ -104,8 +104,10 @@ def _of_population(change: Change, before: Scenario, after: Scenario) -> Answer:
 
 def _of_learning(change: Change, before: Scenario, after: Scenario) -> Answer:
     part = change.path[1] if len(change.path) > 1 else None
-    if part == "aggregation":
-        return "some", "how updates are merged; trains from the second round on"
+    if part in ("aggregation", "server_optimiser"):
+        return _of_merging(before, after)
+    if part == "secure_aggregation":
+        return "nothing", "only what is allowed; learning is reused"
     if part == "timing_as":
         return _of_times(change, before, after)
     if part == "evaluation" and after.stop.target is not None:
@@ -113,6 +115,17 @@ def _of_learning(change: Change, before: Scenario, after: Scenario) -> Answer:
     if part == "evaluation":
         return "nothing", "only what is measured; learning is reused"
     return "all", "part of what every client trains; trains all"
+
+
+def _of_merging(before: Scenario, after: Scenario) -> Answer:
+    exchanges = [
+        scenario.learning.told().exchange(1)
+        for scenario in (before, after)
+        if isinstance(scenario.learning, LoraLearning)
+    ]
+    if len(set(exchanges)) > 1:
+        return "all", "what clients train and send; trains all"
+    return "some", "how updates are merged; trains from the second round on"
 
 
 def _of_unknown(change: Change, before: Scenario, after: Scenario) -> Answer:

@@ -69,17 +69,13 @@ def run_scenario(
     earlier, differences = recorded(scenario, folder, resume)
     if earlier is not None and earlier.status == "complete" and not differences:
         return earlier
-    if earlier is not None and differences:
-        extension.require_longer(scenario, earlier, folder)
-        place = extension.beside(folder)
-    else:
-        place = folder
+    place = extension.beside(folder) if differences else folder
     learner = scenario.learning.learner(
         scenario.population.num_clients, scenario.seed, reuse=reuse, workers=workers
     )
     with closing(learner):
         manifest = _run(scenario, place, learner, command, watch)
-    if earlier is not None and differences:
+    if differences:
         extension.adopt(folder)
     return manifest
 

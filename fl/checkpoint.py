@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from fl.adapters import ALL_LINEAR, Adapter, Layout, LoraSettings
 
 if TYPE_CHECKING:
     from peft import PeftConfig
+    from torch import Tensor
     from transformers import PreTrainedModel
 
 BASE_FOLDER = "base"
@@ -49,10 +51,41 @@ def write_checkpoint(folder: Path, adapter: Adapter, lora: LoraSettings) -> None
     folder.mkdir(parents=True, exist_ok=True)
     config = peft_config(lora).to_dict()
     config["inference_mode"] = True
+    config.update(_patterns(adapter, lora))
     text = json.dumps(config, indent=2, sort_keys=True, default=sorted)  # sets
     (folder / "adapter_config.json").write_text(text + "\n", encoding="utf-8")
     tensors = {name: value.clone() for name, value in adapter.tensors().items()}
     save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+
+
+def _patterns(adapter: Adapter, lora: LoraSettings) -> dict[str, Mapping[str, float]]:
+    """Return PEFT's words for matrices of other ranks than ``r``, at one scale."""
+    own = {
+        module: len(lora_a)
+        for module, (_, lora_a) in adapter.pairs().items()
+        if len(lora_a) != lora.r
+    }
+    if not own:
+        return {}
+    alphas = {
+        module: lora.scale * (rank**0.5 if lora.use_rslora else rank)
+        for module, rank in own.items()
+    }
+    return {"rank_pattern": own, "alpha_pattern": alphas}
+
+
+def write_base_delta(
+    folder: Path, folds: Mapping[str, Tensor], lora: LoraSettings
+) -> None:
+    """Write what merges added to the frozen base, if anything, with the LoRA scale."""
+    from safetensors.torch import save_file
+
+    if not folds:
+        return
+    scale = lora.scale
+    tensors = {f"{name}.fold": scale * matrix for name, matrix in folds.items()}
+    metadata = {"format": "pt", "kind": "base-delta 1", "rule": "add"}
+    save_file(tensors, folder / "base_delta.safetensors", metadata=metadata)
 
 
 def read_checkpoint(folder: Path, layout: Layout) -> Adapter:

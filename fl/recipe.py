@@ -68,6 +68,7 @@ class JobRecipe:
     training: Json
     payload: Json
     seed: int
+    treatment: Json  # what a method asks of its clients, and what they kept
 
     @property
     def digest(self) -> str:
@@ -76,13 +77,19 @@ class JobRecipe:
 
 
 def merged_version(
-    method: object, previous: str, arrivals: Sequence[tuple[str, float]]
+    method: object,
+    previous: str,
+    arrivals: Sequence[tuple[str, float]],
+    *,
+    server: object,
 ) -> str:
-    """Return the digest of a merge of (job digest, weight) pairs, in their order."""
+    """Return the digest of a merge of (job digest, weight) pairs, in their order, and
+    of the server's step after it."""
     return digest(
         "merge",
         {
             "method": settings(method),
+            "server": settings(server),
             "previous": previous,
             "arrivals": [[job, repr(float(weight))] for job, weight in arrivals],
         },

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from fl.aggregation import (
     AGGREGATIONS,
-    AWAITING_SIMULATION,
     FloraNA,
     LayerComponents,
     MergedLayer,
@@ -30,7 +29,7 @@ from fl.peft_folders.folder import (
 )
 from fl.recipe import settings
 
-METHODS = {**AGGREGATIONS, **AWAITING_SIMULATION}
+METHODS = AGGREGATIONS
 REPORT_FILE = "merge.json"
 
 

@@ -12,15 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fl.adapters import Adapter
+from fl.aggregation import VersionRanks
 from fl.executor import WorkerDied
 from fl.facts import Facts, count_facts, count_timing
 from fl.federation import Arrival as Delivered
 from fl.federation import Federation
 from fl.jobs import Job as Training
-from fl.learning import Learning
 from fl.merging import Component
 from fl.sketch import index_bits
 from fl.store import Store
+from fl.traffic import Journal, Traffic
 from fl.training import Diverged
 from netsim.errors import InputError
 from netsim.protocol.learner import Arrival, Job, LayerError, Merged, Score
@@ -42,7 +43,7 @@ class FederatedLearner:
         reuse: bool = True,
         workers: int = 1,
     ) -> None:
-        self._learning = _learning(config)
+        self._learning = config.told()
         with as_input_error("learning"):
             self._federation = Federation(
                 self._learning,
@@ -56,6 +57,15 @@ class FederatedLearner:
         self._timing, self._lora = config.timing_as, config.lora
         self.evaluate_every = config.evaluation.every
         self._steps = config.training.local_steps
+        traffic = Traffic(
+            method=config.aggregation,
+            facts=self._facts,
+            payload=config.payload,
+            rank=self._timed(self.rank),
+            compression=config.compression,
+            is_truncated=config.small_clients == "truncated",
+        )
+        self._journal = Journal(traffic, self._federation.initial_version)
 
     @property
     def initial_version(self) -> str:
@@ -84,12 +94,14 @@ class FederatedLearner:
         )
 
     def bits_down(self, job: Job, have: str | None) -> tuple[int, int]:
-        return self._bits(self.rank), index_bits(
-            self._timed(_rank(job)), self._timed(self.rank)
-        )
+        rank, whole = self._timed(_rank(job)), self._timed(self.rank)
+        common = self._journal.bits_down(job.version, have, rank)
+        is_sketched = self._learning.low_rank == "sketched"
+        return common, index_bits(rank, whole) if is_sketched else 0
 
     def bits_up(self, job: Job) -> int:
-        return self._bits(_rank(job))
+        rank = self._timed(_rank(job))
+        return self._journal.traffic.bits_up(rank, max(0, job.round_id - 1))
 
     def flop(self, job: Job) -> int:
         return self._facts.training_flop(
@@ -119,6 +131,9 @@ class FederatedLearner:
             raise InputError(f"learning.training: {error}") from error
         except WorkerDied as error:
             raise InputError(f"workers: {error}") from error
+        if arrivals:
+            ranks = self._ranks(merged.ranks)
+            self._journal.note(merged.version, max(0, merged.round_id - 1), ranks)
         layers = tuple(LayerError(**asdict(row)) for row in merged.layers)
         return Merged(merged.version, layers)
 
@@ -148,8 +163,17 @@ class FederatedLearner:
     def close(self) -> None:
         self._federation.close()
 
-    def _bits(self, rank: int) -> int:
-        return self._facts.payload_bits(self._learning.payload, self._timed(rank))
+    def _ranks(self, made: Sequence[VersionRanks]) -> Sequence[VersionRanks]:
+        """Return the ranks of a version's matrices in the model that gives the time: of
+        another one each has the mean of those that were merged, rounded up."""
+        if self._timing is None:
+            return made
+        whole = self._timed(self.rank)
+        pair, fold = (
+            -(-whole * sum(ranks) // (self.rank * len(made)))
+            for ranks in zip(*made, strict=True)
+        )
+        return [VersionRanks(pair, fold)] * len(self._facts.adapted)
 
     def _timed(self, rank: int) -> int:
         """Return the rank at which the model that gives the time is counted."""
@@ -161,20 +185,6 @@ class FederatedLearner:
 def _rank(job: Job) -> int:
     assert job.rank is not None, "real learning has a rank"
     return job.rank
-
-
-def _learning(config: LoraLearning) -> Learning:
-    return Learning(
-        task=config.task,
-        backbone=config.backbone,
-        partition=config.partition,
-        lora=config.lora,
-        training=config.training,
-        aggregation=config.aggregation,
-        payload=config.payload,
-        evaluation=config.evaluation,
-        cohort_size=config.cohort_size,
-    )
 
 
 def _counted(config: LoraLearning) -> Facts:

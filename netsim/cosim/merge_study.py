@@ -114,7 +114,7 @@ def _chosen_rounds(wanted: Sequence[int] | None, merged: Sequence[int]) -> set[i
 
 def _methods(names: Sequence[str] | None, learning: LoraLearning) -> list[Method]:
     """Return the methods as they are by default, the run's own as it was set."""
-    own = cast(Method, learning.aggregation)
+    own = learning.aggregation
     found: dict[str, Method] = {kind: cls() for kind, cls in METHODS.items()}
     found[own.kind] = own
     for name in names or ():
@@ -147,10 +147,11 @@ class _Observer:
         merge = Round(
             components=tuple(components),
             previous=previous,
-            own=cast(Method, learning.aggregation),
+            own=learning.aggregation,
             payload=learning.payload,
-            round_index=index,
+            round_index=known[index] - 1,
             rank=learning.lora.r,
+            compression=learning.compression,
             is_asynchronous=self.scenario.server.kind == "buffered",
         )
         self.trials += [(known[index], one) for one in compare(merge, self.methods)]

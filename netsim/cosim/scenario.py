@@ -8,11 +8,22 @@ from typing import Annotated, Literal, Protocol
 from pydantic import Field, model_validator
 
 from fl.adapters import LoraSettings
-from fl.aggregation import AGGREGATIONS, FloraNA
+from fl.aggregation import (
+    AGGREGATIONS,
+    COMPRESSIONS,
+    SERVER_OPTIMISERS,
+    Compression,
+    FloraNA,
+    Method,
+    PlainServer,
+    ServerOptimiser,
+)
 from fl.backbones import BACKBONES, Backbone, SmallViT
+from fl.conflicts import conflicts
 from fl.evaluation import EvaluationSettings
 from fl.facts import Facts, TimingAs, known_facts, known_timing
-from fl.merging import Aggregation
+from fl.learning import Learning as Settings
+from fl.learning import LowRank
 from fl.partition import PARTITIONS, DirichletByLabel, Partition
 from fl.payload import Payload
 from fl.recipe import settings
@@ -20,6 +31,7 @@ from fl.tasks import TASKS, Digits, Source
 from fl.training import TrainingSettings
 from netsim.cell import Cell
 from netsim.channel import require_reach
+from netsim.cosim.abilities import refused_demands
 from netsim.errors import InputError
 from netsim.policy import RANKS, FullRank, Ranks
 from netsim.population import PopulationConfig
@@ -92,11 +104,46 @@ class LoraLearning(Record):
     partition: Annotated[Partition, OneOf(PARTITIONS)] = DirichletByLabel()
     lora: LoraSettings = LoraSettings()
     training: TrainingSettings = TrainingSettings()
-    aggregation: Annotated[Aggregation, OneOf(AGGREGATIONS)] = FloraNA()
+    aggregation: Annotated[Method, OneOf(AGGREGATIONS)] = FloraNA()
     payload: Payload = Payload()
     evaluation: EvaluationSettings = EvaluationSettings()
+    low_rank: LowRank | None = None  # of small clients; by default the aggregation's
+    server_optimiser: Annotated[ServerOptimiser, OneOf(SERVER_OPTIMISERS)] = (
+        PlainServer()
+    )
+    compression: Annotated[Compression, OneOf(COMPRESSIONS)] | None = None  # of uploads
+    secure_aggregation: bool = False  # the server learns weighted sums of uploads only
     cohort_size: int = Field(default=16, ge=1)
     timing_as: TimingAs | None = None  # the model that gives the time, if another one
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> LoraLearning:
+        for path, reason in conflicts(self.told()):
+            raise refusal(reason, None, path, bare=True)
+        return self
+
+    @property
+    def small_clients(self) -> LowRank:
+        """Return what clients of smaller rank do."""
+        return self.low_rank or self.aggregation.contract.small_clients
+
+    def told(self) -> Settings:
+        """Return what the federation is told."""
+        return Settings(
+            task=self.task,
+            backbone=self.backbone,
+            partition=self.partition,
+            lora=self.lora,
+            training=self.training,
+            aggregation=self.aggregation,
+            payload=self.payload,
+            evaluation=self.evaluation,
+            cohort_size=self.cohort_size,
+            low_rank=self.small_clients,
+            server=self.server_optimiser,
+            compression=self.compression,
+            needs_secure_aggregation=self.secure_aggregation,
+        )
 
     def learner(
         self, num_clients: int, seed: int, *, reuse: bool, workers: int = 1
@@ -172,6 +219,9 @@ class Scenario(Record):
         if isinstance(self.learning, LearningOff) and self.ranks.kind != "full":
             text = "needs learning: nothing has a rank without it"
             raise refusal(text, None, ("ranks",), bare=True)
+        if isinstance(self.learning, LoraLearning):
+            for path, reason in refused_demands(self, self.learning):
+                raise refusal(reason, None, path, bare=True)
         if isinstance(self.learning, LoraLearning) and self.ranks.kind != "full":
             lora = self.learning.lora
             if lora.use_dora or lora.peft_type != "lora":

@@ -143,8 +143,7 @@ def _broadcast(
     if population.cell.downlink.mode != "broadcast":
         return
     client_ids = [part.client_id for part in parts] or [population.weakest_client]
-    job = stage.job(client_ids[0], 0, round_id)
-    bits, _ = stage.learner.bits_down(job, None)
+    bits = stage.common_bits(round_id, parts)
     if not bits:
         return
     links = tuple(population.link(client_id, "down") for client_id in client_ids)
@@ -161,6 +160,7 @@ def _broadcast(
         part.download_bits = bits
         if transfer.done.value == "done":
             part.download_end_ns = stage.env.now
+            stage.note_download(part)
         else:
             part.status, part.end_ns = "late", stage.env.now
 

@@ -70,6 +70,7 @@ class Stage:
     is_over: bool = False
     _task_ids: itertools.count[int] = field(default_factory=itertools.count)
     _num_starts: dict[int, int] = field(default_factory=dict)
+    _has: dict[int, str] = field(default_factory=dict)  # each client's newest version
     _num_events: int = 0
     _num_timeless: int = 0
     _last_layers: Sequence[LayerError] = ()
@@ -108,10 +109,23 @@ class Stage:
             start_index=start_index,
             occasion=round_id if is_per_round else start_index,
             version=self.version,
+            has=self._has.get(client_id),
             rank=self.rank(client_id),
             weight=weight,
             download_start_ns=self.env.now,
         )
+
+    def note_download(self, part: Participation) -> None:
+        """Note that a client has the version that it was sent."""
+        self._has[part.client_id] = part.version
+
+    def common_bits(self, round_id: int, parts: Sequence[Participation]) -> int:
+        """Return the bits of a broadcast: of whom among its receivers needs most, or,
+        without any, of the present version for who has the one before."""
+        if not parts:
+            nobody = self.job(self.population.weakest_client, 0, round_id)
+            return self.learner.bits_down(nobody, self.version)[0]
+        return max(self.learner.bits_down(p.job(), p.has)[0] for p in parts)
 
     def reserve(self, parts: Sequence[Participation]) -> dict[int, Terms]:
         """Return the uplink shares that the rule fixes for a round, if any."""
@@ -225,7 +239,7 @@ class Stage:
 
     def _expected_download_s(self, part: Participation, num_parts: int) -> float:
         """Return how long a client's own download may take, at an equal share."""
-        common, private = self.learner.bits_down(part.job(), None)
+        common, private = self.learner.bits_down(part.job(), part.has)
         bits = private if part.download_end_ns is not None else common + private
         if not bits:
             return 0.0

@@ -11,7 +11,6 @@ from fl.adapters import ALL_LINEAR, Adapter, Layout, LoraSettings
 
 if TYPE_CHECKING:
     from peft import PeftConfig
-    from torch import Tensor
     from transformers import PreTrainedModel
 
 BASE_FOLDER = "base"
@@ -74,20 +73,6 @@ def _patterns(adapter: Adapter, lora: LoraSettings) -> dict[str, Mapping[str, fl
     return {"rank_pattern": own, "alpha_pattern": alphas}
 
 
-def write_base_delta(
-    folder: Path, folds: Mapping[str, Tensor], lora: LoraSettings
-) -> None:
-    """Write what merges added to the frozen base, if anything, with the LoRA scale."""
-    from safetensors.torch import save_file
-
-    if not folds:
-        return
-    scale = lora.scale
-    tensors = {f"{name}.fold": scale * matrix for name, matrix in folds.items()}
-    metadata = {"format": "pt", "kind": "base-delta 1", "rule": "add"}
-    save_file(tensors, folder / "base_delta.safetensors", metadata=metadata)
-
-
 def read_checkpoint(folder: Path, layout: Layout) -> Adapter:
     """Return the adapter in a PEFT folder, which must have exactly these tensors."""
     from safetensors.torch import load_file
@@ -95,9 +80,13 @@ def read_checkpoint(folder: Path, layout: Layout) -> Adapter:
     tensors = load_file(folder / "adapter_model.safetensors")
     found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     wanted = {part.name: part.shape for part in layout.parts}
-    if found != wanted:
-        odd = sorted(set(found.items()) ^ set(wanted.items()))
-        raise ValueError(f"{folder} does not fit the model: {odd[0][0]} differs")
+    for name in sorted(found.keys() | wanted.keys()):
+        there, here = found.get(name, "absent"), wanted.get(name, "absent")
+        if there != here:
+            raise ValueError(
+                f"{folder} does not fit the model: {name} is {there} in the folder and "
+                f"{here} in the model"
+            )
     return layout.pack(tensors)
 
 

@@ -63,9 +63,13 @@ def _of_numbers(learning: Learning) -> Iterator[Conflict]:
     if method.contract.is_folding and base != "float32":
         text = "a fold would be rounded away in the base; use float32"
         yield Conflict(("backbone", "dtype"), _against(learning, text))
-    if learning.compression is not None and is_exact and not method.contract.is_folding:
-        text = "compresses changes of factors, and a core is none"
-        yield Conflict(("compression",), _against(learning, text))
+    if learning.exchange(1).trains == ("core",):
+        if learning.compression is not None:
+            text = "it compresses changes of factors, and a core is none"
+            yield Conflict(("compression",), _against(learning, text))
+        if learning.start is not None:
+            text = "an adapter of other factors has no core between the fixed ones"
+            yield Conflict(("start",), _against(learning, text))
 
 
 def _against(learning: Learning, reason: str) -> str:

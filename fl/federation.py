@@ -11,13 +11,17 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from fl import recipe
 from fl.adapters import Adapter, Layout
 from fl.aggregation import VersionRanks
+from fl.changes import squared_changes
 from fl.evaluation import Metrics, evaluate
 from fl.executor import Executor, Inline, Processes
 from fl.jobs import Cohort, Job, JobBook, Outcome
 from fl.learning import Learning
+from fl.local_metrics import ByLabel, LocalBench, LocalMetrics
 from fl.merging import Component, MergeRow, combined, merge_adapters
 from fl.partition import divide
+from fl.peft_folders.base_delta import save_base_delta
 from fl.remembered import Memory, folder_entry, write_folder
+from fl.start import content_digest
 from fl.store import Entry, Store
 from fl.streams import stream
 from fl.trainer import (
@@ -34,7 +38,7 @@ from fl.trainer import (
 from fl.versions import Version, refolded
 
 if TYPE_CHECKING:
-    from fl.resident import ResidentModel
+    pass
 
 
 class Arrival(NamedTuple):
@@ -45,13 +49,16 @@ class Arrival(NamedTuple):
 
 
 class Merged(NamedTuple):
-    """The version after a merge of one round's jobs, or of several's up to a round, and
-    per adapted matrix how it went and its ranks."""
+    """The version after a merge of one round's jobs, or of several's up to a round; per
+    adapted matrix how it went and its ranks; the squared norms of the arrivals'
+    changes, in their order; and how good the examined clients are."""
 
     version: str
     layers: tuple[MergeRow, ...] = ()
     ranks: tuple[VersionRanks, ...] = ()
     round_id: int = 0
+    norms2: tuple[float, ...] = ()
+    local: tuple[LocalMetrics, ...] = ()
 
 
 class Federation:
@@ -100,11 +107,15 @@ class Federation:
         )
         self.num_samples = tuple(len(share) for share in self._shares)
         self.initial_version = recipe.initial_version(
-            base=learning.backbone.digest(learning.task), lora=learning.lora, seed=seed
+            base=learning.backbone.digest(learning.task),
+            lora=learning.lora,
+            seed=seed,
+            start=learning.start and content_digest(Path(learning.start)),
         )
         self._book = JobBook(learning.cohort_size)
-        # told of every merge's components and of the adapter before, if anyone asks
+        # told of every merge's components and of the version before, if anyone asks
         self.observe: Callable[[Sequence[Component], Adapter], None] | None = None
+        self._bench = LocalBench(learning, self._shares, self._trainer, self._memory)
         self._needed = {self.initial_version}
         self._versions: dict[str, Version] = {}
         self._entries: dict[str, Entry] = {}
@@ -129,10 +140,13 @@ class Federation:
         """Forget a job that will never arrive."""
         self._book.remove([job])
 
-    def merge(self, version: str, arrivals: Sequence[Arrival]) -> Merged:
+    def merge(
+        self, version: str, arrivals: Sequence[Arrival], examined: Sequence[str] = ()
+    ) -> Merged:
         """Train the jobs that arrived and merge them into ``version``, the newest.
 
-        Raises ``Diverged`` where a client's training does; all is then as before.
+        What came of the ``examined`` jobs is compared with the merged adapter. Raises
+        ``Diverged`` where a client's training does; all is then as before.
         """
         if not arrivals:
             return Merged(version)
@@ -141,7 +155,11 @@ class Federation:
         cohorts = self._book.cohorts(names)
         ordered = [(name, weights[name]) for name in names]
         merged = recipe.merged_version(
-            self.learning.aggregation, version, ordered, server=self.learning.server
+            self.learning.aggregation,
+            version,
+            ordered,
+            cohorts=[cohort.digest for cohort in cohorts],
+            server=self.learning.server,
         )
         entry = None if self.observe else self._memory.recall(merged)
         if entry is None or self.learning.keeps_state:
@@ -150,25 +168,45 @@ class Federation:
             self.steps_reused += sum(self._book.pending[n].steps for n in names)
         if entry is None:
             entry = self._merge(merged, version, ordered)
+        own = [self._personal(name, cohorts) for name in self._book.ordered(examined)]
         self._renew_states(names)
         round_id = max(self._book.pending[name].round_id for name in names)
         self._book.remove(names)
         self._keep(merged, entry)
+        norms2 = dict(zip(names, entry.facts["norms2"], strict=True))
         return Merged(
-            merged,
-            tuple(MergeRow(**row) for row in entry.facts["rows"]),
-            tuple(VersionRanks(*ranks) for ranks in entry.facts["ranks"]),
-            round_id,
+            version=merged,
+            layers=tuple(MergeRow(**row) for row in entry.facts["rows"]),
+            ranks=tuple(VersionRanks(*ranks) for ranks in entry.facts["ranks"]),
+            round_id=round_id,
+            norms2=tuple(norms2[name] for name, _ in arrivals),
+            local=self._bench.compared(own, merged, lambda: self._version(merged)),
         )
+
+    def _personal(self, name: str, cohorts: Sequence[Cohort]) -> tuple[int, ByLabel]:
+        """Return how good the adapter that a job gave is on its client's labels."""
+        cohort = next(cohort for cohort in cohorts if name in cohort.jobs)
+        job = cohort.jobs[name]
+
+        def arrived() -> Version:
+            if cohort.outcomes is None:  # the merge itself was remembered
+                before = self.steps_reused
+                self._train([cohort])
+                self.steps_reused = before
+            fold = self._version(job.version).fold
+            return Version(self._book.outcome(name).received, fold)
+
+        origin = f"{name} in {cohort.digest}"
+        return self._bench.personal(job.client_id, origin, arrived)
 
     def evaluate(self, version: str) -> Metrics:
         """Return the metrics of a kept version on the test split, computed once."""
         settings = self.learning.evaluation
-        how = recipe.settings(settings.model_copy(update={"every": 1}))
+        how = recipe.settings(settings)
         name = recipe.digest("evaluation", {"version": version, "settings": how})
         entry = self._memory.recall(name)
         if entry is None:
-            resident = self._resident(version)
+            resident = self._trainer.resident_as(self._version(version))
             split = settings.split_name(len(self.learning.task.labels("test")))
             metrics = evaluate(resident, self._trainer.task, split, settings)
             entry = Entry(asdict(metrics))
@@ -182,11 +220,15 @@ class Federation:
         if entry is not None:
             write_folder(entry, folder)
             return
-        from fl.checkpoint import write_base, write_base_delta, write_checkpoint
+        from fl.checkpoint import write_base, write_checkpoint
 
         kept = self._version(version)
         write_checkpoint(folder, kept.adapter, self.learning.lora)
-        write_base_delta(folder, kept.folds(), self.learning.lora)
+        folds = {
+            f"{name}.fold": self.learning.lora.scale * matrix
+            for name, matrix in kept.folds().items()
+        }
+        save_base_delta(folder, folds, rule="add")
         write_base(folder, self.learning.backbone.load(self.learning.task))
         self._memory.remember(name, folder_entry(folder))
 
@@ -246,18 +288,11 @@ class Federation:
             self._versions[version] = Version.of(entry, layout)
         return self._versions[version]
 
-    def _resident(self, version: str) -> ResidentModel:
-        """Return the resident model as a kept version of it."""
-        resident = self._trainer.resident
-        model = self._version(version).as_resident(resident.layout)
-        resident.fold(model.folds())
-        resident.write(model.adapter)
-        return resident
-
     def _keep(self, newest: str, entry: Entry) -> None:
         """Remember the newest version, and forget what nothing needs."""
         self._entries[newest] = entry
-        self._needed = needed = {newest, *self._book.versions()}
+        first = self.initial_version  # where pilots start from, and may a run again
+        self._needed = needed = {first, newest, *self._book.versions()}
         self._entries = {v: e for v, e in self._entries.items() if v in needed}
         self._versions = {v: a for v, a in self._versions.items() if v in needed}
         states = {*self._states.values(), *self._book.states()}
@@ -284,6 +319,7 @@ class Federation:
         self._versions[merged] = after
         folds = {name: len(fold.lora_a) for name, fold in result.folds.items()}
         entry = after.entry(result.rows, folds)
+        entry.facts["norms2"] = self._norms2([name for name, _ in arrivals])
         self._memory.remember(merged, entry)
         return entry
 
@@ -313,6 +349,16 @@ class Federation:
                 *(Component(a, w) for a, w in zip(ends, weights, strict=True)),
             ]
         )
+
+    def _norms2(self, names: Sequence[str]) -> tuple[float, ...]:
+        """Return how far each of these jobs moved from what it was sent, squared."""
+        jobs = [self._book.pending[name] for name in names]
+        ends = [self._book.outcome(name).received for name in names]
+        starts = [
+            self._start(job.version, end.layout.rank)
+            for job, end in zip(jobs, ends, strict=True)
+        ]
+        return squared_changes(starts, ends)
 
     def _start(self, version: str, rank: int) -> Adapter:
         """Return what clients of some rank have of a kept version."""

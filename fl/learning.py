@@ -40,6 +40,7 @@ class Learning:
     payload: Payload = field(default_factory=Payload)
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
     cohort_size: int = 16
+    start: str | None = None  # the folder of a PEFT adapter
     low_rank: LowRank = "sketched"
     server: ServerOptimiser = field(default_factory=PlainServer)
     compression: Compression | None = None

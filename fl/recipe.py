@@ -48,9 +48,14 @@ def samples_digest(samples: NDArray[np.int64]) -> str:
     return hashlib.sha256(samples.astype("<i8").tobytes()).hexdigest()
 
 
-def initial_version(*, base: str, lora: Record, seed: int) -> str:
-    """Return the digest of the adapter before any training."""
-    return digest("initial", {"base": base, "lora": settings(lora), "seed": seed})
+def initial_version(
+    *, base: str, lora: Record, seed: int, start: str | None = None
+) -> str:
+    """Return the digest of the adapter before any training; ``start`` is the digest of
+    the numbers that it begins with, where they are given."""
+    recipe: dict[str, Json] = {"base": base, "lora": settings(lora), "seed": seed}
+    given: dict[str, Json] = {} if start is None else {"start": start}
+    return digest("initial", recipe | given)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,10 +86,15 @@ def merged_version(
     previous: str,
     arrivals: Sequence[tuple[str, float]],
     *,
+    cohorts: Sequence[str],
     server: object,
 ) -> str:
     """Return the digest of a merge of (job digest, weight) pairs, in their order, and
-    of the server's step after it."""
+    of the server's step after it.
+
+    ``cohorts`` are the digests of what was trained together, which decides the last
+    digits of a result.
+    """
     return digest(
         "merge",
         {
@@ -92,6 +102,7 @@ def merged_version(
             "server": settings(server),
             "previous": previous,
             "arrivals": [[job, repr(float(weight))] for job, weight in arrivals],
+            "cohorts": list(cohorts),
         },
     )
 

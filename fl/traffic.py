@@ -62,32 +62,32 @@ class Traffic:
 
 
 class _Made(NamedTuple):
-    """A version by its place in the run, the round that made it, and its ranks."""
+    """A version by the one that it was made of, the round that did, and its ranks."""
 
-    place: int
+    parent: str | None
     round_index: int
     ranks: tuple[VersionRanks, ...]
 
 
 class Journal:
-    """Which versions there were, and so what a client that has an older one misses."""
+    """Which versions there were, and so what a client that has another one misses."""
 
     def __init__(self, traffic: Traffic, initial_version: str) -> None:
         self.traffic = traffic
         whole = VersionRanks(traffic.rank, 0)
-        first = _Made(0, 0, (whole,) * len(traffic.facts.adapted))
-        self._made = [first]
-        self._by_name = {initial_version: first}
+        first = _Made(None, 0, (whole,) * len(traffic.facts.adapted))
+        self._made = {initial_version: first}
 
     def note(
-        self, version: str, round_index: int, ranks: Sequence[VersionRanks]
+        self,
+        version: str,
+        parent: str,
+        round_index: int,
+        ranks: Sequence[VersionRanks],
     ) -> None:
-        """Note a new version, made in a round counted from zero."""
-        if version in self._by_name:
-            return
-        made = _Made(len(self._made), round_index, tuple(ranks))
-        self._made.append(made)
-        self._by_name[version] = made
+        """Note a version, made of another one in a round counted from zero."""
+        if version not in self._made:
+            self._made[version] = _Made(parent, round_index, tuple(ranks))
 
     def bits_down(self, want: str, have: str | None, rank: int) -> int:
         """Return the bits that bring a client of this rank from one version to another;
@@ -95,15 +95,26 @@ class Journal:
 
         Folds add up over missed versions, up to one dense matrix; pairs do not.
         """
-        wanted = self._by_name[want]
-        first = self._by_name[have].place if have is not None else 0
-        missed = self._made[first + 1 : wanted.place + 1]
+        known = self._line(have)
+        line = self._line(want)
+        missed = [name for name in line if name not in known]
+        undone = [name for name in known if name not in line]
+        rounds = {self._made[name].round_index for name in (want, *missed, *undone)}
         exchange = self.traffic.method.exchange
-        rounds = {made.round_index for made in (wanted, *missed)}
         parts = {part for index in rounds for part in exchange(index).receives}
+        wanted = self._made[want].ranks
+        # whoever must go back takes the base as it was loaded, and all folds anew
+        folded = [self._made[name].ranks for name in (line if undone else missed)]
         folds = [
-            sum(made.ranks[place].fold for made in missed)
-            for place in range(len(wanted.ranks))
+            sum(ranks[place].fold for ranks in folded) for place in range(len(wanted))
         ]
-        pairs = self.traffic.bits_down(sorted(parts), wanted.ranks, rank)
+        pairs = self.traffic.bits_down(sorted(parts), wanted, rank)
         return pairs + self.traffic.fold_bits(folds)
+
+    def _line(self, version: str | None) -> list[str]:
+        """Return a version and those that it goes back to, without the first."""
+        line = []
+        while version is not None and self._made[version].parent is not None:
+            line.append(version)
+            version = self._made[version].parent
+        return line

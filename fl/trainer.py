@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 import numpy as np
@@ -18,12 +19,13 @@ from fl.backbones import read
 from fl.jobs import Job
 from fl.learning import Learning
 from fl.sketch import Sketch, draw_sketch, own_rank
+from fl.start import start_adapter
 from fl.store import Entry
 from fl.streams import stream
 from fl.tasks import Task
 from fl.training import Diverged, LocalJob, train
 from fl.upload import uploaded
-from fl.versions import unflattened
+from fl.versions import Version, unflattened
 
 if TYPE_CHECKING:
     from fl.resident import ResidentModel
@@ -71,10 +73,13 @@ class Trainer:
         """Return the model."""
         return self._loaded[0]
 
-    @property
+    @cached_property
     def initial(self) -> Adapter:
-        """Return the adapter before any training."""
-        return self._loaded[1]
+        """Return the adapter before any training; raises ``DoesNotFit``."""
+        fresh = self._loaded[1]
+        if self.learning.start is None:
+            return fresh
+        return start_adapter(Path(self.learning.start), self.resident)
 
     @cached_property
     def _loaded(self) -> tuple[ResidentModel, Adapter]:
@@ -120,6 +125,13 @@ class Trainer:
                 raise outcome
             arrived.append(self._uploaded(job, chunk, start, outcome.adapter))
         return arrived
+
+    def resident_as(self, version: Version) -> ResidentModel:
+        """Return the resident model as some version of it."""
+        model = version.as_resident(self.resident.layout)
+        self.resident.fold(model.folds())
+        self.resident.write(model.adapter)
+        return self.resident
 
     def write_fold(self, fold: Numbers | None) -> None:
         """Compute with this fold in the base, or with the base alone."""

@@ -29,6 +29,7 @@ class Manifest(BaseModel):
 
     A metric in ``final`` that is not finite is None. The digests are empty until the
     recorder is closed; ``scenario_digest`` is the SHA-256 of ``scenario.yaml``.
+    ``predicted`` holds rounds, seconds per round and in all, and the loss they lead to.
     ``timing_model`` names the model that gave the time and that of the accuracy.
     """
 
@@ -51,6 +52,9 @@ class Manifest(BaseModel):
     table_digests: dict[str, str] = {}
     rounds: int = 0
     sim_time_ns: int = 0
+    pilot_rounds: int = 0  # of the rounds
+    pilot_time_ns: int = 0  # of the simulated time
+    predicted: dict[str, float] = {}  # by a policy's first plan
     steps_trained: int = 0
     steps_reused: int = 0
     final: dict[str, float | None] = {}

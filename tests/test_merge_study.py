@@ -8,11 +8,10 @@ import pytest
 import torch
 
 from fl.adapters import Adapter, Layout, Part
-from fl.aggregation import FedIT, FloraNA, LayerComponents, Pair
+from fl.aggregation import AGGREGATIONS, FedIT, FloraNA, LayerComponents, Pair
 from fl.merge_study import Round, compare
 from fl.merging import Component
 from fl.payload import Payload
-from fl.peft_folders import METHODS
 from netsim import load_run
 from netsim.cli import main
 from netsim.cosim.merge_study import merge_study
@@ -109,7 +108,7 @@ def test_methods_that_train_otherwise_have_traffic_only(study):
         assert frame.loc[method, "status"] == "trains otherwise"
         assert pd.isna(frame.loc[method, "mean_error"])
         assert frame.loc[method, "upload_bits"] > 0
-    assert set(study.errors["method"]) == set(METHODS) - set(OTHERWISE)
+    assert set(study.errors["method"]) == set(AGGREGATIONS) - set(OTHERWISE)
     assert frame.loc["ffa-lora", "upload_bits"] < frame.loc["fedit", "upload_bits"]
 
 
@@ -262,7 +261,7 @@ def tiny_round(payload, own=None):
     ],
 )
 def test_bits_are_counted_by_hand(method, up, down):
-    (trial,) = compare(tiny_round(Payload()), [METHODS[method]()])
+    (trial,) = compare(tiny_round(Payload()), [AGGREGATIONS[method]()])
     assert (trial.upload_bits, trial.download_bits) == (32 * up, 32 * down)
 
 
@@ -289,7 +288,7 @@ def test_errors_are_those_of_a_dense_sum():
 
 
 def test_updates_of_a_run_that_froze_a_are_for_methods_that_do(tmp_path):
-    own = METHODS["ffa-lora"]()
-    trials = compare(tiny_round(Payload(), own), [own, METHODS["fedit"]()])
+    own = AGGREGATIONS["ffa-lora"]()
+    trials = compare(tiny_round(Payload(), own), [own, AGGREGATIONS["fedit"]()])
     assert [trial.status for trial in trials] == ["cannot", "trains otherwise"]
     assert "one common A" in trials[0].reason  # these moved it

@@ -200,9 +200,14 @@ def test_a_fold_leaves_no_trace_in_the_base_of_another_version():
     fresh = federation(AGGREGATIONS["full-average"]())
     fed._needed.add(first)
     fed._entries.pop(first, None)
-    resident = fed._resident(first)
+    resident = fed._trainer.resident_as(fed._version(first))
     ours = [p for n, p in resident.model.named_parameters()]
-    theirs = [p for n, p in fresh._resident(first).model.named_parameters()]
+    theirs = [
+        p
+        for n, p in fresh._trainer.resident_as(
+            fresh._version(first)
+        ).model.named_parameters()
+    ]
     assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
 
 
@@ -228,7 +233,10 @@ def test_a_core_is_trained_between_fixed_matrices():
     fed = federation(FedSB())
     first = fed.initial_version
     second, _ = play_round(fed, first, 1, (0.5, 0.3, 0.2))
-    start, resident = fed._version(second).adapter, fed._resident(second)
+    start, resident = (
+        fed._version(second).adapter,
+        fed._trainer.resident_as(fed._version(second)),
+    )
     _, received = play_round(fed, second, 2, (0.5, 0.3, 0.2))
     layout = resident.layout
     bases = {
@@ -402,7 +410,7 @@ def test_peft_reads_what_a_version_was_written_as(kind, tmp_path):
     assert (tmp_path / "base_delta.safetensors").exists() == (kind != "florist")
     model = PeftModel.from_pretrained(base, tmp_path).eval()
     batch = Digits().batch("test", np.arange(20))
-    ours = fed._resident(name).model(**batch).logits
+    ours = fed._trainer.resident_as(fed._version(name)).model(**batch).logits
     torch.testing.assert_close(model(**batch).logits, ours, rtol=0, atol=1e-4)
 
 

@@ -27,6 +27,7 @@ from peft_clients import (
 from safetensors.torch import load_file, save_file
 
 from fl.aggregation import (
+    AGGREGATIONS,
     FedExLora,
     FedIT,
     FedSALora,
@@ -41,7 +42,7 @@ from fl.aggregation import (
     ThinSVD,
 )
 from fl.aggregation.residual import ByCount
-from fl.peft_folders import METHODS, apply_base_delta, merge_folders
+from fl.peft_folders import apply_base_delta, merge_folders
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:`is_gradient_checkpointing`:FutureWarning",
@@ -286,9 +287,13 @@ def test_a_personal_method_has_no_merged_model(tmp_path):
 REFUSING = ("fed-sb", "fedsa-lora", "fedsvd", "ffa-lora", "rolora")
 
 
-@pytest.mark.parametrize("kind", [kind for kind in METHODS if kind not in REFUSING])
+@pytest.mark.parametrize(
+    "kind", [kind for kind in AGGREGATIONS if kind not in REFUSING]
+)
 def test_a_method_of_free_factors_merges(kind, tmp_path):
-    report = merge_folders(clients(tmp_path), tmp_path / "out", method=METHODS[kind]())
+    report = merge_folders(
+        clients(tmp_path), tmp_path / "out", method=AGGREGATIONS[kind]()
+    )
     assert report.method == kind
     assert logits(loaded(tmp_path / "out", llama)).isfinite().all()
 
@@ -297,7 +302,7 @@ def test_a_method_of_free_factors_merges(kind, tmp_path):
 def test_a_method_of_other_training_says_why_it_does_not(kind, tmp_path):
     folders = clients(tmp_path)
     with pytest.raises(ValueError, match=kind) as caught:
-        merge_folders(folders, tmp_path / "out", method=METHODS[kind]())
+        merge_folders(folders, tmp_path / "out", method=AGGREGATIONS[kind]())
     assert "common" in str(caught.value) or "no one merged" in str(caught.value)
     assert not (tmp_path / "out").exists()
 

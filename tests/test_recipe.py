@@ -40,7 +40,7 @@ def test_digests_are_these():
         "5d5c8371ecbd152f0a3cf62c69d405a61d45a6cea4947e45a259d3212a4dfa6e"
     )
     assert recipe.merged_version(
-        Strategy(), "v0", [("j", 0.25)], server=Strategy()
+        Strategy(), "v0", [("j", 0.25)], cohorts=[], server=Strategy()
     ) == ("7daeba721227ed12f538315bb2a54c10ca0adcf401260fb364301800d852f960")
     assert recipe.initial_version(base="b", lora=Strategy(), seed=1) == (
         "0370882d6763aa5cfb77d1cf7604952b948881da6015bb007ea1741f7b3b8c16"
@@ -65,6 +65,7 @@ def test_order_weights_method_and_history_of_a_merge_count():
             Strategy(strength=strength),
             previous,
             arrivals,
+            cohorts=["c"],
             server=Strategy(strength=step),
         )
 

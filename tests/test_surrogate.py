@@ -172,7 +172,33 @@ def test_a_third_pilot_tells_nu(nu):
     law = Surrogate(alpha=30.0, beta=-10.0)
     terms = variance_terms(WEIGHTS, norms2, q)
     rounds = law.beta + law.alpha * float(terms @ ratio**nu)
-    assert fit_nu(law, terms, ratio, rounds) == pytest.approx(nu, abs=1e-9)
+    assert fit_nu(law, terms, ratio, rounds).nu == pytest.approx(nu, abs=1e-9)
+
+
+def test_errors_of_rounds_carry_over_to_all_constants():
+    rng = np.random.default_rng(5)
+    v, truth, error = np.array([1.0, 2.0, 4.0]), np.array([70.0, 90.0, 130.0]), 2.0
+    terms, ratio, sketched = np.full(4, 0.5), np.full(4, 2.0), 50 + 20 * 2 * 2**0.7
+    exact = fit_rounds(v, truth, errors=[error] * 3)
+    nu = fit_nu(exact, terms, ratio, sketched, error)
+    assert nu.nu == pytest.approx(0.7, abs=1e-6)
+    found = []
+    for _ in range(4000):
+        fit = fit_rounds(v, truth + rng.normal(0, error, 3))
+        noisy = fit_nu(fit, terms, ratio, sketched + rng.normal(0, error)).nu
+        found.append(
+            (fit.alpha, fit.beta, fit.beta / fit.alpha, fit.rounds(3.0), noisy)
+        )
+    told = (exact.alpha_error, exact.beta_error, exact.ratio_error)
+    told += (exact.rounds_error(3.0), nu.error)
+    assert np.std(found, axis=0) == pytest.approx(told, rel=0.08)
+
+
+def test_a_nu_at_its_limit_has_no_error():
+    law = fit_rounds([1.0, 2.0], [10.0, 12.0], errors=[1.0, 1.0])
+    found = fit_nu(law, np.ones(2), np.full(2, 2.0), 1e9, 1.0)
+    assert found.nu == pytest.approx(5.0)
+    assert np.isnan(found.error)
 
 
 def test_what_cannot_be_fitted_is_refused():
@@ -190,10 +216,11 @@ def test_what_cannot_be_fitted_is_refused():
 
 
 def test_who_was_never_drawn_has_the_pooled_mean():
-    found = shrunken_norms2([0, 0, 1, 1], [1.0, 3.0, 9.0, 11.0], 3)
+    found, errors = shrunken_norms2([0, 0, 1, 1], [1.0, 3.0, 9.0, 11.0], 3)
+    assert errors[2] > errors[0] == errors[1] > 0
     assert found[2] == 6.0
     assert 2.0 < found[0] < found[2] < found[1] < 10.0
-    alike = shrunken_norms2([0, 0, 1, 1], [1.0, 3.0, 1.0, 3.0], 3)
+    alike = shrunken_norms2([0, 0, 1, 1], [1.0, 3.0, 1.0, 3.0], 3).values
     assert alike.tolist() == [2.0, 2.0, 2.0]  # nothing lies between the clients
 
 
@@ -203,5 +230,7 @@ def test_shrinking_comes_closer_to_the_truth_than_plain_means():
     ids = np.repeat(np.arange(60), 2)
     seen = truth[ids] + rng.normal(0, 2.0, len(ids))
     plain = seen.reshape(60, 2).mean(axis=1)
-    shrunken = shrunken_norms2(ids, seen, 60)
+    shrunken, errors = shrunken_norms2(ids, seen, 60)
+    off = np.mean((shrunken - truth) ** 2)
+    assert np.mean(errors**2) == pytest.approx(off, rel=0.5)
     assert np.sum((shrunken - truth) ** 2) < 0.9 * np.sum((plain - truth) ** 2)

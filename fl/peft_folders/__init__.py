@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from fl.peft_folders.base_delta import apply_base_delta, write_base_delta
-from fl.peft_folders.merge import METHODS, LayerReport, MergeReport, merge_folders
+from fl.peft_folders.merge import LayerReport, MergeReport, merge_folders
 
 __all__ = [
-    "METHODS",
     "LayerReport",
     "MergeReport",
     "apply_base_delta",

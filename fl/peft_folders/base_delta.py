@@ -37,8 +37,6 @@ def write_base_delta(
     ``onto`` is a folder whose base delta was in the base already: the new file holds
     both changes.
     """
-    from safetensors.torch import save_file
-
     tensors: dict[str, Tensor] = {}
     for module, (left, right) in folds.items():
         dense = len(left) * right.shape[1]
@@ -49,10 +47,17 @@ def write_base_delta(
             tensors[f"{module}.fold_A"] = right.contiguous()
     if onto is not None:
         tensors = _on_top(tensors, onto / FILE_NAME, rule)
+    save_base_delta(folder, tensors, rule=rule)
+
+
+def save_base_delta(folder: Path, tensors: Mapping[str, Tensor], *, rule: Rule) -> None:
+    """Write tensors that are named as above, if there are any."""
+    from safetensors.torch import save_file
+
     if not tensors:
         return
     metadata = {"format": "pt", "kind": "base-delta 1", "rule": rule}
-    save_file(tensors, folder / FILE_NAME, metadata=metadata)
+    save_file(dict(tensors), folder / FILE_NAME, metadata=metadata)
 
 
 def _on_top(tensors: Mapping[str, Tensor], path: Path, rule: Rule) -> dict[str, Tensor]:

@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from fl.aggregation import (
-    AGGREGATIONS,
     FloraNA,
     LayerComponents,
     MergedLayer,
@@ -29,7 +28,6 @@ from fl.peft_folders.folder import (
 )
 from fl.recipe import settings
 
-METHODS = AGGREGATIONS
 REPORT_FILE = "merge.json"
 
 

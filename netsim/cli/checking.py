@@ -18,6 +18,7 @@ MAX_DRAWN_CLIENTS = 10_000  # a check answers at once
 def check_command(given: str, overrides: tuple[str, ...], *, count: bool) -> None:
     """Validate a scenario, print it in full and estimate what it costs."""
     from netsim.cosim.cost import estimate
+    from netsim.cosim.steering import build_planner
     from netsim.cosim.world import build_population
 
     scenario = read_scenario(find_scenario(given), overrides)
@@ -26,7 +27,8 @@ def check_command(given: str, overrides: tuple[str, ...], *, count: bool) -> Non
         scenario.population.num_clients, scenario.seed, may_count=count
     )
     if learner is not None and scenario.population.num_clients <= MAX_DRAWN_CLIENTS:
-        build_population(scenario, learner)  # what a run would refuse
+        population = build_population(scenario, learner)  # what a run would refuse
+        build_planner(scenario, learner, population)
     for line in estimate(scenario, learner):
         typer.echo(f"# {line}")
 

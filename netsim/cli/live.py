@@ -74,7 +74,7 @@ class LiveView:
         """Return where the run is, in one line of at most 80 columns or so."""
         progress = self.seen[-1]
         real_s = now_s - self._started_s
-        parts = [f"round {progress.round_id}{self._of_rounds()}"]
+        parts = [self._round(progress)]
         parts.append(f"simulated {format_duration_ns(progress.now_ns)}")
         scores = next((p.scores for p in reversed(self.seen) if p.scores), ())
         parts += [f"accuracy {s.accuracy:.3f}" for s in scores if s.client_id is None]
@@ -86,14 +86,19 @@ class LiveView:
             parts.append(f"{format_duration_ns(left_ns)} left")
         return " · ".join(parts)
 
-    def _of_rounds(self) -> str:
-        return "" if self.stop.rounds is None else f"/{self.stop.rounds}"
+    def _round(self, progress: Progress) -> str:
+        number = progress.round_id - progress.leg.after_round_id
+        if progress.leg.is_pilot:
+            return f"pilot round {number}/{progress.leg.num_rounds}"
+        of_rounds = "" if self.stop.rounds is None else f"/{self.stop.rounds}"
+        return f"round {number}{of_rounds}"
 
     def _share_done(self) -> float:
         """Return how much of the nearest limit is used up, 0 to 1."""
         progress, shares = self.seen[-1], [0.0]
-        if self.stop.rounds is not None:
-            shares.append(progress.round_id / self.stop.rounds)
+        if self.stop.rounds is not None and not progress.leg.is_pilot:
+            number = progress.round_id - progress.leg.after_round_id
+            shares.append(number / self.stop.rounds)
         if self.stop.time_s is not None:
             shares.append(to_s(progress.now_ns) / self.stop.time_s)
         return min(max(shares), 1.0)

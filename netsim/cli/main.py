@@ -36,6 +36,9 @@ JsonOption = Annotated[
 FreshOption = Annotated[
     bool, typer.Option(help="Train again what an earlier run has trained already.")
 ]
+WorkersOption = Annotated[
+    int, typer.Option(min=1, help="Train in this many processes; same results.")
+]
 QuietOption = Annotated[bool, typer.Option(help="Show no progress and no table.")]
 
 
@@ -65,12 +68,14 @@ def run(
     seed: SeedOption = None,
     out: OutOption = None,
     resume: Annotated[
-        bool, typer.Option(help="Go on with the unfinished run in the folder.")
+        bool,
+        typer.Option(
+            help="Go on with the run in the folder: an unfinished one, or one whose "
+            "scenario differs in `stop` only."
+        ),
     ] = False,
     fresh: FreshOption = False,
-    workers: Annotated[
-        int, typer.Option(min=1, help="Train in this many processes; same results.")
-    ] = 1,
+    workers: WorkersOption = 1,
     quiet: QuietOption = False,
     json: JsonOption = False,
 ) -> None:
@@ -113,7 +118,9 @@ def plan(
     ratio: Annotated[
         float | None, typer.Option(help="beta / alpha of rounds = beta + alpha V.")
     ] = None,
-    nu: Annotated[float, typer.Option(help="Variance grows as (r / k) to this.")] = 1.0,
+    nu: Annotated[
+        float | None, typer.Option(help="Variance grows as (r / k) to this; 1 if none.")
+    ] = None,
     max_weight: Annotated[
         float | None, typer.Option(help="The most that a_n / q_n may be.")
     ] = None,
@@ -133,13 +140,25 @@ def replay(
     set_: SetOption = None,
     out: OutOption = None,
     fresh: FreshOption = False,
+    workers: WorkersOption = 1,
     quiet: QuietOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Run a run's scenario again; without --set the digest must come out the same."""
+    """Run a run's scenario again; without --set the digest must come out the same.
+
+    With --set it says first which changes train anew.
+    """
     from netsim.cli.replaying import replay_command
 
-    replay_command(run, tuple(set_ or ()), out, fresh=fresh, quiet=quiet, json=json)
+    replay_command(
+        run,
+        tuple(set_ or ()),
+        out,
+        fresh=fresh,
+        workers=workers,
+        quiet=quiet,
+        json=json,
+    )
 
 
 @app.command()

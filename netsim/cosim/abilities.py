@@ -28,11 +28,13 @@ def refused_demands(
         )
         if "asynchrony" not in method.contract.cannot:
             yield ("server",), f"does not go with learning.compression: {text}"
-    is_sketched = scenario.ranks.kind != "full" and learning.small_clients == "sketched"
+    where = _decides_ranks(scenario)
+    is_sketched = learning.small_clients == "sketched"
     compression = learning.compression
-    if is_sketched and compression is not None and compression.has_memory:
+    has_memory = compression is not None and compression.has_memory
+    if where is not None and is_sketched and has_memory:
         text = "what a client kept back belongs to other rank units than its next ones"
-        yield ("ranks",), f"does not go with learning.compression: {text}"
+        yield where, f"does not go with learning.compression: {text}"
 
 
 def _demands(
@@ -45,6 +47,14 @@ def _demands(
         yield ("server",), "independent-sampling"
     elif getattr(sampling, "kind", None) not in SUMS_TO_ONE:
         yield ("server", "sampling"), "independent-sampling"
-    if scenario.ranks.kind != "full":
+    where = _decides_ranks(scenario)
+    if where is not None:
         is_own = learning.small_clients == "truncated"
-        yield ("ranks",), "unequal-ranks" if is_own else "sketches"
+        yield where, "unequal-ranks" if is_own else "sketches"
+
+
+def _decides_ranks(scenario: Scenario) -> tuple[str, ...] | None:
+    """Return what gives clients ranks below the adapter's own, if anything does."""
+    if scenario.policy is not None and scenario.policy.decides_ranks:
+        return ("policy",)
+    return None if scenario.ranks.kind == "full" else ("ranks",)

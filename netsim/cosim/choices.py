@@ -13,12 +13,13 @@ from netsim.channel import FADINGS, PATH_LOSSES, PLACEMENTS, RADIOS
 from netsim.cosim.scenario import LEARNINGS
 from netsim.device import SPREADS
 from netsim.policy import RANKS, SAMPLERS
-from netsim.protocol import SERVERS
+from netsim.protocol import POLICIES, SERVERS
 from netsim.sharing import SHARING_RULES
 
 SEAMS: tuple[tuple[str, str, Mapping[str, Any]], ...] = (
     ("servers", "server", SERVERS),
     ("sampling", "server.sampling", SAMPLERS),
+    ("policies", "policy", POLICIES),
     ("ranks", "ranks", RANKS),
     ("sharing rules", "cell.uplink.sharing", SHARING_RULES),
     ("radios", "cell.uplink.radio", RADIOS),

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from netsim.cosim.scenario import Scenario
-from netsim.cosim.world import first_job
 from netsim.device import Device
-from netsim.protocol.learner import Learner
+from netsim.protocol.learner import Learner, first_job
 from netsim.quantities import format_duration_ns, format_quantity
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from fl.adapters import Adapter
 from fl.aggregation import VersionRanks
+from fl.evaluation import Metrics
 from fl.executor import WorkerDied
 from fl.facts import Facts, count_facts, count_timing
 from fl.federation import Arrival as Delivered
@@ -20,6 +21,7 @@ from fl.federation import Federation
 from fl.jobs import Job as Training
 from fl.merging import Component
 from fl.sketch import index_bits
+from fl.start import DoesNotFit
 from fl.store import Store
 from fl.traffic import Journal, Traffic
 from fl.training import Diverged
@@ -55,7 +57,7 @@ class FederatedLearner:
             self._facts = facts if facts is not None else _counted(config)
         self.rank = config.lora.r
         self._timing, self._lora = config.timing_as, config.lora
-        self.evaluate_every = config.evaluation.every
+        self.cadence = config.evaluation
         self._steps = config.training.local_steps
         traffic = Traffic(
             method=config.aggregation,
@@ -123,32 +125,34 @@ class FederatedLearner:
     def withdraw(self, ticket: str) -> None:
         self._federation.withdraw(ticket)
 
-    def merge(self, version: str, arrivals: Sequence[Arrival]) -> Merged:
+    def merge(
+        self, version: str, arrivals: Sequence[Arrival], examined: Sequence[str] = ()
+    ) -> Merged:
         delivered = [Delivered(arrival.ticket, arrival.weight) for arrival in arrivals]
         try:
-            merged = self._federation.merge(version, delivered)
+            merged = self._federation.merge(version, delivered, examined)
         except Diverged as error:
             raise InputError(f"learning.training: {error}") from error
         except WorkerDied as error:
             raise InputError(f"workers: {error}") from error
         if arrivals:
             ranks = self._ranks(merged.ranks)
-            self._journal.note(merged.version, max(0, merged.round_id - 1), ranks)
+            index = max(0, merged.round_id - 1)
+            self._journal.note(merged.version, version, index, ranks)
         layers = tuple(LayerError(**asdict(row)) for row in merged.layers)
-        return Merged(merged.version, layers)
+        scores = [
+            _score(metrics, row.client_id)
+            for row in merged.local
+            for metrics in (row.personal, row.shared)
+        ]
+        return Merged(merged.version, layers, tuple(scores), merged.norms2)
 
     def evaluate(self, version: str) -> Sequence[Score]:
-        metrics = self._federation.evaluate(version)
-        return (
-            Score(
-                metrics.split,
-                metrics.num_samples,
-                metrics.loss,
-                metrics.accuracy,
-                perplexity=metrics.perplexity,
-                exact_match=metrics.exact_match,
-            ),
-        )
+        try:
+            metrics = self._federation.evaluate(version)
+        except DoesNotFit as error:
+            raise InputError(f"learning.start: {error}") from error
+        return (_score(metrics),)
 
     def export(self, version: str, folder: Path) -> str:
         self._federation.export(version, folder)
@@ -180,6 +184,18 @@ class FederatedLearner:
         if self._timing is None:
             return rank
         return self._timing.rank_of(rank, self._lora)
+
+
+def _score(metrics: Metrics, client_id: int | None = None) -> Score:
+    return Score(
+        metrics.split,
+        metrics.num_samples,
+        metrics.loss,
+        metrics.accuracy,
+        client_id,
+        metrics.perplexity,
+        metrics.exact_match,
+    )
 
 
 def _rank(job: Job) -> int:

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, cast
 
 import pandas as pd
 
-from fl.aggregation import Method
+from fl.aggregation import AGGREGATIONS, Method
 from fl.merge_study import LayerTrial, Round, Trial, compare
-from fl.peft_folders import METHODS
 from netsim.cosim.merging import require_method
 from netsim.cosim.replay import recorded_scenario
 from netsim.cosim.scenario import LoraLearning, Scenario
@@ -115,7 +114,7 @@ def _chosen_rounds(wanted: Sequence[int] | None, merged: Sequence[int]) -> set[i
 def _methods(names: Sequence[str] | None, learning: LoraLearning) -> list[Method]:
     """Return the methods as they are by default, the run's own as it was set."""
     own = learning.aggregation
-    found: dict[str, Method] = {kind: cls() for kind, cls in METHODS.items()}
+    found: dict[str, Method] = {kind: cls() for kind, cls in AGGREGATIONS.items()}
     found[own.kind] = own
     for name in names or ():
         require_method(name, found)

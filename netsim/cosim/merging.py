@@ -8,8 +8,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Annotated
 
-from fl.aggregation import FloraNA, Method
-from fl.peft_folders import METHODS, LayerReport, MergeReport, merge_folders
+from fl.aggregation import AGGREGATIONS, FloraNA, Method
+from fl.peft_folders import LayerReport, MergeReport, merge_folders
 from netsim.errors import InputError
 from netsim.quantities import closest
 from netsim.scenario import OneOf, Record, load_text
@@ -20,7 +20,7 @@ __all__ = ["LayerReport", "MergeReport", "Request", "merge_as_asked"]
 class _Choice(Record):
     """A merge method with its settings."""
 
-    method: Annotated[Method, OneOf(METHODS)] = FloraNA()
+    method: Annotated[Method, OneOf(AGGREGATIONS)] = FloraNA()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,7 +54,7 @@ def merge_as_asked(request: Request) -> MergeReport:
 def read_method(kind: str, overrides: Sequence[str]) -> Method:
     """Return the method of a name, with ``key=value`` settings of its own."""
     if ":" not in kind:  # else a class of the user's own
-        require_method(kind, METHODS)
+        require_method(kind, AGGREGATIONS)
     settings = tuple(f"method.{override}" for override in overrides)
     return load_text(
         f"method: {{kind: {kind!r}}}", _Choice, name="--method", overrides=settings

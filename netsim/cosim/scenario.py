@@ -20,22 +20,23 @@ from fl.aggregation import (
 )
 from fl.backbones import BACKBONES, Backbone, SmallViT
 from fl.conflicts import conflicts
-from fl.evaluation import EvaluationSettings
-from fl.facts import Facts, TimingAs, known_facts, known_timing
+from fl.facts import Facts, TimingAs, count_facts, known_facts, known_timing
 from fl.learning import Learning as Settings
 from fl.learning import LowRank
 from fl.partition import PARTITIONS, DirichletByLabel, Partition
 from fl.payload import Payload
 from fl.recipe import settings
+from fl.start import StartFolder, require_settings, require_sizes
 from fl.tasks import TASKS, Digits, Source
 from fl.training import TrainingSettings
 from netsim.cell import Cell
 from netsim.channel import require_reach
 from netsim.cosim.abilities import refused_demands
+from netsim.cosim.evaluation import Evaluation
 from netsim.errors import InputError
 from netsim.policy import RANKS, FullRank, Ranks
 from netsim.population import PopulationConfig
-from netsim.protocol import SERVERS, NoLearning, Stop
+from netsim.protocol import POLICIES, SERVERS, NoLearning, Policy, Stop
 from netsim.protocol.learner import Learner
 from netsim.protocol.stage import ServerStory
 from netsim.quantities import Bits, Bytes, Flop
@@ -106,7 +107,7 @@ class LoraLearning(Record):
     training: TrainingSettings = TrainingSettings()
     aggregation: Annotated[Method, OneOf(AGGREGATIONS)] = FloraNA()
     payload: Payload = Payload()
-    evaluation: EvaluationSettings = EvaluationSettings()
+    evaluation: Evaluation = Evaluation()
     low_rank: LowRank | None = None  # of small clients; by default the aggregation's
     server_optimiser: Annotated[ServerOptimiser, OneOf(SERVER_OPTIMISERS)] = (
         PlainServer()
@@ -115,6 +116,16 @@ class LoraLearning(Record):
     secure_aggregation: bool = False  # the server learns weighted sums of uploads only
     cohort_size: int = Field(default=16, ge=1)
     timing_as: TimingAs | None = None  # the model that gives the time, if another one
+    start: StartFolder | None = None  # a PEFT adapter, or a run, whose numbers go first
+
+    @model_validator(mode="after")
+    def _starts_from_its_like(self) -> LoraLearning:
+        if self.start is not None:
+            try:
+                require_settings(Path(self.start), self.lora)
+            except ValueError as error:
+                raise refusal(str(error), None, ("start",), bare=True) from error
+        return self
 
     @model_validator(mode="after")
     def _goes_together(self) -> LoraLearning:
@@ -137,7 +148,8 @@ class LoraLearning(Record):
             training=self.training,
             aggregation=self.aggregation,
             payload=self.payload,
-            evaluation=self.evaluation,
+            evaluation=self.evaluation.measurement(),
+            start=self.start,
             cohort_size=self.cohort_size,
             low_rank=self.small_clients,
             server=self.server_optimiser,
@@ -150,6 +162,7 @@ class LoraLearning(Record):
     ) -> Learner:
         from netsim.cosim.learner import FederatedLearner
 
+        self._require_start(may_count=True)
         return FederatedLearner(self, num_clients, seed, reuse=reuse, workers=workers)
 
     def known_learner(
@@ -163,6 +176,7 @@ class LoraLearning(Record):
             return None
         from netsim.cosim.learner import FederatedLearner
 
+        self._require_start(may_count=may_count)
         return FederatedLearner(self, num_clients, seed, facts=facts, reuse=False)
 
     def timing_model(self) -> dict[str, str]:
@@ -171,6 +185,20 @@ class LoraLearning(Record):
         if self.timing_as is not None:
             timed = self.timing_as.describe(self.lora)
         return {"time": timed, "accuracy": learned}
+
+    def _require_start(self, *, may_count: bool) -> None:
+        """Refuse a start of other sizes than the model's, where these are known."""
+        if self.start is None:
+            return
+        from netsim.cosim.learner import as_input_error
+
+        count = count_facts if may_count else known_facts
+        with as_input_error("learning.start"):
+            facts = count(
+                self.task, self.backbone, lora=self.lora, training=self.training
+            )
+            if facts is not None:
+                require_sizes(Path(self.start), facts, self.lora)
 
     def _known_facts(self) -> Facts | None:
         if self.timing_as is not None:
@@ -199,6 +227,7 @@ class Scenario(Record):
     stop: Stop
     server: Annotated[ServerStory, OneOf(SERVERS)]
     ranks: Annotated[Ranks, OneOf(RANKS)] = FullRank()
+    policy: Annotated[Policy, OneOf(POLICIES)] | None = None
     population: PopulationConfig
     cell: Cell
     learning: Annotated[Learning, OneOf(LEARNINGS)]
@@ -213,21 +242,78 @@ class Scenario(Record):
             ) from error
         if self.server.kind == "buffered":
             self._suits_a_buffer()
+        self._suits_the_policy()
         if self.stop.target is not None and isinstance(self.learning, LearningOff):
             text = "needs learning: nothing is scored without it"
             raise refusal(text, None, ("stop", "target"), bare=True)
+        if isinstance(self.learning, LoraLearning):
+            self._suits_the_evaluation(self.learning)
         if isinstance(self.learning, LearningOff) and self.ranks.kind != "full":
             text = "needs learning: nothing has a rank without it"
             raise refusal(text, None, ("ranks",), bare=True)
         if isinstance(self.learning, LoraLearning):
             for path, reason in refused_demands(self, self.learning):
                 raise refusal(reason, None, path, bare=True)
-        if isinstance(self.learning, LoraLearning) and self.ranks.kind != "full":
+        decides_ranks = self.policy is not None and self.policy.decides_ranks
+        has_ranks = decides_ranks or self.ranks.kind != "full"
+        if isinstance(self.learning, LoraLearning) and has_ranks:
             lora = self.learning.lora
             if lora.use_dora or lora.peft_type != "lora":
                 text = "a sketch needs plain LoRA layers, not DoRA or HiRA"
-                raise refusal(text, None, ("ranks",), bare=True)
+                place = "policy" if decides_ranks else "ranks"
+                raise refusal(text, None, (place,), bare=True)
         return self
+
+    def _suits_the_policy(self) -> None:
+        """Refuse what two parts would decide, and what nobody does."""
+        policy = self.policy
+        has_rounds = self.server.kind in ("deadline", "synchronous")
+        sampling = getattr(self.server, "sampling", None)
+        if policy is None:
+            if has_rounds and sampling is None:
+                text = "missing key 'sampling'; only a `policy` could decide it"
+                raise refusal(text, None, ("server",), bare=True)
+            return
+        if not has_rounds:
+            text = (
+                f"a {self.server.kind!r} server draws among the idle and has no rounds "
+                "that a policy could plan; use 'synchronous' or 'deadline'"
+            )
+            raise refusal(text, None, ("policy",), bare=True)
+        if policy.needs_learning and isinstance(self.learning, LearningOff):
+            text = "pilots and ranks need learning: nothing is measured without it"
+            raise refusal(text, None, ("policy",), bare=True)
+        self._decides_nothing_twice(policy, is_sampled=sampling is not None)
+
+    def _decides_nothing_twice(self, policy: Policy, *, is_sampled: bool) -> None:
+        if policy.decides_sampling and is_sampled:
+            text = "the policy decides who is drawn; leave `sampling` out"
+            raise refusal(text, None, ("server", "sampling"), bare=True)
+        if not (policy.decides_sampling or is_sampled):
+            text = "missing key 'sampling': the policy decides ranks alone"
+            raise refusal(text, None, ("server",), bare=True)
+        if policy.decides_ranks and self.ranks.kind != "full":
+            text = "the policy decides ranks; leave `ranks` out"
+            raise refusal(text, None, ("ranks",), bare=True)
+
+    def _suits_the_evaluation(self, learning: LoraLearning) -> None:
+        """Refuse evaluations near no target, or of clients that cannot be judged."""
+        place = ("learning", "evaluation")
+        if learning.evaluation.near is not None and self.stop.target is None:
+            text = "needs `stop.target`: its metric comes near its level"
+            raise refusal(text, None, (*place, "near"), bare=True)
+        clients = learning.evaluation.clients
+        if clients is None:
+            return
+        if not learning.task.num_labels:
+            text = (
+                "needs a task with labels: a client is judged on its own share of them"
+            )
+            raise refusal(text, None, (*place, "clients"), bare=True)
+        last = self.population.num_clients - 1
+        if max(clients.ids or (0,)) > last:
+            text = f"must be from 0 to {last}"
+            raise refusal(text, max(clients.ids or ()), (*place, "clients", "ids"))
 
     def _suits_a_buffer(self) -> None:
         if self.cell.uplink.sharing.plans_rounds:

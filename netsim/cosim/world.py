@@ -8,20 +8,16 @@ from typing import TYPE_CHECKING
 
 from netsim.band import SharedBand
 from netsim.cosim.scenario import Scenario
+from netsim.cosim.steering import build_planner
 from netsim.engine import Engine
 from netsim.population import Population
-from netsim.protocol.learner import Job, Learner
+from netsim.protocol.learner import Learner, first_job
 from netsim.protocol.stage import Progress, Stage
 
 if TYPE_CHECKING:
     from netsim.trace.writer import Recorder
 
 CELL_ID = 0
-
-
-def first_job(learner: Learner) -> Job:
-    """Return a job that any client may be the first to have."""
-    return Job(0, 0, 1, learner.initial_version, learner.rank)
 
 
 def build_population(scenario: Scenario, learner: Learner) -> Population:
@@ -32,7 +28,8 @@ def build_population(scenario: Scenario, learner: Learner) -> Population:
         seed=scenario.seed,
         num_samples=learner.num_samples,
     )
-    population.require_memory(learner.memory_bytes)
+    if scenario.policy is None or not scenario.policy.decides_ranks:
+        population.require_memory(learner.memory_bytes)  # else at the ranks it finds
     job = first_job(learner)
     population.require_audible("down", sum(learner.bits_down(job, None)))
     population.require_audible("up", learner.bits_up(job))
@@ -77,6 +74,8 @@ def build_stage(
         stop=scenario.stop,
         ranks=scenario.ranks,
         watch=watch,
+        policy=scenario.policy,
+        planner=build_planner(scenario, learner, population),
     )
 
 

@@ -89,6 +89,19 @@ class Problem:
         )
 
 
+def at_rank_index(problem: Problem, rank_index: IndexArray) -> Problem:
+    """Return the problem in which each client has only the rank at that place."""
+    is_allowed = np.zeros_like(problem.is_allowed)
+    is_allowed[np.arange(len(problem)), rank_index] = True
+    return replace(problem, is_allowed=is_allowed)
+
+
+def at_top_rank(problem: Problem) -> Problem:
+    """Return the problem in which each client has only its highest allowed rank."""
+    top = len(problem.ranks) - 1 - problem.is_allowed[:, ::-1].argmax(axis=1)
+    return at_rank_index(problem, top)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
     """A probability and a place in the list of ranks for each client."""

@@ -30,6 +30,21 @@ class Sampler(Protocol):
         """Return this round's participants; it may be nobody."""
 
 
+@dataclass(frozen=True, slots=True)
+class Coins:
+    """Independent draws with given probabilities, each weight times ``step``."""
+
+    chances: FloatArray
+    step: float = 1.0
+
+    def probabilities(self, data_weights: FloatArray) -> FloatArray:
+        return self.chances
+
+    def draw(self, data_weights: FloatArray, rng: np.random.Generator) -> Drawn:
+        drawn = toss(self.chances, data_weights, rng)
+        return Drawn(drawn.client_ids, tuple(self.step * w for w in drawn.weights))
+
+
 def weigh(
     client_ids: npt.NDArray[np.int64],
     data_weights: FloatArray,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -65,13 +65,14 @@ def gradient_bound(
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surrogate:
     """Rounds to the target: ``beta + alpha V``, where the error of either constant is
-    NaN when there were too few pilots to tell."""
+    NaN when there was too little to tell it by."""
 
     alpha: float
     beta: float
     nu: float = 1.0
     alpha_error: float = float("nan")
     beta_error: float = float("nan")
+    covariance: float = float("nan")  # of the errors of alpha and beta
 
     def __post_init__(self) -> None:
         if not (self.alpha >= 0 and np.isfinite(self.beta) and np.isfinite(self.nu)):
@@ -83,6 +84,22 @@ class Surrogate:
     def rounds(self, variance: float) -> float:
         """Return the number of rounds for a plan of that variance, at least one."""
         return max(self.beta + self.alpha * variance, 1.0)
+
+    def rounds_error(self, variance: float) -> float:
+        """Return the standard error of that number, by alpha and beta alone."""
+        spread2 = (
+            self.beta_error**2
+            + 2 * variance * self.covariance
+            + (variance * self.alpha_error) ** 2
+        )
+        return float(max(spread2, 0.0) ** 0.5) if spread2 == spread2 else spread2
+
+    @property
+    def ratio_error(self) -> float:
+        """Return the standard error of ``beta / alpha``."""
+        if not self.alpha > 0:
+            return float("nan")
+        return self.rounds_error(-self.beta / self.alpha) / self.alpha
 
 
 def variance_terms(
@@ -97,6 +114,7 @@ def fit_rounds(
     variances: Sequence[float],
     rounds: Sequence[float],
     *,
+    errors: Sequence[float] | None = None,
     nu: float = 1.0,
     least_variance: float = 0.0,
 ) -> Surrogate:
@@ -105,7 +123,9 @@ def fit_rounds(
 
     Two pilots are met exactly where the limits allow: ``beta / alpha =
     (V_a - rho V_b) / (rho - 1)`` with ``rho = R_a / R_b``. If more variance did not
-    take more rounds, ``alpha`` is zero: sampling does not matter there.
+    take more rounds, ``alpha`` is zero: sampling does not matter there. The constants'
+    own errors follow from ``errors``, those of the pilots' rounds, or else from the
+    residual where there are more than two pilots.
     """
     v, y = np.asarray(variances, dtype=float), np.asarray(rounds, dtype=float)
     if len(v) < 2 or np.ptp(v) == 0:
@@ -119,28 +139,44 @@ def fit_rounds(
         over = v - least_variance
         alpha = max(float(over @ (y - 1) / (over @ over)), 0.0)
         return Surrogate(alpha=alpha, beta=1 - alpha * least_variance, nu=nu)
-    alpha_error = beta_error = float("nan")
-    if len(v) > 2:
+    spreads2 = np.full(len(v), np.nan)
+    if errors is not None:
+        spreads2 = np.asarray(errors, dtype=float) ** 2
+    elif len(v) > 2:
         residual = y - beta - alpha * v
-        spread2 = float(residual @ residual) / (len(v) - 2)
-        alpha_error = (spread2 / float(around @ around)) ** 0.5
-        beta_error = (spread2 / len(v) + (alpha_error * float(v.mean())) ** 2) ** 0.5
+        spreads2[:] = float(residual @ residual) / (len(v) - 2)
+    alpha_parts = around / float(around @ around)  # of each pilot's rounds
+    beta_parts = 1 / len(v) - v.mean() * alpha_parts
     return Surrogate(
         alpha=alpha,
         beta=beta,
         nu=nu,
-        alpha_error=alpha_error,
-        beta_error=beta_error,
+        alpha_error=float(spreads2 @ alpha_parts**2) ** 0.5,
+        beta_error=float(spreads2 @ beta_parts**2) ** 0.5,
+        covariance=float(spreads2 @ (alpha_parts * beta_parts)),
     )
 
 
+class Exponent(NamedTuple):
+    """A fitted ``nu`` and its standard error, NaN where it lies at its limits."""
+
+    nu: float
+    error: float
+
+
 def fit_nu(
-    surrogate: Surrogate, terms: FloatArray, rank_ratio: FloatArray, rounds: float
-) -> float:
+    surrogate: Surrogate,
+    terms: FloatArray,
+    rank_ratio: FloatArray,
+    rounds: float,
+    rounds_error: float = float("nan"),
+) -> Exponent:
     """Return the ``nu`` with which a pilot at reduced rank, of variance terms
     ``a^2 G^2 / q`` and ratios ``r / k_n``, takes that many rounds.
 
-    It is kept within -5 to 5; ``alpha = 0`` leaves nothing to fit it by.
+    It is kept within -5 to 5; ``alpha = 0`` leaves nothing to fit it by. Its error is
+    that of ``(R - beta) / alpha``, to first order in those of ``R``, alpha and beta,
+    over the slope ``sum terms (r / k)^nu ln(r / k)``.
     """
     if not surrogate.alpha > 0:
         raise InputError("nu cannot be told: the pilots' rounds do not depend on q")
@@ -154,18 +190,30 @@ def fit_nu(
             low = middle
         else:
             high = middle
-    return (low + high) / 2
+    nu = (low + high) / 2
+    slope = float(terms @ (rank_ratio**nu * np.log(rank_ratio)))
+    spread = np.hypot(rounds_error, surrogate.rounds_error(wanted)) / surrogate.alpha
+    is_inside = min(nu - NU_RANGE[0], NU_RANGE[1] - nu) > 1e-9
+    return Exponent(nu, float(spread) / slope if is_inside else float("nan"))
+
+
+class Norms(NamedTuple):
+    """``G_n^2`` of all clients and their standard errors."""
+
+    values: FloatArray
+    errors: FloatArray
 
 
 def shrunken_norms2(
     client_ids: Sequence[int], norms2: Sequence[float], num_clients: int
-) -> FloatArray:
+) -> Norms:
     """Return ``G_n^2`` for all clients from what the drawn ones sent.
 
     A client's mean over its ``m`` updates is drawn towards the pooled mean of clients,
     ``(m mean_n + c pooled) / (m + c)``, ``c`` the variance within over that between
     clients (the James-Stein weight, one-way analysis of variance); who was never drawn
-    has the pooled mean, never zero.
+    has the pooled mean, never zero. The errors are those of that estimate if the two
+    variances are true: ``within / (m + c)``, and ``between`` for who was never drawn.
     """
     ids, values = np.asarray(client_ids, dtype=np.intp), np.asarray(norms2, dtype=float)
     if not len(ids):
@@ -178,8 +226,13 @@ def shrunken_norms2(
     within2 = float(np.sum((values - means[ids]) ** 2)) / max(len(ids) - seen.sum(), 1)
     spread2 = float(means[seen].var(ddof=1)) if seen.sum() > 1 else 0.0
     between2 = spread2 - within2 * float(np.mean(1 / counts[seen]))
-    if between2 > 0:
-        pull = within2 / between2
-        m = counts[seen]
-        estimate[seen] = (m * means[seen] + pull * pooled) / (m + pull)
-    return estimate
+    pooled2 = spread2 / seen.sum()
+    if not between2 > 0:  # nothing lies between the clients
+        return Norms(estimate, np.full(num_clients, pooled2**0.5))
+    pull = within2 / between2
+    m = counts[seen]
+    estimate[seen] = (m * means[seen] + pull * pooled) / (m + pull)
+    errors2 = np.full(num_clients, between2 + pooled2)
+    is_told = len(ids) > seen.sum()  # else nobody came twice
+    errors2[seen] = within2 / (m + pull) if is_told else np.nan
+    return Norms(estimate, np.sqrt(errors2))

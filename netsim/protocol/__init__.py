@@ -1,6 +1,8 @@
 """The story of the server: who starts when, and what is merged when."""
 
+from netsim.protocol.adaptive import AdaptivePolicy, Constants
 from netsim.protocol.buffered import Buffered
+from netsim.protocol.course import Policy
 from netsim.protocol.learner import (
     Arrival,
     Job,
@@ -10,6 +12,9 @@ from netsim.protocol.learner import (
     Score,
 )
 from netsim.protocol.no_learning import NoLearning
+from netsim.protocol.piloting import Pilot
+from netsim.protocol.planned import PlannedPolicy
+from netsim.protocol.proportional import ProportionalPolicy
 from netsim.protocol.rounds import Deadline, Synchronous
 from netsim.protocol.stage import Progress, Stage
 from netsim.protocol.stop import Stop, Target
@@ -20,17 +25,30 @@ SERVERS = {
     "synchronous": Synchronous,
 }
 
+POLICIES = {
+    "adaptive": AdaptivePolicy,
+    "planned": PlannedPolicy,
+    "proportional": ProportionalPolicy,
+}
+
 __all__ = [
+    "POLICIES",
     "SERVERS",
+    "AdaptivePolicy",
     "Arrival",
     "Buffered",
+    "Constants",
     "Deadline",
     "Job",
     "LayerError",
     "Learner",
     "Merged",
     "NoLearning",
+    "Pilot",
+    "PlannedPolicy",
+    "Policy",
     "Progress",
+    "ProportionalPolicy",
     "Score",
     "Stage",
     "Stop",

@@ -12,7 +12,9 @@ from netsim.channel import WorstLink
 from netsim.clock import to_ns
 from netsim.engine import DEADLINES, Wake
 from netsim.policy import SAMPLERS, Drawn, Sampler
+from netsim.protocol.course import Outcome
 from netsim.protocol.participation import Participation, Process, take_part, task_row
+from netsim.protocol.round_timing import RoundTiming
 from netsim.protocol.stage import Stage
 from netsim.quantities import Seconds
 from netsim.scenario import OneOf, Record
@@ -26,13 +28,17 @@ class Synchronous(Record):
     """Waits for every drawn client, then merges.
 
     ``announce_time`` precedes every round, ``merge_time`` every merge; zero is free of
-    charge only because the scenario says so.
+    charge only because the scenario says so. Without ``sampling`` a policy decides it.
     """
 
     kind: Literal["synchronous"] = "synchronous"
-    sampling: DrawnBy
+    sampling: DrawnBy | None = None
     announce_time_s: Duration
     merge_time_s: Duration
+
+    @property
+    def round_timing(self) -> RoundTiming:
+        return RoundTiming(self.announce_time_s, self.merge_time_s)
 
     def play(self, stage: Stage) -> Process:
         """Run rounds until the run is over."""
@@ -44,7 +50,7 @@ class Deadline(Record):
     start, is over: who is late is cut off at that very tick and its work is lost."""
 
     kind: Literal["deadline"] = "deadline"
-    sampling: DrawnBy
+    sampling: DrawnBy | None = None
     deadline_s: Annotated[Seconds, Field(gt=0)]
     announce_time_s: Duration
     merge_time_s: Duration
@@ -57,6 +63,10 @@ class Deadline(Record):
                 f"got {self.deadline_s:g} s"
             )
         return self
+
+    @property
+    def round_timing(self) -> RoundTiming:
+        return RoundTiming(self.announce_time_s, self.merge_time_s, self.deadline_s)
 
     def play(self, stage: Stage) -> Process:
         """Run rounds until the run is over."""
@@ -71,14 +81,15 @@ class Deadline(Record):
 
 def _play(
     stage: Stage,
-    sampling: Sampler,
+    sampling: Sampler | None,
     announce_s: float,
     merge_s: float,
     *,
     deadline_s: float | None = None,
 ) -> Process:
     env, weights = stage.env, stage.population.data_weights
-    stage.begin(sampling.probabilities(weights).tolist())
+    course = stage.course(sampling)
+    sampler = next(course)
     round_id = 0
     while not stage.is_over:
         round_id += 1
@@ -86,7 +97,7 @@ def _play(
         limit = None if deadline_s is None else _limit(stage, deadline_s)
         if announce_s:
             yield env.timeout(to_ns(announce_s))
-        drawn = sampling.draw(weights, stream(stage.seed, "sampling", round_id))
+        drawn = sampler.draw(weights, stream(stage.seed, "sampling", round_id))
         parts = _enlist(stage, round_id, drawn)
         if not parts:
             stage.mark("empty round", round_id=round_id)
@@ -98,7 +109,7 @@ def _play(
         arrived = [part for part in parts if part.status == "done"]
         if arrived and merge_s:
             yield env.timeout(to_ns(merge_s))
-        stage.merge(round_id, arrived)
+        norms2 = stage.merge(round_id, arrived)
         for part in parts:
             merged_in = round_id if part.status == "done" else None
             staleness = None if merged_in is None else 0
@@ -111,13 +122,15 @@ def _play(
                     staleness=staleness,
                 )
             )
-        stage.end_round(
+        scores = stage.end_round(
             round_id,
             start_ns,
             num_sampled=len(parts),
             num_merged=len(arrived),
             num_dropped=len(parts) - len(arrived),
         )
+        if not stage.is_over:
+            sampler = course.send(Outcome(arrived, norms2, scores))
 
 
 def _enlist(stage: Stage, round_id: int, drawn: Drawn) -> list[Participation]:

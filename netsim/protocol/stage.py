@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from netsim.band import SharedBand, Terms
 from netsim.engine import Engine
 from netsim.errors import InputError
-from netsim.policy import Ranks
+from netsim.policy import Ranks, Sampler
+from netsim.policy.planner import Planner
 from netsim.population import Population
+from netsim.protocol.cadence import Marks
+from netsim.protocol.course import Course, Policy, as_given
 from netsim.protocol.learner import Job, LayerError, Learner, Score
+from netsim.protocol.leg import Leg
 from netsim.protocol.participation import Participation, Process
+from netsim.protocol.round_timing import RoundTiming
 from netsim.protocol.stop import Stop
 from netsim.sharing import Expected
+from netsim.streams import stream
 from netsim.trace.rows import Event, Plan, Round
 
 if TYPE_CHECKING:
@@ -34,6 +40,10 @@ class ServerStory(Protocol):
     def kind(self) -> str:
         """Return the name under which a scenario chooses it."""
 
+    @property
+    def round_timing(self) -> RoundTiming | None:
+        """Return a round's own times; nothing where clients do not start together."""
+
     def play(self, stage: Stage) -> Process:
         """Run until the stage says that the run is over."""
 
@@ -48,6 +58,7 @@ class Progress:
     num_merged: int = 0
     scores: Sequence[Score] = ()  # none where no evaluation was due
     layers: Sequence[LayerError] = ()  # of this round's merge
+    leg: Leg = field(default_factory=Leg)
 
 
 @dataclass(kw_only=True)
@@ -64,6 +75,12 @@ class Stage:
     stop: Stop
     ranks: Ranks
     watch: Callable[[Progress], None]
+    policy: Policy | None = None
+    planner: Planner | None = None  # where there is a policy
+    client_ranks: Sequence[int] | None = None  # where the policy decides them
+    leg: Leg = field(default_factory=Leg)
+    pilot_end_ns: int = 0  # when all of them were over
+    predicted: Mapping[str, float] = field(default_factory=dict)  # by the first plan
     version: str = ""
     last_round_id: int = 0
     last_scores: Sequence[Score] = ()
@@ -74,12 +91,17 @@ class Stage:
     _num_events: int = 0
     _num_timeless: int = 0
     _last_layers: Sequence[LayerError] = ()
+    _marks: Marks = field(default_factory=Marks)
+    _is_near: bool = False  # to the target: every round is scored
+    _last_scored: tuple[int, int] = (0, 0)  # round and tick
 
     def rank(self, client_id: int) -> int | None:
         """Return the rank that a client trains, if anything is trained."""
         full_rank = self.learner.rank
         if full_rank is None:
             return None
+        if self.client_ranks is not None:
+            return self.client_ranks[client_id]
         return self.ranks.rank(full_rank, self.population.device(client_id))
 
     def job(self, client_id: int, start_index: int, round_id: int) -> Job:
@@ -140,13 +162,42 @@ class Stage:
         recorder = self.recorder
         self.version = self.learner.initial_version
         recorder.clients.extend(self.population.rows())
-        recorder.plans.extend(
-            Plan(0, client_id, probability, self.rank(client_id))
-            for client_id, probability in enumerate(probabilities)
-        )
+        self.adopt(0, probabilities)
         recorder.flush_full()
         self._score(0)
-        self.watch(Progress(0, self.env.now, scores=self.last_scores))
+        self.watch(Progress(0, self.env.now, scores=self.last_scores, leg=self.leg))
+
+    def course(self, sampling: Sampler | None) -> Course:
+        """Return who draws round after round: the policy's choice, or as given."""
+        if self.policy is None:
+            assert sampling is not None, "without a policy somebody must draw"
+            return as_given(self, sampling)
+        return self.policy.course(self, sampling)
+
+    def adopt(self, round_id: int, probabilities: Sequence[float | None]) -> None:
+        """Write the plan in force from a round on, with everybody's rank."""
+        self.recorder.plans.extend(
+            Plan(round_id, client_id, probability, self.rank(client_id))
+            for client_id, probability in enumerate(probabilities)
+        )
+
+    def train_after_pilots(self, version: str) -> None:
+        """Go on from a version, scored anew; what lies behind were pilots."""
+        self.pilot_end_ns = self.env.now
+        self.start_leg(Leg(after_round_id=self.last_round_id), version)
+        self._score(self.last_round_id)
+
+    def start_leg(self, leg: Leg, version: str) -> None:
+        """Let a leg begin from a version; the one before was in force until now."""
+        self._score_marks()
+        self._marks.take()
+        self.leg, self.version = leg, version
+
+    def piloted(self) -> tuple[int, int]:
+        """Return the rounds of pilots so far, and their nanoseconds."""
+        if self.leg.is_pilot:
+            return self.last_round_id, self.env.now
+        return self.leg.after_round_id, self.pilot_end_ns
 
     def end_round(
         self,
@@ -156,14 +207,14 @@ class Stage:
         num_sampled: int,
         num_merged: int,
         num_dropped: int = 0,
-    ) -> None:
-        """Write a finished round, score its version, and see whether to stop."""
+    ) -> Sequence[Score]:
+        """Write a finished round, see whether to stop, and return its scores if due."""
         recorder, now_ns = self.recorder, self.env.now
         recorder.rounds.append(
             Round(
                 round_id,
                 SERVER_ID,
-                "train",
+                self.leg.phase,
                 start_ns,
                 now_ns,
                 num_sampled,
@@ -186,15 +237,27 @@ class Stage:
                 num_merged,
                 scores,
                 self._last_layers,
+                self.leg,
             )
         )
+        return scores
 
-    def merge(self, round_id: int, parts: Sequence[Participation]) -> None:
-        """Merge what arrived into a new version and write how good the merge is."""
-        merged = self.learner.merge(self.version, [part.arrival() for part in parts])
+    def merge(
+        self, round_id: int, parts: Sequence[Participation]
+    ) -> Sequence[float | None]:
+        """Merge what arrived into a new version, write how good the merge is, and
+        return the squared norms of the changes, where learning knows them."""
+        self._score_marks()
+        merged = self.learner.merge(
+            self.version,
+            [part.arrival() for part in parts],
+            self._examined(round_id, parts),
+        )
         self.version = merged.version
+        self._write_scores(round_id, self.env.now, merged.scores)
         self._last_layers = merged.layers
         self.recorder.merges.extend(layer.row(round_id) for layer in merged.layers)
+        return merged.norms2 or [None] * len(parts)
 
     def mark(
         self,
@@ -222,20 +285,57 @@ class Stage:
 
     def _verdict(self, round_id: int) -> tuple[Sequence[Score], str]:
         """Return the scores where they are due, and why the run ends here, if so."""
-        is_due = round_id % self.learner.evaluate_every == 0
+        is_due = self._is_near or self.leg.is_due(round_id, self.learner.cadence.every)
+        earlier = self._marks.take()
         scores = self._score(round_id) if is_due else ()
-        reason = self.stop.reason(round_id, self.env.now, scores)
+        reason = self._reason(round_id, [*earlier, *scores])
         if reason and not is_due:  # the final version is always scored
             scores = self._score(round_id)
-            reason = self.stop.reason(round_id, self.env.now, scores)
+            reason = self._reason(round_id, [*earlier, *scores])
         return scores, reason
 
-    def _score(self, round_id: int) -> Sequence[Score]:
+    def _reason(self, round_id: int, scores: Sequence[Score]) -> str:
+        """Return why the run ends; pilots neither meet a target nor count as rounds."""
+        stop, now_ns = self.stop, self.env.now
+        if self.policy is not None and not self.policy.charges_pilots:
+            now_ns -= now_ns if self.leg.is_pilot else self.pilot_end_ns
+        if self.leg.is_pilot:
+            stop = stop.model_copy(update={"rounds": None, "target": None})
+        return stop.reason(round_id - self.leg.after_round_id, now_ns, scores)
+
+    def _score(self, round_id: int, time_ns: int | None = None) -> Sequence[Score]:
+        """Score the version in force, now or at a mark that has passed."""
+        time_ns = self.env.now if time_ns is None else time_ns
         self.last_scores = self.learner.evaluate(self.version)
-        self.recorder.evals.extend(
-            score.row(round_id, "train", self.env.now) for score in self.last_scores
-        )
+        self._write_scores(round_id, time_ns, self.last_scores)
+        if not self.leg.is_pilot:
+            cadence, target = self.learner.cadence, self.stop.target
+            self._is_near |= cadence.is_near(target, self.last_scores)
+        self._last_scored = round_id, time_ns
         return self.last_scores
+
+    def _write_scores(
+        self, round_id: int, time_ns: int, scores: Sequence[Score]
+    ) -> None:
+        self.recorder.evals.extend(
+            score.row(round_id, self.leg.phase, time_ns) for score in scores
+        )
+
+    def _score_marks(self) -> None:
+        """Score the version in force at the clock's marks, before another one is."""
+        for time_ns in self._marks.passed(self.learner.cadence, self.env.now):
+            if self._last_scored != (self.last_round_id, time_ns):
+                self._marks.scores += self._score(self.last_round_id, time_ns)
+
+    def _examined(self, round_id: int, parts: Sequence[Participation]) -> list[str]:
+        """Return the tickets whose own adapters are scored, one for each client."""
+        examined = self.learner.cadence.examines(round_id)
+        if examined is None:
+            return []
+        rng = stream(self.seed, "examined clients", round_id)
+        last = {part.client_id: part.ticket for part in parts}
+        chosen = examined.chosen(list(last), rng)
+        return [ticket for client_id, ticket in last.items() if client_id in chosen]
 
     def _expected_download_s(self, part: Participation, num_parts: int) -> float:
         """Return how long a client's own download may take, at an equal share."""

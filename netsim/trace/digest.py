@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from netsim.trace.rows import TRACE_VERSION
 from netsim.trace.schemas import CATEGORY, SCHEMAS
 
-LEARNING_TABLES = ("evals", "merges")
+LEARNING_TABLES = ("evals", "merges", "estimates")
 CLOCK_TABLES = tuple(table for table in SCHEMAS if table not in LEARNING_TABLES)
 
 
@@ -51,7 +51,11 @@ def network_digest(table_digests: Mapping[str, str]) -> str:
 
 def run_digest(table_digests: Mapping[str, str], adapter_digest: str) -> str:
     """Return the digest of the clock's tables, the learning and the final adapter."""
-    learning = [[table, table_digests[table]] for table in LEARNING_TABLES]
+    learning = [
+        [table, table_digests[table]]
+        for table in LEARNING_TABLES
+        if table in table_digests  # optional ones are left out where empty
+    ]
     return _digest([network_digest(table_digests), learning, adapter_digest])
 
 

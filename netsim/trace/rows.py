@@ -137,6 +137,17 @@ class Merge(NamedTuple):
     right_spread: float | None = None
 
 
+class Estimate(NamedTuple):
+    """What a policy takes a constant to be, from this round on; no client: of all."""
+
+    round_id: int
+    time_ns: int
+    name: str
+    client_id: int | None
+    value: float
+    standard_error: float | None  # None where it was given, or nothing tells
+
+
 class Event(NamedTuple):
     """Anything else worth a mark on the timeline."""
 

@@ -19,7 +19,11 @@ TABLES: dict[str, type[NamedTuple]] = {
     "evals": rows.Evaluation,
     "merges": rows.Merge,
     "events": rows.Event,
+    "estimates": rows.Estimate,
 }
+
+# without rows they leave no part and no digest: most runs estimate nothing
+OPTIONAL_TABLES = frozenset({"estimates"})
 
 CATEGORY = pa.dictionary(pa.int32(), pa.string())
 FREE_TEXT = frozenset({"detail"})  # text that is not one of a few words

@@ -17,7 +17,12 @@ from numpy.typing import NDArray
 from netsim.trace import rows
 from netsim.trace.digest import TableDigest, network_digest, run_digest
 from netsim.trace.files import Part, write_atomically
-from netsim.trace.schemas import SCHEMAS, category_columns, column_encodings
+from netsim.trace.schemas import (
+    OPTIONAL_TABLES,
+    SCHEMAS,
+    category_columns,
+    column_encodings,
+)
 
 CHUNK_ROWS = 4096  # become columns together: few enough to stay in the cache
 
@@ -59,6 +64,7 @@ class Recorder:
         self.evals: list[rows.Evaluation] = []
         self.merges: list[rows.Merge] = []
         self.events: list[rows.Event] = []
+        self.estimates: list[rows.Estimate] = []
         self._flush_rows = flush_rows
         self._pack_rows = min(flush_rows, CHUNK_ROWS)
         buffers: dict[str, list[NamedTuple]] = {t: getattr(self, t) for t in SCHEMAS}
@@ -73,15 +79,17 @@ class Recorder:
                     table.flush()
 
     def close(self) -> TraceSummary:
-        """Write what is left; every table has at least one part then."""
+        """Write what is left; a table has at least one part then, unless optional."""
         for table in self._tables:
             table.pack()
-            if table.num_packed or not table.parts:
+            if table.num_packed or not (table.parts or table.name in OPTIONAL_TABLES):
                 table.flush()
         return TraceSummary(
             parts=tuple(part for table in self._tables for part in table.parts),
             num_rows={t.name: sum(p.num_rows for p in t.parts) for t in self._tables},
-            table_digests={t.name: t.digest.hexdigest() for t in self._tables},
+            table_digests={
+                t.name: t.digest.hexdigest() for t in self._tables if t.parts
+            },
         )
 
 
@@ -103,7 +111,8 @@ class _Table:
         self.digest = TableDigest(name)
         self._run_folder = run_folder
         folder = run_folder / "trace" / name
-        folder.mkdir(parents=True, exist_ok=True)
+        if name not in OPTIONAL_TABLES:
+            folder.mkdir(parents=True, exist_ok=True)
         if any(folder.glob("part-*.parquet")):
             raise FileExistsError(f"{folder} holds a trace already; clear it first")
 
@@ -124,6 +133,7 @@ class _Table:
         table = table.unify_dictionaries()
         content = _parquet(self.name, table)
         path = f"trace/{self.name}/part-{len(self.parts):05d}.parquet"
+        (self._run_folder / path).parent.mkdir(parents=True, exist_ok=True)
         write_atomically(self._run_folder / path, content)
         self.digest.update(table)
         self.parts.append(

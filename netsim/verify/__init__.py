@@ -57,6 +57,7 @@ def _check_content(run_folder: Path, manifest: Manifest) -> Iterator[Finding]:
         evals=_rows(run_folder, "evals", rows.Evaluation._make),
         events=_rows(run_folder, "events", rows.Event._make),
         sim_time_ns=manifest.sim_time_ns,
+        estimates=_rows(run_folder, "estimates", rows.Estimate._make),
     )
     yield from check_books(books)
     yield from check_claims(run_folder, manifest, books)

@@ -9,7 +9,16 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
-from netsim.trace.rows import Client, Evaluation, Event, Plan, Round, Task, Transfer
+from netsim.trace.rows import (
+    Client,
+    Estimate,
+    Evaluation,
+    Event,
+    Plan,
+    Round,
+    Task,
+    Transfer,
+)
 from netsim.verify.finding import Finding
 
 STEPS = tuple(name for name in Task._fields if name.endswith("_ns"))  # in order
@@ -28,6 +37,7 @@ class Books:
     evals: Sequence[Evaluation]
     events: Sequence[Event]
     sim_time_ns: int
+    estimates: Sequence[Estimate] = ()
 
 
 class Carried(NamedTuple):
@@ -49,6 +59,8 @@ def check_books(books: Books) -> Iterator[Finding]:
     yield from _check_rounds(books)
     yield from _check_weights(books)
     yield from _check_times(books)
+    yield from _check_estimates(books)
+    yield from _check_phases(books)
 
 
 def _check_ids(books: Books) -> Iterator[Finding]:
@@ -229,3 +241,40 @@ def _check_times(books: Books) -> Iterator[Finding]:
             detail = f"{event[:2]} after {before[:2]}"
             rule = "sequence and time must increase"
             yield Finding("events", f"event {event.sequence}", rule, detail)
+
+
+def _check_estimates(books: Books) -> Iterator[Finding]:
+    """Yield estimates that are no numbers, of nobody, or of no time."""
+    client_ids = {client.client_id for client in books.clients}
+    for row in books.estimates:
+        error, where = row.standard_error, f"{row.name}, round {row.round_id}"
+        if not math.isfinite(row.value):
+            rule = "a value must be a finite number"
+            yield Finding("estimates", where, rule, str(row.value))
+        if error is not None and not 0 <= error < math.inf:
+            rule = "a standard error must be finite and not negative"
+            yield Finding("estimates", where, rule, str(error))
+        if row.client_id is not None and row.client_id not in client_ids:
+            rule = "a client must be one of clients"
+            yield Finding("estimates", where, rule, f"client {row.client_id}")
+        if not 0 <= row.time_ns <= books.sim_time_ns:
+            detail = f"time_ns {row.time_ns}, the run ends at {books.sim_time_ns}"
+            rule = "an estimate must lie within the run"
+            yield Finding("estimates", where, rule, detail)
+
+
+def _check_phases(books: Books) -> Iterator[Finding]:
+    """Yield pilot rounds after training, and scores of another phase than theirs."""
+    phases = {row.round_id: row.phase for row in books.rounds}
+    last_pilot = max((n for n, phase in phases.items() if phase == "pilot"), default=0)
+    for row in books.rounds:
+        if row.phase != "pilot" and row.round_id <= last_pilot:
+            rule = "pilots must come before all training"
+            detail = f"round {last_pilot} is a pilot's"
+            yield Finding("rounds", f"round {row.round_id}", rule, detail)
+    for score in books.evals:
+        is_start = score.round_id in (0, last_pilot)  # of pilots, or of training
+        if not is_start and score.phase != phases.get(score.round_id):
+            rule = "an evaluation must be of its round's phase"
+            detail = f"{score.phase}, the round's is {phases.get(score.round_id)}"
+            yield Finding("evals", f"round {score.round_id}", rule, detail)

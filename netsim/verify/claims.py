@@ -18,10 +18,16 @@ def check_claims(
     """Yield every figure of the manifest that its own run contradicts."""
     last_round_id = max((row.round_id for row in books.rounds), default=0)
     last_ns = max((row.end_ns for row in books.rounds), default=0)
+    pilots = [row for row in books.rounds if row.phase == "pilot"]
     scenario = yaml.safe_load((run_folder / "scenario.yaml").read_bytes())
     expected: dict[str, tuple[object, object]] = {
         "rounds": (manifest.rounds, last_round_id),
         "sim_time_ns": (manifest.sim_time_ns, last_ns),
+        "pilot_rounds": (manifest.pilot_rounds, len(pilots)),
+        "pilot_time_ns": (
+            manifest.pilot_time_ns,
+            max((row.end_ns for row in pilots), default=0),
+        ),
         "seed": (manifest.seed, scenario.get("seed")),
         "name": (manifest.name, scenario.get("name")),
         "final": (manifest.final, _final(books)),

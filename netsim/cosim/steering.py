@@ -1,0 +1,56 @@
+"""A scenario's policy put on its feet: the problem it plans for, on the drawn fleet."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from netsim.cosim.planning import Assumptions, build_problem
+from netsim.cosim.scenario import Scenario
+from netsim.errors import InputError
+from netsim.policy import Sampler
+from netsim.policy.planner import Planner
+from netsim.policy.problem import Problem, at_rank_index
+from netsim.population import Population
+from netsim.protocol.learner import Learner
+
+
+def build_planner(
+    scenario: Scenario, learner: Learner, population: Population
+) -> Planner | None:
+    """Return what the policy plans with, if there is one, checked against the fleet."""
+    policy = scenario.policy
+    if policy is None:
+        return None
+    assumed = Assumptions(max_weight=policy.max_weight)
+    problem, _ = build_problem(scenario, learner, population, assumed)
+    if not policy.decides_ranks and learner.rank is not None:
+        problem = _at_given_ranks(scenario, learner.rank, population, problem)
+    sampling: Sampler | None = getattr(scenario.server, "sampling", None)
+    planner = Planner(
+        problem=problem,
+        sharing=scenario.cell.uplink.sharing.kind,
+        given=None
+        if sampling is None
+        else sampling.probabilities(population.data_weights),
+    )
+    policy.require(planner)
+    return planner
+
+
+def _at_given_ranks(
+    scenario: Scenario, full_rank: int, population: Population, problem: Problem
+) -> Problem:
+    """Return the problem with the ranks that the scenario gives, and no others."""
+    ranks = [
+        scenario.ranks.rank(full_rank, population.device(client_id))
+        for client_id in range(len(population))
+    ]
+    places = np.array([problem.ranks.index(rank) for rank in ranks])
+    is_open = problem.is_allowed[np.arange(len(places)), places]
+    if not is_open.all():
+        client_id = int(np.argmin(is_open))
+        raise InputError(
+            f"ranks: client {client_id} cannot train rank {ranks[client_id]} within "
+            "its memory and the deadline; lower it, or let the policy decide ranks"
+        )
+    return at_rank_index(problem, places)

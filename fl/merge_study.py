@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from fl.adapters import Adapter
 from fl.aggregation import (
+    Compression,
     LayerComponents,
     MergedLayer,
     Method,
@@ -17,13 +18,12 @@ from fl.aggregation import (
     VersionRanks,
     download_numbers,
     ranks,
-    upload_numbers,
 )
 from fl.aggregation.grams import product_error
 from fl.aggregation.method import Ability
 from fl.aggregation.yardstick import ratio, yardsticks
 from fl.merging import Component
-from fl.payload import Extent, Payload
+from fl.payload import NOTHING, Extent, Payload, parts_extent
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,8 +56,9 @@ class Round:
     previous: Adapter
     own: Method
     payload: Payload
-    round_index: int  # counts merges from zero
+    round_index: int  # counted from zero
     rank: int  # of a client that trains all
+    compression: Compression | None = None  # of uploads, instead of the payload
     is_asynchronous: bool = False
 
     @property
@@ -163,53 +164,33 @@ def _errors(
 
 def upload_bits(merge: Round, method: Method) -> int:
     """Return what one participant of the whole rank sends."""
-    index, rank = merge.round_index, merge.rank
-    parts = method.exchange(index).sends
-    extents = [
-        Extent(
-            upload_numbers(method, shape, rank=rank, round_index=index),
-            len(parts),
-            sum(_part_rows(part, shape, rank) for part in parts),
-        )
-        for shape in merge.shapes.values()
-    ]
-    return merge.payload.bits(_total([*extents, merge.whole(method)]))
+    sent = method.exchange(merge.round_index).sends
+    extent = parts_extent(sent, merge.shapes.values(), merge.rank) + merge.whole(method)
+    if merge.compression is not None:
+        return merge.compression.bits(extent.num_numbers)
+    return merge.payload.bits(extent)
 
 
 def download_bits(
     merge: Round, method: Method, versions: Mapping[str, VersionRanks]
 ) -> int:
     """Return what a participant receives that has the version before."""
-    index, rank = merge.round_index, merge.rank
-    parts = method.exchange(index).receives
-    extents = []
+    parts = method.exchange(merge.round_index).receives
+    is_cut = method.contract.is_truncated_on_send
+    extent = merge.whole(method)
     for name, shape in merge.shapes.items():
         version = versions[name]
-        numbers = download_numbers(
-            method, shape, version=version, rank=rank, round_index=index
-        )
-        rows = sum(_part_rows(part, shape, version.pair) for part in parts)
-        extents.append(Extent(numbers.pair, len(parts), rows))
-        extents.append(_fold(shape, version.fold, numbers.fold))
-    return merge.payload.bits(_total([*extents, merge.whole(method)]))
+        width = min(merge.rank, version.pair) if is_cut else version.pair
+        extent += parts_extent(parts, [shape], width)
+        extent += _fold_extent(method, shape, version)
+    return merge.payload.bits(extent)
 
 
-def _fold(shape: Shape, rank: int, numbers: int) -> Extent:
+def _fold_extent(method: Method, shape: Shape, version: VersionRanks) -> Extent:
     """Return the extent of a fold: dense, or two factors where these are less."""
-    if not rank:
-        return Extent(0, 0, 0)
+    if not version.fold:
+        return NOTHING
+    numbers = download_numbers(method, shape, version=version, rank=version.pair).fold
     if numbers == shape.num_rows * shape.num_columns:
         return Extent(numbers, 1, shape.num_rows)
-    return Extent(numbers, 2, shape.num_rows + rank)
-
-
-def _part_rows(part: str, shape: Shape, rank: int) -> int:
-    return shape.num_rows if part == "B" else rank
-
-
-def _total(extents: Sequence[Extent]) -> Extent:
-    return Extent(
-        sum(extent.num_numbers for extent in extents),
-        sum(extent.num_tensors for extent in extents),
-        sum(extent.num_rows for extent in extents),
-    )
+    return Extent(numbers, 2, shape.num_rows + version.fold)

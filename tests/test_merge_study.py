@@ -159,6 +159,24 @@ def test_folding_methods_cannot_follow_an_asynchronous_server(tmp_path):
     assert frame.loc["thin-svd", "status"] == "compared"
 
 
+@pytest.mark.parametrize(
+    ("own", "alike", "otherwise"),
+    [("ffa-lora", "fedsvd", "fedit"), ("flora-stacking", "fedex-lora", "ffa-lora")],
+)
+def test_a_run_by_another_method_is_compared_with_its_likes(
+    own, alike, otherwise, tmp_path
+):
+    aggregation = f"learning.aggregation={own}"
+    found = merge_study(
+        finished(tmp_path / "run", FULL, aggregation), methods=[own, alike, otherwise]
+    )
+    assert found.is_same
+    frame = found.methods.set_index("method")
+    assert frame.loc[[own, alike], "status"].tolist() == ["compared", "compared"]
+    assert frame.loc[[own, alike], "worst_error"].max() < 1e-6
+    assert frame.loc[otherwise, "status"] == "trains otherwise"
+
+
 def test_the_command_writes_tables_and_a_picture(run, capsys):
     pytest.importorskip("altair")
     code = netsim(

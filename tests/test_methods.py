@@ -20,6 +20,7 @@ from fl.jobs import Job
 from fl.learning import Learning
 from fl.partition import IID
 from fl.payload import Payload
+from fl.peft_folders import apply_base_delta
 from fl.streams import stream
 from fl.tasks import Digits
 from fl.training import TrainingSettings, mini_batches
@@ -397,7 +398,6 @@ def test_ranks_of_a_round_may_exceed_those_of_the_clients(tmp_path):
 def test_peft_reads_what_a_version_was_written_as(kind, tmp_path):
     """Base, folds and adapter from the files alone give the evaluated model."""
     from peft import PeftModel
-    from safetensors.torch import load_file
 
     settings = {"energy": 1.0} if kind == "florist" else {}
     fed = federation(AGGREGATIONS[kind](**settings), precision="float32")
@@ -406,11 +406,7 @@ def test_peft_reads_what_a_version_was_written_as(kind, tmp_path):
         name, _ = play_round(fed, name, round_id, (0.5, 0.3, 0.2))
     fed.export(name, tmp_path)
     base = TINY.load(Digits())
-    if (tmp_path / "base_delta.safetensors").exists():
-        delta = load_file(tmp_path / "base_delta.safetensors")
-        modules = dict(base.named_modules())
-        for key, fold in delta.items():
-            modules[key.removesuffix(".fold")].weight.data += fold
+    apply_base_delta(base, tmp_path)
     assert (tmp_path / "base_delta.safetensors").exists() == (kind != "florist")
     model = PeftModel.from_pretrained(base, tmp_path).eval()
     batch = Digits().batch("test", np.arange(20))

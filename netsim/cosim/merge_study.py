@@ -148,8 +148,9 @@ class _Observer:
             previous=previous,
             own=learning.aggregation,
             payload=learning.payload,
-            round_index=index,
+            round_index=known[index] - 1,
             rank=learning.lora.r,
+            compression=learning.compression,
             is_asynchronous=self.scenario.server.kind == "buffered",
         )
         self.trials += [(known[index], one) for one in compare(merge, self.methods)]

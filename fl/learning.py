@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from fl.adapters import LoraSettings, Part
+from fl.adapters import Adapter, LoraSettings, Part
 from fl.aggregation import (
     Compression,
     Exchange,
@@ -67,3 +67,7 @@ class Learning:
         if part.factor is None:
             return "rest" not in self.aggregation.contract.personal
         return part.factor in factors
+
+    def as_sent(self, adapter: Adapter, factors: Collection[PartName]) -> Adapter:
+        """Return an adapter as it is where these of its factors have travelled."""
+        return self.payload.delivered(adapter, lambda part: self.travels(part, factors))

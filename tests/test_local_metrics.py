@@ -58,7 +58,7 @@ def test_equal_to_samples_judged_one_by_one():
     assert row.client_id == 0
     assert row.personal.loss == pytest.approx(row.shared.loss, rel=1e-12)
     task, resident = fed._trainer.task, fed._trainer.resident
-    resident.write(fed._adapter(merged.version))
+    resident.write(fed._history.model(merged.version).adapter)
     held = task.labels("test")
     shares = label_shares(Digits().labels("train")[fed._shares[0]])
     alone = [

@@ -1,0 +1,64 @@
+"""The versions of one federation that something may still need."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from fl.adapters import Adapter
+from fl.remembered import Memory
+from fl.store import Entry
+from fl.trainer import Trainer
+from fl.versions import Version
+
+
+class History:
+    """Versions by name, as entries of the store and as models; a name outlives both.
+
+    The first version is always at hand: pilots start from it, and may a run again.
+    """
+
+    def __init__(self, trainer: Trainer, memory: Memory, first: str) -> None:
+        self._trainer = trainer
+        self._memory = memory
+        self._first = first
+        self._needed = {first}
+        self._entries: dict[str, Entry] = {}
+        self._models: dict[str, Version] = {}
+
+    def entry(self, version: str) -> Entry:
+        """Return a version's entry; that of the first one is made when asked."""
+        if version not in self._needed:
+            raise KeyError(f"version {version} is no longer kept")
+        if version not in self._entries:
+            entry = self._memory.recall(version)
+            if entry is None:
+                entry = Version(self._trainer.initial).entry((), {})
+                self._memory.remember(version, entry)
+            self._entries[version] = entry
+        return self._entries[version]
+
+    def model(self, version: str) -> Version:
+        """Return a version's numbers."""
+        if version not in self._models:
+            entry, layout = self.entry(version), self._trainer.resident.layout
+            self._models[version] = Version.of(entry, layout)
+        return self._models[version]
+
+    def sent(self, version: str, rank: int) -> Adapter:
+        """Return what clients of some rank have of a version."""
+        own = self.model(version).at_rank(rank, self._trainer.initial)
+        learning = self._trainer.learning
+        if learning.keeps_as_sent:
+            return own
+        return learning.as_sent(own, learning.exchange(1).receives)
+
+    def keep(self, newest: str, entry: Entry, needed: Collection[str]) -> None:
+        """Note the newest version, and forget those that nothing needs."""
+        self._entries[newest] = entry
+        self._needed = kept = {self._first, newest, *needed}
+        self._entries = {v: e for v, e in self._entries.items() if v in kept}
+        self._models = {v: m for v, m in self._models.items() if v in kept}
+
+    def note(self, version: str, model: Version) -> None:
+        """Note the numbers of a version that is about to be the newest."""
+        self._models[version] = model

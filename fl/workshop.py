@@ -1,0 +1,111 @@
+"""Where cohorts are trained, and what their clients keep for the next time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fl.adapters import Layout
+from fl.executor import Executor
+from fl.history import History
+from fl.jobs import Cohort, JobBook, Outcome
+from fl.remembered import Memory
+from fl.trainer import (
+    Chunk,
+    Numbers,
+    Trained,
+    Trainer,
+    as_adapter,
+    from_entry,
+    to_entry,
+    trained,
+)
+
+
+class Workshop:
+    """Trains cohorts that are not remembered, here or in other processes."""
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        executor: Executor[Trainer],
+        memory: Memory,
+        history: History,
+        shares: Sequence[NDArray[np.int64]],
+    ) -> None:
+        self.steps_trained = 0
+        self.steps_reused = 0
+        self._trainer = trainer
+        self._executor = executor
+        self._memory = memory
+        self._history = history
+        self._shares = shares
+        self._states: dict[int, str] = {}  # by client, the job it goes on from
+        self._kept: dict[str, Numbers] = {}  # by job, what it left with the client
+
+    def train(self, cohorts: Sequence[Cohort]) -> None:
+        """Note what comes of each job of these cohorts; raises ``Diverged``."""
+        unknown = []
+        for cohort in cohorts:
+            entry = self._memory.recall(cohort.digest)
+            if entry is None:
+                unknown.append(cohort)
+            else:
+                self.steps_reused += cohort.num_steps
+                self._note(cohort, from_entry(entry))
+        chunks = [self.chunk(cohort) for cohort in unknown]
+        for cohort, outcomes in zip(
+            unknown, self._executor.map(trained, chunks), strict=True
+        ):
+            self.steps_trained += cohort.num_steps
+            self._note(cohort, outcomes)
+            self._memory.remember(cohort.digest, to_entry(outcomes))
+
+    def layout(self, rank: int) -> Layout:
+        """Return the layout of what the server receives of a client of this rank."""
+        layout = self._trainer.resident.layout
+        is_own = self._trainer.learning.low_rank == "truncated"
+        return layout.at_rank(rank) if is_own else layout
+
+    def state(self, client_id: int) -> str | None:
+        """Return the job whose leftovers a client goes on with, if there are any."""
+        return self._states.get(client_id)
+
+    def renew_states(self, names: Sequence[str], book: JobBook) -> None:
+        """Note with what the clients of merged jobs go on."""
+        for name in names:
+            kept = book.outcome(name).kept
+            assert kept is not None
+            self._states[book.pending[name].client_id] = name
+            self._kept[name] = kept
+
+    def forget_states(self, book: JobBook) -> None:
+        """Forget what clients kept and no job under way nor any later one needs."""
+        needed = {*self._states.values(), *book.states()}
+        self._kept = {job: kept for job, kept in self._kept.items() if job in needed}
+
+    def chunk(self, cohort: Cohort) -> Chunk:
+        """Return all that a worker needs to train a cohort."""
+        jobs = tuple(cohort.jobs.values())
+        rank, history = self._trainer.learning.lora.r, self._history
+        versions = sorted({job.version for job in jobs})
+        folds = {name: history.model(name).fold for name in versions}
+        return Chunk(
+            jobs,
+            starts={v: history.sent(v, rank).flat.numpy() for v in versions},
+            folds={v: fold.numpy() for v, fold in folds.items() if fold is not None},
+            kept={job.state: self._kept[job.state] for job in jobs if job.state},
+            samples={job.client_id: self._shares[job.client_id] for job in jobs},
+        )
+
+    def close(self) -> None:
+        """End the workers, if there are any."""
+        self._executor.close()
+
+    def _note(self, cohort: Cohort, outcomes: Sequence[Trained]) -> None:
+        cohort.outcomes = {
+            name: Outcome(as_adapter(self.layout(job.rank), one.received), one.kept)
+            for (name, job), one in zip(cohort.jobs.items(), outcomes, strict=True)
+        }

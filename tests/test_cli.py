@@ -6,8 +6,11 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
+from fl.tasks import Digits
 from netsim.cli import main
 from netsim.cosim import shipped
 
@@ -347,3 +350,23 @@ def test_a_run_that_fails_midway_says_why_and_keeps_what_it_wrote(
     mute = "--set=population.transmit_power=-100 dBm"
     assert netsim("run", "network-only", mute) == 2  # refused before it wrote
     assert len(list(tmp_path.glob("results/runs/*"))) == 1
+
+
+def test_check_writes_who_holds_which_labels(tmp_path, capsys):
+    folder = tmp_path / "deep" / "partition"
+    assert netsim("check", "quickstart", "--partition", str(folder)) == 0
+    held = pd.read_parquet(folder / "partition.parquet")
+    by_client = held.groupby("client_id").num_samples.sum()
+    labels = Digits().labels("train")
+    assert by_client.sum() == len(labels)
+    assert (
+        held.groupby("label").num_samples.sum().tolist() == np.bincount(labels).tolist()
+    )
+    assert len(by_client) == 20
+    assert "partition.parquet" in capsys.readouterr().out
+
+
+def test_nothing_is_divided_without_learning(tmp_path, capsys):
+    folder = str(tmp_path / "p")
+    assert netsim("check", "network-only", "--partition", folder) == 2
+    assert "nothing is divided" in capsys.readouterr().err

@@ -11,7 +11,6 @@ from fl.partition import (
     PowerLaw,
     Shards,
     divide,
-    hold_out,
     label_counts,
 )
 from fl.streams import stream
@@ -156,14 +155,3 @@ def test_too_few_samples_are_refused(partition):
     num_clients = 2 if partition != PowerLaw() else 11
     with pytest.raises(ValueError, match=r"need 1[12], but the training set has 10"):
         split(partition, num_clients, np.zeros(10, dtype=np.int64))
-
-
-def test_a_held_out_part_is_the_clients_own_and_fixed():
-    shares = [np.arange(10), np.array([12]), np.arange(20, 27)]
-    kept, held = hold_out(shares, 0.25, seed=3)
-    assert [len(share) for share in held] == [2, 0, 1]
-    for share, own, out in zip(shares, kept, held, strict=True):
-        assert sorted([*own, *out]) == share.tolist()
-    assert np.array_equal(hold_out(shares[:1], 0.25, seed=3)[1][0], held[0])
-    with pytest.raises(ValueError, match="fraction must be at least 0 and below 1"):
-        hold_out(shares, 1.0, seed=3)

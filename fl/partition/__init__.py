@@ -3,7 +3,7 @@
 from fl.partition.by_label import DirichletByLabel, Shards
 from fl.partition.by_size import IID, PowerLaw
 from fl.partition.natural import ByColumn, FromFile
-from fl.partition.partition import Partition, divide, hold_out, label_counts
+from fl.partition.partition import Partition, divide, label_counts
 
 PARTITIONS = {
     "iid": IID,
@@ -24,6 +24,5 @@ __all__ = [
     "PowerLaw",
     "Shards",
     "divide",
-    "hold_out",
     "label_counts",
 ]

@@ -9,7 +9,6 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from fl.streams import stream
 from fl.tasks import Source
 
 
@@ -70,24 +69,6 @@ def label_counts(
     held = labels[np.concatenate(shares)] if owners.size else labels[:0]
     counts = np.bincount(owners * width + held, minlength=len(shares) * width)
     return counts.astype(np.int64).reshape(len(shares), width)
-
-
-def hold_out(
-    shares: Sequence[NDArray[np.int64]], fraction: float, seed: int
-) -> tuple[list[NDArray[np.int64]], list[NDArray[np.int64]]]:
-    """Return what each client trains on and what it keeps for its own test.
-
-    A client keeps ``fraction`` of its samples, rounded down, and always trains on one.
-    """
-    if not 0 <= fraction < 1:
-        raise ValueError(f"fraction must be at least 0 and below 1, got {fraction}")
-    kept, held = [], []
-    for client_id, share in enumerate(shares):
-        num_held = min(int(len(share) * fraction), max(len(share) - 1, 0))
-        order = stream(seed, "hold out", client_id).permutation(share)
-        held.append(np.sort(order[:num_held]))
-        kept.append(np.sort(order[num_held:]))
-    return kept, held
 
 
 def require_enough(num_samples: int, num_clients: int, smallest: int) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import typer
 
-from netsim.cosim.scenario import read_scenario
+from netsim.cosim.scenario import Scenario, read_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.scenario import dump
 
@@ -15,7 +15,13 @@ MAX_FINDINGS_SHOWN = 20
 MAX_DRAWN_CLIENTS = 10_000  # a check answers at once
 
 
-def check_command(given: str, overrides: tuple[str, ...], *, count: bool) -> None:
+def check_command(
+    given: str,
+    overrides: tuple[str, ...],
+    *,
+    count: bool,
+    partition: Path | None = None,
+) -> None:
     """Validate a scenario, print it in full and estimate what it costs."""
     from netsim.cosim.cost import estimate
     from netsim.cosim.steering import build_planner
@@ -31,6 +37,22 @@ def check_command(given: str, overrides: tuple[str, ...], *, count: bool) -> Non
         build_planner(scenario, learner, population)
     for line in estimate(scenario, learner):
         typer.echo(f"# {line}")
+    if partition is not None:
+        _write_partition(scenario, partition)
+
+
+def _write_partition(scenario: Scenario, folder: Path) -> None:
+    """Write who holds how many samples of which label, as a table and a picture."""
+    import pyarrow.parquet as pq
+
+    from netsim.cli.partition_picture import draw
+    from netsim.cosim.partition import partition_table
+
+    table = partition_table(scenario)
+    folder.mkdir(parents=True, exist_ok=True)
+    pq.write_table(table, folder / "partition.parquet")
+    typer.echo(f"# partition  {folder / 'partition.parquet'}")
+    typer.echo(f"# picture    {draw(table, folder / 'partition.svg')}")
 
 
 def verify_command(run: Path, *, json: bool) -> bool:

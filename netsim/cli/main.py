@@ -102,11 +102,16 @@ def check(
     count: Annotated[
         bool, typer.Option(help="Count bits and FLOP on the real model (loads torch).")
     ] = False,
+    partition: Annotated[
+        Path | None,
+        typer.Option(help="A folder for who holds which labels: Parquet and SVG."),
+    ] = None,
 ) -> None:
     """Validate a scenario; print it with every default, and what it costs."""
     from netsim.cli.checking import check_command
 
-    check_command(scenario, _overrides(set_, seed), count=count)
+    overrides = _overrides(set_, seed)
+    check_command(scenario, overrides, count=count, partition=partition)
 
 
 @app.command()

@@ -38,6 +38,13 @@ class LoraSettings(Record):
     )
     modules_to_save: tuple[str, ...] = Field(default=("classifier",), strict=False)
 
+    @property
+    def scale(self) -> float:
+        """Return what multiplies ``B A``."""
+        if self.peft_type == "hira":
+            return 1.0
+        return self.lora_alpha / (self.r**0.5 if self.use_rslora else self.r)
+
     @model_validator(mode="after")
     def _hira_is_not_scaled(self) -> LoraSettings:
         scaled = self.use_rslora or self.use_dora or self.lora_alpha != 16.0
@@ -89,9 +96,25 @@ class Layout:
         """Return the rank, the same for every adapted matrix."""
         return next(part.shape[0] for part in self.parts if part.factor == "A")
 
+    @cached_property
+    def shapes(self) -> dict[str, tuple[int, int]]:
+        """Return (rows, columns) of each adapted matrix, in order."""
+        rows = {part.module: part.shape[0] for part in self.parts if part.factor == "B"}
+        columns = {p.module: p.shape[1] for p in self.parts if p.factor == "A"}
+        return {module: (rows[module], columns[module]) for module in columns}
+
     def at_rank(self, rank: int) -> Layout:
         """Return the layout of the same matrices adapted at another rank."""
         return Layout(tuple(part.at_rank(rank) for part in self.parts))
+
+    def at_ranks(self, ranks: Mapping[str, int]) -> Layout:
+        """Return the layout with each adapted matrix at its own rank."""
+        return Layout(
+            tuple(
+                part if part.factor is None else part.at_rank(ranks[part.module])
+                for part in self.parts
+            )
+        )
 
     @cached_property
     def modules(self) -> tuple[str, ...]:
@@ -155,13 +178,14 @@ class Adapter:
     def with_pairs(
         self, pairs: Mapping[str, tuple[Tensor, Tensor]], rest: Mapping[str, Tensor]
     ) -> Adapter:
-        """Return an adapter of the same layout, of these factors and this rest."""
+        """Return the adapter of these factors, of any ranks, and this rest."""
         tensors = dict(rest)
         for part in self.layout.parts:
             if part.factor is not None:
                 lora_b, lora_a = pairs[part.module]
                 tensors[part.name] = lora_b if part.factor == "B" else lora_a
-        return self.layout.pack(tensors)
+        ranks = {module: len(lora_a) for module, (_, lora_a) in pairs.items()}
+        return self.layout.at_ranks(ranks).pack(tensors)
 
     def rest(self) -> dict[str, Tensor]:
         """Return what is trained outside LoRA, by PEFT name, as views."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,10 +50,27 @@ def write_checkpoint(folder: Path, adapter: Adapter, lora: LoraSettings) -> None
     folder.mkdir(parents=True, exist_ok=True)
     config = peft_config(lora).to_dict()
     config["inference_mode"] = True
+    config.update(_patterns(adapter, lora))
     text = json.dumps(config, indent=2, sort_keys=True, default=sorted)  # sets
     (folder / "adapter_config.json").write_text(text + "\n", encoding="utf-8")
     tensors = {name: value.clone() for name, value in adapter.tensors().items()}
     save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+
+
+def _patterns(adapter: Adapter, lora: LoraSettings) -> dict[str, Mapping[str, float]]:
+    """Return PEFT's words for matrices of other ranks than ``r``, at one scale."""
+    own = {
+        module: len(lora_a)
+        for module, (_, lora_a) in adapter.pairs().items()
+        if len(lora_a) != lora.r
+    }
+    if not own:
+        return {}
+    alphas = {
+        module: lora.scale * (rank**0.5 if lora.use_rslora else rank)
+        for module, rank in own.items()
+    }
+    return {"rank_pattern": own, "alpha_pattern": alphas}
 
 
 def read_checkpoint(folder: Path, layout: Layout) -> Adapter:
@@ -62,9 +80,13 @@ def read_checkpoint(folder: Path, layout: Layout) -> Adapter:
     tensors = load_file(folder / "adapter_model.safetensors")
     found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     wanted = {part.name: part.shape for part in layout.parts}
-    if found != wanted:
-        odd = sorted(set(found.items()) ^ set(wanted.items()))
-        raise ValueError(f"{folder} does not fit the model: {odd[0][0]} differs")
+    for name in sorted(found.keys() | wanted.keys()):
+        there, here = found.get(name, "absent"), wanted.get(name, "absent")
+        if there != here:
+            raise ValueError(
+                f"{folder} does not fit the model: {name} is {there} in the folder and "
+                f"{here} in the model"
+            )
     return layout.pack(tensors)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast, get_args
@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from fl.adapters import Adapter
 from fl.record import Record
 from fl.resident import ResidentModel
 from fl.tasks import Quiz, Split, Task
@@ -32,12 +31,9 @@ class EvaluationSettings(Record):
 
     ``limit`` takes the first samples of the test, whose order is fixed, and shows as
     ``test[:500]``. ``exact_match`` lets a causal model write its answers, greedily, at
-    most ``max_new_tokens`` long. ``bf16`` computes under bfloat16 autocast. ``every``
-    is in rounds; the first and the final version are evaluated in any case, and a
-    target is met at an evaluation only.
+    most ``max_new_tokens`` long. ``bf16`` computes under bfloat16 autocast.
     """
 
-    every: int = Field(default=1, ge=1)
     limit: int | None = Field(default=None, ge=1)
     exact_match: bool = False
     max_new_tokens: int = Field(default=64, ge=1)
@@ -65,20 +61,6 @@ class Metrics:
     accuracy: float
     perplexity: float | None = None
     exact_match: float | None = None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LocalMetrics:
-    """What one client's own and the global adapter reach on this client's samples."""
-
-    client_id: int
-    personal: Metrics
-    shared: Metrics
-
-    @property
-    def gap(self) -> float:
-        """Return how much more accurate the client's own adapter is."""
-        return self.personal.accuracy - self.shared.accuracy
 
 
 def evaluate(
@@ -141,36 +123,6 @@ def measured(
         perplexity=math.exp(min(mean_loss, 700.0)) if is_causal else None,
         exact_match=exact,
     )
-
-
-def evaluate_clients(
-    resident: ResidentModel,
-    task: Task,
-    personal: Mapping[int, Adapter],
-    shared: Adapter,
-    samples: Mapping[int, NDArray[np.int64]],
-    *,
-    settings: EvaluationSettings = EvaluationSettings(),  # noqa: B008  frozen
-    shown: str = "local",
-) -> list[LocalMetrics]:
-    """Return each client's metrics under its own and under the global adapter.
-
-    ``samples`` are training samples of the client: those it held out (``hold_out``)
-    for an honest gap, or those it trained on; ``shown`` says which. The resident
-    adapter changes.
-    """
-    found: dict[int, list[Metrics]] = {client_id: [] for client_id in sorted(personal)}
-    for client_id, metrics in found.items():
-        for adapter in (personal[client_id], shared):
-            resident.write(adapter)
-            held = samples[client_id]
-            metrics.append(
-                measured(resident, task, "train", held, settings=settings, shown=shown)
-            )
-    return [
-        LocalMetrics(client_id=client_id, personal=own, shared=common)
-        for client_id, (own, common) in found.items()
-    ]
 
 
 def even_batches(

@@ -6,6 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fl import recipe
 
 if TYPE_CHECKING:
@@ -22,6 +25,15 @@ class Job:
     version: str  # the adapter that the client is sent
     steps: int
     rank: int
+    state: str | None = None  # the job whose leftovers this client goes on with
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Outcome:
+    """What came of a job."""
+
+    received: Adapter  # as the server has it
+    kept: NDArray[np.generic] | None  # what stays with the client, a flat adapter
 
 
 @dataclass(eq=False, slots=True)
@@ -29,7 +41,7 @@ class Cohort:
     """Jobs that are trained together, all or none, and what came of them."""
 
     jobs: dict[str, Job]  # by digest, in (client, start index) order
-    received: dict[str, Adapter] | None = None  # None: not needed so far
+    outcomes: dict[str, Outcome] | None = None  # None: not needed so far
 
     @property
     def digest(self) -> str:
@@ -77,19 +89,26 @@ class JobBook:
             self._assign()
         return list(dict.fromkeys(self._cohort_of[name] for name in names))
 
-    def received(self, name: str) -> Adapter:
+    def outcome(self, name: str) -> Outcome:
         """Return what came of a job whose cohort was trained."""
-        received = self._cohort_of[name].received
-        assert received is not None
-        return received[name]
+        outcomes = self._cohort_of[name].outcomes
+        assert outcomes is not None
+        return outcomes[name]
 
     def versions(self) -> set[str]:
         """Return the versions that are still needed, by a start or by a cohort."""
         needed = {job.version for job in self.pending.values()}
         for cohort in self._cohort_of.values():
-            if cohort.received is None:
+            if cohort.outcomes is None:
                 needed |= {job.version for job in cohort.jobs.values()}
         return needed
+
+    def states(self) -> set[str]:
+        """Return the jobs whose leftovers a job under way starts with."""
+        jobs = [*self.pending.values()]
+        for cohort in self._cohort_of.values():
+            jobs += cohort.jobs.values()
+        return {job.state for job in jobs if job.state is not None}
 
     def _assign(self) -> None:
         free = self.ordered(n for n in self.pending if n not in self._cohort_of)

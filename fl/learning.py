@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
 
-from fl.adapters import LoraSettings
-from fl.aggregation import FloraNA
+from fl.adapters import LoraSettings, Part
+from fl.aggregation import (
+    Compression,
+    Exchange,
+    FloraNA,
+    Method,
+    PlainServer,
+    ServerOptimiser,
+)
 from fl.backbones import Backbone, SmallViT
 from fl.evaluation import EvaluationSettings
-from fl.merging import Aggregation
 from fl.partition import DirichletByLabel, Partition
-from fl.payload import Payload
+from fl.payload import PartName, Payload
 from fl.tasks import Digits, Source
 from fl.training import TrainingSettings
+
+# A client of smaller rank trains a random sketch of the adapter, drawn anew for each
+# start, or a LoRA of its own rank: the adapter's first columns, and no more of it.
+LowRank: TypeAlias = Literal["sketched", "truncated"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,7 +36,34 @@ class Learning:
     partition: Partition = field(default_factory=DirichletByLabel)
     lora: LoraSettings = field(default_factory=LoraSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
-    aggregation: Aggregation = field(default_factory=FloraNA)
+    aggregation: Method = field(default_factory=FloraNA)
     payload: Payload = field(default_factory=Payload)
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
     cohort_size: int = 16
+    start: str | None = None  # the folder of a PEFT adapter
+    low_rank: LowRank = "sketched"
+    server: ServerOptimiser = field(default_factory=PlainServer)
+    compression: Compression | None = None
+    needs_secure_aggregation: bool = False  # the server learns sums of uploads only
+
+    def exchange(self, round_id: int) -> Exchange:
+        """Return what is trained and travels in a round, counted from one."""
+        return self.aggregation.exchange(max(0, round_id - 1))
+
+    @property
+    def keeps_state(self) -> bool:
+        """Return whether a client goes on with something of its own."""
+        is_compressed = self.compression is not None and self.compression.has_memory
+        return is_compressed or bool(self.aggregation.contract.personal)
+
+    @property
+    def keeps_as_sent(self) -> bool:
+        """Return whether the server itself goes on from what it sent: merges of one
+        factor need the other to be everybody's, bit for bit."""
+        return len(self.exchange(1).trains) == 1
+
+    def travels(self, part: Part, factors: Collection[PartName]) -> bool:
+        """Return whether a tensor is sent where these factors are."""
+        if part.factor is None:
+            return "rest" not in self.aggregation.contract.personal
+        return part.factor in factors

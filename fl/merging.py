@@ -1,16 +1,21 @@
-"""From adapters and their weights to one adapter: METHOD 11's list of components."""
+"""From adapters and their weights to one adapter: METHOD.md 11's list."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 from fl.adapters import Adapter
-from fl.aggregation import LayerComponents, Merge, Pair, weighted_mean
+from fl.aggregation import LayerComponents, Method, Pair, weighted_mean
+from fl.aggregation.dora import merged_magnitudes
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 NEGLIGIBLE_WEIGHT = 1e-12
+MAGNITUDE = "lora_magnitude_vector"  # the lengths of DoRA's rows
 
 
 class Component(NamedTuple):
@@ -18,15 +23,6 @@ class Component(NamedTuple):
 
     adapter: Adapter
     weight: float
-
-
-class Aggregation(Merge, Protocol):
-    """A merge with the name that the trace shows."""
-
-    @property
-    def kind(self) -> str:
-        """Return the name."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,16 +48,25 @@ def combined(terms: Sequence[Component]) -> list[Component]:
     return [term for term in totals if abs(term.weight) > NEGLIGIBLE_WEIGHT]
 
 
+@dataclass(frozen=True, slots=True)
+class MergedAdapter:
+    """A merge's adapter, what it adds to the base, and how well each layer went."""
+
+    adapter: Adapter
+    folds: dict[str, Pair]
+    rows: tuple[MergeRow, ...]
+
+
 def merge_adapters(
-    method: Aggregation,
+    method: Method,
     components: Sequence[Component],
     previous: Adapter | None = None,
-) -> tuple[Adapter, tuple[MergeRow, ...]]:
+) -> MergedAdapter:
     """Return the merged adapter and how well each of its layers was merged.
 
-    LoRA pairs go through ``method``; what is trained outside LoRA is averaged with the
-    same weights. ``previous`` is the global adapter before the round: gauges align to
-    it and the update is measured from it.
+    LoRA pairs, of any ranks, go through ``method``; what is trained outside LoRA is
+    averaged with the same weights. ``previous`` is the global adapter before the round:
+    gauges align to it and the update is measured from it.
     """
     adapters = [component.adapter for component in components]
     weights = tuple(component.weight for component in components)
@@ -77,16 +82,26 @@ def merge_adapters(
             for module in adapters[0].layout.modules
         }
     )
-    assert all(layer.fold is None for layer in merged.values())
-    rests = [adapter.rest() for adapter in adapters]
-    rest = {name: weighted_mean([r[name] for r in rests], weights) for name in rests[0]}
     rows = tuple(
-        MergeRow(
-            layer=name,
-            method=method.kind,
-            **asdict(layer.diagnostics),
-        )
+        MergeRow(layer=name, method=method.kind, **asdict(layer.diagnostics))
         for name, layer in merged.items()
     )
     factors = {name: layer.pair for name, layer in merged.items()}
-    return adapters[0].with_pairs(factors, rest), rows
+    return MergedAdapter(
+        adapters[0].with_pairs(factors, merged_rest(adapters, weights)),
+        {name: layer.fold for name, layer in merged.items() if layer.fold is not None},
+        rows,
+    )
+
+
+def merged_rest(
+    adapters: Sequence[Adapter], weights: Sequence[float]
+) -> dict[str, Tensor]:
+    """Return the mean of what is trained outside LoRA; DoRA's lengths stay positive."""
+    rests = [adapter.rest() for adapter in adapters]
+    return {
+        name: (merged_magnitudes if name.endswith(MAGNITUDE) else weighted_mean)(
+            [rest[name] for rest in rests], weights
+        )
+        for name in rests[0]
+    }

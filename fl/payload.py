@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
-from fl.adapters import Adapter, Layout, Part
+from fl.adapters import Adapter, Part
 from fl.record import Record
 
 if TYPE_CHECKING:
@@ -33,6 +33,44 @@ class Extent:
             num_rows=sum(num_rows(part.shape) for part in listed),
         )
 
+    def __add__(self, other: Extent) -> Extent:
+        """Return the extent of both."""
+        return Extent(
+            self.num_numbers + other.num_numbers,
+            self.num_tensors + other.num_tensors,
+            self.num_rows + other.num_rows,
+        )
+
+
+class Shape(NamedTuple):
+    """An adapted matrix."""
+
+    num_rows: int  # m
+    num_columns: int  # n
+
+
+PartName: TypeAlias = Literal["A", "B", "core"]
+
+
+def part_extent(part: PartName, shape: Shape, rank: int) -> Extent:
+    """Return how much one part of a matrix's adapter is: A [r, n], B [m, r], or the
+    core [r, r] between fixed ones."""
+    sizes = {"A": (rank, shape.num_columns), "B": (shape.num_rows, rank)}
+    num_rows, num_columns = sizes.get(part, (rank, rank))
+    return Extent(num_rows * num_columns, 1, num_rows)
+
+
+def parts_extent(
+    parts: Iterable[PartName], shapes: Iterable[Shape], rank: int
+) -> Extent:
+    """Return how much these parts of the adapters of some matrices are."""
+    listed = tuple(parts)
+    extents = (part_extent(part, shape, rank) for shape in shapes for part in listed)
+    return sum(extents, NOTHING)
+
+
+NOTHING = Extent(0, 0, 0)
+
 
 class Payload(Record):
     """How every number of an adapter is written on the air, in both directions.
@@ -57,22 +95,22 @@ class Payload(Record):
             self.num_scales(extent)
         )
 
-    def layout_bits(self, layout: Layout) -> int:
-        """Return the bits of a whole adapter."""
-        return self.bits(Extent.of(layout.parts))
-
     def num_scales(self, extent: Extent) -> int:
         """Return how many scales travel along."""
         if self.precision in ("float32", "bfloat16"):
             return 0
         return extent.num_rows if self.scale_per == "row" else extent.num_tensors
 
-    def delivered(self, adapter: Adapter) -> Adapter:
-        """Return the adapter as it is after the journey."""
+    def delivered(
+        self, adapter: Adapter, travels: Callable[[Part], bool] = lambda part: True
+    ) -> Adapter:
+        """Return the adapter as it is after the journey of all that travels."""
         if self.precision == "float32":
             return adapter
         tensors = adapter.tensors()
-        return adapter.layout.pack({n: self.rounded(t) for n, t in tensors.items()})
+        for part in filter(travels, adapter.layout.parts):
+            tensors[part.name] = self.rounded(tensors[part.name])
+        return adapter.layout.pack(tensors)
 
     def rounded(self, tensor: Tensor) -> Tensor:
         """Return one tensor as it is after the journey, in its own type."""

@@ -48,9 +48,14 @@ def samples_digest(samples: NDArray[np.int64]) -> str:
     return hashlib.sha256(samples.astype("<i8").tobytes()).hexdigest()
 
 
-def initial_version(*, base: str, lora: Record, seed: int) -> str:
-    """Return the digest of the adapter before any training."""
-    return digest("initial", {"base": base, "lora": settings(lora), "seed": seed})
+def initial_version(
+    *, base: str, lora: Record, seed: int, start: str | None = None
+) -> str:
+    """Return the digest of the adapter before any training; ``start`` is the digest of
+    the numbers that it begins with, where they are given."""
+    recipe: dict[str, Json] = {"base": base, "lora": settings(lora), "seed": seed}
+    given: dict[str, Json] = {} if start is None else {"start": start}
+    return digest("initial", recipe | given)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,6 +73,7 @@ class JobRecipe:
     training: Json
     payload: Json
     seed: int
+    treatment: Json  # what a method asks of its clients, and what they kept
 
     @property
     def digest(self) -> str:
@@ -76,15 +82,27 @@ class JobRecipe:
 
 
 def merged_version(
-    method: object, previous: str, arrivals: Sequence[tuple[str, float]]
+    method: object,
+    previous: str,
+    arrivals: Sequence[tuple[str, float]],
+    *,
+    cohorts: Sequence[str],
+    server: object,
 ) -> str:
-    """Return the digest of a merge of (job digest, weight) pairs, in their order."""
+    """Return the digest of a merge of (job digest, weight) pairs, in their order, and
+    of the server's step after it.
+
+    ``cohorts`` are the digests of what was trained together, which decides the last
+    digits of a result.
+    """
     return digest(
         "merge",
         {
             "method": settings(method),
+            "server": settings(server),
             "previous": previous,
             "arrivals": [[job, repr(float(weight))] for job, weight in arrivals],
+            "cohorts": list(cohorts),
         },
     )
 

@@ -57,6 +57,7 @@ class ResidentModel:
         self.layout = Layout(tuple(_part(n, tuple(p.shape)) for n, p in named))
         _require_modules(self.layout, lora)
         self._flat = _flatten(self.parameters)
+        self._unfolded: dict[str, Tensor] = {}  # weights as loaded, once folded
         places = {id(parameter): i for i, parameter in enumerate(self.parameters)}
         self.linears = _adapted_linears(self.model, places)
         self.wholes = _whole_modules(self.model, places)
@@ -100,6 +101,23 @@ class ResidentModel:
         """Make ``adapter`` the resident one."""
         assert adapter.layout == self.layout
         self.write_flat(adapter.flat)
+
+    def fold(self, matrices: Mapping[str, Tensor]) -> None:
+        """Compute with these matrices, times the LoRA scale, added to the frozen base;
+        with none of them the base is as it was loaded."""
+        import torch
+
+        if not matrices and not self._unfolded:
+            return
+        with torch.no_grad():
+            for site in self.linears:
+                module = self.layout.parts[site.part_a].module
+                weight: Tensor = site.base.weight  # type: ignore[assignment]
+                original = self._unfolded.setdefault(module, weight.detach().clone())
+                weight.copy_(original)
+                if module in matrices:
+                    added = matrices[module] if site.is_upright else matrices[module].T
+                    weight.add_(added.to(weight), alpha=site.scale)
 
     def write_flat(self, flat: Tensor) -> None:
         """Make these numbers the resident adapter."""
@@ -163,6 +181,7 @@ def _adapted_linears(
             layer=layer,
             base=layer.base_layer,
             scale=layer.scaling["default"],
+            is_upright=type(layer.base_layer) is nn.Linear,
             dropout=getattr(layer.lora_dropout["default"], "p", 0.0),
             part_a=places[id(layer.lora_A["default"].weight)],
             part_b=places[id(layer.lora_B["default"].weight)],

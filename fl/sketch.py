@@ -26,6 +26,7 @@ class Sketch:
 
     indices: tuple[int, ...]  # ascending
     full_rank: int
+    is_own: bool = False  # a LoRA of the client's own, smaller rank: not scaled
 
     def __post_init__(self) -> None:
         fits = self.indices and 0 <= self.indices[0] <= self.indices[-1]
@@ -48,8 +49,8 @@ class Sketch:
 
     @property
     def scale(self) -> float:
-        """Return r/k, the non-zero entries of S."""
-        return self.full_rank / self.rank
+        """Return r/k, the non-zero entries of S; 1 for a LoRA of the client's own."""
+        return 1.0 if self.is_own else self.full_rank / self.rank
 
 
 def draw_sketch(rank: int, full_rank: int, rng: np.random.Generator) -> Sketch:
@@ -65,17 +66,14 @@ def draw_sketch(rank: int, full_rank: int, rng: np.random.Generator) -> Sketch:
     return Sketch(tuple(sorted(int(j) for j in drawn)), full_rank)
 
 
+def own_rank(rank: int, full_rank: int) -> Sketch:
+    """Return the first columns and rows: a client whose LoRA is of smaller rank."""
+    return Sketch(tuple(range(rank)), full_rank, is_own=True)
+
+
 def whole_sketch(full_rank: int) -> Sketch:
     """Return the sketch that is plain LoRA."""
     return Sketch(tuple(range(full_rank)), full_rank)
-
-
-def num_touched(layout: Layout, rank: int) -> int:
-    """Return how many numbers a client of this rank trains and sends.
-
-    k (m + n) per adapted matrix, and everything trained outside LoRA.
-    """
-    return layout.at_rank(rank).num_numbers
 
 
 def index_bits(rank: int, full_rank: int) -> int:

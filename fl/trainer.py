@@ -5,10 +5,11 @@ Only plain arrays go in and come out, so that it may sit in another process.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +18,14 @@ from fl.adapters import Adapter, Layout
 from fl.backbones import read
 from fl.jobs import Job
 from fl.learning import Learning
-from fl.sketch import Sketch, draw_sketch, scattered, touched
+from fl.sketch import Sketch, draw_sketch, own_rank
+from fl.start import start_adapter
+from fl.store import Entry
 from fl.streams import stream
 from fl.tasks import Task
 from fl.training import Diverged, LocalJob, train
+from fl.upload import uploaded
+from fl.versions import Version, unflattened
 
 if TYPE_CHECKING:
     from fl.resident import ResidentModel
@@ -28,13 +33,25 @@ if TYPE_CHECKING:
 NUM_THREADS = 1  # more depend on the machine and on who else runs
 
 
+Numbers: TypeAlias = NDArray[np.generic]  # an adapter's, or a fold's, flat
+
+
 @dataclass(frozen=True, slots=True)
 class Chunk:
     """Jobs that are trained together, and the numbers that they need."""
 
     jobs: tuple[Job, ...]
-    starts: Mapping[str, NDArray[np.generic]]  # by version, as the clients have it
+    starts: Mapping[str, Numbers]  # by version, as the clients have it
+    folds: Mapping[str, Numbers]  # by version, where the base has changed
+    kept: Mapping[str, Numbers]  # by the job that left it
     samples: Mapping[int, NDArray[np.int64]]  # by client
+
+
+class Trained(NamedTuple):
+    """What came of a job, as plain arrays."""
+
+    received: Numbers
+    kept: Numbers | None
 
 
 @dataclass(frozen=True)
@@ -56,10 +73,13 @@ class Trainer:
         """Return the model."""
         return self._loaded[0]
 
-    @property
+    @cached_property
     def initial(self) -> Adapter:
-        """Return the adapter before any training."""
-        return self._loaded[1]
+        """Return the adapter before any training; raises ``DoesNotFit``."""
+        fresh = self._loaded[1]
+        if self.learning.start is None:
+            return fresh
+        return start_adapter(Path(self.learning.start), self.resident)
 
     @cached_property
     def _loaded(self) -> tuple[ResidentModel, Adapter]:
@@ -77,10 +97,10 @@ class Trainer:
         )
         return resident, resident.read()
 
-    def received(self, chunk: Chunk) -> list[Adapter]:
-        """Return what the server receives from each job; raises ``Diverged``."""
-        layout = self.resident.layout
-        starts = {v: as_adapter(layout, numbers) for v, numbers in chunk.starts.items()}
+    def train(self, chunk: Chunk) -> list[Trained]:
+        """Return what comes of each job; raises ``Diverged``."""
+        self.write_fold(next(iter(chunk.folds.values()), None))
+        starts = [self._start(job, chunk) for job in chunk.jobs]
         outcomes = train(
             self.resident,
             self.task,
@@ -89,46 +109,106 @@ class Trainer:
                     client_id=job.client_id,
                     start_index=job.start_index,
                     steps=job.steps,
-                    start=starts[job.version],
+                    start=start,
                     samples=chunk.samples[job.client_id],
                     sketch=self._sketch(job),
+                    trains=self.learning.exchange(job.round_id).trains,
                 )
-                for job in chunk.jobs
+                for job, start in zip(chunk.jobs, starts, strict=True)
             ],
             settings=self.learning.training,
             seed=self.seed,
         )
         arrived = []
-        for job, outcome in zip(chunk.jobs, outcomes, strict=True):
+        for job, start, outcome in zip(chunk.jobs, starts, outcomes, strict=True):
             if isinstance(outcome, Diverged):
                 raise outcome
-            arrived.append(self._delivered(job, starts[job.version], outcome.adapter))
+            arrived.append(self._uploaded(job, chunk, start, outcome.adapter))
         return arrived
+
+    def resident_as(self, version: Version) -> ResidentModel:
+        """Return the resident model as some version of it."""
+        model = version.as_resident(self.resident.layout)
+        self.resident.fold(model.folds())
+        self.resident.write(model.adapter)
+        return self.resident
+
+    def write_fold(self, fold: Numbers | None) -> None:
+        """Compute with this fold in the base, or with the base alone."""
+        import torch
+
+        if fold is None:
+            self.resident.fold({})
+            return
+        matrices = unflattened(torch.from_numpy(fold.copy()), self.resident.layout)
+        self.resident.fold(matrices)
+
+    def _start(self, job: Job, chunk: Chunk) -> Adapter:
+        """Return what a client starts from: the version that it was sent, and what it
+        has kept to itself."""
+        layout = self.resident.layout
+        start = as_adapter(layout, chunk.starts[job.version])
+        personal = self.learning.aggregation.contract.personal
+        if not personal:
+            return start
+        own = self.initial
+        if job.state is not None:
+            own = as_adapter(layout, chunk.kept[job.state])
+        tensors, kept = start.tensors(), own.tensors()
+        for part in layout.parts:
+            if (part.factor or "rest") in personal:
+                tensors[part.name] = kept[part.name]
+        return layout.pack(tensors)
 
     def _sketch(self, job: Job) -> Sketch | None:
         """Return the part of the adapter that a job trains; None is all of it."""
         full_rank = self.learning.lora.r
         if job.rank == full_rank:
             return None
+        if self.learning.low_rank == "truncated":
+            return own_rank(job.rank, full_rank)
         rng = stream(self.seed, "sketch", job.client_id, job.start_index)
         return draw_sketch(job.rank, full_rank, rng)
 
-    def _delivered(self, job: Job, start: Adapter, trained: Adapter) -> Adapter:
-        """Return what the server has after the upload: only what moved travels."""
-        payload, sketch = self.learning.payload, self._sketch(job)
-        if sketch is None:
-            return payload.delivered(trained)
-        moved = touched(trained.layout, trained.tensors(), sketch)
-        arrived = {name: payload.rounded(value) for name, value in moved.items()}
-        return scattered(start, sketch, arrived, gain=1.0)
+    def _uploaded(
+        self, job: Job, chunk: Chunk, start: Adapter, trained: Adapter
+    ) -> Trained:
+        """Return what the server has after the upload, and what the client keeps."""
+        import torch
+
+        kept = None if job.state is None else chunk.kept[job.state]
+        upload = uploaded(
+            self.learning,
+            start,
+            trained,
+            sends=self.learning.exchange(job.round_id).sends,
+            sketch=self._sketch(job),
+            kept=None if kept is None else torch.from_numpy(kept.copy()),
+        )
+        left = None if upload.kept is None else upload.kept.numpy()
+        return Trained(upload.received.flat.numpy(), left)
 
 
-def received(trainer: Trainer, chunk: Chunk) -> tuple[NDArray[np.generic], ...]:
-    """Return the numbers that the server receives from each job of a chunk."""
-    return tuple(adapter.flat.numpy() for adapter in trainer.received(chunk))
+def to_entry(outcomes: Sequence[Trained]) -> Entry:
+    """Return what came of a cohort as a store keeps it."""
+    kept = [outcome.kept for outcome in outcomes if outcome.kept is not None]
+    arrays = (*(outcome.received for outcome in outcomes), *kept)
+    return Entry({"num_kept": len(kept)}, arrays)
 
 
-def as_adapter(layout: Layout, numbers: NDArray[np.generic]) -> Adapter:
+def from_entry(entry: Entry) -> list[Trained]:
+    """Return what came of a cohort, whose clients all keep something, or none does."""
+    num_jobs = len(entry.arrays) - int(entry.facts["num_kept"])
+    kept = entry.arrays[num_jobs:] or (None,) * num_jobs
+    return [Trained(*both) for both in zip(entry.arrays[:num_jobs], kept, strict=True)]
+
+
+def trained(trainer: Trainer, chunk: Chunk) -> list[Trained]:
+    """Return what comes of each job of a chunk."""
+    return trainer.train(chunk)
+
+
+def as_adapter(layout: Layout, numbers: Numbers) -> Adapter:
     """Return the adapter of these numbers, copied."""
     import torch
 

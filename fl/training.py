@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from fl.adapters import Adapter
-from fl.cohort import Rows, Stack, Switched
+from fl.cohort import CoreStack, Rows, Stack, Switched
 from fl.cohort.grouping import groups
 from fl.cohort.losses import num_items
 from fl.optimisers import (
@@ -22,6 +22,7 @@ from fl.optimisers import (
     optimiser_for,
     rate_factor,
 )
+from fl.payload import PartName
 from fl.record import Record
 from fl.resident import ResidentModel
 from fl.sketch import Sketch, compensation, whole_sketch
@@ -71,7 +72,7 @@ class LocalJob:
     samples: NDArray[np.int64]
     sketch: Sketch | None = None  # None: it trains all of its adapter
     batch_size: int | None = None  # None: per_device_train_batch_size
-    trains: tuple[Literal["A", "B"], ...] = ("A", "B")  # the other factor rests
+    trains: tuple[PartName, ...] = ("A", "B")  # the other factor rests
 
     def __post_init__(self) -> None:
         assert self.sketch is None or (self.sketch.full_rank == self.start.layout.rank)
@@ -158,7 +159,10 @@ class _Cohort:
         self._sketches = [job.sketch or whole_sketch(job.rank) for job in jobs]
         starts = [job.start for job in jobs]
         self._rows: Rows
-        if resident.is_stackable:
+        if jobs[0].trains == ("core",):
+            dropouts = [_generator(resident, seed, job) for job in jobs]
+            self._rows = CoreStack(resident, starts, dropouts, seed)
+        elif resident.is_stackable:
             dropouts = [_generator(resident, seed, job) for job in jobs]
             self._rows = Stack(
                 resident, starts, self._sketches, dropouts, jobs[0].trains

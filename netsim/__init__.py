@@ -14,15 +14,21 @@ __all__ = ["load_run", "run"]
 __version__ = "0.1.0"
 
 
-def run(scenario: str | Path, *overrides: str, out: str | Path | None = None) -> Run:
+def run(
+    scenario: str | Path,
+    *overrides: str,
+    out: str | Path | None = None,
+    workers: int = 1,
+) -> Run:
     """Run a scenario, a file or a shipped name, and return the finished run.
 
     ``overrides`` are written as for ``--set``: ``"cell.uplink.band=1 MHz"``. Without
-    ``out`` the run has a new folder under ``results/runs``.
+    ``out`` the run has a new folder under ``results/runs``. With more ``workers``
+    clients train in as many processes, with the same results.
     """
     from netsim.cosim.api import run_and_load  # here, for the same reason
 
-    return run_and_load(scenario, overrides, out)
+    return run_and_load(scenario, overrides, out, workers)
 
 
 def load_run(path: str | Path) -> Run:

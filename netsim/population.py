@@ -81,6 +81,23 @@ class Population:
         snr = band.radio.snr(mean_hz, band.band_hz) / db_to_linear(band.radio.gap_db)
         return mean_hz * self.cell.fading.effective_gain(snr)
 
+    def effective_cn0s_hz(self, direction: Direction) -> FloatArray:
+        """Return every client's :meth:`effective_cn0_hz`."""
+        means_hz = self._mean_cn0_hz[direction]
+        band = self.cell.uplink if direction == "up" else self.cell.downlink
+        per_hz = band.radio.snr(1.0, band.band_hz) / db_to_linear(band.radio.gap_db)
+        return means_hz * self.cell.fading.effective_gains(means_hz * per_hz)
+
+    def lone_rates_bps(self, direction: Direction) -> FloatArray:
+        """Return every client's rate alone on the band, fading averaged, in bit/s."""
+        band = self.cell.uplink if direction == "up" else self.cell.downlink
+        return np.array(
+            [
+                band.radio.rate_bps(cn0_hz, band.band_hz)
+                for cn0_hz in self.effective_cn0s_hz(direction).tolist()
+            ]
+        )
+
     @cached_property
     def weakest_client(self) -> int:
         """Return whom a broadcast to everybody must wait for, fading apart."""
@@ -114,6 +131,27 @@ class Population:
         if spread is not None:
             factor = spread_factor(self._seed, client_id, spread)
         return self.device(client_id).compute_time_s(flop) * factor
+
+    def seconds_per_flop(self) -> FloatArray:
+        """Return what one operation takes on every client, without jitter."""
+        kinds = np.array([device.compute_time_s(1) for device in self._devices])
+        every = kinds[self._device_index]
+        spread = self.config.speed_spread
+        if spread is None:
+            return np.asarray(every)
+        factors = [spread_factor(self._seed, n, spread) for n in range(len(self))]
+        return np.asarray(every * np.array(factors))
+
+    def memories_bytes(self) -> npt.NDArray[np.int64]:
+        """Return the memory of every client's device."""
+        return np.array([device.memory_bytes for device in self._devices])[
+            self._device_index
+        ]
+
+    def device_names(self) -> npt.NDArray[np.object_]:
+        """Return the name of every client's device."""
+        names = np.array([device.name for device in self._devices], dtype=object)
+        return np.asarray(names[self._device_index])
 
     def compute_ns(self, client_id: int, occasion: int, flop: int) -> int:
         """Return the ticks of a computation on one occasion: a round, or a start."""

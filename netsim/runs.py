@@ -12,7 +12,7 @@ from netsim.errors import InputError
 from netsim.manifest import Manifest, read_manifest
 from netsim.trace.schemas import SCHEMAS
 
-FALLING_METRICS = frozenset({"loss"})  # a level is reached from above
+FALLING_METRICS = frozenset({"loss", "perplexity"})  # a level is reached from above
 NOT_METRICS = frozenset({"round_id", "client_id", "time_ns", "num_samples"})
 
 
@@ -115,8 +115,9 @@ class Run:
     ) -> pd.Timedelta | pd.api.typing.NaTType:
         """Return when a global evaluation first reaches ``level``, or NaT if never.
 
-        A loss reaches it from above, any other metric from below; a pilot's evaluation
-        never does. Without ``with_pilots`` the time of pilots is not counted.
+        A loss or perplexity reaches it from above, any other metric from below; a
+        pilot's evaluation never does. Without ``with_pilots`` the time of pilots is not
+        counted.
         """
         evals = self.evals[self.evals["phase"] != "pilot"]
         numbers = evals.select_dtypes("number").columns
@@ -133,6 +134,24 @@ class Run:
             return pd.NaT
         before_ns = 0 if with_pilots else self.manifest.pilot_time_ns
         return pd.Timedelta(int(times_ns.min()) - before_ns, "ns")
+
+    def local_gap(self) -> pd.DataFrame:
+        """Return per round how much better clients' own adapters are on their own data
+        than the global one: means over the examined clients; gaps are positive where
+        the own adapter is better."""
+        evals = self.evals[self.evals["client_id"].notna()]
+        keys = ["round_id", "time_ns", "client_id"]
+        own, shared = (
+            evals[evals["split"] == split].set_index(keys)[["accuracy", "loss"]]
+            for split in ("local-personal", "local-global")
+        )
+        table = own.add_suffix("_personal").join(shared.add_suffix("_global"))
+        by_round = table.groupby(["round_id", "time_ns"])
+        found = by_round.mean()
+        found.insert(0, "num_clients", by_round.size())
+        found["accuracy_gap"] = found["accuracy_personal"] - found["accuracy_global"]
+        found["loss_gap"] = found["loss_global"] - found["loss_personal"]
+        return found.reset_index()
 
 
 def part_paths(run_folder: Path, table: str) -> list[Path]:

@@ -48,12 +48,12 @@ class Weighted:
     def __init__(self, weights):
         self.weights = weights
 
-    def divide(self, started, live):
+    def divide(self, started, live, band):
         return [(t, Terms(self.weights[t.message.client_id])) for t in started]
 
 
 class FirstCome:
-    def divide(self, started, live):
+    def divide(self, started, live, band):
         return [
             (transfer, Terms(weight=int(place == 0)))
             for place, transfer in enumerate(live.values())

@@ -332,3 +332,18 @@ def test_a_run_from_python_comes_back_loaded(tmp_path, monkeypatch):
     assert len(run.rounds) == 2
     assert run.folder.parent == Path("results/runs")
     assert package.run("network-only", "stop.rounds=1", out=tmp_path / "x").tasks.size
+
+
+def test_a_run_that_fails_midway_says_why_and_keeps_what_it_wrote(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    wild = "learning.training={learning_rate: 1e300, optim: sgd, local_steps: 2}"
+    assert netsim("run", "quickstart", "--set", wild, *SMALL) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("learning.training: client ")
+    (manifest,) = tmp_path.glob("results/runs/*/manifest.json")
+    assert json.loads(manifest.read_text())["status"] == "failed"
+    mute = "--set=population.transmit_power=-100 dBm"
+    assert netsim("run", "network-only", mute) == 2  # refused before it wrote
+    assert len(list(tmp_path.glob("results/runs/*"))) == 1

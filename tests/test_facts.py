@@ -9,7 +9,7 @@ from fl.adapters import LoraSettings
 from fl.backbones import FromConfig
 from fl.facts import Curve, count_facts, known_facts
 from fl.facts.curves import expected_lengths, fitted
-from fl.payload import Payload
+from fl.payload import Extent, Payload
 from fl.tasks import Arithmetic, Synthetic
 from fl.training import TrainingSettings
 
@@ -165,7 +165,7 @@ def test_payload_bits_are_those_of_the_tensors():
             for per in ("row", "tensor"):
                 payload = Payload(precision=precision, scale_per=per)
                 bits = facts.payload_bits(payload, rank)
-                assert bits == payload.layout_bits(layout)
+                assert bits == payload.bits(Extent.of(layout.parts))
 
 
 def test_saved_activations_are_those_of_the_longest_batch():

@@ -10,7 +10,7 @@ import torch
 from fl.adapters import LoraSettings
 from fl.aggregation import AGGREGATIONS, FedIT, FloraNA
 from fl.backbones import SmallViT
-from fl.federation import Arrival, Federation, Job
+from fl.federation import Arrival, Federation, Job, Merged
 from fl.learning import Learning
 from fl.partition import IID
 from fl.payload import Payload
@@ -184,7 +184,7 @@ def test_weights_that_sum_to_one_leave_the_old_version_out():
 
 def test_a_merge_without_arrivals_changes_nothing():
     fed = federation()
-    assert fed.merge(fed.initial_version, []) == (fed.initial_version, (), ())
+    assert fed.merge(fed.initial_version, []) == Merged(fed.initial_version)
 
 
 @pytest.mark.parametrize("kind", AGGREGATIONS)
@@ -196,7 +196,8 @@ def test_rows_name_layer_and_method(kind):
         f"vit.layers.{i}.attention.{p}_proj" for i in (0, 1) for p in "qv"
     ]
     assert {(row.method, row.num_components) for row in rows} == {(kind, 2)}
-    assert all(row.relative_error <= row.average_relative_error for row in rows)
+    if kind not in ("hetlora", "florist"):  # they weigh otherwise, or leave out a tail
+        assert all(row.relative_error <= row.average_relative_error for row in rows)
 
 
 def test_arrival_order_does_not_matter():
@@ -280,7 +281,7 @@ def test_bfloat16_rounds_what_travels_both_ways(tmp_path):
 PROCESS = """
 import torch
 from fl.backbones import SmallViT
-from fl.federation import Arrival, Federation, Job
+from fl.federation import Arrival, Federation, Job, Merged
 from fl.learning import Learning
 
 torch.set_num_threads(1)

@@ -8,9 +8,9 @@ import torch
 
 from fl.adapters import LoraSettings
 from fl.backbones import FromConfig, read
-from fl.evaluation import EvaluationSettings, evaluate, evaluate_clients, written
+from fl.evaluation import EvaluationSettings, evaluate, written
 from fl.resident import ResidentModel
-from fl.tasks import Arithmetic, Instruct
+from fl.tasks import Instruct
 from fl.tasks.instruct import final_answer
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "gsm8k"
@@ -150,26 +150,6 @@ def test_exact_match_is_asked_for(task):
     settings = EvaluationSettings(exact_match=True, max_new_tokens=4)
     found = evaluate(resident_of(task), read(task, LLAMA), "test", settings)
     assert found.exact_match == 0.0
-
-
-def test_personal_and_shared_adapters_are_compared_on_a_clients_own_samples():
-    sums = Arithmetic(num_samples=40)
-    ready, resident = read(sums, LLAMA), resident_of(sums)
-    shared = resident.read()
-    own = {
-        client: shared.layout.pack({n: t + client for n, t in shared.tensors().items()})
-        for client in (0, 3)
-    }
-    held = {0: np.arange(5), 3: np.arange(10, 30)}
-    rows = evaluate_clients(resident, ready, own, shared, held, shown="held out")
-    assert [row.client_id for row in rows] == [0, 3]
-    assert rows[0].gap == 0.0
-    assert rows[0].personal == rows[0].shared
-    assert rows[1].personal.loss != rows[1].shared.loss
-    assert {(row.shared.split, row.shared.num_samples) for row in rows} == {
-        ("held out", 5),
-        ("held out", 20),
-    }
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="no gsm8k at hand")

@@ -34,7 +34,7 @@ def adapter(scale=1.0):
 def test_bits_are_counted_by_hand(precision, per, bits):
     payload = Payload(precision=precision, scale_per=per)
     assert Extent.of(LAYOUT.parts) == Extent(23, 3, 7)
-    assert payload.layout_bits(LAYOUT) == bits
+    assert payload.bits(Extent.of(LAYOUT.parts)) == bits
     assert payload.bits(Extent(23, 3, 7)) == bits
 
 

@@ -1,4 +1,4 @@
-"""Samplers: unbiased, as variable as METHOD 4 says, and honest about their odds."""
+"""Samplers: unbiased, as variable as METHOD.md 4 says, and honest about their odds."""
 
 import numpy as np
 import pytest
@@ -61,7 +61,7 @@ def second_moment(sampler):
         parts = WEIGHTS[:, None] * CHANGES
         spread = np.sum((parts - parts.mean(axis=0)) ** 2) / (n - 1)
         return mean + n**2 * (1 - k / n) * spread / k
-    return mean + np.sum(own * (1 - q) / q)  # METHOD 4
+    return mean + np.sum(own * (1 - q) / q)  # METHOD.md 4
 
 
 def test_every_registered_sampler_is_in_the_list():

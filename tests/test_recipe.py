@@ -23,6 +23,7 @@ JOB = recipe.JobRecipe(
     training={"learning_rate": 0.1},
     payload={"precision": "float32"},
     seed=7,
+    treatment={"trains": ["B", "A"]},
 )
 
 
@@ -36,11 +37,11 @@ def test_digests_are_these():
         "ed51a784436fce45c3d6fb6581fd2075f9ecbd961d035ad6a83307257ee5bccf"
     )
     assert JOB.digest == (
-        "b148839c35906e5b8a7a374afb2a8c619fbc4a52f8fca81c5162275c5edad0f8"
+        "5d5c8371ecbd152f0a3cf62c69d405a61d45a6cea4947e45a259d3212a4dfa6e"
     )
-    assert recipe.merged_version(Strategy(), "v0", [("j", 0.25)]) == (
-        "f89be3dd16bc23e09f629bb34b6c5d168f413c3dbf03b4cb3cf7c28b1039658b"
-    )
+    assert recipe.merged_version(
+        Strategy(), "v0", [("j", 0.25)], cohorts=[], server=Strategy()
+    ) == ("7daeba721227ed12f538315bb2a54c10ca0adcf401260fb364301800d852f960")
     assert recipe.initial_version(base="b", lora=Strategy(), seed=1) == (
         "0370882d6763aa5cfb77d1cf7604952b948881da6015bb007ea1741f7b3b8c16"
     )
@@ -57,18 +58,26 @@ def test_every_field_of_a_job_counts():
 
 
 def test_order_weights_method_and_history_of_a_merge_count():
-    def version(strength=0.5, previous="v0", arrivals=(("a", 0.5), ("b", 0.5))):
-        method = Strategy(strength=strength)
-        return recipe.merged_version(method, previous, arrivals)
+    def version(
+        strength=0.5, previous="v0", arrivals=(("a", 0.5), ("b", 0.5)), step=1.0
+    ):
+        return recipe.merged_version(
+            Strategy(strength=strength),
+            previous,
+            arrivals,
+            cohorts=["c"],
+            server=Strategy(strength=step),
+        )
 
     versions = {
         version(),
         version(strength=0.6),
         version(previous="v1"),
+        version(step=0.5),
         version(arrivals=(("b", 0.5), ("a", 0.5))),
         version(arrivals=(("a", 0.5), ("b", np.nextafter(0.5, 1)))),
     }
-    assert len(versions) == 5
+    assert len(versions) == 6
     assert version() == version(arrivals=[("a", np.float64(0.5)), ("b", 0.5)])
 
 

@@ -125,7 +125,7 @@ def test_bounds_do_not_hold_for_fixed_equal_shares():
 
 
 def test_the_worked_example_by_formula():
-    """METHOD 5: 10 clients, tau ~ Exp(1), t ~ Exp(1), band 5."""
+    """METHOD.md 5: 10 clients, tau ~ Exp(1), t ~ Exp(1), band 5."""
     rng, num_rounds = np.random.default_rng(0), 20_000
     compute_s, need_hz_s = rng.exponential(size=(2, 10 * num_rounds))
     load = Load(compute_s=compute_s, need_hz_s=need_hz_s, bits=need_hz_s)

@@ -168,8 +168,9 @@ def test_resume_completes_what_was_killed_and_leaves_what_is_done(tmp_path):
 
 def test_resume_refuses_another_scenarios_folder(tmp_path):
     run_scenario(scenario("network-only", "stop.rounds=2"), tmp_path)
+    other = scenario("network-only", "stop.rounds=2", "seed=7")
     with pytest.raises(InputError, match="another scenario"):
-        run_scenario(scenario("network-only", "stop.rounds=3"), tmp_path, resume=True)
+        run_scenario(other, tmp_path, resume=True)
 
 
 def test_a_claimed_folder_is_nobody_elses(tmp_path):
@@ -188,3 +189,12 @@ def test_the_final_adapter_loads_with_peft(tmp_path):
     base = AutoModelForImageClassification.from_pretrained(tmp_path / "adapter/base")
     model = PeftModel.from_pretrained(base, tmp_path / "adapter")
     assert model.peft_config["default"].r == 8
+
+
+def test_what_other_cohorts_left_in_the_store_changes_no_digest(tmp_path, monkeypatch):
+    monkeypatch.setattr("fl.store.default_folder", lambda: tmp_path / "store")
+    run_scenario(scenario("quickstart", *LEARNING), tmp_path / "wide")
+    narrow = scenario("quickstart", *LEARNING, "learning.cohort_size=3")
+    after = run_scenario(narrow, tmp_path / "after")
+    alone = run_scenario(narrow, tmp_path / "alone", reuse=False)
+    assert after.digest == alone.digest

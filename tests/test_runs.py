@@ -43,6 +43,12 @@ def test_time_to_is_the_first_global_evaluation(folder, metric, level, seconds):
     assert load_run(folder).time_to(metric, level, split="test") == expected
 
 
+def test_perplexity_falls_to_its_level(folder):
+    run = load_run(folder)
+    run._frames["evals"] = run.evals.assign(perplexity=[9.0, 1.0, 2.0])
+    assert run.time_to("perplexity", 3.0) == pd.Timedelta(seconds=4)
+
+
 def test_time_to_a_level_never_reached_is_nat(folder):
     assert load_run(folder).time_to("accuracy", 0.95) is pd.NaT
     assert load_run(folder).time_to("accuracy", 0.5, split="train") is pd.NaT

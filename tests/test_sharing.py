@@ -27,6 +27,7 @@ from netsim.sharing import (
     MaxMin,
     ProcessorSharing,
     ProportionalFair,
+    ShortestFirst,
     ShortestFirstTdma,
     Weighted,
     WorkConserving,
@@ -34,7 +35,8 @@ from netsim.sharing import (
 from netsim.verify.clock import check_clock
 
 RULES = [rule() for rule in SHARING_RULES.values()]
-BUSY = ("processor-sharing", "weighted", "work-conserving")  # under ceilings as well
+LIVE = ("max-min-live", "proportional-fair-live", "shortest-first")
+BUSY = ("processor-sharing", "weighted", "work-conserving", *LIVE)  # ceilings or not
 TDMA = ("tdma-first-come", "tdma-shortest-first")
 RADIOS = [PerHertzRadio(reference_band_hz=1e6), FixedPowerRadio()]
 HZ = 10**6  # in micro-hertz
@@ -116,7 +118,7 @@ def play_round(rule, expected, band_hz, radio):
 
 
 def optimum_s(expected, band_hz, radio):
-    """``T*`` of METHOD 5 by its definition."""
+    """``T*`` of METHOD.md 5 by its definition."""
     needs = [one.bits / radio.rate_bps(one.cn0_hz, 1.0) for one in expected]
     return max(
         first.compute_s
@@ -149,6 +151,10 @@ TOGETHER_S = (5 + 13**0.5) / 2  # 24/T + 12/T + 12/(T - 1) = 12
         ("equal-finish", (TOGETHER_S, TOGETHER_S, TOGETHER_S)),
         ("processor-sharing", (4, 2.5, 3.5)),  # 6+6 MHz, 4+4+4, 6+6, 12
         ("weighted", (4, 4, 3.5)),  # 8+4 MHz, 4.8+2.4+4.8, 8+4
+        # rates 6+6 Mbit/s, 4.8 each, 8+8, 24
+        ("max-min-live", (3.75, 2.25, 4)),
+        ("proportional-fair-live", (4, 2.5, 3.5)),
+        ("shortest-first", (4, 1, 2)),  # B, then C who needs 1 s of the band and A 2
         ("tdma-first-come", (2, 3, 4)),
         ("tdma-shortest-first", (4, 1, 2)),  # B, then C whose channel is stronger
         ("work-conserving", (1 + 2 / 3 * TOGETHER_S, 1 + 2 / 3 * TOGETHER_S, 4)),
@@ -183,6 +189,227 @@ def test_a_held_back_head_is_compared_by_what_its_ceiling_let_through():
     assert [end / S for end in ends] == pytest.approx([4 + 11 / 12, 2 + 11 / 12])
 
 
+def test_shortest_first_leaves_what_a_ceiling_does_not_use_to_the_next():
+    """B would be done in 1 s alone, at 6 MHz; A has the other 6 meanwhile, C nothing
+    until C is alone: A has 18 of 24 Mbit left at 1 s."""
+    held = [
+        Expected(0, 0.0, 24 * MBIT, 1.0),
+        Expected(1, 0.0, 6 * MBIT, 1.0, 6e6),
+        Expected(2, 0.0, 36 * MBIT, 1.0),
+    ]
+    ends, _ = play_round(ShortestFirst(), held, 12 * MHZ, LinearRadio())
+    assert [end / S for end in ends] == pytest.approx([2.5, 1, 5.5], abs=1e-8)
+
+
+def test_shortest_first_goes_by_time_and_the_tdma_by_bits():
+    clients = [Expected(0, 0.0, 24 * MBIT, 4.0), Expected(1, 0.0, 12 * MBIT, 1.0)]
+    by_need, _ = play_round(ShortestFirst(), clients, 12 * MHZ, LinearRadio())
+    by_bits, _ = play_round(ShortestFirstTdma(), clients, 12 * MHZ, LinearRadio())
+    assert [end / S for end in by_need] == pytest.approx([0.5, 1.5], abs=1e-8)
+    assert [end / S for end in by_bits] == pytest.approx([1.5, 1.0], abs=1e-8)
+
+
+def rounds(*, has_ceilings=False):
+    one = st.tuples(
+        st.floats(0, 3) | st.sampled_from([0.0, 1.0]),
+        st.integers(1_000, 3_000_000),
+        st.floats(1e5, 1e8),
+        st.floats(1e4, 2e6) if has_ceilings else st.just(math.inf),
+    )
+    return st.lists(one, min_size=1, max_size=8).map(
+        lambda clients: [Expected(n, *client) for n, client in enumerate(clients)]
+    )
+
+
+def max_min_by_bisection(live, band_hz, radio):
+    """Rates that are equal but at ceilings: bisect for the rate, share by share."""
+
+    def shares(rate_bps):
+        return [
+            min(one.ceiling_hz, radio.share_hz_for_rate(one.cn0_hz, rate_bps))
+            for one in live
+        ]
+
+    if sum(min(one.ceiling_hz, band_hz) for one in live) <= band_hz:
+        return [min(one.ceiling_hz, band_hz) for one in live]
+    low, high = 0.0, 1e12
+    for _ in range(200):
+        middle = (low + high) / 2
+        low, high = (low, middle) if sum(shares(middle)) > band_hz else (middle, high)
+    return shares(low)
+
+
+def fair_by_price(live, band_hz, radio):
+    """``d log(rate) / df = price`` with the derivative of Shannon's formula."""
+
+    def worth(one, share_hz):
+        if not radio.depends_on_share:
+            return 1 / share_hz
+        snr = one.cn0_hz / share_hz
+        if math.log2(1 + snr) >= radio.max_efficiency_bit_s_hz:
+            return 1 / share_hz
+        return (1 - snr / ((1 + snr) * math.log1p(snr))) / share_hz
+
+    def widest(one, price):
+        low, high = 0.0, min(one.ceiling_hz, band_hz)
+        if worth(one, high) >= price:
+            return high
+        for _ in range(100):
+            middle = (low + high) / 2
+            if worth(one, middle) >= price:
+                low = middle
+            else:
+                high = middle
+        return low
+
+    low, high = 0.0, 1.0
+    for _ in range(200):
+        price = (low + high) / 2
+        if sum(widest(one, price) for one in live) > band_hz:
+            low = price
+        else:
+            high = price
+    return [widest(one, high) for one in live]
+
+
+def shortest_by_sorting(live, band_hz, radio, left_bits):
+    def alone_s(one):
+        rate_bps = radio.rate_bps(one.cn0_hz, min(one.ceiling_hz, band_hz))
+        return left_bits[one.client_id] / rate_bps
+
+    shares, free_hz = {}, band_hz
+    for one in sorted(live, key=lambda one: (alone_s(one), one.client_id)):
+        shares[one.client_id] = min(one.ceiling_hz, free_hz)
+        free_hz -= shares[one.client_id]
+    return [shares[one.client_id] for one in live]
+
+
+def step_by_step(kind, expected, band_hz, radio):
+    """Move everybody from event to event in plain floats; return the ends in s."""
+    left = {one.client_id: float(one.bits) for one in expected}
+    now_s, ends = 0.0, {}
+    while left:
+        live = [
+            one for one in expected if one.client_id in left and one.compute_s <= now_s
+        ]
+        if kind == "shortest-first":
+            shares = shortest_by_sorting(live, band_hz, radio, left)
+        else:
+            rule = {"max-min-live": max_min_by_bisection}.get(kind, fair_by_price)
+            shares = rule(live, band_hz, radio) if live else []
+        rates = {
+            one.client_id: radio.rate_bps(one.cn0_hz, share) if share else 0.0
+            for one, share in zip(live, shares, strict=True)
+        }
+        events = [now_s + left[n] / rate for n, rate in rates.items() if rate]
+        events += [one.compute_s for one in expected if one.compute_s > now_s]
+        after_s = min(events)
+        for n, rate in rates.items():
+            left[n] -= rate * (after_s - now_s)
+            if left[n] <= 1e-6:
+                del left[n]
+                ends[n] = after_s
+        now_s = after_s
+    return [ends[one.client_id] for one in expected]
+
+
+@pytest.mark.parametrize("kind", ["max-min-live", "proportional-fair-live"])
+@each_radio
+@settings(max_examples=30, deadline=None)
+@given(
+    expected=rounds() | rounds(has_ceilings=True),
+    band_hz=st.integers(1_000_000, 5_000_000),
+)
+def test_fair_shares_end_as_in_a_plain_step_by_step_account(
+    kind, radio, expected, band_hz
+):
+    """To the rounding of weights."""
+    ends, _ = play_round(SHARING_RULES[kind](), expected, band_hz, radio)
+    plain_s = step_by_step(kind, expected, band_hz, radio)
+    assert [end / S for end in ends] == pytest.approx(plain_s, rel=2e-4, abs=1e-5)
+
+
+@each_radio
+@pytest.mark.parametrize("seed", range(30))
+def test_shortest_first_ends_as_in_a_plain_step_by_step_account(radio, seed):
+    """Drawn without ties, which rounding would break."""
+    rng = np.random.default_rng(seed)
+    ceilings = 10 ** rng.uniform(4.5, 6.5, 8) if seed % 2 else np.full(8, math.inf)
+    expected = [
+        Expected(
+            n,
+            float(rng.exponential(1.0)),
+            int(rng.integers(10**5, 10**7)),
+            float(10 ** rng.uniform(5, 8)),
+            float(ceilings[n]),
+        )
+        for n in range(8)
+    ]
+    ends, _ = play_round(ShortestFirst(), expected, 3 * MHZ, radio)
+    plain_s = step_by_step("shortest-first", expected, 3 * MHZ, radio)
+    assert [end / S for end in ends] == pytest.approx(plain_s, rel=1e-6)
+
+
+def test_rules_that_never_idle_differ_in_the_whole_under_fixed_power():
+    """A strong and a weak client: alone on the band each wastes what the other could
+    use, so one at a time is slowest and the fairest product of rates is quicker."""
+    radio = FixedPowerRadio()
+    clients = [Expected(0, 0.0, 2 * MBIT, 1e7), Expected(1, 0.0, 2 * MBIT, 1e6)]
+    took_s = {}
+    for kind in (*LIVE, "processor-sharing", "tdma-first-come"):
+        ends, _ = play_round(SHARING_RULES[kind](), clients, 5 * MHZ, radio)
+        took_s[kind] = max(ends) / S
+    alone_s = [2e6 / radio.rate_bps(one.cn0_hz, 5e6) for one in clients]
+    assert took_s["tdma-first-come"] == pytest.approx(sum(alone_s), rel=1e-6)
+    assert took_s["shortest-first"] == pytest.approx(sum(alone_s), rel=1e-6)
+    assert took_s["max-min-live"] < took_s["processor-sharing"] * 0.99
+    assert took_s["processor-sharing"] < took_s["tdma-first-come"] * 0.9
+    assert took_s["proportional-fair-live"] > took_s["max-min-live"] * 1.01
+
+
+class Fades:
+    """A channel that is in outage for a second."""
+
+    def at(self, now_ns):
+        if now_ns < S:
+            return 4.0, S
+        return (0.0, 2 * S) if now_ns < 2 * S else (4.0, None)
+
+
+@pytest.mark.parametrize("kind", LIVE)
+def test_a_channel_in_outage_leaves_the_band_to_the_others(kind):
+    """A sends 48 Mbit at 4 bit/s/Hz, B 60 at 1; the band has 12 MHz, A is out in the
+    second second, in which B has all of it."""
+    ends, ledger = {}, Ledger()
+    env = Engine()
+    band = SharedBand(
+        env,
+        cell_id=0,
+        direction="up",
+        band_hz=12 * MHZ,
+        radio=LinearRadio(),
+        divider=SHARING_RULES[kind](),
+        ledger=ledger,
+        transfer_ids=itertools.count(),
+    )
+
+    def client(n, bits, channel):
+        yield band.send(Message(1, bits, n, n), channel).done
+        ends[n] = env.now / S
+
+    env.process(client(0, 48 * MBIT, Fades()))
+    env.process(client(1, 60 * MBIT, Still(1.0)))
+    env.run()
+    assert not list(check_clock(ledger.transfers, ledger.segments, ledger.bands))
+    by_hand = {
+        "max-min-live": (2 + 38.4 / 9.6, 6.0),  # 9.6 Mbit/s each, then B alone
+        "proportional-fair-live": (3.0, 6.0),  # 24 and 6 Mbit/s
+        "shortest-first": (1.0, 6.0),  # A needs 1 s and has it before its outage
+    }
+    assert ends[1] == pytest.approx(by_hand[kind][1], abs=1e-3)
+    assert ends[0] == pytest.approx(by_hand[kind][0], abs=1e-3)
+
+
 @each_rule
 def test_a_whole_scenario_keeps_to_the_rule(rule, tmp_path):
     trace = play_out(
@@ -199,18 +426,6 @@ def test_a_whole_scenario_keeps_to_the_rule(rule, tmp_path):
         assert took_s == pytest.approx([least_s] * 2, abs=1e-6)
     else:
         assert min(took_s) > least_s
-
-
-def rounds(*, has_ceilings=False):
-    one = st.tuples(
-        st.floats(0, 3) | st.sampled_from([0.0, 1.0]),
-        st.integers(1_000, 3_000_000),
-        st.floats(1e5, 1e8),
-        st.floats(1e4, 2e6) if has_ceilings else st.just(math.inf),
-    )
-    return st.lists(one, min_size=1, max_size=8).map(
-        lambda clients: [Expected(n, *client) for n, client in enumerate(clients)]
-    )
 
 
 @each_rule
@@ -349,7 +564,7 @@ def test_rules_survive_a_round_of_nobody_and_one_of_nothing_to_send():
     ids=lambda value: getattr(value, "kind", None),
 )
 def test_the_worked_example_comes_out_of_the_engine(rule, num_rounds, published_s):
-    """METHOD 5: 10 clients, tau ~ Exp(1) s, t ~ Exp(1), a band of 5; here in MHz."""
+    """METHOD.md 5: 10 clients, tau ~ Exp(1) s, t ~ Exp(1), a band of 5; here in MHz."""
     rng, radio, took_s = np.random.default_rng(11), LinearRadio(), []
     for _ in range(num_rounds):
         compute_s, need = rng.exponential(size=(2, 10))

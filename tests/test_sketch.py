@@ -1,4 +1,4 @@
-"""Sketches: METHOD 3's definition, its update rule and its known traps."""
+"""Sketches: METHOD.md 3's definition, its update rule and its known traps."""
 
 from itertools import combinations
 
@@ -14,7 +14,6 @@ from fl.sketch import (
     compensation,
     draw_sketch,
     index_bits,
-    num_touched,
     scattered,
     touched,
     whole_sketch,
@@ -242,8 +241,8 @@ def test_what_travels_is_what_moved(resident):
     start, after = trained(resident, sketch, optim="sgd", weight_decay=0.1)
     head = 3 * 8 + 3
     matrices = 2 * (8 + 8) + 2 * (12 + 8)  # m + n of two queries, two dense
-    assert num_touched(start.layout, 2) == 2 * matrices + head
-    assert int((after.flat != start.flat).sum()) == num_touched(start.layout, 2)
+    assert start.layout.at_rank(2).num_numbers == 2 * matrices + head
+    assert int((after.flat != start.flat).sum()) == start.layout.at_rank(2).num_numbers
     assert index_bits(2, RANK) == RANK
     assert index_bits(RANK, RANK) == 0
 

@@ -10,6 +10,7 @@ from fl.aggregation.components import (
     Pair,
     weighted_mean,
 )
+from fl.aggregation.compression import COMPRESSIONS, Compression
 from fl.aggregation.fed_sb import FedSB
 from fl.aggregation.fedex_lora import FedExLora
 from fl.aggregation.fedit import FedIT
@@ -32,7 +33,6 @@ from fl.aggregation.method import (
     Download,
     Exchange,
     Method,
-    Shape,
     VersionRanks,
     download_numbers,
     ranks,
@@ -40,62 +40,63 @@ from fl.aggregation.method import (
 )
 from fl.aggregation.residual import Residual
 from fl.aggregation.rolora import RoLora
+from fl.aggregation.server_optimiser import (
+    SERVER_OPTIMISERS,
+    PlainServer,
+    ServerOptimiser,
+)
 from fl.aggregation.thin_svd import ThinSVD
+from fl.payload import Shape
 
-# What a scenario may name: same training and same traffic as plain LoRA, no fold.
 AGGREGATIONS: dict[
-    str,
-    type[FedIT]
-    | type[FloraNA]
-    | type[FloraNAAdam]
-    | type[FreeALS]
-    | type[LoraFair]
-    | type[ThinSVD],
-] = {
-    "fedit": FedIT,
-    "flora-na": FloraNA,
-    "flora-na-adam": FloraNAAdam,
-    "free-als": FreeALS,
-    "lora-fair": LoraFair,
-    "thin-svd": ThinSVD,
-}
-
-# Complete as merges; they await a simulator that trains, sends or folds as they ask.
-AWAITING_SIMULATION: dict[
     str,
     type[FFALora]
     | type[FSLora]
     | type[FedExLora]
+    | type[FedIT]
     | type[FedSALora]
     | type[FedSB]
     | type[FedSVD]
     | type[FlexLora]
+    | type[FloraNA]
+    | type[FloraNAAdam]
     | type[FloraStacking]
     | type[Florist]
+    | type[FreeALS]
     | type[FullAverage]
     | type[HetLora]
+    | type[LoraFair]
     | type[Residual]
-    | type[RoLora],
+    | type[RoLora]
+    | type[ThinSVD],
 ] = {
     "fed-sb": FedSB,
     "fedex-lora": FedExLora,
+    "fedit": FedIT,
     "fedsa-lora": FedSALora,
     "fedsvd": FedSVD,
     "ffa-lora": FFALora,
     "flexlora": FlexLora,
+    "flora-na": FloraNA,
+    "flora-na-adam": FloraNAAdam,
     "flora-stacking": FloraStacking,
     "florist": Florist,
+    "free-als": FreeALS,
     "fslora": FSLora,
     "full-average": FullAverage,
     "hetlora": HetLora,
+    "lora-fair": LoraFair,
     "residual": Residual,
     "rolora": RoLora,
+    "thin-svd": ThinSVD,
 }
 
 __all__ = [
     "AGGREGATIONS",
-    "AWAITING_SIMULATION",
+    "COMPRESSIONS",
+    "SERVER_OPTIMISERS",
     "Ability",
+    "Compression",
     "Contract",
     "Download",
     "Exchange",
@@ -121,8 +122,10 @@ __all__ = [
     "MergedLayer",
     "Method",
     "Pair",
+    "PlainServer",
     "Residual",
     "RoLora",
+    "ServerOptimiser",
     "Shape",
     "ThinSVD",
     "VersionRanks",

@@ -31,6 +31,11 @@ class Delivery(NamedTuple):
 class Compression(Protocol):
     """Shortens the uploads of one client after the other."""
 
+    @property
+    def has_memory(self) -> bool:
+        """Return whether a client keeps back what it did not send."""
+        ...
+
     def deliver(
         self, sent: Tensor, trained: Tensor, kept_back: Tensor | None
     ) -> Delivery:
@@ -54,6 +59,10 @@ class Quantised(Record):
     kind: Literal["quantised"] = "quantised"
     num_bits: Literal[4, 8] = 8
     block_size: int = Field(default=256, ge=1)
+
+    @property
+    def has_memory(self) -> bool:
+        return False
 
     def deliver(
         self, sent: Tensor, trained: Tensor, kept_back: Tensor | None
@@ -80,6 +89,10 @@ class TopK(Record):
 
     kind: Literal["top-k"] = "top-k"
     share: float = Field(default=0.1, gt=0, le=1)
+
+    @property
+    def has_memory(self) -> bool:
+        return True
 
     def num_kept(self, num_numbers: int) -> int:
         """Return how many entries are sent."""

@@ -15,7 +15,13 @@ from fl.record import Record
 if TYPE_CHECKING:
     from torch import Tensor
 
-CONTRACT = Contract(exactness="exact", cannot={"unequal-ranks": ONE_RANK})
+CONTRACT = Contract(
+    exactness="exact",
+    cannot={
+        "sketches": "a core has no columns or rows that belong to one rank unit",
+        "unequal-ranks": ONE_RANK,
+    },
+)
 EXCHANGE = Exchange(trains=("core",), sends=("core",), receives=("core",))
 
 

@@ -10,10 +10,14 @@ from fl.aggregation.method import ONE_RANK, Contract, Exchange
 from fl.aggregation.yardstick import averaged, merge_each
 from fl.record import Record
 
+MOVED_ON = (
+    "a client may start again before its last update is merged, and the B that it "
+    "starts from is not known before"
+)
 CONTRACT = Contract(
     exactness="personal",
     personal=("B", "rest"),
-    cannot={"unequal-ranks": ONE_RANK},
+    cannot={"asynchrony": MOVED_ON, "unequal-ranks": ONE_RANK},
 )
 EXCHANGE = Exchange(trains=("B", "A"), sends=("A",), receives=("A",))
 

@@ -21,6 +21,7 @@ from fl.record import Record
 
 CONTRACT = Contract(
     exactness="best-rank",
+    small_clients="truncated",
     continues_from="prefix",
     is_truncated_on_send=True,
     cannot={"secure-aggregation": NEEDS_FACTORS, "server-optimiser": NEW_GAUGE},

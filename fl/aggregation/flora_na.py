@@ -75,7 +75,7 @@ def half_step(
     grams: Grams, left: Tensor, right: Tensor, ridge: float
 ) -> tuple[Tensor, Tensor]:
     """Return the proximal least-squares step in ``left``, and how far it lowers the
-    squared error: never negative, METHOD 11.1 with ``M, b`` of the centred blocks."""
+    squared error: never negative; METHOD.md 11.1 with ``M, b`` of centred blocks."""
     import torch
 
     along = full(right)

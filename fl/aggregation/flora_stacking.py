@@ -21,6 +21,7 @@ from fl.record import Record
 
 CONTRACT = Contract(
     exactness="exact",
+    small_clients="truncated",
     continues_from="restart",
     is_folding=True,
     cannot={

@@ -22,6 +22,7 @@ from fl.record import Record
 
 CONTRACT = Contract(
     exactness="best-rank",
+    small_clients="truncated",
     continues_from="prefix",
     cannot={"secure-aggregation": NEEDS_FACTORS, "server-optimiser": NEW_GAUGE},
 )

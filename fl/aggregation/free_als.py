@@ -1,5 +1,5 @@
-"""Free ALS: least squares on the factors themselves, one after the other (METHOD 11.2,
-ours)."""
+"""Free ALS: least squares on the factors themselves, one after the other (METHOD.md
+11.2, ours)."""
 
 from __future__ import annotations
 

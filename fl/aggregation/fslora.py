@@ -11,7 +11,10 @@ from fl.aggregation.method import LORA, Contract, Exchange
 from fl.aggregation.yardstick import averaged, merge_each
 from fl.record import Record
 
-CONTRACT = Contract(exactness="approximate")
+CONTRACT = Contract(
+    exactness="approximate",
+    cannot={"unequal-ranks": "its clients train sketches of one pair of full rank"},
+)
 
 
 class FSLora(Record):

@@ -16,6 +16,7 @@ from fl.record import Record
 BIASED = "its norm weights depend on the outcome, so no 1/q weight makes them unbiased"
 CONTRACT = Contract(
     exactness="approximate",
+    small_clients="truncated",
     continues_from="prefix",
     is_truncated_on_send=True,
     cannot={

@@ -17,14 +17,15 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 from fl.aggregation.components import Merge, MergedLayer
+from fl.payload import PartName, Shape, parts_extent
 
-Part: TypeAlias = Literal["A", "B", "core"]
 Ability: TypeAlias = Literal[
     "asynchrony",  # clients that started from an older version than the newest
     "independent-sampling",  # client weights that do not sum to 1, such as 1/q's
     "secure-aggregation",  # the server learns weighted sums of uploads only
-    "server-optimiser",  # momentum or Adam on the change of the global pair
-    "unequal-ranks",  # clients whose adapters have different ranks
+    "server-optimiser",  # a step of its own along the change of the global pair
+    "sketches",  # clients that train and send some rank units of the adapter
+    "unequal-ranks",  # clients whose adapters are of their own, smaller rank
 ]
 
 
@@ -36,9 +37,9 @@ class Exchange:
     version before needs them, one that missed several versions their union.
     """
 
-    trains: tuple[Part, ...]
-    sends: tuple[Part, ...]
-    receives: tuple[Part, ...]
+    trains: tuple[PartName, ...]
+    sends: tuple[PartName, ...]
+    receives: tuple[PartName, ...]
 
 
 LORA = Exchange(trains=("B", "A"), sends=("B", "A"), receives=("B", "A"))
@@ -61,6 +62,7 @@ class Contract:
     is_folding: bool = False  # versions may add to the frozen base
     is_fold_dense: bool = False  # and this addition always travels dense
     personal: tuple[Literal["A", "B", "rest"], ...] = ()  # stays with the client
+    small_clients: Literal["sketched", "truncated"] = "sketched"  # unless told
     cannot: Mapping[Ability, str] = field(default_factory=dict)  # why not
 
     def refusals(self, needed: Iterable[Ability]) -> list[str]:
@@ -84,13 +86,6 @@ class Method(Merge, Protocol):
     def exchange(self, round_index: int) -> Exchange:
         """Return what travels in a round, counted from zero."""
         ...
-
-
-class Shape(NamedTuple):
-    """The adapted matrix."""
-
-    num_rows: int  # m
-    num_columns: int  # n
 
 
 class VersionRanks(NamedTuple):
@@ -119,19 +114,13 @@ def ranks(merged: MergedLayer) -> VersionRanks:
     return VersionRanks(merged.pair.lora_a.shape[0], fold)
 
 
-def part_numbers(part: Part, shape: Shape, rank: int) -> int:
-    """Return how many numbers one part has at a rank."""
-    size = {"B": shape.num_rows, "A": shape.num_columns, "core": rank}
-    return rank * size[part]
-
-
 def upload_numbers(
     method: Method, shape: Shape, *, rank: int, round_index: int = 0
 ) -> int:
     """Return the numbers that a client of this rank, or of this many sketched rank
     units, sends."""
     parts = method.exchange(round_index).sends
-    return sum(part_numbers(part, shape, rank) for part in parts)
+    return parts_extent(parts, [shape], rank).num_numbers
 
 
 def download_numbers(
@@ -147,7 +136,7 @@ def download_numbers(
     contract = method.contract
     width = min(rank, version.pair) if contract.is_truncated_on_send else version.pair
     parts = method.exchange(round_index).receives
-    pair = sum(part_numbers(part, shape, width) for part in parts)
+    pair = parts_extent(parts, [shape], width).num_numbers
     dense = shape.num_rows * shape.num_columns
     fold = min(dense, version.fold * (shape.num_rows + shape.num_columns))
     return Download(pair, dense if version.fold and contract.is_fold_dense else fold)

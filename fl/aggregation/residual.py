@@ -1,4 +1,4 @@
-"""The residual knob: from the rank-r pair to the exact merge (METHOD 11.2, ours)."""
+"""The residual knob: from the rank-r pair to the exact merge (METHOD.md 11.2, ours)."""
 
 from __future__ import annotations
 

@@ -29,6 +29,11 @@ class Memory:
 class ServerOptimiser(Protocol):
     """Decides how far the global adapter goes."""
 
+    @property
+    def kind(self) -> str:
+        """Return the name under which a scenario chooses it."""
+        ...
+
     def step(
         self, before: Tensor, merged: Tensor, memory: Memory
     ) -> tuple[Tensor, Memory]:

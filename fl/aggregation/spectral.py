@@ -101,7 +101,7 @@ def balanced(spectrum: Spectrum, rank: int, average: Pair) -> Pair:
     """Return ``(U sqrt(S), sqrt(S) V^T)`` at exactly this rank, directions by size.
 
     Dead ranks, whose singular value is zero, get the rows of the averaged A that the
-    live ones leave out, and B = 0: there they can be trained again (METHOD 3).
+    live ones leave out, and B = 0: there they can be trained again (METHOD.md 3).
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""Thin SVD: the best rank-r pair there is, from the small matrices (METHOD 11.2, ours).
+"""Thin SVD: the best rank-r pair there is, of the small matrices (METHOD.md 11.2, ours).
 
 QR of the stacked factors and the SVD of their core; randomised for tall stacks.
 """

@@ -19,6 +19,7 @@ class AdaptedLinear:
 
     layer: nn.Module
     base: nn.Module
+    is_upright: bool  # the base's weight is [outputs, inputs]; Conv1D's is turned
     scale: float
     dropout: float
     part_a: int

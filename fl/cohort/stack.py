@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import compress
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from fl.adapters import Adapter, Layout
 from fl.cohort.grouping import joined, length
 from fl.cohort.layers import Group, stacked
 from fl.cohort.losses import client_losses
+from fl.payload import PartName
 from fl.sketch import Sketch, scattered, touched
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class Stack:
         starts: Sequence[Adapter],
         sketches: Sequence[Sketch],
         generators: Sequence[torch.Generator],
-        trains: tuple[Literal["A", "B"], ...],
+        trains: tuple[PartName, ...],
     ) -> None:
         self.rule = resident.rule
         self._resident = resident
@@ -46,16 +47,15 @@ class Stack:
         self._layout = Layout(tuple(compress(wide.parts, self._moves)))
         frozen = [not moves for moves in self._moves]
         self._frozen_layout = Layout(tuple(compress(wide.parts, frozen)))
-        self.values = _filled(resident, self._layout, starts, sketches)
-        self._frozen = _filled(resident, self._frozen_layout, starts, sketches)
+        self.values = filled(resident, self._layout, starts, sketches)
+        self._frozen = filled(resident, self._frozen_layout, starts, sketches)
         self.gradients = self.values.new_zeros(self.values.shape)
 
     def trained(self, row: int, *, gain: float) -> Adapter:
         """Return a client's adapter; ``gain`` multiplies what a sketch changed."""
         start, sketch = self._starts[row], self._sketches[row]
-        values = self.values[row].to("cpu", copy=True)
         tensors = touched(start.layout, start.tensors(), sketch)
-        tensors.update(_own(self._layout, values, sketch.rank))
+        tensors.update(self._moved(row))
         return scattered(start, sketch, tensors, gain=gain)
 
     @contextmanager
@@ -89,6 +89,15 @@ class Stack:
         self.gradients.index_add_(0, chosen, gradients)
         return losses.detach()
 
+    def _moved(self, row: int) -> dict[str, Tensor]:
+        """Return what a client has trained, by PEFT's names."""
+        values = self.values[row].to("cpu", copy=True)
+        return _own(self._layout, values, self._sketches[row].rank)
+
+    def _moving(self, own: Tensor) -> list[Tensor]:
+        """Return the tensors that train, [clients, *shape], made of these rows."""
+        return stacked_views(self._layout, own)
+
     def _group(
         self,
         own: Tensor,
@@ -97,8 +106,8 @@ class Stack:
     ) -> Group:
         sketches = [self._sketches[row] for row in rows]
         lengths = [length(batch) for batch in batches]
-        moving = iter(_stacked_views(self._layout, own))
-        resting = iter(_stacked_views(self._frozen_layout, self._frozen[rows]))
+        moving = iter(self._moving(own))
+        resting = iter(stacked_views(self._frozen_layout, self._frozen[rows]))
         return Group(
             tensors=[next(moving if moves else resting) for moves in self._moves],
             scales=own.new_tensor([sketch.scale for sketch in sketches]).view(-1, 1, 1),
@@ -108,7 +117,7 @@ class Stack:
         )
 
 
-def _filled(
+def filled(
     resident: ResidentModel,
     layout: Layout,
     starts: Sequence[Adapter],
@@ -125,7 +134,7 @@ def _filled(
     return rows.to(resident.device)
 
 
-def _stacked_views(layout: Layout, rows: Tensor) -> list[Tensor]:
+def stacked_views(layout: Layout, rows: Tensor) -> list[Tensor]:
     """Return the tensors of a layout as views [clients, *shape] into rows."""
     import torch
 

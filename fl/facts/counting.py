@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fl.adapters import LoraSettings
+from fl.adapters import Layout, LoraSettings
 from fl.backbones import Backbone, read
 from fl.facts.curves import Curve, Lengths, fitted, padded_lengths
 from fl.facts.facts import Facts
-from fl.payload import Extent
+from fl.payload import Extent, Shape
 from fl.tasks import Source, Task
 from fl.training import TrainingSettings
 
@@ -39,7 +39,7 @@ class AtRank:
 
     flop: Curve
     saved: Curve
-    extent: Extent
+    layout: Layout
     base_parameters: int
     base_bytes: int
 
@@ -66,8 +66,6 @@ def assembled(
         Curve(*np.subtract(a, slope).tolist())
         for a, slope in ((low.flop, flop_per_rank), (low.saved, saved_per_rank))
     )
-    numbers_per_rank = high.extent.num_numbers - low.extent.num_numbers
-    rows_per_rank = high.extent.num_rows - low.extent.num_rows
     batch_size = training.per_device_train_batch_size
     return Facts(
         base_flop=base_flop.at(lengths.mean, lengths.mean_square),
@@ -77,11 +75,8 @@ def assembled(
         lengths=lengths,
         base_parameters=low.base_parameters,
         base_bytes=low.base_bytes,
-        lora_parameters_per_rank=numbers_per_rank,
-        other_trainable_parameters=low.extent.num_numbers - numbers_per_rank,
-        num_tensors=low.extent.num_tensors,
-        num_rows=low.extent.num_rows - rows_per_rank,
-        num_rows_per_rank=rows_per_rank,
+        adapted=tuple(Shape(*shape) for shape in low.layout.shapes.values()),
+        rest=Extent.of(part for part in low.layout.parts if part.factor is None),
         saved_bytes=saved.at(lengths.longest),
         saved_bytes_per_rank=saved_per_rank.at(lengths.longest),
         batch_size=batch_size,
@@ -128,7 +123,7 @@ def counted_at(
     return AtRank(
         flop=fitted(lengths, flop) if has_curve else Curve(flop[0]),
         saved=fitted(lengths, saved) if has_curve else Curve(saved[0]),
-        extent=Extent.of(resident.layout.parts),
+        layout=resident.layout,
         base_parameters=base_parameters,
         base_bytes=base_bytes,
     )

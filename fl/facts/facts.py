@@ -11,7 +11,7 @@ from fl.adapters import LoraSettings
 from fl.backbones import Backbone
 from fl.cache import recall, remember
 from fl.facts.curves import Curve, Lengths
-from fl.payload import Extent, Payload
+from fl.payload import Extent, Payload, Shape, parts_extent
 from fl.tasks import Source
 from fl.training import TrainingSettings
 
@@ -35,24 +35,30 @@ class Facts:
     lengths: Lengths
     base_parameters: int
     base_bytes: int
-    lora_parameters_per_rank: int
-    other_trainable_parameters: int
-    num_tensors: int  # trained ones, and below their rows: what has a scale
-    num_rows: int
-    num_rows_per_rank: int
+    adapted: tuple[Shape, ...]  # the matrices that LoRA is on
+    rest: Extent  # what is trained outside LoRA
     saved_bytes: int
     saved_bytes_per_rank: int
     batch_size: int
     samples_per_step: int  # of all mini-batches that one optimiser step takes
 
+    @property
+    def lora_parameters_per_rank(self) -> int:
+        """Return the numbers that one more rank takes."""
+        return sum(shape.num_rows + shape.num_columns for shape in self.adapted)
+
+    @property
+    def other_trainable_parameters(self) -> int:
+        """Return the numbers that are trained outside LoRA."""
+        return self.rest.num_numbers
+
     def num_trainable(self, rank: int) -> int:
-        """Return how many numbers a client of this rank trains and sends."""
-        return self.lora_parameters_per_rank * rank + self.other_trainable_parameters
+        """Return how many numbers a client of this rank trains."""
+        return self.extent(rank).num_numbers
 
     def extent(self, rank: int) -> Extent:
         """Return what a whole adapter of this rank is made of."""
-        rows = self.num_rows + self.num_rows_per_rank * rank
-        return Extent(self.num_trainable(rank), self.num_tensors, rows)
+        return parts_extent(("B", "A"), self.adapted, rank) + self.rest
 
     def payload_bits(self, payload: Payload, rank: int) -> int:
         """Return the bits of a whole adapter of this rank, scales included."""
@@ -99,7 +105,10 @@ def recalled(name: str) -> Facts | None:
     known = json.loads(content)
     for curve in ("base_flop_curve", "flop_per_rank_curve"):
         known[curve] = Curve(*known[curve])
-    return Facts(**{**known, "lengths": Lengths(*known["lengths"])})
+    known["lengths"] = Lengths(*known["lengths"])
+    known["adapted"] = tuple(Shape(*shape) for shape in known["adapted"])
+    known["rest"] = Extent(**known["rest"])
+    return Facts(**known)
 
 
 def kept(name: str, facts: Facts) -> Facts:
@@ -120,4 +129,4 @@ def _cache_name(
         "accumulation": training.gradient_accumulation_steps,
         "versions": [metadata.version(n) for n in ("torch", "transformers", "peft")],
     }
-    return f"{recipe.digest('facts 2', settings)}.json"
+    return f"{recipe.digest('facts 3', settings)}.json"

@@ -136,7 +136,7 @@ def _cache_name(
         "accumulation": training.gradient_accumulation_steps,
         "versions": [metadata.version(n) for n in ("torch", "transformers", "peft")],
     }
-    return f"{recipe.digest('timing 1', settings)}.json"
+    return f"{recipe.digest('timing 2', settings)}.json"
 
 
 def _usual_modules(values: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:

@@ -1,10 +1,11 @@
 """One shared band: exact fluid sharing among transfers, on integers only."""
 
 from netsim.band.fluid import FluidBand
-from netsim.band.shared import SharedBand
+from netsim.band.shared import BandNow, SharedBand
 from netsim.band.transfer import Message, Terms, Transfer
 
 __all__ = [
+    "BandNow",
     "FluidBand",
     "Message",
     "SharedBand",

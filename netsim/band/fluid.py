@@ -31,7 +31,7 @@ class FluidBand:
         self.pinned_sum_uhz = 0  # of those pinned by a rule or by their ceiling
         self.weight_sum = 0  # of those that are elastic now
         self.live: dict[int, Transfer] = {}
-        self._radio = radio
+        self.radio = radio
         self._segments = segments
         self._now_ns = 0
         self._virtual = 0
@@ -117,7 +117,7 @@ class FluidBand:
                 f"{self.band_uhz} uHz"
             )
         unit = spare // self.weight_sum if self.weight_sum else 0
-        if self._radio.depends_on_share and unit != self.unit_share_uhz:
+        if self.radio.depends_on_share and unit != self.unit_share_uhz:
             self._unrated += self._elastic()
         self.unit_share_uhz = unit
         for transfer in self._unrated:
@@ -143,6 +143,21 @@ class FluidBand:
         if next_ns > MAX_NS:
             raise InputError(_starved(self.live.values()))
         return next_ns
+
+    def ruled_uhz(self) -> int:
+        """Return the band less what is pinned by terms that no rule gave."""
+        given = (t for t in self.live.values() if not t.is_ruled)
+        return self.band_uhz - sum(_pin(transfer) or 0 for transfer in given)
+
+    def work_left(self, transfer: Transfer) -> int:
+        """Return a live transfer's work at this tick, booked or not."""
+        pin, efficiency = _pin(transfer), transfer.efficiency_nbit
+        if pin is None:
+            virtual = self._virtual - transfer.since_virtual
+            return transfer.remaining - transfer.weight * efficiency * virtual
+        return transfer.remaining - pin * efficiency * (
+            self._now_ns - transfer.since_ns
+        )
 
     def _heed_ceilings(self) -> None:
         spare = self.band_uhz - self.pinned_sum_uhz
@@ -182,11 +197,7 @@ class FluidBand:
         if now_ns == transfer.since_ns:
             return
         pin, efficiency = _pin(transfer), transfer.efficiency_nbit
-        if pin is None:
-            virtual = self._virtual - transfer.since_virtual
-            transfer.remaining -= transfer.weight * efficiency * virtual
-        else:
-            transfer.remaining -= pin * efficiency * (now_ns - transfer.since_ns)
+        transfer.remaining = self.work_left(transfer)
         if pin or transfer.weight:
             transfer.airtime_ns += now_ns - transfer.since_ns
         weight = transfer.weight if pin is None else 0
@@ -206,7 +217,7 @@ class FluidBand:
         """Find efficiency and end under the present terms."""
         pin = _pin(transfer)
         share = transfer.weight * self.unit_share_uhz if pin is None else pin
-        efficiency = self._radio.efficiency_nbit(transfer.cn0_hz, max(share, 1))
+        efficiency = self.radio.efficiency_nbit(transfer.cn0_hz, max(share, 1))
         if efficiency != transfer.efficiency_nbit:
             self._settle(transfer)
             transfer.efficiency_nbit = efficiency

@@ -18,11 +18,27 @@ from netsim.trace import rows
 UHZ_PER_HZ = 1_000_000
 
 
+class BandNow(Protocol):
+    """What a rule may ask of the band that it divides at this tick."""
+
+    @property
+    def radio(self) -> Radio: ...
+
+    def ruled_uhz(self) -> int:
+        """Return the part of the band that is the rule's to give, in micro-hertz."""
+
+    def work_left(self, transfer: Transfer) -> int:
+        """Return what a transfer has yet to send, in units of 1e-24 bit."""
+
+
 class Divider(Protocol):
     """The part of a sharing rule that acts at events."""
 
     def divide(
-        self, started: Sequence[Transfer], live: Mapping[int, Transfer]
+        self,
+        started: Sequence[Transfer],
+        live: Mapping[int, Transfer],
+        band: BandNow,
     ) -> Iterable[tuple[Transfer, Terms]]:
         """Return new terms where they change; ``live`` is in order of start."""
 
@@ -135,7 +151,7 @@ class SharedBand:
         fluid = self._fluid
         fluid.hear_gains()
         started = self._admit() if self._starting else ()
-        for transfer, terms in self._divider.divide(started, fluid.live):
+        for transfer, terms in self._divider.divide(started, fluid.live, fluid):
             fluid.agree(transfer, terms)
         for transfer in started:
             if not transfer.has_terms:
@@ -159,6 +175,7 @@ class SharedBand:
             self._starting.sort(key=lambda start: start[0].order)
         for transfer, terms in self._starting:
             self._fluid.admit(transfer)
+            transfer.is_ruled = terms is None
             if terms is None:
                 unruled.append(transfer)
             else:

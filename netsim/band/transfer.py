@@ -40,6 +40,7 @@ class Transfer:
         "has_terms",
         "is_at_ceiling",
         "is_live",
+        "is_ruled",
         "message",
         "order",
         "pinned_uhz",
@@ -77,6 +78,7 @@ class Transfer:
         self.efficiency_nbit = 0
         self.version = 0  # heap entries of an older version are stale
         self.is_live = False
+        self.is_ruled = True  # its terms come from the rule, not with the message
         self.start_ns = self.since_ns = 0
         self.airtime_ns = 0  # with a share; a turn waited for does not count
         self.since_virtual = 0

@@ -6,12 +6,16 @@ import functools
 import math
 from typing import Annotated, Literal, Protocol
 
+import numpy as np
+import numpy.typing as npt
 from pydantic import Field
 
 from netsim.clock import to_ns
 from netsim.quantities import Seconds
 from netsim.scenario.record import Record
 from netsim.streams import uniform
+
+FloatArray = npt.NDArray[np.float64]
 
 
 class Fading(Protocol):
@@ -20,7 +24,8 @@ class Fading(Protocol):
     is asked for.
 
     ``effective_gain`` is the constant gain whose Shannon rate at an SNR equals the
-    fading channel's mean rate: what stands for it in a plan.
+    fading channel's mean rate: what stands for it in a plan; ``effective_gains`` is the
+    same for many at once.
     """
 
     def gain(
@@ -28,6 +33,8 @@ class Fading(Protocol):
     ) -> tuple[float, int | None]: ...
 
     def effective_gain(self, snr: float) -> float: ...
+
+    def effective_gains(self, snr: FloatArray) -> FloatArray: ...
 
 
 class NoFading(Record):
@@ -42,6 +49,9 @@ class NoFading(Record):
 
     def effective_gain(self, snr: float) -> float:
         return 1.0
+
+    def effective_gains(self, snr: FloatArray) -> FloatArray:
+        return np.ones_like(snr)
 
 
 class RayleighBlock(Record):
@@ -63,6 +73,12 @@ class RayleighBlock(Record):
         """``E[ln(1 + g snr)]`` by the midpoints of equally likely intervals of g."""
         rates = [math.log1p(gain * snr) for gain in _EXPONENTIAL_MIDPOINTS]
         return math.expm1(math.fsum(rates) / len(rates)) / snr
+
+    def effective_gains(self, snr: FloatArray) -> FloatArray:
+        rates = np.zeros_like(snr)
+        for gain in _EXPONENTIAL_MIDPOINTS:
+            rates += np.log1p(gain * snr)
+        return np.asarray(np.expm1(rates / len(_EXPONENTIAL_MIDPOINTS)) / snr)
 
 
 _EXPONENTIAL_MIDPOINTS = [-math.log((n + 0.5) / 256) for n in range(256)]

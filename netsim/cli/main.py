@@ -36,6 +36,9 @@ JsonOption = Annotated[
 FreshOption = Annotated[
     bool, typer.Option(help="Train again what an earlier run has trained already.")
 ]
+WorkersOption = Annotated[
+    int, typer.Option(min=1, help="Train in this many processes; same results.")
+]
 QuietOption = Annotated[bool, typer.Option(help="Show no progress and no table.")]
 
 
@@ -65,12 +68,14 @@ def run(
     seed: SeedOption = None,
     out: OutOption = None,
     resume: Annotated[
-        bool, typer.Option(help="Go on with the unfinished run in the folder.")
+        bool,
+        typer.Option(
+            help="Go on with the run in the folder: an unfinished one, or one whose "
+            "scenario differs in `stop` only."
+        ),
     ] = False,
     fresh: FreshOption = False,
-    workers: Annotated[
-        int, typer.Option(min=1, help="Train in this many processes; same results.")
-    ] = 1,
+    workers: WorkersOption = 1,
     quiet: QuietOption = False,
     json: JsonOption = False,
 ) -> None:
@@ -135,13 +140,86 @@ def replay(
     set_: SetOption = None,
     out: OutOption = None,
     fresh: FreshOption = False,
+    workers: WorkersOption = 1,
     quiet: QuietOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Run a run's scenario again; without --set the digest must come out the same."""
+    """Run a run's scenario again; without --set the digest must come out the same.
+
+    With --set it says first which changes train anew.
+    """
     from netsim.cli.replaying import replay_command
 
-    replay_command(run, tuple(set_ or ()), out, fresh=fresh, quiet=quiet, json=json)
+    replay_command(
+        run,
+        tuple(set_ or ()),
+        out,
+        fresh=fresh,
+        workers=workers,
+        quiet=quiet,
+        json=json,
+    )
+
+
+@app.command()
+def merge(
+    adapters: Annotated[
+        list[Path], typer.Argument(help="Adapter folders that PEFT saved.")
+    ],
+    out: Annotated[Path, typer.Option(help="The new adapter folder.")],
+    method: Annotated[
+        str,
+        typer.Option(help="Such as thin-svd or fedex-lora; a wrong name lists all."),
+    ] = "flora-na",
+    weights: Annotated[
+        str | None,
+        typer.Option(metavar="W,W,…", help="As 0.5,0.3,0.2 or 1/3,1/3,1/3; equal."),
+    ] = None,
+    previous: Annotated[
+        Path | None,
+        typer.Option(help="The adapter before the round; gets 1 less all weights."),
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="The method's own settings."),
+    ] = None,
+    quiet: QuietOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Merge PEFT adapter folders into one that PEFT loads."""
+    from netsim.cli.merging import merge_command
+    from netsim.cosim.merging import Request
+
+    request = Request(
+        folders=tuple(adapters),
+        out=out,
+        method=method,
+        overrides=tuple(set_ or ()),
+        weights=weights,
+        previous=previous,
+    )
+    merge_command(request, quiet=quiet, json=json)
+
+
+@app.command(name="merge-study")
+def merge_study(
+    run: RunArg,
+    rounds: Annotated[
+        str | None, typer.Option(metavar="N,N-M,…", help="Only these rounds.")
+    ] = None,
+    methods: Annotated[
+        str | None, typer.Option(metavar="NAME,…", help="Only these methods.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Where to write; the run's host/ by default.")
+    ] = None,
+    quiet: QuietOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Let every merge loose on the same client updates, those of a finished run."""
+    from netsim.cli.merge_study import merge_study_command
+
+    merge_study_command(run, rounds, methods, out, quiet=quiet, json=json)
 
 
 @app.command()

@@ -9,7 +9,9 @@ from pathlib import Path
 import typer
 
 from netsim.cli.running import run_and_show, summary
+from netsim.cosim.files import SCENARIO_FILE
 from netsim.cosim.replay import first_difference, is_same, recorded_scenario
+from netsim.cosim.scenario import read_scenario
 from netsim.manifest import read_manifest
 
 CHECK_FAILED = 1
@@ -21,28 +23,43 @@ def replay_command(
     out: Path | None,
     *,
     fresh: bool,
+    workers: int,
     quiet: bool,
     json: bool,
 ) -> None:
     """Replay a run; with overrides it is a new run, and nothing is compared."""
     scenario = recorded_scenario(run, overrides)
     if overrides:
-        run_and_show(scenario, out, fresh=fresh, quiet=quiet, json=json)
+        run_and_show(
+            scenario,
+            out,
+            fresh=fresh,
+            workers=workers,
+            quiet=quiet,
+            json=json,
+            before=read_scenario(run / SCENARIO_FILE),
+        )
         return
     with tempfile.TemporaryDirectory(prefix="netsim-replay-") as scratch:
         folder = out if out is not None else Path(scratch) / "run"
-        replayed = run_and_show(scenario, folder, fresh=fresh, quiet=True)
-        recorded = read_manifest(run)
-        same = is_same(recorded, replayed)
-        if same:
-            typer.echo(
-                f"{run} replays to the same digest {recorded.digest[:16]} "
-                f"({replayed.steps_trained} steps trained, "
-                f"{replayed.steps_reused} reused)"
-            )
-        else:
-            typer.echo(f"{run} does not replay: {first_difference(run, folder)}")
+        replayed = run_and_show(
+            scenario, folder, fresh=fresh, workers=workers, quiet=True
+        )
+        same = _compare(run, folder)
         if json:
             typer.echo(json_format.dumps({**summary(replayed, folder), "same": same}))
     if not same:
         raise typer.Exit(CHECK_FAILED)
+
+
+def _compare(run: Path, folder: Path) -> bool:
+    """Print whether a replay gave the recorded digest, and return it."""
+    recorded, replayed = read_manifest(run), read_manifest(folder)
+    if not is_same(recorded, replayed):
+        typer.echo(f"{run} does not replay: {first_difference(run, folder)}")
+        return False
+    typer.echo(
+        f"{run} replays to the same digest {recorded.digest[:16]} "
+        f"({replayed.steps_trained} steps trained, {replayed.steps_reused} reused)"
+    )
+    return True

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json as json_format
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich import box
@@ -12,7 +13,9 @@ from rich.console import Console
 from rich.table import Table
 
 from netsim.cli.live import LiveView
-from netsim.cosim.run import claim_folder, run_scenario
+from netsim.cosim.extension import scenario_path
+from netsim.cosim.retraining import conclusion, verdicts
+from netsim.cosim.run import claim_folder, extended, run_scenario
 from netsim.cosim.scenario import Scenario, read_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
@@ -62,37 +65,64 @@ def run_and_show(
     workers: int = 1,
     quiet: bool = False,
     json: bool = False,
+    before: Scenario | None = None,
 ) -> Manifest:
-    """Run, show progress on stderr and results on stdout; return the manifest."""
-    folder = out if out is not None else claim_folder(scenario, RUNS)
+    """Run, show progress on stderr and results on stdout; return the manifest.
+
+    Where it changes a recorded scenario, ``before``, say first what trains anew;
+    ``fresh`` trains all.
+    """
     console = Console(stderr=True)
-    try:
-        with LiveView(console, scenario.stop, scenario.name, is_quiet=quiet) as view:
-            manifest = run_scenario(
-                scenario,
-                folder,
-                command=("netsim", *sys.argv[1:]),
-                resume=resume,
-                reuse=not fresh,
-                workers=workers,
-                watch=view,
-            )
-    except KeyboardInterrupt:
-        console.print(
-            f"interrupted; go on with: "
-            f"netsim run {folder}/scenario.yaml --out {folder} --resume",
-            soft_wrap=True,
+    if before is None and resume and out is not None:
+        before = extended(scenario, out)
+    if before is not None and not quiet and not fresh:
+        foretell(console, before, scenario)
+    folder = out if out is not None else claim_folder(scenario, RUNS)
+    view = LiveView(console, scenario.stop, scenario.name, is_quiet=quiet)
+    with _parting_words(console, scenario, folder, is_claimed=out is None), view:
+        manifest = run_scenario(
+            scenario,
+            folder,
+            command=("netsim", *sys.argv[1:]),
+            resume=resume,
+            reuse=not fresh,
+            workers=workers,
+            watch=view,
         )
-        raise
-    except InputError:
-        if out is None:
-            folder.rmdir()  # claimed, and empty: nothing was written
-        raise
     if not quiet:
         show(Console(), manifest, folder, view.seen)
     if json:
         print(json_format.dumps(summary(manifest, folder)))
     return manifest
+
+
+@contextmanager
+def _parting_words(
+    console: Console, scenario: Scenario, folder: Path, *, is_claimed: bool
+) -> Iterator[None]:
+    """Say how an interrupted run goes on; leave no claimed folder empty."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        console.print(
+            f"interrupted; go on with: netsim run {scenario_path(folder, scenario)} "
+            f"--out {folder} --resume",
+            soft_wrap=True,
+        )
+        raise
+    except InputError:
+        if is_claimed and not any(folder.iterdir()):
+            folder.rmdir()
+        raise
+
+
+def foretell(console: Console, before: Scenario, scenario: Scenario) -> None:
+    """Print which changes train anew, and which do not."""
+    found = verdicts(before, scenario)
+    for verdict in found:
+        console.print(str(verdict), highlight=False, soft_wrap=True)
+    if found:
+        console.print(conclusion(found), highlight=False, soft_wrap=True)
 
 
 def summary(manifest: Manifest, folder: Path) -> dict[str, object]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from fl.aggregation import AGGREGATIONS
+from fl.aggregation import AGGREGATIONS, COMPRESSIONS, SERVER_OPTIMISERS
 from fl.backbones import BACKBONES
 from fl.partition import PARTITIONS
 from fl.tasks import TASKS
@@ -32,4 +32,6 @@ SEAMS: tuple[tuple[str, str, Mapping[str, Any]], ...] = (
     ("backbones", "learning.backbone", BACKBONES),
     ("partitions", "learning.partition", PARTITIONS),
     ("aggregation", "learning.aggregation", AGGREGATIONS),
+    ("server optimiser", "learning.server_optimiser", SERVER_OPTIMISERS),
+    ("compression", "learning.compression", COMPRESSIONS),
 )

@@ -5,20 +5,25 @@ The one class that holds a ``fl`` object for ``netsim``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fl.adapters import Adapter
+from fl.aggregation import VersionRanks
+from fl.evaluation import Metrics
 from fl.executor import WorkerDied
 from fl.facts import Facts, count_facts, count_timing
 from fl.federation import Arrival as Delivered
 from fl.federation import Federation
 from fl.jobs import Job as Training
-from fl.learning import Learning
+from fl.merging import Component
 from fl.sketch import index_bits
+from fl.start import DoesNotFit
 from fl.store import Store
+from fl.traffic import Journal, Traffic
 from fl.training import Diverged
 from netsim.errors import InputError
 from netsim.protocol.learner import Arrival, Job, LayerError, Merged, Score
@@ -40,7 +45,7 @@ class FederatedLearner:
         reuse: bool = True,
         workers: int = 1,
     ) -> None:
-        self._learning = _learning(config)
+        self._learning = config.told()
         with as_input_error("learning"):
             self._federation = Federation(
                 self._learning,
@@ -52,8 +57,17 @@ class FederatedLearner:
             self._facts = facts if facts is not None else _counted(config)
         self.rank = config.lora.r
         self._timing, self._lora = config.timing_as, config.lora
-        self.evaluate_every = config.evaluation.every
+        self.cadence = config.evaluation
         self._steps = config.training.local_steps
+        traffic = Traffic(
+            method=config.aggregation,
+            facts=self._facts,
+            payload=config.payload,
+            rank=self._timed(self.rank),
+            compression=config.compression,
+            is_truncated=config.small_clients == "truncated",
+        )
+        self._journal = Journal(traffic, self._federation.initial_version)
 
     @property
     def initial_version(self) -> str:
@@ -82,12 +96,14 @@ class FederatedLearner:
         )
 
     def bits_down(self, job: Job, have: str | None) -> tuple[int, int]:
-        return self._bits(self.rank), index_bits(
-            self._timed(_rank(job)), self._timed(self.rank)
-        )
+        rank, whole = self._timed(_rank(job)), self._timed(self.rank)
+        common = self._journal.bits_down(job.version, have, rank)
+        is_sketched = self._learning.low_rank == "sketched"
+        return common, index_bits(rank, whole) if is_sketched else 0
 
     def bits_up(self, job: Job) -> int:
-        return self._bits(_rank(job))
+        rank = self._timed(_rank(job))
+        return self._journal.traffic.bits_up(rank, max(0, job.round_id - 1))
 
     def flop(self, job: Job) -> int:
         return self._facts.training_flop(
@@ -109,39 +125,59 @@ class FederatedLearner:
     def withdraw(self, ticket: str) -> None:
         self._federation.withdraw(ticket)
 
-    def merge(self, version: str, arrivals: Sequence[Arrival]) -> Merged:
+    def merge(
+        self, version: str, arrivals: Sequence[Arrival], examined: Sequence[str] = ()
+    ) -> Merged:
         delivered = [Delivered(arrival.ticket, arrival.weight) for arrival in arrivals]
         try:
-            merged = self._federation.merge(version, delivered)
+            merged = self._federation.merge(version, delivered, examined)
         except Diverged as error:
             raise InputError(f"learning.training: {error}") from error
         except WorkerDied as error:
             raise InputError(f"workers: {error}") from error
+        if arrivals:
+            ranks = self._ranks(merged.ranks)
+            index = max(0, merged.round_id - 1)
+            self._journal.note(merged.version, version, index, ranks)
         layers = tuple(LayerError(**asdict(row)) for row in merged.layers)
-        return Merged(merged.version, layers, merged.norms2)
+        scores = [
+            _score(metrics, row.client_id)
+            for row in merged.local
+            for metrics in (row.personal, row.shared)
+        ]
+        return Merged(merged.version, layers, tuple(scores), merged.norms2)
 
     def evaluate(self, version: str) -> Sequence[Score]:
-        metrics = self._federation.evaluate(version)
-        return (
-            Score(
-                metrics.split,
-                metrics.num_samples,
-                metrics.loss,
-                metrics.accuracy,
-                perplexity=metrics.perplexity,
-                exact_match=metrics.exact_match,
-            ),
-        )
+        try:
+            metrics = self._federation.evaluate(version)
+        except DoesNotFit as error:
+            raise InputError(f"learning.start: {error}") from error
+        return (_score(metrics),)
 
     def export(self, version: str, folder: Path) -> str:
         self._federation.export(version, folder)
         return self._federation.adapter_digest(version)
 
+    def observe_merges(
+        self, observe: Callable[[Sequence[Component], Adapter], None]
+    ) -> None:
+        """Be told of every merge's components and of the adapter before it."""
+        self._federation.observe = observe
+
     def close(self) -> None:
         self._federation.close()
 
-    def _bits(self, rank: int) -> int:
-        return self._facts.payload_bits(self._learning.payload, self._timed(rank))
+    def _ranks(self, made: Sequence[VersionRanks]) -> Sequence[VersionRanks]:
+        """Return the ranks of a version's matrices in the model that gives the time: of
+        another one each has the mean of those that were merged, rounded up."""
+        if self._timing is None:
+            return made
+        whole = self._timed(self.rank)
+        pair, fold = (
+            -(-whole * sum(ranks) // (self.rank * len(made)))
+            for ranks in zip(*made, strict=True)
+        )
+        return [VersionRanks(pair, fold)] * len(self._facts.adapted)
 
     def _timed(self, rank: int) -> int:
         """Return the rank at which the model that gives the time is counted."""
@@ -150,23 +186,21 @@ class FederatedLearner:
         return self._timing.rank_of(rank, self._lora)
 
 
+def _score(metrics: Metrics, client_id: int | None = None) -> Score:
+    return Score(
+        metrics.split,
+        metrics.num_samples,
+        metrics.loss,
+        metrics.accuracy,
+        client_id,
+        metrics.perplexity,
+        metrics.exact_match,
+    )
+
+
 def _rank(job: Job) -> int:
     assert job.rank is not None, "real learning has a rank"
     return job.rank
-
-
-def _learning(config: LoraLearning) -> Learning:
-    return Learning(
-        task=config.task,
-        backbone=config.backbone,
-        partition=config.partition,
-        lora=config.lora,
-        training=config.training,
-        aggregation=config.aggregation,
-        payload=config.payload,
-        evaluation=config.evaluation,
-        cohort_size=config.cohort_size,
-    )
 
 
 def _counted(config: LoraLearning) -> Facts:

@@ -18,6 +18,7 @@ from netsim.protocol.learner import Job, Learner, first_job
 FULL_ROUNDS = 100.0  # of full participation at full rank: the surrogate's unit
 DEFAULT_SPAN = 10.0  # the client with most data joins at least one round in so many
 BoolArray = npt.NDArray[np.bool_]
+FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +55,7 @@ class Task:
 
 def build_task(scenario: Scenario, assumed: Assumptions) -> Task:
     """Return the planner's task of a scenario that works in rounds."""
-    if scenario.server.kind not in ("synchronous", "deadline"):
+    if scenario.server.round_timing is None:
         raise InputError(
             f"server: a {scenario.server.kind!r} server has no rounds that start "
             "together, so there is no round time to plan for; use 'synchronous' or "
@@ -99,16 +100,14 @@ def build_problem(
 ) -> tuple[Problem, BoolArray]:
     """Return the problem of a drawn fleet, all norms one, and what memory allows."""
     jobs = _jobs(scenario, learner)
-    download_s, fixed_s = _download_s(scenario, learner, population)
-    compute_s = _compute_s(learner, population, jobs) + download_s[:, None]
+    timing = scenario.server.round_timing
+    assert timing is not None, "only rounds are planned"
+    compute_s, before_s = _until_sending_s(learner, population, jobs)
+    before_s += timing.announce_s
     need_hz_s = _need_hz_s(learner, population, jobs)
-    fits = _fits_memory(learner, population, jobs)
     band_hz = scenario.cell.uplink.band_hz
-    is_allowed = fits.copy()
-    if scenario.server.kind == "deadline":
-        alone_s = compute_s + need_hz_s / band_hz + fixed_s
-        is_allowed &= alone_s <= float(getattr(scenario.server, "deadline_s"))  # noqa: B009
-    largest = float(population.data_weights.max())
+    fits = _fits_memory(learner, population, jobs)
+    alone_s = before_s + compute_s + need_hz_s / band_hz
     limit = assumed.max_weight
     problem = Problem(
         data_weights=population.data_weights,
@@ -118,12 +117,17 @@ def build_problem(
         compute_s=compute_s,
         need_hz_s=need_hz_s,
         bits=np.array([learner.bits_up(job) for job in jobs], dtype=float),
-        is_allowed=is_allowed,
+        is_allowed=_in_time(fits, alone_s, timing.deadline_s),
         band_hz=band_hz,
-        fixed_s=fixed_s,
-        max_weight=DEFAULT_SPAN * largest if limit is None else limit,
+        fixed_s=before_s + timing.merge_s,
+        max_weight=_span(population) if limit is None else limit,
     )
     return problem, fits
+
+
+def _span(population: Population) -> float:
+    """Return the limit on weights that nobody asked for."""
+    return DEFAULT_SPAN * float(population.data_weights.max())
 
 
 def _jobs(scenario: Scenario, learner: Learner) -> list[Job]:
@@ -140,56 +144,53 @@ def _jobs(scenario: Scenario, learner: Learner) -> list[Job]:
     return [replace(job, rank=rank) for rank in sorted(ranks)]
 
 
-def _compute_s(
-    learner: Learner, population: Population, jobs: list[Job]
-) -> npt.NDArray[np.float64]:
-    flop = np.array([learner.flop(job) for job in jobs], dtype=float)
-    one_s = [population.expected_compute_s(n, 1) for n in range(len(population))]
-    return np.asarray(np.outer(one_s, flop))
-
-
-def _need_hz_s(
-    learner: Learner, population: Population, jobs: list[Job]
-) -> npt.NDArray[np.float64]:
+def _need_hz_s(learner: Learner, population: Population, jobs: list[Job]) -> FloatArray:
     """Return ``band bits / R(band)``: the time at one hertz where SNR is per hertz."""
-    uplink = population.cell.uplink
-    rates = [
-        uplink.radio.rate_bps(population.effective_cn0_hz(n, "up"), uplink.band_hz)
-        for n in range(len(population))
-    ]
     bits = np.array([learner.bits_up(job) for job in jobs], dtype=float)
-    return np.asarray(np.outer(uplink.band_hz / np.array(rates), bits))
+    per_bit = population.cell.uplink.band_hz / population.lone_rates_bps("up")
+    return np.asarray(np.outer(per_bit, bits))
 
 
 def _fits_memory(
     learner: Learner, population: Population, jobs: list[Job]
 ) -> BoolArray:
     needs = np.array([learner.memory_at(job.rank) for job in jobs])
-    has = [population.device(n).memory_bytes for n in range(len(population))]
-    return np.asarray(np.array(has)[:, None] >= needs)
+    return np.asarray(population.memories_bytes()[:, None] >= needs)
 
 
-def _download_s(
-    scenario: Scenario, learner: Learner, population: Population
-) -> tuple[npt.NDArray[np.float64], float]:
-    """Return each client's own download and what every round takes whoever joins:
-    a broadcast to the weakest of all, announcement and merge."""
-    downlink = population.cell.downlink
+def _until_sending_s(
+    learner: Learner, population: Population, jobs: list[Job]
+) -> tuple[FloatArray, float]:
+    """Return each client's own download and compute by rank, and the broadcast to the
+    weakest of all that every round begins with, whoever joins."""
+    flop = np.array([learner.flop(job) for job in jobs], dtype=float)
+    compute_s = np.asarray(np.outer(population.seconds_per_flop(), flop))
     bits = learner.bits_down(first_job(learner), None)[0]
-    took_s = np.array(
-        [
-            bits
-            / downlink.radio.rate_bps(
-                population.effective_cn0_hz(n, "down"), downlink.band_hz
-            )
-            for n in range(len(population))
-        ]
-    )
-    fixed_s = float(getattr(scenario.server, "announce_time_s", 0.0))
-    fixed_s += float(getattr(scenario.server, "merge_time_s", 0.0))
-    if downlink.mode == "broadcast":
-        return np.zeros(len(population)), fixed_s + float(took_s.max())
-    return took_s, fixed_s
+    download_s = bits / population.lone_rates_bps("down")
+    if population.cell.downlink.mode == "broadcast":
+        return compute_s, float(download_s.max())
+    return compute_s + download_s[:, None], 0.0
+
+
+def _in_time(
+    fits: BoolArray, alone_s: FloatArray, deadline_s: float | None
+) -> BoolArray:
+    """Return what memory allows and the deadline leaves; refuse one that somebody
+    misses at every rank, even alone on the band."""
+    if deadline_s is None:
+        return fits
+    is_allowed = np.asarray(fits & (alone_s <= deadline_s))
+    is_late = np.asarray(~is_allowed.any(axis=1))
+    if is_late.any():
+        least_s = alone_s.min(axis=1)
+        slowest = int(least_s.argmax())
+        raise InputError(
+            f"server.deadline: {int(is_late.sum())} of {len(is_late)} clients have no "
+            f"rank that fits their memory and {deadline_s:g} s; client {slowest} needs "
+            f"{least_s[slowest]:.4g} s even alone on the band at the lowest rank: "
+            "allow more time or memory, or leave these devices out"
+        )
+    return is_allowed
 
 
 def _surrogate(problem: Problem, assumed: Assumptions) -> tuple[Surrogate, float]:

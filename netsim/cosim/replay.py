@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from netsim.cosim.run import SCENARIO_FILE
+from netsim.cosim.files import SCENARIO_FILE
 from netsim.cosim.scenario import Scenario, read_scenario
 from netsim.errors import InputError
 from netsim.manifest import Manifest, read_manifest

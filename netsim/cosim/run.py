@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from netsim.cosim.scenario import Scenario
+from netsim.cosim import extension
+from netsim.cosim.files import ADAPTER_FOLDER, SCENARIO_FILE
+from netsim.cosim.scenario import Scenario, read_scenario
 from netsim.cosim.world import build_population, build_stage, play
 from netsim.engine import calm_garbage_collector
 from netsim.errors import InputError
@@ -26,11 +28,9 @@ from netsim.manifest import (
 from netsim.protocol.learner import Learner
 from netsim.protocol.stage import Progress, Stage
 from netsim.scenario import dump, scenario_digest
+from netsim.scenario.difference import Change, changes
 from netsim.trace.files import stored_file, write_atomically
 from netsim.trace.writer import Recorder, clear_trace
-
-SCENARIO_FILE = "scenario.yaml"
-ADAPTER_FOLDER = "adapter"
 
 
 def claim_folder(scenario: Scenario, parent: Path) -> Path:
@@ -62,17 +62,22 @@ def run_scenario(
 
     Learning that an earlier run finished is remembered; without ``reuse`` it is
     computed again; ``workers`` is in how many processes, which changes no result. With
-    ``resume`` a folder that holds a finished run of the same
-    scenario is left as it is, and one that holds an unfinished run is completed.
+    ``resume`` a folder that holds a finished run of the same scenario is left as it
+    is, and one that holds an unfinished run is completed; where only ``stop`` differs
+    the run goes on to the new end, and the recorded one is kept until it is there.
     """
-    finished = _finished(scenario, folder, resume)
-    if finished is not None:
-        return finished
+    earlier, differences = recorded(scenario, folder, resume)
+    if earlier is not None and earlier.status == "complete" and not differences:
+        return earlier
+    place = extension.beside(folder) if differences else folder
     learner = scenario.learning.learner(
         scenario.population.num_clients, scenario.seed, reuse=reuse, workers=workers
     )
     with closing(learner):
-        return _run(scenario, folder, learner, command, watch)
+        manifest = _run(scenario, place, learner, command, watch)
+    if differences:
+        extension.adopt(folder)
+    return manifest
 
 
 def _run(
@@ -99,12 +104,15 @@ def _run(
         return _finish(manifest, folder, stage)
 
 
-def _finished(scenario: Scenario, folder: Path, resume: bool) -> Manifest | None:
-    """Refuse a folder that is not ours to write; return a finished run's manifest."""
+def recorded(
+    scenario: Scenario, folder: Path, resume: bool
+) -> tuple[Manifest | None, list[Change]]:
+    """Return the manifest of the run in the folder, if it holds one, and where its
+    end differs; refuse a folder that is not ours to write."""
     if folder.exists() and not folder.is_dir():
         raise InputError(f"--out {folder} is a file, not a folder")
     if not folder.exists() or not any(folder.iterdir()):
-        return None
+        return None, []
     if not resume:
         raise InputError(
             f"--out {folder} is not empty; choose another folder, or add --resume to "
@@ -112,14 +120,31 @@ def _finished(scenario: Scenario, folder: Path, resume: bool) -> Manifest | None
         )
     if not (folder / FILE_NAME).exists():
         raise InputError(f"{folder} holds files but no run; choose another folder")
+    extension.adopt(folder)
     earlier = read_manifest(folder)
-    digest = hashlib.sha256(dump(scenario).encode()).hexdigest()
-    if earlier.scenario_digest != digest:
+    if earlier.scenario_digest == hashlib.sha256(dump(scenario).encode()).hexdigest():
+        return earlier, []
+    return earlier, _differences(scenario, folder, earlier)
+
+
+def extended(scenario: Scenario, folder: Path) -> Scenario | None:
+    """Return the recorded scenario that this one goes on with to another end."""
+    _, differences = recorded(scenario, folder, resume=True)
+    return read_scenario(folder / SCENARIO_FILE) if differences else None
+
+
+def _differences(scenario: Scenario, folder: Path, earlier: Manifest) -> list[Change]:
+    """Return where a recorded run ends otherwise; refuse any other difference."""
+    found = changes(read_scenario(folder / SCENARIO_FILE), scenario)
+    others = [change for change in found if not extension.is_of_the_end(change)]
+    if others:
+        more = f", and {len(others) - 3} more" if len(others) > 3 else ""
         raise InputError(
             f"{folder} holds a run of another scenario ({earlier.name}, seed "
-            f"{earlier.seed}); choose another folder"
+            f"{earlier.seed}): {'; '.join(map(str, others[:3]))}{more}. Only `stop` "
+            "may differ; choose another folder"
         )
-    return earlier if earlier.status == "complete" else None
+    return found
 
 
 def _open_manifest(scenario: Scenario, command: tuple[str, ...]) -> Manifest:

@@ -8,18 +8,31 @@ from typing import Annotated, Literal, Protocol
 from pydantic import Field, model_validator
 
 from fl.adapters import LoraSettings
-from fl.aggregation import AGGREGATIONS, FloraNA
+from fl.aggregation import (
+    AGGREGATIONS,
+    COMPRESSIONS,
+    SERVER_OPTIMISERS,
+    Compression,
+    FloraNA,
+    Method,
+    PlainServer,
+    ServerOptimiser,
+)
 from fl.backbones import BACKBONES, Backbone, SmallViT
-from fl.evaluation import EvaluationSettings
-from fl.facts import Facts, TimingAs, known_facts, known_timing
-from fl.merging import Aggregation
+from fl.conflicts import conflicts
+from fl.facts import Facts, TimingAs, count_facts, known_facts, known_timing
+from fl.learning import Learning as Settings
+from fl.learning import LowRank
 from fl.partition import PARTITIONS, DirichletByLabel, Partition
 from fl.payload import Payload
 from fl.recipe import settings
+from fl.start import StartFolder, require_settings, require_sizes
 from fl.tasks import TASKS, Digits, Source
 from fl.training import TrainingSettings
 from netsim.cell import Cell
 from netsim.channel import require_reach
+from netsim.cosim.abilities import refused_demands
+from netsim.cosim.evaluation import Evaluation
 from netsim.errors import InputError
 from netsim.policy import RANKS, FullRank, Ranks
 from netsim.population import PopulationConfig
@@ -92,17 +105,64 @@ class LoraLearning(Record):
     partition: Annotated[Partition, OneOf(PARTITIONS)] = DirichletByLabel()
     lora: LoraSettings = LoraSettings()
     training: TrainingSettings = TrainingSettings()
-    aggregation: Annotated[Aggregation, OneOf(AGGREGATIONS)] = FloraNA()
+    aggregation: Annotated[Method, OneOf(AGGREGATIONS)] = FloraNA()
     payload: Payload = Payload()
-    evaluation: EvaluationSettings = EvaluationSettings()
+    evaluation: Evaluation = Evaluation()
+    low_rank: LowRank | None = None  # of small clients; by default the aggregation's
+    server_optimiser: Annotated[ServerOptimiser, OneOf(SERVER_OPTIMISERS)] = (
+        PlainServer()
+    )
+    compression: Annotated[Compression, OneOf(COMPRESSIONS)] | None = None  # of uploads
+    secure_aggregation: bool = False  # the server learns weighted sums of uploads only
     cohort_size: int = Field(default=16, ge=1)
     timing_as: TimingAs | None = None  # the model that gives the time, if another one
+    start: StartFolder | None = None  # a PEFT adapter, or a run, whose numbers go first
+
+    @model_validator(mode="after")
+    def _starts_from_its_like(self) -> LoraLearning:
+        if self.start is not None:
+            try:
+                require_settings(Path(self.start), self.lora)
+            except ValueError as error:
+                raise refusal(str(error), None, ("start",), bare=True) from error
+        return self
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> LoraLearning:
+        for path, reason in conflicts(self.told()):
+            raise refusal(reason, None, path, bare=True)
+        return self
+
+    @property
+    def small_clients(self) -> LowRank:
+        """Return what clients of smaller rank do."""
+        return self.low_rank or self.aggregation.contract.small_clients
+
+    def told(self) -> Settings:
+        """Return what the federation is told."""
+        return Settings(
+            task=self.task,
+            backbone=self.backbone,
+            partition=self.partition,
+            lora=self.lora,
+            training=self.training,
+            aggregation=self.aggregation,
+            payload=self.payload,
+            evaluation=self.evaluation.measurement(),
+            start=self.start,
+            cohort_size=self.cohort_size,
+            low_rank=self.small_clients,
+            server=self.server_optimiser,
+            compression=self.compression,
+            needs_secure_aggregation=self.secure_aggregation,
+        )
 
     def learner(
         self, num_clients: int, seed: int, *, reuse: bool, workers: int = 1
     ) -> Learner:
         from netsim.cosim.learner import FederatedLearner
 
+        self._require_start(may_count=True)
         return FederatedLearner(self, num_clients, seed, reuse=reuse, workers=workers)
 
     def known_learner(
@@ -116,6 +176,7 @@ class LoraLearning(Record):
             return None
         from netsim.cosim.learner import FederatedLearner
 
+        self._require_start(may_count=may_count)
         return FederatedLearner(self, num_clients, seed, facts=facts, reuse=False)
 
     def timing_model(self) -> dict[str, str]:
@@ -124,6 +185,20 @@ class LoraLearning(Record):
         if self.timing_as is not None:
             timed = self.timing_as.describe(self.lora)
         return {"time": timed, "accuracy": learned}
+
+    def _require_start(self, *, may_count: bool) -> None:
+        """Refuse a start of other sizes than the model's, where these are known."""
+        if self.start is None:
+            return
+        from netsim.cosim.learner import as_input_error
+
+        count = count_facts if may_count else known_facts
+        with as_input_error("learning.start"):
+            facts = count(
+                self.task, self.backbone, lora=self.lora, training=self.training
+            )
+            if facts is not None:
+                require_sizes(Path(self.start), facts, self.lora)
 
     def _known_facts(self) -> Facts | None:
         if self.timing_as is not None:
@@ -171,9 +246,14 @@ class Scenario(Record):
         if self.stop.target is not None and isinstance(self.learning, LearningOff):
             text = "needs learning: nothing is scored without it"
             raise refusal(text, None, ("stop", "target"), bare=True)
+        if isinstance(self.learning, LoraLearning):
+            self._suits_the_evaluation(self.learning)
         if isinstance(self.learning, LearningOff) and self.ranks.kind != "full":
             text = "needs learning: nothing has a rank without it"
             raise refusal(text, None, ("ranks",), bare=True)
+        if isinstance(self.learning, LoraLearning):
+            for path, reason in refused_demands(self, self.learning):
+                raise refusal(reason, None, path, bare=True)
         decides_ranks = self.policy is not None and self.policy.decides_ranks
         has_ranks = decides_ranks or self.ranks.kind != "full"
         if isinstance(self.learning, LoraLearning) and has_ranks:
@@ -215,6 +295,25 @@ class Scenario(Record):
         if policy.decides_ranks and self.ranks.kind != "full":
             text = "the policy decides ranks; leave `ranks` out"
             raise refusal(text, None, ("ranks",), bare=True)
+
+    def _suits_the_evaluation(self, learning: LoraLearning) -> None:
+        """Refuse evaluations near no target, or of clients that cannot be judged."""
+        place = ("learning", "evaluation")
+        if learning.evaluation.near is not None and self.stop.target is None:
+            text = "needs `stop.target`: its metric comes near its level"
+            raise refusal(text, None, (*place, "near"), bare=True)
+        clients = learning.evaluation.clients
+        if clients is None:
+            return
+        if not learning.task.num_labels:
+            text = (
+                "needs a task with labels: a client is judged on its own share of them"
+            )
+            raise refusal(text, None, (*place, "clients"), bare=True)
+        last = self.population.num_clients - 1
+        if max(clients.ids or (0,)) > last:
+            text = f"must be from 0 to {last}"
+            raise refusal(text, max(clients.ids or ()), (*place, "clients", "ids"))
 
     def _suits_a_buffer(self) -> None:
         if self.cell.uplink.sharing.plans_rounds:

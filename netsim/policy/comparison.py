@@ -7,13 +7,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from netsim.policy.baselines import scaled_probabilities, system_only, weighted_draws
+from netsim.policy.baselines import (
+    scaled_probabilities,
+    statistics_only,
+    system_only,
+    weighted_draws,
+)
 from netsim.policy.problem import Array, Choice, Problem, value
 from netsim.policy.sampler import FloatArray
 from netsim.policy.solver import Score, score, solve
 from netsim.policy.surrogate import Surrogate
 
 Rng = Callable[[str], np.random.Generator]
+UNIFORM = "uniform q"
+JOINT = "joint"
+EQUAL_SHARING = "joint, equal sharing"
+TIERS = (1.0, 0.5, 0.25)  # of the global rank, from the quickest third down
 NUM_SWEPT = 16
 NUM_PRICES = 5  # lambda <- R / T so often, for ranks at a given probability
 TINY_S = 1e-15
@@ -42,15 +51,17 @@ class Comparison:
 
     def rivals(self) -> list[Rival]:
         """Return every plan that needs no pilots; the joint plan is among them."""
-        plans = {"full participation": self._swept([np.ones(len(self.problem))])}
+        everybody = np.ones(len(self.problem))
+        plans = {"full participation": self._swept([everybody])}
         for name, scores in self._scores().items():
             plans[name] = self._swept(self._sweep(scores))
+        uniform = self._sweep(everybody)
+        plans["uniform q, tiered k"] = self._best([self._tiered(q) for q in uniform])
+        plans["uniform q, adaptive k"] = self._best([self._ranked(q) for q in uniform])
         plans["adaptive q, full k"] = self._solved(self.at_top, self.sharing)
-        ranked = [self._ranked(q) for q in self._sweep(np.ones(len(self.problem)))]
-        plans["uniform q, adaptive k"] = self._best(ranked)
-        plans["joint"] = self._solved(self.problem, self.sharing)
+        plans[JOINT] = self._solved(self.problem, self.sharing)
         found = self._scored(plans, self.sharing)
-        equal = {"joint, equal sharing": self._solved(self.problem, "equal-fixed")}
+        equal = {EQUAL_SHARING: self._solved(self.problem, "equal-fixed")}
         return found + self._scored(equal, "equal-fixed")
 
     def _scores(self) -> dict[str, FloatArray]:
@@ -59,11 +70,24 @@ class Comparison:
         upload_s = np.maximum(load.need_hz_s / problem.band_hz, TINY_S)
         weights, norms = problem.data_weights.astype(float), problem.norms2**0.5
         return {
-            "uniform q": np.ones(len(problem)),
+            UNIFORM: np.ones(len(problem)),
             "data-weighted": weights,
+            "statistics-only": statistics_only(weights, norms.astype(float)),
             "system-only": system_only(load.compute_s, upload_s),
             "Luo weighted": weighted_draws(weights, norms.astype(float), upload_s),
         }
+
+    def _tiered(self, q: FloatArray) -> Choice:
+        """Return ranks by speed (arXiv 2501.19389): the quickest third has all of its
+        rank, the next about half, the slowest about a quarter of the global one."""
+        problem = self.problem
+        top = self._at_top(q)
+        slowness = np.argsort(np.argsort(top.load(problem).compute_s, kind="stable"))
+        tier = slowness * len(TIERS) // len(problem)
+        wanted = np.array(TIERS)[tier] * problem.global_rank
+        distance = np.abs(np.asarray(problem.ranks) - wanted[:, None])
+        index = np.where(problem.is_allowed, distance, np.inf).argmin(axis=1)
+        return Choice(probabilities=q, rank_index=index.astype(np.int8))
 
     def _sweep(self, scores: FloatArray) -> list[FloatArray]:
         """Return probabilities for expected numbers from the least allowed to all."""

@@ -19,8 +19,10 @@ from netsim.policy.sampler import FloatArray
 IntArray = npt.NDArray[np.intp]
 RoundTimes = Callable[["Draws", "Load", float], FloatArray]
 
-NUM_BISECTIONS: Final = 60
-CHUNK_PAIRS: Final = 2_000_000  # of (round, client) at a time
+MAX_NEWTON_STEPS: Final = 60  # it stops far earlier
+NEWTON_TOLERANCE: Final = 1e-12  # of the last step, relative
+TINIEST: Final = float(np.finfo(float).tiny)
+CHUNK_PAIRS: Final = 500_000  # of (round, client) at a time
 RARE: Final = 0.2  # up to this probability clients are called instead of tossed for
 
 
@@ -154,7 +156,8 @@ def _toss(
     called = np.searchsorted(ends, calls, side="right")
     called_in = np.repeat(np.arange(num_rounds), counts)
     pairs = np.concatenate((index, called_in)) * len(probabilities)
-    pairs = np.unique(pairs + np.concatenate((common[place], called)))
+    pairs = np.sort(pairs + np.concatenate((common[place], called)))
+    pairs = pairs[np.diff(pairs, prepend=-1) > 0]
     return pairs // len(probabilities), pairs % len(probabilities)
 
 
@@ -195,32 +198,45 @@ def equal_rate_s(draws: Draws, load: Load, band_hz: float) -> FloatArray:
 
 
 def equal_finish_s(draws: Draws, load: Load, band_hz: float) -> FloatArray:
-    """Return the root above ``max tau`` of ``sum t_n / (T - tau_n) = band``."""
+    """Return the root above ``max tau`` of ``sum t_n / (T - tau_n) = band``.
+
+    The sum is convex and falls, so Newton from below, where no rule can end earlier,
+    never overshoots.
+    """
     compute_s = load.compute_s[draws.client_index]
     need_hz_s = load.need_hz_s[draws.client_index]
     longest_s = draws.most(compute_s)
     lead_s = longest_s[draws.round_index] - compute_s
-    low_s = np.zeros(draws.num_rounds)  # beyond the longest compute
-    high_s = draws.total(need_hz_s) / band_hz
-    for _ in range(NUM_BISECTIONS):
-        middle_s = (low_s + high_s) / 2
-        left_s = np.maximum(middle_s[draws.round_index] + lead_s, np.finfo(float).tiny)
-        is_short = draws.total(need_hz_s / left_s) > band_hz
-        low_s = np.where(is_short, middle_s, low_s)
-        high_s = np.where(is_short, high_s, middle_s)
-    return longest_s + high_s
+    after_s = work_conserving_s(draws, load, band_hz) - longest_s
+    for _ in range(MAX_NEWTON_STEPS):
+        left_s = np.maximum(after_s[draws.round_index] + lead_s, TINIEST)
+        share_hz = need_hz_s / left_s
+        excess_hz = draws.total(share_hz) - band_hz
+        slope = draws.total(share_hz / left_s)
+        step_s = np.divide(
+            excess_hz, slope, out=np.zeros_like(slope), where=slope > TINIEST
+        )
+        step_s = np.maximum(step_s, 0.0)
+        after_s = after_s + step_s
+        if not np.any(step_s > NEWTON_TOLERANCE * after_s):
+            break
+    return longest_s + after_s
 
 
 def work_conserving_s(draws: Draws, load: Load, band_hz: float) -> FloatArray:
     """Return ``T* = max over x of (x + sum over {tau_n >= x} of t_n / band)``, which
     every rule reaches that never leaves the band idle."""
-    compute_s = load.compute_s[draws.client_index]
-    order = np.lexsort((-compute_s, draws.round_index))
-    need_hz_s = load.need_hz_s[draws.client_index][order]
+    num_clients = len(load.compute_s)
+    slowest_first = np.argsort(-load.compute_s, kind="stable")
+    place = np.empty(num_clients, dtype=np.intp)
+    place[slowest_first] = np.arange(num_clients)
+    pairs = np.sort(draws.round_index * num_clients + place[draws.client_index])
+    index = draws.round_index  # sorted, so sorting the pairs leaves it as it is
+    client = slowest_first[pairs - index * num_clients]
+    need_hz_s = load.need_hz_s[client]
     total = np.cumsum(need_hz_s)
-    index = draws.round_index  # sorted, so ``order`` leaves it as it is
     before = np.concatenate(([0.0], np.cumsum(draws.total(need_hz_s))[:-1]))
-    return draws.most(compute_s[order] + (total - before[index]) / band_hz)
+    return draws.most(load.compute_s[client] + (total - before[index]) / band_hz)
 
 
 def _fixed_s(draws: Draws, load: Load, parts: FloatArray, band_hz: float) -> FloatArray:
@@ -239,9 +255,12 @@ ROUND_TIMES: Mapping[str, RoundTimes] = {
     "equal-fixed": equal_fixed_s,
     "equal-rate": equal_rate_s,
     "max-min": equal_rate_s,
+    "max-min-live": work_conserving_s,
     "processor-sharing": work_conserving_s,
     "proportional": proportional_s,
     "proportional-fair": equal_fixed_s,
+    "proportional-fair-live": work_conserving_s,
+    "shortest-first": work_conserving_s,
     "tdma-first-come": work_conserving_s,
     "tdma-shortest-first": work_conserving_s,
     "weighted": work_conserving_s,

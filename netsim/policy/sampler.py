@@ -50,7 +50,7 @@ def weigh(
     data_weights: FloatArray,
     probabilities: FloatArray,
 ) -> Drawn:
-    """Return drawn clients with weights ``a_n / q_n`` (METHOD 4)."""
+    """Return drawn clients with weights ``a_n / q_n`` (METHOD.md 4)."""
     weights = data_weights[client_ids] / probabilities[client_ids]
     return Drawn(tuple(client_ids.tolist()), tuple(weights.tolist()))
 

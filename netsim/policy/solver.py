@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from netsim.policy.baselines import scaled_probabilities
+from netsim.policy.fixed_shares import PARTS, prepare
 from netsim.policy.problem import Array, Choice, Problem, Value, value
 from netsim.policy.round_time import ROUND_TIMES, Estimate, estimate_s
 from netsim.policy.surrogate import Surrogate
@@ -70,19 +71,14 @@ def solve(
     """Return the best plan found: a search by the bound, then Monte Carlo of the best
     few under the sharing rule in force.
 
-    The bound is that of equal-finish and of rules that never idle. Under other fixed
-    shares Monte Carlo only chooses among plans made for those, so a better one may
-    exist.
+    The bound is that of equal-finish and of rules that never idle. Where shares are
+    fixed otherwise it does not hold; there the best few are where a descent on Monte
+    Carlo itself starts, see :mod:`netsim.policy.fixed_shares`.
     """
-    is_large = len(problem) > SAMPLE_SIZE
-    searched = stratify(problem, SAMPLE_SIZE) if is_large else problem
-    prices, sample_gap = search(searched, surrogate), 0.0
-    if is_large:
-        guess_s = _total_s(searched, surrogate, prices)
-        sample_gap = _total_s(problem, surrogate, prices) / guess_s - 1
-        prices = descend(problem, surrogate, prices, NUM_FULL_DESCENTS)
-    tried = _around(prices, searched)
-    choices = [respond(problem, surrogate, one) for one in tried]
+    searched, prices, sample_gap = _search_all(problem, surrogate)
+    choices = [respond(problem, surrogate, one) for one in _around(prices, searched)]
+    if sharing in PARTS:
+        choices = [prepare(problem, surrogate, sharing, rng).best(choices)]
     scores = score(
         problem, surrogate, choices, sharing=sharing, rng=rng, num_rounds=num_rounds
     )
@@ -93,10 +89,24 @@ def solve(
         ranks=np.asarray(problem.ranks)[choice.rank_index],
         value=value(choice, problem, surrogate),
         score=scores[best],
-        multiplier=tried[best].multiplier,
+        multiplier=scores[best].rounds / max(scores[best].round_s.mean_s, TINY),
         num_searched=len(searched),
         sample_gap=sample_gap,
     )
+
+
+def _search_all(
+    problem: Problem, surrogate: Surrogate
+) -> tuple[Problem, Prices, float]:
+    """Return the clients in the search, the prices found, and the sample's gap."""
+    if len(problem) <= SAMPLE_SIZE:
+        return problem, search(problem, surrogate), 0.0
+    searched = stratify(problem, SAMPLE_SIZE)
+    prices = search(searched, surrogate)
+    guess_s = _total_s(searched, surrogate, prices)
+    sample_gap = _total_s(problem, surrogate, prices) / guess_s - 1
+    prices = descend(problem, surrogate, prices, NUM_FULL_DESCENTS)
+    return searched, prices, sample_gap
 
 
 def score(

@@ -39,6 +39,10 @@ class Buffered(Record):
             )
         return self
 
+    @property
+    def round_timing(self) -> None:
+        return None
+
     def play(self, stage: Stage) -> Process:
         """Run until the run is over; who is under way then is recorded unfinished."""
         num_clients = len(stage.population)

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from netsim.trace import rows
+
+if TYPE_CHECKING:
+    from netsim.protocol.cadence import Cadence
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,7 @@ class Merged:
 
     version: str
     layers: tuple[LayerError, ...] = ()
+    scores: tuple[Score, ...] = ()  # of clients that were examined
     norms2: tuple[float, ...] = ()
 
 
@@ -114,8 +118,8 @@ class Learner(Protocol):
         """Return the rank of the adapter that a client trains, if it trains one."""
 
     @property
-    def evaluate_every(self) -> int:
-        """Return after how many rounds a version is evaluated again."""
+    def cadence(self) -> Cadence:
+        """Return when versions are evaluated, and which clients' own adapters."""
 
     @property
     def memory_bytes(self) -> int:
@@ -139,8 +143,13 @@ class Learner(Protocol):
     def withdraw(self, ticket: str) -> None:
         """Forget a job that will never arrive."""
 
-    def merge(self, version: str, arrivals: Sequence[Arrival]) -> Merged:
-        """Return the version after the arrivals; ``version`` itself without any."""
+    def merge(
+        self, version: str, arrivals: Sequence[Arrival], examined: Sequence[str] = ()
+    ) -> Merged:
+        """Return the version after the arrivals; ``version`` itself without any.
+
+        ``examined`` are tickets whose own adapters are scored beside the merged one.
+        """
 
     def evaluate(self, version: str) -> Sequence[Score]:
         """Return the metrics of a version, one row each."""

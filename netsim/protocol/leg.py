@@ -19,8 +19,10 @@ class Leg:
         """Return whether these rounds only serve to measure."""
         return self.phase == "pilot"
 
-    def is_due(self, round_id: int, every: int) -> bool:
+    def is_due(self, round_id: int, every: int | None) -> bool:
         """Return whether a round's version is scored: every so many of this leg, and
-        the last one."""
+        the last one; without a number all of a pilot's and no other."""
         number = round_id - self.after_round_id
+        if every is None:
+            return self.is_pilot
         return number % every == 0 or number == self.num_rounds

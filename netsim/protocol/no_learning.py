@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from netsim.protocol.cadence import Cadence
 from netsim.protocol.learner import Arrival, Job, Merged, Score
 
 
@@ -23,7 +24,7 @@ class NoLearning:
     samples_per_client: int
     initial_version: str = "initial"
     rank: None = None
-    evaluate_every: int = 1
+    cadence: Cadence = field(default_factory=Cadence)
     steps_trained: int = 0
     steps_reused: int = 0
 
@@ -49,7 +50,9 @@ class NoLearning:
     def withdraw(self, ticket: str) -> None:
         return None
 
-    def merge(self, version: str, arrivals: Sequence[Arrival]) -> Merged:
+    def merge(
+        self, version: str, arrivals: Sequence[Arrival], examined: Sequence[str] = ()
+    ) -> Merged:
         if not arrivals:
             return Merged(version)
         text = "\n".join([version, *(f"{a.ticket} {a.weight!r}" for a in arrivals)])

@@ -30,6 +30,7 @@ class Participation:
     start_index: int
     occasion: int  # names the draw of the compute jitter
     version: str
+    has: str | None  # the version that the client got last
     rank: int | None
     weight: float | None
     download_start_ns: int
@@ -67,12 +68,13 @@ def take_part(stage: Stage, part: Participation, terms: Terms | None = None) -> 
     job = part.job()
     part.ticket = learner.submit(job)
     try:
-        common, private = learner.bits_down(job, None)
+        common, private = learner.bits_down(job, part.has)
         if part.download_end_ns is not None:
             common = 0
         part.download_bits += common + private
         yield from _send(stage, part, "down", common + private, None)
         part.download_end_ns = part.compute_start_ns = stage.env.now
+        stage.note_download(part)
         part.compute_flop = learner.flop(job)
         if part.compute_flop:
             yield stage.env.timeout(

@@ -88,11 +88,11 @@ def _set_out(
         wanted = pilot.client_rank
         stage.client_ranks = [k if wanted is None else min(k, wanted) for k in top]
     after = stage.last_round_id
-    stage.leg = Leg(phase="pilot", after_round_id=after, num_rounds=pilot.rounds)
+    leg = Leg(phase="pilot", after_round_id=after, num_rounds=pilot.rounds)
+    stage.start_leg(leg, stage.learner.initial_version)
     if is_first:
         stage.begin(chances.tolist())
     else:
-        stage.version = stage.learner.initial_version
         stage.adopt(after + 1, chances.tolist())
 
 

@@ -14,6 +14,7 @@ from netsim.engine import DEADLINES, Wake
 from netsim.policy import SAMPLERS, Drawn, Sampler
 from netsim.protocol.course import Outcome
 from netsim.protocol.participation import Participation, Process, take_part, task_row
+from netsim.protocol.round_timing import RoundTiming
 from netsim.protocol.stage import Stage
 from netsim.quantities import Seconds
 from netsim.scenario import OneOf, Record
@@ -34,6 +35,10 @@ class Synchronous(Record):
     sampling: DrawnBy | None = None
     announce_time_s: Duration
     merge_time_s: Duration
+
+    @property
+    def round_timing(self) -> RoundTiming:
+        return RoundTiming(self.announce_time_s, self.merge_time_s)
 
     def play(self, stage: Stage) -> Process:
         """Run rounds until the run is over."""
@@ -58,6 +63,10 @@ class Deadline(Record):
                 f"got {self.deadline_s:g} s"
             )
         return self
+
+    @property
+    def round_timing(self) -> RoundTiming:
+        return RoundTiming(self.announce_time_s, self.merge_time_s, self.deadline_s)
 
     def play(self, stage: Stage) -> Process:
         """Run rounds until the run is over."""
@@ -147,8 +156,7 @@ def _broadcast(
     if population.cell.downlink.mode != "broadcast":
         return
     client_ids = [part.client_id for part in parts] or [population.weakest_client]
-    job = stage.job(client_ids[0], 0, round_id)
-    bits, _ = stage.learner.bits_down(job, None)
+    bits = stage.common_bits(round_id, parts)
     if not bits:
         return
     links = tuple(population.link(client_id, "down") for client_id in client_ids)
@@ -165,6 +173,7 @@ def _broadcast(
         part.download_bits = bits
         if transfer.done.value == "done":
             part.download_end_ns = stage.env.now
+            stage.note_download(part)
         else:
             part.status, part.end_ns = "late", stage.env.now
 

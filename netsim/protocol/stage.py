@@ -13,12 +13,15 @@ from netsim.errors import InputError
 from netsim.policy import Ranks, Sampler
 from netsim.policy.planner import Planner
 from netsim.population import Population
+from netsim.protocol.cadence import Marks
 from netsim.protocol.course import Course, Policy, as_given
 from netsim.protocol.learner import Job, LayerError, Learner, Score
 from netsim.protocol.leg import Leg
 from netsim.protocol.participation import Participation, Process
+from netsim.protocol.round_timing import RoundTiming
 from netsim.protocol.stop import Stop
 from netsim.sharing import Expected
+from netsim.streams import stream
 from netsim.trace.rows import Event, Plan, Round
 
 if TYPE_CHECKING:
@@ -36,6 +39,10 @@ class ServerStory(Protocol):
     @property
     def kind(self) -> str:
         """Return the name under which a scenario chooses it."""
+
+    @property
+    def round_timing(self) -> RoundTiming | None:
+        """Return a round's own times; nothing where clients do not start together."""
 
     def play(self, stage: Stage) -> Process:
         """Run until the stage says that the run is over."""
@@ -80,9 +87,13 @@ class Stage:
     is_over: bool = False
     _task_ids: itertools.count[int] = field(default_factory=itertools.count)
     _num_starts: dict[int, int] = field(default_factory=dict)
+    _has: dict[int, str] = field(default_factory=dict)  # each client's newest version
     _num_events: int = 0
     _num_timeless: int = 0
     _last_layers: Sequence[LayerError] = ()
+    _marks: Marks = field(default_factory=Marks)
+    _is_near: bool = False  # to the target: every round is scored
+    _last_scored: tuple[int, int] = (0, 0)  # round and tick
 
     def rank(self, client_id: int) -> int | None:
         """Return the rank that a client trains, if anything is trained."""
@@ -120,10 +131,23 @@ class Stage:
             start_index=start_index,
             occasion=round_id if is_per_round else start_index,
             version=self.version,
+            has=self._has.get(client_id),
             rank=self.rank(client_id),
             weight=weight,
             download_start_ns=self.env.now,
         )
+
+    def note_download(self, part: Participation) -> None:
+        """Note that a client has the version that it was sent."""
+        self._has[part.client_id] = part.version
+
+    def common_bits(self, round_id: int, parts: Sequence[Participation]) -> int:
+        """Return the bits of a broadcast: of whom among its receivers needs most, or,
+        without any, of the present version for who has the one before."""
+        if not parts:
+            nobody = self.job(self.population.weakest_client, 0, round_id)
+            return self.learner.bits_down(nobody, self.version)[0]
+        return max(self.learner.bits_down(p.job(), p.has)[0] for p in parts)
 
     def reserve(self, parts: Sequence[Participation]) -> dict[int, Terms]:
         """Return the uplink shares that the rule fixes for a round, if any."""
@@ -160,9 +184,14 @@ class Stage:
     def train_after_pilots(self, version: str) -> None:
         """Go on from a version, scored anew; what lies behind were pilots."""
         self.pilot_end_ns = self.env.now
-        self.leg = Leg(after_round_id=self.last_round_id)
-        self.version = version
+        self.start_leg(Leg(after_round_id=self.last_round_id), version)
         self._score(self.last_round_id)
+
+    def start_leg(self, leg: Leg, version: str) -> None:
+        """Let a leg begin from a version; the one before was in force until now."""
+        self._score_marks()
+        self._marks.take()
+        self.leg, self.version = leg, version
 
     def piloted(self) -> tuple[int, int]:
         """Return the rounds of pilots so far, and their nanoseconds."""
@@ -218,8 +247,14 @@ class Stage:
     ) -> Sequence[float | None]:
         """Merge what arrived into a new version, write how good the merge is, and
         return the squared norms of the changes, where learning knows them."""
-        merged = self.learner.merge(self.version, [part.arrival() for part in parts])
+        self._score_marks()
+        merged = self.learner.merge(
+            self.version,
+            [part.arrival() for part in parts],
+            self._examined(round_id, parts),
+        )
         self.version = merged.version
+        self._write_scores(round_id, self.env.now, merged.scores)
         self._last_layers = merged.layers
         self.recorder.merges.extend(layer.row(round_id) for layer in merged.layers)
         return merged.norms2 or [None] * len(parts)
@@ -250,12 +285,13 @@ class Stage:
 
     def _verdict(self, round_id: int) -> tuple[Sequence[Score], str]:
         """Return the scores where they are due, and why the run ends here, if so."""
-        is_due = self.leg.is_due(round_id, self.learner.evaluate_every)
+        is_due = self._is_near or self.leg.is_due(round_id, self.learner.cadence.every)
+        earlier = self._marks.take()
         scores = self._score(round_id) if is_due else ()
-        reason = self._reason(round_id, scores)
+        reason = self._reason(round_id, [*earlier, *scores])
         if reason and not is_due:  # the final version is always scored
             scores = self._score(round_id)
-            reason = self._reason(round_id, scores)
+            reason = self._reason(round_id, [*earlier, *scores])
         return scores, reason
 
     def _reason(self, round_id: int, scores: Sequence[Score]) -> str:
@@ -267,17 +303,43 @@ class Stage:
             stop = stop.model_copy(update={"rounds": None, "target": None})
         return stop.reason(round_id - self.leg.after_round_id, now_ns, scores)
 
-    def _score(self, round_id: int) -> Sequence[Score]:
+    def _score(self, round_id: int, time_ns: int | None = None) -> Sequence[Score]:
+        """Score the version in force, now or at a mark that has passed."""
+        time_ns = self.env.now if time_ns is None else time_ns
         self.last_scores = self.learner.evaluate(self.version)
-        self.recorder.evals.extend(
-            score.row(round_id, self.leg.phase, self.env.now)
-            for score in self.last_scores
-        )
+        self._write_scores(round_id, time_ns, self.last_scores)
+        if not self.leg.is_pilot:
+            cadence, target = self.learner.cadence, self.stop.target
+            self._is_near |= cadence.is_near(target, self.last_scores)
+        self._last_scored = round_id, time_ns
         return self.last_scores
+
+    def _write_scores(
+        self, round_id: int, time_ns: int, scores: Sequence[Score]
+    ) -> None:
+        self.recorder.evals.extend(
+            score.row(round_id, self.leg.phase, time_ns) for score in scores
+        )
+
+    def _score_marks(self) -> None:
+        """Score the version in force at the clock's marks, before another one is."""
+        for time_ns in self._marks.passed(self.learner.cadence, self.env.now):
+            if self._last_scored != (self.last_round_id, time_ns):
+                self._marks.scores += self._score(self.last_round_id, time_ns)
+
+    def _examined(self, round_id: int, parts: Sequence[Participation]) -> list[str]:
+        """Return the tickets whose own adapters are scored, one for each client."""
+        examined = self.learner.cadence.examines(round_id)
+        if examined is None:
+            return []
+        rng = stream(self.seed, "examined clients", round_id)
+        last = {part.client_id: part.ticket for part in parts}
+        chosen = examined.chosen(list(last), rng)
+        return [ticket for client_id, ticket in last.items() if client_id in chosen]
 
     def _expected_download_s(self, part: Participation, num_parts: int) -> float:
         """Return how long a client's own download may take, at an equal share."""
-        common, private = self.learner.bits_down(part.job(), None)
+        common, private = self.learner.bits_down(part.job(), part.has)
         bits = private if part.download_end_ns is not None else common + private
         if not bits:
             return 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
@@ -30,14 +31,21 @@ class Target(Record):
         return self
 
     def is_met(self, scores: Sequence[Score]) -> bool:
-        """Return whether the global score reaches the level."""
+        """Return whether a global score reaches the level."""
+        return self.distance(scores) <= 0
+
+    def distance(self, scores: Sequence[Score]) -> float:
+        """Return how much the best global score lacks; infinity without any."""
         values = [
             getattr(score, self.metric) for score in scores if score.client_id is None
         ]
-        known = [value for value in values if value is not None]
-        if self.metric in {"loss", "perplexity"}:
-            return any(value <= self.level for value in known)
-        return any(value >= self.level for value in known)
+        is_falling = self.metric in {"loss", "perplexity"}
+        missing = [
+            value - self.level if is_falling else self.level - value
+            for value in values
+            if value is not None
+        ]
+        return min((lack for lack in missing if not math.isnan(lack)), default=math.inf)
 
 
 class Stop(Record):

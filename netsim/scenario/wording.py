@@ -55,7 +55,10 @@ def describe(error: ErrorDetails) -> str:
 
 
 def is_echo(error: ErrorDetails) -> bool:
-    """Return whether a list counts as short only because its items are wrong."""
+    """Return whether an error only follows from another: a list that is short because
+    its items are wrong, a default that depends on a wrong value."""
+    if error["type"] == "default_factory_not_called":
+        return True
     if error["type"] != "too_short" or not isinstance(error["input"], Sized):
         return False
     return len(error["input"]) >= int(error["ctx"]["min_length"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar, Literal
 
+from netsim.band.shared import BandNow
 from netsim.band.transfer import Terms, Transfer
 from netsim.channel.radio import Radio
 from netsim.scenario import Record
@@ -23,7 +24,10 @@ class ProcessorSharing(Record):
         return {}
 
     def divide(
-        self, started: Sequence[Transfer], live: Mapping[int, Transfer]
+        self,
+        started: Sequence[Transfer],
+        live: Mapping[int, Transfer],
+        band: BandNow,
     ) -> Iterable[tuple[Transfer, Terms]]:
         return [(transfer, Terms(weight=1)) for transfer in started]
 
@@ -41,6 +45,9 @@ class EqualFixed(Record):
         return {one.client_id: share for one in expected}
 
     def divide(
-        self, started: Sequence[Transfer], live: Mapping[int, Transfer]
+        self,
+        started: Sequence[Transfer],
+        live: Mapping[int, Transfer],
+        band: BandNow,
     ) -> Iterable[tuple[Transfer, Terms]]:
         return ()

@@ -1,4 +1,4 @@
-"""Shares fixed for a round so that all participants end together (METHOD 5)."""
+"""Shares fixed for a round so that all participants end together."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar, Literal
 
+from netsim.band.shared import BandNow
 from netsim.band.transfer import Terms, Transfer
 from netsim.channel.radio import Radio
 from netsim.scenario import Record
@@ -33,7 +34,10 @@ class EqualFinish(Record):
         return pins(expected, finish_shares_hz(expected, free_uhz, radio), free_uhz)
 
     def divide(
-        self, started: Sequence[Transfer], live: Mapping[int, Transfer]
+        self,
+        started: Sequence[Transfer],
+        live: Mapping[int, Transfer],
+        band: BandNow,
     ) -> Iterable[tuple[Transfer, Terms]]:
         return ()
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import ClassVar, Literal
 
+from netsim.band.shared import BandNow
 from netsim.band.transfer import Terms, Transfer
 from netsim.channel.radio import Radio
 from netsim.scenario import Record
@@ -34,7 +35,10 @@ class EqualRate(Record):
         return pins(expected, finish_shares_hz(alike, free_uhz, radio), free_uhz)
 
     def divide(
-        self, started: Sequence[Transfer], live: Mapping[int, Transfer]
+        self,
+        started: Sequence[Transfer],
+        live: Mapping[int, Transfer],
+        band: BandNow,
     ) -> Iterable[tuple[Transfer, Terms]]:
         return ()
 
@@ -56,18 +60,22 @@ class MaxMin(Record):
         if not expected:
             return {}
         band_hz = free_uhz / 1e6
-        return pins(expected, _max_min_shares_hz(expected, band_hz, radio), free_uhz)
+        return pins(expected, max_min_shares_hz(expected, band_hz, radio), free_uhz)
 
     def divide(
-        self, started: Sequence[Transfer], live: Mapping[int, Transfer]
+        self,
+        started: Sequence[Transfer],
+        live: Mapping[int, Transfer],
+        band: BandNow,
     ) -> Iterable[tuple[Transfer, Terms]]:
         return ()
 
 
-def _max_min_shares_hz(
+def max_min_shares_hz(
     expected: Sequence[Expected], band_hz: float, radio: Radio
 ) -> list[float]:
-    """Bisect for the rate at which ``sum min(ceiling_n, f_n(rate)) = band``."""
+    """Return the shares of greatest least rate, in Hz: bisect for the rate at which
+    ``sum min(ceiling_n, f_n(rate)) = band``."""
     most_hz = [min(one.ceiling_hz, band_hz) for one in expected]
     if math.fsum(most_hz) <= band_hz:
         return most_hz

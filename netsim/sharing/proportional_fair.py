@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import ClassVar, Final, Literal
 
+from netsim.band.shared import BandNow
 from netsim.band.transfer import Terms, Transfer
 from netsim.channel.radio import Radio
 from netsim.scenario import Record
 from netsim.sharing.rule import Expected, pins
 
-NUM_BISECTIONS: Final = 40
+MAX_HALVINGS: Final = 60
+PRECISION: Final = 1e-9  # of a root, relative
+LEAST_PRICE: Final = 1e-9  # times one over the band: where nobody wants less
 STEP: Final = 1e-6  # of the difference quotient; the optimum is flat
 
 
@@ -31,20 +34,22 @@ class ProportionalFair(Record):
     ) -> dict[int, Terms]:
         if not expected:
             return {}
-        return pins(
-            expected, _fair_shares_hz(expected, free_uhz / 1e6, radio), free_uhz
-        )
+        return pins(expected, fair_shares_hz(expected, free_uhz / 1e6, radio), free_uhz)
 
     def divide(
-        self, started: Sequence[Transfer], live: Mapping[int, Transfer]
+        self,
+        started: Sequence[Transfer],
+        live: Mapping[int, Transfer],
+        band: BandNow,
     ) -> Iterable[tuple[Transfer, Terms]]:
         return ()
 
 
-def _fair_shares_hz(
+def fair_shares_hz(
     expected: Sequence[Expected], band_hz: float, radio: Radio
 ) -> list[float]:
-    """Bisect for the price per hertz at which the shares fill the band.
+    """Return the shares of greatest product of rates, in Hz: find the price per hertz
+    at which they fill the band.
 
     At price ``p`` a share solves ``d log(rate) / d f = p``; elasticities are at most
     one, so ``p`` is at most ``K / band``.
@@ -59,28 +64,52 @@ def _fair_shares_hz(
             for one, most in zip(expected, most_hz, strict=True)
         ]
 
-    low, high = 0.0, len(expected) / band_hz
-    for _ in range(NUM_BISECTIONS):
-        middle = (low + high) / 2
-        if math.fsum(shares_hz(middle)) > band_hz:
-            low = middle
-        else:
-            high = middle
-    return shares_hz(low)  # a hair too much, which ``pins`` takes off
+    def excess(price: float) -> float:
+        return math.fsum(shares_hz(price)) / band_hz - 1
+
+    highest = len(expected) / band_hz
+    # a hair too much, which ``pins`` takes off
+    return shares_hz(_last_positive(excess, LEAST_PRICE / band_hz, highest))
 
 
 def _share_hz(cn0_hz: float, price: float, most_hz: float, radio: Radio) -> float:
     """Return the widest share whose last hertz is worth its price."""
-    low, high = 0.0, min(most_hz, 1 / price) if price else most_hz
-    if not radio.depends_on_share or _elasticity(cn0_hz, high, radio) >= price * high:
+    widest_hz = min(most_hz, 1 / price)
+
+    def surplus(share_hz: float) -> float:
+        return _elasticity(cn0_hz, share_hz, radio) / (price * share_hz) - 1
+
+    if not radio.depends_on_share or surplus(widest_hz) >= 0:
+        return widest_hz
+    return _last_positive(surplus, widest_hz * 1e-12, widest_hz)
+
+
+def _last_positive(falling: Callable[[float], float], low: float, high: float) -> float:
+    """Return where a falling function crosses zero, from the side where it is positive.
+
+    Ridders' method ("A new algorithm for computing a single root of a real continuous
+    function", 1979), which at least halves the interval, in logarithms.
+    """
+    at_low, at_high = falling(low), falling(high)
+    if at_low < 0:
+        return low
+    if at_high >= 0:
         return high
-    for _ in range(NUM_BISECTIONS):
-        middle = (low + high) / 2
-        if _elasticity(cn0_hz, middle, radio) >= price * middle:
-            low = middle
-        else:
-            high = middle
-    return high
+    for _ in range(MAX_HALVINGS):
+        middle = math.sqrt(low * high)
+        at_middle = falling(middle)
+        span = math.sqrt(at_middle * at_middle - at_low * at_high)
+        bent = middle * math.sqrt(high / low) ** (at_middle / span) if span else middle
+        for point, value in ((middle, at_middle), (bent, falling(bent))):
+            if not low < point < high:
+                continue
+            if value >= 0:
+                low, at_low = point, value
+            else:
+                high, at_high = point, value
+        if high <= low * (1 + PRECISION):
+            break
+    return low
 
 
 def _elasticity(cn0_hz: float, share_hz: float, radio: Radio) -> float:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from netsim.band.shared import BandNow
 from netsim.band.transfer import Terms, Transfer
 from netsim.channel.radio import Radio
 
@@ -43,7 +44,10 @@ class SharingRule(Protocol):
         """
 
     def divide(
-        self, started: Sequence[Transfer], live: Mapping[int, Transfer]
+        self,
+        started: Sequence[Transfer],
+        live: Mapping[int, Transfer],
+        band: BandNow,
     ) -> Iterable[tuple[Transfer, Terms]]:
         """Return new terms where they change, after starts and ends of one tick."""
 

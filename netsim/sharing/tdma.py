@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import ClassVar, Final, Literal
 
+from netsim.band.shared import BandNow
 from netsim.band.transfer import Terms, Transfer
 from netsim.channel.radio import Radio
 from netsim.scenario import Record
@@ -29,7 +30,10 @@ class FirstComeTdma(Record):
         return {}
 
     def divide(
-        self, started: Sequence[Transfer], live: Mapping[int, Transfer]
+        self,
+        started: Sequence[Transfer],
+        live: Mapping[int, Transfer],
+        band: BandNow,
     ) -> Iterable[tuple[Transfer, Terms]]:
         head = next(iter(live.values()), None)
         return _serve(head, None, started)
@@ -51,7 +55,10 @@ class ShortestFirstTdma(Record):
         return {}
 
     def divide(
-        self, started: Sequence[Transfer], live: Mapping[int, Transfer]
+        self,
+        started: Sequence[Transfer],
+        live: Mapping[int, Transfer],
+        band: BandNow,
     ) -> Iterable[tuple[Transfer, Terms]]:
         before = next((one for one in live.values() if one.weight), None)
         head = before
@@ -59,7 +66,7 @@ class ShortestFirstTdma(Record):
             head = min(live.values(), key=_rank, default=None)
         elif started:  # those who wait have more left than the head, as they had
             head = min(started, key=_rank)
-            now_left = _work_left(before, newcomer=head), -before.cn0_hz, before.order
+            now_left = band.work_left(before), -before.cn0_hz, before.order
             head = before if now_left < _rank(head) else head
         return _serve(head, before, started)
 
@@ -78,12 +85,3 @@ def _serve(
 
 def _rank(transfer: Transfer) -> tuple[int, float, tuple[int, int]]:
     return transfer.remaining, -transfer.cn0_hz, transfer.order
-
-
-def _work_left(head: Transfer, *, newcomer: Transfer) -> int:
-    """Return the head's work at the newcomer's first tick, not yet booked by then."""
-    if head.is_at_ceiling:
-        share_ns = (head.ceiling_uhz or 0) * (newcomer.since_ns - head.since_ns)
-    else:
-        share_ns = head.weight * (newcomer.since_virtual - head.since_virtual)
-    return head.remaining - head.efficiency_nbit * share_ns

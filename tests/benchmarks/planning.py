@@ -1,24 +1,33 @@
-"""Seconds and peak memory of the joint solver against the size of the fleet.
+"""CPU seconds and peak memory of planning against the size of the fleet.
 
     python tests/benchmarks/planning.py
 
-Six ranks, float32 tables; each size runs in a process of its own, so that the peak is
-its own. The search runs on a sample, the last passes and Monte Carlo on all clients.
+First the joint solver alone, six ranks, float32 tables, once under a rule that never
+idles and once under fixed equal shares; then the whole of ``netsim plan`` on the
+scenario network-only. Each size runs in a process of its own, so that the peak is its
+own. The search runs on a sample, the last passes and Monte Carlo on all clients.
 """
 
 from __future__ import annotations
 
+import contextlib
+import io
 import multiprocessing
 import resource
+import tempfile
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
+from netsim.cli.planning import plan_command
+from netsim.cosim.planning import Assumptions
 from netsim.policy.problem import Problem
-from netsim.policy.solver import SAMPLE_SIZE, respond, search, solve, stratify
+from netsim.policy.solver import SAMPLE_SIZE, Prices, respond, search, solve, stratify
 from netsim.policy.surrogate import Surrogate
 
-SIZES = (10_000, 100_000, 1_000_000)
+SIZES = (1_000, 10_000, 100_000, 1_000_000)
 RANKS = (1, 2, 4, 8, 16, 32)
 NUM_EXPECTED = 100  # about so many uploads of full rank fill a minute of the band
 
@@ -47,29 +56,61 @@ def fleet(num_clients: int) -> Problem:
     )
 
 
-def measure(num_clients: int) -> None:
-    """Print one line of figures for a fleet of this size."""
+def measure_solver(num_clients: int) -> None:
+    """Print one line of figures for the solver and a fleet of this size."""
     problem = fleet(num_clients)
     law = Surrogate(alpha=100.0 * NUM_EXPECTED, beta=20.0, nu=0.8)
-    start_s = time.perf_counter()
-    prices = search(stratify(problem, SAMPLE_SIZE), law)
-    searched_s = time.perf_counter()
-    respond(problem, law, prices)
-    passed_s = time.perf_counter()
-    found = solve(problem, law, sharing="work-conserving", rng=np.random.default_rng(0))
-    solved_s = time.perf_counter()
-    peak_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+    is_small = num_clients <= SAMPLE_SIZE
+    searched = problem if is_small else stratify(problem, SAMPLE_SIZE)
+    search_s = taken_s(lambda: search(searched, law))
+    pass_s = taken_s(lambda: respond(problem, law, Prices(1.0, 0.0)))
+    rng = np.random.default_rng(0)
+    start_s = time.process_time()
+    found = solve(problem, law, sharing="work-conserving", rng=rng)
+    solved_s = time.process_time() - start_s
+    fixed_s = taken_s(lambda: solve(problem, law, sharing="equal-fixed", rng=rng))
     print(
-        f"{num_clients:>9,} clients: solve {solved_s - passed_s:5.1f} s "
-        f"(stratify and search {searched_s - start_s:.1f} s, "
-        f"one pass {passed_s - searched_s:.3f} s), peak {peak_gb:.2f} GB; "
-        f"{found.choice.probabilities.sum():.0f} expected of {num_clients:,}, "
-        f"sample gap {found.sample_gap:+.2%}, "
-        f"Monte Carlo {found.score.total_s:.0f} s, bound {found.value.total_s:.0f} s"
+        f"{num_clients:>9,} | {solved_s:7.1f} | {fixed_s:8.1f} | {search_s:8.1f} | "
+        f"{pass_s:6.3f} | {peak_gb():7.2f} | {found.sample_gap:+7.2%} | "
+        f"{found.score.total_s / found.value.total_s:8.3f}"
     )
 
 
+def measure_command(num_clients: int) -> None:
+    """Print one line of figures for the whole command."""
+    size = (f"population.num_clients={num_clients}",)
+    with tempfile.TemporaryDirectory() as folder:
+        out = io.StringIO()
+        start_s = time.process_time()
+        with contextlib.redirect_stdout(out):
+            plan_command("network-only", size, Path(folder), Assumptions(), json=False)
+        took_s = time.process_time() - start_s
+    print(f"{num_clients:>9,} | {took_s:7.1f} | {peak_gb():7.2f}")
+
+
+def taken_s(work: Callable[[], object]) -> float:
+    """Return the CPU seconds that it took."""
+    start_s = time.process_time()
+    work()
+    return time.process_time() - start_s
+
+
+def peak_gb() -> float:
+    """Return the most memory that this process has held."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+
+
 def main() -> None:
+    print(
+        "  clients | solve s | fixed s | search s | pass s | peak GB | gap | MC/bound"
+    )
+    alone(measure_solver)
+    print("  clients | plan s | peak GB")
+    alone(measure_command)
+
+
+def alone(measure: Callable[[int], None]) -> None:
+    """Measure every size in a process of its own."""
     spawn = multiprocessing.get_context("spawn")
     for num_clients in SIZES:
         worker = spawn.Process(target=measure, args=(num_clients,))

@@ -1,0 +1,76 @@
+"""Settings of one federation that cannot go together, found before anything is made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from fl.learning import Learning
+
+
+class Conflict(NamedTuple):
+    """The setting to change, and why."""
+
+    path: tuple[str, ...]
+    reason: str
+
+
+def conflicts(learning: Learning) -> Iterator[Conflict]:
+    """Yield what cannot work, whoever takes part and on whatever network."""
+    yield from _of_layers(learning)
+    yield from _of_numbers(learning)
+    contract = learning.aggregation.contract
+    is_plain = learning.server == type(learning.server)() and (
+        learning.server.kind == "plain"
+    )
+    if not is_plain:
+        for reason in contract.refusals(["server-optimiser"]):
+            yield Conflict(("server_optimiser",), _against(learning, reason))
+    if learning.needs_secure_aggregation:
+        for reason in contract.refusals(["secure-aggregation"]):
+            yield Conflict(("secure_aggregation",), _against(learning, reason))
+    has_memory = learning.compression is not None and learning.compression.has_memory
+    if has_memory and contract.personal:
+        text = "its error memory and the client's own factors: only one can be kept"
+        yield Conflict(("compression",), _against(learning, text))
+
+
+def _of_layers(learning: Learning) -> Iterator[Conflict]:
+    """Yield what DoRA and HiRA cannot, and ranks that do not fit."""
+    method, lora = learning.aggregation, learning.lora
+    if lora.use_dora or lora.peft_type != "lora":
+        name = "DoRA" if lora.use_dora else "HiRA"
+        if method.contract.is_folding:
+            text = f"adds to the base, which {name}'s layers are made of"
+            yield Conflict(("aggregation",), f"{method.kind} {text}; use plain LoRA")
+        if set(learning.exchange(1).trains) != {"A", "B"}:
+            text = f"trains one part of a plain LoRA layer, not {name}'s"
+            yield Conflict(("aggregation",), f"{method.kind} {text}")
+    is_power = lora.r & (lora.r - 1) == 0
+    if getattr(method, "gauge", None) == "hadamard" and not is_power:
+        text = f"'hadamard' needs a rank that is a power of two, and lora.r is {lora.r}"
+        yield Conflict(("aggregation", "gauge"), text)
+
+
+def _of_numbers(learning: Learning) -> Iterator[Conflict]:
+    """Yield precisions in which a method would not do what it promises."""
+    method, precision = learning.aggregation, learning.payload.precision
+    is_exact = method.contract.is_folding or learning.exchange(1).trains == ("core",)
+    if is_exact and precision != "float32":
+        text = "rounding errors would add up in what everybody builds on; use float32"
+        yield Conflict(("payload", "precision"), _against(learning, text))
+    base = getattr(learning.backbone, "dtype", "float32")
+    if method.contract.is_folding and base != "float32":
+        text = "a fold would be rounded away in the base; use float32"
+        yield Conflict(("backbone", "dtype"), _against(learning, text))
+    if learning.exchange(1).trains == ("core",):
+        if learning.compression is not None:
+            text = "it compresses changes of factors, and a core is none"
+            yield Conflict(("compression",), _against(learning, text))
+        if learning.start is not None:
+            text = "an adapter of other factors has no core between the fixed ones"
+            yield Conflict(("start",), _against(learning, text))
+
+
+def _against(learning: Learning, reason: str) -> str:
+    return f"does not go with aggregation {learning.aggregation.kind!r}: {reason}"

@@ -1,0 +1,138 @@
+"""Each client's own adapter and the global one, judged on the client's own labels.
+
+The test split holds nothing that anybody trained on. Its samples of each label are
+judged by themselves and weighted by the labels' proportions in the client's training
+data: the expected metrics on new samples of this client's distribution, with nothing
+drawn and nothing held back from training.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fl import recipe
+from fl.evaluation import Metrics, chosen_samples, measured
+from fl.learning import Learning
+from fl.remembered import Memory
+from fl.store import Entry
+from fl.trainer import Trainer
+from fl.versions import Version
+
+PERSONAL, GLOBAL = "local-personal", "local-global"
+ByLabel = Mapping[int, Metrics]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LocalMetrics:
+    """What a client's own and the global adapter reach on its label distribution."""
+
+    client_id: int
+    personal: Metrics
+    shared: Metrics
+
+
+def label_shares(labels: NDArray[np.int64]) -> dict[int, float]:
+    """Return how large a part of the samples each label is."""
+    found, counts = np.unique(labels, return_counts=True)
+    shares = counts / counts.sum()
+    return dict(zip(found.tolist(), shares.tolist(), strict=True))
+
+
+def weighted(metrics: ByLabel, shares: Mapping[int, float], shown: str) -> Metrics:
+    """Return the metrics under shares of labels; labels without any are left out."""
+    known = {label: share for label, share in shares.items() if label in metrics}
+    total = math.fsum(known.values())
+
+    def mean(name: str) -> float:
+        values = ((s, getattr(metrics[label], name)) for label, s in known.items())
+        return math.fsum(share * value for share, value in values) / total
+
+    loss = mean("loss")
+    is_causal = any(metrics[label].perplexity is not None for label in known)
+    return Metrics(
+        split=shown,
+        num_samples=sum(metrics[label].num_samples for label in known),
+        loss=loss,
+        accuracy=mean("accuracy"),
+        perplexity=math.exp(min(loss, 700.0)) if is_causal else None,
+    )
+
+
+@dataclass(frozen=True)
+class LocalBench:
+    """Judges adapters label by label, and remembers what came out."""
+
+    learning: Learning
+    shares: Sequence[NDArray[np.int64]]  # each client's training samples
+    trainer: Trainer
+    memory: Memory
+
+    def personal(
+        self, client_id: int, name: str, model: Callable[[], Version]
+    ) -> tuple[int, ByLabel]:
+        """Return how good a client's own adapter is on each label that it has; ``name``
+        says what its model came of."""
+        return client_id, self._by_label(name, self._labels(client_id), model)
+
+    def compared(
+        self,
+        personal: Sequence[tuple[int, ByLabel]],
+        version: str,
+        model: Callable[[], Version],
+    ) -> tuple[LocalMetrics, ...]:
+        """Return the clients' own adapters beside a version of the global one."""
+        if not personal:
+            return ()
+        everything = label_shares(self.learning.task.labels("test"))
+        shared = self._by_label(version, everything, model)
+        return tuple(
+            LocalMetrics(
+                client_id=client_id,
+                personal=weighted(own, self._labels(client_id), PERSONAL),
+                shared=weighted(shared, self._labels(client_id), GLOBAL),
+            )
+            for client_id, own in sorted(personal, key=lambda pair: pair[0])
+            if own  # else the test has none of its labels
+        )
+
+    def _labels(self, client_id: int) -> dict[int, float]:
+        return label_shares(self.learning.task.labels("train")[self.shares[client_id]])
+
+    def _by_label(
+        self, name: str, labels: Mapping[int, float], model: Callable[[], Version]
+    ) -> ByLabel:
+        settings = self.learning.evaluation.model_copy(update={"exact_match": False})
+        asked = {
+            "of": name,
+            "labels": sorted(labels),
+            "task": self.learning.task.digest,
+            "settings": recipe.settings(settings),
+        }
+        key = recipe.digest("by label", asked)
+        entry = self.memory.recall(key)
+        if entry is None:
+            found = self._measured(model(), labels)
+            rows = {str(label): asdict(metrics) for label, metrics in found.items()}
+            entry = Entry(rows)
+            self.memory.remember(key, entry)
+        return {int(label): Metrics(**row) for label, row in entry.facts.items()}
+
+    def _measured(self, model: Version, labels: Mapping[int, float]) -> ByLabel:
+        task, settings = self.trainer.task, self.learning.evaluation
+        settings = settings.model_copy(update={"exact_match": False})
+        held = task.labels("test")
+        split, indices = chosen_samples(task, settings.split_name(len(held)))
+        resident = self.trainer.resident_as(model)
+        found = {}
+        for label in sorted(labels):
+            mine = indices[held[indices] == label]
+            if len(mine):
+                found[label] = measured(
+                    resident, task, split, mine, settings=settings, shown=split
+                )
+        return found

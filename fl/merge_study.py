@@ -1,0 +1,196 @@
+"""Every merge of the same clients' adapters: what each misses, sends and takes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from fl.adapters import Adapter
+from fl.aggregation import (
+    Compression,
+    LayerComponents,
+    MergedLayer,
+    Method,
+    Pair,
+    Shape,
+    VersionRanks,
+    download_numbers,
+    ranks,
+)
+from fl.aggregation.grams import product_error
+from fl.aggregation.method import Ability
+from fl.aggregation.yardstick import ratio, yardsticks
+from fl.merging import Component
+from fl.payload import NOTHING, Extent, Payload, parts_extent
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LayerTrial:
+    """What one method's merge of one matrix misses, as it is sent."""
+
+    layer: str
+    relative_error: float
+    update_relative_error: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Trial:
+    """One method on one round's adapters; bits are those of one participant."""
+
+    method: str
+    status: Literal["compared", "trains otherwise", "cannot"]
+    reason: str  # why it was not compared
+    upload_bits: int
+    download_bits: int
+    host_s: float
+    layers: tuple[LayerTrial, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Round:
+    """A merge that took place, whose adapters were trained for the method ``own``."""
+
+    components: tuple[Component, ...]
+    previous: Adapter
+    own: Method
+    payload: Payload
+    round_index: int  # counted from zero
+    rank: int  # of a client that trains all
+    compression: Compression | None = None  # of uploads, instead of the payload
+    is_asynchronous: bool = False
+
+    @property
+    def shapes(self) -> dict[str, Shape]:
+        """Return the shape of each adapted matrix."""
+        return {
+            module: Shape(len(lora_b), lora_a.shape[1])
+            for module, (lora_b, lora_a) in self.previous.pairs().items()
+        }
+
+    def whole(self, method: Method) -> Extent:
+        """Return what is trained outside LoRA and travels in full, unless personal."""
+        parts = self.previous.layout.parts
+        is_personal = "rest" in method.contract.personal
+        return Extent.of(p for p in parts if p.factor is None and not is_personal)
+
+    def layers(self) -> dict[str, LayerComponents]:
+        """Return the components of each matrix."""
+        pairs = [component.adapter.pairs() for component in self.components]
+        weights = tuple(component.weight for component in self.components)
+        before = self.previous.pairs()
+        return {
+            module: LayerComponents(
+                tuple(Pair(*own[module]) for own in pairs),
+                weights,
+                Pair(*before[module]),
+            )
+            for module in before
+        }
+
+
+def compare(merge: Round, methods: Iterable[Method]) -> list[Trial]:
+    """Return what each method makes of the same adapters, in the order given."""
+    layers = merge.layers()
+    return [_trial(merge, method, layers) for method in methods]
+
+
+def _trial(
+    merge: Round, method: Method, layers: Mapping[str, LayerComponents]
+) -> Trial:
+    trains, own = (m.exchange(merge.round_index).trains for m in (method, merge.own))
+    if method.contract.personal:
+        kept = " and ".join(method.contract.personal)
+        return _left_out(merge, method, "trains otherwise", f"{kept} stay with clients")
+    if trains != own:
+        reason = f"clients train {' and '.join(trains)} only"
+        return _left_out(merge, method, "trains otherwise", reason)
+    needed: list[Ability] = ["asynchrony"] if merge.is_asynchronous else []
+    refusals = method.contract.refusals(needed)
+    if refusals:
+        return _left_out(merge, method, "cannot", "; ".join(refusals))
+    start_s = time.perf_counter()
+    try:
+        merged = method.merge(layers)
+    except ValueError as error:  # such as weights below zero
+        return _left_out(merge, method, "cannot", str(error))
+    host_s = time.perf_counter() - start_s
+    versions = {name: ranks(layer) for name, layer in merged.items()}
+    return Trial(
+        method=method.kind,
+        status="compared",
+        reason="",
+        upload_bits=upload_bits(merge, method),
+        download_bits=download_bits(merge, method, versions),
+        host_s=host_s,
+        layers=_errors(layers, merged),
+    )
+
+
+def _left_out(
+    merge: Round,
+    method: Method,
+    status: Literal["trains otherwise", "cannot"],
+    reason: str,
+) -> Trial:
+    """Return the traffic alone, of a version of the adapters' rank without a fold."""
+    plain = dict.fromkeys(merge.shapes, VersionRanks(merge.rank, 0))
+    return Trial(
+        method=method.kind,
+        status=status,
+        reason=reason,
+        upload_bits=upload_bits(merge, method),
+        download_bits=download_bits(merge, method, plain),
+        host_s=0.0,
+    )
+
+
+def _errors(
+    layers: Mapping[str, LayerComponents], merged: Mapping[str, MergedLayer]
+) -> tuple[LayerTrial, ...]:
+    sizes = yardsticks(layers)
+    found = []
+    for name, layer in merged.items():
+        sent = [layer.pair] if layer.fold is None else [layer.pair, layer.fold]
+        error, size = product_error(layers[name], sent), sizes[name]
+        assert size.update is not None, "a round has an adapter before it"
+        update = ratio(error * size.norm, size.update)
+        found.append(
+            LayerTrial(layer=name, relative_error=error, update_relative_error=update)
+        )
+    return tuple(found)
+
+
+def upload_bits(merge: Round, method: Method) -> int:
+    """Return what one participant of the whole rank sends."""
+    sent = method.exchange(merge.round_index).sends
+    extent = parts_extent(sent, merge.shapes.values(), merge.rank) + merge.whole(method)
+    if merge.compression is not None:
+        return merge.compression.bits(extent.num_numbers)
+    return merge.payload.bits(extent)
+
+
+def download_bits(
+    merge: Round, method: Method, versions: Mapping[str, VersionRanks]
+) -> int:
+    """Return what a participant receives that has the version before."""
+    parts = method.exchange(merge.round_index).receives
+    is_cut = method.contract.is_truncated_on_send
+    extent = merge.whole(method)
+    for name, shape in merge.shapes.items():
+        version = versions[name]
+        width = min(merge.rank, version.pair) if is_cut else version.pair
+        extent += parts_extent(parts, [shape], width)
+        extent += _fold_extent(method, shape, version)
+    return merge.payload.bits(extent)
+
+
+def _fold_extent(method: Method, shape: Shape, version: VersionRanks) -> Extent:
+    """Return the extent of a fold: dense, or two factors where these are less."""
+    if not version.fold:
+        return NOTHING
+    numbers = download_numbers(method, shape, version=version, rank=version.pair).fold
+    if numbers == shape.num_rows * shape.num_columns:
+        return Extent(numbers, 1, shape.num_rows)
+    return Extent(numbers, 2, shape.num_rows + version.fold)

@@ -1,0 +1,121 @@
+"""PEFT's ``adapter_config.json``: which adapters can be merged, ranks and scales."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+CONFIG_FILE = "adapter_config.json"
+KINDS = ("LORA", "HIRA")
+# Options under which B A is not simply what is added to the frozen weight.
+UNSUPPORTED = (
+    "alora_invocation_tokens",
+    "arrow_config",
+    "kasa_config",
+    "layer_replication",
+    "lora_bias",
+    "monteclora_config",
+    "target_parameters",
+    "trainable_token_indices",
+    "use_bdlora",
+    "use_qalora",
+)
+PLAIN_STARTS = (True, False, None, "gaussian", "orthogonal", "eva")
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Return the configuration of an adapter that can be merged."""
+    if not folder.is_dir():
+        raise ValueError(f"no adapter at {folder}: there is no such folder")
+    path = folder / CONFIG_FILE
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ValueError(
+            f"{folder} is no PEFT adapter: no {CONFIG_FILE} in it"
+        ) from None
+    except ValueError as error:
+        raise ValueError(f"{path} is not JSON: {error}") from None
+    if not isinstance(config, dict):
+        raise ValueError(f"{path} must be a JSON object")
+    kind = config.get("peft_type")
+    if kind not in KINDS:
+        raise ValueError(f"{path}: peft_type must be LORA or HIRA, got {kind!r}")
+    for option in UNSUPPORTED:
+        if config.get(option):
+            raise ValueError(f"{path}: adapters with {option} cannot be merged")
+    start = config.get("init_lora_weights")
+    if start not in PLAIN_STARTS:
+        raise ValueError(
+            f"{path}: init_lora_weights {start!r} changes the base when it is loaded; "
+            "convert the adapter to plain LoRA with save_pretrained("
+            "…, path_initial_model_for_weight_conversion=…)"
+        )
+    return config
+
+
+def scale_of(folder: Path, config: Mapping[str, Any], module: str, rank: int) -> float:
+    """Return what B A is multiplied with; its rank must be the configuration's."""
+    stated = _of_module(config, "rank_pattern", "r", module)
+    if stated != rank:
+        raise ValueError(
+            f"{folder}: {module} has rank {rank}, its {CONFIG_FILE} says {stated!r}"
+        )
+    if config["peft_type"] == "HIRA":
+        return 1.0
+    alpha = _of_module(config, "alpha_pattern", "lora_alpha", module)
+    if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not alpha > 0:
+        raise ValueError(f"{folder}: lora_alpha must be positive, got {alpha!r}")
+    return float(alpha / (math.sqrt(rank) if config.get("use_rslora") else rank))
+
+
+def _of_module(
+    config: Mapping[str, Any], pattern: str, key: str, module: str
+) -> object:
+    """Return a value as PEFT finds it: by the first pattern that the name ends with."""
+    for regex, value in (config.get(pattern) or {}).items():
+        if re.match(rf"(.*\.)?({regex})$", module):
+            return value
+    return config.get(key)
+
+
+def with_ranks(
+    config: Mapping[str, Any], ranks: Mapping[str, int], scales: Mapping[str, float]
+) -> dict[str, Any]:
+    """Return a configuration under which PEFT gives each module its rank and scale."""
+    new = {**config, "inference_mode": True}
+    if _says(new, ranks, scales):
+        return new
+    new["r"] = Counter(ranks.values()).most_common(1)[0][0]
+    new["rank_pattern"] = _exceptions(ranks, new["r"])
+    if new["peft_type"] == "LORA":
+        alphas = {m: _tidy(scales[m] * rank) for m, rank in ranks.items()}
+        new["use_rslora"] = False
+        new["lora_alpha"] = Counter(alphas.values()).most_common(1)[0][0]
+        new["alpha_pattern"] = _exceptions(alphas, new["lora_alpha"])
+    return new
+
+
+def _says(
+    config: Mapping[str, Any], ranks: Mapping[str, int], scales: Mapping[str, float]
+) -> bool:
+    try:
+        return all(
+            scale_of(Path(), config, module, rank) == scales[module]
+            for module, rank in ranks.items()
+        )
+    except ValueError:
+        return False
+
+
+def _exceptions(values: Mapping[str, float], usual: float) -> dict[str, float]:
+    return {f"^{re.escape(m)}": v for m, v in values.items() if v != usual}
+
+
+def _tidy(value: float) -> float:
+    return int(value) if value.is_integer() else value

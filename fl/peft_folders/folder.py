@@ -1,0 +1,198 @@
+"""A PEFT adapter folder as anyone may have saved it: read, checked, and written."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from fl.aggregation import Pair
+from fl.aggregation.components import double
+from fl.peft_folders.config import CONFIG_FILE, read_config, scale_of, with_ranks
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+WEIGHTS_FILE = "adapter_model.safetensors"
+PICKLE_FILE = "adapter_model.bin"
+PREFIX = "base_model.model."
+FACTORS = {
+    "LORA": {"A": "lora_A.weight", "B": "lora_B.weight"},
+    "HIRA": {"A": "hira_A", "B": "hira_B"},
+}
+MAGNITUDE = "lora_magnitude_vector"
+_TENSOR = re.compile(
+    r"base_model\.model\.(?P<module>.+)\."
+    r"(?:(?:lora|hira)_(?P<factor>[AB])(?:\.weight)?"
+    rf"|(?P<magnitude>{MAGNITUDE})(?:\.weight)?)"
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PeftFolder:
+    """An adapter by the base model's module names; factors are float64, whole modules
+    and magnitudes float32 or wider."""
+
+    path: Path
+    config: dict[str, Any]  # what adapter_config.json says
+    pairs: dict[str, Pair]
+    scales: dict[str, float]  # 1 for HiRA
+    magnitudes: dict[str, Tensor] = field(default_factory=dict)  # DoRA's
+    rest: dict[str, Tensor] = field(default_factory=dict)  # whole modules, by key
+    is_double: bool = False  # whether the file has float64 numbers
+
+    @property
+    def kind(self) -> Literal["LORA", "HIRA"]:
+        """Return PEFT's name of the adapter's type."""
+        return "HIRA" if self.config["peft_type"] == "HIRA" else "LORA"
+
+    def rounded(self, tensor: Tensor) -> Tensor:
+        """Return a tensor of its own as it is written: float64 where the file is."""
+        import torch
+
+        if not tensor.is_floating_point():
+            return tensor.clone()
+        dtype = torch.float64 if self.is_double else torch.float32
+        return tensor.to(dtype, copy=True).contiguous()
+
+
+def read_peft_folder(path: str | Path) -> PeftFolder:
+    """Return the adapter in a folder; of weights only safetensors are ever opened."""
+    import torch
+
+    folder = Path(path)
+    config = read_config(folder)
+    tensors = _read_tensors(folder)
+    factors: dict[tuple[str, str], Tensor] = {}
+    magnitudes, rest = {}, {}
+    for name, tensor in tensors.items():
+        found = _TENSOR.fullmatch(name)
+        if found is None:
+            _require_whole(folder, name)
+            rest[name] = tensor
+        elif found["magnitude"]:
+            magnitudes[found["module"]] = tensor
+        else:
+            factors[found["module"], found["factor"]] = tensor
+    pairs = {
+        module: _pair(folder, module, factors)
+        for module in dict.fromkeys(module for module, _ in factors)
+    }
+    if not pairs:
+        raise ValueError(f"{folder / WEIGHTS_FILE} holds no LoRA or HiRA factors")
+    scales = {
+        module: scale_of(folder, config, module, len(pair.lora_a))
+        for module, pair in pairs.items()
+    }
+    is_double = any(tensor.dtype == torch.float64 for tensor in tensors.values())
+    return PeftFolder(folder, config, pairs, scales, magnitudes, rest, is_double)
+
+
+def write_peft_folder(folder: Path, adapter: PeftFolder) -> None:
+    """Write an adapter; its configuration gets the ranks and scales that it has."""
+    from safetensors.torch import save_file
+
+    ranks = {module: len(pair.lora_a) for module, pair in adapter.pairs.items()}
+    config = with_ranks(adapter.config, ranks, adapter.scales)
+    text = json.dumps(config, indent=2, sort_keys=True)
+    (folder / CONFIG_FILE).write_text(text + "\n", encoding="utf-8")
+    names = FACTORS[adapter.kind]
+    tensors = dict(adapter.rest)
+    for module, pair in adapter.pairs.items():
+        tensors[f"{PREFIX}{module}.{names['A']}"] = pair.lora_a
+        tensors[f"{PREFIX}{module}.{names['B']}"] = pair.lora_b
+    for module, magnitude in adapter.magnitudes.items():
+        tensors[f"{PREFIX}{module}.{MAGNITUDE}"] = magnitude
+    own = {name: adapter.rounded(tensor) for name, tensor in tensors.items()}
+    save_file(own, folder / WEIGHTS_FILE, metadata={"format": "pt"})
+
+
+@contextmanager
+def new_folder(path: str | Path) -> Iterator[Path]:
+    """Give a folder to write into, which is ``path`` once the block has ended well."""
+    folder = Path(path)
+    require_free(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    draft = folder.with_name(f".{folder.name}.unfinished")
+    _remove(draft)
+    draft.mkdir()
+    try:
+        yield draft
+        if folder.exists():
+            folder.rmdir()
+        draft.rename(folder)
+    except BaseException:
+        _remove(draft)
+        raise
+
+
+def require_free(folder: Path) -> None:
+    """Refuse to write where something is already."""
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is a file, not a folder")
+    if folder.exists() and any(folder.iterdir()):
+        raise ValueError(f"{folder} is not empty; choose another folder")
+
+
+def _remove(draft: Path) -> None:
+    if draft.exists():
+        for path in draft.iterdir():
+            path.unlink()
+        draft.rmdir()
+
+
+def _read_tensors(folder: Path) -> dict[str, Tensor]:
+    """Return the tensors in float32 or wider, integers as they are, all finite."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    path = folder / WEIGHTS_FILE
+    if not path.exists():
+        if (folder / PICKLE_FILE).exists():
+            raise ValueError(
+                f"{folder} has only {PICKLE_FILE}, a pickle, which can run any code "
+                "when it is opened; save the adapter as safetensors (PEFT's default)"
+            )
+        raise ValueError(f"{folder} is no PEFT adapter: no {WEIGHTS_FILE} in it")
+    try:
+        tensors = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error
+    return {name: _widened(path, name, tensor) for name, tensor in tensors.items()}
+
+
+def _widened(path: Path, name: str, tensor: Tensor) -> Tensor:
+    import torch
+
+    if not tensor.is_floating_point():
+        return tensor
+    wide = tensor if tensor.dtype == torch.float64 else tensor.float()
+    if not wide.isfinite().all():
+        raise ValueError(f"{path}: {name} is not finite")
+    return wide
+
+
+def _require_whole(folder: Path, name: str) -> None:
+    if re.search(r"\.(lora|hira)_", name):
+        raise ValueError(
+            f"{folder}: {name} is not a factor of a linear layer; embeddings, "
+            "convolutions and biases of adapters cannot be merged"
+        )
+
+
+def _pair(folder: Path, module: str, factors: Mapping[tuple[str, str], Tensor]) -> Pair:
+    for factor in "AB":
+        if (module, factor) not in factors:
+            raise ValueError(f"{folder}: {module} lacks its factor {factor}")
+    pair = Pair(factors[module, "B"], factors[module, "A"])
+    shapes = tuple(pair.lora_b.shape), tuple(pair.lora_a.shape)
+    if any(len(shape) != 2 for shape in shapes) or shapes[0][1] != shapes[1][0]:
+        raise ValueError(
+            f"{folder}: {module} is not adapted by two matrices of one rank: B is "
+            f"{shapes[0]}, A is {shapes[1]}"
+        )
+    return double(pair)

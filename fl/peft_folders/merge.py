@@ -1,0 +1,188 @@
+"""Adapters that ``peft`` saved, merged into one that ``peft`` loads."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from fl.aggregation import (
+    FloraNA,
+    LayerComponents,
+    MergedLayer,
+    Method,
+    Pair,
+)
+from fl.aggregation.grams import product_error
+from fl.aggregation.yardstick import Yardstick, ratio, yardsticks
+from fl.peft_folders.base_delta import write_base_delta
+from fl.peft_folders.components import WEIGHT_SUM_TOLERANCE, Components
+from fl.peft_folders.fit import common_base_delta
+from fl.peft_folders.folder import (
+    new_folder,
+    read_peft_folder,
+    require_free,
+    write_peft_folder,
+)
+from fl.recipe import settings
+
+REPORT_FILE = "merge.json"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LayerReport:
+    """How well one matrix was merged: relative errors of what was written."""
+
+    layer: str
+    num_components: int
+    rank: int
+    fold_rank: int  # 0: nothing goes into the base
+    relative_error: float
+    average_relative_error: float  # of averaging the factors of the same adapters
+    update_relative_error: float | None  # per ||W* - previous||, where that was given
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MergeReport:
+    """What was merged and how well; the totals are over all matrices, scales in."""
+
+    folder: str
+    method: str
+    settings: object  # the method's own, as JSON
+    adapters: tuple[str, ...]
+    weights: tuple[float, ...]
+    previous: str | None
+    previous_weight: float
+    relative_error: float
+    average_relative_error: float
+    num_whole_tensors: int  # trained outside LoRA, and averaged
+    notes: tuple[str, ...]
+    layers: tuple[LayerReport, ...]
+
+
+def merge_folders(
+    folders: Sequence[str | Path],
+    out: str | Path,
+    *,
+    method: Method | None = None,
+    weights: Sequence[float] | None = None,
+    previous: str | Path | None = None,
+) -> MergeReport:
+    """Merge PEFT adapter folders into the new folder ``out``, and say how well.
+
+    ``method`` is FLoRA-NA unless given, ``weights`` are equal. Weights that do not sum
+    to one need ``previous``, the adapter before the round, which gets the rest. What a
+    method folds into the base is for ``fl.peft_folders.apply_base_delta``; what was in
+    the base before, of ``previous``, is carried over. A ``ValueError`` says why
+    adapters do not fit.
+    """
+    merge = FloraNA() if method is None else method
+    require_free(Path(out))
+    shares = client_weights(weights, len(folders), has_previous=previous is not None)
+    clients = tuple(read_peft_folder(folder) for folder in folders)
+    before = None if previous is None else read_peft_folder(previous)
+    components = Components(clients, shares, before)
+    components.require_fit(merge)
+    onto = common_base_delta(clients, before)
+    layers = components.layers()
+    merged = merge.merge(layers)
+    adapter = components.adapter(merged)
+    folds = components.folds(merged)
+    report = _report(merge, Path(out), components, merged, onto)
+    with new_folder(out) as folder:
+        write_peft_folder(folder, adapter)
+        write_base_delta(
+            folder,
+            folds,
+            rule="multiply" if adapter.kind == "HIRA" else "add",
+            is_dense=merge.contract.is_fold_dense,
+            onto=onto,
+        )
+        text = json.dumps(asdict(report), indent=1)
+        (folder / REPORT_FILE).write_text(text + "\n", encoding="utf-8")
+    return report
+
+
+def client_weights(
+    given: Sequence[float] | None, num_clients: int, *, has_previous: bool
+) -> tuple[float, ...]:
+    """Return one finite weight per client, equal ones by default."""
+    if not num_clients:
+        raise ValueError("there must be at least one adapter to merge, got none")
+    shares = tuple([1 / num_clients] * num_clients if given is None else given)
+    if len(shares) != num_clients:
+        raise ValueError(
+            f"weights must be one per adapter ({num_clients}), got {len(shares)}"
+        )
+    if not all(map(math.isfinite, shares)):
+        raise ValueError(f"weights must be finite, got {list(shares)}")
+    total = math.fsum(shares)
+    if not has_previous and not abs(total - 1) <= WEIGHT_SUM_TOLERANCE:
+        raise ValueError(
+            f"weights must sum to 1, got {total:.12g}; write thirds as 1/3, or give "
+            "the previous global adapter, which takes the rest"
+        )
+    return shares
+
+
+def _report(
+    method: Method,
+    out: Path,
+    components: Components,
+    merged: Mapping[str, MergedLayer],
+    onto: Path | None,
+) -> MergeReport:
+    layers = components.layers()
+    sizes = yardsticks(layers)
+    rows = [
+        _row(name, layers[name], sizes[name], layer, components.written(layer))
+        for name, layer in merged.items()
+    ]
+    scaled = {name: s * sizes[name].norm for name, s in components.first.scales.items()}
+    previous = components.previous
+    return MergeReport(
+        folder=str(out),
+        method=method.kind,
+        settings=settings(method),
+        adapters=tuple(str(folder.path) for folder in components.clients),
+        weights=components.weights,
+        previous=None if previous is None else str(previous.path),
+        previous_weight=components.previous_weight,
+        relative_error=_total([(r.relative_error, scaled[r.layer]) for r in rows]),
+        average_relative_error=_total(
+            [(r.average_relative_error, scaled[r.layer]) for r in rows]
+        ),
+        num_whole_tensors=len(components.first.rest),
+        notes=components.notes(any(row.fold_rank for row in rows), onto),
+        layers=tuple(rows),
+    )
+
+
+def _row(
+    name: str,
+    layer: LayerComponents,
+    size: Yardstick,
+    merged: MergedLayer,
+    written: Sequence[Pair],
+) -> LayerReport:
+    error = product_error(layer, written)
+    update = None if size.update is None else ratio(error * size.norm, size.update)
+    return LayerReport(
+        layer=name,
+        num_components=len(layer.pairs),
+        rank=len(merged.pair.lora_a),
+        fold_rank=0 if merged.fold is None else len(merged.fold.lora_a),
+        relative_error=error,
+        average_relative_error=merged.diagnostics.average_relative_error,
+        update_relative_error=update,
+    )
+
+
+def _total(parts: Sequence[tuple[float, float]]) -> float:
+    """Return the relative error of all matrices, from each one's and its norm."""
+    return ratio(
+        math.hypot(*(error * norm for error, norm in parts)),
+        math.hypot(*(norm for _, norm in parts)),
+    )

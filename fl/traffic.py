@@ -1,0 +1,120 @@
+"""The bits that a method moves: of every upload, and of what a client has missed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from fl.aggregation import Compression, Method, VersionRanks
+from fl.facts import Facts
+from fl.payload import NOTHING, Extent, PartName, Payload, parts_extent
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Traffic:
+    """One method's messages about one model; ``rank`` is the whole adapter's."""
+
+    method: Method
+    facts: Facts
+    payload: Payload
+    rank: int
+    compression: Compression | None = None
+    is_truncated: bool = False  # clients of smaller rank have the first columns only
+
+    def bits_up(self, rank: int, round_index: int) -> int:
+        """Return the bits of an upload in a round, counted from zero."""
+        sent = self.method.exchange(round_index).sends
+        extent = parts_extent(sent, self.facts.adapted, rank) + self._rest
+        if self.compression is None:
+            return self.payload.bits(extent)
+        return self.compression.bits(extent.num_numbers)
+
+    def bits_down(
+        self, parts: Sequence[PartName], made: Sequence[VersionRanks], rank: int
+    ) -> int:
+        """Return the bits of some parts of a version's pairs and of what is trained
+        outside LoRA, for a client of this rank."""
+        is_cut = self.is_truncated and self.method.contract.is_truncated_on_send
+        extent = self._rest
+        for shape, (width, _) in zip(self.facts.adapted, made, strict=True):
+            extent += parts_extent(
+                parts, [shape], min(rank, width) if is_cut else width
+            )
+        return self.payload.bits(extent)
+
+    def fold_bits(self, fold_ranks: Sequence[int]) -> int:
+        """Return the bits of folds of these ranks, one per adapted matrix."""
+        numbers = 0
+        for (num_rows, num_columns), rank in zip(
+            self.facts.adapted, fold_ranks, strict=True
+        ):
+            dense = num_rows * num_columns
+            is_dense = rank and self.method.contract.is_fold_dense
+            factors = rank * (num_rows + num_columns)
+            numbers += dense if is_dense else min(dense, factors)
+        return self.payload.bits(Extent(numbers, 0, 0))
+
+    @property
+    def _rest(self) -> Extent:
+        is_personal = "rest" in self.method.contract.personal
+        return NOTHING if is_personal else self.facts.rest
+
+
+class _Made(NamedTuple):
+    """A version by the one that it was made of, the round that did, and its ranks."""
+
+    parent: str | None
+    round_index: int
+    ranks: tuple[VersionRanks, ...]
+
+
+class Journal:
+    """Which versions there were, and so what a client that has another one misses."""
+
+    def __init__(self, traffic: Traffic, initial_version: str) -> None:
+        self.traffic = traffic
+        whole = VersionRanks(traffic.rank, 0)
+        first = _Made(None, 0, (whole,) * len(traffic.facts.adapted))
+        self._made = {initial_version: first}
+
+    def note(
+        self,
+        version: str,
+        parent: str,
+        round_index: int,
+        ranks: Sequence[VersionRanks],
+    ) -> None:
+        """Note a version, made of another one in a round counted from zero."""
+        if version not in self._made:
+            self._made[version] = _Made(parent, round_index, tuple(ranks))
+
+    def bits_down(self, want: str, have: str | None, rank: int) -> int:
+        """Return the bits that bring a client of this rank from one version to another;
+        without one it has what all know before the first round.
+
+        Folds add up over missed versions, up to one dense matrix; pairs do not.
+        """
+        known = self._line(have)
+        line = self._line(want)
+        missed = [name for name in line if name not in known]
+        undone = [name for name in known if name not in line]
+        rounds = {self._made[name].round_index for name in (want, *missed, *undone)}
+        exchange = self.traffic.method.exchange
+        parts = {part for index in rounds for part in exchange(index).receives}
+        wanted = self._made[want].ranks
+        # whoever must go back takes the base as it was loaded, and all folds anew
+        folded = [self._made[name].ranks for name in (line if undone else missed)]
+        folds = [
+            sum(ranks[place].fold for ranks in folded) for place in range(len(wanted))
+        ]
+        pairs = self.traffic.bits_down(sorted(parts), wanted, rank)
+        return pairs + self.traffic.fold_bits(folds)
+
+    def _line(self, version: str | None) -> list[str]:
+        """Return a version and those that it goes back to, without the first."""
+        line = []
+        while version is not None and self._made[version].parent is not None:
+            line.append(version)
+            version = self._made[version].parent
+        return line

@@ -1,0 +1,170 @@
+"""``netsim merge-study``: every merge on the same client updates, side by side."""
+
+from __future__ import annotations
+
+import importlib
+import json as json_format
+from pathlib import Path
+
+import pandas as pd
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from netsim.cosim.merge_study import MergeStudy, merge_study
+from netsim.errors import InputError
+from netsim.quantities import format_quantity
+from netsim.trace.files import write_atomically
+
+HOST_FOLDER = "host"
+FILES = {"errors": "merge-study.parquet", "methods": "merge-study.csv"}
+PICTURE = "merge-study.svg"
+SMALLEST_DRAWN = 1e-9  # exact merges miss by round-off, which a log axis cannot end at
+ERROR_NOTE = (
+    "errors: of what is sent, relative to W* = sum w B A, means over layers and rounds "
+    "but for the worst; of update: relative to W* less the adapter before; bits: one "
+    "participant's"
+)
+TABLE_WIDTH = 110  # narrower screens wrap its lines
+ERRORS = ("mean", "worst", "first", "middle", "last")
+
+
+def merge_study_command(
+    run: Path,
+    rounds: str | None,
+    methods: str | None,
+    out: Path | None,
+    *,
+    quiet: bool,
+    json: bool,
+) -> None:
+    """Merge a run's updates by every method; write and print how they compare."""
+    study = merge_study(
+        run,
+        rounds=None if rounds is None else read_rounds(rounds),
+        methods=None if methods is None else [m.strip() for m in methods.split(",")],
+        say=lambda line: typer.echo(line, err=True),
+    )
+    folder = run / HOST_FOLDER if out is None else out
+    _write(study, folder)
+    picture = _picture(study, folder)
+    if not quiet:
+        width = max(Console().width, TABLE_WIDTH)
+        _show(Console(soft_wrap=True, highlight=False, width=width), study)
+        typer.echo(f"errors  {folder / FILES['errors']}")
+        typer.echo(f"methods {folder / FILES['methods']}")
+        typer.echo(picture)
+    if json:
+        typer.echo(json_format.dumps(_summary(study, folder)))
+
+
+def read_rounds(text: str) -> list[int]:
+    """Return the round ids of ``1,5-8``."""
+    found: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()):
+            raise InputError(
+                f"--rounds: must be round ids, such as 1,5-8, got {part.strip()!r}"
+            )
+        found += range(int(first), int(last or first) + 1)
+    if not found:
+        raise InputError(f"--rounds: must name a round, got {text!r}")
+    return found
+
+
+def _write(study: MergeStudy, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    parquet = study.errors.to_parquet(index=False)
+    write_atomically(folder / FILES["errors"], parquet)
+    csv = study.methods.to_csv(index=False, lineterminator="\n")
+    write_atomically(folder / FILES["methods"], csv.encode())
+
+
+def _show(console: Console, study: MergeStudy) -> None:
+    console.print(_table(study))
+    console.print(ERROR_NOTE)
+    for row in study.methods.to_dict("records"):
+        if row["status"] != "compared":
+            line = f"{row['method']}: {row['status']}, {row['reason']}"
+            console.print(line, markup=False)
+    if not study.is_same:
+        console.print(
+            "note: the simulation came out otherwise than recorded (other versions or "
+            "another machine); the figures are those of today"
+        )
+    console.print(
+        f"{len(study.rounds)} rounds · {study.steps_trained} steps trained, "
+        f"{study.steps_reused} reused"
+    )
+
+
+def _table(study: MergeStudy) -> Table:
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("method", no_wrap=True)
+    for heading in (*ERRORS, "of update", "up", "down", "host s"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in study.methods.to_dict("records"):
+        errors = [row[f"{name}_error"] for name in (*ERRORS, "mean_update")]
+        table.add_row(
+            str(row["method"]),
+            *("" if pd.isna(error) else f"{error:.1e}" for error in errors),
+            *(_bits(row[f"{way}_bits"]) for way in ("upload", "download")),
+            f"{row['host_s']:.3f}" if row["status"] == "compared" else "",
+        )
+    return table
+
+
+def _bits(value: float) -> str:
+    return format_quantity(value, "bit", num_digits=3)
+
+
+def _summary(study: MergeStudy, folder: Path) -> dict[str, object]:
+    rows = study.methods.astype(object).where(study.methods.notna(), None)
+    return {
+        "folder": str(folder),
+        "rounds": list(study.rounds),
+        "steps_trained": study.steps_trained,
+        "steps_reused": study.steps_reused,
+        "same": study.is_same,
+        "methods": rows.to_dict("records"),
+    }
+
+
+def _picture(study: MergeStudy, folder: Path) -> str:
+    """Draw error and traffic side by side, where altair is installed."""
+    try:
+        altair = importlib.import_module("altair")
+        importlib.import_module("vl_convert")
+    except ImportError:
+        return "picture none: pip install 'netsim-fl[report]' for an SVG"
+    compared = study.methods[study.methods["status"] == "compared"]
+    base = altair.Chart(altair.Data(values=_drawn(compared)), width=320).encode(
+        altair.Y("method:N", sort=compared["method"].tolist(), title=None)
+    )
+    error_axis = altair.X(
+        "error:Q",
+        title="relative error of the merge: mean, and the worst layer",
+        scale=altair.Scale(type="log"),
+        axis=altair.Axis(format=".0e", tickCount=8),
+    )
+    points = base.mark_circle(size=60, color="#0072B2").encode(error_axis)
+    worst = base.mark_tick(color="#E69F00").encode(x="worst:Q")
+    bits = base.mark_bar(color="#009E73").encode(
+        altair.X("bits:Q", title="bits up and down, one participant")
+    )
+    (points + worst | bits).save(str(folder / PICTURE))
+    return f"picture {folder / PICTURE}"
+
+
+def _drawn(compared: pd.DataFrame) -> list[dict[str, object]]:
+    return [
+        {
+            "method": row["method"],
+            "error": max(row["mean_error"], SMALLEST_DRAWN),
+            "worst": max(row["worst_error"], SMALLEST_DRAWN),
+            "bits": row["upload_bits"] + row["download_bits"],
+        }
+        for row in compared.to_dict("records")
+    ]

@@ -1,0 +1,66 @@
+"""``netsim merge``: adapter folders of PEFT become one."""
+
+from __future__ import annotations
+
+import json as json_format
+from dataclasses import asdict
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from netsim.cosim.merging import LayerReport, MergeReport, Request, merge_as_asked
+
+TABLE_WIDTH = 100  # narrower screens wrap its lines
+ERROR_NOTE = (
+    "error: of the files, relative to W* = sum w B A; average's: of plain factor "
+    "averaging; update's: relative to W* less the previous adapter"
+)
+
+
+def merge_command(request: Request, *, quiet: bool, json: bool) -> None:
+    """Merge, print how well each layer was merged, and where the result is."""
+    report = merge_as_asked(request)
+    if not quiet:
+        width = max(Console().width, TABLE_WIDTH)
+        _show(Console(soft_wrap=True, highlight=False, width=width), report)
+    if json:
+        print(json_format.dumps(asdict(report)))
+
+
+def _show(console: Console, report: MergeReport) -> None:
+    console.print(_table(report))
+    console.print(ERROR_NOTE)
+    for note in report.notes:
+        console.print(f"note: {note}", markup=False)
+    if report.num_whole_tensors:
+        console.print(f"{report.num_whole_tensors} tensors outside LoRA averaged")
+    if report.previous_weight:
+        console.print(f"previous adapter at weight {report.previous_weight:.6g}")
+    console.print(f"merged by {report.method} into {report.folder}", markup=False)
+
+
+def _table(report: MergeReport) -> Table:
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("layer")
+    for heading in ("adapters", "rank", "fold", "error", "average's", "update's"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in report.layers:
+        table.add_row(*_cells(row))
+    total = (report.relative_error, report.average_relative_error)
+    table.add_section()
+    table.add_row("all", "", "", "", *(f"{error:.2e}" for error in total), "")
+    return table
+
+
+def _cells(row: LayerReport) -> list[str]:
+    update = row.update_relative_error
+    return [
+        row.layer,
+        str(row.num_components),
+        str(row.rank),
+        str(row.fold_rank or ""),
+        f"{row.relative_error:.2e}",
+        f"{row.average_relative_error:.2e}",
+        "" if update is None else f"{update:.2e}",
+    ]

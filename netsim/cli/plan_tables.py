@@ -1,0 +1,123 @@
+"""What ``netsim plan`` prints, in 80 columns: its plans side by side, its groups, and
+what the figures rest on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+
+import pyarrow as pa
+import typer
+
+from netsim.cosim.planning import Task
+from netsim.cosim.scenario import Scenario
+from netsim.policy.comparison import EQUAL_SHARING, UNIFORM, Rival
+from netsim.policy.fixed_shares import PARTS
+
+MANY: Final = 1000  # from here on without decimals
+RELATIVE_ZERO: Final = 1e-9  # an error below this part of a mean is rounding
+
+
+def show(
+    scenario: Scenario, task: Task, rivals: Sequence[Rival], plan: pa.Table
+) -> None:
+    """Print the tables and notes of a plan."""
+    sharing = scenario.cell.uplink.sharing.kind
+    for line in (*_rivals(rivals, sharing), "", *_groups(plan), ""):
+        typer.echo(line)
+    for note in _notes(scenario, task):
+        typer.echo(note)
+
+
+def uniform_s(rivals: Sequence[Rival]) -> float:
+    """Return the time to target of the best uniform probability, in seconds."""
+    return next(one.score.total_s for one in rivals if one.name == UNIFORM)
+
+
+def _rivals(rivals: Sequence[Rival], sharing: str) -> list[str]:
+    headings = ("clients", "round s", "±", "bound s", "rounds", "time s", "/uniform")
+    rows = [_rival_row(one, sharing, uniform_s(rivals)) for one in rivals]
+    return _lines(("plan", *headings), rows)
+
+
+def _rival_row(rival: Rival, sharing: str, against_s: float) -> Iterator[str]:
+    round_s = rival.score.round_s
+    is_exact = round_s.error_s <= RELATIVE_ZERO * round_s.mean_s
+    rule = "equal-fixed" if rival.name == EQUAL_SHARING else sharing
+    num_expected = float(rival.choice.probabilities.sum())
+    yield rival.name
+    yield f"{num_expected:.1f}" if num_expected < MANY else f"{num_expected:.0f}"
+    yield _short(round_s.mean_s)
+    yield "0" if is_exact else f"{round_s.error_s:.1g}"
+    yield "none" if rule in PARTS else _short(rival.bound_s)
+    yield _short(rival.score.rounds)
+    yield _short(rival.score.total_s)
+    ratio = rival.score.total_s / against_s
+    yield f"{ratio:.3f}" if ratio < MANY else _short(ratio)
+
+
+def _short(number: float) -> str:
+    """Return four digits of a number, three where it needs an exponent."""
+    text = f"{number:.4g}"
+    return f"{number:.3g}" if "e" in text else text
+
+
+def _groups(plan: pa.Table) -> list[str]:
+    means = ("sampling_probability", "rank", "compute_s", "upload_alone_s")
+    groups = plan.group_by(["device", "limited_by"]).aggregate(
+        [("client_id", "count"), *((name, "mean") for name in means)]
+    )
+    order = [("device", "ascending"), ("limited_by", "ascending")]
+    rows = [
+        (
+            row["device"],
+            row["limited_by"],
+            str(row["client_id_count"]),
+            *(f"{row[f'{name}_mean']:.3g}" for name in means),
+        )
+        for row in groups.sort_by(order).to_pylist()
+    ]
+    headings = ("limited by", "clients", "mean q", "rank", "compute s", "alone s")
+    return _lines(("device", *headings), rows)
+
+
+def _lines(headings: Sequence[str], rows: Iterable[Iterable[str]]) -> list[str]:
+    """Return a table: the first column to the left, the others to the right."""
+    cells = [tuple(headings), *(tuple(row) for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = [
+        " ".join(
+            cell.rjust(width) if place else cell.ljust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in cells
+    ]
+    return [lines[0], "-" * len(lines[0]), *lines[1:]]
+
+
+def _notes(scenario: Scenario, task: Task) -> Iterator[str]:
+    """Yield what the figures rest on; nothing of it was measured."""
+    timing = scenario.server.round_timing
+    yield (
+        "assumed, for want of pilots: all G_n equal, "
+        f"beta/alpha {task.ratio:.4g}, nu {task.surrogate.nu:g}"
+    )
+    yield "rounds are in the surrogate's unit: 100 at full participation and full rank"
+    yield f"weights a_n/q_n at most {task.problem.max_weight:.4g}"
+    yield (
+        f"downlink, announcement and merge: {task.problem.fixed_s:.4g} s of each round"
+    )
+    yield "alone s: the upload, if it had the whole band"
+    if timing is not None and timing.deadline_s is not None:
+        yield (
+            f"the deadline of {timing.deadline_s:g} s rules out ranks that miss it "
+            "alone; the rest is left out"
+        )
+    if scenario.population.compute_jitter:
+        yield "compute jitter is left out: real rounds are somewhat longer"
+    if scenario.cell.uplink.radio.depends_on_share:
+        yield "fixed power: rates taken on the whole band, so times are loose"
+    if scenario.population.radio_band_hz is not None:
+        yield "the radios' own band limit is left out"
+    if scenario.cell.downlink.mode == "unicast":
+        yield "unicast downloads count as if each were alone on the downlink"

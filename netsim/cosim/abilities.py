@@ -1,0 +1,60 @@
+"""What a scenario's server and clients demand of the aggregation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from fl.aggregation import Ability
+
+if TYPE_CHECKING:
+    from netsim.cosim.scenario import LoraLearning, Scenario
+
+SUMS_TO_ONE = ("full", "data-weighted")  # the samplers whose weights do
+
+
+def refused_demands(
+    scenario: Scenario, learning: LoraLearning
+) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield where the scenario demands what its aggregation lacks, and why it does."""
+    method = learning.aggregation
+    for path, ability in _demands(scenario, learning):
+        for reason in method.contract.refusals([ability]):
+            yield path, f"does not go with aggregation {method.kind!r}: {reason}"
+    if scenario.server.kind == "buffered" and learning.told().keeps_state:
+        text = (
+            "a client may start again before its last update is merged, and what it "
+            "has kept back is not known before"
+        )
+        if "asynchrony" not in method.contract.cannot:
+            yield ("server",), f"does not go with learning.compression: {text}"
+    where = _decides_ranks(scenario)
+    is_sketched = learning.small_clients == "sketched"
+    compression = learning.compression
+    has_memory = compression is not None and compression.has_memory
+    if where is not None and is_sketched and has_memory:
+        text = "what a client kept back belongs to other rank units than its next ones"
+        yield where, f"does not go with learning.compression: {text}"
+
+
+def _demands(
+    scenario: Scenario, learning: LoraLearning
+) -> Iterator[tuple[tuple[str, ...], Ability]]:
+    sampling = getattr(scenario.server, "sampling", None)
+    if scenario.server.kind == "buffered":
+        yield ("server",), "asynchrony"
+    if scenario.server.kind != "synchronous":
+        yield ("server",), "independent-sampling"
+    elif getattr(sampling, "kind", None) not in SUMS_TO_ONE:
+        yield ("server", "sampling"), "independent-sampling"
+    where = _decides_ranks(scenario)
+    if where is not None:
+        is_own = learning.small_clients == "truncated"
+        yield where, "unequal-ranks" if is_own else "sketches"
+
+
+def _decides_ranks(scenario: Scenario) -> tuple[str, ...] | None:
+    """Return what gives clients ranks below the adapter's own, if anything does."""
+    if scenario.policy is not None and scenario.policy.decides_ranks:
+        return ("policy",)
+    return None if scenario.ranks.kind == "full" else ("ranks",)

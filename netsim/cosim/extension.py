@@ -1,0 +1,77 @@
+"""More rounds for a run on disk: written beside it, and put in its place when done.
+
+The longer run is made in ``.longer`` inside the folder. Only when it is complete do its
+parts replace the recorded ones, the manifest last; a kill in between leaves
+``.longer/manifest.json``, and the next look at the folder ends what it began.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from netsim.cosim.files import ADAPTER_FOLDER, SCENARIO_FILE
+from netsim.cosim.scenario import Scenario
+from netsim.errors import InputError
+from netsim.manifest import FILE_NAME, read_manifest
+from netsim.scenario import dump
+from netsim.scenario.difference import Change
+
+LONGER = ".longer"
+REPLACED = ("trace", ADAPTER_FOLDER, SCENARIO_FILE, FILE_NAME)  # in this order
+
+
+def beside(folder: Path) -> Path:
+    """Return where the longer run of a folder is made."""
+    return folder / LONGER
+
+
+def is_of_the_end(change: Change) -> bool:
+    """Return whether a change is about when the run ends, and nothing else."""
+    return change.path[0] == "stop"
+
+
+def adopt(folder: Path) -> None:
+    """Put a complete longer run in the recorded one's place, if there is one.
+
+    Every step may be repeated: what was moved already is no longer beside. One that
+    met its end before the recorded rounds were over is dropped and refused.
+    """
+    made = beside(folder)
+    if not made.exists():
+        return
+    if not (made / FILE_NAME).exists():  # not begun, or all moved
+        shutil.rmtree(made)
+        return
+    longer, earlier = read_manifest(made), read_manifest(folder)
+    if longer.status != "complete":
+        return
+    if longer.rounds < earlier.rounds:
+        shutil.rmtree(made)
+        raise InputError(
+            f"{folder} holds {earlier.rounds} finished rounds and the new end comes "
+            f"after {longer.rounds}: the recorded run is kept; choose another folder, "
+            "what it learned is reused there too"
+        )
+    for name in REPLACED:
+        if (made / name).exists():
+            _replace(folder / name, made / name, made / f"old-{name}")
+    shutil.rmtree(made)
+
+
+def _replace(place: Path, new: Path, old: Path) -> None:
+    if place.is_dir():
+        _rename(place, old)
+    _rename(new, place)
+
+
+def _rename(path: Path, target: Path) -> None:
+    path.replace(target)
+
+
+def scenario_path(folder: Path, scenario: Scenario) -> Path:
+    """Return the file with which an interrupted run goes on."""
+    longer = beside(folder) / SCENARIO_FILE
+    if longer.is_file() and longer.read_text(encoding="utf-8") == dump(scenario):
+        return longer
+    return folder / SCENARIO_FILE

@@ -1,0 +1,224 @@
+"""Every merge on the recorded client updates of one finished run."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import pandas as pd
+
+from fl.aggregation import AGGREGATIONS, Method
+from fl.merge_study import LayerTrial, Round, Trial, compare
+from netsim.cosim.merging import require_method
+from netsim.cosim.replay import recorded_scenario
+from netsim.cosim.scenario import LoraLearning, Scenario
+from netsim.cosim.world import build_population, build_stage, play
+from netsim.engine import calm_garbage_collector
+from netsim.errors import InputError
+from netsim.manifest import read_manifest
+from netsim.runs import load_run
+from netsim.trace.writer import Recorder
+
+if TYPE_CHECKING:
+    from fl.adapters import Adapter
+    from fl.merging import Component
+    from netsim.cosim.learner import FederatedLearner
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MergeStudy:
+    """What every method makes of the same updates.
+
+    ``errors`` has one row per method, round and layer that was compared, ``methods``
+    one row per method.
+    """
+
+    errors: pd.DataFrame
+    methods: pd.DataFrame
+    rounds: tuple[int, ...]
+    steps_trained: int
+    steps_reused: int
+    is_same: bool  # whether the simulation came out as recorded
+
+
+def merge_study(
+    run: Path,
+    *,
+    rounds: Sequence[int] | None = None,
+    methods: Sequence[str] | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> MergeStudy:
+    """Simulate a finished run again and let every method merge what its clients sent.
+
+    Learning comes from the store; what it no longer holds is trained again, and
+    ``say`` is told so. ``rounds`` are by id, all by default; ``methods`` by name.
+    """
+    scenario = recorded_scenario(run)
+    learning = _real_learning(scenario, run)
+    merged_rounds = list(dict.fromkeys(load_run(run).merges["round_id"].tolist()))
+    chosen = _chosen_rounds(rounds, merged_rounds)
+    compared = _methods(methods, learning)
+    learner = cast(
+        "FederatedLearner",
+        learning.learner(scenario.population.num_clients, scenario.seed, reuse=True),
+    )
+    observer = _Observer(scenario, learner, compared, merged_rounds, chosen, say)
+    learner.observe_merges(observer.note)
+    with closing(learner), tempfile.TemporaryDirectory(prefix="netsim-merges-") as at:
+        digests = _simulate(scenario, learner, Path(at))
+    return MergeStudy(
+        errors=observer.errors(),
+        methods=observer.summary(),
+        rounds=tuple(sorted(chosen)),
+        steps_trained=learner.steps_trained,
+        steps_reused=learner.steps_reused,
+        is_same=digests == dict(read_manifest(run).table_digests),
+    )
+
+
+def _simulate(
+    scenario: Scenario, learner: FederatedLearner, folder: Path
+) -> dict[str, str]:
+    """Play a scenario and return the digests of its tables."""
+    population = build_population(scenario, learner)
+    recorder = Recorder(folder)
+    with calm_garbage_collector():
+        stage = build_stage(scenario, learner, population, recorder, lambda _: None)
+        play(stage, scenario)
+    return dict(recorder.close().table_digests)
+
+
+def _real_learning(scenario: Scenario, run: Path) -> LoraLearning:
+    if not isinstance(scenario.learning, LoraLearning):
+        raise InputError(f"{run} has no updates to merge: nothing was learned in it")
+    return scenario.learning
+
+
+def _chosen_rounds(wanted: Sequence[int] | None, merged: Sequence[int]) -> set[int]:
+    if not merged:
+        raise InputError("no round of this run merged anything")
+    for round_id in wanted or ():
+        if round_id not in merged:
+            near = min(merged, key=lambda known: abs(known - round_id))
+            raise InputError(
+                f"--rounds: nothing was merged in round {round_id}, the nearest is "
+                f"{near} (rounds {merged[0]} to {merged[-1]})"
+            )
+    return set(merged if wanted is None else wanted)
+
+
+def _methods(names: Sequence[str] | None, learning: LoraLearning) -> list[Method]:
+    """Return the methods as they are by default, the run's own as it was set."""
+    own = learning.aggregation
+    found: dict[str, Method] = {kind: cls() for kind, cls in AGGREGATIONS.items()}
+    found[own.kind] = own
+    for name in names or ():
+        require_method(name, found)
+    return [found[name] for name in (found if names is None else names)]
+
+
+@dataclass
+class _Observer:
+    """Collects every method's trial of the chosen rounds."""
+
+    scenario: Scenario
+    learner: FederatedLearner
+    methods: Sequence[Method]
+    merged_rounds: Sequence[int]
+    chosen: set[int]
+    say: Callable[[str], None]
+    trials: list[tuple[int, Trial]] = field(default_factory=list)
+    _num_seen: int = 0
+    _has_told: bool = False
+
+    def note(self, components: Sequence[Component], previous: Adapter) -> None:
+        """Let all methods merge these, where the round is one of the chosen."""
+        index, known = self._num_seen, self.merged_rounds
+        self._num_seen += 1
+        self._tell()
+        if index >= len(known) or known[index] not in self.chosen:
+            return
+        learning = cast(LoraLearning, self.scenario.learning)
+        merge = Round(
+            components=tuple(components),
+            previous=previous,
+            own=learning.aggregation,
+            payload=learning.payload,
+            round_index=known[index] - 1,
+            rank=learning.lora.r,
+            compression=learning.compression,
+            is_asynchronous=self.scenario.server.kind == "buffered",
+        )
+        self.trials += [(known[index], one) for one in compare(merge, self.methods)]
+
+    def _tell(self) -> None:
+        if self.learner.steps_trained and not self._has_told:
+            self._has_told = True
+            self.say("updates are no longer remembered: training them again")
+
+    def errors(self) -> pd.DataFrame:
+        """Return one row per method, round and layer."""
+        return pd.DataFrame(
+            [
+                {"round_id": round_id, "method": trial.method, **asdict(one)}
+                for round_id, trial in self.trials
+                for one in trial.layers
+            ],
+            columns=["round_id", "method", *LayerTrial.__dataclass_fields__],
+        )
+
+    def summary(self) -> pd.DataFrame:
+        """Return one row per method: those compared first, by mean error."""
+        errors = self.errors()
+        rows = [
+            _summary(
+                [trial for _, trial in self.trials if trial.method == method.kind],
+                errors[errors["method"] == method.kind],
+                sorted(self.chosen),
+            )
+            for method in self.methods
+        ]
+        frame = pd.DataFrame(rows)
+        order = {"compared": 0, "cannot": 1, "trains otherwise": 2}
+        keys = frame["status"].map(order)
+        return (
+            frame.assign(_order=keys)
+            .sort_values(["_order", "mean_error", "method"])
+            .drop(columns="_order")
+            .reset_index(drop=True)
+        )
+
+
+def _summary(
+    trials: Sequence[Trial], errors: pd.DataFrame, rounds: Sequence[int]
+) -> Mapping[str, object]:
+    """Return one method's row: without errors, where some round it could not merge."""
+    odd = next((trial for trial in trials if trial.status != "compared"), trials[0])
+    if odd.status != "compared":
+        errors = errors.iloc[:0]
+    by_round = errors.groupby("round_id")["relative_error"].mean()
+    marks = {
+        "first_error": rounds[0],
+        "middle_error": rounds[len(rounds) // 2],
+        "last_error": rounds[-1],
+    }
+    return {
+        "method": odd.method,
+        "status": odd.status,
+        "mean_error": errors["relative_error"].mean(),
+        "worst_error": errors["relative_error"].max(),
+        **{name: by_round.get(mark, float("nan")) for name, mark in marks.items()},
+        "mean_update_error": errors["update_relative_error"].mean(),
+        "upload_bits": _mean([trial.upload_bits for trial in trials]),
+        "download_bits": _mean([trial.download_bits for trial in trials]),
+        "host_s": _mean([trial.host_s for trial in trials]),
+        "reason": odd.reason,
+    }
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)

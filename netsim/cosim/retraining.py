@@ -1,0 +1,183 @@
+"""Which changes of a scenario train anew, said before the run starts.
+
+The rule: a local training is reused where its recipe is the same, and its recipe is
+what the client is sent (so everything merged before), its data and settings. A change
+of times alone therefore reuses everything where the server waits for all, draws and
+ranks do not look at the network, and the end is a number of rounds or a target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from netsim.cosim.scenario import LearningOff, LoraLearning, Scenario
+from netsim.scenario.difference import Change, changes
+
+Effect = Literal["nothing", "more", "some", "all"]
+
+PATIENT_SAMPLERS = frozenset(
+    {"full", "independent", "uniform", "weighted", "data-weighted"}
+)
+STEADY_RANKS = frozenset({"full", "fixed"})
+KNOWN_ROOTS = frozenset(
+    {"name", "seed", "stop", "server", "ranks", "population", "cell", "learning"}
+)
+SERVER_TIMES = frozenset({"announce_time", "merge_time"})
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What one change does to learning: trains nothing, more rounds, some, or all."""
+
+    change: Change
+    effect: Effect
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.change}: {self.reason}"
+
+
+def verdicts(before: Scenario, after: Scenario) -> list[Verdict]:
+    """Return for every changed path whether it trains anew, and why.
+
+    A run that learns nothing has none.
+    """
+    if isinstance(after.learning, LearningOff):
+        return []
+    return [_verdict(change, before, after) for change in changes(before, after)]
+
+
+def conclusion(found: Sequence[Verdict]) -> str:
+    """Return in one line what the changes together train."""
+    effects = {verdict.effect for verdict in found}
+    if "all" in effects or "some" in effects:
+        return "learning: it trains anew what these changes alter"
+    if "more" in effects:
+        return (
+            "learning: the rounds that both runs have are reused, as far as they are "
+            "remembered on this machine; others are trained"
+        )
+    return "learning: all of it is reused, as far as it is remembered on this machine"
+
+
+def _verdict(change: Change, before: Scenario, after: Scenario) -> Verdict:
+    judge = _JUDGES.get(str(change.path[0]), _of_unknown)
+    effect, reason = judge(change, before, after)
+    return Verdict(change, effect, reason)
+
+
+Answer = tuple[Effect, str]
+
+
+def _of_name(change: Change, before: Scenario, after: Scenario) -> Answer:
+    return "nothing", "a name alone; learning is reused"
+
+
+def _of_seed(change: Change, before: Scenario, after: Scenario) -> Answer:
+    return "all", "another seed draws all anew; trains all"
+
+
+def _of_stop(change: Change, before: Scenario, after: Scenario) -> Answer:
+    steering = _steering(after)
+    if steering:
+        return "some", f"the run's end, and {steering!r} may plan for it"
+    return "more", "only when the run ends; common rounds are reused"
+
+
+def _of_server(change: Change, before: Scenario, after: Scenario) -> Answer:
+    if change.path[-1] in SERVER_TIMES:
+        return _of_times(change, before, after)
+    return "some", "who is merged when; trains from the first difference on"
+
+
+def _of_ranks(change: Change, before: Scenario, after: Scenario) -> Answer:
+    return "some", "the ranks that clients train; trains from the first difference on"
+
+
+def _of_population(change: Change, before: Scenario, after: Scenario) -> Answer:
+    if "num_clients" in change.path:
+        return "all", "divides the data otherwise; trains all"
+    return _of_times(change, before, after)
+
+
+def _of_learning(change: Change, before: Scenario, after: Scenario) -> Answer:
+    part = change.path[1] if len(change.path) > 1 else None
+    if part in ("aggregation", "server_optimiser"):
+        return _of_merging(before, after)
+    if part == "secure_aggregation":
+        return "nothing", "only what is allowed; learning is reused"
+    if part == "timing_as":
+        return _of_times(change, before, after)
+    if part == "evaluation" and after.stop.target is not None:
+        return "more", "when the target is seen to be met; common rounds are reused"
+    if part == "evaluation":
+        return "nothing", "only what is measured; learning is reused"
+    return "all", "part of what every client trains; trains all"
+
+
+def _of_merging(before: Scenario, after: Scenario) -> Answer:
+    exchanges = [
+        scenario.learning.told().exchange(1)
+        for scenario in (before, after)
+        if isinstance(scenario.learning, LoraLearning)
+    ]
+    if len(set(exchanges)) > 1:
+        return "all", "what clients train and send; trains all"
+    return "some", "how updates are merged; trains from the second round on"
+
+
+def _of_unknown(change: Change, before: Scenario, after: Scenario) -> Answer:
+    return "some", "may steer who is merged when; trains from the first difference on"
+
+
+def _of_times(change: Change, before: Scenario, after: Scenario) -> Answer:
+    """Return what a change of times alone does, by who looks at them."""
+    for scenario in (before, after):
+        looks = _who_looks(scenario, change)
+        if looks:
+            return "some", f"times, and {looks}; trains from the first difference on"
+    if before.stop.time_s is not None or after.stop.time_s is not None:
+        return "more", "times; as many rounds as fit are run, common ones are reused"
+    if after.stop.target is not None and _has_marks(after):
+        return "more", "times; the target is looked at by the clock"
+    return "nothing", "times alone; learning is reused"
+
+
+def _who_looks(scenario: Scenario, change: Change) -> str:
+    """Return what makes learning depend on such a change, if anything does."""
+    server = scenario.server
+    if server.kind != "synchronous":
+        return f"a {server.kind!r} server merges by them"
+    sampling = getattr(server, "sampling", None)
+    if getattr(sampling, "kind", None) not in PATIENT_SAMPLERS:
+        return "sampling may look at them"
+    ranks = scenario.ranks.kind
+    if ranks not in STEADY_RANKS and (ranks != "tiered" or "devices" in change.path):
+        return f"{ranks!r} ranks look at devices"
+    steering = _steering(scenario)
+    return f"{steering!r} may look at them" if steering else ""
+
+
+def _steering(scenario: Scenario) -> str:
+    """Return a section beyond the usual that may steer the run, if there is one."""
+    names = (name for name in type(scenario).model_fields if name not in KNOWN_ROOTS)
+    return next((n for n in names if getattr(scenario, n) is not None), "")
+
+
+def _has_marks(scenario: Scenario) -> bool:
+    evaluation = getattr(scenario.learning, "evaluation", None)
+    return getattr(evaluation, "at_s", None) is not None
+
+
+_JUDGES: dict[str, Callable[[Change, Scenario, Scenario], Answer]] = {
+    "name": _of_name,
+    "seed": _of_seed,
+    "stop": _of_stop,
+    "server": _of_server,
+    "ranks": _of_ranks,
+    "population": _of_population,
+    "cell": _of_times,
+    "learning": _of_learning,
+}

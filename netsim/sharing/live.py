@@ -1,0 +1,125 @@
+"""Fair shares that are found anew at every event, among those who are sending."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import ClassVar, Final, Literal
+
+from netsim.band.shared import BandNow
+from netsim.band.transfer import Terms, Transfer
+from netsim.channel.radio import Radio
+from netsim.scenario import Record
+from netsim.sharing.equal_rate import max_min_shares_hz
+from netsim.sharing.proportional_fair import fair_shares_hz
+from netsim.sharing.rule import Expected, pins
+
+WEIGHT_SUM: Final = 1_000_000  # at most: a unit of weight loses less than a micro-hertz
+SILENT: Final = Terms(weight=0)
+
+
+class LiveMaxMin(Record):
+    """At every moment the rates of those who are sending are equal, but for who is held
+    at its radio's ceiling; what these leave goes to the others.
+
+    A channel in outage has no share until it is back. Under the per-hertz radio a share
+    is elastic, its weight inverse to efficiency and whole, so that rates are equal to
+    about one part in ten thousand among a hundred senders. Under fixed power every
+    event touches everyone who is sending.
+    """
+
+    plans_rounds: ClassVar[bool] = False
+    kind: Literal["max-min-live"] = "max-min-live"
+
+    def reserve(
+        self, expected: Sequence[Expected], free_uhz: int, radio: Radio
+    ) -> dict[int, Terms]:
+        return {}
+
+    def divide(
+        self,
+        started: Sequence[Transfer],
+        live: Mapping[int, Transfer],
+        band: BandNow,
+    ) -> Iterable[tuple[Transfer, Terms]]:
+        heard, terms = _heard(live, band.radio)
+        if band.radio.depends_on_share:
+            free_uhz = band.ruled_uhz()
+            as_expected = [_expected(one) for one in heard]
+            shares_hz = max_min_shares_hz(as_expected, free_uhz / 1e6, band.radio)
+            return [*terms, *_pinned(heard, as_expected, shares_hz, free_uhz)]
+        return [*terms, *_inverse_to_efficiency(heard, band.radio)]
+
+
+class LiveProportionalFair(Record):
+    """At every moment the product of the rates of those who are sending is greatest
+    (Kelly, "Charging and rate control for elastic traffic", 1997).
+
+    Under the per-hertz radio that is processor sharing. Under fixed power stronger
+    channels, whose rates saturate later, have more, and every event touches everyone
+    who is sending. A channel in outage has no share until it is back.
+    """
+
+    plans_rounds: ClassVar[bool] = False
+    kind: Literal["proportional-fair-live"] = "proportional-fair-live"
+
+    def reserve(
+        self, expected: Sequence[Expected], free_uhz: int, radio: Radio
+    ) -> dict[int, Terms]:
+        return {}
+
+    def divide(
+        self,
+        started: Sequence[Transfer],
+        live: Mapping[int, Transfer],
+        band: BandNow,
+    ) -> Iterable[tuple[Transfer, Terms]]:
+        heard, terms = _heard(live, band.radio)
+        if band.radio.depends_on_share:
+            free_uhz = band.ruled_uhz()
+            as_expected = [_expected(one) for one in heard]
+            shares_hz = fair_shares_hz(as_expected, free_uhz / 1e6, band.radio)
+            return [*terms, *_pinned(heard, as_expected, shares_hz, free_uhz)]
+        return [*terms, *((transfer, Terms(weight=1)) for transfer in heard)]
+
+
+def _heard(
+    live: Mapping[int, Transfer], radio: Radio
+) -> tuple[list[Transfer], list[tuple[Transfer, Terms]]]:
+    """Return who can be heard, and the terms of who cannot."""
+    ruled = [one for one in live.values() if one.is_ruled]
+    heard = [one for one in ruled if radio.efficiency_nbit(one.cn0_hz, 1)]
+    if len(heard) == len(ruled):
+        return heard, []
+    ids = {one.transfer_id for one in heard}
+    return heard, [(one, SILENT) for one in ruled if one.transfer_id not in ids]
+
+
+def _expected(transfer: Transfer) -> Expected:
+    ceiling_uhz = transfer.ceiling_uhz
+    ceiling_hz = math.inf if ceiling_uhz is None else ceiling_uhz / 1e6
+    bits = transfer.message.bits
+    return Expected(transfer.transfer_id, 0.0, bits, transfer.cn0_hz, ceiling_hz)
+
+
+def _pinned(
+    heard: Sequence[Transfer],
+    expected: Sequence[Expected],
+    shares_hz: Sequence[float],
+    free_uhz: int,
+) -> Iterator[tuple[Transfer, Terms]]:
+    terms = pins(expected, shares_hz, free_uhz)
+    return ((one, terms[one.transfer_id]) for one in heard)
+
+
+def _inverse_to_efficiency(
+    heard: Sequence[Transfer], radio: Radio
+) -> Iterator[tuple[Transfer, Terms]]:
+    """Scale the weights by a power of two, so that they seldom change together."""
+    parts = [1e9 / radio.efficiency_nbit(one.cn0_hz, 1) for one in heard]
+    if not parts:
+        return
+    room = (WEIGHT_SUM - len(parts)) / math.fsum(parts)
+    scale = 2.0 ** math.floor(math.log2(max(room, 2.0**-60)))
+    for transfer, part in zip(heard, parts, strict=True):
+        yield transfer, Terms(weight=1 + int(part * scale))

@@ -61,7 +61,7 @@ class Scripted(NoLearning):
         self.jobs[ticket] = job
         return ticket
 
-    def merge(self, version, arrivals):
+    def merge(self, version, arrivals, examined=()):
         merged = super().merge(version, arrivals).version
         if version != merged:
             if version == self.initial_version:
@@ -308,7 +308,7 @@ def test_deadlines_leave_no_rank_that_comes_late(tmp_path):
     given = config(policy, server=server)
     stage = play_out(tmp_path, given, upload_bits=24_000_000)  # 2 s alone at rank 8
     _, ranks = in_force(stage, 0)
-    assert max(ranks) == 5  # 0.75 + 1 + 5/8 of 2 s is within 3.01 s
+    assert max(ranks) == 6  # 0.5 + 1 + 6/8 of 2 s is within 3.01 s; merging is after
 
 
 def test_pilots_run_under_a_deadline_too(tmp_path):
@@ -320,7 +320,7 @@ def test_pilots_run_under_a_deadline_too(tmp_path):
     assert stage.piloted() == patient_stage.piloted()
     assert stage.recorder.plans == patient_stage.recorder.plans
     late = Deadline(**times, deadline_s=1.2)  # nobody computes in time
-    with pytest.raises(InputError, match="allowed no rank at all"):
+    with pytest.raises(InputError, match="6 of 6 clients have no rank that fits"):
         play_out(tmp_path / "c", config(policy, server=late))
 
 
@@ -374,7 +374,7 @@ class Quadratic(NoLearning):
         self.jobs[ticket] = job
         return ticket
 
-    def merge(self, version, arrivals):
+    def merge(self, version, arrivals, examined=()):
         merged = super().merge(version, arrivals).version
         point = self.points.get(version, 0.0)
         jobs = [self.jobs[arrival.ticket] for arrival in arrivals]

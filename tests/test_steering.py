@@ -61,7 +61,7 @@ class Scripted(NoLearning):
         self.jobs[ticket] = job
         return ticket
 
-    def merge(self, version, arrivals):
+    def merge(self, version, arrivals, examined=()):
         merged = super().merge(version, arrivals).version
         if version != merged:
             if version == self.initial_version:
@@ -90,10 +90,11 @@ def config(policy, *, server=None, stop=None, num_clients=6):
     return base.model_copy(update={"learning": LoraLearning(), **changes})
 
 
-def play_out(folder, given, **learner):
+def play_out(folder, given, *, learner=None, **changes):
     sizes = {"download_bits": 0, "upload_bits": 0, "compute_flop": 10**9}
     sizes |= {"memory_bytes": 0, "samples_per_client": 1}
-    scripted = Scripted(num_clients=given.population.num_clients, **(sizes | learner))
+    make = learner or Scripted
+    scripted = make(num_clients=given.population.num_clients, **(sizes | changes))
     population = build_population(given, scripted)
     stage = build_stage(given, scripted, population, Recorder(folder), lambda _: None)
     play(stage, given)
@@ -307,7 +308,37 @@ def test_deadlines_leave_no_rank_that_comes_late(tmp_path):
     given = config(policy, server=server)
     stage = play_out(tmp_path, given, upload_bits=24_000_000)  # 2 s alone at rank 8
     _, ranks = in_force(stage, 0)
-    assert max(ranks) == 5  # 0.75 + 1 + 5/8 of 2 s is within 3.01 s
+    assert max(ranks) == 6  # 0.5 + 1 + 6/8 of 2 s is within 3.01 s; merging is after
+
+
+def test_pilots_run_under_a_deadline_too(tmp_path):
+    times = {"announce_time_s": 0.5, "merge_time_s": 0.25}
+    server = Deadline(**times, deadline_s=9.0)
+    policy = sampling_only(FULL, HALF)
+    stage = play_out(tmp_path / "a", config(policy, server=server))
+    patient_stage = play_out(tmp_path / "b", config(policy))
+    assert stage.piloted() == patient_stage.piloted()
+    assert stage.recorder.plans == patient_stage.recorder.plans
+    late = Deadline(**times, deadline_s=1.2)  # nobody computes in time
+    with pytest.raises(InputError, match="6 of 6 clients have no rank that fits"):
+        play_out(tmp_path / "c", config(policy, server=late))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cramped(Scripted):
+    """A byte per rank, on devices that have one."""
+
+    def memory_at(self, rank):
+        return rank
+
+
+def test_pilots_keep_to_what_memory_allows(tmp_path):
+    policy = AdaptivePolicy(pilots=(FULL, HALF), constants=Constants(nu=1.0))
+    stage = play_out(tmp_path, config(policy), learner=Cramped)
+    assert {row.rank for row in stage.recorder.plans} == {1}
+    assert {task.rank for task in stage.recorder.tasks} == {1}
+    found = [row.value for row in estimates(stage, "norm2")]
+    assert found == pytest.approx(NORMS2 * 8**NU / 8)  # by the nu that was given
 
 
 def test_proportional_policies_are_their_formulas(tmp_path):
@@ -343,7 +374,7 @@ class Quadratic(NoLearning):
         self.jobs[ticket] = job
         return ticket
 
-    def merge(self, version, arrivals):
+    def merge(self, version, arrivals, examined=()):
         merged = super().merge(version, arrivals).version
         point = self.points.get(version, 0.0)
         jobs = [self.jobs[arrival.ticket] for arrival in arrivals]

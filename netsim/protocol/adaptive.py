@@ -149,6 +149,8 @@ class AdaptivePolicy(Record):
                 ratio = float(trial.rank_ratio.min())
                 stage.mark("floor", detail=f"loss out of reach at r/k {ratio:g}")
         if not found.surrogate.alpha > 0:
+            # rounds are as many for every q, so only their length counts; beyond the
+            # weights that were tried nobody knows that
             tried = max(float(np.max(weights / t.probabilities)) for t in trials)
             planner = planner.cautious(tried)
             stage.mark("fallback", detail=f"q does not matter up to weight {tried:.4g}")

@@ -21,6 +21,7 @@ import torch
 
 from fl.backbones import read
 from fl.cohort.cutting import passes
+from fl.cohort.grouping import joined
 from fl.evaluation import evaluate
 from fl.resident import ResidentModel
 from fl.streams import stream
@@ -65,7 +66,8 @@ def curve(
 def add_gradients(resident: ResidentModel, batch: dict[str, torch.Tensor]) -> None:
     """Add the gradient of a batch's mean loss, short texts apart from long ones."""
     size = len(batch["labels"])
-    for ((_, part),) in passes([batch], resident.rule):
+    for slices in passes([batch], resident.rule):
+        part = joined([texts for _, texts in slices], resident.pad_token_id)
         logits = resident.logits(part)
         loss = torch.nn.functional.cross_entropy(
             logits, part["labels"], reduction="sum"

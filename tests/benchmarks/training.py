@@ -34,7 +34,7 @@ from fl.streams import stream
 from fl.tasks import Digits
 from fl.training import LocalJob, TrainingSettings, mini_batches, train
 
-NUM_REPEATS = 3
+NUM_REPEATS = 2
 
 
 class Texts:

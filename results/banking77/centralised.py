@@ -1,11 +1,11 @@
 """The same adapter on the same base, trained on all the data in one place.
 
-OMP_NUM_THREADS=1 python results/banking77/centralised.py results/banking77/banking77.yaml
-    TABLE.csv STEP [STEP …] [--seed N] [--set path=value …]
+OMP_NUM_THREADS=1 python results/banking77/centralised.py SCENARIO TABLE.csv
+    STEP [STEP …] [--seed N] [--set path=value …]
 
-One plain ``torch.optim`` loop over PEFT's own layers, with the scenario's backbone, head,
-first adapter, optimiser, learning rate and batch size; no network and no clients. The
-adapter is evaluated on the test at each STEP, counted in steps of the optimiser.
+One plain ``torch.optim`` loop over PEFT's own layers, with the scenario's backbone,
+head, first adapter, optimiser, learning rate and batch size; no network and no clients.
+The adapter is evaluated on the test at each STEP, counted in steps of the optimiser.
 """
 
 from __future__ import annotations

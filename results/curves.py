@@ -3,9 +3,9 @@
 pip install 'netsim-fl[report]'
 python results/curves.py OUT METRIC RUN [RUN …] [--reference CSV …]
 
-Writes OUT.csv, one row per evaluation, and OUT.svg; prints each run's first and last row
-as a markdown table. A reference is a CSV with ``seed``, ``step`` and the metric: the
-means are drawn as horizontal lines.
+Writes OUT.csv, one row per evaluation, and OUT.svg; prints the first and last row of
+each run as a markdown table. A reference is a CSV with ``seed``, ``step`` and the
+metric: the means are drawn as horizontal lines.
 """
 
 from __future__ import annotations

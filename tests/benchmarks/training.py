@@ -317,6 +317,14 @@ def all_cpu_s() -> float:
     return total
 
 
+def opened(path: str, columns: list[str]) -> csv.DictWriter:
+    """Return a table that is whole on disk after every line."""
+    file = open(path, "w", newline="", buffering=1)
+    table = csv.DictWriter(file, columns, lineterminator="\n")
+    table.writeheader()
+    return table
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("names", nargs="*", help="only cases with these words")
@@ -331,11 +339,11 @@ def main() -> None:
     torch.manual_seed(0)
     titles = "".join(f"{way:>19}" for way in WAYS)
     print(f"{'case':<22}{'clients':>8}{'floor ms':>10}{titles}")
-    rows = [row for name in chosen(CASES) for row in measured(name, CASES[name])]
-    if options.csv:
-        with open(options.csv, "w", newline="") as file:
-            table = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-            table.writeheader()
+    table = None
+    for name in chosen(CASES):
+        rows = measured(name, CASES[name])
+        if options.csv:
+            table = table or opened(options.csv, list(rows[0]))
             table.writerows(rows)
     print(
         f"\n{'2 workers for 1':<22}{'1: CPU s':>12}{'wall-clock':>19}{'CPU':>19}"

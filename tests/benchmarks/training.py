@@ -319,7 +319,7 @@ def all_cpu_s() -> float:
 
 def opened(path: str, columns: list[str]) -> csv.DictWriter:
     """Return a table that is whole on disk after every line."""
-    file = open(path, "w", newline="", buffering=1)
+    file = open(path, "w", newline="", buffering=1)  # noqa: SIM115  the run closes it
     table = csv.DictWriter(file, columns, lineterminator="\n")
     table.writeheader()
     return table

@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from fl.adapters import Adapter
 from fl.cohort import CoreStack, Rows, Stack, Switched
-from fl.cohort.grouping import groups
+from fl.cohort.cutting import passes
 from fl.cohort.losses import num_items
 from fl.optimisers import (
     OptimiserName,
@@ -216,10 +216,12 @@ class _Cohort:
         counts = [sum(num_items(b["labels"]) for b in batches) for batches in drawn]
         losses = torch.zeros_like(self._rows.values[:alive, 0])
         for batches in zip(*drawn, strict=True):
-            for group in groups(batches, self._rows.rule):
-                losses[group] += self._rows.add_gradients(
-                    group, [batches[i] for i in group], [counts[i] for i in group]
+            for slices in passes(batches, self._rows.rule):
+                rows = [row for row, _ in slices]
+                parts = self._rows.add_gradients(
+                    rows, [part for _, part in slices], [counts[row] for row in rows]
                 )
+                losses.index_add_(0, torch.tensor(rows, device=losses.device), parts)
         return losses
 
     def _rates(self, step: int, alive: int) -> Tensor:

@@ -94,6 +94,52 @@ def test_padding_changes_no_answer(family):
     torch.testing.assert_close(together, torch.cat(alone), rtol=0, atol=1e-5)
 
 
+def mean_pooled_by_hand(model, batch):
+    states = model.body(batch["input_ids"], attention_mask=batch["attention_mask"])
+    rows = [
+        of_text[: int(mask.sum())].mean(0)
+        for of_text, mask in zip(
+            states.last_hidden_state, batch["attention_mask"], strict=True
+        )
+    ]
+    return torch.stack(rows) @ model.classifier.weight.T + model.classifier.bias
+
+
+def test_a_sentence_encoder_is_classified_by_the_mean_of_its_tokens(
+    model_folder, tmp_path, monkeypatch
+):
+    from transformers import AutoModelForSequenceClassification, BertModel
+
+    modules = "transformers.dynamic_module_utils.HF_MODULES_CACHE"
+    monkeypatch.setattr(modules, str(tmp_path / "modules"))
+
+    backbone = FromPretrained(path=str(model_folder), pooling="mean")
+    model = backbone.load(SENTENCES)
+    assert equal_weights(model.body, BertModel.from_pretrained(model_folder))
+    assert equal_weights(model, backbone.load(SENTENCES))
+    ready = read(SENTENCES, backbone)
+    assert len(set(ready.lengths("test", np.arange(8)).tolist())) > 2
+    batch = ready.batch("test", np.arange(8))
+    with torch.inference_mode():
+        output = model(**batch)
+        torch.testing.assert_close(output.logits, mean_pooled_by_hand(model, batch))
+    wanted = torch.nn.functional.cross_entropy(output.logits, batch["labels"])
+    assert output.loss == wanted
+    plain = FromPretrained(path=str(model_folder))
+    assert plain.digest(SENTENCES) != backbone.digest(SENTENCES)
+    model.save_pretrained(tmp_path / "base")
+    again = AutoModelForSequenceClassification.from_pretrained(
+        tmp_path / "base", trust_remote_code=True
+    )
+    assert type(again).__name__ == "MeanPooledClassifier"
+    assert equal_weights(model, again)
+
+
+def test_only_labelled_texts_are_pooled(model_folder):
+    with pytest.raises(ValueError, match="pooling must be left out"):
+        FromPretrained(path=str(model_folder), pooling="mean").load(SUMS)
+
+
 def test_images_are_classified_by_any_image_family():
     small = {"image_size": 8, "patch_size": 4, "num_channels": 1}
     backbone = FromConfig(model_type="vit", config={**TINY, **small})

@@ -19,7 +19,8 @@ from transformers import (
 )
 
 from fl.adapters import LoraSettings
-from fl.cohort.grouping import ALONE, Rule, groups, joined
+from fl.cohort.cutting import passes
+from fl.cohort.grouping import ALONE, Rule, Shape, groups, joined
 from fl.cohort.losses import client_losses, num_items
 from fl.resident import ResidentModel
 from fl.sketch import draw_sketch
@@ -28,6 +29,8 @@ from fl.training import Diverged, LocalJob, TrainingSettings, mini_batches, trai
 
 SEED = 3
 TOGETHER = Rule(max_positions=10**6, pass_cost=10**6)
+CUT_TO_SINGLE_TEXTS = Rule(max_positions=10**6, pass_cost=0)
+CUT_IN_TWOS = Rule(max_positions=20, pass_cost=2)
 pytestmark = pytest.mark.filterwarnings("ignore:fan_in_fan_out:UserWarning")
 
 
@@ -309,12 +312,14 @@ def test_every_grouping_gives_the_same_up_to_rounding(family):
     resident = resident_of(family)
     jobs = jobs_of(resident, steps=(6, 4, 6))
     together = run(family, resident, jobs, settings)
-    resident.rule = ALONE
-    for one, other in zip(together, run(family, resident, jobs, settings), strict=True):
-        torch.testing.assert_close(
-            one.adapter.flat, other.adapter.flat, rtol=0, atol=1e-11
-        )
-        assert one.loss == pytest.approx(other.loss, abs=1e-12)
+    for rule in (ALONE, CUT_TO_SINGLE_TEXTS, CUT_IN_TWOS):
+        resident.rule = rule
+        others = run(family, resident, jobs, settings)
+        for one, other in zip(together, others, strict=True):
+            torch.testing.assert_close(
+                one.adapter.flat, other.adapter.flat, rtol=0, atol=1e-11
+            )
+            assert one.loss == pytest.approx(other.loss, abs=1e-12)
 
 
 def test_a_chunk_trained_twice_is_bit_identical():
@@ -395,12 +400,62 @@ def texts(*shapes):
 
 
 def test_a_pass_takes_clients_until_it_is_full_or_pads_too_much():
-    batches = texts((2, 10), (2, 30), (2, 11), (2, 10), (3, 10), (2, 31))
+    shapes = [
+        Shape(*shape)
+        for shape in ((2, 10), (2, 30), (2, 11), (2, 10), (3, 10), (2, 31))
+    ]
     rule = Rule(max_positions=100, pass_cost=4)
-    assert groups(batches, rule) == [[0, 3, 2], [1], [5], [4]]
+    assert groups(shapes, rule) == [[0, 3, 2], [1], [5], [4]]
     roomy = Rule(max_positions=140, pass_cost=4)
-    assert groups(batches, roomy) == [[0, 3, 2], [1, 5], [4]]
-    assert groups(batches, ALONE) == [[0], [3], [2], [1], [5], [4]]
+    assert groups(shapes, roomy) == [[0, 3, 2], [1, 5], [4]]
+    assert groups(shapes, ALONE) == [[0], [3], [2], [1], [5], [4]]
+
+
+def ragged(*lengths, causal=False):
+    mask = (torch.arange(max(lengths))[None] < torch.tensor(lengths)[:, None]).long()
+    words = mask * torch.arange(1, len(lengths) + 1)[:, None]
+    labels = words.masked_fill(mask == 0, -100) if causal else words[:, 0]
+    return {"input_ids": words, "attention_mask": mask, "labels": labels}
+
+
+def shown(found):
+    return [[(row, part["labels"].tolist()) for row, part in group] for group in found]
+
+
+def test_a_batch_of_unequal_texts_is_cut_where_padding_costs_more_than_passes():
+    batches = [ragged(9, 2, 10, 2), ragged(2, 9, 2, 9)]
+    # 2 passes of 4 x 2 and 4 x 10 positions, for one of 8 x 10
+    found = passes(batches, Rule(max_positions=1000, pass_cost=10))
+    assert shown(found) == [[(0, [2, 4]), (1, [1, 3])], [(1, [2, 4]), (0, [1, 3])]]
+    widths = [[part["input_ids"].shape for _, part in group] for group in found]
+    assert widths == [[(2, 2), (2, 2)], [(2, 9), (2, 10)]]
+    dear = Rule(max_positions=1000, pass_cost=100)
+    assert shown(passes(batches, dear)) == [[(1, [1, 2, 3, 4]), (0, [1, 2, 3, 4])]]
+    uncut = Rule(max_positions=1000, pass_cost=1, cuts=False)
+    assert all(
+        len(part["labels"]) == 4 for g in passes(batches, uncut) for _, part in g
+    )
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_a_slice_ends_with_its_longest_text(causal):
+    ((short,), (long,)) = passes(
+        [ragged(7, 2, 3, 7, causal=causal)], Rule(max_positions=1000, pass_cost=0)
+    )[:2]
+    assert short.batch["input_ids"].tolist() == [[2, 2]]
+    assert long.batch["labels"].tolist() == ([[3, 3, 3]] if causal else [3])
+
+
+def test_only_texts_that_are_padded_at_their_end_are_cut():
+    rule = Rule(max_positions=1000, pass_cost=0)
+    left = ragged(2, 9)
+    left["attention_mask"] = left["attention_mask"].flip(1)
+    labelled = ragged(2, 9, causal=True)
+    labelled["labels"][0, 5] = 1
+    bare = {name: ragged(2, 9)[name] for name in ("input_ids", "labels")}
+    for batch in (left, labelled, bare, {"labels": torch.zeros(4)}):
+        ((only,),) = passes([batch], rule)
+        assert only.batch is batch
 
 
 def test_joined_texts_are_padded_to_the_longest_and_masked():

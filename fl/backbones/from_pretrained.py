@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -36,11 +37,14 @@ class FromPretrained(Record):
 
     A path that exists beside the scenario is a folder, anything else an id. A
     classification head of other labels than the task's is drawn anew from ``seed``.
+    ``pooling: mean`` classifies the mean of a text's token vectors, which is what a
+    sentence encoder was trained for, in place of what its family looks at.
     """
 
     kind: Literal["pretrained"] = "pretrained"
     path: str = Field(min_length=1)
     revision: str | None = None
+    pooling: Literal["mean"] | None = None
     dtype: Precision = "float32"
     seed: int = Field(default=0, ge=0)
     trust_remote_code: bool = False
@@ -74,6 +78,7 @@ class FromPretrained(Record):
             "tokenizer": None if words is None else words.digest,
             "objective": task.objective,
             "num_labels": task.num_labels,
+            "pooling": self.pooling,
             "dtype": self.dtype,
             "head_seed": self.seed,
             "trust_remote_code": self.trust_remote_code,
@@ -92,15 +97,15 @@ class FromPretrained(Record):
 
     def load(self, task: Source) -> PreTrainedModel:
         """Return the model with a head for the task."""
+        if self.pooling is not None and task.objective != "text-classification":
+            raise ValueError(
+                "backbone.pooling must be left out: only texts with labels are pooled, "
+                f"and the task is {task.objective}"
+            )
         folder = self._folder((*_SMALL_FILES, "*.safetensors", "*.py"))
         _require_model_folder(folder)
         with forked(self.seed, "head init"), quiet_transformers():
-            model = _loaded(
-                folder,
-                task,
-                precision=self.dtype,
-                trust_remote_code=self.trust_remote_code,
-            )
+            model = _loaded(folder, task, self)
         require_length(task, model.config)
         if model.config.pad_token_id is None:
             words = self.tokenizer(task)
@@ -154,25 +159,21 @@ def _folder_files(folder: Path, *, code: bool) -> recipe.Json:
     return {path.name: file_digest(path) for path in sorted(paths)}
 
 
-def _loaded(
-    folder: Path, task: Source, *, precision: Precision, trust_remote_code: bool
-) -> PreTrainedModel:
+def _loaded(folder: Path, task: Source, backbone: FromPretrained) -> PreTrainedModel:
     import torch
 
-    maker = auto_class(task.objective)
-    stated: dict[str, Any] = {}
-    if task.num_labels:
-        stated["num_labels"] = task.num_labels
+    shared = {
+        "local_files_only": True,
+        "trust_remote_code": backbone.trust_remote_code,
+        **({"num_labels": task.num_labels} if task.num_labels else {}),
+    }
     try:
-        model, report = maker.from_pretrained(
+        model, report = _maker(folder, task, backbone, shared)(
             folder,
-            dtype=getattr(torch, precision),
+            dtype=getattr(torch, backbone.dtype),
             use_safetensors=True,
-            local_files_only=True,
             ignore_mismatched_sizes=bool(task.num_labels),
-            trust_remote_code=trust_remote_code,
             output_loading_info=True,
-            **stated,
         )
     except (OSError, ValueError, KeyError) as error:
         reason = str(error).strip().splitlines()[0][:300]
@@ -181,6 +182,22 @@ def _loaded(
         model.config.problem_type = "single_label_classification"
     _require_whole_body(model, report, folder)
     return model  # type: ignore[no-any-return]
+
+
+def _maker(
+    folder: Path, task: Source, backbone: FromPretrained, shared: dict[str, Any]
+) -> Callable[..., Any]:
+    """Return what loads the weights, told all but how."""
+    if backbone.pooling is None:
+        return partial(auto_class(task.objective).from_pretrained, **shared)
+    from transformers import AutoConfig
+
+    from fl.backbones.mean_pooling import MeanPooledClassifier
+
+    config = AutoConfig.from_pretrained(folder, **shared)
+    return partial(
+        MeanPooledClassifier.from_pretrained, config=config, local_files_only=True
+    )
 
 
 def _require_whole_body(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from fl.cohort.losses import IGNORED
 
@@ -22,9 +22,17 @@ class Rule:
     max_positions: int  # beyond them a pass outgrows the caches, or the memory
     pass_cost: int  # what a pass costs beside its positions, in positions
     positions_per_image: int = 1
+    cuts: bool = True  # whether a mini-batch of unequal texts may go in several passes
 
 
-ALONE = Rule(max_positions=1, pass_cost=0)
+class Shape(NamedTuple):
+    """How many samples a batch has, and to how many tokens they are padded."""
+
+    size: int
+    length: int
+
+
+ALONE = Rule(max_positions=1, pass_cost=0, cuts=False)
 
 
 def rule_for(device: str, *, width: int, positions_per_image: int) -> Rule:
@@ -43,48 +51,41 @@ def rule_for(device: str, *, width: int, positions_per_image: int) -> Rule:
     )
 
 
-def batch_size(batch: Mapping[str, Tensor]) -> int:
-    """Return how many samples a batch has."""
-    return len(batch["labels"])
-
-
 def length(batch: Mapping[str, Tensor]) -> int:
     """Return to how many tokens a batch of texts is padded; 1 for images."""
     return batch["input_ids"].shape[1] if "input_ids" in batch else 1
 
 
-def groups(batches: Sequence[Mapping[str, Tensor]], rule: Rule) -> list[list[int]]:
+def shape(batch: Mapping[str, Tensor]) -> Shape:
+    """Return the shape of a batch."""
+    return Shape(len(batch["labels"]), length(batch))
+
+
+def groups(shapes: Sequence[Shape], rule: Rule) -> list[list[int]]:
     """Return lists of indices of batches that go through the model together.
 
     Equal batch sizes only, shortest texts first, so that little is padded.
     """
-    order = sorted(
-        range(len(batches)), key=lambda i: (batch_size(batches[i]), length(batches[i]))
-    )
+    order = sorted(range(len(shapes)), key=lambda i: shapes[i])
     found: list[list[int]] = []
     for index in order:
-        if not (found and _fits([*found[-1], index], batches, rule)):
-            found.append([])
-        found[-1].append(index)
+        if found and _fits(len(found[-1]), shapes[found[-1][-1]], shapes[index], rule):
+            found[-1].append(index)
+        else:
+            found.append([index])
     return found
 
 
-def _fits(
-    group: Sequence[int],
-    batches: Sequence[Mapping[str, Tensor]],
-    rule: Rule,
-) -> bool:
-    """Return whether a group may go through the model together with its last client.
+def _fits(num_before: int, before: Shape, last: Shape, rule: Rule) -> bool:
+    """Return whether a group may go through the model together with one client more.
 
-    The last one is the longest: the padding that it forces on the others must not cost
+    That one is the longest: the padding that it forces on the others must not cost
     more than a pass of its own.
     """
-    last, before = batches[group[-1]], batches[group[-2]]
-    size, longest = batch_size(last), length(last)
-    if batch_size(before) != size:
+    if before.size != last.size:
         return False
-    positions = len(group) * size * longest * rule.positions_per_image
-    padding = (len(group) - 1) * size * (longest - length(before))
+    positions = (num_before + 1) * last.size * last.length * rule.positions_per_image
+    padding = num_before * last.size * (last.length - before.length)
     return positions <= rule.max_positions and padding <= rule.pass_cost
 
 

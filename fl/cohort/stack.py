@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import compress
 from typing import TYPE_CHECKING
 
@@ -37,7 +38,9 @@ class Stack:
         generators: Sequence[torch.Generator],
         trains: tuple[PartName, ...],
     ) -> None:
-        self.rule = resident.rule
+        drops = any(linear.dropout for linear in resident.linears)
+        # a mini-batch in slices would draw its dropout in another order
+        self.rule = replace(resident.rule, cuts=resident.rule.cuts and not drops)
         self._resident = resident
         self._starts = starts
         self._sketches = sketches

@@ -1,21 +1,28 @@
 """CPU time of local training, against a bare PEFT loop that does the same steps.
 
-    OMP_NUM_THREADS=1 python tests/benchmarks/training.py [NAME ...]
+    OMP_NUM_THREADS=1 python tests/benchmarks/training.py [NAME ...] [--csv FILE]
 
 The floor is what a person would write: one client after the other, PEFT's own layers,
 ``torch.optim`` and the model's own loss, texts padded to the longest of the mini-batch.
-Ratios are to it: our engine as its rule groups the clients, one client per pass, all in
-one pass, and the floor with every text padded to the maximum. Runs alternate; the
-figure is the median of the ratios of neighbouring runs.
+Ratios are to it, lowest and highest in brackets: our engine; with mini-batches
+left whole; one whole mini-batch per pass; and the floor with every text padded to the
+maximum. All ways take turns, and each ratio is to the floor of its own turn.
+
+The second table trains rounds of a federation in this process and in two others: the
+wall-clock and the CPU time (of all processes) of the second to those of the first, once
+the workers are up, and the CPU time that starting them takes.
 """
 
 from __future__ import annotations
 
+import argparse
+import csv
+import multiprocessing
+import os
 import statistics
-import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -27,11 +34,15 @@ from transformers import (
 )
 
 from fl.adapters import LoraSettings
-from fl.backbones import SmallViT
+from fl.backbones import FromConfig, SmallViT
 from fl.cohort.grouping import ALONE, Rule
+from fl.federation import Arrival, Federation
+from fl.jobs import Job
+from fl.learning import Learning
+from fl.partition import IID
 from fl.resident import ResidentModel
 from fl.streams import stream
-from fl.tasks import Digits
+from fl.tasks import Digits, Synthetic
 from fl.training import LocalJob, TrainingSettings, mini_batches, train
 
 NUM_REPEATS = 3
@@ -97,20 +108,48 @@ def minilm() -> BertForSequenceClassification:
 
 BERT_LORA = LoraSettings(target_modules=("query", "value"))
 LLAMA_LORA = LoraSettings(modules_to_save=())
+
+
+def vit() -> torch.nn.Module:
+    return SmallViT().load(Digits())
+
+
 CASES = {
-    "ViT 64x3, 16 images": Case(
-        lambda: SmallViT().load(Digits()), Digits(), LoraSettings(), 20, 16, 10
-    ),
-    "ViT 64x3, 4 images": Case(
-        lambda: SmallViT().load(Digits()), Digits(), LoraSettings(), 20, 4, 10
-    ),
+    "ViT 64x3, 16 images": Case(vit, Digits(), LoraSettings(), 20, 16, 5),
+    "ViT 64x3, 4 images": Case(vit, Digits(), LoraSettings(), 20, 4, 5),
     "Llama 1M, 4 x 8-16": Case(llama, Texts(8, 16, None), LLAMA_LORA, 16, 4, 4),
-    "Llama 1M, 4 x 8-128": Case(llama, Texts(8, 128, None), LLAMA_LORA, 16, 4, 3),
-    "Llama 1M, 16 x 64": Case(llama, Texts(64, 64, None), LLAMA_LORA, 8, 16, 3),
-    "MiniLM, 1 x 8-32": Case(minilm, Texts(8, 32, 4), BERT_LORA, 16, 1, 3),
-    "MiniLM, 4 x 8-16": Case(minilm, Texts(8, 16, 4), BERT_LORA, 16, 4, 2),
-    "MiniLM, 4 x 16-128": Case(minilm, Texts(16, 128, 4), BERT_LORA, 8, 4, 2),
-    "MiniLM, 16 x 64": Case(minilm, Texts(64, 64, 4), BERT_LORA, 4, 16, 2),
+    "Llama 1M, 4 x 8-128": Case(llama, Texts(8, 128, None), LLAMA_LORA, 8, 4, 3),
+    "Llama 1M, 16 x 8-128": Case(llama, Texts(8, 128, None), LLAMA_LORA, 4, 16, 2),
+    "Llama 1M, 16 x 64": Case(llama, Texts(64, 64, None), LLAMA_LORA, 4, 16, 2),
+    "MiniLM, 1 x 8-32": Case(minilm, Texts(8, 32, 4), BERT_LORA, 16, 1, 2),
+    "MiniLM, 4 x 8-16": Case(minilm, Texts(8, 16, 4), BERT_LORA, 8, 4, 2),
+    "MiniLM, 16 x 8-40": Case(minilm, Texts(8, 40, 4), BERT_LORA, 4, 16, 1),
+    "MiniLM, 4 x 16-128": Case(minilm, Texts(16, 128, 4), BERT_LORA, 4, 4, 2),
+    "MiniLM, 16 x 32": Case(minilm, Texts(32, 32, 4), BERT_LORA, 3, 16, 1),
+}
+WORKER_CASES = {
+    "ViT 64x3, 16 images": Learning(
+        partition=IID(),
+        training=TrainingSettings(local_steps=20),
+        cohort_size=8,
+    ),
+    "Llama 1M, 8 x 8-16": Learning(
+        task=Synthetic(num_samples=1000, num_test=10),
+        backbone=FromConfig(
+            model_type="llama",
+            config={
+                "hidden_size": 128,
+                "num_hidden_layers": 4,
+                "num_attention_heads": 4,
+                "intermediate_size": 384,
+            },
+            vocab_size=1000,
+        ),
+        partition=IID(),
+        lora=LoraSettings(modules_to_save=("score",)),
+        training=TrainingSettings(local_steps=10, per_device_train_batch_size=8),
+        cohort_size=8,
+    ),
 }
 
 
@@ -133,10 +172,9 @@ def peft_loop(resident: ResidentModel, case: Case, jobs: list[LocalJob]) -> None
     resident.model.config.use_cache = False
 
 
-def measure(name: str, case: Case) -> None:
-    resident = ResidentModel(case.model(), case.lora, seed=0)
+def jobs_of(case: Case, resident: ResidentModel) -> list[LocalJob]:
     start = resident.read()
-    jobs = [
+    return [
         LocalJob(
             client_id=client,
             start_index=0,
@@ -146,6 +184,12 @@ def measure(name: str, case: Case) -> None:
         )
         for client in range(case.num_clients)
     ]
+
+
+def ways_of(case: Case) -> dict[str, Callable[[], None]]:
+    """Return each way to train the same steps, the floor first."""
+    resident = ResidentModel(case.model(), case.lora, seed=0)
+    jobs = jobs_of(case, resident)
     settings = TrainingSettings(per_device_train_batch_size=case.batch_size)
     chosen = resident.rule
 
@@ -159,24 +203,52 @@ def measure(name: str, case: Case) -> None:
         case.task.pads_to_maximum = False
 
     ways: dict[str, Callable[[], None]] = {
+        "floor": lambda: peft_loop(resident, case, jobs),
         "ours": lambda: engine(chosen),
         "one per pass": lambda: engine(ALONE),
-        "all in one": lambda: engine(Rule(max_positions=10**9, pass_cost=10**9)),
     }
     if isinstance(case.task, Texts):
+        ways["whole batches"] = lambda: engine(replace(chosen, cuts=False))
         ways["padded floor"] = padded_floor
-    floor_s, ratios = [], {way: [] for way in ways}
-    for repeat in range(NUM_REPEATS + 1):
-        for way, work in ways.items():
-            floor = cpu_s(lambda: peft_loop(resident, case, jobs))
-            taken = cpu_s(work)
-            if repeat:  # the first warms up
-                floor_s.append(floor)
-                ratios[way].append(taken / floor)
-    cells = "".join(f"{statistics.median(ratios[way]):>14.2f}" for way in ways)
+    return ways
+
+
+def measured(name: str, case: Case) -> list[dict[str, object]]:
+    """Return one row per turn and way, and print the medians of the ratios."""
+    ways = ways_of(case)
     num_steps = case.num_clients * case.steps
-    step_ms = 1e3 * statistics.median(floor_s) / num_steps
-    print(f"{name:<22}{case.num_clients:>8}{step_ms:>12.1f}{cells}", flush=True)
+    rows = []
+    for repeat in range(NUM_REPEATS + 1):
+        taken = {way: cpu_s(work) for way, work in ways.items()}
+        if repeat:  # the first warms up
+            rows += [
+                {
+                    "case": name,
+                    "clients": case.num_clients,
+                    "way": way,
+                    "repeat": repeat,
+                    "cpu_ms_per_step": round(1e3 * seconds / num_steps, 3),
+                    "ratio": round(seconds / taken["floor"], 4),
+                }
+                for way, seconds in taken.items()
+            ]
+    show(name, case.num_clients, rows)
+    return rows
+
+
+def show(name: str, num_clients: int, rows: list[dict[str, object]]) -> None:
+    floor_ms = [row["cpu_ms_per_step"] for row in rows if row["way"] == "floor"]
+    cells = []
+    for way in WAYS:
+        ratios = [row["ratio"] for row in rows if row["way"] == way]
+        spread = f" ({min(ratios):.2f}-{max(ratios):.2f})" if ratios else ""
+        middle = f"{statistics.median(ratios):.2f}" if ratios else "-"
+        cells.append(f"{middle + spread:>19}")
+    step = f"{num_clients:>8}{statistics.median(floor_ms):>10.1f}"
+    print(f"{name:<22}{step}{''.join(cells)}", flush=True)
+
+
+WAYS = ("ours", "whole batches", "one per pass", "padded floor")
 
 
 def cpu_s(work: Callable[[], None]) -> float:
@@ -185,16 +257,100 @@ def cpu_s(work: Callable[[], None]) -> float:
     return time.process_time() - start
 
 
+def measure_workers(name: str, learning: Learning) -> None:
+    """Train the same rounds with one and with two workers, in turns."""
+    alone, two = (
+        Federation(learning, num_clients=16, seed=0, workers=workers)
+        for workers in (1, 2)
+    )
+    versions = {id(fed): fed.initial_version for fed in (alone, two)}
+
+    def one_round(federation: Federation, round_id: int) -> tuple[float, float]:
+        wall, cpu = time.perf_counter(), all_cpu_s()
+        version = versions[id(federation)]
+        versions[id(federation)] = trained_round(federation, version, round_id)
+        return time.perf_counter() - wall, all_cpu_s() - cpu
+
+    one_round(alone, 1)
+    _, start_s = one_round(two, 1)
+    walls, cpus = [], []
+    for round_id in range(2, 2 + NUM_REPEATS):
+        first, second = one_round(alone, round_id), one_round(two, round_id)
+        walls.append(second[0] / first[0])
+        cpus.append(second[1] / first[1])
+    assert versions[id(alone)] == versions[id(two)]
+    alone.close()
+    two.close()
+    cells = "".join(
+        f"{f'{statistics.median(r):.2f} ({min(r):.2f}-{max(r):.2f})':>19}"
+        for r in (walls, cpus)
+    )
+    print(f"{name:<22}{first[1]:>12.1f}{cells}{start_s:>14.1f}", flush=True)
+
+
+def trained_round(federation: Federation, version: str, round_id: int) -> str:
+    learning = federation.learning
+    jobs = [
+        federation.submit(
+            Job(
+                client_id=client,
+                start_index=round_id,
+                round_id=round_id,
+                version=version,
+                steps=learning.training.local_steps,
+                rank=learning.lora.r,
+            )
+        )
+        for client in range(16)
+    ]
+    return federation.merge(version, [Arrival(job, 1 / 16) for job in jobs]).version
+
+
+def all_cpu_s() -> float:
+    """Return the CPU seconds of this process and of its living children (Linux)."""
+    total = time.process_time()
+    ticks = os.sysconf("SC_CLK_TCK")
+    for child in multiprocessing.active_children():
+        with open(f"/proc/{child.pid}/stat") as file:
+            fields = file.read().rpartition(")")[2].split()
+        total += (int(fields[11]) + int(fields[12])) / ticks
+    return total
+
+
+def opened(path: str, columns: list[str]) -> csv.DictWriter:
+    """Return a table that is whole on disk after every line."""
+    file = open(path, "w", newline="", buffering=1)  # noqa: SIM115  the run closes it
+    table = csv.DictWriter(file, columns, lineterminator="\n")
+    table.writeheader()
+    return table
+
+
 def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("names", nargs="*", help="only cases with these words")
+    parser.add_argument("--csv", help="where each measurement goes, one row each")
+    options = parser.parse_args()
+
+    def chosen(cases: dict[str, object]) -> list[str]:
+        names = options.names
+        return [n for n in cases if not names or any(word in n for word in names)]
+
     torch.set_num_threads(1)
     torch.manual_seed(0)
+    titles = "".join(f"{way:>19}" for way in WAYS)
+    print(f"{'case':<22}{'clients':>8}{'floor ms':>10}{titles}")
+    table = None
+    for name in chosen(CASES):
+        rows = measured(name, CASES[name])
+        if options.csv:
+            table = table or opened(options.csv, list(rows[0]))
+            table.writerows(rows)
     print(
-        f"{'case':<22}{'clients':>8}{'floor ms':>12}{'ours':>14}{'one per pass':>14}"
-        f"{'all in one':>14}{'padded floor':>14}"
+        f"\n{'2 workers for 1':<22}{'1: CPU s':>12}{'wall-clock':>19}{'CPU':>19}"
+        f"{'start CPU s':>14}"
     )
-    for name, case in CASES.items():
-        if not sys.argv[1:] or any(word in name for word in sys.argv[1:]):
-            measure(name, case)
+    for name in chosen(WORKER_CASES):
+        measure_workers(name, WORKER_CASES[name])
 
 
 if __name__ == "__main__":

@@ -1,0 +1,55 @@
+"""A classifier of the mean of a text's token vectors, as sentence encoders want it.
+
+It imports nothing of ``fl``: a saved model carries this file with it, and is loaded by
+``AutoModelForSequenceClassification.from_pretrained(folder, trust_remote_code=True)``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoModel, PretrainedConfig, PreTrainedModel
+from transformers.modeling_outputs import SequenceClassifierOutput
+
+
+class MeanPooledClassifier(PreTrainedModel):
+    """Any encoder, the mean of its last states over a text's tokens, a linear head.
+
+    Reimers and Gurevych, "Sentence-BERT" (arXiv 1908.10084): encoders trained for
+    sentence vectors are trained on this mean, not on their first token.
+    """
+
+    base_model_prefix = "body"
+    _auto_class = "AutoModelForSequenceClassification"
+    _supports_sdpa = True
+    _supports_flash_attn = True
+
+    def __init__(self, config: PretrainedConfig) -> None:
+        """Make the model of a configuration with fresh weights."""
+        super().__init__(config)
+        assert config.num_labels is not None
+        self.num_labels = config.num_labels
+        self.body = AutoModel.from_config(config)  # type: ignore[no-untyped-call]
+        self.classifier = nn.Linear(config.hidden_size, self.num_labels)
+        self.post_init()  # type: ignore[no-untyped-call]
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        labels: Tensor | None = None,
+        **options: Any,
+    ) -> SequenceClassifierOutput:
+        """Return the logits [texts, labels], and the loss where labels are given."""
+        body = self.body(input_ids, attention_mask=attention_mask, **options)
+        states = body.last_hidden_state  # [texts, tokens, width]
+        if attention_mask is None:
+            attention_mask = torch.ones_like(input_ids)
+        mask = attention_mask.unsqueeze(-1).to(states.dtype)
+        logits = self.classifier((states * mask).sum(1) / mask.sum(1))
+        loss = None
+        if labels is not None:
+            loss = nn.functional.cross_entropy(logits, labels)
+        return SequenceClassifierOutput(loss=loss, logits=logits)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast, get_args
 
@@ -104,7 +103,7 @@ def measured(
 
     is_causal = task.objective == "causal"
     totals = np.zeros(3)  # loss, right answers, answers
-    with torch.inference_mode(), _autocast(resident, settings):
+    with torch.inference_mode(), resident.autocast(settings.bf16):
         for samples in even_batches(task, split, indices):
             batch = task.batch(split, samples)
             loss, logits = resident.forward(batch)
@@ -151,17 +150,6 @@ def _right(labels: Tensor, logits: Tensor, *, is_causal: bool) -> tuple[int, int
         labels, answers = labels[:, 1:], answers[:, :-1]
     counted = labels != IGNORED
     return int(((answers == labels) & counted).sum()), int(counted.sum())
-
-
-def _autocast(
-    resident: ResidentModel, settings: EvaluationSettings
-) -> AbstractContextManager[object]:
-    import torch
-
-    if not settings.bf16:
-        return nullcontext()
-    device = resident.parameters[0].device.type
-    return torch.autocast(device_type=device, dtype=torch.bfloat16)
 
 
 def _exact_match(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -137,11 +137,21 @@ class ResidentModel:
         output = self.model(**self.placed(batch))
         return output.loss, output.logits
 
-    def logits(self, batch: Mapping[str, Tensor]) -> Tensor:
-        """Return the logits of a placed batch, whose labels are left out."""
+    def logits(self, batch: Mapping[str, Tensor], *, bf16: bool = False) -> Tensor:
+        """Return the logits of a placed batch, whose labels are left out, in the type
+        of the trained numbers."""
         inputs = {name: value for name, value in batch.items() if name != "labels"}
-        logits: Tensor = self.model(**inputs).logits
-        return logits
+        with self.autocast(bf16):
+            logits: Tensor = self.model(**inputs).logits
+        return logits.to(self.dtype)
+
+    def autocast(self, is_on: bool) -> AbstractContextManager[object]:
+        """Let matrix products be computed in bfloat16, or as they are."""
+        import torch
+
+        if not is_on:
+            return nullcontext()
+        return torch.autocast(device_type=self.device.type, dtype=torch.bfloat16)
 
     @contextmanager
     def lora_dropout(self) -> Iterator[None]:

@@ -50,6 +50,7 @@ class TrainingSettings(Record):
     optim: OptimiserName = "adamw"
     weight_decay: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     max_grad_norm: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    bf16: bool = False  # matrix products under autocast; memory is counted without
 
     @model_validator(mode="after")
     def _warmup_has_a_schedule(self) -> TrainingSettings:
@@ -173,6 +174,7 @@ class _Cohort:
                 raise ValueError("one factor alone is trained in plain LoRA only")
             dropout = forked(seed, "dropout", job.client_id, job.start_index)
             self._rows = Switched(resident, job.start, job.sketch, dropout)
+        self._rows.bf16 = settings.bf16
         default = settings.per_device_train_batch_size
         self._batches = [
             mini_batches(

@@ -8,7 +8,7 @@ from itertools import compress
 from typing import TYPE_CHECKING
 
 from fl.adapters import Adapter, Layout
-from fl.cohort.stack import Stack, filled, stacked_views
+from fl.cohort.stack import Stack, filled, rule_of, stacked_views
 from fl.sketch import whole_sketch
 from fl.streams import torch_stream
 
@@ -34,7 +34,7 @@ class CoreStack(Stack):
         seed: int,
     ) -> None:
         layout = resident.layout
-        self.rule = resident.rule
+        self.rule = rule_of(resident)
         self._resident = resident
         self._starts = starts
         self._sketches = [whole_sketch(layout.rank) for _ in starts]

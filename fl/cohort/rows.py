@@ -18,6 +18,7 @@ class Rows(Protocol):
 
     values: Tensor
     gradients: Tensor
+    bf16: bool  # whether matrix products are computed under autocast
 
     @property
     def rule(self) -> Rule:

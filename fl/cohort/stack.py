@@ -9,7 +9,7 @@ from itertools import compress
 from typing import TYPE_CHECKING
 
 from fl.adapters import Adapter, Layout
-from fl.cohort.grouping import joined, length
+from fl.cohort.grouping import Rule, joined, length
 from fl.cohort.layers import Group, stacked
 from fl.cohort.losses import client_losses
 from fl.payload import PartName
@@ -30,6 +30,8 @@ class Stack:
     optimiser moves it.
     """
 
+    bf16 = False
+
     def __init__(
         self,
         resident: ResidentModel,
@@ -38,9 +40,7 @@ class Stack:
         generators: Sequence[torch.Generator],
         trains: tuple[PartName, ...],
     ) -> None:
-        drops = any(linear.dropout for linear in resident.linears)
-        # a mini-batch in slices would draw its dropout in another order
-        self.rule = replace(resident.rule, cuts=resident.rule.cuts and not drops)
+        self.rule = rule_of(resident)
         self._resident = resident
         self._starts = starts
         self._sketches = sketches
@@ -86,7 +86,9 @@ class Stack:
         batch = resident.placed(joined(batches, resident.pad_token_id))
         self._current.group = self._group(own, rows, batches)
         losses = client_losses(
-            resident.logits(batch), batch["labels"], own.new_tensor(num_items)
+            resident.logits(batch, bf16=self.bf16),
+            batch["labels"],
+            own.new_tensor(num_items),
         )
         (gradients,) = torch.autograd.grad(losses.sum(), own)
         self.gradients.index_add_(0, chosen, gradients)
@@ -118,6 +120,13 @@ class Stack:
             length=max(lengths),
             lengths=lengths,
         )
+
+
+def rule_of(resident: ResidentModel) -> Rule:
+    """Return which clients go through the model together: with dropout in whole
+    mini-batches, since one in slices would draw it in another order."""
+    drops = any(linear.dropout for linear in resident.linears)
+    return replace(resident.rule, cuts=resident.rule.cuts and not drops)
 
 
 def filled(

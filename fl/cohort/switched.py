@@ -21,6 +21,7 @@ class Switched:
     """A single row of numbers, for client layers that are not plain LoRA."""
 
     rule = ALONE
+    bf16 = False
 
     def __init__(
         self,
@@ -57,7 +58,9 @@ class Switched:
         resident.write_flat(self.values[0])
         batch = resident.placed(batches[0])
         losses = client_losses(
-            resident.logits(batch), batch["labels"], self.values.new_tensor(num_items)
+            resident.logits(batch, bf16=self.bf16),
+            batch["labels"],
+            self.values.new_tensor(num_items),
         )
         gradients = torch.autograd.grad(losses.sum(), resident.parameters)
         self.gradients[0] += torch.cat([g.flatten() for g in gradients])

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from fl.adapters import Adapter
 from fl.aggregation import VersionRanks
+from fl.device import resolved
 from fl.evaluation import Metrics
 from fl.executor import WorkerDied
 from fl.facts import Facts, count_facts, count_timing
@@ -46,12 +47,15 @@ class FederatedLearner:
         workers: int = 1,
     ) -> None:
         self._learning = config.told()
+        with as_input_error("learning.device"):
+            device = resolved(config.device)
         with as_input_error("learning"):
             self._federation = Federation(
                 self._learning,
                 num_clients=num_clients,
                 seed=seed,
                 store=Store() if reuse else None,
+                device=device,
                 workers=workers,
             )
             self._facts = facts if facts is not None else _counted(config)

@@ -20,6 +20,7 @@ from fl.aggregation import (
 )
 from fl.backbones import BACKBONES, Backbone, SmallViT
 from fl.conflicts import conflicts
+from fl.device import DeviceName
 from fl.facts import Facts, TimingAs, count_facts, known_facts, known_timing
 from fl.learning import Learning as Settings
 from fl.learning import LowRank
@@ -114,6 +115,7 @@ class LoraLearning(Record):
     )
     compression: Annotated[Compression, OneOf(COMPRESSIONS)] | None = None  # of uploads
     secure_aggregation: bool = False  # the server learns weighted sums of uploads only
+    device: DeviceName = "auto"  # where clients train: auto, cpu, cuda, cuda:1
     cohort_size: int = Field(default=16, ge=1)
     timing_as: TimingAs | None = None  # the model that gives the time, if another one
     start: StartFolder | None = None  # a PEFT adapter, or a run, whose numbers go first

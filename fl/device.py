@@ -1,29 +1,33 @@
-"""Where the model computes: one name, resolved without torch where that is possible."""
+"""Where the model computes: a name, resolved without importing torch."""
 
 from __future__ import annotations
 
 import platform
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
 
 DeviceName = Annotated[str, Field(pattern=r"^(auto|cpu|[a-z]+(:\d+)?)$")]
+NVIDIA = Path("/proc/driver/nvidia/gpus")  # one folder for each
+WSL, AMD, INTEL = Path("/dev/dxg"), Path("/dev/kfd"), Path("/dev/dri")
 
-# Without any of these a machine has no accelerator that torch could use.
-DRIVERS = ("/proc/driver/nvidia", "/dev/nvidiactl", "/dev/kfd", "/dev/dri", "/dev/dxg")
+
+class Unusable(ValueError):
+    """An accelerator that should be there and that torch cannot compute on."""
 
 
 def resolved(name: str) -> str:
     """Return the device of a name: ``auto`` is the accelerator, if there is one.
 
-    Raises ``ValueError`` where this machine has no such device; nothing falls back.
+    What the installed torch is built for and the system's drivers tell; the model is
+    put there or the run is refused (``require``), and nothing falls back. Raises
+    ``ValueError`` where this machine has no such device.
     """
-    if name == "cpu" or (name == "auto" and not _may_have_accelerator()):
-        return "cpu"
-    found = _available()
-    if name == "auto":
-        return found[0] if found else "cpu"
+    found = accelerators()
+    if name in ("auto", "cpu"):
+        return found[0] if found and name == "auto" else "cpu"
     wanted = name if ":" in name else f"{name}:0"
     if wanted not in found:
         has = ", ".join(["auto", "cpu", *found])
@@ -31,18 +35,37 @@ def resolved(name: str) -> str:
     return wanted
 
 
-def _may_have_accelerator() -> bool:
-    """Return whether it is worth to ask torch."""
-    if platform.system() != "Linux":
-        return True
-    return any(Path(driver).exists() for driver in DRIVERS)
+def accelerators() -> list[str]:
+    """Return the accelerators that this machine and its torch should have."""
+    build = _torch_build()
+    if platform.system() == "Darwin":
+        return ["mps:0"] if platform.machine() == "arm64" else []
+    if build == "cpu":
+        return []
+    if build.startswith("rocm"):
+        return ["cuda:0"] if AMD.exists() else []
+    if build.startswith("xpu"):
+        return ["xpu:0"] if INTEL.exists() else []
+    num_nvidia = len(list(NVIDIA.iterdir())) if NVIDIA.is_dir() else int(WSL.exists())
+    return [f"cuda:{i}" for i in range(num_nvidia)]
 
 
-def _available() -> list[str]:
-    """Return every accelerator that torch can compute on."""
+def _torch_build() -> str:
+    """Return what the installed torch is built for, if its version says it."""
+    return metadata.version("torch").partition("+")[2]
+
+
+def require(device: str) -> None:
+    """Raise ``Unusable`` where torch cannot compute on an accelerator."""
     import torch
 
-    kind = torch.accelerator.current_accelerator(check_available=True)
-    if kind is None:
-        return []
-    return [f"{kind.type}:{i}" for i in range(torch.accelerator.device_count())]
+    kind, _, index = device.partition(":")
+    if kind == "cpu":
+        return
+    found = torch.accelerator.current_accelerator(check_available=True)
+    count = torch.accelerator.device_count() if found is not None else 0
+    if found is None or found.type != kind or int(index or 0) >= count:
+        raise Unusable(
+            f"torch cannot compute on {device}: see that its build and the driver fit "
+            "each other, or set it to cpu"
+        )

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from fl.adapters import Adapter, Layout
 from fl.backbones import read
+from fl.device import require
 from fl.jobs import Job
 from fl.learning import Learning
 from fl.sketch import Sketch, draw_sketch, own_rank
@@ -87,6 +88,7 @@ class Trainer:
 
         from fl.resident import ResidentModel
 
+        require(self.device)
         torch.set_num_threads(NUM_THREADS)
         resident = ResidentModel(
             self.learning.backbone.load(self.learning.task),

@@ -52,23 +52,45 @@ def trained(where="cpu", *, bf16=False, **lora):
     return train(resident, Digits(), jobs, settings=how, seed=1)
 
 
-def test_cpu_is_always_there_and_needs_no_torch(monkeypatch):
-    monkeypatch.setattr(device, "_available", lambda: pytest.fail("torch was asked"))
-    assert device.resolved("cpu") == "cpu"
-    monkeypatch.setattr(device, "_may_have_accelerator", lambda: False)
-    assert device.resolved("auto") == "cpu"
+@pytest.fixture
+def machine(tmp_path, monkeypatch):
+    """Return a function that makes this machine one with so many NVIDIA cards."""
+
+    def make(build, num_cards):
+        for card in range(num_cards):
+            (tmp_path / f"0000:0{card}:00.0").mkdir()
+        monkeypatch.setattr(device, "NVIDIA", tmp_path)
+        monkeypatch.setattr(device.platform, "system", lambda: "Linux")
+        monkeypatch.setattr(device, "_torch_build", lambda: build)
+
+    return make
 
 
-def test_auto_is_the_first_accelerator_and_names_are_checked(monkeypatch):
-    monkeypatch.setattr(device, "_may_have_accelerator", lambda: True)
-    monkeypatch.setattr(device, "_available", lambda: ["cuda:0", "cuda:1"])
-    assert device.resolved("auto") == "cuda:0"
-    assert device.resolved("cuda") == "cuda:0"
+@pytest.mark.parametrize(("build", "cards"), [("cpu", 2), ("", 0), ("cu130", 0)])
+def test_without_a_card_or_a_build_for_it_auto_is_the_cpu(build, cards, machine):
+    machine(build, cards)
+    assert device.resolved("auto") == device.resolved("cpu") == "cpu"
+    with pytest.raises(ValueError, match=r"no device 'cuda' \(it has auto, cpu\)"):
+        device.resolved("cuda")
+
+
+@pytest.mark.parametrize("build", ["", "cu130"])
+def test_auto_is_the_first_card_and_names_are_checked(build, machine):
+    machine(build, 2)
+    assert device.resolved("auto") == device.resolved("cuda") == "cuda:0"
     assert device.resolved("cuda:1") == "cuda:1"
+    assert device.resolved("cpu") == "cpu"
     with pytest.raises(ValueError, match=r"no device 'cuda:2' .*cpu, cuda:0, cuda:1"):
         device.resolved("cuda:2")
-    monkeypatch.setattr(device, "_available", list)
-    assert device.resolved("auto") == "cpu"
+
+
+@pytest.mark.skipif(HAS_ACCELERATOR, reason="there is one")
+def test_a_card_that_torch_cannot_use_ends_the_run_and_nothing_falls_back(machine):
+    machine("", 1)
+    config = read_scenario(find_scenario("quickstart"), ("learning.device=auto",))
+    learner = FederatedLearner(config.learning, 20, 1, reuse=False)
+    with pytest.raises(InputError, match=r"learning\.device: torch cannot compute on"):
+        learner.evaluate(learner.initial_version)
 
 
 @pytest.mark.skipif(HAS_ACCELERATOR, reason="there is one")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from fl.adapters import Adapter
 from fl.aggregation import VersionRanks
-from fl.device import resolved
+from fl.device import Unusable, resolved
 from fl.evaluation import Metrics
 from fl.executor import WorkerDied
 from fl.facts import Facts, count_facts, count_timing
@@ -133,12 +133,8 @@ class FederatedLearner:
         self, version: str, arrivals: Sequence[Arrival], examined: Sequence[str] = ()
     ) -> Merged:
         delivered = [Delivered(arrival.ticket, arrival.weight) for arrival in arrivals]
-        try:
+        with told_apart():
             merged = self._federation.merge(version, delivered, examined)
-        except Diverged as error:
-            raise InputError(f"learning.training: {error}") from error
-        except WorkerDied as error:
-            raise InputError(f"workers: {error}") from error
         if arrivals:
             ranks = self._ranks(merged.ranks)
             index = max(0, merged.round_id - 1)
@@ -152,14 +148,12 @@ class FederatedLearner:
         return Merged(merged.version, layers, tuple(scores), merged.norms2)
 
     def evaluate(self, version: str) -> Sequence[Score]:
-        try:
-            metrics = self._federation.evaluate(version)
-        except DoesNotFit as error:
-            raise InputError(f"learning.start: {error}") from error
-        return (_score(metrics),)
+        with told_apart():
+            return (_score(self._federation.evaluate(version)),)
 
     def export(self, version: str, folder: Path) -> str:
-        self._federation.export(version, folder)
+        with told_apart():
+            self._federation.export(version, folder)
         return self._federation.adapter_digest(version)
 
     def observe_merges(
@@ -213,6 +207,21 @@ def _counted(config: LoraLearning) -> Facts:
     return count_facts(
         config.task, config.backbone, lora=config.lora, training=config.training
     )
+
+
+@contextmanager
+def told_apart() -> Iterator[None]:
+    """Say which setting it is where learning itself comes to an end."""
+    places: dict[type[Exception], str] = {
+        Diverged: "learning.training",
+        DoesNotFit: "learning.start",
+        Unusable: "learning.device",
+        WorkerDied: "workers",
+    }
+    try:
+        yield
+    except tuple(places) as error:
+        raise InputError(f"{places[type(error)]}: {error}") from error
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from fl.aggregation import PlainServer
 from fl.learning import Learning
 
 
@@ -20,10 +21,7 @@ def conflicts(learning: Learning) -> Iterator[Conflict]:
     yield from _of_layers(learning)
     yield from _of_numbers(learning)
     contract = learning.aggregation.contract
-    is_plain = learning.server == type(learning.server)() and (
-        learning.server.kind == "plain"
-    )
-    if not is_plain:
+    if learning.server != PlainServer():
         for reason in contract.refusals(["server-optimiser"]):
             yield Conflict(("server_optimiser",), _against(learning, reason))
     if learning.needs_secure_aggregation:

@@ -41,7 +41,7 @@ def test_digests_are_these():
     )
     assert recipe.merged_version(
         Strategy(), "v0", [("j", 0.25)], cohorts=[], server=Strategy()
-    ) == ("7daeba721227ed12f538315bb2a54c10ca0adcf401260fb364301800d852f960")
+    ) == ("6710c5f45c8289c8eae2ea549492c0acbd21edce1aa3a52a212ae8922a002095")
     assert recipe.initial_version(base="b", lora=Strategy(), seed=1) == (
         "0370882d6763aa5cfb77d1cf7604952b948881da6015bb007ea1741f7b3b8c16"
     )

@@ -70,12 +70,11 @@ def test_a_loss_that_stays_is_not_below_itself(loss, num_rounds):
     assert flat.lowest == loss
 
 
-def test_a_pilot_that_drew_nobody_is_refused():
-    start = 3.581338882446289
-    idle = trial(0.5)
-    idle = replace(idle, curve=Curve(rounds=(0, 1, 2), losses=(start,) * 3), updates=())
+def test_pilots_that_drew_nobody_are_refused():
+    still = Curve(rounds=(0, 1, 2), losses=(0.1,) * 3)
+    idle = [replace(trial(q), curve=still, updates=()) for q in (0.5, 1.0)]
     with pytest.raises(InputError, match="the one at place 1 did not get below"):
-        common_level([idle, trial(1.0)])
+        common_level(idle)
 
 
 def test_the_error_of_a_crossing_is_that_of_a_random_walk():

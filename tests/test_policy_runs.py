@@ -18,6 +18,7 @@ from netsim.cosim.scenario import read_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
 from netsim.protocol.leg import Leg
+from netsim.protocol.planned import read_plan
 from netsim.protocol.stage import Progress
 from netsim.protocol.stop import Stop
 from netsim.verify import verify
@@ -149,6 +150,11 @@ WRONG_PLANS = {
     "sampling_probability of client 3 must lie above 0, up to 1, got 0.0": {
         "sampling_probability": [0.5] * 3 + [0.0] * 17
     },
+    "sampling_probability of client 0 must lie above 0, up to 1, got True": {
+        "sampling_probability": [True] * 20
+    },
+    "rank of client 0 must be whole: 4.0": {"rank": [4.0] * 20},
+    "rank of client 0 must be whole: True": {"rank": [True] * 20},
     "rank of client 0 must lie in 1 to the adapter's 8, got 9": {"rank": [9] * 20},
 }
 
@@ -159,6 +165,40 @@ def test_a_plan_that_does_not_fit_is_refused(message, tmp_path):
     with pytest.raises(InputError) as refused:
         run_scenario(planned(path), tmp_path / "run")
     assert str(refused.value) == f"policy.path: {path} {message}"
+
+
+def test_a_plan_with_a_column_twice_is_refused(tmp_path):
+    names = ["client_id", "rank", "rank", "sampling_probability"]
+    columns = [list(range(20)), [4] * 20, [4] * 20, [0.5] * 20]
+    path = tmp_path / "twice.parquet"
+    pq.write_table(pa.table([pa.array(column) for column in columns], names), path)
+    with pytest.raises(InputError, match="has 2 columns 'rank'"):
+        read_plan(path, 20)
+
+
+def test_whole_probabilities_of_one_are_fine(tmp_path):
+    path = plan_file(tmp_path, sampling_probability=[1] * 20)
+    assert read_plan(path, 20).probabilities.tolist() == [1.0] * 20
+
+
+def test_a_plan_is_found_again_from_another_folder(tmp_path, monkeypatch):
+    plan_file(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    policy = planned("mine.parquet").policy
+    assert policy.path == str(tmp_path / "mine.parquet")
+
+
+def test_a_run_does_not_go_on_with_another_plan(tmp_path):
+    path = plan_file(tmp_path)
+    recorded = run_scenario(planned(path), tmp_path / "run")
+    plan_file(tmp_path, sampling_probability=[1.0] * 20)
+    with pytest.raises(InputError, match="rounds that do not come again: plans differ"):
+        run_scenario(planned(path, "stop.rounds=3"), tmp_path / "run", resume=True)
+    assert load_run(tmp_path / "run").manifest == recorded
+    assert verify(tmp_path / "run") == []
+    plan_file(tmp_path)
+    longer = run_scenario(planned(path, "stop.rounds=3"), tmp_path / "run", resume=True)
+    assert longer.rounds == 3
 
 
 def test_a_plan_beyond_memory_or_none_at_all_is_refused(tmp_path):
@@ -173,7 +213,7 @@ def test_a_plan_beyond_memory_or_none_at_all_is_refused(tmp_path):
     assert fits.status == "complete"
     with pytest.raises(InputError, match=r"client 0 must not exceed 5, which its mem"):
         run_scenario(planned(plan_file(tmp_path, rank=[8] * 20), small), tmp_path / "a")
-    with pytest.raises(InputError, match=r"policy\.path: nowhere cannot be read"):
+    with pytest.raises(InputError, match=r"policy\.path: .*nowhere cannot be read"):
         run_scenario(planned("nowhere"), tmp_path / "b")
 
 

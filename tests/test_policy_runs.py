@@ -298,10 +298,33 @@ def test_a_person_sees_pilots_and_what_the_plan_promised(own_store, tmp_path, ca
     output = capsys.readouterr().out
     manifest = load_run(tmp_path / "run").manifest
     assert "pilots took 11 of the rounds, " in output
+    assert "…" not in output  # in 80 columns every figure is whole
     promised = f"{manifest.predicted['rounds']:.4g} rounds to loss "
     assert f"the first plan promised {promised}" in output
     found = json.loads(output.splitlines()[-1])
     assert found["pilot_time_ns"] == manifest.pilot_time_ns
+
+
+SYSTEM = "policy={kind: proportional, to: system, num_expected: 21}"
+UNFIT = {
+    r"policy\.num_expected: the expected number .* to 20, got 21\.0": (SYSTEM,),
+    r"policy\.max_weight must be at least the largest data weight, 0\.05:": (
+        "policy={kind: proportional, to: system, num_expected: 3, max_weight: 0.01}",
+    ),
+    r"policy\.to: system needs work or uploads that take time": (
+        SYSTEM,
+        "learning={kind: none, download: 0 B, upload: 0 B, compute: 0 FLOP}",
+    ),
+}
+
+
+@pytest.mark.parametrize("message", UNFIT)
+def test_a_policy_that_the_fleet_does_not_suit_is_refused_by_its_path(
+    message, tmp_path
+):
+    unfit = scenario(*UNFIT[message], NO_SAMPLING, name="network-only")
+    with pytest.raises(InputError, match=message):
+        run_scenario(unfit, tmp_path / "run")
 
 
 def test_the_live_line_counts_rounds_within_their_leg():

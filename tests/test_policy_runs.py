@@ -192,13 +192,21 @@ def test_a_run_does_not_go_on_with_another_plan(tmp_path):
     path = plan_file(tmp_path)
     recorded = run_scenario(planned(path), tmp_path / "run")
     plan_file(tmp_path, sampling_probability=[1.0] * 20)
-    with pytest.raises(InputError, match="rounds that do not come again: plans differ"):
+    with pytest.raises(InputError, match=r"do not come again \(plans: row 0, sam"):
         run_scenario(planned(path, "stop.rounds=3"), tmp_path / "run", resume=True)
     assert load_run(tmp_path / "run").manifest == recorded
     assert verify(tmp_path / "run") == []
     plan_file(tmp_path)
     longer = run_scenario(planned(path, "stop.rounds=3"), tmp_path / "run", resume=True)
     assert longer.rounds == 3
+
+
+def test_a_run_that_ended_among_its_pilots_goes_on(own_store, tmp_path):
+    run_scenario(scenario(*SHORT, "stop={time: 1 ms}"), tmp_path / "run")
+    assert set(load_run(tmp_path / "run").rounds.phase) == {"pilot"}
+    longer = scenario(*SHORT, "stop={rounds: 1}")
+    run_scenario(longer, tmp_path / "run", resume=True)
+    assert set(load_run(tmp_path / "run").rounds.phase) == {"pilot", "train"}
 
 
 def test_a_plan_beyond_memory_or_none_at_all_is_refused(tmp_path):

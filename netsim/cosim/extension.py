@@ -11,6 +11,7 @@ import shutil
 from pathlib import Path
 
 from netsim.cosim.files import ADAPTER_FOLDER, SCENARIO_FILE
+from netsim.cosim.replay import first_row
 from netsim.cosim.scenario import Scenario
 from netsim.errors import InputError
 from netsim.manifest import FILE_NAME, read_manifest
@@ -73,11 +74,12 @@ def _require_same_rounds(folder: Path, made: Path, num_rounds: int) -> None:
     for name in COMMON:
         old, new = before.table(name), after.table(name)
         old, new = (one[one.round_id <= num_rounds] for one in (old, new))
-        if not old.reset_index(drop=True).equals(new.reset_index(drop=True)):
+        found = first_row(old, new)
+        if found:
             shutil.rmtree(made)
             raise InputError(
-                f"{folder} holds rounds that do not come again: {name} differ. A file "
-                "that the scenario names or the program has changed since, or the "
+                f"{folder} holds rounds that do not come again ({name}: {found}). A "
+                "file that the scenario names or the program has changed since, or the "
                 "policy plans for another end. The recorded run is kept; choose "
                 "another folder"
             )

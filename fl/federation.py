@@ -55,7 +55,8 @@ class Federation:
     Versions and jobs are named by recipe; what a store remembers is not computed again,
     and torch is imported when something is. A version is kept while it is the newest,
     or while a job that started from it may still be needed: submit when the client is
-    given the version, before its download.
+    given the version, before its download. What clients keep for themselves is of the
+    versions that led to the newest: who starts from the first one has nothing yet.
     """
 
     def __init__(
@@ -125,7 +126,9 @@ class Federation:
             )
         if job.steps < 1:
             raise ValueError(f"steps must be at least 1, got {job.steps}")
-        job = replace(job, state=self._workshop.state(job.client_id))
+        is_fresh = job.version == self.initial_version
+        state = None if is_fresh else self._workshop.state(job.client_id)
+        job = replace(job, state=state)
         name = self._recipe(job).digest
         self._book.add(name, job)
         return name
@@ -166,7 +169,8 @@ class Federation:
             entry = self._merge(merged, version, ordered)
         own = [self._personal(name, cohorts) for name in self._book.ordered(examined)]
         if self.learning.keeps_state:
-            self._workshop.renew_states(names, self._book)
+            is_fresh = version == self.initial_version
+            self._workshop.renew_states(names, self._book, is_fresh=is_fresh)
         round_id = self._round_id(names)
         self._book.remove(names)
         self._workshop.forget_states(self._book)

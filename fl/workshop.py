@@ -73,8 +73,13 @@ class Workshop:
         """Return the job whose leftovers a client goes on with, if there are any."""
         return self._states.get(client_id)
 
-    def renew_states(self, names: Sequence[str], book: JobBook) -> None:
-        """Note with what the clients of merged jobs go on."""
+    def renew_states(
+        self, names: Sequence[str], book: JobBook, *, is_fresh: bool
+    ) -> None:
+        """Note with what the clients of merged jobs go on; after a merge into the first
+        version nobody goes on with anything older."""
+        if is_fresh:
+            self._states.clear()
         for name in names:
             kept = book.outcome(name).kept
             assert kept is not None

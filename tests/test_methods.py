@@ -305,6 +305,27 @@ def test_a_client_of_fedsa_goes_on_with_its_own_b_and_head():
         torch.testing.assert_close(lora_a, mean, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize(
+    "kept", [(FedSALora(), None), (FedIT(), COMPRESSIONS["top-k"](share=0.25))]
+)
+def test_who_starts_again_from_the_first_version_keeps_nothing(kept):
+    """As after pilots: what came before the first version is not gone on with."""
+    aggregation, compression = kept
+    fed = federation(aggregation, compression=compression)
+    first = fed.initial_version
+    play_round(fed, first, 1, (0.5, 0.3, 0.2))
+    assert fed._workshop.state(0) is not None
+    job = Job(client_id=0, start_index=1, round_id=2, version=first, steps=1, rank=R)
+    unsoiled = federation(aggregation, compression=compression)
+    again = fed.submit(job)
+    assert again == unsoiled.submit(job)
+    leg = fed.merge(first, [Arrival(again, 1.0)]).version
+    later = Job(client_id=1, start_index=1, round_id=3, version=leg, steps=1, rank=R)
+    assert leg == unsoiled.merge(first, [Arrival(again, 1.0)]).version
+    assert fed.submit(later) == unsoiled.submit(later)
+    assert fed._workshop.state(0) == again
+
+
 def test_error_feedback_sends_later_what_it_kept_back():
     """Over two rounds, what arrived and what is kept back add up to all changes."""
     top = COMPRESSIONS["top-k"](share=0.25)

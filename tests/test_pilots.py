@@ -1,5 +1,7 @@
 """What pilots tell, against laws that are known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -57,6 +59,22 @@ def test_three_neighbours_are_averaged_and_ends_kept():
     curve = Curve(rounds=(0, 1, 2, 3), losses=(3.0, 0.0, 3.0, 1.0))
     assert curve.smoothed().tolist() == [3.0, 2.0, 4 / 3, 1.0]
     assert curve.crossing(1.5).rounds == pytest.approx(1.75)
+
+
+@pytest.mark.parametrize("loss", [3.581338882446289, 0.1, 2.0])
+@pytest.mark.parametrize("num_rounds", [1, 2, 6])
+def test_a_loss_that_stays_is_not_below_itself(loss, num_rounds):
+    rounds = tuple(range(num_rounds + 1))
+    flat = Curve(rounds=rounds, losses=(loss,) * (num_rounds + 1))
+    assert flat.smoothed().tolist() == list(flat.losses)
+    assert flat.lowest == loss
+
+
+def test_pilots_that_drew_nobody_are_refused():
+    still = Curve(rounds=(0, 1, 2), losses=(0.1,) * 3)
+    idle = [replace(trial(q), curve=still, updates=()) for q in (0.5, 1.0)]
+    with pytest.raises(InputError, match="the one at place 1 did not get below"):
+        common_level(idle)
 
 
 def test_the_error_of_a_crossing_is_that_of_a_random_walk():

@@ -18,6 +18,7 @@ from netsim.cosim.scenario import read_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
 from netsim.protocol.leg import Leg
+from netsim.protocol.planned import read_plan
 from netsim.protocol.stage import Progress
 from netsim.protocol.stop import Stop
 from netsim.verify import verify
@@ -149,6 +150,11 @@ WRONG_PLANS = {
     "sampling_probability of client 3 must lie above 0, up to 1, got 0.0": {
         "sampling_probability": [0.5] * 3 + [0.0] * 17
     },
+    "sampling_probability of client 0 must lie above 0, up to 1, got True": {
+        "sampling_probability": [True] * 20
+    },
+    "rank of client 0 must be whole: 4.0": {"rank": [4.0] * 20},
+    "rank of client 0 must be whole: True": {"rank": [True] * 20},
     "rank of client 0 must lie in 1 to the adapter's 8, got 9": {"rank": [9] * 20},
 }
 
@@ -159,6 +165,48 @@ def test_a_plan_that_does_not_fit_is_refused(message, tmp_path):
     with pytest.raises(InputError) as refused:
         run_scenario(planned(path), tmp_path / "run")
     assert str(refused.value) == f"policy.path: {path} {message}"
+
+
+def test_a_plan_with_a_column_twice_is_refused(tmp_path):
+    names = ["client_id", "rank", "rank", "sampling_probability"]
+    columns = [list(range(20)), [4] * 20, [4] * 20, [0.5] * 20]
+    path = tmp_path / "twice.parquet"
+    pq.write_table(pa.table([pa.array(column) for column in columns], names), path)
+    with pytest.raises(InputError, match="has 2 columns 'rank'"):
+        read_plan(path, 20)
+
+
+def test_whole_probabilities_of_one_are_fine(tmp_path):
+    path = plan_file(tmp_path, sampling_probability=[1] * 20)
+    assert read_plan(path, 20).probabilities.tolist() == [1.0] * 20
+
+
+def test_a_plan_is_found_again_from_another_folder(tmp_path, monkeypatch):
+    plan_file(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    policy = planned("mine.parquet").policy
+    assert policy.path == str(tmp_path / "mine.parquet")
+
+
+def test_a_run_does_not_go_on_with_another_plan(tmp_path):
+    path = plan_file(tmp_path)
+    recorded = run_scenario(planned(path), tmp_path / "run")
+    plan_file(tmp_path, sampling_probability=[1.0] * 20)
+    with pytest.raises(InputError, match=r"do not come again \(plans: row 0, sam"):
+        run_scenario(planned(path, "stop.rounds=3"), tmp_path / "run", resume=True)
+    assert load_run(tmp_path / "run").manifest == recorded
+    assert verify(tmp_path / "run") == []
+    plan_file(tmp_path)
+    longer = run_scenario(planned(path, "stop.rounds=3"), tmp_path / "run", resume=True)
+    assert longer.rounds == 3
+
+
+def test_a_run_that_ended_among_its_pilots_goes_on(own_store, tmp_path):
+    run_scenario(scenario(*SHORT, "stop={time: 1 ms}"), tmp_path / "run")
+    assert set(load_run(tmp_path / "run").rounds.phase) == {"pilot"}
+    longer = scenario(*SHORT, "stop={rounds: 1}")
+    run_scenario(longer, tmp_path / "run", resume=True)
+    assert set(load_run(tmp_path / "run").rounds.phase) == {"pilot", "train"}
 
 
 def test_a_plan_beyond_memory_or_none_at_all_is_refused(tmp_path):
@@ -173,7 +221,7 @@ def test_a_plan_beyond_memory_or_none_at_all_is_refused(tmp_path):
     assert fits.status == "complete"
     with pytest.raises(InputError, match=r"client 0 must not exceed 5, which its mem"):
         run_scenario(planned(plan_file(tmp_path, rank=[8] * 20), small), tmp_path / "a")
-    with pytest.raises(InputError, match=r"policy\.path: nowhere cannot be read"):
+    with pytest.raises(InputError, match=r"policy\.path: .*nowhere cannot be read"):
         run_scenario(planned("nowhere"), tmp_path / "b")
 
 
@@ -258,10 +306,33 @@ def test_a_person_sees_pilots_and_what_the_plan_promised(own_store, tmp_path, ca
     output = capsys.readouterr().out
     manifest = load_run(tmp_path / "run").manifest
     assert "pilots took 11 of the rounds, " in output
+    assert "…" not in output  # in 80 columns every figure is whole
     promised = f"{manifest.predicted['rounds']:.4g} rounds to loss "
     assert f"the first plan promised {promised}" in output
     found = json.loads(output.splitlines()[-1])
     assert found["pilot_time_ns"] == manifest.pilot_time_ns
+
+
+SYSTEM = "policy={kind: proportional, to: system, num_expected: 21}"
+UNFIT = {
+    r"policy\.num_expected: the expected number .* to 20, got 21\.0": (SYSTEM,),
+    r"policy\.max_weight must be at least the largest data weight, 0\.05:": (
+        "policy={kind: proportional, to: system, num_expected: 3, max_weight: 0.01}",
+    ),
+    r"policy\.to: system needs work or uploads that take time": (
+        SYSTEM,
+        "learning={kind: none, download: 0 B, upload: 0 B, compute: 0 FLOP}",
+    ),
+}
+
+
+@pytest.mark.parametrize("message", UNFIT)
+def test_a_policy_that_the_fleet_does_not_suit_is_refused_by_its_path(
+    message, tmp_path
+):
+    unfit = scenario(*UNFIT[message], NO_SAMPLING, name="network-only")
+    with pytest.raises(InputError, match=message):
+        run_scenario(unfit, tmp_path / "run")
 
 
 def test_the_live_line_counts_rounds_within_their_leg():

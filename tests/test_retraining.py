@@ -105,6 +105,22 @@ def test_the_counters_bear_the_statement_out(
         assert manifest.steps_reused > 0
 
 
+@pytest.mark.parametrize(
+    ("change", "effect"),
+    [
+        ("learning.evaluation.every=3", "some"),
+        ("learning.evaluation.limit=50", "some"),
+        ("learning.evaluation.clients={every: 2}", "nothing"),
+    ],
+)
+def test_pilots_look_at_the_loss(change, effect):
+    """What a pilot's curve shows goes into the plan, and that into who trains."""
+    before, after = (
+        read_scenario(find_scenario("adaptive"), over) for over in ((), (change,))
+    )
+    assert {verdict.effect for verdict in verdicts(before, after)} == {effect}
+
+
 def test_without_learning_there_is_nothing_to_say():
     before, after = (
         read_scenario(find_scenario("network-only"), over) for over in ((), (BAND,))

@@ -439,6 +439,12 @@ def test_a_policy_that_contradicts_itself_is_refused(message):
         AdaptivePolicy(**WRONG[message])
 
 
+def test_pilots_that_the_weight_limit_makes_equal_are_refused_before_they_run(tmp_path):
+    policy = sampling_only(FULL, HALF, max_weight=1.0)
+    with pytest.raises(InputError, match=r"policy.max_weight: 1.0 lifts everybody"):
+        play_out(tmp_path, config(policy, num_clients=1), samples=(5,))
+
+
 def test_a_pilot_at_the_adapters_rank_is_refused(tmp_path):
     policy = AdaptivePolicy(pilots=(FULL, HALF, Pilot(probability=1, rank=8, rounds=1)))
     with pytest.raises(InputError, match="must be below the adapter's, 8, got 8"):

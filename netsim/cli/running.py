@@ -199,7 +199,7 @@ def round_table(seen: Sequence[Progress]) -> Table:
     headings = ["round", "simulated", "clients"]
     if has_scores:
         method = next((p.layers[0].method for p in seen if p.layers), "merge")
-        headings += ["accuracy", "loss", f"{method} error", "average's"]
+        headings += ["accuracy", "loss", f"{method}\nerror", "average's"]
     for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
     for progress in _thinned(seen):

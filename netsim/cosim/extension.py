@@ -11,13 +11,16 @@ import shutil
 from pathlib import Path
 
 from netsim.cosim.files import ADAPTER_FOLDER, SCENARIO_FILE
+from netsim.cosim.replay import first_row
 from netsim.cosim.scenario import Scenario
 from netsim.errors import InputError
 from netsim.manifest import FILE_NAME, read_manifest
+from netsim.runs import load_run
 from netsim.scenario import dump
 from netsim.scenario.difference import Change
 
 LONGER = ".longer"
+COMMON = ("plans", "rounds", "merges")  # of the rounds that both runs have
 REPLACED = ("trace", ADAPTER_FOLDER, SCENARIO_FILE, FILE_NAME)  # in this order
 
 
@@ -35,7 +38,8 @@ def adopt(folder: Path) -> None:
     """Put a complete longer run in the recorded one's place, if there is one.
 
     Every step may be repeated: what was moved already is no longer beside. One that
-    met its end before the recorded rounds were over is dropped and refused.
+    met its end before the recorded rounds were over, or whose rounds up to there are
+    others, is dropped and refused.
     """
     made = beside(folder)
     if not made.exists():
@@ -53,10 +57,32 @@ def adopt(folder: Path) -> None:
             f"after {longer.rounds}: the recorded run is kept; choose another folder, "
             "what it learned is reused there too"
         )
+    if earlier.status == "complete":
+        _require_same_rounds(folder, made, earlier.rounds)
     for name in REPLACED:
         if (made / name).exists():
             _replace(folder / name, made / name, made / f"old-{name}")
     shutil.rmtree(made)
+
+
+def _require_same_rounds(folder: Path, made: Path, num_rounds: int) -> None:
+    """Drop and refuse a longer run that is not the recorded one gone on: a file that
+    the scenario names has changed since, or a policy plans for the end."""
+    if not ((folder / "trace").exists() and (made / "trace").exists()):
+        return  # found the same before the traces changed places
+    before, after = load_run(folder), load_run(made)
+    for name in COMMON:
+        old, new = before.table(name), after.table(name)
+        old, new = (one[one.round_id <= num_rounds] for one in (old, new))
+        found = first_row(old, new)
+        if found:
+            shutil.rmtree(made)
+            raise InputError(
+                f"{folder} holds rounds that do not come again ({name}: {found}). A "
+                "file that the scenario names or the program has changed since, or the "
+                "policy plans for another end. The recorded run is kept; choose "
+                "another folder"
+            )
 
 
 def _replace(place: Path, new: Path, old: Path) -> None:

@@ -29,7 +29,7 @@ def first_difference(recorded: Path, replayed: Path) -> str:
     """Return which row of which table differs first, with both values."""
     before, after = load_run(recorded), load_run(replayed)
     for name in SCHEMAS:
-        found = _first_row(getattr(before, name), getattr(after, name))
+        found = first_row(getattr(before, name), getattr(after, name))
         if found:
             return f"{name}: {found}"
     return "final adapter: the tables agree, the merged numbers do not"
@@ -40,7 +40,8 @@ def is_same(recorded: Manifest, replayed: Manifest) -> bool:
     return recorded.digest == replayed.digest
 
 
-def _first_row(before: pd.DataFrame, after: pd.DataFrame) -> str:
+def first_row(before: pd.DataFrame, after: pd.DataFrame) -> str:
+    """Return which row of a table differs first, with both values; nothing if none."""
     num_common = min(len(before), len(after))
     for column in before.columns:
         _require_column(column, after)

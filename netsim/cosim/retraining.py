@@ -110,6 +110,9 @@ def _of_learning(change: Change, before: Scenario, after: Scenario) -> Answer:
         return "nothing", "only what is allowed; learning is reused"
     if part == "timing_as":
         return _of_times(change, before, after)
+    is_whole = "clients" not in change.path
+    if part == "evaluation" and is_whole and getattr(after.policy, "pilots", None):
+        return "some", "what pilots are told of the loss; trains from a new plan on"
     if part == "evaluation" and after.stop.target is not None:
         return "more", "when the target is seen to be met; common rounds are reused"
     if part == "evaluation":

@@ -8,6 +8,7 @@ from netsim.cosim.planning import Assumptions, build_problem
 from netsim.cosim.scenario import Scenario
 from netsim.errors import InputError
 from netsim.policy import Sampler
+from netsim.policy.baselines import weight_floors
 from netsim.policy.planner import Planner
 from netsim.policy.problem import Problem, at_rank_index
 from netsim.population import Population
@@ -21,6 +22,7 @@ def build_planner(
     policy = scenario.policy
     if policy is None:
         return None
+    _require_weight(population, policy.max_weight)
     assumed = Assumptions(max_weight=policy.max_weight)
     problem, _ = build_problem(scenario, learner, population, assumed)
     if not policy.decides_ranks and learner.rank is not None:
@@ -35,6 +37,13 @@ def build_planner(
     )
     policy.require(planner)
     return planner
+
+
+def _require_weight(population: Population, max_weight: float | None) -> None:
+    try:
+        weight_floors(population.data_weights, max_weight)
+    except InputError as error:
+        raise InputError(f"policy.{error}") from error
 
 
 def _at_given_ranks(

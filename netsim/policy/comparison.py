@@ -13,6 +13,7 @@ from netsim.policy.baselines import (
     system_only,
     weighted_draws,
 )
+from netsim.policy.planner import best_ranks
 from netsim.policy.problem import Array, Choice, Problem, value
 from netsim.policy.sampler import FloatArray
 from netsim.policy.solver import Score, score, solve
@@ -24,7 +25,6 @@ JOINT = "joint"
 EQUAL_SHARING = "joint, equal sharing"
 TIERS = (1.0, 0.5, 0.25)  # of the global rank, from the quickest third down
 NUM_SWEPT = 16
-NUM_PRICES = 5  # lambda <- R / T so often, for ranks at a given probability
 TINY_S = 1e-15
 
 
@@ -57,7 +57,9 @@ class Comparison:
             plans[name] = self._swept(self._sweep(scores))
         uniform = self._sweep(everybody)
         plans["uniform q, tiered k"] = self._best([self._tiered(q) for q in uniform])
-        plans["uniform q, adaptive k"] = self._best([self._ranked(q) for q in uniform])
+        plans["uniform q, adaptive k"] = self._best(
+            [best_ranks(self.problem, self.surrogate, q) for q in uniform]
+        )
         plans["adaptive q, full k"] = self._solved(self.at_top, self.sharing)
         plans[JOINT] = self._solved(self.problem, self.sharing)
         found = self._scored(plans, self.sharing)
@@ -108,25 +110,6 @@ class Comparison:
             return choices[0]
         found = self._score(choices, self.sharing, "tuning")
         return choices[min(range(len(found)), key=lambda n: found[n].total_s)]
-
-    def _ranked(self, q: FloatArray) -> Choice:
-        """Return the ranks of least ``alpha c / q + lambda q w`` at given ``q``."""
-        problem, surrogate = self.problem, self.surrogate
-        ratios = problem.rank_ratios() ** surrogate.nu
-        gain = surrogate.alpha * np.outer(problem.moments / q, ratios)
-        best = self._at_top(q)
-        least = value(best, problem, surrogate)
-        now = least
-        for _ in range(NUM_PRICES):
-            over_s = np.maximum(problem.compute_s - now.threshold_s, 0.0)
-            need_s = problem.need_hz_s / problem.band_hz
-            cost = gain + now.rounds / now.round_s * q[:, None] * (over_s + need_s)
-            index = np.where(problem.is_allowed, cost, np.inf).argmin(axis=1)
-            choice = Choice(probabilities=q, rank_index=index.astype(np.int8))
-            now = value(choice, problem, surrogate)
-            if now.total_s < least.total_s:
-                best, least = choice, now
-        return best
 
     def _solved(self, problem: Problem, sharing: str) -> Choice:
         return solve(

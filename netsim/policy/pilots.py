@@ -48,10 +48,17 @@ class Curve:
     losses: tuple[float, ...]
 
     def smoothed(self) -> FloatArray:
-        """Return means of three neighbours; the two ends are as they were."""
+        """Return means of three neighbours; the two ends are as they were.
+
+        No mean is beyond its three, as rounding could have it: a loss that stays is
+        not below itself.
+        """
         raw = np.array(self.losses)
         smooth = raw.copy()
-        smooth[1:-1] = (raw[:-2] + raw[1:-1] + raw[2:]) / 3
+        three = np.stack([raw[:-2], raw[1:-1], raw[2:]])
+        smooth[1:-1] = np.clip(
+            three.sum(axis=0) / 3, three.min(axis=0), three.max(axis=0)
+        )
         return smooth
 
     @property

@@ -217,7 +217,10 @@ def shrunken_norms2(
     """
     ids, values = np.asarray(client_ids, dtype=np.intp), np.asarray(norms2, dtype=float)
     if not len(ids):
-        raise InputError("no update was seen: gradient norms cannot be estimated")
+        raise InputError(
+            "policy.pilots: no update was seen, so gradient norms cannot be estimated; "
+            "give more rounds or a higher probability"
+        )
     counts = np.bincount(ids, minlength=num_clients)
     means = np.bincount(ids, values, minlength=num_clients) / np.maximum(counts, 1)
     seen = counts > 0

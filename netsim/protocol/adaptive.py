@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 
 from netsim.errors import InputError
 from netsim.policy import Sampler
+from netsim.policy.baselines import weight_floors
 from netsim.policy.pilots import (
     Findings,
     Update,
@@ -90,6 +91,8 @@ class AdaptivePolicy(Record):
                     "policy.pilots: a rank must be below the adapter's, "
                     f"{full_rank}, got {pilot.client_rank}; leave it out for all of it"
                 )
+        if self.pilots:
+            self._require_two_variances(planner.problem.data_weights.astype(float))
 
     def course(self, stage: Stage, sampling: Sampler | None) -> Course:
         if not self.pilots:
@@ -168,6 +171,17 @@ class AdaptivePolicy(Record):
             stage.client_ranks = decision.ranks
         _note_decision(stage, basis, decision)
         return decision
+
+    def _require_two_variances(self, weights: FloatArray) -> None:
+        """Raise ``InputError`` where ``max_weight`` draws alike in all full pilots."""
+        floors = weight_floors(weights, self.max_weight)
+        full = [p.probability for p in self.pilots if p.client_rank is None]
+        if (np.maximum(min(full), floors) == np.maximum(max(full), floors)).all():
+            raise InputError(
+                f"policy.max_weight: {self.max_weight!r} lifts everybody to one "
+                "probability in all pilots at full rank, which then tell nothing of "
+                "sampling; raise it, or the highest probability"
+            )
 
     def _knows_the_ratio(self) -> None:
         is_given = self.constants is not None and self.constants.ratio is not None

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import ClassVar, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple, TypeGuard
 
 import numpy as np
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from netsim.errors import InputError
 from netsim.policy import Sampler
@@ -22,7 +23,8 @@ COLUMNS = ("client_id", "sampling_probability", "rank")
 class PlannedPolicy(Record):
     """Follows a file with every client's probability and rank, as `netsim plan` writes.
 
-    It is Parquet, a row per client; the path is relative to where the run is started.
+    It is Parquet, a row per client; the path is relative to where the run is started,
+    and written down as absolute.
     """
 
     decides_sampling: ClassVar[bool] = True
@@ -31,7 +33,7 @@ class PlannedPolicy(Record):
     charges_pilots: ClassVar[bool] = True
     max_weight: ClassVar[float | None] = None
     kind: Literal["planned"] = "planned"
-    path: str = Field(min_length=1)
+    path: Annotated[str, Field(min_length=1), AfterValidator(os.path.abspath)]
 
     def require(self, planner: Planner) -> None:
         self._plan(planner)
@@ -75,11 +77,11 @@ def read_plan(path: Path, num_clients: int) -> Plan:
         table = pq.ParquetFile(path).read()
     except (pa.ArrowException, OSError) as error:
         raise _refused(path, f"cannot be read: {str(error).splitlines()[0]}") from error
-    missing = [name for name in COLUMNS if name not in table.column_names]
-    if missing:
-        raise _refused(
-            path, f"lacks the column {missing[0]!r}; `netsim plan` writes it"
-        )
+    for name in COLUMNS:
+        count = table.column_names.count(name)
+        if count != 1:
+            fault = f"has {count} columns" if count else "lacks the column"
+            raise _refused(path, f"{fault} {name!r}; `netsim plan` writes it")
     if table.num_rows != num_clients:
         raise _refused(
             path, f"plans for {table.num_rows} clients, the scenario has {num_clients}"
@@ -98,15 +100,19 @@ def _plan_of(
         if client_id not in by_client:
             raise _refused(path, f"client_id must be 0 to {num_clients - 1}, each once")
         probability, rank = by_client[client_id]
-        if not (isinstance(probability, float) and 0 < probability <= 1):
+        if not (_is_number(probability) and 0 < probability <= 1):
             rule = "must lie above 0, up to 1"
             what = f"sampling_probability of client {client_id}"
             raise _refused(path, f"{what} {rule}, got {probability!r}")
-        if not isinstance(rank, int):
+        if not (_is_number(rank) and isinstance(rank, int)):
             raise _refused(path, f"rank of client {client_id} must be whole: {rank!r}")
-        probabilities.append(probability)
+        probabilities.append(float(probability))
         ranks.append(rank)
     return Plan(np.array(probabilities), tuple(ranks))
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _refused(path: Path | str, text: str) -> InputError:

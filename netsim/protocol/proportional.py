@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
+from netsim.errors import InputError
 from netsim.policy import Sampler
 from netsim.policy.baselines import (
     scaled_probabilities,
@@ -64,7 +65,13 @@ class ProportionalPolicy(Record):
 
     def require(self, planner: Planner) -> None:
         """Raise ``InputError`` where so many cannot be expected."""
-        self._sampler(planner, np.ones(len(planner.problem)))
+        compute_s, upload_s = planner.seconds()
+        if self.to == "system" and not (compute_s + upload_s > 0).all():
+            raise InputError("policy.to: system needs work or uploads that take time")
+        try:
+            self._sampler(planner, np.ones(len(planner.problem)))
+        except InputError as error:
+            raise InputError(f"policy.num_expected: {error}") from error
 
     def course(self, stage: Stage, sampling: Sampler | None) -> Course:
         planner, norms2 = stage.planner, None

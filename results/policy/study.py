@@ -1,6 +1,6 @@
 """Simulated time to accuracy 0.9: baselines, adaptive q, adaptive k, joint.
 
-python results/policy/study.py                 # all 84 runs, about 7 minutes of CPU
+python results/policy/study.py                 # all 90 runs, about 12 minutes of CPU
 python results/policy/study.py --seeds 1       # a third of them
 python results/policy/study.py --only joint    # arms whose name holds the text
 
@@ -62,6 +62,7 @@ def proportional(to: str, pilots: str = "") -> tuple[str, ...]:
 
 ARMS = {
     "full participation": ("server.sampling=full",),
+    "uniform q 0.05": uniform(0.05),
     "uniform q 0.15": uniform(0.15),
     "uniform q 0.3": uniform(0.3),
     "uniform q 0.6": uniform(0.6),

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 from fl.learning import Learning
 
+LINEAR_SERVERS = ("plain", "momentum")
+
 
 class Conflict(NamedTuple):
     """The setting to change, and why."""
@@ -32,6 +34,9 @@ def conflicts(learning: Learning) -> Iterator[Conflict]:
     has_memory = learning.compression is not None and learning.compression.has_memory
     if has_memory and contract.personal:
         text = "its error memory and the client's own factors: only one can be kept"
+        yield Conflict(("compression",), _against(learning, text))
+    if has_memory and learning.exchange(1).sends != learning.exchange(2).sends:
+        text = "what it keeps back of one factor would be sent with the other factor"
         yield Conflict(("compression",), _against(learning, text))
 
 
@@ -70,6 +75,12 @@ def _of_numbers(learning: Learning) -> Iterator[Conflict]:
         if learning.start is not None:
             text = "an adapter of other factors has no core between the fixed ones"
             yield Conflict(("start",), _against(learning, text))
+        if learning.server.kind not in LINEAR_SERVERS:
+            text = (
+                "a step of every number by itself does not leave a core between its "
+                f"fixed bases; use {' or '.join(LINEAR_SERVERS)}"
+            )
+            yield Conflict(("server_optimiser",), _against(learning, text))
 
 
 def _against(learning: Learning, reason: str) -> str:

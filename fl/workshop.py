@@ -73,6 +73,10 @@ class Workshop:
         """Return the job whose leftovers a client goes on with, if there are any."""
         return self._states.get(client_id)
 
+    def drop_states(self) -> None:
+        """Let every client go on with nothing: the model starts from the beginning."""
+        self._states.clear()
+
     def renew_states(self, names: Sequence[str], book: JobBook) -> None:
         """Note with what the clients of merged jobs go on."""
         for name in names:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from fl.aggregation import Method
+from fl.aggregation.method import NEW_GAUGE
 from fl.learning import Learning
 
 LINEAR_SERVERS = ("plain", "momentum")
@@ -31,13 +33,24 @@ def conflicts(learning: Learning) -> Iterator[Conflict]:
     if learning.needs_secure_aggregation:
         for reason in contract.refusals(["secure-aggregation"]):
             yield Conflict(("secure_aggregation",), _against(learning, reason))
-    has_memory = learning.compression is not None and learning.compression.has_memory
-    if has_memory and contract.personal:
-        text = "its error memory and the client's own factors: only one can be kept"
-        yield Conflict(("compression",), _against(learning, text))
-    if has_memory and learning.exchange(1).sends != learning.exchange(2).sends:
-        text = "what it keeps back of one factor would be sent with the other factor"
-        yield Conflict(("compression",), _against(learning, text))
+    if learning.compression is not None and learning.compression.has_memory:
+        for reason in _against_memory(learning):
+            yield Conflict(("compression",), _against(learning, reason))
+
+
+def _against_memory(learning: Learning) -> Iterator[str]:
+    """Yield why clients cannot send later what they keep back of a change."""
+    method = learning.aggregation
+    if method.contract.personal:
+        yield "its error memory and the client's own factors: only one can be kept"
+    if learning.exchange(1).sends != learning.exchange(2).sends:
+        yield "what it keeps back of one factor would be sent with the other factor"
+    pair_of: Method = getattr(method, "projection", method)
+    if pair_of.contract.cannot.get("server-optimiser") == NEW_GAUGE:
+        yield (
+            "every merge chooses new coordinates for the factors, and what clients "
+            "keep back is in the old ones; use 'quantised', which keeps nothing"
+        )
 
 
 def _of_layers(learning: Learning) -> Iterator[Conflict]:

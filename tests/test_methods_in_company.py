@@ -121,7 +121,7 @@ def test_norm_weights_meet_no_negative_weight_under_rounding(precision, tmp_path
 def test_an_error_memory_keeps_one_rank():
     overrides = [f"{path}" for path in SMALL if not path.startswith("server.sampling")]
     overrides += [
-        "learning.aggregation=flexlora",
+        "learning.aggregation=flora-stacking",
         "learning.compression=top-k",
         "server={kind: synchronous, announce_time: 0 s, merge_time: 0 s}",
         "policy={kind: adaptive, constants: {ratio: 1, nu: 1}}",
@@ -137,3 +137,16 @@ def test_the_oracle_needs_each_clients_factors():
     )
     with pytest.raises(InputError, match=r"learning.secure_aggregation: .*factors"):
         read_scenario(find_scenario("quickstart"), overrides)
+
+
+@pytest.mark.parametrize("kind", ["fedsvd", "flexlora", "residual", "thin-svd"])
+def test_an_error_memory_keeps_its_coordinates(kind):
+    overrides = (f"learning.aggregation={kind}", "learning.compression=top-k")
+    with pytest.raises(InputError, match=r"learning.compression: .*coordinates"):
+        read_scenario(find_scenario("quickstart"), overrides)
+
+
+def test_an_error_memory_may_stay_where_factors_keep_their_coordinates():
+    for kind in ("flora-na", "{kind: thin-svd, gauge: procrustes}", "flora-stacking"):
+        overrides = (f"learning.aggregation={kind}", "learning.compression=top-k")
+        assert read_scenario(find_scenario("quickstart"), overrides)

@@ -61,6 +61,11 @@ def _of_layers(learning: Learning) -> Iterator[Conflict]:
         if method.contract.is_folding:
             text = f"adds to the base, which {name}'s layers are made of"
             yield Conflict(("aggregation",), f"{method.kind} {text}; use plain LoRA")
+        if method.kind == "florist":
+            text = "makes pairs of other ranks than the layers have, which only plain "
+            yield Conflict(
+                ("aggregation",), f"{method.kind} {text}LoRA's base can hold"
+            )
         if set(learning.exchange(1).trains) != {"A", "B"}:
             text = f"trains one part of a plain LoRA layer, not {name}'s"
             yield Conflict(("aggregation",), f"{method.kind} {text}")

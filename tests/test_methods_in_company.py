@@ -130,6 +130,21 @@ def test_an_error_memory_keeps_one_rank():
         read_scenario(find_scenario("quickstart"), tuple(overrides))
 
 
+@pytest.mark.parametrize(
+    "lora", ["{use_dora: true}", "{peft_type: hira}"], ids=["dora", "hira"]
+)
+def test_pairs_of_any_rank_need_plain_layers(lora):
+    overrides = ("learning.aggregation=florist", f"learning.lora={lora}")
+    with pytest.raises(InputError, match=r"learning.aggregation: florist .*ranks"):
+        read_scenario(find_scenario("quickstart"), overrides)
+
+
+@pytest.mark.parametrize("kind", ["flexlora", "thin-svd"])
+def test_pairs_of_the_layers_rank_go_with_dora(kind):
+    overrides = (f"learning.aggregation={kind}", "learning.lora={use_dora: true}")
+    assert read_scenario(find_scenario("quickstart"), overrides)
+
+
 def test_the_oracle_needs_each_clients_factors():
     overrides = (
         "learning.aggregation=full-average",

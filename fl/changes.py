@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from fl.adapters import Adapter
 
 
 def squared_changes(
-    starts: Sequence[Adapter], ends: Sequence[Adapter]
+    starts: Sequence[Adapter],
+    ends: Sequence[Adapter],
+    *,
+    without: Collection[str] = (),
 ) -> tuple[float, ...]:
-    """Return the squared norm of each change, over all that is trained, in float64."""
-    changes = (
-        (end.flat.double() - start.flat.double()).square().sum()
-        for start, end in zip(starts, ends, strict=True)
-    )
-    return tuple(float(change) for change in changes)
+    """Return the squared norm of each change, over all that is trained but these
+    factors, or the ``rest``, in float64."""
+    found = []
+    for start, end in zip(starts, ends, strict=True):
+        change = end.flat.double() - start.flat.double()
+        views = end.layout.views(change)
+        for part in end.layout.parts:
+            if (part.factor or "rest") in without:
+                views[part.name].zero_()
+        found.append(float(change.square().sum()))
+    return tuple(found)

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from fl.aggregation import PlainServer
+from fl.aggregation import Method, PlainServer
+from fl.aggregation.method import NEW_GAUGE
 from fl.learning import Learning
+
+LINEAR_SERVERS = ("plain", "momentum")
 
 
 class Conflict(NamedTuple):
@@ -27,10 +30,24 @@ def conflicts(learning: Learning) -> Iterator[Conflict]:
     if learning.needs_secure_aggregation:
         for reason in contract.refusals(["secure-aggregation"]):
             yield Conflict(("secure_aggregation",), _against(learning, reason))
-    has_memory = learning.compression is not None and learning.compression.has_memory
-    if has_memory and contract.personal:
-        text = "its error memory and the client's own factors: only one can be kept"
-        yield Conflict(("compression",), _against(learning, text))
+    if learning.compression is not None and learning.compression.has_memory:
+        for reason in _against_memory(learning):
+            yield Conflict(("compression",), _against(learning, reason))
+
+
+def _against_memory(learning: Learning) -> Iterator[str]:
+    """Yield why clients cannot send later what they keep back of a change."""
+    method = learning.aggregation
+    if method.contract.personal:
+        yield "its error memory and the client's own factors: only one can be kept"
+    if learning.exchange(1).sends != learning.exchange(2).sends:
+        yield "what it keeps back of one factor would be sent with the other factor"
+    pair_of: Method = getattr(method, "projection", method)
+    if pair_of.contract.cannot.get("server-optimiser") == NEW_GAUGE:
+        yield (
+            "every merge chooses new coordinates for the factors, and what clients "
+            "keep back is in the old ones; use 'quantised', which keeps nothing"
+        )
 
 
 def _of_layers(learning: Learning) -> Iterator[Conflict]:
@@ -41,6 +58,11 @@ def _of_layers(learning: Learning) -> Iterator[Conflict]:
         if method.contract.is_folding:
             text = f"adds to the base, which {name}'s layers are made of"
             yield Conflict(("aggregation",), f"{method.kind} {text}; use plain LoRA")
+        if method.kind == "florist":
+            text = "makes pairs of other ranks than the layers have, which only plain "
+            yield Conflict(
+                ("aggregation",), f"{method.kind} {text}LoRA's base can hold"
+            )
         if set(learning.exchange(1).trains) != {"A", "B"}:
             text = f"trains one part of a plain LoRA layer, not {name}'s"
             yield Conflict(("aggregation",), f"{method.kind} {text}")
@@ -68,6 +90,12 @@ def _of_numbers(learning: Learning) -> Iterator[Conflict]:
         if learning.start is not None:
             text = "an adapter of other factors has no core between the fixed ones"
             yield Conflict(("start",), _against(learning, text))
+        if learning.server.kind not in LINEAR_SERVERS:
+            text = (
+                "a step of every number by itself does not leave a core between its "
+                f"fixed bases; use {' or '.join(LINEAR_SERVERS)}"
+            )
+            yield Conflict(("server_optimiser",), _against(learning, text))
 
 
 def _against(learning: Learning, reason: str) -> str:

@@ -282,17 +282,15 @@ class Federation:
         if self.observe is not None:
             self.observe(components, before.adapter)
         result = merge_adapters(learning.aggregation, components, before.adapter)
-        adapter = result.adapter
+        flat, memory = learning.server.step(
+            before.adapter.flat, result.adapter.flat, before.memory
+        )
+        adapter = Adapter(result.adapter.layout, flat)
         names = [name for name, _ in arrivals]
         if learning.keeps_as_sent:
             receives = learning.exchange(self._round_id(names)).receives
             adapter = learning.as_sent(adapter, receives)
-        flat, memory = learning.server.step(
-            before.adapter.flat, adapter.flat, before.memory
-        )
-        after = Version(
-            Adapter(adapter.layout, flat), refolded(before, result.folds), memory
-        )
+        after = Version(adapter, refolded(before, result.folds), memory)
         self._history.note(merged, after)
         folds = {name: len(fold.lora_a) for name, fold in result.folds.items()}
         entry = after.entry(result.rows, folds)
@@ -328,14 +326,16 @@ class Federation:
         )
 
     def _norms2(self, names: Sequence[str]) -> tuple[float, ...]:
-        """Return how far each of these jobs moved from what it was sent, squared."""
+        """Return how far each of these jobs moved from what it was sent, squared, in
+        what does not stay with its client."""
         jobs = [self._book.pending[name] for name in names]
         ends = [self._book.outcome(name).received for name in names]
         starts = [
             self._history.sent(job.version, end.layout.rank)
             for job, end in zip(jobs, ends, strict=True)
         ]
-        return squared_changes(starts, ends)
+        personal = self.learning.aggregation.contract.personal
+        return squared_changes(starts, ends, without=personal)
 
     def _round_id(self, names: Sequence[str]) -> int:
         """Return the round of a merge of these jobs: the latest that one is of."""

@@ -59,8 +59,10 @@ class Learning:
     @property
     def keeps_as_sent(self) -> bool:
         """Return whether the server itself goes on from what it sent: merges of one
-        factor need the other to be everybody's, bit for bit."""
-        return len(self.exchange(1).trains) == 1
+        factor need the other to be everybody's, bit for bit, and norm weights know no
+        difference between a version and what was sent of it."""
+        has_norm_weights = "independent-sampling" in self.aggregation.contract.cannot
+        return len(self.exchange(1).trains) == 1 or has_norm_weights
 
     def travels(self, part: Part, factors: Collection[PartName]) -> bool:
         """Return whether a tensor is sent where these factors are."""

@@ -62,6 +62,12 @@ class Round:
     is_asynchronous: bool = False
 
     @property
+    def has_small_clients(self) -> bool:
+        """Return whether a client's adapter is of its own, smaller rank."""
+        clients = (c.adapter for c in self.components if c.adapter != self.previous)
+        return any(len(a) < self.rank for c in clients for _, a in c.pairs().values())
+
+    @property
     def shapes(self) -> dict[str, Shape]:
         """Return the shape of each adapted matrix."""
         return {
@@ -107,6 +113,7 @@ def _trial(
         reason = f"clients train {' and '.join(trains)} only"
         return _left_out(merge, method, "trains otherwise", reason)
     needed: list[Ability] = ["asynchrony"] if merge.is_asynchronous else []
+    needed += ["unequal-ranks"] if merge.has_small_clients else []
     refusals = method.contract.refusals(needed)
     if refusals:
         return _left_out(merge, method, "cannot", "; ".join(refusals))

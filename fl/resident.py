@@ -109,6 +109,8 @@ class ResidentModel:
 
         if not matrices and not self._unfolded:
             return
+        sites = {self.layout.parts[site.part_a].module for site in self.linears}
+        assert matrices.keys() <= sites, "only plain LoRA's base can be folded into"
         with torch.no_grad():
             for site in self.linears:
                 module = self.layout.parts[site.part_a].module

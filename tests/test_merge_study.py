@@ -292,3 +292,16 @@ def test_updates_of_a_run_that_froze_a_are_for_methods_that_do(tmp_path):
     trials = compare(tiny_round(Payload(), own), [own, AGGREGATIONS["fedit"]()])
     assert [trial.status for trial in trials] == ["cannot", "trains otherwise"]
     assert "one common A" in trials[0].reason  # these moved it
+
+
+def test_methods_of_one_rank_cannot_merge_clients_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    ranks = "ranks={kind: tiered, tiers: [{device: jetson-nano, rank: 2}]}"
+    overrides = (FULL, "learning.aggregation=flexlora", ranks, "stop.rounds=2")
+    found = merge_study(finished(tmp_path / "run", *overrides))
+    methods = found.methods.set_index("method")
+    for kind in ("fedit", "flora-na", "residual"):
+        assert methods.status[kind] == "cannot"
+        assert "unequal-ranks" in methods.reason[kind]
+    for kind in ("flexlora", "flora-stacking", "hetlora", "thin-svd"):
+        assert methods.status[kind] == "compared"

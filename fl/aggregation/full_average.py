@@ -7,7 +7,13 @@ from typing import Literal
 
 from fl.aggregation.components import LayerComponents, MergedLayer, like
 from fl.aggregation.flora_stacking import stacked
-from fl.aggregation.method import FOLDS, NO_STEP, Contract, Exchange
+from fl.aggregation.method import (
+    FOLDS,
+    NEEDS_FACTORS,
+    NO_STEP,
+    Contract,
+    Exchange,
+)
 from fl.aggregation.restart import restarted
 from fl.aggregation.yardstick import Yardstick, merge_each
 from fl.record import Record
@@ -17,7 +23,11 @@ CONTRACT = Contract(
     continues_from="restart",
     is_folding=True,
     is_fold_dense=True,
-    cannot={"asynchrony": FOLDS, "server-optimiser": NO_STEP},
+    cannot={
+        "asynchrony": FOLDS,
+        "secure-aggregation": NEEDS_FACTORS,
+        "server-optimiser": NO_STEP,
+    },
 )
 EXCHANGE = Exchange(trains=("B", "A"), sends=("B", "A"), receives=())
 

@@ -18,6 +18,8 @@ CONTRACT = Contract(
         "unequal-ranks": ONE_RANK,
         "asynchrony": "updates of B and updates of A made in different rounds do not "
         "share a factor",
+        "server-optimiser": "its memory would move the factor that rests in a round, "
+        "which is not sent",
     },
 )
 

@@ -32,7 +32,7 @@ def refused_demands(
     is_sketched = learning.small_clients == "sketched"
     compression = learning.compression
     has_memory = compression is not None and compression.has_memory
-    if where is not None and is_sketched and has_memory:
+    if where is not None and has_memory and (is_sketched or where == ("policy",)):
         text = "what a client kept back belongs to other rank units than its next ones"
         yield where, f"does not go with learning.compression: {text}"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Annotated, Literal
 
@@ -160,10 +160,11 @@ class Population:
         )
         return to_ns(self.expected_compute_s(client_id, flop) * jitter)
 
-    def require_memory(self, memory_bytes: int) -> None:
-        """Raise ``InputError`` if a drawn device cannot hold the training."""
+    def require_memory(self, needed_bytes: Callable[[Device], int]) -> None:
+        """Raise ``InputError`` if a drawn device cannot hold its training."""
         for index in np.unique(self._device_index):
             device = self._devices[index]
+            memory_bytes = needed_bytes(device)
             if device.memory_bytes < memory_bytes:
                 raise InputError(
                     f"population.devices: {device.name} has "

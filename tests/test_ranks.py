@@ -56,3 +56,32 @@ def test_a_sketch_of_other_layers_is_refused(layer):
 def test_other_layers_run_whole(layer, tmp_path):
     found = run(tmp_path, f"learning.lora={{r: 8, lora_alpha: 16, {layer}}}")
     assert found.evals.accuracy.between(0, 1).all()
+
+
+def test_ranks_follow_memory(tmp_path):
+    """The highest rank that fits; a device that fits none is named."""
+    facts = known("learning.lora.r=8")
+    needs = [facts.memory_at(rank) for rank in range(1, 9)]
+    assert needs == sorted(needs)
+    boards = ", ".join(
+        f"{{device: {{name: board-{rank}, peak: 3 GFLOP/s, efficiency: 1, "
+        f"memory: {needs[rank - 1]} B, compute_power: 3 W, idle_power: 1 W}}}}"
+        for rank in (3, 8)
+    )
+    overrides = (f"population.devices=[{boards}]", "server.sampling=full")
+    with pytest.raises(InputError, match="board-3 has"):
+        run(tmp_path / "full", *overrides)
+    found = run(tmp_path / "by-memory", *overrides, "ranks=by-memory")
+    tasks = found.tasks.merge(found.clients[["client_id", "device"]], on="client_id")
+    by_device = tasks.groupby("device", observed=True)["rank"].unique()
+    assert by_device["board-3"].tolist() == [3]
+    assert by_device["board-8"].tolist() == [8]
+    small = boards.replace(f"memory: {needs[2]} B", f"memory: {needs[0] - 1} B")
+    with pytest.raises(InputError, match=r"population\.devices: board-3 has"):
+        run(tmp_path / "none", f"population.devices=[{small}]", "ranks=by-memory")
+
+
+def known(*overrides):
+    """Return a learner that knows what training needs."""
+    config = read_scenario(find_scenario("quickstart"), overrides)
+    return config.learning.known_learner(20, 1, may_count=True)

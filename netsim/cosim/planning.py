@@ -140,7 +140,9 @@ def _jobs(scenario: Scenario, learner: Learner) -> list[Job]:
     can_sketch = lora is not None and not lora.use_dora and lora.peft_type == "lora"
     ranks = {max(1, full * part // 8) for part in range(1, 9)} if can_sketch else {full}
     devices = (choice.device for choice in scenario.population.devices)
-    ranks |= {scenario.ranks.rank(full, device) for device in devices}
+    ranks |= {
+        scenario.ranks.rank(full, device, learner.memory_at) for device in devices
+    }
     return [replace(job, rank=rank) for rank in sorted(ranks)]
 
 

@@ -26,7 +26,7 @@ def build_planner(
     assumed = Assumptions(max_weight=policy.max_weight)
     problem, _ = build_problem(scenario, learner, population, assumed)
     if not policy.decides_ranks and learner.rank is not None:
-        problem = _at_given_ranks(scenario, learner.rank, population, problem)
+        problem = _at_given_ranks(scenario, learner, population, problem)
     sampling: Sampler | None = getattr(scenario.server, "sampling", None)
     planner = Planner(
         problem=problem,
@@ -47,11 +47,13 @@ def _require_weight(population: Population, max_weight: float | None) -> None:
 
 
 def _at_given_ranks(
-    scenario: Scenario, full_rank: int, population: Population, problem: Problem
+    scenario: Scenario, learner: Learner, population: Population, problem: Problem
 ) -> Problem:
     """Return the problem with the ranks that the scenario gives, and no others."""
+    full_rank = learner.rank
+    assert full_rank is not None, "without learning nothing has a rank"
     ranks = [
-        scenario.ranks.rank(full_rank, population.device(client_id))
+        scenario.ranks.rank(full_rank, population.device(client_id), learner.memory_at)
         for client_id in range(len(population))
     ]
     places = np.array([problem.ranks.index(rank) for rank in ranks])

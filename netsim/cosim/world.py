@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from netsim.band import SharedBand
 from netsim.cosim.scenario import Scenario
 from netsim.cosim.steering import build_planner
+from netsim.device import Device
 from netsim.engine import Engine
 from netsim.population import Population
 from netsim.protocol.learner import Learner, first_job
@@ -29,11 +31,20 @@ def build_population(scenario: Scenario, learner: Learner) -> Population:
         num_samples=learner.num_samples,
     )
     if scenario.policy is None or not scenario.policy.decides_ranks:
-        population.require_memory(learner.memory_bytes)  # else at the ranks it finds
+        population.require_memory(partial(_needed_bytes, scenario, learner))
     job = first_job(learner)
     population.require_audible("down", sum(learner.bits_down(job, None)))
     population.require_audible("up", learner.bits_up(job))
     return population
+
+
+def _needed_bytes(scenario: Scenario, learner: Learner, device: Device) -> int:
+    """Return what training needs on a device, at the rank that its clients have."""
+    full_rank = learner.rank
+    if full_rank is None:
+        return learner.memory_at(None)
+    rank = scenario.ranks.rank(full_rank, device, learner.memory_at)
+    return learner.memory_at(rank)
 
 
 def build_stage(

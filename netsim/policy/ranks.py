@@ -1,8 +1,10 @@
-"""At which rank each client trains: all of the adapter, or a sketch of it."""
+"""At which rank each client trains: all of the adapter, or less of it."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Protocol
+from bisect import bisect_right
+from collections.abc import Callable
+from typing import Annotated, Literal, Protocol, TypeAlias
 
 from pydantic import Field, model_validator
 
@@ -10,6 +12,7 @@ from netsim.device import Device
 from netsim.scenario import Record
 
 Rank = Annotated[int, Field(ge=1)]
+MemoryAt: TypeAlias = Callable[[int], int]
 
 
 class Ranks(Protocol):
@@ -19,8 +22,9 @@ class Ranks(Protocol):
     def kind(self) -> str:
         """Return the name under which a scenario chooses it."""
 
-    def rank(self, full_rank: int, device: Device) -> int:
-        """Return the rank of a client with this device."""
+    def rank(self, full_rank: int, device: Device, memory_at: MemoryAt) -> int:
+        """Return the rank of a client with this device; ``memory_at`` tells the bytes
+        that training at a rank needs."""
 
 
 class FullRank(Record):
@@ -28,7 +32,7 @@ class FullRank(Record):
 
     kind: Literal["full"] = "full"
 
-    def rank(self, full_rank: int, device: Device) -> int:
+    def rank(self, full_rank: int, device: Device, memory_at: MemoryAt) -> int:
         return full_rank
 
 
@@ -38,7 +42,7 @@ class FixedRank(Record):
     kind: Literal["fixed"] = "fixed"
     client_rank: Rank = Field(alias="rank")
 
-    def rank(self, full_rank: int, device: Device) -> int:
+    def rank(self, full_rank: int, device: Device, memory_at: MemoryAt) -> int:
         return min(self.client_rank, full_rank)
 
 
@@ -63,9 +67,26 @@ class TieredRanks(Record):
             raise ValueError(f"tiers list {twice[0]!r} twice")
         return self
 
-    def rank(self, full_rank: int, device: Device) -> int:
+    def rank(self, full_rank: int, device: Device, memory_at: MemoryAt) -> int:
         ranks = {tier.device: tier.client_rank for tier in self.tiers}
         return min(ranks.get(device.name, full_rank), full_rank)
 
 
-RANKS = {"fixed": FixedRank, "full": FullRank, "tiered": TieredRanks}
+class RanksByMemory(Record):
+    """Every client trains the highest rank that fits into its device's memory."""
+
+    kind: Literal["by-memory"] = "by-memory"
+
+    def rank(self, full_rank: int, device: Device, memory_at: MemoryAt) -> int:
+        fitting = bisect_right(
+            range(1, full_rank + 1), device.memory_bytes, key=memory_at
+        )
+        return max(fitting, 1)  # where none fits, the fleet is refused for it
+
+
+RANKS = {
+    "by-memory": RanksByMemory,
+    "fixed": FixedRank,
+    "full": FullRank,
+    "tiered": TieredRanks,
+}

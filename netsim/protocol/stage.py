@@ -102,7 +102,8 @@ class Stage:
             return None
         if self.client_ranks is not None:
             return self.client_ranks[client_id]
-        return self.ranks.rank(full_rank, self.population.device(client_id))
+        device = self.population.device(client_id)
+        return self.ranks.rank(full_rank, device, self.learner.memory_at)
 
     def job(self, client_id: int, start_index: int, round_id: int) -> Job:
         """Return a job from the present version."""

@@ -35,10 +35,12 @@ def phases(tasks: pd.DataFrame) -> pd.DataFrame:
 
 
 def stragglers(run: Run) -> pd.DataFrame:
-    """Return per client, slowest first, how long its tasks take beside everybody's
-    median (``slowdown``), in how many rounds it was the last to end, and how many of
-    its tasks came to nothing before the run's end."""
+    """Return per client, slowest first, how long its tasks take, also beside the median
+    of all (``slowdown``), in how many rounds nobody ended later, and how many of its
+    tasks came to nothing before the run's end."""
     tasks = run.tasks.assign(task_s=phases(run.tasks).sum(axis=1))
+    last_ns = tasks.groupby("round_id")["end_ns"].transform("max")
+    tasks["is_last"] = tasks["end_ns"] == last_ns
     tasks["is_lost"] = ~tasks["status"].isin(["done", "unfinished", "unmerged"])
     by_client = tasks.groupby("client_id")
     found = by_client.agg(
@@ -46,9 +48,8 @@ def stragglers(run: Run) -> pd.DataFrame:
         num_lost=("is_lost", "sum"),
         mean_s=("task_s", "mean"),
         worst_s=("task_s", "max"),
+        num_last=("is_last", "sum"),
     )
-    num_last = _last_of_rounds(tasks)["client_id"].value_counts()
-    found["num_last"] = num_last.reindex(found.index, fill_value=0)
     found["slowdown"] = found["mean_s"] / tasks["task_s"].median()
     found.insert(0, "device", run.clients.set_index("client_id")["device"])
     return found.sort_values("mean_s", ascending=False, kind="stable")
@@ -176,7 +177,8 @@ def critical_path(run: Run) -> pd.DataFrame:
     else's times as recorded, nobody drawn instead and the merge as long: a lower bound
     where a rule gives a freed share to others, or a broadcast no longer minds the
     weakest; none where it was alone. A last one that is ``late`` stands for the
-    deadline. A round without anybody has only its length.
+    deadline; of several that end together it is the lowest id. A round without anybody
+    has only its length.
 
     It needs a server that works in rounds: a buffer's merges wait for no one client.
     """

@@ -5,6 +5,7 @@ import json
 import tracemalloc
 from collections import defaultdict
 from decimal import Decimal
+from itertools import pairwise
 
 import pytest
 import tiny_run
@@ -12,7 +13,7 @@ from test_cli import netsim as command
 
 import netsim
 from netsim.errors import InputError
-from netsim.runs import load_run
+from netsim.runs import load_run, server_kind
 from netsim.timeline import write_timeline
 from netsim.timeline.slices import grouped
 from netsim.timeline.trace_events import micros
@@ -36,7 +37,7 @@ METADATA = {
 SERVERS = {
     "synchronous": (),
     "deadline": (
-        "server={kind: deadline, deadline: 2 s, announce_time: 10 ms, "
+        "server={kind: deadline, deadline: 4 s, announce_time: 10 ms, "
         "merge_time: 20 ms, sampling: full}",
     ),
     "buffered": (
@@ -228,16 +229,26 @@ def test_every_row_is_a_slice(run, tmp_path):
         assert ns(merge) >= ns(flows["s"][task_id][0])
 
 
+def test_the_runs_have_what_they_are_for(run):
+    """The deadline cuts some, and the run's end whom a buffer has under way."""
+    statuses = {
+        "synchronous": {"done"},
+        "deadline": {"done", "late"},
+        "buffered": {"done", "unfinished", "unmerged"},
+    }
+    assert set(run.tasks["status"]) == statuses[server_kind(run.folder)]
+
+
 def test_a_merge_takes_its_time(run, tmp_path):
     slices, _ = slices_and_flows(written(run.folder, tmp_path / "t.json"))
-    merge_ms = 500 if "buffered" in run.scenario_text else 20
+    merge_ms = 500 if server_kind(run.folder) == "buffered" else 20
     lengths = [end - start for _, start, end in intervals(slices, "merge", "round_id")]
     assert lengths == [merge_ms * 10**6] * int((run.rounds["num_merged"] > 0).sum())
 
 
 def test_a_buffer_is_as_long_as_what_arrived_and_waits(run, tmp_path):
     found = counts(written(run.folder, tmp_path / "t.json"), "buffer length")
-    if "kind: buffered" not in run.scenario_text:
+    if server_kind(run.folder) != "buffered":
         assert found == []
         return
     ticks = [tick for tick, _ in found]
@@ -249,6 +260,19 @@ def test_a_buffer_is_as_long_as_what_arrived_and_waits(run, tmp_path):
         waits = (arrived["end_ns"] <= tick) & (tick < taken_ns)
         assert length == waits.sum()
     assert max(length for _, length in found) > 3  # some arrive while it merges
+
+
+@pytest.mark.parametrize("direction", ["up", "down"])
+def test_a_band_is_counted_as_long_as_it_is_in_use(run, tmp_path, direction):
+    events = written(run.folder, tmp_path / "t.json")
+    found = counts(events, f"{direction}link transfers")
+    area = sum(
+        live * (later_ns - time_ns)
+        for (time_ns, live), (later_ns, _) in pairwise(found)
+    )
+    bands = run.bands[run.bands["direction"] == direction]
+    assert area == (bands["num_live"] * (bands["end_ns"] - bands["start_ns"])).sum()
+    assert found[-1] == (bands["end_ns"].max(), 0)
 
 
 def test_the_same_run_gives_the_same_bytes(tiny, tmp_path):

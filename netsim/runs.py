@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple, TypeVar
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+import yaml
 
 from netsim.errors import InputError
 from netsim.manifest import Manifest, read_manifest
@@ -14,6 +17,9 @@ from netsim.trace.schemas import SCHEMAS
 
 FALLING_METRICS = frozenset({"loss", "perplexity"})  # a level is reached from above
 NOT_METRICS = frozenset({"round_id", "client_id", "time_ns", "num_samples"})
+BATCH_ROWS = 4096  # become Python objects together
+
+Row = TypeVar("Row", bound=NamedTuple)
 
 
 def load_run(path: str | Path) -> Run:
@@ -178,6 +184,25 @@ def read_table(run_folder: Path, table: str) -> pa.Table:
     if not parts:
         return SCHEMAS[table].empty_table()
     return pa.concat_tables(parts).unify_dictionaries()
+
+
+def stream_rows(run_folder: Path, table: str, row_type: type[Row]) -> Iterator[Row]:
+    """Yield the rows of all finished parts, with one part in memory at a time."""
+    for path in part_paths(run_folder, table):
+        for batch in read_part(path, table).to_batches(BATCH_ROWS):
+            columns = [column.to_pylist() for column in batch.columns]
+            yield from map(row_type._make, zip(*columns, strict=True))
+
+
+def server_kind(run_folder: Path) -> str:
+    """Return the kind of server in a run's scenario; empty if it names none."""
+    path = run_folder / "scenario.yaml"
+    try:
+        scenario = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"cannot read {path}: {error}") from error
+    server = scenario.get("server") if isinstance(scenario, dict) else None
+    return str(server.get("kind", "")) if isinstance(server, dict) else ""
 
 
 def _frame(table: pa.Table) -> pd.DataFrame:

@@ -237,6 +237,23 @@ def verify(run: RunArg, json: JsonOption = False) -> None:
 
 
 @app.command()
+def timeline(
+    run: RunArg,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="The file, compressed if it ends in .gz; the run's "
+            "timeline.json.gz by default."
+        ),
+    ] = None,
+) -> None:
+    """Write a run as a picture for Perfetto or Chrome: who did what, and when."""
+    from netsim.cli.timeline import timeline_command
+
+    timeline_command(run, out)
+
+
+@app.command()
 def schema() -> None:
     """Print the JSON Schema of a scenario, for editors."""
     from netsim.cli.listing import schema_text

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeVar
 
 from netsim.errors import InputError
 from netsim.manifest import Manifest
-from netsim.runs import load_run, read_table
+from netsim.runs import load_run, stream_rows
 from netsim.trace import rows
 from netsim.verify.books import Books, check_books
 from netsim.verify.claims import check_claims
@@ -17,8 +16,6 @@ from netsim.verify.files import check_digests, check_files
 from netsim.verify.finding import Finding
 
 __all__ = ["Finding", "verify"]
-
-Row = TypeVar("Row")
 
 
 def verify(path: str | Path) -> list[Finding]:
@@ -41,30 +38,23 @@ def _check_content(run_folder: Path, manifest: Manifest) -> Iterator[Finding]:
     """Yield what readable tables say wrongly."""
     if manifest.status == "complete" or manifest.table_digests:
         yield from check_digests(run_folder, manifest)
-    bands = _rows(run_folder, "bands", rows.Band._make)
+    bands = list(stream_rows(run_folder, "bands", rows.Band))
     if manifest.status != "complete":
         yield from check_bands(bands)
         return
-    transfers = _rows(run_folder, "transfers", rows.Transfer._make)
-    segments = _rows(run_folder, "segments", rows.Segment._make)
+    transfers = list(stream_rows(run_folder, "transfers", rows.Transfer))
+    segments = list(stream_rows(run_folder, "segments", rows.Segment))
     yield from check_clock(transfers, segments, bands)
     books = Books(
-        clients=_rows(run_folder, "clients", rows.Client._make),
-        plans=_rows(run_folder, "plans", rows.Plan._make),
-        rounds=_rows(run_folder, "rounds", rows.Round._make),
-        tasks=_rows(run_folder, "tasks", rows.Task._make),
+        clients=list(stream_rows(run_folder, "clients", rows.Client)),
+        plans=list(stream_rows(run_folder, "plans", rows.Plan)),
+        rounds=list(stream_rows(run_folder, "rounds", rows.Round)),
+        tasks=list(stream_rows(run_folder, "tasks", rows.Task)),
         transfers=transfers,
-        evals=_rows(run_folder, "evals", rows.Evaluation._make),
-        events=_rows(run_folder, "events", rows.Event._make),
+        evals=list(stream_rows(run_folder, "evals", rows.Evaluation)),
+        events=list(stream_rows(run_folder, "events", rows.Event)),
         sim_time_ns=manifest.sim_time_ns,
-        estimates=_rows(run_folder, "estimates", rows.Estimate._make),
+        estimates=list(stream_rows(run_folder, "estimates", rows.Estimate)),
     )
     yield from check_books(books)
     yield from check_claims(run_folder, manifest, books)
-
-
-def _rows(
-    run_folder: Path, table: str, make: Callable[[Iterable[object]], Row]
-) -> list[Row]:
-    columns = [column.to_pylist() for column in read_table(run_folder, table).columns]
-    return [make(cells) for cells in zip(*columns, strict=True)]

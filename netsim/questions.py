@@ -1,0 +1,252 @@
+"""What everyone asks of a run, each in a few lines over its tables.
+
+Every function takes a run that ``netsim.load_run`` opened and returns a frame to read
+or to draw; they are short so that the next question can be asked in the same way. The
+first one, the time to a target, is ``run.time_to("accuracy", 0.9)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+
+from netsim.errors import InputError
+from netsim.runs import Run, server_kind
+
+PHASES = ["download_s", "compute_s", "upload_s"]
+UHZ_PER_HZ = 1e6
+
+
+def phases(tasks: pd.DataFrame) -> pd.DataFrame:
+    """Return the seconds of each task's phases: none of one that it never came to, and
+    of one that was cut those until then. An upload includes waiting for its turn."""
+    end = tasks["end_ns"]
+    compute = tasks["compute_start_ns"].fillna(end)
+    upload = tasks["upload_start_ns"].fillna(end)
+    return pd.DataFrame(
+        {
+            "download_s": _seconds(compute - tasks["download_start_ns"]),
+            "compute_s": _seconds(upload - compute),
+            "upload_s": _seconds(end - upload),
+        }
+    )
+
+
+def stragglers(run: Run) -> pd.DataFrame:
+    """Return per client, slowest first, how long its tasks take, also beside the median
+    of all (``slowdown``), in how many rounds nobody ended later, and how many of its
+    tasks came to nothing before the run's end."""
+    tasks = run.tasks.assign(task_s=phases(run.tasks).sum(axis=1))
+    last_ns = tasks.groupby("round_id")["end_ns"].transform("max")
+    tasks["is_last"] = tasks["end_ns"] == last_ns
+    tasks["is_lost"] = ~tasks["status"].isin(["done", "unfinished", "unmerged"])
+    by_client = tasks.groupby("client_id")
+    found = by_client.agg(
+        num_tasks=("task_s", "size"),
+        num_lost=("is_lost", "sum"),
+        mean_s=("task_s", "mean"),
+        worst_s=("task_s", "max"),
+        num_last=("is_last", "sum"),
+    )
+    found["slowdown"] = found["mean_s"] / tasks["task_s"].median()
+    found.insert(0, "device", run.clients.set_index("client_id")["device"])
+    return found.sort_values("mean_s", ascending=False, kind="stable")
+
+
+def band_use(run: Run) -> pd.DataFrame:
+    """Return per cell and direction which share of the time somebody sends, which
+    share of band and time is in use, and how many send at once while anybody does."""
+    bands = run.bands
+    bands = bands.assign(busy_s=_seconds(bands["end_ns"] - bands["start_ns"]))
+    bands["live_s"] = bands["num_live"] * bands["busy_s"]
+    used = bands["allocated_uhz"] / UHZ_PER_HZ / bands["band_hz"]
+    bands["used_s"] = used * bands["busy_s"]  # seconds of the whole band
+    sums = bands.groupby(["cell_id", "direction"], observed=True)[
+        ["busy_s", "used_s", "live_s"]
+    ].sum()
+    return pd.DataFrame(
+        {
+            "busy_s": sums["busy_s"],
+            "busy_share": sums["busy_s"] / duration_s(run),
+            "used_share": sums["used_s"] / duration_s(run),
+            "mean_live": sums["live_s"] / sums["busy_s"],
+        }
+    )
+
+
+def participation(run: Run) -> pd.DataFrame:
+    """Return per client, those never drawn too, how often it took part and was merged,
+    and its share of all weight in merges (``influence``) beside that of the data."""
+    clients, tasks = run.clients.set_index("client_id"), run.tasks
+    merged = tasks[tasks["merged_round_id"].notna()]
+    found = pd.DataFrame(
+        {"device": clients["device"], "data_weight": clients["weight"]}
+    )
+    found["num_tasks"] = tasks["client_id"].value_counts()
+    found["num_merged"] = merged["client_id"].value_counts()
+    weight = merged.groupby("client_id")["weight"].sum()
+    found["influence"] = weight / weight.sum()
+    counts = ["num_tasks", "num_merged"]
+    found[counts] = found[counts].fillna(0).astype("int64")
+    return found.fillna({"influence": 0.0})
+
+
+def jain_index(counts: Iterable[float]) -> float:
+    """Return Jain's fairness index ``(sum x)^2 / (n sum x^2)``: 1 if all are equal,
+    ``1 / n`` if one has it all, nan if nobody has any."""
+    values = np.asarray(list(counts), dtype=float)
+    squares = len(values) * float(np.square(values).sum())
+    return float(values.sum()) ** 2 / squares if squares else float("nan")
+
+
+def bits(run: Run) -> pd.DataFrame:
+    """Return per direction the messages, the bits asked for by those that went through
+    and by those that were cut, and what clients count: a broadcast once for each."""
+    transfers, tasks = run.transfers, run.tasks
+    is_done = transfers["status"] == "done"
+    sent = transfers.assign(
+        sent_bits=transfers["bits"].where(is_done, 0),
+        cut_bits=transfers["bits"].mask(is_done, 0),
+    )
+    by_direction = sent.groupby("direction", observed=True)
+    found = by_direction[["sent_bits", "cut_bits"]].sum()
+    found.insert(0, "num_transfers", by_direction.size())
+    clients = {
+        "down": tasks["download_bits"].sum(),
+        "up": tasks["upload_bits"].sum(),
+    }
+    found["client_bits"] = pd.Series(clients)
+    return found
+
+
+def energy(run: Run) -> pd.DataFrame:
+    """Return per device model the joules of its clients' tasks, in parts, and per task;
+    a client out of any task costs none."""
+    parts = ["compute_energy_j", "transmit_energy_j", "idle_energy_j"]
+    devices = run.clients[["client_id", "device"]]
+    joined = devices.merge(run.tasks[["client_id", "task_id", *parts]], how="left")
+    by_device = joined.groupby("device", observed=True)
+    found = by_device.agg(
+        num_clients=("client_id", "nunique"), num_tasks=("task_id", "count")
+    )
+    found = found.join(by_device[parts].sum())
+    found["total_j"] = found[parts].sum(axis=1)
+    found["task_j"] = found["total_j"] / found["num_tasks"]
+    return found
+
+
+def merge_error(run: Run) -> pd.DataFrame:
+    """Return per round how far the merge was from the ideal sum: the mean over layers,
+    the worst layer, and what plain averaging of the factors would have missed."""
+    merges = run.merges.sort_values("relative_error", na_position="first")
+    by_round = merges.groupby("round_id")
+    worst = by_round.tail(1).set_index("round_id")
+    found = by_round.agg(
+        mean_error=("relative_error", "mean"),
+        worst_error=("relative_error", "max"),
+        average_error=("average_relative_error", "mean"),
+    )
+    found["worst_layer"] = worst["layer"]
+    found.insert(0, "time_s", _round_ends_s(run, found.index))
+    return found
+
+
+def staleness(run: Run) -> pd.DataFrame:
+    """Return per merge how many updates it took and how many versions had come out
+    since these began, in the mean and at most; zero if everybody is waited for."""
+    merged = run.tasks.dropna(subset="merged_round_id")
+    found = merged.groupby("merged_round_id").agg(
+        num_merged=("task_id", "size"),
+        mean_staleness=("staleness", "mean"),
+        worst_staleness=("staleness", "max"),
+    )
+    found = found.astype({"mean_staleness": "float64", "worst_staleness": "int64"})
+    found.index = found.index.astype("int64").rename("round_id")
+    found.insert(0, "time_s", _round_ends_s(run, found.index))
+    return found
+
+
+def critical_path(run: Run) -> pd.DataFrame:
+    """Return per round the client that it ended with, the seconds of that client's
+    phases and of the server before and after them, which add up to the round, the
+    longest of the four, and how much sooner the round would have ended without it.
+
+    ``sooner_s`` is the lead of the last to end over the one before, with everybody
+    else's times as recorded, nobody drawn instead and the merge as long: a lower bound
+    where a rule gives a freed share to others, or a broadcast no longer minds the
+    weakest; none where it was alone. A last one that is ``late`` stands for the
+    deadline; of several that end together it is the lowest id. A round without anybody
+    has only its length.
+
+    It needs a server that works in rounds: a buffer's merges wait for no one client.
+    """
+    _require_rounds(run)
+    tasks = run.tasks.join(phases(run.tasks))
+    last = _last_of_rounds(tasks).set_index("round_id").add_prefix("task_")
+    found = run.rounds.set_index("round_id")[["start_ns", "end_ns"]].join(last)
+    before = found["task_download_start_ns"] - found["start_ns"]
+    after = found["end_ns"] - found["task_end_ns"]
+    table = pd.DataFrame(
+        {
+            "round_s": _seconds(found["end_ns"] - found["start_ns"]),
+            "client_id": found["task_client_id"].astype("Int64"),
+            "status": found["task_status"],
+            **{phase: found[f"task_{phase}"] for phase in PHASES},
+            "server_s": _seconds(before + after),
+        }
+    )
+    parts = table[[*PHASES, "server_s"]].fillna(-1.0).rename(columns=lambda s: s[:-2])
+    longest = parts.idxmax(axis="columns")
+    table["longest"] = longest.where(table["client_id"].notna())
+    table["sooner_s"] = _seconds(found["task_end_ns"] - found["task_end_before_ns"])
+    return table
+
+
+def idle_time(run: Run) -> pd.DataFrame:
+    """Return per client the seconds of its phases in the whole run, and the rest: idle,
+    be it waiting for the server or not drawn at all."""
+    spent = phases(run.tasks).groupby(run.tasks["client_id"]).sum()
+    clients = run.clients.set_index("client_id")
+    found = spent.reindex(clients.index, fill_value=0.0)
+    found.insert(0, "device", clients["device"])
+    found["idle_s"] = duration_s(run) - found[PHASES].sum(axis=1)
+    found["idle_share"] = found["idle_s"] / duration_s(run)
+    return found
+
+
+def duration_s(run: Run) -> float:
+    """Return when the last round ended, in seconds."""
+    return float(run.rounds["end_ns"].max()) / 1e9
+
+
+def _last_of_rounds(tasks: pd.DataFrame) -> pd.DataFrame:
+    """Return of every round the task that ended last, of several the lowest client's,
+    with the end of the one before it."""
+    keys, up = ["round_id", "end_ns", "client_id"], [True, True, False]
+    tasks = tasks.sort_values(keys, ascending=up)
+    by_round = tasks.groupby("round_id")
+    return (
+        tasks.assign(end_before_ns=by_round["end_ns"].shift())
+        .groupby("round_id")
+        .tail(1)
+    )
+
+
+def _round_ends_s(run: Run, round_ids: pd.Index[int]) -> pd.Series[float]:
+    ends_ns = run.rounds.set_index("round_id")["end_ns"]
+    return _seconds(ends_ns.reindex(round_ids))
+
+
+def _seconds(times_ns: pd.Series[int]) -> pd.Series[float]:
+    return times_ns.astype("float64") / 1e9
+
+
+def _require_rounds(run: Run) -> None:
+    is_stale = bool((run.tasks["staleness"].fillna(0) > 0).any())
+    if is_stale or server_kind(run.folder) == "buffered":
+        raise InputError(
+            f"{run.folder}: a critical path needs a server that works in rounds, and "
+            "a buffered one waits for no one client; stragglers(run) says who is slow"
+        )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Generator, Sequence
 from typing import Annotated, Literal
 
+import simpy
 from pydantic import Field, model_validator
 
 from netsim.band import Message, Terms
@@ -42,7 +44,7 @@ class Synchronous(Record):
 
     def play(self, stage: Stage) -> Process:
         """Run rounds until the run is over."""
-        return _play(stage, self.sampling, self.announce_time_s, self.merge_time_s)
+        return _play(stage, self.sampling, self.round_timing)
 
 
 class Deadline(Record):
@@ -70,67 +72,65 @@ class Deadline(Record):
 
     def play(self, stage: Stage) -> Process:
         """Run rounds until the run is over."""
-        return _play(
-            stage,
-            self.sampling,
-            self.announce_time_s,
-            self.merge_time_s,
-            deadline_s=self.deadline_s,
-        )
+        return _play(stage, self.sampling, self.round_timing)
 
 
-def _play(
-    stage: Stage,
-    sampling: Sampler | None,
-    announce_s: float,
-    merge_s: float,
-    *,
-    deadline_s: float | None = None,
-) -> Process:
-    env, weights = stage.env, stage.population.data_weights
+def _play(stage: Stage, sampling: Sampler | None, timing: RoundTiming) -> Process:
+    """Run one round after the other, each with who the course of the run draws."""
     course = stage.course(sampling)
     sampler = next(course)
-    round_id = 0
-    while not stage.is_over:
-        round_id += 1
-        start_ns = env.now
-        limit = None if deadline_s is None else _limit(stage, deadline_s)
-        if announce_s:
-            yield env.timeout(to_ns(announce_s))
-        drawn = sampler.draw(weights, stream(stage.seed, "sampling", round_id))
-        parts = _enlist(stage, round_id, drawn)
-        if not parts:
-            stage.mark("empty round", round_id=round_id)
-        yield from _broadcast(stage, round_id, parts, limit)
-        yield from _gather(stage, parts, limit)
-        late = sum(part.status == "late" for part in parts)
-        if late:
-            stage.mark("deadline", round_id=round_id, detail=f"{late} late")
-        arrived = [part for part in parts if part.status == "done"]
-        if arrived and merge_s:
-            yield env.timeout(to_ns(merge_s))
-        norms2 = stage.merge(round_id, arrived)
-        for part in parts:
-            merged_in = round_id if part.status == "done" else None
-            staleness = None if merged_in is None else 0
-            stage.recorder.tasks.append(
-                task_row(
-                    stage,
-                    part,
-                    env.now,
-                    merged_round_id=merged_in,
-                    staleness=staleness,
-                )
-            )
-        scores = stage.end_round(
-            round_id,
-            start_ns,
-            num_sampled=len(parts),
-            num_merged=len(arrived),
-            num_dropped=len(parts) - len(arrived),
+    for round_id in itertools.count(1):
+        outcome = yield from _round(stage, round_id, sampler, timing)
+        if stage.is_over:
+            return
+        sampler = course.send(outcome)
+
+
+def _round(
+    stage: Stage, round_id: int, sampler: Sampler, timing: RoundTiming
+) -> Generator[simpy.Event, object, Outcome]:
+    """Run a round and return what it showed."""
+    env, start_ns = stage.env, stage.env.now
+    limit = None if timing.deadline_s is None else _limit(stage, timing.deadline_s)
+    if timing.announce_s:
+        yield env.timeout(to_ns(timing.announce_s))
+    rng = stream(stage.seed, "sampling", round_id)
+    drawn = sampler.draw(stage.population.data_weights, rng)
+    parts = _enlist(stage, round_id, drawn)
+    if not parts:
+        stage.mark("empty round", round_id=round_id)
+    yield from _broadcast(stage, round_id, parts, limit)
+    yield from _gather(stage, parts, limit)
+    late = sum(part.status == "late" for part in parts)
+    if late:
+        stage.mark("deadline", round_id=round_id, detail=f"{late} late")
+    arrived = [part for part in parts if part.status == "done"]
+    if arrived and timing.merge_s:
+        yield env.timeout(to_ns(timing.merge_s))
+    norms2 = stage.merge(round_id, arrived)
+    _record(stage, round_id, parts)
+    scores = stage.end_round(
+        round_id,
+        start_ns,
+        num_sampled=len(parts),
+        num_merged=len(arrived),
+        num_dropped=len(parts) - len(arrived),
+    )
+    return Outcome(arrived, norms2, scores)
+
+
+def _record(stage: Stage, round_id: int, parts: Sequence[Participation]) -> None:
+    """Write everybody's part in a round that is over."""
+    for part in parts:
+        is_merged = part.status == "done"
+        row = task_row(
+            stage,
+            part,
+            stage.env.now,
+            merged_round_id=round_id if is_merged else None,
+            staleness=0 if is_merged else None,
         )
-        if not stage.is_over:
-            sampler = course.send(Outcome(arrived, norms2, scores))
+        stage.recorder.tasks.append(row)
 
 
 def _enlist(stage: Stage, round_id: int, drawn: Drawn) -> list[Participation]:

@@ -14,7 +14,7 @@ from netsim.sharing.equal_rate import EqualRate, MaxMin
 from netsim.sharing.live import LiveMaxMin, LiveProportionalFair
 from netsim.sharing.payload import Proportional, Weighted
 from netsim.sharing.proportional_fair import ProportionalFair
-from netsim.sharing.rule import Expected, SharingRule
+from netsim.sharing.rule import AtEvents, Expected, PerRound, SharingRule
 from netsim.sharing.shortest_first import ShortestFirst
 from netsim.sharing.tdma import FirstComeTdma, ShortestFirstTdma
 from netsim.sharing.work_conserving import WorkConserving
@@ -38,6 +38,7 @@ SHARING_RULES = {
 
 __all__ = [
     "SHARING_RULES",
+    "AtEvents",
     "EqualFinish",
     "EqualFixed",
     "EqualRate",
@@ -46,6 +47,7 @@ __all__ = [
     "LiveMaxMin",
     "LiveProportionalFair",
     "MaxMin",
+    "PerRound",
     "ProcessorSharing",
     "Proportional",
     "ProportionalFair",

@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import ClassVar, Literal
+from typing import Literal
 
 from netsim.band.shared import BandNow
 from netsim.band.transfer import Terms, Transfer
 from netsim.channel.radio import Radio
-from netsim.scenario import Record
-from netsim.sharing.rule import Expected
+from netsim.sharing.rule import AtEvents, Expected, PerRound
 
 
-class ProcessorSharing(Record):
+class ProcessorSharing(AtEvents):
     """Everyone who is sending has the same share at every moment."""
 
-    plans_rounds: ClassVar[bool] = False
     kind: Literal["processor-sharing"] = "processor-sharing"
-
-    def reserve(
-        self, expected: Sequence[Expected], free_uhz: int, radio: Radio
-    ) -> dict[int, Terms]:
-        return {}
 
     def divide(
         self,
@@ -32,10 +25,9 @@ class ProcessorSharing(Record):
         return [(transfer, Terms(weight=1)) for transfer in started]
 
 
-class EqualFixed(Record):
+class EqualFixed(PerRound):
     """Each of a round's ``K`` participants has ``band / K``, whoever else sends."""
 
-    plans_rounds: ClassVar[bool] = True
     kind: Literal["equal-fixed"] = "equal-fixed"
 
     def reserve(
@@ -43,11 +35,3 @@ class EqualFixed(Record):
     ) -> dict[int, Terms]:
         share = Terms(weight=0, pinned_uhz=free_uhz // max(len(expected), 1))
         return {one.client_id: share for one in expected}
-
-    def divide(
-        self,
-        started: Sequence[Transfer],
-        live: Mapping[int, Transfer],
-        band: BandNow,
-    ) -> Iterable[tuple[Transfer, Terms]]:
-        return ()

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from typing import ClassVar, Literal
+from collections.abc import Sequence
+from typing import Literal
 
-from netsim.band.shared import BandNow
-from netsim.band.transfer import Terms, Transfer
+from netsim.band.transfer import Terms
 from netsim.channel.radio import Radio
-from netsim.scenario import Record
-from netsim.sharing.rule import Expected, pins
+from netsim.sharing.rule import Expected, PerRound, pins
 
 NUM_BISECTIONS = 200  # stops earlier, when the interval is one float wide
 WIDENED = 1 + 1e-9  # so that rounding cannot put a lone client above its ceiling
 
 
-class EqualFinish(Record):
+class EqualFinish(PerRound):
     """The least round time among fixed shares: all end at one ``T``.
 
     In the manner of arXiv 2505.23555: ``f_n`` carries ``bits_n`` in ``T - tau_n``, and
     ``T`` is the root of ``sum f_n(T) = band``.
     """
 
-    plans_rounds: ClassVar[bool] = True
     kind: Literal["equal-finish"] = "equal-finish"
 
     def reserve(
@@ -32,14 +29,6 @@ class EqualFinish(Record):
         if not expected:
             return {}
         return pins(expected, finish_shares_hz(expected, free_uhz, radio), free_uhz)
-
-    def divide(
-        self,
-        started: Sequence[Transfer],
-        live: Mapping[int, Transfer],
-        band: BandNow,
-    ) -> Iterable[tuple[Transfer, Terms]]:
-        return ()
 
 
 def finish_shares_hz(

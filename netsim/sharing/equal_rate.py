@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import ClassVar, Literal
+from typing import Literal
 
-from netsim.band.shared import BandNow
-from netsim.band.transfer import Terms, Transfer
+from netsim.band.transfer import Terms
 from netsim.channel.radio import Radio
-from netsim.scenario import Record
 from netsim.sharing.equal_finish import NUM_BISECTIONS, finish_shares_hz
-from netsim.sharing.rule import Expected, pins
+from netsim.sharing.rule import Expected, PerRound, pins
 
 
-class EqualRate(Record):
+class EqualRate(PerRound):
     """All of a round's participants send at one rate, the greatest that all can have;
     a share is inverse to spectral efficiency.
 
     One who is held at its radio's ceiling holds all the others at its rate.
     """
 
-    plans_rounds: ClassVar[bool] = True
     kind: Literal["equal-rate"] = "equal-rate"
 
     def reserve(
@@ -34,16 +31,8 @@ class EqualRate(Record):
         alike = [replace(one, compute_s=0.0, bits=1) for one in expected]
         return pins(expected, finish_shares_hz(alike, free_uhz, radio), free_uhz)
 
-    def divide(
-        self,
-        started: Sequence[Transfer],
-        live: Mapping[int, Transfer],
-        band: BandNow,
-    ) -> Iterable[tuple[Transfer, Terms]]:
-        return ()
 
-
-class MaxMin(Record):
+class MaxMin(PerRound):
     """A round's fixed shares are max-min fair in rate: nobody can have more without one
     who has less losing some.
 
@@ -51,7 +40,6 @@ class MaxMin(Record):
     leave goes to the others. Without ceilings it is ``equal-rate``.
     """
 
-    plans_rounds: ClassVar[bool] = True
     kind: Literal["max-min"] = "max-min"
 
     def reserve(
@@ -61,14 +49,6 @@ class MaxMin(Record):
             return {}
         band_hz = free_uhz / 1e6
         return pins(expected, max_min_shares_hz(expected, band_hz, radio), free_uhz)
-
-    def divide(
-        self,
-        started: Sequence[Transfer],
-        live: Mapping[int, Transfer],
-        band: BandNow,
-    ) -> Iterable[tuple[Transfer, Terms]]:
-        return ()
 
 
 def max_min_shares_hz(

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import ClassVar, Final, Literal
+from typing import Final, Literal
 
 from netsim.band.shared import BandNow
 from netsim.band.transfer import Terms, Transfer
 from netsim.channel.radio import Radio
-from netsim.scenario import Record
 from netsim.sharing.equal_rate import max_min_shares_hz
 from netsim.sharing.proportional_fair import fair_shares_hz
-from netsim.sharing.rule import Expected, pins
+from netsim.sharing.rule import AtEvents, Expected, pins
 
 WEIGHT_SUM: Final = 1_000_000  # at most: a unit of weight loses less than a micro-hertz
 SILENT: Final = Terms(weight=0)
 
 
-class LiveMaxMin(Record):
+class LiveMaxMin(AtEvents):
     """At every moment the rates of those who are sending are equal, but for who is held
     at its radio's ceiling; what these leave goes to the others.
 
@@ -28,13 +27,7 @@ class LiveMaxMin(Record):
     event touches everyone who is sending.
     """
 
-    plans_rounds: ClassVar[bool] = False
     kind: Literal["max-min-live"] = "max-min-live"
-
-    def reserve(
-        self, expected: Sequence[Expected], free_uhz: int, radio: Radio
-    ) -> dict[int, Terms]:
-        return {}
 
     def divide(
         self,
@@ -51,7 +44,7 @@ class LiveMaxMin(Record):
         return [*terms, *_inverse_to_efficiency(heard, band.radio)]
 
 
-class LiveProportionalFair(Record):
+class LiveProportionalFair(AtEvents):
     """At every moment the product of the rates of those who are sending is greatest
     (Kelly, "Charging and rate control for elastic traffic", 1997).
 
@@ -60,13 +53,7 @@ class LiveProportionalFair(Record):
     who is sending. A channel in outage has no share until it is back.
     """
 
-    plans_rounds: ClassVar[bool] = False
     kind: Literal["proportional-fair-live"] = "proportional-fair-live"
-
-    def reserve(
-        self, expected: Sequence[Expected], free_uhz: int, radio: Radio
-    ) -> dict[int, Terms]:
-        return {}
 
     def divide(
         self,

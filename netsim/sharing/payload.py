@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -12,14 +12,12 @@ from netsim.band.shared import BandNow
 from netsim.band.transfer import Terms, Transfer
 from netsim.channel.radio import Radio
 from netsim.quantities import Bits
-from netsim.scenario import Record
-from netsim.sharing.rule import Expected, pins
+from netsim.sharing.rule import AtEvents, Expected, PerRound, pins
 
 
-class Proportional(Record):
+class Proportional(PerRound):
     """Each of a round's participants has a fixed share in proportion to its payload."""
 
-    plans_rounds: ClassVar[bool] = True
     kind: Literal["proportional"] = "proportional"
 
     def reserve(
@@ -29,16 +27,8 @@ class Proportional(Record):
         shares = [free_uhz / 1e6 * one.bits / total_bits for one in expected]
         return pins(expected, shares, free_uhz)
 
-    def divide(
-        self,
-        started: Sequence[Transfer],
-        live: Mapping[int, Transfer],
-        band: BandNow,
-    ) -> Iterable[tuple[Transfer, Terms]]:
-        return ()
 
-
-class Weighted(Record):
+class Weighted(AtEvents):
     """Those who are sending share the band in proportion to their payloads, each
     counted in whole units of ``unit`` and at least one.
 
@@ -46,14 +36,8 @@ class Weighted(Record):
     micro-hertz per unit stays unused.
     """
 
-    plans_rounds: ClassVar[bool] = False
     kind: Literal["weighted"] = "weighted"
     unit_bits: Annotated[Bits, Field(gt=0)] = 80_000
-
-    def reserve(
-        self, expected: Sequence[Expected], free_uhz: int, radio: Radio
-    ) -> dict[int, Terms]:
-        return {}
 
     def divide(
         self,

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import ClassVar, Final, Literal
+from collections.abc import Callable, Sequence
+from typing import Final, Literal
 
-from netsim.band.shared import BandNow
-from netsim.band.transfer import Terms, Transfer
+from netsim.band.transfer import Terms
 from netsim.channel.radio import Radio
-from netsim.scenario import Record
-from netsim.sharing.rule import Expected, pins
+from netsim.sharing.rule import Expected, PerRound, pins
 
 MAX_HALVINGS: Final = 60
 PRECISION: Final = 1e-9  # of a root, relative
@@ -18,7 +16,7 @@ LEAST_PRICE: Final = 1e-9  # times one over the band: where nobody wants less
 STEP: Final = 1e-6  # of the difference quotient; the optimum is flat
 
 
-class ProportionalFair(Record):
+class ProportionalFair(PerRound):
     """A round's fixed shares maximise ``sum log(rate_n)`` (Kelly, "Charging and rate
     control for elastic traffic", 1997).
 
@@ -26,7 +24,6 @@ class ProportionalFair(Record):
     under fixed power stronger channels, whose rates saturate later, have more.
     """
 
-    plans_rounds: ClassVar[bool] = True
     kind: Literal["proportional-fair"] = "proportional-fair"
 
     def reserve(
@@ -35,14 +32,6 @@ class ProportionalFair(Record):
         if not expected:
             return {}
         return pins(expected, fair_shares_hz(expected, free_uhz / 1e6, radio), free_uhz)
-
-    def divide(
-        self,
-        started: Sequence[Transfer],
-        live: Mapping[int, Transfer],
-        band: BandNow,
-    ) -> Iterable[tuple[Transfer, Terms]]:
-        return ()
 
 
 def fair_shares_hz(

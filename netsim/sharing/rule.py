@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from netsim.band.shared import BandNow
 from netsim.band.transfer import Terms, Transfer
 from netsim.channel.radio import Radio
+from netsim.scenario import Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,31 @@ class SharingRule(Protocol):
         band: BandNow,
     ) -> Iterable[tuple[Transfer, Terms]]:
         """Return new terms where they change, after starts and ends of one tick."""
+
+
+class AtEvents(Record):
+    """Divides whenever a transfer starts or ends, and plans no round."""
+
+    plans_rounds: ClassVar[bool] = False
+
+    def reserve(
+        self, expected: Sequence[Expected], free_uhz: int, radio: Radio
+    ) -> dict[int, Terms]:
+        return {}
+
+
+class PerRound(Record):
+    """Plans every round, and lets its plan stand until the next one."""
+
+    plans_rounds: ClassVar[bool] = True
+
+    def divide(
+        self,
+        started: Sequence[Transfer],
+        live: Mapping[int, Transfer],
+        band: BandNow,
+    ) -> Iterable[tuple[Transfer, Terms]]:
+        return ()
 
 
 def pins(

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import ClassVar, Literal
+from typing import Literal
 
 from netsim.band.shared import BandNow
 from netsim.band.transfer import Terms, Transfer
-from netsim.channel.radio import Radio
-from netsim.scenario import Record
-from netsim.sharing.rule import Expected
+from netsim.sharing.rule import AtEvents
 
 
-class ShortestFirst(Record):
+class ShortestFirst(AtEvents):
     """Who would be done first alone on the band has all of it that its radio can use,
     the next in that order has what is left, and so on; ties go by client id.
 
@@ -22,13 +20,7 @@ class ShortestFirst(Record):
     those whose share changes.
     """
 
-    plans_rounds: ClassVar[bool] = False
     kind: Literal["shortest-first"] = "shortest-first"
-
-    def reserve(
-        self, expected: Sequence[Expected], free_uhz: int, radio: Radio
-    ) -> dict[int, Terms]:
-        return {}
 
     def divide(
         self,

@@ -6,28 +6,20 @@ Where the one is held at its radio's ceiling, the rest of the band stays idle.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import ClassVar, Final, Literal
+from typing import Final, Literal
 
 from netsim.band.shared import BandNow
 from netsim.band.transfer import Terms, Transfer
-from netsim.channel.radio import Radio
-from netsim.scenario import Record
-from netsim.sharing.rule import Expected
+from netsim.sharing.rule import AtEvents
 
 SENDS: Final = Terms(weight=1)
 WAITS: Final = Terms(weight=0)
 
 
-class FirstComeTdma(Record):
+class FirstComeTdma(AtEvents):
     """Who started first has the whole band until it is done; ties go by client id."""
 
-    plans_rounds: ClassVar[bool] = False
     kind: Literal["tdma-first-come"] = "tdma-first-come"
-
-    def reserve(
-        self, expected: Sequence[Expected], free_uhz: int, radio: Radio
-    ) -> dict[int, Terms]:
-        return {}
 
     def divide(
         self,
@@ -39,20 +31,14 @@ class FirstComeTdma(Record):
         return _serve(head, None, started)
 
 
-class ShortestFirstTdma(Record):
+class ShortestFirstTdma(AtEvents):
     """Who has the fewest bits left has the whole band, and gives way to a newcomer with
     fewer; among equals the stronger channel goes first, then the lower client id.
 
     The next head is found by a pass over those waiting, so an end costs O(n).
     """
 
-    plans_rounds: ClassVar[bool] = False
     kind: Literal["tdma-shortest-first"] = "tdma-shortest-first"
-
-    def reserve(
-        self, expected: Sequence[Expected], free_uhz: int, radio: Radio
-    ) -> dict[int, Terms]:
-        return {}
 
     def divide(
         self,

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from typing import ClassVar, Final, Literal
+from collections.abc import Sequence
+from typing import Final, Literal
 
-from netsim.band.shared import BandNow
-from netsim.band.transfer import Terms, Transfer
+from netsim.band.transfer import Terms
 from netsim.channel.radio import Radio
-from netsim.scenario import Record
 from netsim.sharing.equal_finish import finish_shares_hz
-from netsim.sharing.rule import Expected
+from netsim.sharing.rule import Expected, PerRound
 
 WEIGHT_SUM: Final = 1_000_000  # a unit of weight loses less than a micro-hertz
 
 
-class WorkConserving(Record):
+class WorkConserving(PerRound):
     """A round's equal-finish shares are weights by which those who are sending divide
     the whole band, so nobody ends later than under equal-finish, up to the rounding of
     weights to a millionth of the band.
@@ -27,7 +25,6 @@ class WorkConserving(Record):
     matters, and this one favours those who need longest.
     """
 
-    plans_rounds: ClassVar[bool] = True
     kind: Literal["work-conserving"] = "work-conserving"
 
     def reserve(
@@ -42,11 +39,3 @@ class WorkConserving(Record):
             one.client_id: Terms(weight=1 + int(share_hz * scale))
             for one, share_hz in zip(expected, shares_hz, strict=True)
         }
-
-    def divide(
-        self,
-        started: Sequence[Transfer],
-        live: Mapping[int, Transfer],
-        band: BandNow,
-    ) -> Iterable[tuple[Transfer, Terms]]:
-        return ()

@@ -206,7 +206,7 @@ class Population:
         for n, distance_m in enumerate(self._distance_m.tolist()):
             is_sight = sight[n] < model.line_of_sight_probability(distance_m)
             self._is_line_of_sight[n] = is_sight
-            sigma_db = model.shadowing_sigma_db(is_sight)
+            sigma_db = model.shadowing_sigma_db(distance_m, is_sight)
             loss_db[n] = model.loss_db(distance_m, is_sight) + sigma_db * shadow[n]
         self._mean_cn0_hz = {
             "up": self._budget(

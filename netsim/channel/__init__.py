@@ -10,13 +10,7 @@ from netsim.channel.budget import (
 )
 from netsim.channel.fading import FADINGS, Fading, NoFading, RayleighBlock
 from netsim.channel.link import Channel, Link, WorstLink
-from netsim.channel.path_loss import (
-    PATH_LOSSES,
-    LogDistance,
-    PathLoss,
-    UrbanMicro,
-    require_distance,
-)
+from netsim.channel.path_loss import LogDistance, PathLoss, require_distance
 from netsim.channel.placement import (
     PLACEMENTS,
     Disc,
@@ -26,6 +20,13 @@ from netsim.channel.placement import (
     require_reach,
 )
 from netsim.channel.radio import RADIOS, FixedPowerRadio, PerHertzRadio, Radio
+from netsim.channel.tr38901 import (
+    PATH_LOSSES,
+    IndoorOffice,
+    RuralMacro,
+    UrbanMacro,
+    UrbanMicro,
+)
 
 __all__ = [
     "FADINGS",
@@ -37,6 +38,7 @@ __all__ = [
     "Disc",
     "Fading",
     "FixedPowerRadio",
+    "IndoorOffice",
     "Link",
     "LogDistance",
     "NoFading",
@@ -47,6 +49,8 @@ __all__ = [
     "Radio",
     "RayleighBlock",
     "Ring",
+    "RuralMacro",
+    "UrbanMacro",
     "UrbanMicro",
     "WorstLink",
     "db_to_linear",

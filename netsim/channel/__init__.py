@@ -8,7 +8,14 @@ from netsim.channel.budget import (
     mean_cn0_hz,
     noise_dbm,
 )
-from netsim.channel.fading import FADINGS, Fading, NoFading, RayleighBlock
+from netsim.channel.fading import (
+    FADINGS,
+    Fading,
+    NoFading,
+    RayleighBlock,
+    RayleighFast,
+    RicianBlock,
+)
 from netsim.channel.link import Channel, Link, WorstLink
 from netsim.channel.path_loss import LogDistance, PathLoss, require_distance
 from netsim.channel.placement import (
@@ -48,6 +55,8 @@ __all__ = [
     "Positions",
     "Radio",
     "RayleighBlock",
+    "RayleighFast",
+    "RicianBlock",
     "Ring",
     "RuralMacro",
     "UrbanMacro",

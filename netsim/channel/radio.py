@@ -32,10 +32,14 @@ class Radio(Protocol):
     every share.
     """
 
-    depends_on_share: ClassVar[bool]
+    @property
+    def depends_on_share(self) -> bool: ...
 
     @property
     def gap_db(self) -> float: ...
+
+    @property
+    def max_efficiency_bit_s_hz(self) -> float: ...
 
     def snr(self, cn0_hz: float, share_hz: float) -> float: ...
 

@@ -135,7 +135,7 @@ class RuralMacro(Record):
 
     def _near_db(self, distance_3d_m: float) -> float:
         decades_m = math.log10(distance_3d_m)
-        clutter = self.building_height_m**1.72
+        clutter: float = self.building_height_m**1.72
         slope_db = 20 + min(0.03 * clutter, 10)
         free_db = 20 * math.log10(40 * math.pi / 3) + 20 * _decades_ghz(self.carrier_hz)
         haze_db = 0.002 * math.log10(self.building_height_m) * distance_3d_m

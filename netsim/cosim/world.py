@@ -46,6 +46,7 @@ def build_stage(
     """Return the stage of one run, with nothing started yet."""
     env = Engine()
     up, down = scenario.cell.uplink, scenario.cell.downlink
+    heard_by = scenario.cell.fading.heard_by
     transfer_ids = itertools.count()
     uplink, downlink = (
         SharedBand(
@@ -59,8 +60,8 @@ def build_stage(
             transfer_ids=transfer_ids,
         )
         for direction, band_hz, radio, rule in (
-            ("up", up.band_hz, up.radio, up.sharing),
-            ("down", down.band_hz, down.radio, down.rule),
+            ("up", up.band_hz, heard_by(up.radio), up.sharing),
+            ("down", down.band_hz, heard_by(down.radio), down.rule),
         )
     )
     return Stage(

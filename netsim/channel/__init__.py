@@ -8,6 +8,7 @@ from netsim.channel.budget import (
     mean_cn0_hz,
     noise_dbm,
 )
+from netsim.channel.capacity import CapacityTable
 from netsim.channel.fading import (
     FADINGS,
     Fading,
@@ -17,6 +18,7 @@ from netsim.channel.fading import (
     RicianBlock,
 )
 from netsim.channel.link import Channel, Link, WorstLink
+from netsim.channel.measured_radio import MeasuredRadio
 from netsim.channel.path_loss import LogDistance, PathLoss, require_distance
 from netsim.channel.placement import (
     PLACEMENTS,
@@ -41,6 +43,7 @@ __all__ = [
     "PLACEMENTS",
     "RADIOS",
     "THERMAL_NOISE_DBM_PER_HZ",
+    "CapacityTable",
     "Channel",
     "Disc",
     "Fading",
@@ -48,6 +51,7 @@ __all__ = [
     "IndoorOffice",
     "Link",
     "LogDistance",
+    "MeasuredRadio",
     "NoFading",
     "PathLoss",
     "PerHertzRadio",

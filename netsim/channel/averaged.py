@@ -87,6 +87,9 @@ class AveragedRadio:
                 high_hz = middle_hz
         return high_hz
 
+    def capacity(self) -> None:
+        return None
+
     def _efficiency_bit_s_hz(self, cn0_hz: float, share_hz: float) -> float:
         cap_bit_s_hz = self.max_efficiency_bit_s_hz
         if not cn0_hz:

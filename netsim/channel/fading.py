@@ -29,7 +29,8 @@ class Fading(Protocol):
     ``effective_gain`` is the constant gain whose Shannon rate at an SNR equals the
     fading channel's mean rate: what stands for it in a plan; ``effective_gains`` is the
     same for many at once. ``heard_by`` is the radio that serves transfers at the gains:
-    the given one, unless fading is too fast for it to follow.
+    the given one, unless fading is too fast for it to follow; a measured radio has
+    heard its own fading.
     """
 
     def gain(
@@ -155,7 +156,7 @@ class RayleighFast(Record):
         return np.array([self.effective_gain(one) for one in snr.tolist()])
 
     def heard_by(self, radio: Radio) -> Radio:
-        return AveragedRadio(radio)
+        return AveragedRadio(radio) if radio.capacity() is None else radio
 
 
 _EXPONENTIAL_MIDPOINTS = [-math.log((n + 0.5) / 256) for n in range(256)]

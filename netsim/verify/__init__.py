@@ -47,7 +47,8 @@ def _check_content(run_folder: Path, manifest: Manifest) -> Iterator[Finding]:
         return
     transfers = _rows(run_folder, "transfers", rows.Transfer._make)
     segments = _rows(run_folder, "segments", rows.Segment._make)
-    yield from check_clock(transfers, segments, bands)
+    capacities = _rows(run_folder, "capacities", rows.Capacity._make)
+    yield from check_clock(transfers, segments, bands, capacities)
     books = Books(
         clients=_rows(run_folder, "clients", rows.Client._make),
         plans=_rows(run_folder, "plans", rows.Plan._make),

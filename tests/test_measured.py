@@ -363,6 +363,31 @@ def test_a_run_over_a_measured_uplink_passes_its_audit(sharing, tmp_path):
     assert again.digest == run.manifest.digest
 
 
+@pytest.mark.parametrize(
+    "override",
+    [
+        "server={kind: deadline, deadline: 9 s, sampling: full, announce_time: 1 ms, "
+        "merge_time: 0 s}",
+        "server={kind: buffered, buffer_size: 3, concurrency: 8, merge_time: 1 ms}",
+        "population.radio_band=1 MHz",
+        "cell.downlink.radio={kind: measured, path: marks.up, reference_band: 10 MHz}",
+    ],
+    ids=lambda override: override[:24],
+)
+def test_whatever_else_a_measured_run_does_passes_its_audit(override, tmp_path):
+    (tmp_path / "marks.up").write_text("3\n3\n4\n9\n20\n")
+    override = override.replace("marks.up", str(tmp_path / "marks.up"))
+    unicast = (
+        "{band: 9 MHz, radio: {kind: fixed-power}, mode: unicast, "
+        "sharing: processor-sharing}"
+    )
+    more = [f"cell.downlink={unicast}"] * ("buffered" in override)
+    run_scenario(measured(tmp_path / "marks.up", override, *more), tmp_path / "run")
+    assert verify(tmp_path / "run") == []
+    transfers = read_table(tmp_path / "run", "transfers").to_pylist()
+    assert ("late" in {row["status"] for row in transfers}) == ("deadline" in override)
+
+
 @real_files
 def test_a_real_uplink_carries_what_was_measured(path, tmp_path):
     one = ("population.num_clients=1", "server.sampling=full")

@@ -78,3 +78,7 @@ class Cell(Record):
     noise_density_dbm_hz: Annotated[DbmPerHertz, Field(ge=-300, le=0)] = -174.0
     base_noise_figure_db: NoiseFigure = 5.0
     device_noise_figure_db: NoiseFigure = 9.0
+
+    def fading_of(self, radio: Radio) -> Fading:
+        """Return the fading that a radio meets; a measured one has met its own."""
+        return self.fading if radio.capacity() is None else NoFading()

@@ -29,6 +29,20 @@ _GB = 10**9
 
 _CATALOGUE = (
     Device(
+        name="raspberry-pi-4",
+        peak_flop_per_s=57.6e9,
+        efficiency=0.30,
+        memory_bytes=8 * _GB,
+        compute_power_w=6.5,
+        idle_power_w=2.7,
+        source=(
+            "4 Cortex-A72 at 1.8 GHz (Raspberry Pi 4 Model B product brief), each"
+            " with one 128-bit FMA per cycle (Arm Cortex-A72 Software Optimization"
+            " Guide: SIMD multiplication on one of two pipes): 8 FLOP per cycle;"
+            " efficiency, both powers assumed"
+        ),
+    ),
+    Device(
         name="raspberry-pi-5",
         peak_flop_per_s=153.6e9,
         efficiency=0.30,
@@ -53,6 +67,43 @@ _CATALOGUE = (
             "NVIDIA Jetson Nano module data sheet: 472 GFLOP/s in half precision, half"
             " that in single (128 Maxwell cores at 921.6 MHz); 10 W mode; efficiency,"
             " idle power assumed"
+        ),
+    ),
+    Device(
+        name="jetson-tx2",
+        peak_flop_per_s=665.6e9,
+        efficiency=0.35,
+        memory_bytes=8 * _GB,
+        compute_power_w=15.0,
+        idle_power_w=3.0,
+        source=(
+            "NVIDIA Jetson TX2 module data sheet: 1.33 TFLOPs in half precision, half"
+            " that in single (256 Pascal cores at 1.3 GHz); 15 W mode; efficiency,"
+            " idle power assumed"
+        ),
+    ),
+    Device(
+        name="jetson-xavier-nx-8gb",
+        peak_flop_per_s=844.8e9,
+        efficiency=0.35,
+        memory_bytes=8 * _GB,
+        compute_power_w=15.0,
+        idle_power_w=4.0,
+        source=(
+            "NVIDIA Jetson Xavier NX module data sheet: 384 Volta cores at 1100 MHz;"
+            " 15 W mode; efficiency (without tensor cores), idle power assumed"
+        ),
+    ),
+    Device(
+        name="jetson-agx-xavier-32gb",
+        peak_flop_per_s=1.41e12,
+        efficiency=0.35,
+        memory_bytes=32 * _GB,
+        compute_power_w=30.0,
+        idle_power_w=8.0,
+        source=(
+            "NVIDIA Jetson AGX Xavier Series data sheet: 512 Volta cores at 1377 MHz;"
+            " 30 W mode; efficiency (without tensor cores), idle power assumed"
         ),
     ),
     Device(
@@ -81,6 +132,20 @@ _CATALOGUE = (
         ),
     ),
     Device(
+        name="galaxy-s21",
+        peak_flop_per_s=765e9,
+        efficiency=0.20,
+        memory_bytes=8 * _GB,
+        compute_power_w=5.0,
+        idle_power_w=1.0,
+        source=(
+            "Samsung Exynos 2100: Mali-G78 with 14 cores (Samsung's product page) at"
+            " 854 MHz (as reported by reviewers), 32 FMA per core and cycle (Arm GPU"
+            " data sheet); efficiency (sustained, a phone throttles), both powers"
+            " assumed"
+        ),
+    ),
+    Device(
         name="pixel-7",
         peak_flop_per_s=760e9,
         efficiency=0.20,
@@ -94,6 +159,46 @@ _CATALOGUE = (
         ),
     ),
     Device(
+        name="pixel-8",
+        peak_flop_per_s=1.59e12,
+        efficiency=0.15,
+        memory_bytes=8 * _GB,
+        compute_power_w=5.0,
+        idle_power_w=1.0,
+        source=(
+            "Google Tensor G3: Mali-G715 with 7 cores at 890 MHz (as reported by"
+            " reviewers), 128 FMA per core and cycle (Arm GPU data sheet); efficiency"
+            " (sustained, a phone throttles, the more the higher its peak), both"
+            " powers assumed"
+        ),
+    ),
+    Device(
+        name="laptop-core-i7-1165g7",
+        peak_flop_per_s=358.4e9,
+        efficiency=0.40,
+        memory_bytes=16 * _GB,
+        compute_power_w=28.0,
+        idle_power_w=6.0,
+        source=(
+            "Intel ARK: 4 cores, 2.8 GHz at a TDP of 28 W; two 256-bit FMA pipes per"
+            " core (Intel 64 Optimization Reference Manual): 32 FLOP per cycle; no"
+            " graphics; efficiency (dense products on CPUs run near peak, training"
+            " less), idle power assumed"
+        ),
+    ),
+    Device(
+        name="apple-m1",
+        peak_flop_per_s=2.6e12,
+        efficiency=0.35,
+        memory_bytes=8 * _GB,
+        compute_power_w=15.0,
+        idle_power_w=4.0,
+        source=(
+            "Apple in November 2020: 2.6 teraflops, 8-core GPU, from 8 GB of unified"
+            " memory; efficiency, both powers assumed"
+        ),
+    ),
+    Device(
         name="apple-m2",
         peak_flop_per_s=3.6e12,
         efficiency=0.35,
@@ -103,6 +208,32 @@ _CATALOGUE = (
         source=(
             "Apple at WWDC 2022: 3.6 teraflops, 10-core GPU, from 8 GB of unified"
             " memory; efficiency, both powers assumed"
+        ),
+    ),
+    Device(
+        name="laptop-rtx-4060",
+        peak_flop_per_s=14.56e12,
+        efficiency=0.35,
+        memory_bytes=8 * _GB,
+        compute_power_w=115.0,
+        idle_power_w=15.0,
+        source=(
+            "NVIDIA GeForce RTX 4060 Laptop GPU specifications: 3072 CUDA cores,"
+            " boost clock up to 2370 MHz at 115 W, 8 GB GDDR6 (the GPU, not its host);"
+            " efficiency, idle power assumed"
+        ),
+    ),
+    Device(
+        name="nvidia-a2",
+        peak_flop_per_s=4.5e12,
+        efficiency=0.40,
+        memory_bytes=16 * _GB,
+        compute_power_w=60.0,
+        idle_power_w=8.0,
+        source=(
+            "NVIDIA A2 data sheet: 4.5 TFLOPS FP32, 16 GB GDDR6, 40 to 60 W, for"
+            " servers at the edge (the card, not its host); efficiency, idle power"
+            " assumed"
         ),
     ),
     Device(
@@ -127,6 +258,19 @@ _CATALOGUE = (
         source=(
             "NVIDIA L4 data sheet: 30.3 teraFLOPs FP32, 24 GB, 72 W (the card, not its"
             " host); efficiency, idle power assumed"
+        ),
+    ),
+    Device(
+        name="edge-server-a10",
+        peak_flop_per_s=31.2e12,
+        efficiency=0.35,
+        memory_bytes=24 * _GB,
+        compute_power_w=350.0,
+        idle_power_w=120.0,
+        source=(
+            "NVIDIA A10 data sheet: 31.2 TFLOPS FP32, 24 GB GDDR6, 150 W, in a server"
+            " of one socket that takes 200 W more at work and 120 W in all when idle"
+            " (assumed); efficiency assumed"
         ),
     ),
 )

@@ -72,21 +72,24 @@ class Population:
     def link(self, client_id: int, direction: Direction) -> Link:
         """Return the client's channel in one direction."""
         mean = float(self._mean_cn0_hz[direction][client_id])
-        return Link(mean, self.cell.fading, self._seed, direction, client_id)
+        band = self.cell.uplink if direction == "up" else self.cell.downlink
+        fading = self.cell.fading_of(band.radio)
+        return Link(mean, fading, self._seed, direction, client_id)
 
     def effective_cn0_hz(self, client_id: int, direction: Direction) -> float:
         """Return the C/N0 that stands for the fading channel in a plan, in Hz."""
         mean_hz = float(self._mean_cn0_hz[direction][client_id])
         band = self.cell.uplink if direction == "up" else self.cell.downlink
         snr = band.radio.snr(mean_hz, band.band_hz) / db_to_linear(band.radio.gap_db)
-        return mean_hz * self.cell.fading.effective_gain(snr)
+        return mean_hz * self.cell.fading_of(band.radio).effective_gain(snr)
 
     def effective_cn0s_hz(self, direction: Direction) -> FloatArray:
         """Return every client's :meth:`effective_cn0_hz`."""
         means_hz = self._mean_cn0_hz[direction]
         band = self.cell.uplink if direction == "up" else self.cell.downlink
         per_hz = band.radio.snr(1.0, band.band_hz) / db_to_linear(band.radio.gap_db)
-        return means_hz * self.cell.fading.effective_gains(means_hz * per_hz)
+        fading = self.cell.fading_of(band.radio)
+        return means_hz * fading.effective_gains(means_hz * per_hz)
 
     def lone_rates_bps(self, direction: Direction) -> FloatArray:
         """Return every client's rate alone on the band, fading averaged, in bit/s."""
@@ -207,7 +210,7 @@ class Population:
         for n, distance_m in enumerate(self._distance_m.tolist()):
             is_sight = sight[n] < model.line_of_sight_probability(distance_m)
             self._is_line_of_sight[n] = is_sight
-            sigma_db = model.shadowing_sigma_db(is_sight)
+            sigma_db = model.shadowing_sigma_db(distance_m, is_sight)
             loss_db[n] = model.loss_db(distance_m, is_sight) + sigma_db * shadow[n]
         self._mean_cn0_hz = {
             "up": self._budget(

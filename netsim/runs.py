@@ -105,6 +105,11 @@ class Run:
         """One row per constant that a policy estimated; empty without a policy."""
         return self.table("estimates")
 
+    @property
+    def capacities(self) -> pd.DataFrame:
+        """One row per interval of a measured band's lap; empty without one."""
+        return self.table("capacities")
+
     def table(self, name: str) -> pd.DataFrame:
         """Return the table ``name`` as a frame, read once."""
         if name not in self._frames:

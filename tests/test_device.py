@@ -76,6 +76,29 @@ def test_catalogue_peaks_are_cores_times_lanes_times_clock():
     assert peak("jetson-agx-orin-64gb") == pytest.approx(2048 * 2 * 1.3e9, rel=0.01)
     assert peak("pixel-7") == pytest.approx(7 * 64 * 2 * 848e6, rel=0.01)
     assert peak("nvidia-t4") == pytest.approx(2560 * 2 * 1.59e9, rel=0.01)
+    assert peak("raspberry-pi-4") == pytest.approx(4 * 4 * 2 * 1.8e9)
+    assert peak("jetson-tx2") == pytest.approx(256 * 2 * 1.3e9)
+    assert peak("jetson-xavier-nx-8gb") == pytest.approx(384 * 2 * 1100e6)
+    assert peak("jetson-agx-xavier-32gb") == pytest.approx(512 * 2 * 1377e6, rel=0.01)
+    assert peak("galaxy-s21") == pytest.approx(14 * 32 * 2 * 854e6, rel=0.01)
+    assert peak("pixel-8") == pytest.approx(7 * 128 * 2 * 890e6, rel=0.01)
+    assert peak("laptop-core-i7-1165g7") == pytest.approx(4 * 2 * 8 * 2 * 2.8e9)
+    assert peak("apple-m1") == pytest.approx(1024 * 2 * 1278e6, rel=0.01)
+    assert peak("laptop-rtx-4060") == pytest.approx(3072 * 2 * 2370e6, rel=0.01)
+    assert peak("nvidia-a2") == pytest.approx(1280 * 2 * 1770e6, rel=0.01)
+    assert peak("edge-server-a10") == pytest.approx(9216 * 2 * 1695e6, rel=0.01)
+
+
+def test_catalogue_covers_boards_phones_laptops_and_servers():
+    kinds = {
+        "board": ("raspberry-pi-", "jetson-"),
+        "phone": ("pixel-", "galaxy-"),
+        "laptop": ("laptop-", "apple-"),
+        "server": ("nvidia-", "edge-server-"),
+    }
+    for prefixes in kinds.values():
+        assert sum(name.startswith(prefixes) for name in DEVICES) >= 3
+    assert len(DEVICES) >= 12
 
 
 def test_mix_takes_names_and_devices_and_meets_its_shares():

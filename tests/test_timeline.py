@@ -35,6 +35,9 @@ class OneFade(Record):
     def effective_gain(self, snr):
         return 1.0
 
+    def heard_by(self, radio):
+        return radio
+
     def gain(self, seed, direction, client_id, now_ns):
         if (direction, client_id) != ("up", 0):
             return 1.0, None

@@ -80,6 +80,7 @@ def record(recorder):
         "segments": SEGMENTS,
         "bands": BANDS,
         "evals": EVALS,
+        "capacities": [rows.Capacity(9, "up", 0, S, 10**9)],  # of another cell
         "estimates": [rows.Estimate(1, 4 * S, "norm2", 7, 0.5, None)],
         "merges": [rows.Merge(1, "layer.0.q_proj", "flora-na", 2, 1e-3, float("nan"))],
         "events": [

@@ -5,6 +5,9 @@ share). An elastic transfer of constant efficiency needs a fixed amount of the b
 virtual time, ``dV = unit_share * dt``, and a pinned one a fixed real time; two heaps
 therefore serve the next end in O(log n), and only transfers whose own terms change are
 touched. All quantities are Python integers.
+
+On a measured band a capacity passes instead of time: what is said of nanoseconds below
+holds of its table's integral, and ends are found at ticks by inverting that.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from heapq import heappop, heappush
 
 from netsim.band.ceilings import Ceilings
 from netsim.band.transfer import Terms, Transfer
+from netsim.channel.capacity import CapacityTable
 from netsim.channel.radio import Radio
 from netsim.clock import MAX_NS
 from netsim.errors import InputError
@@ -25,7 +29,13 @@ Entry = tuple[int, tuple[int, int], int, Transfer]
 class FluidBand:
     """One band's live transfers; the caller advances it from event to event."""
 
-    def __init__(self, band_uhz: int, radio: Radio, segments: list[Segment]) -> None:
+    def __init__(
+        self,
+        band_uhz: int,
+        radio: Radio,
+        segments: list[Segment],
+        capacity: CapacityTable | None = None,
+    ) -> None:
         self.band_uhz = band_uhz
         self.unit_share_uhz = 0
         self.pinned_sum_uhz = 0  # of those pinned by a rule or by their ceiling
@@ -33,7 +43,9 @@ class FluidBand:
         self.live: dict[int, Transfer] = {}
         self.radio = radio
         self._segments = segments
+        self._capacity = capacity  # of a measured band
         self._now_ns = 0
+        self._elapsed = 0  # nanoseconds, or the capacity until now
         self._virtual = 0
         self._virtual_ends: list[Entry] = []
         self._real_ends: list[Entry] = []
@@ -48,10 +60,12 @@ class FluidBand:
 
     def advance(self, now_ns: int) -> list[Transfer]:
         """Move to ``now_ns`` and return the transfers that end there, by client id."""
-        virtual = self._virtual + self.unit_share_uhz * (now_ns - self._now_ns)
-        self._virtual, self._now_ns = virtual, now_ns
+        capacity = self._capacity
+        elapsed = now_ns if capacity is None else capacity.at(now_ns)
+        virtual = self._virtual + self.unit_share_uhz * (elapsed - self._elapsed)
+        self._virtual, self._elapsed, self._now_ns = virtual, elapsed, now_ns
         ended: list[Transfer] = []
-        for heap, limit in ((self._virtual_ends, virtual), (self._real_ends, now_ns)):
+        for heap, limit in ((self._virtual_ends, virtual), (self._real_ends, elapsed)):
             while heap and heap[0][0] <= limit:
                 _, _, version, transfer = heappop(heap)
                 if version == transfer.version:
@@ -67,6 +81,7 @@ class FluidBand:
         transfer.is_live = True
         transfer.start_ns = transfer.since_ns = self._now_ns
         transfer.since_virtual = self._virtual
+        transfer.since_elapsed = self._elapsed
         self.live[transfer.transfer_id] = transfer
         self._hear(transfer)
 
@@ -129,12 +144,7 @@ class FluidBand:
         """Return the next tick at which a transfer ends or hears a new gain."""
         if not self.live:
             return None
-        next_ns = MAX_NS + 1
-        unit = self.unit_share_uhz
-        if unit and (entry := _first(self._virtual_ends)):
-            next_ns = self._now_ns - (self._virtual - entry[0]) // unit
-        if entry := _first(self._real_ends):
-            next_ns = min(next_ns, entry[0])
+        next_ns = self._next_end_ns()
         changes = self._gain_changes
         while changes and not changes[0][2].is_live:
             heappop(changes)
@@ -143,6 +153,19 @@ class FluidBand:
         if next_ns > MAX_NS:
             raise InputError(_starved(self.live.values()))
         return next_ns
+
+    def _next_end_ns(self) -> int:
+        """Return the next tick at which a transfer ends, beyond the last if none."""
+        ends = []
+        unit = self.unit_share_uhz
+        if unit and (entry := _first(self._virtual_ends)):
+            ends.append(self._elapsed - (self._virtual - entry[0]) // unit)
+        if entry := _first(self._real_ends):
+            ends.append(entry[0])
+        if not ends:
+            return MAX_NS + 1
+        capacity = self._capacity
+        return min(ends) if capacity is None else capacity.first_ns(min(ends))
 
     def ruled_uhz(self) -> int:
         """Return the band less what is pinned by terms that no rule gave."""
@@ -156,7 +179,7 @@ class FluidBand:
             virtual = self._virtual - transfer.since_virtual
             return transfer.remaining - transfer.weight * efficiency * virtual
         return transfer.remaining - pin * efficiency * (
-            self._now_ns - transfer.since_ns
+            self._elapsed - transfer.since_elapsed
         )
 
     def _heed_ceilings(self) -> None:
@@ -212,6 +235,7 @@ class FluidBand:
             )
         )
         transfer.since_ns, transfer.since_virtual = now_ns, self._virtual
+        transfer.since_elapsed = self._elapsed
 
     def _rate(self, transfer: Transfer) -> None:
         """Find efficiency and end under the present terms."""
@@ -229,7 +253,7 @@ class FluidBand:
         if pin is None:
             _push(self._virtual_ends, transfer.since_virtual + need, transfer)
         else:
-            _push(self._real_ends, transfer.since_ns + need, transfer)
+            _push(self._real_ends, transfer.since_elapsed + need, transfer)
 
 
 def _pin(transfer: Transfer) -> int | None:

@@ -9,6 +9,7 @@ import simpy
 
 from netsim.band.fluid import FluidBand
 from netsim.band.transfer import Message, Terms, Transfer
+from netsim.channel.capacity import CapacityTable
 from netsim.channel.link import Channel
 from netsim.channel.radio import Radio
 from netsim.engine import BANDS, Engine, Wake
@@ -58,7 +59,8 @@ class SharedBand:
     """A band whose transfers end by themselves; ``transfer.done`` yields the status.
 
     All starts of a tick are admitted together at its end, by client id; a wake-up that
-    a later change has overtaken is ignored when it fires.
+    a later change has overtaken is ignored when it fires. A band with a ``capacity``
+    follows it without an event of its own.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class SharedBand:
         divider: Divider,
         ledger: Ledger,
         transfer_ids: Iterator[int],
+        capacity: CapacityTable | None = None,
     ) -> None:
         self.cell_id = cell_id
         self.direction = direction
@@ -81,7 +84,8 @@ class SharedBand:
         self._transfers = ledger.transfers
         self._bands = ledger.bands
         self._transfer_ids = transfer_ids
-        self._fluid = FluidBand(band_hz * UHZ_PER_HZ, radio, ledger.segments)
+        band_uhz = band_hz * UHZ_PER_HZ
+        self._fluid = FluidBand(band_uhz, radio, ledger.segments, capacity)
         self._starting: list[tuple[Transfer, Terms | None]] = []
         self._wake: Wake | None = None
         self._wake_ns = -1

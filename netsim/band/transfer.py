@@ -45,6 +45,7 @@ class Transfer:
         "order",
         "pinned_uhz",
         "remaining",
+        "since_elapsed",
         "since_ns",
         "since_virtual",
         "start_ns",
@@ -81,4 +82,4 @@ class Transfer:
         self.is_ruled = True  # its terms come from the rule, not with the message
         self.start_ns = self.since_ns = 0
         self.airtime_ns = 0  # with a share; a turn waited for does not count
-        self.since_virtual = 0
+        self.since_elapsed = self.since_virtual = 0

@@ -8,15 +8,18 @@ from netsim.channel.budget import (
     mean_cn0_hz,
     noise_dbm,
 )
-from netsim.channel.fading import FADINGS, Fading, NoFading, RayleighBlock
-from netsim.channel.link import Channel, Link, WorstLink
-from netsim.channel.path_loss import (
-    PATH_LOSSES,
-    LogDistance,
-    PathLoss,
-    UrbanMicro,
-    require_distance,
+from netsim.channel.capacity import CapacityTable
+from netsim.channel.fading import (
+    FADINGS,
+    Fading,
+    NoFading,
+    RayleighBlock,
+    RayleighFast,
+    RicianBlock,
 )
+from netsim.channel.link import Channel, Link, WorstLink
+from netsim.channel.measured_radio import MeasuredRadio
+from netsim.channel.path_loss import LogDistance, PathLoss, require_distance
 from netsim.channel.placement import (
     PLACEMENTS,
     Disc,
@@ -26,6 +29,13 @@ from netsim.channel.placement import (
     require_reach,
 )
 from netsim.channel.radio import RADIOS, FixedPowerRadio, PerHertzRadio, Radio
+from netsim.channel.tr38901 import (
+    PATH_LOSSES,
+    IndoorOffice,
+    RuralMacro,
+    UrbanMacro,
+    UrbanMicro,
+)
 
 __all__ = [
     "FADINGS",
@@ -33,12 +43,15 @@ __all__ = [
     "PLACEMENTS",
     "RADIOS",
     "THERMAL_NOISE_DBM_PER_HZ",
+    "CapacityTable",
     "Channel",
     "Disc",
     "Fading",
     "FixedPowerRadio",
+    "IndoorOffice",
     "Link",
     "LogDistance",
+    "MeasuredRadio",
     "NoFading",
     "PathLoss",
     "PerHertzRadio",
@@ -46,7 +59,11 @@ __all__ = [
     "Positions",
     "Radio",
     "RayleighBlock",
+    "RayleighFast",
+    "RicianBlock",
     "Ring",
+    "RuralMacro",
+    "UrbanMacro",
     "UrbanMicro",
     "WorstLink",
     "db_to_linear",

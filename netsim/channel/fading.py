@@ -10,8 +10,11 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
+from netsim.channel.averaged import AveragedRadio, mean_log1p
+from netsim.channel.budget import db_to_linear
+from netsim.channel.radio import Radio
 from netsim.clock import to_ns
-from netsim.quantities import Seconds
+from netsim.quantities import Decibel, Seconds
 from netsim.scenario.record import Record
 from netsim.streams import uniform
 
@@ -25,7 +28,9 @@ class Fading(Protocol):
 
     ``effective_gain`` is the constant gain whose Shannon rate at an SNR equals the
     fading channel's mean rate: what stands for it in a plan; ``effective_gains`` is the
-    same for many at once.
+    same for many at once. ``heard_by`` is the radio that serves transfers at the gains:
+    the given one, unless fading is too fast for it to follow; a measured radio has
+    heard its own fading.
     """
 
     def gain(
@@ -35,6 +40,8 @@ class Fading(Protocol):
     def effective_gain(self, snr: float) -> float: ...
 
     def effective_gains(self, snr: FloatArray) -> FloatArray: ...
+
+    def heard_by(self, radio: Radio) -> Radio: ...
 
 
 class NoFading(Record):
@@ -52,6 +59,9 @@ class NoFading(Record):
 
     def effective_gains(self, snr: FloatArray) -> FloatArray:
         return np.ones_like(snr)
+
+    def heard_by(self, radio: Radio) -> Radio:
+        return radio
 
 
 class RayleighBlock(Record):
@@ -80,8 +90,81 @@ class RayleighBlock(Record):
             rates += np.log1p(gain * snr)
         return np.asarray(np.expm1(rates / len(_EXPONENTIAL_MIDPOINTS)) / snr)
 
+    def heard_by(self, radio: Radio) -> Radio:
+        return radio
+
+
+class RicianBlock(Record):
+    """Rician block fading: a path in sight, ``k_factor`` times as strong as all others
+    together, drawn anew for every block of one coherence time; of the same seed,
+    the other paths are those of Rayleigh fading."""
+
+    kind: Literal["rician"] = "rician"
+    coherence_time_s: Annotated[Seconds, Field(ge=1e-6)]
+    k_factor_db: Annotated[Decibel, Field(ge=-100, le=100)]
+
+    def gain(
+        self, seed: int, direction: str, client_id: int, now_ns: int
+    ) -> tuple[float, int | None]:
+        """``|sqrt(K) + sqrt(r) e^(2 pi i u)|^2 / (K + 1)`` with ``r`` from Exp(1)."""
+        coherence_ns = _ticks(self.coherence_time_s)
+        block = now_ns // coherence_ns
+        scattered = -math.log(uniform(seed, "fading", direction, client_id, block))
+        turn = uniform(seed, "fading-phase", direction, client_id, block)
+        sight = self._sight
+        cross = 2 * math.sqrt(sight * scattered) * math.cos(2 * math.pi * turn)
+        return (sight + scattered + cross) / (sight + 1), (block + 1) * coherence_ns
+
+    def effective_gain(self, snr: float) -> float:
+        return float(self.effective_gains(np.array([snr]))[0])
+
+    def effective_gains(self, snr: FloatArray) -> FloatArray:
+        """``E[ln(1 + g snr)]``: with ``1 + g snr = a + b cos(2 pi u)`` the mean over
+        ``u`` is ``ln((a + sqrt(a^2 - b^2)) / 2)``; that over r by midpoints."""
+        sight, rates = self._sight, np.zeros_like(snr)
+        for scattered in _EXPONENTIAL_MIDPOINTS:
+            a_less_1 = snr * (sight + scattered) / (sight + 1)
+            b = snr * (2 * math.sqrt(sight * scattered) / (sight + 1))
+            square = (1 + a_less_1 - b) * (1 + a_less_1 + b)
+            root_less_1 = ((2 + a_less_1) * a_less_1 - b * b) / (1 + np.sqrt(square))
+            rates += np.log1p((a_less_1 + root_less_1) / 2)
+        return np.asarray(np.expm1(rates / len(_EXPONENTIAL_MIDPOINTS)) / snr)
+
+    def heard_by(self, radio: Radio) -> Radio:
+        return radio
+
+    @property
+    def _sight(self) -> float:
+        return db_to_linear(self.k_factor_db)
+
+
+class RayleighFast(Record):
+    """Rayleigh fading faster than any transfer: every one has the mean of the Shannon
+    rate, ``E[log2(1 + SNR)]``, at every moment (its ergodic rate)."""
+
+    kind: Literal["rayleigh-fast"] = "rayleigh-fast"
+
+    def gain(
+        self, seed: int, direction: str, client_id: int, now_ns: int
+    ) -> tuple[float, int | None]:
+        return 1.0, None
+
+    def effective_gain(self, snr: float) -> float:
+        return math.expm1(mean_log1p(snr)) / snr if snr else 1.0
+
+    def effective_gains(self, snr: FloatArray) -> FloatArray:
+        return np.array([self.effective_gain(one) for one in snr.tolist()])
+
+    def heard_by(self, radio: Radio) -> Radio:
+        return AveragedRadio(radio) if radio.capacity() is None else radio
+
 
 _EXPONENTIAL_MIDPOINTS = [-math.log((n + 0.5) / 256) for n in range(256)]
 _ticks = functools.lru_cache(maxsize=64)(to_ns)  # exact, hence slow
 
-FADINGS = {"none": NoFading, "rayleigh": RayleighBlock}
+FADINGS = {
+    "none": NoFading,
+    "rayleigh": RayleighBlock,
+    "rayleigh-fast": RayleighFast,
+    "rician": RicianBlock,
+}

@@ -13,6 +13,8 @@ from typing import Annotated, ClassVar, Literal, Protocol
 
 from pydantic import Field
 
+from netsim.channel.capacity import CapacityTable
+from netsim.channel.measured_radio import MeasuredRadio
 from netsim.quantities import BitPerSecondPerHertz, Decibel, Hertz
 from netsim.scenario.record import Record
 
@@ -29,13 +31,18 @@ class Radio(Protocol):
     ``efficiency_nbit`` is the engine's fixed-point efficiency in 1e-9 bit/s/Hz (zero is
     an outage); ``share_hz_for_rate`` is the least band that reaches a rate, infinite
     where none does. Where ``depends_on_share`` is false, efficiency is the same at
-    every share.
+    every share. A measured radio has a ``capacity``, whose efficiency over time counts
+    on top of ``efficiency_nbit``; others have none.
     """
 
-    depends_on_share: ClassVar[bool]
+    @property
+    def depends_on_share(self) -> bool: ...
 
     @property
     def gap_db(self) -> float: ...
+
+    @property
+    def max_efficiency_bit_s_hz(self) -> float: ...
 
     def snr(self, cn0_hz: float, share_hz: float) -> float: ...
 
@@ -44,6 +51,8 @@ class Radio(Protocol):
     def rate_bps(self, cn0_hz: float, share_hz: float) -> float: ...
 
     def share_hz_for_rate(self, cn0_hz: float, rate_bps: float) -> float: ...
+
+    def capacity(self) -> CapacityTable | None: ...
 
 
 class PerHertzRadio(Record):
@@ -69,6 +78,9 @@ class PerHertzRadio(Record):
             return 0.0
         efficiency_bit_s_hz = self._efficiency_bit_s_hz(cn0_hz)
         return rate_bps / efficiency_bit_s_hz if efficiency_bit_s_hz else math.inf
+
+    def capacity(self) -> None:
+        return None
 
     def _efficiency_bit_s_hz(self, cn0_hz: float) -> float:
         snr: float = cn0_hz / self.reference_band_hz * 10.0 ** (-0.1 * self.gap_db)
@@ -104,6 +116,9 @@ class FixedPowerRadio(Record):
             return math.inf
         snr = _snr_at_load(rate_bps * _LN2 / c_hz)
         return max(c_hz / snr, rate_bps / self.max_efficiency_bit_s_hz)
+
+    def capacity(self) -> None:
+        return None
 
     def _efficiency_bit_s_hz(self, cn0_hz: float, share_hz: float) -> float:
         cap_bit_s_hz = self.max_efficiency_bit_s_hz
@@ -150,4 +165,8 @@ def _excess_over_log1p(x: float) -> float:
     return x * y - 2 * y**3 * tail
 
 
-RADIOS = {"fixed-power": FixedPowerRadio, "per-hertz": PerHertzRadio}
+RADIOS = {
+    "fixed-power": FixedPowerRadio,
+    "measured": MeasuredRadio,
+    "per-hertz": PerHertzRadio,
+}

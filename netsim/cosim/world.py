@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from netsim.engine import Engine
 from netsim.population import Population
 from netsim.protocol.learner import Learner, first_job
 from netsim.protocol.stage import Progress, Stage
+from netsim.trace.rows import Capacity
 
 if TYPE_CHECKING:
     from netsim.trace.writer import Recorder
@@ -57,6 +58,7 @@ def build_stage(
     """Return the stage of one run, with nothing started yet."""
     env = Engine()
     up, down = scenario.cell.uplink, scenario.cell.downlink
+    heard_by = scenario.cell.fading.heard_by
     transfer_ids = itertools.count()
     uplink, downlink = (
         SharedBand(
@@ -68,12 +70,14 @@ def build_stage(
             divider=rule,
             ledger=recorder,
             transfer_ids=transfer_ids,
+            capacity=radio.capacity(),
         )
         for direction, band_hz, radio, rule in (
-            ("up", up.band_hz, up.radio, up.sharing),
-            ("down", down.band_hz, down.radio, down.rule),
+            ("up", up.band_hz, heard_by(up.radio), up.sharing),
+            ("down", down.band_hz, heard_by(down.radio), down.rule),
         )
     )
+    recorder.capacities.extend(_capacities(scenario))
     return Stage(
         env=env,
         seed=scenario.seed,
@@ -88,6 +92,15 @@ def build_stage(
         policy=scenario.policy,
         planner=build_planner(scenario, learner, population),
     )
+
+
+def _capacities(scenario: Scenario) -> Iterator[Capacity]:
+    """Yield the rows of the bands that follow a measured trace."""
+    cell = scenario.cell
+    for direction, band in (("up", cell.uplink), ("down", cell.downlink)):
+        capacity = band.radio.capacity()
+        for step in () if capacity is None else capacity.steps:
+            yield Capacity(CELL_ID, direction, *step)
 
 
 def play(stage: Stage, scenario: Scenario) -> None:

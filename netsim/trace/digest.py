@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from netsim.trace.rows import TRACE_VERSION
-from netsim.trace.schemas import CATEGORY, SCHEMAS
+from netsim.trace.schemas import CATEGORY, OPTIONAL_TABLES, SCHEMAS
 
 LEARNING_TABLES = ("evals", "merges", "estimates")
 CLOCK_TABLES = tuple(table for table in SCHEMAS if table not in LEARNING_TABLES)
@@ -46,7 +46,12 @@ class TableDigest:
 
 def network_digest(table_digests: Mapping[str, str]) -> str:
     """Return the digest of everything that the clock decides."""
-    return _digest([[table, table_digests[table]] for table in CLOCK_TABLES])
+    clock = [
+        [table, table_digests[table]]
+        for table in CLOCK_TABLES
+        if table in table_digests or table not in OPTIONAL_TABLES
+    ]
+    return _digest(clock)
 
 
 def run_digest(table_digests: Mapping[str, str], adapter_digest: str) -> str:

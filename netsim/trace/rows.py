@@ -108,6 +108,17 @@ class Band(NamedTuple):
     band_hz: int
 
 
+class Capacity(NamedTuple):
+    """An interval of a measured band's lap, which is repeated from time zero on: its
+    efficiency counts on top of the segments' own, which is then 1 or 0."""
+
+    cell_id: int
+    direction: str
+    start_ns: int
+    end_ns: int
+    spectral_efficiency_nbit_s_hz: int
+
+
 class Evaluation(NamedTuple):
     """Metrics of one adapter version on one split; no client means global."""
 

@@ -20,10 +20,11 @@ TABLES: dict[str, type[NamedTuple]] = {
     "merges": rows.Merge,
     "events": rows.Event,
     "estimates": rows.Estimate,
+    "capacities": rows.Capacity,
 }
 
-# without rows they leave no part and no digest: most runs estimate nothing
-OPTIONAL_TABLES = frozenset({"estimates"})
+# without rows they leave no part and no digest: most runs estimate or measure nothing
+OPTIONAL_TABLES = frozenset({"capacities", "estimates"})
 
 CATEGORY = pa.dictionary(pa.int32(), pa.string())
 FREE_TEXT = frozenset({"detail"})  # text that is not one of a few words

@@ -65,6 +65,7 @@ class Recorder:
         self.merges: list[rows.Merge] = []
         self.events: list[rows.Event] = []
         self.estimates: list[rows.Estimate] = []
+        self.capacities: list[rows.Capacity] = []
         self._flush_rows = flush_rows
         self._pack_rows = min(flush_rows, CHUNK_ROWS)
         buffers: dict[str, list[NamedTuple]] = {t: getattr(self, t) for t in SCHEMAS}

@@ -44,7 +44,8 @@ def _check_content(run_folder: Path, manifest: Manifest) -> Iterator[Finding]:
         return
     transfers = list(stream_rows(run_folder, "transfers", rows.Transfer))
     segments = list(stream_rows(run_folder, "segments", rows.Segment))
-    yield from check_clock(transfers, segments, bands)
+    capacities = list(stream_rows(run_folder, "capacities", rows.Capacity))
+    yield from check_clock(transfers, segments, bands, capacities)
     books = Books(
         clients=list(stream_rows(run_folder, "clients", rows.Client)),
         plans=list(stream_rows(run_folder, "plans", rows.Plan)),

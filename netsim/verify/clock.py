@@ -1,23 +1,26 @@
 """Does the trace obey the physics of its bands? Exact, in Python integers.
 
-Only ``transfers``, ``segments`` and ``bands`` are read. Virtual time is
+Only ``transfers``, ``segments``, ``bands`` and ``capacities`` are read. Virtual time is
 ``V(t) = integral of unit_share``; an elastic segment did ``weight * efficiency *
 (V(end) - V(start))`` of work and a pinned one ``pinned * efficiency * (end - start)``,
-in units of 1e-24 bit.
+in units of 1e-24 bit. On a band with rows in ``capacities`` the integral of their
+efficiency, lap after lap, passes instead of time.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
-from itertools import accumulate, groupby
+from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate, groupby, pairwise
 from operator import attrgetter
 
-from netsim.trace.rows import Band, Segment, Transfer
+from netsim.channel.capacity import CapacityTable, Step
+from netsim.trace.rows import Band, Capacity, Segment, Transfer
 from netsim.verify.division import check_division
 from netsim.verify.finding import Finding
 
 BandKey = tuple[int, str]
+Elapsed = Callable[[int], int]  # what has passed by a tick: ns, or a capacity
 
 WORK_PER_BIT = 10**24  # micro-hertz x nano-bit/s/Hz x nanoseconds
 
@@ -25,12 +28,12 @@ WORK_PER_BIT = 10**24  # micro-hertz x nano-bit/s/Hz x nanoseconds
 class VirtualTime:
     """The virtual time of one band, from its rows in order of time."""
 
-    def __init__(self, rows: list[Band]) -> None:
+    def __init__(self, rows: list[Band], elapsed: Elapsed = int) -> None:
         self._rows = rows
+        self.elapsed = elapsed
         self._starts = [row.start_ns for row in rows]
         spans = [row.end_ns - row.start_ns for row in rows]
-        shares = [row.unit_share_uhz for row in rows]
-        grown = [unit * span for unit, span in zip(shares, spans, strict=True)]
+        grown = [self._grown(row, row.end_ns) for row in rows]
         self._virtual = list(accumulate(grown, initial=0))
         self._covered = list(accumulate(spans, initial=0))
 
@@ -41,21 +44,33 @@ class VirtualTime:
             return 0, 0
         row = self._rows[index]
         span = min(tick_ns, row.end_ns) - row.start_ns
-        virtual = self._virtual[index] + row.unit_share_uhz * span
+        virtual = self._virtual[index] + self._grown(row, row.start_ns + span)
         return virtual, self._covered[index] + span
+
+    def _grown(self, row: Band, tick_ns: int) -> int:
+        passed = self.elapsed(tick_ns) - self.elapsed(row.start_ns)
+        return row.unit_share_uhz * passed
 
 
 def check_clock(
-    transfers: list[Transfer], segments: list[Segment], bands: list[Band]
+    transfers: list[Transfer],
+    segments: list[Segment],
+    bands: list[Band],
+    capacities: Sequence[Capacity] = (),
 ) -> Iterator[Finding]:
     """Yield every breach of the clock's invariants in a complete trace."""
+    broken = list(check_capacities(capacities))
+    yield from broken
+    measured = {} if broken else _tables(capacities)
     segments = sorted(segments, key=attrgetter("transfer_id", "start_ns"))
     of_transfer = {
         transfer_id: list(rows)
         for transfer_id, rows in groupby(segments, key=attrgetter("transfer_id"))
     }
     of_band = _by_band(bands)
-    virtual = {key: VirtualTime(rows) for key, rows in of_band.items()}
+    virtual = {
+        key: VirtualTime(rows, measured.get(key, int)) for key, rows in of_band.items()
+    }
     live: dict[BandKey, list[Segment]] = {}
     for transfer in transfers:
         key = (transfer.cell_id, transfer.direction)
@@ -90,6 +105,38 @@ def check_bands(bands: list[Band]) -> Iterator[Finding]:
                 detail = f"allocated_uhz {row.allocated_uhz}, the band has {band_uhz}"
                 yield Finding("bands", where, rule, detail)
             end_ns = row.end_ns
+
+
+def check_capacities(capacities: Sequence[Capacity]) -> Iterator[Finding]:
+    """Yield bands whose rows are no lap of a capacity: from zero on, without a gap."""
+    for (cell_id, direction), rows in _laps(capacities).items():
+        where = f"cell {cell_id} {direction}"
+        ends = [0, *(row.end_ns for row in rows)]
+        if any(row.start_ns != end_ns for row, end_ns in zip(rows, ends, strict=False)):
+            rule = "rows must tile a lap from time zero on"
+            yield Finding("capacities", where, rule, f"{len(rows)} rows do not")
+        elif any(one >= two for one, two in pairwise(ends)):
+            rule = "a row must last at least one tick"
+            yield Finding("capacities", where, rule, "one does not")
+        efficiencies = [row.spectral_efficiency_nbit_s_hz for row in rows]
+        if min(efficiencies) < 0 or not any(efficiencies):
+            rule = "efficiencies must not be negative, nor all zero"
+            yield Finding(
+                "capacities", where, rule, f"the least is {min(efficiencies)}"
+            )
+
+
+def _tables(capacities: Sequence[Capacity]) -> dict[BandKey, Elapsed]:
+    return {
+        key: CapacityTable([Step(*row[2:]) for row in rows]).at
+        for key, rows in _laps(capacities).items()
+    }
+
+
+def _laps(capacities: Sequence[Capacity]) -> dict[BandKey, list[Capacity]]:
+    ordered = sorted(capacities, key=attrgetter("cell_id", "direction", "start_ns"))
+    key = attrgetter("cell_id", "direction")
+    return {band: list(rows) for band, rows in groupby(ordered, key=key)}
 
 
 def band_row(row: Band) -> str:
@@ -139,8 +186,11 @@ def _check_work(
             )
             yield Finding("segments", where, "a segment must lie in its band", detail)
         before_end, _ = virtual.at(segment.end_ns - 1)
-        before_last = work + _work(segment, before_end - start, span_ns - 1)
-        work += _work(segment, end - start, span_ns)
+        since, before = virtual.elapsed(segment.start_ns), segment.end_ns - 1
+        passed = virtual.elapsed(before) - since
+        before_last = work + _work(segment, before_end - start, passed)
+        passed = virtual.elapsed(segment.end_ns) - since
+        work += _work(segment, end - start, passed)
     need = transfer.bits * WORK_PER_BIT
     if transfer.status == "done" and work < need:
         rule = "work must reach the bits at end_ns"
@@ -155,8 +205,8 @@ def _check_work(
         yield Finding("transfers", where, rule, detail)
 
 
-def _work(segment: Segment, virtual: int, span_ns: int) -> int:
+def _work(segment: Segment, virtual: int, passed: int) -> int:
     efficiency = segment.spectral_efficiency_nbit_s_hz
     if segment.pinned_uhz is not None:
-        return segment.pinned_uhz * efficiency * span_ns
+        return segment.pinned_uhz * efficiency * passed
     return segment.weight * efficiency * virtual

@@ -1,0 +1,101 @@
+"""Shannon rates averaged over Rayleigh fading that is faster than any code word."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from netsim.channel.radio import Radio
+
+_EULER_GAMMA = 0.5772156649015329
+_LN2 = math.log(2)
+
+
+def mean_log1p(snr: float, cap: float = math.inf) -> float:
+    """Return ``E[min(ln(1 + g snr), cap)]`` in nats for an Exp(1) power gain ``g``.
+
+    With ``G = (e^cap - 1) / snr`` it is the integral of ``snr e^-g / (1 + g snr)`` from
+    0 to G: ``exp(1/snr) (E1(1/snr) - E1(1/snr + G))`` (without a cap: Alouini and
+    Goldsmith, IEEE Trans. Veh. Technol. 48(4), 1999, eq. 34).
+    """
+    if snr < 1e-12:  # linear: E[g] = 1
+        return snr
+    start = 1 / snr
+    longest = math.expm1(cap) / snr if cap < 700 else math.inf
+    if longest > 700:  # exp(-longest) is nothing
+        return scaled_e1(start)
+    return scaled_e1(start) - math.exp(-longest) * scaled_e1(start + longest)
+
+
+def scaled_e1(x: float) -> float:
+    """Return ``exp(x) E1(x)`` for ``x > 0``: its power series up to one, beyond that
+    its continued fraction (Abramowitz and Stegun 5.1.11; the even part of 5.1.22)."""
+    if x <= 1:
+        total, term = -_EULER_GAMMA - math.log(x), 1.0
+        for k in range(1, 20):
+            term *= -x / k
+            total -= term / k
+        return math.exp(x) * total
+    tail = 0.0
+    for k in range(80, 0, -1):
+        tail = k * k / (x + 2 * k + 1 - tail)
+    return 1 / (x + 1 - tail)
+
+
+@dataclass(frozen=True, slots=True)
+class AveragedRadio:
+    """A radio over Rayleigh fading so fast that every transfer sees all of it: its
+    efficiency is the mean over the gain, each gain served up to the radio's ceiling."""
+
+    radio: Radio
+
+    @property
+    def depends_on_share(self) -> bool:
+        return self.radio.depends_on_share
+
+    @property
+    def gap_db(self) -> float:
+        return self.radio.gap_db
+
+    @property
+    def max_efficiency_bit_s_hz(self) -> float:
+        return self.radio.max_efficiency_bit_s_hz
+
+    def snr(self, cn0_hz: float, share_hz: float) -> float:
+        return self.radio.snr(cn0_hz, share_hz)
+
+    def efficiency_nbit(self, cn0_hz: float, share_uhz: int) -> int:
+        return round(self._efficiency_bit_s_hz(cn0_hz, share_uhz / 1e6) * 1e9)
+
+    def rate_bps(self, cn0_hz: float, share_hz: float) -> float:
+        return share_hz * self._efficiency_bit_s_hz(cn0_hz, share_hz)
+
+    def share_hz_for_rate(self, cn0_hz: float, rate_bps: float) -> float:
+        """By bisection from the share without fading, which is never wider."""
+        low_hz = self.radio.share_hz_for_rate(cn0_hz, rate_bps)
+        if not 0 < low_hz < math.inf:
+            return low_hz
+        high_hz = low_hz
+        while self.rate_bps(cn0_hz, high_hz) < rate_bps:
+            low_hz, high_hz = high_hz, 2 * high_hz
+            if math.isinf(high_hz):
+                return high_hz
+        while low_hz < (middle_hz := (low_hz + high_hz) / 2) < high_hz:
+            if self.rate_bps(cn0_hz, middle_hz) < rate_bps:
+                low_hz = middle_hz
+            else:
+                high_hz = middle_hz
+        return high_hz
+
+    def capacity(self) -> None:
+        return None
+
+    def _efficiency_bit_s_hz(self, cn0_hz: float, share_hz: float) -> float:
+        cap_bit_s_hz = self.max_efficiency_bit_s_hz
+        if not cn0_hz:
+            return 0.0
+        if not share_hz and self.depends_on_share:  # the limit of narrower shares
+            return cap_bit_s_hz
+        gap: float = 10.0 ** (0.1 * self.gap_db)
+        snr = self.radio.snr(cn0_hz, share_hz) / gap
+        return mean_log1p(snr, cap_bit_s_hz * _LN2) / _LN2

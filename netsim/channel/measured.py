@@ -1,0 +1,140 @@
+"""Measured capacities in files: mahimahi's packet opportunities, or rates over time."""
+
+from __future__ import annotations
+
+import csv
+import functools
+import math
+from collections.abc import Iterator
+from fractions import Fraction
+from itertools import groupby, pairwise
+from pathlib import Path
+from typing import Literal
+
+from netsim.channel.capacity import CapacityTable, Step
+from netsim.clock import MAX_NS
+from netsim.errors import InputError
+
+PACKET_BITS = 1500 * 8  # what mahimahi sends at one opportunity
+NS_PER_MS = 1_000_000
+
+Format = Literal["mahimahi", "csv"]
+Rate = tuple[int, int, Fraction]  # from and to in ns, bit/s between
+
+
+@functools.lru_cache(maxsize=16)
+def read_capacity(path: Path, form: Format, band_hz: float) -> CapacityTable:
+    """Return a file's capacity as the efficiency of a band so wide, which is rounded to
+    1e-9 bit/s/Hz; a file is read once per process."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"'{path}' cannot be read: {error}") from error
+    try:
+        rates = list(mahimahi_rates(text) if form == "mahimahi" else csv_rates(text))
+    except InputError as error:
+        raise InputError(f"'{path}', {error}") from error
+    steps = [
+        Step(start_ns, end_ns, round(rate_bps * 10**9 / Fraction(band_hz)))
+        for start_ns, end_ns, rate_bps in rates
+    ]
+    if not any(step.efficiency_nbit for step in steps):
+        raise InputError(f"'{path}' has no capacity at all: every rate is zero")
+    return CapacityTable(steps)
+
+
+def mahimahi_rates(text: str) -> Iterator[Rate]:
+    """Yield the rates of one lap of a mahimahi trace (Netravali et al., USENIX ATC
+    2015): a line per opportunity to send one packet of 1500 bytes, at a millisecond.
+
+    The packets of a millisecond are spread over the one that ends there, so that at
+    every millisecond exactly the packets until then have been there; a mark of zero
+    counts as one. The lap ends at the last mark.
+    """
+    last_ms = 0
+    for mark_ms, marks in groupby(_marks_ms(text)):
+        if mark_ms - 1 > last_ms:
+            yield last_ms * NS_PER_MS, (mark_ms - 1) * NS_PER_MS, Fraction(0)
+        rate_bps = Fraction(sum(1 for _ in marks) * PACKET_BITS * 1000)
+        yield (mark_ms - 1) * NS_PER_MS, mark_ms * NS_PER_MS, rate_bps
+        last_ms = mark_ms
+
+
+def csv_rates(text: str) -> Iterator[Rate]:
+    """Yield the rates of one lap of a table with the columns time, in s, and rate, in
+    bit/s: each holds until the next time, the last one as long as the one before.
+
+    A first line of names is passed over; time counts from the first row.
+    """
+    rows = list(_csv_rows(text))
+    if len(rows) < 2:
+        raise InputError(f"needs at least two rows of time and rate, got {len(rows)}")
+    origin_s = rows[0][0]
+    ticks = [math.floor((time_s - origin_s) * 10**9) for time_s, _ in rows]
+    ticks.append(2 * ticks[-1] - ticks[-2])
+    if ticks[-1] > MAX_NS:
+        raise InputError(f"lasts longer than {MAX_NS} ns, which no run can")
+    for (start_ns, end_ns), (_, rate_bps) in zip(pairwise(ticks), rows, strict=True):
+        yield start_ns, end_ns, rate_bps
+
+
+def _marks_ms(text: str) -> Iterator[int]:
+    last_ms = 0
+    for number, line in enumerate(text.splitlines(), start=1):
+        word = line.strip()
+        if not (word.isascii() and word.isdigit() and len(word) < 13):
+            raise InputError(
+                f"line {number}: must be a whole number of milliseconds, got"
+                f" {word[:40]!r}; is it `format: csv`?"
+            )
+        if int(word) < last_ms:
+            raise InputError(
+                f"line {number}: must not be before the {last_ms} ms of the line above,"
+                f" got {word} ms"
+            )
+        last_ms = int(word)
+        yield max(last_ms, 1)
+    if not last_ms:
+        raise InputError("must go beyond 0 ms: it holds no opportunity to send")
+
+
+def _csv_rows(text: str) -> Iterator[tuple[Fraction, Fraction]]:
+    before: Fraction | None = None
+    for number, cells in enumerate(csv.reader(text.splitlines()), start=1):
+        if not cells or (number == 1 and _is_header(cells)):
+            continue
+        if len(cells) != 2:
+            raise InputError(
+                f"line {number}: must have two columns, time in s and rate in bit/s,"
+                f" got {len(cells)}"
+            )
+        time_s, rate_bps = (_number(cell, number) for cell in cells)
+        if before is not None and time_s - before < Fraction(1, 10**9):
+            raise InputError(
+                f"line {number}: must be at least 1 ns after the {float(before):g} s"
+                f" above, got {cells[0].strip()} s"
+            )
+        if rate_bps < 0:
+            raise InputError(
+                f"line {number}: a rate must not be negative, got {cells[1].strip()}"
+            )
+        before = time_s
+        yield time_s, rate_bps
+
+
+def _is_header(cells: list[str]) -> bool:
+    return [cell.strip() for cell in cells] in (
+        ["time", "rate"],
+        ["time_s", "rate_bps"],
+    )
+
+
+def _number(cell: str, line: int) -> Fraction:
+    """Return a decimal number exactly."""
+    word = cell.strip()
+    try:
+        if len(word) < 40 and math.isfinite(float(word)):
+            return Fraction(word)
+    except ValueError:
+        pass
+    raise InputError(f"line {line}: must be a number, got {word[:40]!r}")

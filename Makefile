@@ -29,7 +29,7 @@ demo: $(VENV)/.base
 	$(BIN)/netsim run quickstart
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

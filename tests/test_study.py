@@ -221,7 +221,7 @@ def test_a_killed_study_goes_on_to_the_same_table(tmp_path, capsys):
     assert netsim("study", path, "--out", folder) == 0
     printed = capsys.readouterr()
     assert f"; {before} are finished" in printed.out
-    assert "some, 1 MHz: " in printed.out
+    assert "to loss 1.65\n  all, 1 MHz: the baseline" in printed.out
     assert printed.err.count("steps trained") == 8 - before
     assert all(run.stat().st_mtime_ns == then for run, then in kept.items())
     resumed = package.load_study(folder)
@@ -287,6 +287,20 @@ def test_two_runs_are_compared_side_by_side(finished, tmp_path, capsys):
     assert "did you mean 'accuracy'" in capsys.readouterr().err
 
 
+def test_another_study_never_passes_off_the_runs_of_this_one(
+    finished, tmp_path, capsys
+):
+    text, folder = changed("seeds: [1, 2]", "seeds: [1]"), tmp_path / "study"
+    longer = written(tmp_path, text.replace("rounds=2", "rounds=3"))
+    assert netsim("study", longer, "--out", folder, "--quiet") == 0
+    never = package.load_study(folder).table.iloc[1::2]
+    assert list(never.rounds) == [3] * 4
+    other = written(tmp_path, text.replace("local_steps=1", "local_steps=2"))
+    assert netsim("study", other, "--out", folder) == 1
+    assert "holds a run of another scenario" in capsys.readouterr().err
+    assert set(package.load_study(folder).table.status) == {"failed"}
+
+
 def test_one_failing_run_does_not_stop_the_others(tmp_path, capsys):
     text = changed("server.sampling=full", "learning.training.learning_rate=1e30")
     text = text.replace("all", "wild").replace("policy: wild", "policy: some")
@@ -311,6 +325,8 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path, capsys):
 def test_the_shipped_study_is_sound_and_its_schema_current(capsys):
     assert netsim("study", "bands", "--dry-run") == 0
     assert "9 runs train, 27 reuse" in capsys.readouterr().out
+    assert netsim("list") == 0
+    assert "  bands   " in capsys.readouterr().out
     assert netsim("study", "band", "--dry-run") == 2
     assert "did you mean 'bands'" in capsys.readouterr().err
     assert netsim("schema", "--study") == 0

@@ -12,7 +12,7 @@ from netsim.cosim.scenario import LearningOff, Scenario, read_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
 from netsim.manifest import FILE_NAME, read_manifest
-from netsim.scenario import load, scenario_digest
+from netsim.scenario import dump, load, scenario_digest
 from netsim.scenario.source import Document, KeyPath, Position, read_document
 from netsim.study.design import Combination, combinations
 from netsim.study.record import Override, StudyConfig
@@ -37,10 +37,12 @@ class PlannedRun:
 
     @property
     def is_finished(self) -> bool:
-        """Return whether the folder holds the complete run."""
+        """Return whether the folder holds the complete run of this very scenario."""
         if not (self.folder / FILE_NAME).exists():
             return False
-        return read_manifest(self.folder).status == "complete"
+        manifest = read_manifest(self.folder)
+        digest = hashlib.sha256(dump(self.scenario).encode()).hexdigest()
+        return manifest.status == "complete" and manifest.scenario_digest == digest
 
 
 @dataclass(frozen=True, slots=True)

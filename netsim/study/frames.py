@@ -62,12 +62,13 @@ class Study:
 
     @property
     def sentences(self) -> list[str]:
-        """The summary in plain words, one line per combination and target."""
-        several = self.table["target"].nunique() > 1
-        return [
-            (f"{row['target']}: " if several else "") + sentence(row)
-            for _, row in self.summary.iterrows()
-        ]
+        """The summary in plain words: per target a heading, and a line per
+        combination."""
+        lines = []
+        for target, rows in self.summary.groupby("target", sort=False):
+            lines.append(f"to {target}")
+            lines += [f"  {sentence(row)}" for _, row in rows.iterrows()]
+        return lines
 
 
 def load_study(folder: str | Path) -> Study:
@@ -78,7 +79,9 @@ def load_study(folder: str | Path) -> Study:
     return Study(path)
 
 
-def write_table(folder: Path, axes: Sequence[str], rows: Sequence[Mapping]) -> None:  # type: ignore[type-arg]
+def write_table(
+    folder: Path, axes: Sequence[str], rows: Sequence[Mapping[str, object]]
+) -> None:
     """Write one row per run and target, in the order given."""
     kinds = {"variant": "str", **dict.fromkeys(axes, "str"), **COLUMNS}
     frame = pd.DataFrame(rows, columns=list(kinds)).astype(kinds)

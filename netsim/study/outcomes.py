@@ -33,7 +33,7 @@ class Outcome:
 
 def target_name(target: Target) -> str:
     """Return what people call a target, as ``accuracy 0.9``."""
-    return f"{target.metric} {target.level:g}"
+    return f"{target.metric} {str(target.level).removesuffix('.0')}"
 
 
 def outcomes(run: Run, targets: Sequence[Target]) -> list[Outcome]:

@@ -40,7 +40,7 @@ def summarise(table: pd.DataFrame) -> pd.DataFrame:
         rows.append(
             {"variant": variant, "target": target, "baseline": name, **_row(*pair)}
         )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=None if rows else ["variant", "target"])
 
 
 def _paired(

@@ -1,6 +1,7 @@
 """Studies: refused as a whole, planned before they run, and unharmed by a kill."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -233,19 +234,22 @@ def test_a_killed_study_goes_on_to_the_same_table(tmp_path, capsys):
     ).read_bytes()
 
 
-@pytest.fixture
-def finished(tmp_path):
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("finished")
     text = changed("seeds: [1, 2]", "seeds: [1]")
-    return package.run_study(written(tmp_path, text), out=tmp_path / "study")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+        return package.run_study(written(folder, text), out=folder / "study")
 
 
-def test_the_frames_say_what_the_runs_came_to(finished, tmp_path):
+def test_the_frames_say_what_the_runs_came_to(finished):
     table = finished.table
     assert len(table) == 8  # four runs, two targets
     never = table[table.target == "accuracy 0.99"]
     assert not never.is_reached.any()
     assert (never.time_ns == never.end_ns).all()
-    run = package.load_run(tmp_path / "study" / "runs" / "some+1-MHz" / "1")
+    run = package.load_run(finished.folder / "runs" / "some+1-MHz" / "1")
     row = table[(table.policy == "some") & (table.band == "1 MHz")].iloc[0]
     assert row.digest == run.manifest.digest
     met = run.time_to("loss", 1.65)
@@ -256,12 +260,12 @@ def test_the_frames_say_what_the_runs_came_to(finished, tmp_path):
     assert own.energy_j == pytest.approx(joules)
     curves = finished.curves
     assert len(curves) == 4 * len(run.evals)
-    summary = pd.read_parquet(tmp_path / "study" / "summary.parquet")
+    summary = pd.read_parquet(finished.folder / "summary.parquet")
     pd.testing.assert_frame_equal(summary, finished.summary)
 
 
-def test_followers_train_nothing(finished, tmp_path):
-    folder = tmp_path / "study" / "runs"
+def test_followers_train_nothing(finished):
+    folder = finished.folder / "runs"
     for policy in ("all", "some"):
         leader, follower = (
             read_manifest(folder / f"{policy}+{band}-MHz" / "1") for band in (1, 2)
@@ -273,8 +277,8 @@ def test_followers_train_nothing(finished, tmp_path):
         )
 
 
-def test_two_runs_are_compared_side_by_side(finished, tmp_path, capsys):
-    runs = [tmp_path / "study" / "runs" / f"all+{n}-MHz" / "1" for n in (1, 2)]
+def test_two_runs_are_compared_side_by_side(finished, capsys):
+    runs = [finished.folder / "runs" / f"all+{n}-MHz" / "1" for n in (1, 2)]
     capsys.readouterr()
     assert netsim("compare", *runs, "--target", "accuracy=0.99", "--json") == 0
     printed = capsys.readouterr().out
@@ -291,6 +295,7 @@ def test_another_study_never_passes_off_the_runs_of_this_one(
     finished, tmp_path, capsys
 ):
     text, folder = changed("seeds: [1, 2]", "seeds: [1]"), tmp_path / "study"
+    shutil.copytree(finished.folder, folder)
     longer = written(tmp_path, text.replace("rounds=2", "rounds=3"))
     assert netsim("study", longer, "--out", folder, "--quiet") == 0
     never = package.load_study(folder).table.iloc[1::2]

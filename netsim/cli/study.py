@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json as json_format
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from netsim.cosim.shipped import find_study
 from netsim.cosim.study import RESULTS, Ending, carry_out
 from netsim.cosim.study_plan import PlannedRun, StudyPlan, plan_study
 from netsim.protocol.stage import Progress
+from netsim.protocol.stop import Stop
 from netsim.quantities import format_duration_ns
 from netsim.study import Study
 
@@ -39,14 +40,12 @@ def study_command(
         return True
     console = Console(stderr=True)
     teller = _Teller(console, sum(not run.is_finished for run in plan.runs), quiet)
-    by_folder = {run.folder: run for run in plan.runs}
-
-    def watch(folder: Path) -> Callable[[Progress], None]:
-        return teller.watch(by_folder[folder])
-
     try:
         study = carry_out(
-            plan, workers=workers, watch=None if quiet else watch, tell=teller
+            plan,
+            workers=workers,
+            watch=None if quiet else Spectator.of(plan),
+            tell=teller,
         )
     except KeyboardInterrupt:
         console.print("interrupted; the same command goes on with it")
@@ -92,7 +91,6 @@ class _Teller:
     failed: list[PlannedRun] = field(default_factory=list)
     _num_ended: int = 0
     _started_s: float = field(default_factory=time.perf_counter)
-    _said_s: float = field(default_factory=time.perf_counter)
 
     def __call__(self, run: PlannedRun, ending: Ending) -> None:
         self._num_ended += 1
@@ -100,10 +98,7 @@ class _Teller:
             self.failed.append(run)
         elif self.is_quiet:
             return
-        self._say(self._line(run, ending))
-
-    def _say(self, line: str) -> None:
-        self._said_s = time.perf_counter()
+        line = self._line(run, ending)
         self.console.print(line, highlight=False, soft_wrap=True, markup=False)
 
     def _line(self, run: PlannedRun, ending: Ending) -> str:
@@ -122,15 +117,32 @@ class _Teller:
             parts.append(f"{format_duration_ns(left_ns)} left")
         return f"{head}: {' · '.join(parts)}"
 
-    def watch(self, run: PlannedRun) -> Callable[[Progress], None]:
-        """Return what says now and then how far one run is."""
-        view = LiveView(self.console, run.scenario.stop, run.title, is_quiet=True)
+
+@dataclass(frozen=True, slots=True)
+class Spectator:
+    """Says now and then how far each run is, from whichever process is at it."""
+
+    seen: Mapping[Path, tuple[str, Stop]]  # a run's title and end, by its folder
+
+    @classmethod
+    def of(cls, plan: StudyPlan) -> Spectator:
+        """Return the spectator of a study's runs."""
+        return cls({r.folder: (r.title, r.scenario.stop) for r in plan.runs})
+
+    def __call__(self, folder: Path) -> Callable[[Progress], None]:
+        title, stop = self.seen[folder]
+        console = Console(stderr=True)
+        view = LiveView(console, stop, title, is_quiet=True)
+        said_s = time.perf_counter()
 
         def show(progress: Progress) -> None:
+            nonlocal said_s
             view(progress)
             now_s = time.perf_counter()
-            if now_s - self._said_s >= PLAIN_LINE_EVERY_S:
-                self._say(f"  {run.title}: {view.line(now_s)}")
+            if now_s - said_s >= PLAIN_LINE_EVERY_S:
+                said_s = now_s
+                line = f"  {title}: {view.line(now_s)}"
+                console.print(line, highlight=False, soft_wrap=True, markup=False)
 
         return show
 

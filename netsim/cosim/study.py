@@ -60,7 +60,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """What a process needs to run parts of a study; a spawned one has no ``watch``."""
+    """What a process needs to run parts of a study."""
 
     watch: Watch | None = None
 
@@ -127,10 +127,10 @@ def carry_out(
 ) -> Study:
     """Run what is missing of a study and return it; finished runs are kept.
 
-    ``watch`` returns, by the run's folder, what is called with its progress; with more
-    workers than one there is none. ``tell`` hears of every run that ends; a failed one
-    is a row of the table, and the others go on. The tables are whole on disk at every
-    moment.
+    ``watch`` returns, by the run's folder, what is called with its progress, within the
+    process that is at it, so it is pickled for several ``workers``. ``tell`` hears of
+    every run that ends; a failed one is a row of the table, and the others go on. The
+    tables are whole on disk at every moment.
     """
     _open_folder(plan)
     tables = Tables(plan)
@@ -140,7 +140,7 @@ def carry_out(
             tables.add_finished(run)
     tables.write()
     executor: Executor[Host] = (
-        Inline(Host(watch)) if workers == 1 else Processes(workers, Host())
+        Inline(Host(watch)) if workers == 1 else Processes(workers, Host(watch))
     )
     with closing(executor):
         for runs in (plan.leaders(), plan.followers()):

@@ -1,5 +1,6 @@
 """Studies: refused as a whole, planned before they run, and unharmed by a kill."""
 
+import json
 import os
 import shutil
 import signal
@@ -187,9 +188,13 @@ def test_a_dry_run_says_what_it_would_do_and_does_not(tmp_path, capsys):
     assert not (tmp_path / "study").exists()
 
 
-def num_complete(folder):
-    manifests = (path.parent for path in folder.glob(f"runs/*/*/{FILE_NAME}"))
-    return sum(read_manifest(run).status == "complete" for run in manifests)
+def complete(folder):
+    """Return when each finished run of a study was written."""
+    return {
+        path: path.stat().st_mtime_ns
+        for path in folder.glob(f"runs/*/*/{FILE_NAME}")
+        if read_manifest(path.parent).status == "complete"
+    }
 
 
 def killed_midway(path, folder):
@@ -202,12 +207,13 @@ def killed_midway(path, folder):
         command, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     )
     deadline_s = time.monotonic() + 300
-    while num_complete(folder) < 2:
+    while len(complete(folder)) < 2:
         assert study.poll() is None, "it ended before it was killed"
         assert time.monotonic() < deadline_s
         time.sleep(0.02)
     study.send_signal(signal.SIGKILL)
     study.wait()
+    time.sleep(0.5)  # its workers see it go, and go
 
 
 def test_a_killed_study_goes_on_to_the_same_table(tmp_path, capsys):
@@ -216,15 +222,15 @@ def test_a_killed_study_goes_on_to_the_same_table(tmp_path, capsys):
     os.environ["XDG_CACHE_HOME"] = str(tmp_path / "other-cache")
     folder = tmp_path / "killed"
     killed_midway(path, folder)
-    before = num_complete(folder)
+    kept = complete(folder)
+    before = len(kept)
     assert 2 <= before < 8
-    kept = {run: run.stat().st_mtime_ns for run in folder.glob("runs/*/*/adapter")}
     assert netsim("study", path, "--out", folder) == 0
     printed = capsys.readouterr()
     assert f"; {before} are finished" in printed.out
     assert "to loss 1.65\n  all, 1 MHz: the baseline" in printed.out
     assert printed.err.count("steps trained") == 8 - before
-    assert all(run.stat().st_mtime_ns == then for run, then in kept.items())
+    assert kept.items() <= complete(folder).items()
     resumed = package.load_study(folder)
     pd.testing.assert_frame_equal(resumed.table, whole.table)
     pd.testing.assert_frame_equal(resumed.curves, whole.curves)
@@ -297,13 +303,20 @@ def test_another_study_never_passes_off_the_runs_of_this_one(
     text, folder = changed("seeds: [1, 2]", "seeds: [1]"), tmp_path / "study"
     shutil.copytree(finished.folder, folder)
     longer = written(tmp_path, text.replace("rounds=2", "rounds=3"))
-    assert netsim("study", longer, "--out", folder, "--quiet") == 0
+    assert netsim("study", longer, "--out", folder, "--quiet", "--json") == 0
+    said = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (said["runs"], said["failed"]) == (4, 0)
+    assert [row["num_seeds"] for row in said["summary"]] == [1] * 8
     never = package.load_study(folder).table.iloc[1::2]
     assert list(never.rounds) == [3] * 4
     other = written(tmp_path, text.replace("local_steps=1", "local_steps=2"))
     assert netsim("study", other, "--out", folder) == 1
     assert "holds a run of another scenario" in capsys.readouterr().err
-    assert set(package.load_study(folder).table.status) == {"failed"}
+    failed = package.load_study(folder)
+    assert set(failed.table.status) == {"failed"}
+    assert failed.sentences == []
+    with pytest.raises(InputError, match="no run of the study is finished"):
+        len(failed.curves)
 
 
 def test_one_failing_run_does_not_stop_the_others(tmp_path, capsys):

@@ -38,22 +38,24 @@ def study_command(
         typer.echo(line, err=quiet)
     if dry_run:
         return True
-    console = Console(stderr=True)
-    teller = _Teller(console, sum(not run.is_finished for run in plan.runs), quiet)
-    try:
-        study = carry_out(
-            plan,
-            workers=workers,
-            watch=None if quiet else Spectator.of(plan),
-            tell=teller,
-        )
-    except KeyboardInterrupt:
-        console.print("interrupted; the same command goes on with it")
-        raise
+    teller = _Teller(
+        Console(stderr=True), sum(not run.is_finished for run in plan.runs), quiet
+    )
+    study = _carried_out(plan, workers, teller)
     _show(study, teller.failed, is_quiet=quiet)
     if json:
         typer.echo(json_format.dumps(_summary(study, plan, teller.failed)))
     return not teller.failed
+
+
+def _carried_out(plan: StudyPlan, workers: int, teller: _Teller) -> Study:
+    """Run the study; say how an interrupted one goes on."""
+    watch = None if teller.is_quiet else Spectator.of(plan)
+    try:
+        return carry_out(plan, workers=workers, watch=watch, tell=teller)
+    except KeyboardInterrupt:
+        teller.console.print("interrupted; the same command goes on with it")
+        raise
 
 
 def foretold(plan: StudyPlan) -> list[str]:
@@ -159,10 +161,10 @@ def _show(study: Study, failed: list[PlannedRun], *, is_quiet: bool) -> None:
 def _summary(
     study: Study, plan: StudyPlan, failed: list[PlannedRun]
 ) -> dict[str, object]:
-    rows = study.summary.astype(object).where(study.summary.notna(), None)
+    rows = json_format.loads(study.summary.to_json(orient="records"))
     return {
         "study": str(study.folder),
         "runs": len(plan.runs),
         "failed": len(failed),
-        "summary": rows.to_dict("records"),
+        "summary": rows,
     }

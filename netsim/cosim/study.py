@@ -73,8 +73,14 @@ class Tables:
     _rows: dict[Path, list[dict[str, object]]] = field(default_factory=dict)
     _curves: dict[Path, pd.DataFrame] = field(default_factory=dict)
 
-    def add_finished(self, run: PlannedRun) -> None:
-        """Add what a run on disk came to."""
+    def add(self, run: PlannedRun, status: Status) -> None:
+        """Add what a finished run on disk came to, or that a run has failed."""
+        if status == "complete":
+            self._add_finished(run)
+        else:
+            self._add_failed(run)
+
+    def _add_finished(self, run: PlannedRun) -> None:
         found = load_run(run.folder)
         last = {
             "status": "complete",
@@ -91,8 +97,7 @@ class Tables:
             shown.insert(place, name, value)
         self._curves[run.folder] = shown
 
-    def add_failed(self, run: PlannedRun) -> None:
-        """Add that a run has failed."""
+    def _add_failed(self, run: PlannedRun) -> None:
         names = [target_name(target) for target in self.plan.config.targets]
         self._rows[run.folder] = [
             {**_keys(run), "target": name, "status": "failed"}
@@ -137,19 +142,17 @@ def carry_out(
     finished = {run.folder for run in plan.runs if run.is_finished}
     for run in plan.runs:
         if run.folder in finished:
-            tables.add_finished(run)
+            tables.add(run, "complete")
     tables.write()
+    host = Host(watch)
     executor: Executor[Host] = (
-        Inline(Host(watch)) if workers == 1 else Processes(workers, Host(watch))
+        Inline(host) if workers == 1 else Processes(workers, host)
     )
     with closing(executor):
         for runs in (plan.leaders(), plan.followers()):
             missing = [run for run in runs if run.folder not in finished]
             for run, ending in zip(missing, _endings(executor, missing), strict=True):
-                if ending.status == "complete":
-                    tables.add_finished(run)
-                else:
-                    tables.add_failed(run)
+                tables.add(run, ending.status)
                 tables.write()
                 tell(run, ending)
     study = Study(plan.folder)

@@ -89,9 +89,11 @@ def write_table(
 
 
 def write_curves(folder: Path, curves: Sequence[pd.DataFrame]) -> None:
-    """Write the runs' curves one after the other."""
+    """Write the runs' curves one after the other; without any there is no file."""
     if curves:
         _write(pd.concat(curves, ignore_index=True), folder / CURVES)
+    else:
+        (folder / CURVES).unlink(missing_ok=True)
 
 
 def write_summary(study: Study) -> None:

@@ -12,7 +12,7 @@ help:
 	@echo "make test    run the tests"
 	@echo "make check   ruff and mypy"
 	@echo "make format  let ruff format and sort"
-	@echo "make schema  write scenarios/scenario.schema.json anew"
+	@echo "make schema  write scenarios/*.schema.json anew"
 	@echo "make lock    write constraints.txt anew from a clean environment"
 
 $(VENV)/.base: $(SOURCES)
@@ -42,6 +42,7 @@ format: $(VENV)/.dev
 
 schema: $(VENV)/.base
 	$(BIN)/netsim schema > scenarios/scenario.schema.json
+	$(BIN)/netsim schema --study > scenarios/study.schema.json
 
 lock:
 	$(PYTHON) -m venv $(VENV)-lock

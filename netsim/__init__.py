@@ -8,8 +8,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from netsim.runs import Run
+    from netsim.study import Study
 
-__all__ = ["load_run", "run"]
+__all__ = ["load_run", "load_study", "run", "run_study"]
 
 __version__ = "0.1.0"
 
@@ -36,3 +37,23 @@ def load_run(path: str | Path) -> Run:
     from netsim import runs  # here, so that `import netsim` needs no pandas
 
     return runs.load_run(path)
+
+
+def run_study(
+    study: str | Path, *, out: str | Path | None = None, workers: int = 1
+) -> Study:
+    """Run what is missing of a study, a file or a shipped name, and return it.
+
+    Without ``out`` its folder is under ``results/studies``. With more ``workers`` so
+    many runs go on at a time, with the same results.
+    """
+    from netsim.cosim import study as studies  # here, for the same reason
+
+    return studies.run_study(study, out=out, workers=workers)
+
+
+def load_study(folder: str | Path) -> Study:
+    """Return a study on disk, whose tables are pandas frames."""
+    from netsim.study import load_study  # here, for the same reason
+
+    return load_study(folder)

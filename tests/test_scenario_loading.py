@@ -440,6 +440,13 @@ def test_what_an_override_leaves_alone_keeps_its_line():
     assert "--set cell.power=x: cell.power: needs a number and a unit" in message
 
 
+def test_a_value_in_the_place_of_another_is_blamed_on_the_override():
+    text = "cell: {band: 1 Hz, sharing: {kind: deadline, deadline: 1 s}}\nseed: 1"
+    override = "cell.sharing={kind: deadline, deadline: x}"
+    message = message_of(text, overrides=[override])
+    assert f"--set {override}: cell.sharing.deadline: needs a number" in message
+
+
 # Records and kinds
 
 

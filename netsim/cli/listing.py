@@ -14,11 +14,21 @@ from netsim.cosim.scenario import Scenario
 from netsim.device_catalogue import DEVICES
 from netsim.quantities import format_quantity
 from netsim.scenario import json_schema
+from netsim.study.record import StudyConfig
 
 
 def schema_text() -> str:
     """Return the JSON Schema of a scenario as text."""
-    return json.dumps(json_schema(Scenario), indent=2, ensure_ascii=False) + "\n"
+    return _schema_text(Scenario)
+
+
+def study_schema_text() -> str:
+    """Return the JSON Schema of a study file as text."""
+    return _schema_text(StudyConfig)
+
+
+def _schema_text(model: type[BaseModel]) -> str:
+    return json.dumps(json_schema(model), indent=2, ensure_ascii=False) + "\n"
 
 
 def list_command() -> None:
@@ -26,6 +36,9 @@ def list_command() -> None:
     typer.echo("scenarios  (netsim run NAME)")
     for name in shipped.names():
         _line(name, shipped.headline(name))
+    typer.echo("\nstudies  (netsim study NAME)")
+    for name in shipped.names(shipped.STUDIES):
+        _line(name, shipped.headline(name, shipped.STUDIES))
     for title, path, choices in SEAMS:
         typer.echo(f"\n{title}  ({path})")
         for name, cls in choices.items():

@@ -228,6 +228,47 @@ def merge_study(
 
 
 @app.command()
+def study(
+    study: Annotated[
+        str, typer.Argument(help="A YAML file, or the name of a shipped study.")
+    ],
+    out: Annotated[Path | None, typer.Option(help="The study folder itself.")] = None,
+    workers: Annotated[
+        int, typer.Option(min=1, help="So many runs at a time; same results.")
+    ] = 1,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check it and say what would run.")
+    ] = False,
+    quiet: QuietOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Run a study, many variants and seeds, or go on with it; say who is faster."""
+    from netsim.cli.study import study_command
+
+    if not study_command(
+        study, out, workers=workers, dry_run=dry_run, quiet=quiet, json=json
+    ):
+        raise typer.Exit(CHECK_FAILED)
+
+
+@app.command()
+def compare(
+    runs: Annotated[
+        list[Path], typer.Argument(help="The folders of two runs or more.")
+    ],
+    target: Annotated[
+        list[str] | None,
+        typer.Option(metavar="METRIC=LEVEL", help="As accuracy=0.9; repeatable."),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Show runs side by side: times to targets, bits, energy, what differs."""
+    from netsim.cli.comparing import compare_command
+
+    compare_command(tuple(runs), tuple(target or ()), json=json)
+
+
+@app.command()
 def verify(run: RunArg, json: JsonOption = False) -> None:
     """Audit a run: files, digests, and the physics of every transfer."""
     from netsim.cli.checking import verify_command
@@ -254,11 +295,13 @@ def timeline(
 
 
 @app.command()
-def schema() -> None:
+def schema(
+    study: Annotated[bool, typer.Option("--study", help="Of a study file.")] = False,
+) -> None:
     """Print the JSON Schema of a scenario, for editors."""
-    from netsim.cli.listing import schema_text
+    from netsim.cli.listing import schema_text, study_schema_text
 
-    typer.echo(schema_text(), nl=False)
+    typer.echo(study_schema_text() if study else schema_text(), nl=False)
 
 
 @app.command(name="list")

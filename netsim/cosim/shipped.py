@@ -10,31 +10,41 @@ from netsim.quantities import closest
 
 # by place, not by import: a user's own folder called "scenarios" must not hide ours
 FOLDER = Path(netsim.__file__).resolve().parent.parent / "scenarios"
+STUDIES = FOLDER / "studies"
 
 
-def names() -> list[str]:
-    """Return the names of the shipped scenarios, sorted."""
-    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+def names(folder: Path = FOLDER) -> list[str]:
+    """Return the names of the shipped scenarios, or studies, sorted."""
+    return sorted(path.stem for path in folder.glob("*.yaml"))
 
 
 def find_scenario(given: str) -> Path:
     """Return the file that a user means: a path, or the name of a shipped scenario."""
-    path = Path(given)
+    return _find(given, "scenario", FOLDER)
+
+
+def find_study(given: str) -> Path:
+    """Return the file that a user means: a path, or the name of a shipped study."""
+    return _find(given, "study", STUDIES)
+
+
+def _find(given: str, what: str, folder: Path) -> Path:
+    path, known = Path(given), names(folder)
     looks_like_file = path.suffix in {".yaml", ".yml"} or path.name != given
     if looks_like_file or path.exists():
         return path
-    if given in names():
-        return FOLDER / f"{given}.yaml"
-    near = closest(given, names())
+    if given in known:
+        return folder / f"{given}.yaml"
+    near = closest(given, known)
     hint = f"; did you mean {near!r}?" if near else ""
     raise InputError(
-        f"no file and no shipped scenario is called {given!r}{hint} "
-        f"(shipped: {', '.join(names())})"
+        f"no file and no shipped {what} is called {given!r}{hint} "
+        f"(shipped: {', '.join(known)})"
     )
 
 
-def headline(name: str) -> str:
-    """Return a shipped scenario's first line of comment."""
-    lines = (FOLDER / f"{name}.yaml").read_text(encoding="utf-8").splitlines()
+def headline(name: str, folder: Path = FOLDER) -> str:
+    """Return a shipped file's first line of comment."""
+    lines = (folder / f"{name}.yaml").read_text(encoding="utf-8").splitlines()
     comments = [line[2:] for line in lines if line.startswith("# ")]
     return next((line for line in comments if "$schema" not in line), "")

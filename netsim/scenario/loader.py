@@ -199,10 +199,11 @@ class _Report:
     def _origin(self, path: KeyPath, is_unknown: bool) -> tuple[str | None, Position]:
         """Return the override that made ``path``, or its position in the file."""
         origins, document = self.overridden.origins, self.document
+        for end in range(len(path), 0, -1):  # all below an override is its own
+            if path[:end] in origins:
+                return origins[path[:end]], Position(1, 1)
         for end in range(len(path), -1, -1):
             part = path[:end]
-            if part in origins:
-                return origins[part], Position(1, 1)
             if part in document.values:
                 is_whole = end < len(path) or _is_collection(document.data, part)
                 if part in document.keys and (is_whole or is_unknown):

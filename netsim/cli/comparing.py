@@ -1,0 +1,138 @@
+"""``netsim compare``: runs side by side, and what their scenarios say differently."""
+
+from __future__ import annotations
+
+import json as json_format
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from pydantic import ValidationError
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from netsim.cosim.files import SCENARIO_FILE
+from netsim.cosim.scenario import Scenario, read_scenario
+from netsim.errors import InputError
+from netsim.protocol.stop import Target
+from netsim.quantities import format_duration_ns, format_quantity
+from netsim.runs import Run, load_run
+from netsim.scenario.difference import changes
+from netsim.scenario.wording import describe
+from netsim.study.outcomes import Outcome, outcomes
+
+
+def compare_command(
+    folders: tuple[Path, ...], given: tuple[str, ...], *, json: bool
+) -> None:
+    """Print two or more complete runs side by side."""
+    if len(folders) < 2:
+        raise InputError(f"compare: needs at least two runs, got {len(folders)}")
+    runs = [_complete(folder) for folder in folders]
+    scenarios = [read_scenario(folder / SCENARIO_FILE) for folder in folders]
+    targets = [read_target(text) for text in given] or _common_targets(scenarios)
+    found = [[*outcomes(run, targets), *_at_end(run, targets)] for run in runs]
+    differences = _differences(folders, scenarios)
+    console = Console(soft_wrap=True, highlight=False, markup=False)
+    console.print(_table(folders, runs, found))
+    for folder, lines in differences.items():
+        shown = lines or ["says the same"]
+        console.print(f"{folder}, beside {folders[0]}:")
+        for line in shown:
+            console.print(f"  {line}")
+    if json:
+        print(json_format.dumps(_report(runs, found, differences)))
+
+
+def read_target(text: str) -> Target:
+    """Return the target that ``metric=level`` names."""
+    metric, equals, level = text.partition("=")
+    try:
+        value = float(level)
+    except ValueError:
+        value, equals = 0.0, ""
+    if not equals:
+        raise InputError(f"--target {text}: must be of the form accuracy=0.9")
+    try:
+        return Target.model_validate({"metric": metric.strip(), "level": value})
+    except ValidationError as error:
+        reasons = "; ".join(map(describe, error.errors(include_url=False)))
+        raise InputError(f"--target {text}: {reasons}") from error
+
+
+def _complete(folder: Path) -> Run:
+    run = load_run(folder)
+    if run.manifest.status != "complete":
+        raise InputError(
+            f"{folder} is {run.manifest.status}; finish it with `netsim run … --resume`"
+        )
+    return run
+
+
+def _common_targets(scenarios: Sequence[Scenario]) -> list[Target]:
+    """Return the targets that the scenarios themselves have."""
+    own = [one.stop.target for one in scenarios if one.stop.target is not None]
+    return list(dict.fromkeys(own))
+
+
+def _at_end(run: Run, targets: Sequence[Target]) -> list[Outcome]:
+    return outcomes(run, []) if targets else []
+
+
+def _differences(
+    folders: Sequence[Path], scenarios: Sequence[Scenario]
+) -> dict[str, list[str]]:
+    """Return by folder how each scenario differs from the first."""
+    return {
+        str(folder): [str(change) for change in changes(scenarios[0], scenario)]
+        for folder, scenario in zip(folders[1:], scenarios[1:], strict=True)
+    }
+
+
+def _table(
+    folders: Sequence[Path], runs: Sequence[Run], found: Sequence[Sequence[Outcome]]
+) -> Table:
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("")
+    for folder in folders:
+        table.add_column(str(folder), justify="right", overflow="fold")
+    for ends in zip(*found, strict=True):
+        table.add_row(f"to {ends[0].target}", *map(_time, ends))
+        table.add_row("  rounds", *(str(end.rounds) for end in ends))
+        table.add_row("  bits up", *(_bits(end.upload_bits) for end in ends))
+        table.add_row("  bits down", *(_bits(end.download_bits) for end in ends))
+        table.add_row("  energy", *(f"{end.energy_j:.4g} J" for end in ends))
+    for name in dict.fromkeys(name for run in runs for name in run.manifest.final):
+        values = (run.manifest.final.get(name) for run in runs)
+        table.add_row(
+            f"final {name}", *("" if v is None else f"{v:.4g}" for v in values)
+        )
+    return table
+
+
+def _time(end: Outcome) -> str:
+    shown = format_duration_ns(end.time_ns)
+    return shown if end.is_reached else f"not in {shown}"
+
+
+def _bits(bits: int) -> str:
+    return format_quantity(bits, "bit", num_digits=3)
+
+
+def _report(
+    runs: Sequence[Run],
+    found: Sequence[Sequence[Outcome]],
+    differences: dict[str, list[str]],
+) -> dict[str, object]:
+    return {
+        "runs": [
+            {
+                "run": str(run.folder),
+                "outcomes": [asdict(end) for end in ends],
+                "final": run.manifest.final,
+                "differs": differences.get(str(run.folder), []),
+            }
+            for run, ends in zip(runs, found, strict=True)
+        ]
+    }

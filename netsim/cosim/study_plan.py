@@ -1,0 +1,215 @@
+"""What a study would run: every scenario resolved and checked before the first run."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from netsim.cosim.retraining import verdicts
+from netsim.cosim.scenario import LearningOff, Scenario, read_scenario
+from netsim.cosim.shipped import find_scenario
+from netsim.errors import InputError
+from netsim.manifest import FILE_NAME, read_manifest
+from netsim.scenario import dump, load, scenario_digest
+from netsim.scenario.source import Document, KeyPath, Position, read_document
+from netsim.study.design import Combination, combinations
+from netsim.study.record import Override, StudyConfig
+
+CONTINUED = "    "  # a line that belongs to the message above it
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRun:
+    """One run of a study: where it is written and what it shares learning with."""
+
+    combination: Combination
+    scenario: Scenario
+    group: int  # combinations of a group train the same, seed by seed
+    folder: Path
+    base_folder: Path  # of the base scenario
+
+    @property
+    def title(self) -> str:
+        """Return what the run is called."""
+        return f"{self.combination.label}, seed {self.scenario.seed}"
+
+    @property
+    def is_finished(self) -> bool:
+        """Return whether the folder holds the complete run of this very scenario."""
+        if not (self.folder / FILE_NAME).exists():
+            return False
+        manifest = read_manifest(self.folder)
+        digest = hashlib.sha256(dump(self.scenario).encode()).hexdigest()
+        return manifest.status == "complete" and manifest.scenario_digest == digest
+
+
+@dataclass(frozen=True, slots=True)
+class StudyPlan:
+    """A study whose scenarios are all valid; ``runs`` has seeds varying first."""
+
+    config: StudyConfig
+    folder: Path
+    runs: tuple[PlannedRun, ...]
+
+    def leaders(self) -> list[PlannedRun]:
+        """Return the first run of every group and seed: those that train."""
+        first: dict[tuple[int, int], PlannedRun] = {}
+        for run in self.runs:
+            first.setdefault((run.group, run.scenario.seed), run)
+        return list(first.values())
+
+    def followers(self) -> list[PlannedRun]:
+        """Return the runs that find all their learning done by a leader."""
+        leading = {run.folder for run in self.leaders()}
+        return [run for run in self.runs if run.folder not in leading]
+
+
+def read_study(path: Path) -> tuple[StudyConfig, Document]:
+    """Return a study file as a record, whose scenario is a whole path or a shipped
+    name, and where the file says what."""
+    config, document = load(path, StudyConfig), read_document(path)
+    beside = path.parent / config.scenario
+    if beside.is_file():
+        config = config.model_copy(update={"scenario": str(beside.resolve())})
+    return config, document
+
+
+def plan_study(path: Path, parent: Path, out: Path | None = None) -> StudyPlan:
+    """Read a study and resolve all its scenarios; what is wrong is one InputError.
+
+    Without ``out`` the folder is ``<name>-<digest>`` under ``parent``; more seeds,
+    other targets or another baseline stay in the same folder.
+    """
+    config, document = read_study(path)
+    places = _Places(document)
+    try:
+        found = combinations(config)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    scenarios = _resolved(config, found, places)
+    folder = out if out is not None else parent / f"{config.name}-{_digest(scenarios)}"
+    groups = learning_groups([scenarios[one.label] for one in found])
+    runs = tuple(
+        PlannedRun(
+            one,
+            scenarios[one.label].model_copy(update={"seed": seed}),
+            group,
+            folder / "runs" / one.folder / str(seed),
+            places.base(config.scenario).parent,
+        )
+        for one, group in zip(found, groups, strict=True)
+        for seed in config.seeds
+    )
+    return StudyPlan(config, folder, runs)
+
+
+def learning_groups(scenarios: list[Scenario]) -> list[int]:
+    """Return per scenario the number of its group: within one, all learning is the
+    same but for the seed. Where nothing is learned every scenario is its own."""
+    firsts: list[Scenario] = []
+    numbers = []
+    for scenario in scenarios:
+        shared = (n for n, first in enumerate(firsts) if _is_shared(first, scenario))
+        number = next(shared, len(firsts))
+        if number == len(firsts):
+            firsts.append(scenario)
+        numbers.append(number)
+    return numbers
+
+
+def _is_shared(first: Scenario, other: Scenario) -> bool:
+    if LearningOff in (type(first.learning), type(other.learning)):
+        return False
+    return all(verdict.effect == "nothing" for verdict in verdicts(first, other))
+
+
+def _digest(scenarios: Mapping[str, Scenario]) -> str:
+    """Return 12 hexadecimal digits of what is compared, whatever the seeds."""
+    lines = [
+        f"{label}\0{scenario_digest(scenario.model_copy(update={'seed': 0}))}"
+        for label, scenario in scenarios.items()
+    ]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
+
+
+def _resolved(
+    config: StudyConfig, found: list[Combination], places: _Places
+) -> dict[str, Scenario]:
+    """Return the scenario of every combination, or all that is wrong with any."""
+    common = tuple(
+        Override(t, ("overrides", i)) for i, t in enumerate(config.overrides)
+    )
+    scenarios: dict[str, Scenario] = {}
+    wrong: dict[str, list[str]] = {}
+    path = places.base(config.scenario)
+    for one in found:
+        overrides = (*common, *one.overrides)
+        seed = f"seed={config.seeds[0]}"
+        try:
+            scenario = read_scenario(path, (*(o.text for o in overrides), seed))
+            _require_scores(config, scenario)
+            scenarios[one.label] = scenario
+        except InputError as error:
+            for message in places.messages(str(error), overrides):
+                wrong.setdefault(message, []).append(one.label)
+    if wrong:
+        raise InputError("\n".join(_where(wrong, len(found))))
+    return scenarios
+
+
+def _require_scores(config: StudyConfig, scenario: Scenario) -> None:
+    if config.targets and isinstance(scenario.learning, LearningOff):
+        raise InputError("targets: need learning: nothing is scored without it")
+
+
+def _where(wrong: Mapping[str, list[str]], num_all: int) -> Iterator[str]:
+    """Yield each message, with the combinations that it is about unless it is all."""
+    for message, labels in wrong.items():
+        if len(labels) == num_all:
+            yield message
+            continue
+        shown = "; ".join(labels[:3])
+        more = f"; and {len(labels) - 3} more" if len(labels) > 3 else ""
+        yield f"{message}\n{CONTINUED}(in {shown}{more})"
+
+
+@dataclass(frozen=True, slots=True)
+class _Places:
+    """Points the messages about a scenario at the study file that made it so."""
+
+    document: Document
+
+    def base(self, given: str) -> Path:
+        """Return the base scenario's file."""
+        try:
+            return find_scenario(given)
+        except InputError as error:
+            raise InputError(
+                self._point(("scenario",), f"scenario: {error}")
+            ) from error
+
+    def messages(self, text: str, overrides: tuple[Override, ...]) -> Iterator[str]:
+        """Yield one message after the other; one on an override gets its place."""
+        blocks: list[list[str]] = []
+        for line in text.splitlines():
+            if line.startswith(CONTINUED) and blocks:
+                blocks[-1].append(line)
+            else:
+                blocks.append([line])
+        for head, *rest in blocks:
+            yield "\n".join([self._placed(head, overrides), *rest])
+
+    def _placed(self, line: str, overrides: tuple[Override, ...]) -> str:
+        for text, place in reversed(overrides):
+            label = f"--set {text}: "
+            if line.startswith(label):
+                return self._point(place, f"{text}: {line.removeprefix(label)}")
+        if line.startswith("targets: "):
+            return self._point(("targets",), line)
+        return line
+
+    def _point(self, place: KeyPath, message: str) -> str:
+        at = self.document.values.get(place, Position(1, 1))
+        return self.document.source.point(at, message)

@@ -1,0 +1,77 @@
+"""Which runs a study has: the combinations of its axes' variants."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from netsim.errors import InputError
+from netsim.study.record import Override, StudyConfig, folder_name
+
+
+@dataclass(frozen=True, slots=True)
+class Combination:
+    """One variant of every axis: what is compared, with every seed."""
+
+    choice: Mapping[str, str]  # the variant of every axis
+    overrides: tuple[Override, ...]
+    baseline: str  # the label of the combination that it is compared with
+
+    @property
+    def label(self) -> str:
+        """Return what the combination is called."""
+        return label(self.choice)
+
+    @property
+    def folder(self) -> str:
+        """Return the folder of its runs."""
+        return "+".join(map(folder_name, self.choice.values()))
+
+
+def label(choice: Mapping[str, str]) -> str:
+    """Return the name of a choice of one variant of every axis."""
+    return ", ".join(choice.values())
+
+
+def combinations(config: StudyConfig) -> list[Combination]:
+    """Return the combinations that are not excluded, the last axis varying first."""
+    kept = []
+    for indices in itertools.product(*(range(len(a.labels)) for a in config.axes)):
+        choice = {
+            axis.title: axis.labels[index]
+            for axis, index in zip(config.axes, indices, strict=True)
+        }
+        if any(ex.items() <= choice.items() for ex in config.exclude):
+            continue
+        overrides = tuple(
+            Override(text, ("axes", number, *place))
+            for number, (axis, index) in enumerate(
+                zip(config.axes, indices, strict=True)
+            )
+            for text, place in axis.overrides(index)
+        )
+        baseline = label({**choice, **config.baseline})
+        kept.append(Combination(choice, overrides, baseline))
+    _require_sense(config, kept)
+    return kept
+
+
+def _require_sense(config: StudyConfig, kept: list[Combination]) -> None:
+    """Refuse a study without runs, without a baseline, or of too many runs."""
+    if not kept:
+        raise InputError("exclude: leaves no combination to run")
+    labels = {combination.label for combination in kept}
+    for combination in kept:
+        if combination.baseline not in labels:
+            raise InputError(
+                f"exclude: leaves out {combination.baseline!r}, the baseline of "
+                f"{combination.label!r}; exclude both or neither"
+            )
+    num_runs = len(kept) * len(config.seeds)
+    if config.budget is not None and num_runs > config.budget:
+        raise InputError(
+            f"budget: must be at least {num_runs}, the number of runs "
+            f"({len(kept)} combinations with {len(config.seeds)} seeds), "
+            f"got {config.budget}"
+        )

@@ -1,0 +1,116 @@
+"""A study on disk: its Parquet files as pandas frames, and how they are written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+
+from netsim.errors import InputError
+from netsim.study.summary import sentence, summarise
+from netsim.trace.files import write_atomically
+
+TABLE, CURVES, SUMMARY = "study.parquet", "curves.parquet", "summary.parquet"
+COLUMNS: Mapping[str, str] = {
+    "variant": "str",
+    "baseline": "str",
+    "seed": "int64",
+    "status": "str",
+    "target": "str",
+    "is_reached": "boolean",
+    "time_ns": "Int64",
+    "rounds": "Int64",
+    "upload_bits": "Int64",
+    "download_bits": "Int64",
+    "energy_j": "float64",
+    "end_ns": "Int64",
+    "final_accuracy": "float64",
+    "final_loss": "float64",
+    "final_perplexity": "float64",
+    "final_exact_match": "float64",
+    "digest": "str",
+}
+
+
+class Study:
+    """A study, finished or not; of a killed one the tables hold the finished runs."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __repr__(self) -> str:
+        return f"Study({str(self.folder)!r})"
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """One row per run and target. ``time_ns`` is when the target was met, or, where
+        it was not (``is_reached`` is false), when the run ended: a lower bound. Rounds,
+        bits and joules are up to then."""
+        return _read(self.folder / TABLE)
+
+    @cached_property
+    def curves(self) -> pd.DataFrame:
+        """One row per run and global evaluation."""
+        return _read(self.folder / CURVES)
+
+    @cached_property
+    def summary(self) -> pd.DataFrame:
+        """One row per combination and target: how it compares with its baseline."""
+        return summarise(self.table)
+
+    @property
+    def sentences(self) -> list[str]:
+        """The summary in plain words: per target a heading, and a line per
+        combination."""
+        lines = []
+        for target, rows in self.summary.groupby("target", sort=False):
+            lines.append(f"to {target}")
+            lines += [f"  {sentence(row)}" for _, row in rows.iterrows()]
+        return lines
+
+
+def load_study(folder: str | Path) -> Study:
+    """Return the study in a folder; its tables are read when first asked for."""
+    path = Path(folder)
+    if not (path / TABLE).is_file():
+        raise InputError(f"no study at {path}: there is no {TABLE}")
+    return Study(path)
+
+
+def write_table(
+    folder: Path, axes: Sequence[str], rows: Sequence[Mapping[str, object]]
+) -> None:
+    """Write one row per run and target, in the order given."""
+    kinds = {"variant": "str", **dict.fromkeys(axes, "str"), **COLUMNS}
+    frame = pd.DataFrame(rows, columns=list(kinds)).astype(kinds)
+    _write(frame, folder / TABLE)
+
+
+def write_curves(folder: Path, curves: Sequence[pd.DataFrame]) -> None:
+    """Write the runs' curves one after the other; without any there is no file."""
+    if curves:
+        _write(pd.concat(curves, ignore_index=True), folder / CURVES)
+    else:
+        (folder / CURVES).unlink(missing_ok=True)
+
+
+def write_summary(study: Study) -> None:
+    """Write the statistics beside the table."""
+    _write(study.summary, study.folder / SUMMARY)
+
+
+def _write(frame: pd.DataFrame, path: Path) -> None:
+    content = frame.to_parquet(index=False)
+    assert isinstance(content, bytes)
+    write_atomically(path, content)
+
+
+def _read(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_parquet(path)
+    except FileNotFoundError:
+        raise InputError(f"no {path}: no run of the study is finished") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} is damaged: {error}") from error

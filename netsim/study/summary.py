@@ -1,0 +1,162 @@
+"""From a study's table to its statistics: one row per combination and target."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+
+from netsim.streams import stream
+from netsim.study.statistics import (
+    Ratio,
+    Sample,
+    horizon,
+    paired_ratio,
+    restricted_mean,
+    restricted_ratio,
+)
+
+USED = {
+    "energy": ("energy_j",),
+    "bits": ("upload_bits", "download_bits"),
+    "rounds": ("rounds",),
+}
+
+
+def summarise(table: pd.DataFrame) -> pd.DataFrame:
+    """Return statistics of a study's table: each combination beside its baseline.
+
+    Seeds that only one of the two has finished are left out; ``num_seeds`` counts the
+    others. ``speedup`` is baseline time through own time, the other ratios are own
+    through baseline.
+    """
+    done = table[table["status"] == "complete"]
+    rows = []
+    for (variant, target), own in done.groupby(["variant", "target"], sort=False):
+        name = str(own["baseline"].iloc[0])
+        other = done[(done["variant"] == name) & (done["target"] == target)]
+        pair = _paired(own, other)
+        rows.append(
+            {"variant": variant, "target": target, "baseline": name, **_row(*pair)}
+        )
+    return pd.DataFrame(rows, columns=None if rows else ["variant", "target"])
+
+
+def _paired(
+    own: pd.DataFrame, other: pd.DataFrame
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return both arms' rows of the seeds that both have, in the same order."""
+    seeds = sorted(set(own["seed"]) & set(other["seed"]))
+    left, right = (frame.set_index("seed").loc[seeds] for frame in (own, other))
+    return left, right
+
+
+def _row(own: pd.DataFrame, other: pd.DataFrame) -> dict[str, object]:
+    """Return the statistics of one arm and its baseline, rows in the same order."""
+    found: dict[str, object] = {
+        "num_seeds": len(own),
+        "num_reached": int(own["is_reached"].sum()),
+        "baseline_reached": int(other["is_reached"].sum()),
+    }
+    mine, theirs = _sample(own, "time_ns"), _sample(other, "time_ns")
+    found |= _times(mine, theirs)
+    found |= _ratio("speedup", paired_ratio, theirs, mine)
+    found |= _ratio("restricted_speedup", restricted_ratio, theirs, mine)
+    for name, columns in USED.items():
+        pair = _sample(own, *columns), _sample(other, *columns)
+        found |= _ratio(f"{name}_ratio", paired_ratio, *pair)
+    return found
+
+
+def _times(mine: Sample, theirs: Sample) -> dict[str, object]:
+    """Return the horizon and both restricted means, in seconds."""
+    if not len(mine.values):
+        return dict.fromkeys(["horizon_s", "mean_time_s", "baseline_mean_time_s"])
+    until = horizon(mine, theirs)
+    return {
+        "horizon_s": until / 1e9,
+        "mean_time_s": restricted_mean(mine, until) / 1e9,
+        "baseline_mean_time_s": restricted_mean(theirs, until) / 1e9,
+    }
+
+
+def _sample(rows: pd.DataFrame, *columns: str) -> Sample:
+    values = rows[list(columns)].sum(axis=1).to_numpy(dtype=np.float64)
+    return Sample(values, rows["is_reached"].to_numpy(dtype=bool))
+
+
+def _ratio(
+    name: str,
+    estimate: Callable[[Sample, Sample, np.random.Generator], Ratio],
+    over: Sample,
+    under: Sample,
+) -> dict[str, object]:
+    """Return an estimate as columns; all resamples draw the same seeds."""
+    ratio = estimate(over, under, stream(0, "study", "bootstrap"))
+    return {
+        name: ratio.value,
+        f"{name}_low": ratio.low,
+        f"{name}_high": ratio.high,
+        f"{name}_bound": ratio.bound,
+    }
+
+
+def sentence(row: pd.Series) -> str:
+    """Return one row of the summary in plain words."""
+    if not row["num_seeds"]:
+        return f"{row['variant']}: no seed is finished here and for the baseline"
+    if row["variant"] == row["baseline"]:
+        return f"{row['variant']}: the baseline{_mean(row)}{_reached(row)}"
+    return f"{row['variant']}: {_speed(row)}{_reached(row)}"
+
+
+def _speed(row: pd.Series) -> str:
+    """Return how much sooner, and at what cost, or what is known of it."""
+    if row["speedup_bound"] == "unknown":
+        return _restricted(row)
+    ratio, word = row["speedup"], "faster than"
+    bounds = {"at least": "at least ", "at most": "at most ", "exact": ""}
+    words = bounds[str(row["speedup_bound"])]
+    text = f"{words}{ratio:.2g}x {word} {row['baseline']}"
+    if ratio < 1:
+        text = f"{words}{ratio:.2g}x as fast as {row['baseline']}"
+    costs = [
+        f"{bounds[str(row[f'{name}_ratio_bound'])]}{row[f'{name}_ratio']:.2g}x {words}"
+        for name, words in (("energy", "the energy"), ("bits", "the bits"))
+        if row[f"{name}_ratio_bound"] != "unknown"
+    ]
+    return ", ".join([f"{text}{_interval(row, 'speedup')}", *costs])
+
+
+def _restricted(row: pd.Series) -> str:
+    """Return the comparison of means within the time for which all were watched."""
+    if not row["num_reached"] and not row["baseline_reached"]:
+        return f"neither it nor {row['baseline']} got there"
+    if not row["horizon_s"]:
+        return f"there before the first round, as {row['baseline']}"
+    text = (
+        f"in the first {row['horizon_s']:.3g} s a mean of {row['mean_time_s']:.3g} s "
+        f"against {row['baseline_mean_time_s']:.3g} s of {row['baseline']}"
+    )
+    if pd.isna(row["restricted_speedup"]):
+        return text
+    shown = f"{row['restricted_speedup']:.2g}x"
+    return f"{text}, {shown}{_interval(row, 'restricted_speedup')}"
+
+
+def _interval(row: pd.Series, name: str) -> str:
+    low, high = row[f"{name}_low"], row[f"{name}_high"]
+    return "" if pd.isna(low) else f" (95 % {low:.2g} to {high:.2g})"
+
+
+def _mean(row: pd.Series) -> str:
+    word = "" if row["num_reached"] == row["num_seeds"] else "restricted "
+    return f", {word}mean {row['mean_time_s']:.3g} s"
+
+
+def _reached(row: pd.Series) -> str:
+    """Say in how many seeds the target was met, where it was not in all."""
+    if row["num_reached"] == row["num_seeds"]:
+        return ""
+    return f"; got there in {row['num_reached']} of {row['num_seeds']} seeds"

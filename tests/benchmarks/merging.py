@@ -1,6 +1,7 @@
 """Seconds and errors of every merge, beside dense solvers, and of a whole adapter set.
 
     OMP_NUM_THREADS=1 python tests/benchmarks/merging.py [--quick | --full]
+    OMP_NUM_THREADS=1 python tests/benchmarks/merging.py --case 4096 100 16
 
 Components are one start plus drift, in float32. The dense rivals form W*: an SVD of it,
 and gradient steps by autograd on the scalars of FLoRA-NA as its paper has them. A rival
@@ -221,10 +222,18 @@ def main() -> None:
     group = parser.add_mutually_exclusive_group()
     group.add_argument("--quick", action="store_true", help="1024 and U <= 20 only")
     group.add_argument("--full", action="store_true", help="every method and size")
+    group.add_argument(
+        "--case", type=int, nargs=3, metavar=("SIZE", "U", "R"), help="one table only"
+    )
     chosen = parser.parse_args()
     start_s = time.perf_counter()
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads")
     cost_s = svd_cost_s()
+    if chosen.case:
+        size, num, rank = chosen.case
+        svd_s = cost_s * (size / 1024) ** 3
+        table(size, num, rank, svd_s=svd_s, is_full=False)
+        return
     for size in (1024,) if chosen.quick else (1024, 4096):
         is_short = chosen.quick or (size == 4096 and not chosen.full)
         for num in (5, 20) if is_short else (5, 20, 100):

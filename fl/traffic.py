@@ -95,26 +95,35 @@ class Journal:
 
         Folds add up over missed versions, up to one dense matrix; pairs do not.
         """
-        known = self._line(have)
-        line = self._line(want)
-        missed = [name for name in line if name not in known]
-        undone = [name for name in known if name not in line]
+        line, is_ahead = self._since(want, have)
+        known = [] if is_ahead or have is None else self._since(have, None)[0]
+        missed, undone = _without(line, known), _without(known, line)
         rounds = {self._made[name].round_index for name in (want, *missed, *undone)}
         exchange = self.traffic.method.exchange
         parts = {part for index in rounds for part in exchange(index).receives}
         wanted = self._made[want].ranks
         # whoever must go back takes the base as it was loaded, and all folds anew
-        folded = [self._made[name].ranks for name in (line if undone else missed)]
+        folded = [self._made[name].ranks for name in line]
         folds = [
             sum(ranks[place].fold for ranks in folded) for place in range(len(wanted))
         ]
         pairs = self.traffic.bits_down(sorted(parts), wanted, rank)
         return pairs + self.traffic.fold_bits(folds)
 
-    def _line(self, version: str | None) -> list[str]:
-        """Return a version and those that it goes back to, without the first."""
-        line = []
-        while version is not None and self._made[version].parent is not None:
+    def _since(self, version: str, have: str | None) -> tuple[list[str], bool]:
+        """Return a version and those that it goes back to, as far as one that is had
+        already or the very first, both left out, and whether it met the former."""
+        line: list[str] = []
+        while version != have:
+            parent = self._made[version].parent
+            if parent is None:
+                return line, False
             line.append(version)
-            version = self._made[version].parent
-        return line
+            version = parent
+        return line, True
+
+
+def _without(names: Sequence[str], others: Sequence[str]) -> list[str]:
+    """Return the names that are not among the others."""
+    left_out = set(others)
+    return [name for name in names if name not in left_out]

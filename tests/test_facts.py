@@ -164,7 +164,7 @@ def test_payload_bits_are_those_of_the_tensors():
         for precision in ("float32", "int8", "int4"):
             for per in ("row", "tensor"):
                 payload = Payload(precision=precision, scale_per=per)
-                bits = facts.payload_bits(payload, rank)
+                bits = payload.bits(facts.extent(rank))
                 assert bits == payload.bits(Extent.of(layout.parts))
 
 

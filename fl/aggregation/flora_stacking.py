@@ -51,12 +51,14 @@ class FloraStacking(Record):
         return EXCHANGE
 
     def merge(self, layers: Mapping[str, LayerComponents]) -> dict[str, MergedLayer]:
-        return merge_each(layers, self._merge_one)
+        return merge_each(layers, folded_whole)
 
-    def _merge_one(self, layer: LayerComponents, size: Yardstick) -> MergedLayer:
-        fold = stacked(layer)
-        exact = size.diagnostics(0.0)
-        return MergedLayer(restarted(layer), exact, fold and like(fold, layer))
+
+def folded_whole(layer: LayerComponents, size: Yardstick) -> MergedLayer:
+    """Return a restarted pair, with all of ``W*`` to be folded into the base."""
+    fold = stacked(layer)
+    exact = size.diagnostics(0.0)
+    return MergedLayer(restarted(layer), exact, fold and like(fold, layer))
 
 
 def stacked(layer: LayerComponents) -> Pair | None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-from fl.aggregation.components import LayerComponents, MergedLayer, like
-from fl.aggregation.flora_stacking import stacked
+from fl.aggregation.components import LayerComponents, MergedLayer
+from fl.aggregation.flora_stacking import folded_whole
 from fl.aggregation.method import (
     FOLDS,
     NEEDS_FACTORS,
@@ -14,8 +14,7 @@ from fl.aggregation.method import (
     Contract,
     Exchange,
 )
-from fl.aggregation.restart import restarted
-from fl.aggregation.yardstick import Yardstick, merge_each
+from fl.aggregation.yardstick import merge_each
 from fl.record import Record
 
 CONTRACT = Contract(
@@ -49,9 +48,4 @@ class FullAverage(Record):
         return EXCHANGE
 
     def merge(self, layers: Mapping[str, LayerComponents]) -> dict[str, MergedLayer]:
-        return merge_each(layers, self._merge_one)
-
-    def _merge_one(self, layer: LayerComponents, size: Yardstick) -> MergedLayer:
-        fold = stacked(layer)
-        exact = size.diagnostics(0.0)
-        return MergedLayer(restarted(layer), exact, fold and like(fold, layer))
+        return merge_each(layers, folded_whole)

@@ -11,7 +11,7 @@ from fl.adapters import LoraSettings
 from fl.backbones import Backbone
 from fl.cache import recall, remember
 from fl.facts.curves import Curve, Lengths
-from fl.payload import Extent, Payload, Shape, parts_extent
+from fl.payload import Extent, Shape, parts_extent
 from fl.tasks import Source
 from fl.training import TrainingSettings
 
@@ -59,10 +59,6 @@ class Facts:
     def extent(self, rank: int) -> Extent:
         """Return what a whole adapter of this rank is made of."""
         return parts_extent(("B", "A"), self.adapted, rank) + self.rest
-
-    def payload_bits(self, payload: Payload, rank: int) -> int:
-        """Return the bits of a whole adapter of this rank, scales included."""
-        return payload.bits(self.extent(rank))
 
     def training_flop(self, *, rank: int, steps: int) -> int:
         """Return the FLOP of one participation."""

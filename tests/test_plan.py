@@ -143,15 +143,19 @@ def test_a_deadline_leaves_the_ranks_that_meet_it_alone_on_the_band():
     up, down = scenario.cell.uplink, scenario.cell.downlink
     broadcast_s = max(
         10**6
-        / down.radio.rate_bps(population.effective_cn0_hz(n, "down"), down.band_hz)
+        / down.radio.rate_bps(
+            population.radio_map.effective_cn0_hz(n, "down"), down.band_hz
+        )
         for n in range(20)
     )
     for n in range(20):
-        rate_bps = up.radio.rate_bps(population.effective_cn0_hz(n, "up"), up.band_hz)
+        rate_bps = up.radio.rate_bps(
+            population.radio_map.effective_cn0_hz(n, "up"), up.band_hz
+        )
         for rank in problem.ranks:
-            compute_s = population.expected_compute_s(n, rank * 10**10)
+            compute_s = population.fleet.expected_compute_s(n, rank * 10**10)
             alone_s = 0.01 + broadcast_s + compute_s + rank * 10**6 / rate_bps
-            memory_bytes = population.device(n).memory_bytes
+            memory_bytes = population.fleet.device(n).memory_bytes
             assert fits[n, rank - 1] == (rank * 750_000_000 <= memory_bytes)
             assert problem.is_allowed[n, rank - 1] == (
                 fits[n, rank - 1] and alone_s <= 2.0
@@ -180,14 +184,16 @@ def test_arrays_say_what_one_client_at_a_time_says(radio, fading):
     scenario, _, population = sketched(*rules)
     ids, cell = range(len(population)), scenario.cell
     for direction, band in (("up", cell.uplink), ("down", cell.downlink)):
-        cn0s_hz = [population.effective_cn0_hz(n, direction) for n in ids]
+        cn0s_hz = [population.radio_map.effective_cn0_hz(n, direction) for n in ids]
         rates = [band.radio.rate_bps(cn0_hz, band.band_hz) for cn0_hz in cn0s_hz]
-        found_hz = population.effective_cn0s_hz(direction)
+        found_hz = population.radio_map.effective_cn0s_hz(direction)
         assert found_hz == pytest.approx(cn0s_hz, rel=1e-12)
-        assert population.lone_rates_bps(direction) == pytest.approx(rates, rel=1e-12)
-    one_s = [population.expected_compute_s(n, 1) for n in ids]
-    assert population.seconds_per_flop() == pytest.approx(one_s, rel=1e-15)
-    devices = [population.device(n) for n in ids]
-    assert population.device_names().tolist() == [one.name for one in devices]
+        assert population.radio_map.lone_rates_bps(direction) == pytest.approx(
+            rates, rel=1e-12
+        )
+    one_s = [population.fleet.expected_compute_s(n, 1) for n in ids]
+    assert population.fleet.seconds_per_flop() == pytest.approx(one_s, rel=1e-15)
+    devices = [population.fleet.device(n) for n in ids]
+    assert population.fleet.device_names().tolist() == [one.name for one in devices]
     memories = np.array([one.memory_bytes for one in devices])
-    assert (population.memories_bytes() == memories).all()
+    assert (population.fleet.memories_bytes() == memories).all()

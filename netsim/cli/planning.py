@@ -57,7 +57,7 @@ def plan_table(task: Task, joint: Rival) -> pa.Table:
     return pa.table(
         {
             "client_id": np.arange(len(problem)),
-            "device": task.population.device_names(),
+            "device": task.population.fleet.device_names(),
             "weight": problem.data_weights,
             "sampling_probability": choice.probabilities,
             "rank": np.asarray(problem.ranks)[choice.rank_index],

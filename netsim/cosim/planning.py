@@ -87,8 +87,8 @@ def _population(scenario: Scenario, learner: Learner) -> Population:
         num_samples=learner.num_samples,
     )
     job = first_job(learner)
-    population.require_audible("down", sum(learner.bits_down(job, None)))
-    population.require_audible("up", learner.bits_up(job))
+    population.radio_map.require_audible("down", sum(learner.bits_down(job, None)))
+    population.radio_map.require_audible("up", learner.bits_up(job))
     return population
 
 
@@ -149,7 +149,7 @@ def _jobs(scenario: Scenario, learner: Learner) -> list[Job]:
 def _need_hz_s(learner: Learner, population: Population, jobs: list[Job]) -> FloatArray:
     """Return ``band bits / R(band)``: the time at one hertz where SNR is per hertz."""
     bits = np.array([learner.bits_up(job) for job in jobs], dtype=float)
-    per_bit = population.cell.uplink.band_hz / population.lone_rates_bps("up")
+    per_bit = population.cell.uplink.band_hz / population.radio_map.lone_rates_bps("up")
     return np.asarray(np.outer(per_bit, bits))
 
 
@@ -157,7 +157,7 @@ def _fits_memory(
     learner: Learner, population: Population, jobs: list[Job]
 ) -> BoolArray:
     needs = np.array([learner.memory_at(job.rank) for job in jobs])
-    return np.asarray(population.memories_bytes()[:, None] >= needs)
+    return np.asarray(population.fleet.memories_bytes()[:, None] >= needs)
 
 
 def _until_sending_s(
@@ -166,9 +166,9 @@ def _until_sending_s(
     """Return each client's own download and compute by rank, and the broadcast to the
     weakest of all that every round begins with, whoever joins."""
     flop = np.array([learner.flop(job) for job in jobs], dtype=float)
-    compute_s = np.asarray(np.outer(population.seconds_per_flop(), flop))
+    compute_s = np.asarray(np.outer(population.fleet.seconds_per_flop(), flop))
     bits = learner.bits_down(first_job(learner), None)[0]
-    download_s = bits / population.lone_rates_bps("down")
+    download_s = bits / population.radio_map.lone_rates_bps("down")
     if population.cell.downlink.mode == "broadcast":
         return compute_s, float(download_s.max())
     return compute_s + download_s[:, None], 0.0

@@ -53,7 +53,9 @@ def _at_given_ranks(
     full_rank = learner.rank
     assert full_rank is not None, "without learning nothing has a rank"
     ranks = [
-        scenario.ranks.rank(full_rank, population.device(client_id), learner.memory_at)
+        scenario.ranks.rank(
+            full_rank, population.fleet.device(client_id), learner.memory_at
+        )
         for client_id in range(len(population))
     ]
     places = np.array([problem.ranks.index(rank) for rank in ranks])

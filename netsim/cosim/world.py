@@ -32,10 +32,10 @@ def build_population(scenario: Scenario, learner: Learner) -> Population:
         num_samples=learner.num_samples,
     )
     if scenario.policy is None or not scenario.policy.decides_ranks:
-        population.require_memory(partial(_needed_bytes, scenario, learner))
+        population.fleet.require_memory(partial(_needed_bytes, scenario, learner))
     job = first_job(learner)
-    population.require_audible("down", sum(learner.bits_down(job, None)))
-    population.require_audible("up", learner.bits_up(job))
+    population.radio_map.require_audible("down", sum(learner.bits_down(job, None)))
+    population.radio_map.require_audible("up", learner.bits_up(job))
     return population
 
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import simpy
 
-from netsim.band import Message, SharedBand, Terms, Transfer
+from netsim.band import SharedBand, Terms, Transfer
 from netsim.clock import to_s
-from netsim.population import Direction
+from netsim.protocol.carriage import carry, note_airtime
 from netsim.protocol.learner import Arrival, Job
 from netsim.trace import rows
 
@@ -72,17 +72,19 @@ def take_part(stage: Stage, part: Participation, terms: Terms | None = None) -> 
         if part.download_end_ns is not None:
             common = 0
         part.download_bits += common + private
-        yield from _send(stage, part, "down", common + private, None)
+        yield from carry(stage, part, "down", common + private, None)
         part.download_end_ns = part.compute_start_ns = stage.env.now
         stage.note_download(part)
         part.compute_flop = learner.flop(job)
         if part.compute_flop:
             yield stage.env.timeout(
-                population.compute_ns(part.client_id, part.occasion, part.compute_flop)
+                population.fleet.compute_ns(
+                    part.client_id, part.occasion, part.compute_flop
+                )
             )
         part.compute_end_ns = part.upload_start_ns = stage.env.now
         part.upload_bits = learner.bits_up(job)
-        yield from _send(stage, part, "up", part.upload_bits, terms)
+        yield from carry(stage, part, "up", part.upload_bits, terms)
         part.status = "done"
     except simpy.Interrupt as cut:
         part.status = str(cut.cause)
@@ -90,7 +92,7 @@ def take_part(stage: Stage, part: Participation, terms: Terms | None = None) -> 
         if part.sending is not None:
             band, transfer = part.sending
             band.cut(transfer, part.status)
-            _note_airtime(part, band, transfer)
+            note_airtime(part, band, transfer)
     part.end_ns = stage.env.now
 
 
@@ -110,7 +112,7 @@ def task_row(
     population = stage.population
     assert part.end_ns is not None
     assert released_ns is not None
-    device = population.device(part.client_id)
+    device = population.fleet.device(part.client_id)
     power_dbm = population.config.transmit_power_dbm
     return rows.Task(
         part.task_id,
@@ -140,34 +142,6 @@ def task_row(
         staleness,
         part.status,
     )
-
-
-def _send(
-    stage: Stage,
-    part: Participation,
-    direction: Direction,
-    bits: int,
-    terms: Terms | None,
-) -> Process:
-    """Carry a client's own message; nothing to carry takes no time."""
-    if not bits:
-        return
-    band = stage.uplink if direction == "up" else stage.downlink
-    transfer = band.send(
-        Message(part.round_id, bits, part.task_id, part.client_id),
-        stage.population.link(part.client_id, direction),
-        terms=terms,
-        ceiling_uhz=stage.population.ceiling_uhz,
-    )
-    part.sending = band, transfer
-    yield transfer.done
-    part.sending = None
-    _note_airtime(part, band, transfer)
-
-
-def _note_airtime(part: Participation, band: SharedBand, transfer: Transfer) -> None:
-    if band.direction == "up":
-        part.airtime_ns = transfer.airtime_ns
 
 
 def _between_s(start_ns: int | None, end_ns: int | None, cut_ns: int) -> float:

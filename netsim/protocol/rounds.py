@@ -9,11 +9,10 @@ from typing import Annotated, Literal
 import simpy
 from pydantic import Field, model_validator
 
-from netsim.band import Message, Terms
-from netsim.channel import WorstLink
 from netsim.clock import to_ns
 from netsim.engine import DEADLINES, Wake
 from netsim.policy import SAMPLERS, Drawn, Sampler
+from netsim.protocol.broadcast import broadcast
 from netsim.protocol.course import Outcome
 from netsim.protocol.participation import Participation, Process, take_part, task_row
 from netsim.protocol.round_timing import RoundTiming
@@ -99,7 +98,7 @@ def _round(
     parts = _enlist(stage, round_id, drawn)
     if not parts:
         stage.mark("empty round", round_id=round_id)
-    yield from _broadcast(stage, round_id, parts, limit)
+    yield from broadcast(stage, round_id, parts, limit)
     yield from _gather(stage, parts, limit)
     late = sum(part.status == "late" for part in parts)
     if late:
@@ -142,40 +141,6 @@ def _enlist(stage: Stage, round_id: int, drawn: Drawn) -> list[Participation]:
 
 def _limit(stage: Stage, deadline_s: float) -> Wake:
     return Wake(stage.env, to_ns(deadline_s), DEADLINES)
-
-
-def _broadcast(
-    stage: Stage, round_id: int, parts: Sequence[Participation], limit: Wake | None
-) -> Process:
-    """Send the common part of the download to all drawn clients at once.
-
-    A round without anybody still costs it, at the rate of the weakest client. One that
-    is not over at the limit is cut, and everybody is late.
-    """
-    population = stage.population
-    if population.cell.downlink.mode != "broadcast":
-        return
-    client_ids = [part.client_id for part in parts] or [population.weakest_client]
-    bits = stage.common_bits(round_id, parts)
-    if not bits:
-        return
-    links = tuple(population.link(client_id, "down") for client_id in client_ids)
-    transfer = stage.downlink.send(
-        Message(round_id, bits),
-        WorstLink(links),
-        terms=Terms(weight=1),
-        ceiling_uhz=population.ceiling_uhz,
-    )
-    yield transfer.done if limit is None else transfer.done | limit
-    if not transfer.done.triggered:
-        stage.downlink.cut(transfer, "late")
-    for part in parts:
-        part.download_bits = bits
-        if transfer.done.value == "done":
-            part.download_end_ns = stage.env.now
-            stage.note_download(part)
-        else:
-            part.status, part.end_ns = "late", stage.env.now
 
 
 def _gather(

@@ -102,7 +102,7 @@ class Stage:
             return None
         if self.client_ranks is not None:
             return self.client_ranks[client_id]
-        device = self.population.device(client_id)
+        device = self.population.fleet.device(client_id)
         return self.ranks.rank(full_rank, device, self.learner.memory_at)
 
     def job(self, client_id: int, start_index: int, round_id: int) -> Job:
@@ -146,7 +146,7 @@ class Stage:
         """Return the bits of a broadcast: of whom among its receivers needs most, or,
         without any, of the present version for who has the one before."""
         if not parts:
-            nobody = self.job(self.population.weakest_client, 0, round_id)
+            nobody = self.job(self.population.radio_map.weakest_client, 0, round_id)
             return self.learner.bits_down(nobody, self.version)[0]
         return max(self.learner.bits_down(p.job(), p.has)[0] for p in parts)
 
@@ -345,20 +345,20 @@ class Stage:
         if not bits:
             return 0.0
         downlink = self.population.cell.downlink
-        cn0_hz = self.population.effective_cn0_hz(part.client_id, "down")
+        cn0_hz = self.population.radio_map.effective_cn0_hz(part.client_id, "down")
         return bits / downlink.radio.rate_bps(cn0_hz, downlink.band_hz / num_parts)
 
     def _expected(self, part: Participation, num_parts: int) -> Expected:
         population = self.population
         ceiling_hz = population.config.radio_band_hz
         job = part.job()
-        compute_s = population.expected_compute_s(
+        compute_s = population.fleet.expected_compute_s(
             part.client_id, self.learner.flop(job)
         )
         return Expected(
             part.client_id,
             compute_s + self._expected_download_s(part, num_parts),
             self.learner.bits_up(job),
-            population.effective_cn0_hz(part.client_id, "up"),
+            population.radio_map.effective_cn0_hz(part.client_id, "up"),
             *(() if ceiling_hz is None else (ceiling_hz,)),
         )

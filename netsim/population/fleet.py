@@ -1,0 +1,82 @@
+"""Which device each client has, and how long it computes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from netsim.clock import to_ns
+from netsim.device import Device, jitter_factor, spread_factor
+from netsim.device_catalogue import DeviceMix
+from netsim.errors import InputError
+from netsim.population.config import PopulationConfig
+from netsim.quantities import format_quantity
+from netsim.streams import stream
+
+FloatArray = npt.NDArray[np.float64]
+
+
+class Fleet:
+    """The drawn devices; each kind is one object that its clients share."""
+
+    def __init__(self, config: PopulationConfig, seed: int) -> None:
+        self._config = config
+        self._seed = seed
+        mix = DeviceMix(choices=config.devices)
+        self._devices = mix.devices
+        self._device_index = mix.draw(config.num_clients, stream(seed, "devices"))
+
+    def device(self, client_id: int) -> Device:
+        """Return the client's kind of device."""
+        return self._devices[int(self._device_index[client_id])]
+
+    def expected_compute_s(self, client_id: int, flop: int) -> float:
+        """Return the seconds of a computation without its jitter."""
+        spread = self._config.speed_spread
+        factor = 1.0
+        if spread is not None:
+            factor = spread_factor(self._seed, client_id, spread)
+        return self.device(client_id).compute_time_s(flop) * factor
+
+    def seconds_per_flop(self) -> FloatArray:
+        """Return what one operation takes on every client, without jitter."""
+        kinds = np.array([device.compute_time_s(1) for device in self._devices])
+        every = kinds[self._device_index]
+        spread = self._config.speed_spread
+        if spread is None:
+            return np.asarray(every)
+        factors = [spread_factor(self._seed, n, spread) for n in range(len(every))]
+        return np.asarray(every * np.array(factors))
+
+    def memories_bytes(self) -> npt.NDArray[np.int64]:
+        """Return the memory of every client's device."""
+        return np.array([device.memory_bytes for device in self._devices])[
+            self._device_index
+        ]
+
+    def device_names(self) -> npt.NDArray[np.object_]:
+        """Return the name of every client's device."""
+        names = np.array([device.name for device in self._devices], dtype=object)
+        return np.asarray(names[self._device_index])
+
+    def compute_ns(self, client_id: int, occasion: int, flop: int) -> int:
+        """Return the ticks of a computation on one occasion: a round, or a start."""
+        jitter = jitter_factor(
+            self._seed, client_id, occasion, self._config.compute_jitter
+        )
+        return to_ns(self.expected_compute_s(client_id, flop) * jitter)
+
+    def require_memory(self, needed_bytes: Callable[[Device], int]) -> None:
+        """Raise ``InputError`` if a drawn device cannot hold its training."""
+        for index in np.unique(self._device_index):
+            device = self._devices[index]
+            memory_bytes = needed_bytes(device)
+            if device.memory_bytes < memory_bytes:
+                raise InputError(
+                    f"population.devices: {device.name} has "
+                    f"{format_quantity(device.memory_bytes, 'B')} of memory, local "
+                    f"training needs {format_quantity(memory_bytes, 'B')}; take a "
+                    "smaller model or batch, or leave this device out"
+                )

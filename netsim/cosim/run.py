@@ -11,6 +11,7 @@ from pathlib import Path
 
 from netsim.cosim import extension
 from netsim.cosim.files import ADAPTER_FOLDER, SCENARIO_FILE
+from netsim.cosim.inputs import changed, inputs
 from netsim.cosim.scenario import Scenario, read_scenario
 from netsim.cosim.world import build_population, build_stage, play
 from netsim.engine import calm_garbage_collector
@@ -122,6 +123,11 @@ def recorded(
         raise InputError(f"{folder} holds files but no run; choose another folder")
     extension.adopt(folder)
     earlier = read_manifest(folder)
+    if earlier.status == "complete" and (others := changed(earlier)):
+        raise InputError(
+            f"{folder} holds a run of the same scenario, but {others[0]} is no longer "
+            "what it was then; choose another folder"
+        )
     if earlier.scenario_digest == hashlib.sha256(dump(scenario).encode()).hexdigest():
         return earlier, []
     return earlier, _differences(scenario, folder, earlier)
@@ -157,6 +163,7 @@ def _open_manifest(scenario: Scenario, command: tuple[str, ...]) -> Manifest:
         versions=versions(),
         machine=machine(),
         timing_model=scenario.learning.timing_model(),
+        inputs=inputs(scenario),
         started_at=_now(),
     )
 

@@ -1,4 +1,4 @@
-"""A cell: its two bands, its radio, and what lies between base station and device."""
+"""A cell: its place and bands, its radio, and what lies before and behind it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from netsim.backhaul import Backhaul
 from netsim.channel import FADINGS, PATH_LOSSES, RADIOS, Fading, NoFading, PathLoss
 from netsim.channel.radio import Radio
-from netsim.quantities import Dbi, Dbm, DbmPerHertz, Decibel, Hertz
+from netsim.quantities import Dbi, Dbm, DbmPerHertz, Decibel, Hertz, Metres
 from netsim.scenario import OneOf, Record
 from netsim.sharing import SHARING_RULES, ProcessorSharing, SharingRule
 
@@ -19,6 +20,8 @@ def _whole(band_hz: float) -> float:
     return band_hz
 
 
+Direction = Literal["up", "down"]
+DIRECTIONS: tuple[Direction, Direction] = ("up", "down")
 Power = Annotated[Dbm, Field(ge=-100, le=100)]
 Gain = Annotated[Dbi, Field(ge=-100, le=100)]
 NoiseFigure = Annotated[Decibel, Field(ge=0, le=100)]
@@ -68,16 +71,29 @@ class Downlink(Record):
 
 
 class Cell(Record):
-    """One base station at the origin, and the air around it."""
+    """One base station, and the air around it.
 
+    Messages cross the ``backhaul`` between the base station and the server. With a
+    ``shadowing_correlation`` shadowing changes along a moving client's path and is
+    alike at places near each other on it; without, it stays with the client.
+    """
+
+    name: str = Field(default="cell", min_length=1, max_length=64)
+    position_m: tuple[Metres, Metres] = (0.0, 0.0)
+    backhaul: Backhaul | None = None
     uplink: Uplink
     downlink: Downlink
     path_loss: Annotated[PathLoss, OneOf(PATH_LOSSES)]
+    shadowing_correlation_m: Annotated[Metres, Field(gt=0)] | None = None
     fading: Annotated[Fading, OneOf(FADINGS)] = NoFading()
     antenna_gain_dbi: Gain = 0.0
     noise_density_dbm_hz: Annotated[DbmPerHertz, Field(ge=-300, le=0)] = -174.0
     base_noise_figure_db: NoiseFigure = 5.0
     device_noise_figure_db: NoiseFigure = 9.0
+
+    def band(self, direction: Direction) -> Uplink | Downlink:
+        """Return the band of one direction."""
+        return self.uplink if direction == "up" else self.downlink
 
     def fading_of(self, radio: Radio) -> Fading:
         """Return the fading that a radio meets; a measured one has met its own."""

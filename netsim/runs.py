@@ -110,6 +110,16 @@ class Run:
         """One row per interval of a measured band's lap; empty without one."""
         return self.table("capacities")
 
+    @property
+    def cells(self) -> pd.DataFrame:
+        """One row per cell; empty where there is one alone, without a backhaul."""
+        return self.table("cells")
+
+    @property
+    def crossings(self) -> pd.DataFrame:
+        """One row per message that crossed a backhaul; empty without one."""
+        return self.table("crossings")
+
     def table(self, name: str) -> pd.DataFrame:
         """Return the table ``name`` as a frame, read once."""
         if name not in self._frames:

@@ -12,6 +12,7 @@ from fl.tasks import TASKS
 from netsim.channel import FADINGS, PATH_LOSSES, PLACEMENTS, RADIOS
 from netsim.cosim.scenario import LEARNINGS
 from netsim.device import SPREADS
+from netsim.mobility import MOBILITIES
 from netsim.policy import RANKS, SAMPLERS
 from netsim.protocol import POLICIES, SERVERS
 from netsim.sharing import SHARING_RULES
@@ -26,6 +27,7 @@ SEAMS: tuple[tuple[str, str, Mapping[str, Any]], ...] = (
     ("path loss", "cell.path_loss", PATH_LOSSES),
     ("fading", "cell.fading", FADINGS),
     ("placement", "population.placement", PLACEMENTS),
+    ("mobility", "population.mobility", MOBILITIES),
     ("speed spread", "population.speed_spread", SPREADS),
     ("learning", "learning", LEARNINGS),
     ("tasks", "learning.task", TASKS),

@@ -28,8 +28,8 @@ def estimate(scenario: Scenario, learner: Learner | None) -> list[str]:
     ]
     for choice in scenario.population.devices:
         lines.append(_device_line(choice.device, flop))
-    uplink = scenario.cell.uplink
-    best_bps = uplink.radio.rate_bps(1e30, uplink.band_hz)
+    uplinks = [cell.uplink for cell in scenario.network.cells]
+    best_bps = max(uplink.radio.rate_bps(1e30, uplink.band_hz) for uplink in uplinks)
     least_ns = round(learner.bits_up(job) / best_bps * 1e9)
     lines.append(
         f"one upload alone on the band takes {format_duration_ns(least_ns)} or longer"

@@ -61,6 +61,7 @@ def build_task(scenario: Scenario, assumed: Assumptions) -> Task:
             "together, so there is no round time to plan for; use 'synchronous' or "
             "'deadline'"
         )
+    scenario.single_cell("a plan")
     assumed = assumed.over(scenario)
     learner = scenario.learning.known_learner(
         scenario.population.num_clients, scenario.seed, may_count=True
@@ -82,7 +83,7 @@ def _population(scenario: Scenario, learner: Learner) -> Population:
     """Return the fleet without a run's demand that all hold the full rank."""
     population = Population(
         scenario.population,
-        scenario.cell,
+        scenario.network,
         seed=scenario.seed,
         num_samples=learner.num_samples,
     )
@@ -105,7 +106,7 @@ def build_problem(
     compute_s, before_s = _until_sending_s(learner, population, jobs)
     before_s += timing.announce_s
     need_hz_s = _need_hz_s(learner, population, jobs)
-    band_hz = scenario.cell.uplink.band_hz
+    band_hz = scenario.single_cell("a plan").uplink.band_hz
     fits = _fits_memory(learner, population, jobs)
     alone_s = before_s + compute_s + need_hz_s / band_hz
     limit = assumed.max_weight
@@ -149,7 +150,9 @@ def _jobs(scenario: Scenario, learner: Learner) -> list[Job]:
 def _need_hz_s(learner: Learner, population: Population, jobs: list[Job]) -> FloatArray:
     """Return ``band bits / R(band)``: the time at one hertz where SNR is per hertz."""
     bits = np.array([learner.bits_up(job) for job in jobs], dtype=float)
-    per_bit = population.cell.uplink.band_hz / population.radio_map.lone_rates_bps("up")
+    per_bit = population.network.cells[
+        0
+    ].uplink.band_hz / population.radio_map.lone_rates_bps("up")
     return np.asarray(np.outer(per_bit, bits))
 
 
@@ -169,7 +172,7 @@ def _until_sending_s(
     compute_s = np.asarray(np.outer(population.fleet.seconds_per_flop(), flop))
     bits = learner.bits_down(first_job(learner), None)[0]
     download_s = bits / population.radio_map.lone_rates_bps("down")
-    if population.cell.downlink.mode == "broadcast":
+    if population.network.cells[0].downlink.mode == "broadcast":
         return compute_s, float(download_s.max())
     return compute_s + download_s[:, None], 0.0
 

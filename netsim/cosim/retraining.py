@@ -22,7 +22,10 @@ PATIENT_SAMPLERS = frozenset(
 )
 STEADY_RANKS = frozenset({"full", "fixed"})
 KNOWN_ROOTS = frozenset(
-    {"name", "seed", "stop", "server", "ranks", "population", "cell", "learning"}
+    {
+        *("name", "seed", "stop", "server", "ranks", "population", "learning"),
+        *("cell", "cells", "association", "interference"),
+    }
 )
 SERVER_TIMES = frozenset({"announce_time", "merge_time"})
 
@@ -182,5 +185,8 @@ _JUDGES: dict[str, Callable[[Change, Scenario, Scenario], Answer]] = {
     "ranks": _of_ranks,
     "population": _of_population,
     "cell": _of_times,
+    "cells": _of_times,
+    "association": _of_times,
+    "interference": _of_times,
     "learning": _of_learning,
 }

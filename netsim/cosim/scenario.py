@@ -31,10 +31,10 @@ from fl.start import StartFolder, require_settings, require_sizes
 from fl.tasks import TASKS, Digits, Source
 from fl.training import TrainingSettings
 from netsim.cell import Cell
-from netsim.channel import require_reach
 from netsim.cosim.abilities import refused_demands
 from netsim.cosim.evaluation import Evaluation
-from netsim.errors import InputError
+from netsim.cosim.reach import refused_networks
+from netsim.network import Association, Interference, Network
 from netsim.policy import RANKS, FullRank, Ranks
 from netsim.population import PopulationConfig
 from netsim.protocol import POLICIES, SERVERS, NoLearning, Policy, Stop
@@ -222,7 +222,11 @@ LEARNINGS = {"lora": LoraLearning, "none": LearningOff}
 
 
 class Scenario(Record):
-    """One run: a fleet on a network, a server's policy, and what is learned."""
+    """One run: a fleet on a network, a server's policy, and what is learned.
+
+    There is one ``cell``, or a list of ``cells``. A client's messages go by the cell of
+    the ``strongest`` mean gain, or by the ``nearest``.
+    """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
     seed: int = Field(default=0, ge=0)
@@ -231,17 +235,36 @@ class Scenario(Record):
     ranks: Annotated[Ranks, OneOf(RANKS)] = FullRank()
     policy: Annotated[Policy, OneOf(POLICIES)] | None = None
     population: PopulationConfig
-    cell: Cell
+    cell: Cell | None = None
+    cells: Annotated[tuple[Cell, ...], Field(min_length=1)] | None = None
+    association: Association = "strongest"
+    interference: Interference | None = None
     learning: Annotated[Learning, OneOf(LEARNINGS)]
+
+    @property
+    def network(self) -> Network:
+        """Return the cells, however many were written."""
+        cells = self.cells if self.cell is None else (self.cell,)
+        assert cells is not None, "a scenario has cells"
+        return Network(cells, self.association, self.interference)
+
+    def single_cell(self, what: str) -> Cell:
+        """Return the one cell, for ``what`` knows no more; else ``InputError``."""
+        return self.network.single(what)
+
+    def placed_cells(self) -> list[tuple[tuple[str | int, ...], Cell]]:
+        """Return each cell and where in the scenario it is written."""
+        if self.cell is not None:
+            return [(("cell",), self.cell)]
+        return [(("cells", n), cell) for n, cell in enumerate(self.network.cells)]
 
     @model_validator(mode="after")
     def _fits_together(self) -> Scenario:
-        try:
-            require_reach(self.population.placement, self.cell.path_loss)
-        except InputError as error:
-            raise refusal(
-                str(error), None, ("population", "placement"), bare=True
-            ) from error
+        if (self.cell is None) == (self.cells is None):
+            text = "needs `cell`, or a list of `cells`: exactly one of them"
+            raise refusal(text, None, (), bare=True)
+        for path, reason in refused_networks(self.network, self.population):
+            raise refusal(reason, None, path, bare=True)
         if self.server.kind == "buffered":
             self._suits_a_buffer()
         self._suits_the_policy()
@@ -276,6 +299,9 @@ class Scenario(Record):
                 text = "missing key 'sampling'; only a `policy` could decide it"
                 raise refusal(text, None, ("server",), bare=True)
             return
+        if len(self.network.cells) > 1:
+            text = "a policy plans one band that all clients share; give one `cell`"
+            raise refusal(text, None, ("policy",), bare=True)
         if not has_rounds:
             text = (
                 f"a {self.server.kind!r} server draws among the idle and has no rounds "
@@ -318,21 +344,22 @@ class Scenario(Record):
             raise refusal(text, max(clients.ids or ()), (*place, "clients", "ids"))
 
     def _suits_a_buffer(self) -> None:
-        if self.cell.uplink.sharing.plans_rounds:
-            raise refusal(
-                f"{self.cell.uplink.sharing.kind!r} divides the band once per round "
-                "and a buffered server has none; use 'processor-sharing'",
-                None,
-                ("cell", "uplink", "sharing"),
-                bare=True,
-            )
-        if self.cell.downlink.mode == "broadcast":
-            raise refusal(
-                "a buffered server serves clients one by one; set `mode: unicast`",
-                None,
-                ("cell", "downlink", "mode"),
-                bare=True,
-            )
+        for path, cell in self.placed_cells():
+            if cell.uplink.sharing.plans_rounds:
+                raise refusal(
+                    f"{cell.uplink.sharing.kind!r} divides the band once per round "
+                    "and a buffered server has none; use 'processor-sharing'",
+                    None,
+                    (*path, "uplink", "sharing"),
+                    bare=True,
+                )
+            if cell.downlink.mode == "broadcast":
+                raise refusal(
+                    "a buffered server serves clients one by one; set `mode: unicast`",
+                    None,
+                    (*path, "downlink", "mode"),
+                    bare=True,
+                )
 
 
 def read_scenario(path: Path, overrides: tuple[str, ...] = ()) -> Scenario:

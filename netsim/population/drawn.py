@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from netsim.cell import Cell
+from netsim.network import Network
 from netsim.population.config import PopulationConfig
 from netsim.population.fleet import Fleet
 from netsim.population.radio_map import RadioMap
@@ -19,17 +19,17 @@ class Population:
     def __init__(
         self,
         config: PopulationConfig,
-        cell: Cell,
+        network: Network,
         *,
         seed: int,
         num_samples: Sequence[int],
     ) -> None:
         self.config = config
-        self.cell = cell
+        self.network = network
         self.num_samples = np.asarray(num_samples, dtype=np.int64)
         self.data_weights = self.num_samples / self.num_samples.sum()
         self.fleet = Fleet(config, seed)
-        self.radio_map = RadioMap(config, cell, seed)
+        self.radio_map = RadioMap(config, network, seed)
 
     def __len__(self) -> int:
         return self.config.num_clients
@@ -39,7 +39,7 @@ class Population:
         radio_map = self.radio_map
         columns = (
             range(len(self)),
-            [0] * len(self),
+            radio_map.cell_ids.tolist(),
             self.fleet.device_names().tolist(),
             radio_map.x_m.tolist(),
             radio_map.y_m.tolist(),

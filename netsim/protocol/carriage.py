@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from netsim.band import Message, SharedBand, Terms, Transfer
 from netsim.population import Direction
+from netsim.protocol.cells import Load, attach, cross
 
 if TYPE_CHECKING:
     from netsim.protocol.participation import Participation, Process
@@ -22,10 +23,14 @@ def carry(
     """Carry a client's own message; nothing to carry takes no time."""
     if not bits:
         return
-    band = stage.uplink if direction == "up" else stage.downlink
+    cell_id = attach(stage, part.client_id)
+    load = Load(part.round_id, bits, part.task_id, part.client_id)
+    if direction == "down":
+        yield from cross(stage, cell_id, direction, load)
+    band = stage.band(cell_id, direction)
     transfer = band.send(
         Message(part.round_id, bits, part.task_id, part.client_id),
-        stage.population.radio_map.link(part.client_id, direction),
+        stage.population.radio_map.link(part.client_id, direction, cell_id),
         terms=terms,
         ceiling_uhz=stage.population.radio_map.ceiling_uhz,
     )
@@ -33,6 +38,8 @@ def carry(
     yield transfer.done
     part.sending = None
     note_airtime(part, band, transfer)
+    if direction == "up":
+        yield from cross(stage, cell_id, direction, load)
 
 
 def note_airtime(part: Participation, band: SharedBand, transfer: Transfer) -> None:

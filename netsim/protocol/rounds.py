@@ -13,6 +13,7 @@ from netsim.clock import to_ns
 from netsim.engine import DEADLINES, Wake
 from netsim.policy import SAMPLERS, Drawn, Sampler
 from netsim.protocol.broadcast import broadcast
+from netsim.protocol.cells import in_every_cell
 from netsim.protocol.course import Outcome
 from netsim.protocol.participation import Participation, Process, take_part, task_row
 from netsim.protocol.round_timing import RoundTiming
@@ -98,8 +99,9 @@ def _round(
     parts = _enlist(stage, round_id, drawn)
     if not parts:
         stage.mark("empty round", round_id=round_id)
-    yield from broadcast(stage, round_id, parts, limit)
-    yield from _gather(stage, parts, limit)
+    yield from in_every_cell(
+        stage, parts, lambda own: _serve(stage, round_id, own, limit)
+    )
     late = sum(part.status == "late" for part in parts)
     if late:
         stage.mark("deadline", round_id=round_id, detail=f"{late} late")
@@ -116,6 +118,14 @@ def _round(
         num_dropped=len(parts) - len(arrived),
     )
     return Outcome(arrived, norms2, scores)
+
+
+def _serve(
+    stage: Stage, round_id: int, parts: Sequence[Participation], limit: Wake | None
+) -> Process:
+    """Send the version to one cell's participants, and let them play their parts."""
+    yield from broadcast(stage, round_id, parts, limit)
+    yield from _gather(stage, parts, limit)
 
 
 def _record(stage: Stage, round_id: int, parts: Sequence[Participation]) -> None:

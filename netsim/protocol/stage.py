@@ -1,4 +1,4 @@
-"""What a server's story plays on: one cell, its clients, a learner and the trace."""
+"""What a server's story plays on: cells and clients, a learner and the trace."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from netsim.engine import Engine
 from netsim.errors import InputError
 from netsim.policy import Ranks, Sampler
 from netsim.policy.planner import Planner
-from netsim.population import Population
+from netsim.population import Direction, Population
 from netsim.protocol.cadence import Marks
+from netsim.protocol.cells import Cells, attach
 from netsim.protocol.course import Course, Policy, as_given
 from netsim.protocol.learner import Job, LayerError, Learner, Score
 from netsim.protocol.leg import Leg
@@ -68,8 +69,7 @@ class Stage:
     env: Engine
     seed: int
     population: Population
-    uplink: SharedBand
-    downlink: SharedBand
+    cells: Cells
     learner: Learner
     recorder: Recorder
     stop: Stop
@@ -94,6 +94,10 @@ class Stage:
     _marks: Marks = field(default_factory=Marks)
     _is_near: bool = False  # to the target: every round is scored
     _last_scored: tuple[int, int] = (0, 0)  # round and tick
+
+    def band(self, cell_id: int, direction: Direction) -> SharedBand:
+        """Return a cell's band in one direction."""
+        return self.cells.bands[cell_id, direction]
 
     def rank(self, client_id: int) -> int | None:
         """Return the rank that a client trains, if anything is trained."""
@@ -151,12 +155,22 @@ class Stage:
         return max(self.learner.bits_down(p.job(), p.has)[0] for p in parts)
 
     def reserve(self, parts: Sequence[Participation]) -> dict[int, Terms]:
-        """Return the uplink shares that the rule fixes for a round, if any."""
-        uplink = self.population.cell.uplink
-        if not uplink.sharing.plans_rounds or not parts:
+        """Return the uplink shares that the rule of each cell fixes for a round, if
+        any."""
+        cells = self.population.network.cells
+        if not any(cell.uplink.sharing.plans_rounds for cell in cells):
             return {}
-        expected = [self._expected(part, len(parts)) for part in parts]
-        return uplink.sharing.reserve(expected, self.uplink.free_uhz(), uplink.radio)
+        groups: dict[int, list[Participation]] = {}
+        for part in parts:
+            groups.setdefault(attach(self, part.client_id), []).append(part)
+        found: dict[int, Terms] = {}
+        for cell_id, own in sorted(groups.items()):
+            uplink = cells[cell_id].uplink
+            if uplink.sharing.plans_rounds:
+                expected = [self._expected(part, cell_id, len(own)) for part in own]
+                free_uhz = self.band(cell_id, "up").free_uhz()
+                found |= uplink.sharing.reserve(expected, free_uhz, uplink.radio)
+        return found
 
     def begin(self, probabilities: Sequence[float | None]) -> None:
         """Write the population and the plan in force, and score the first version."""
@@ -338,17 +352,21 @@ class Stage:
         chosen = examined.chosen(list(last), rng)
         return [ticket for client_id, ticket in last.items() if client_id in chosen]
 
-    def _expected_download_s(self, part: Participation, num_parts: int) -> float:
+    def _expected_download_s(
+        self, part: Participation, cell_id: int, num_parts: int
+    ) -> float:
         """Return how long a client's own download may take, at an equal share."""
         common, private = self.learner.bits_down(part.job(), part.has)
         bits = private if part.download_end_ns is not None else common + private
         if not bits:
             return 0.0
-        downlink = self.population.cell.downlink
-        cn0_hz = self.population.radio_map.effective_cn0_hz(part.client_id, "down")
+        downlink = self.population.network.cells[cell_id].downlink
+        cn0_hz = self.population.radio_map.effective_cn0_hz(
+            part.client_id, "down", self.env.now
+        )
         return bits / downlink.radio.rate_bps(cn0_hz, downlink.band_hz / num_parts)
 
-    def _expected(self, part: Participation, num_parts: int) -> Expected:
+    def _expected(self, part: Participation, cell_id: int, num_parts: int) -> Expected:
         population = self.population
         ceiling_hz = population.config.radio_band_hz
         job = part.job()
@@ -357,8 +375,8 @@ class Stage:
         )
         return Expected(
             part.client_id,
-            compute_s + self._expected_download_s(part, num_parts),
+            compute_s + self._expected_download_s(part, cell_id, num_parts),
             self.learner.bits_up(job),
-            population.radio_map.effective_cn0_hz(part.client_id, "up"),
+            population.radio_map.effective_cn0_hz(part.client_id, "up", self.env.now),
             *(() if ceiling_hz is None else (ceiling_hz,)),
         )

@@ -119,6 +119,35 @@ class Capacity(NamedTuple):
     spectral_efficiency_nbit_s_hz: int
 
 
+class Cell(NamedTuple):
+    """A base station and the wire behind it; None where there is no backhaul."""
+
+    cell_id: int
+    name: str
+    x_m: float
+    y_m: float
+    uplink_band_hz: int
+    downlink_band_hz: int
+    backhaul_bps: float | None
+    backhaul_latency_ns: int | None
+
+
+class Crossing(NamedTuple):
+    """One message on a cell's backhaul: from when it came there to when it was through,
+    waiting and latency included; a broadcast is of no task and no client."""
+
+    crossing_id: int  # in the order in which they came
+    cell_id: int
+    direction: str
+    round_id: int
+    bits: int
+    task_id: int | None
+    client_id: int | None
+    start_ns: int
+    end_ns: int
+    status: str
+
+
 class Evaluation(NamedTuple):
     """Metrics of one adapter version on one split; no client means global."""
 

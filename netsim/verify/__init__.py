@@ -56,6 +56,8 @@ def _check_content(run_folder: Path, manifest: Manifest) -> Iterator[Finding]:
         events=list(stream_rows(run_folder, "events", rows.Event)),
         sim_time_ns=manifest.sim_time_ns,
         estimates=list(stream_rows(run_folder, "estimates", rows.Estimate)),
+        cells=list(stream_rows(run_folder, "cells", rows.Cell)),
+        crossings=list(stream_rows(run_folder, "crossings", rows.Crossing)),
     )
     yield from check_books(books)
     yield from check_claims(run_folder, manifest, books)

@@ -10,7 +10,9 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from netsim.trace.rows import (
+    Cell,
     Client,
+    Crossing,
     Estimate,
     Evaluation,
     Event,
@@ -18,6 +20,13 @@ from netsim.trace.rows import (
     Round,
     Task,
     Transfer,
+)
+from netsim.verify.cells import (
+    Whereabouts,
+    check_crossed,
+    check_handovers,
+    check_places,
+    check_wires,
 )
 from netsim.verify.finding import Finding
 
@@ -38,6 +47,8 @@ class Books:
     events: Sequence[Event]
     sim_time_ns: int
     estimates: Sequence[Estimate] = ()
+    cells: Sequence[Cell] = ()
+    crossings: Sequence[Crossing] = ()
 
 
 class Carried(NamedTuple):
@@ -61,6 +72,10 @@ def check_books(books: Books) -> Iterator[Finding]:
     yield from _check_times(books)
     yield from _check_estimates(books)
     yield from _check_phases(books)
+    yield from check_handovers(books.clients, books.events)
+    yield from check_places(books.transfers, Whereabouts(books.clients, books.events))
+    yield from check_wires(books.cells, books.crossings)
+    yield from check_crossed(books.cells, books.crossings, books.transfers, books.tasks)
 
 
 def _check_ids(books: Books) -> Iterator[Finding]:
@@ -97,7 +112,7 @@ def _check_task(task: Task) -> Iterator[Finding]:
 
 def _check_messages(books: Books) -> Iterator[Finding]:
     """Yield transfers that do not carry what their task asked for, when it did."""
-    cells = {client.client_id: client.cell_id for client in books.clients}
+    whereabouts = Whereabouts(books.clients, books.events)
     own: dict[tuple[int, str], list[Transfer]] = defaultdict(list)
     broadcast: dict[tuple[int, int], list[Transfer]] = defaultdict(list)
     for transfer in books.transfers:
@@ -105,18 +120,37 @@ def _check_messages(books: Books) -> Iterator[Finding]:
             broadcast[transfer.round_id, transfer.cell_id].append(transfer)
         else:
             own[transfer.task_id, transfer.direction].append(transfer)
+    own_wired: dict[int, list[Crossing]] = defaultdict(list)
+    common_wired: dict[tuple[int, int], list[Crossing]] = defaultdict(list)
+    for crossing in books.crossings:
+        if crossing.direction == "down" and crossing.task_id is None:
+            common_wired[crossing.round_id, crossing.cell_id].append(crossing)
+        elif crossing.direction == "down":
+            own_wired[crossing.task_id or 0].append(crossing)
     for task in books.tasks:
         down = own.pop((task.task_id, "down"), [])
-        common = broadcast[task.round_id, cells.get(task.client_id, -1)]
-        if sum(transfer.bits for transfer in down) == task.download_bits:
+        cell_id = whereabouts.at(task.client_id, task.download_start_ns)
+        common = broadcast[task.round_id, cell_id]
+        wired = own_wired[task.task_id]
+        if _bits(down, wired) == task.download_bits:
             common = []  # it needed nothing of the broadcast
-        yield from _check_carried(_download(task), [*common, *down], common)
+        else:
+            wired = [*common_wired[task.round_id, cell_id], *wired]
+        download = _download(task)
+        yield from _check_carried(download, [*common, *down], wired)
+        yield from _check_broadcast(download, [*common, *down, *wired], common)
         up = own.pop((task.task_id, "up"), [])
         yield from _check_carried(_upload(task), up, [])
     for (task_id, direction), transfers in own.items():
         where = f"transfer {transfers[0].transfer_id}"
         detail = f"task {task_id}, direction {direction}: tasks has no such row"
         yield Finding("transfers", where, "a transfer must have its task", detail)
+
+
+def _bits(transfers: Sequence[Transfer], wired: Sequence[Crossing]) -> int:
+    """Return the bits that were sent, or were lost on the wire before it."""
+    lost = sum(crossing.bits for crossing in wired if crossing.status != "done")
+    return lost + sum(transfer.bits for transfer in transfers)
 
 
 def _download(task: Task) -> Carried:
@@ -133,12 +167,12 @@ def _upload(task: Task) -> Carried:
 
 
 def _check_carried(
-    carried: Carried, transfers: Sequence[Transfer], common: Sequence[Transfer]
+    carried: Carried, transfers: Sequence[Transfer], wired: Sequence[Crossing]
 ) -> Iterator[Finding]:
     """Yield where transfers do not add up to the task's bits within its interval."""
     task, name = carried.task, carried.name
     where = f"task {task.task_id}"
-    bits = sum(transfer.bits for transfer in transfers)
+    bits = _bits(transfers, wired)
     if bits != carried.bits:
         rule = f"transfers must carry the {name}'s bits"
         yield Finding("tasks", where, rule, f"task {carried.bits}, transfers {bits}")
@@ -158,11 +192,12 @@ def _check_carried(
             rule = "a done task's transfers must be done"
             detail = f"transfer {transfer.transfer_id} is {transfer.status}"
             yield Finding("tasks", where, rule, detail)
-    yield from _check_broadcast(carried, transfers, common)
 
 
 def _check_broadcast(
-    carried: Carried, transfers: Sequence[Transfer], common: Sequence[Transfer]
+    carried: Carried,
+    transfers: Sequence[Transfer | Crossing],
+    common: Sequence[Transfer],
 ) -> Iterator[Finding]:
     """Yield a download that is not exactly as long as the broadcast it rests on."""
     if not common or carried.task.compute_start_ns is None:

@@ -278,6 +278,21 @@ def verify(run: RunArg, json: JsonOption = False) -> None:
 
 
 @app.command()
+def report(
+    folder: Annotated[
+        Path, typer.Argument(metavar="RUN_OR_STUDY", help="The folder of either.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="The file; report.html in the folder.")
+    ] = None,
+) -> None:
+    """Write a run or a study as one page for a browser: what happened, and why."""
+    from netsim.cli.reporting import report_command
+
+    report_command(folder, out)
+
+
+@app.command()
 def timeline(
     run: RunArg,
     out: Annotated[

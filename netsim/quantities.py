@@ -256,9 +256,7 @@ QUANTITIES: Mapping[str, Quantity] = {
             levels={"W": _dbm(1000), "mW": _dbm(1)},
             most=MAX_LEVEL_DB,
         ),
-        Quantity(
-            "dBm/Hz", "-174 dBm/Hz", {"dBm/Hz": Fraction(1)}, most=MAX_LEVEL_DB
-        ),
+        Quantity("dBm/Hz", "-174 dBm/Hz", {"dBm/Hz": Fraction(1)}, most=MAX_LEVEL_DB),
         Quantity("dB", "5 dB", {"dB": Fraction(1)}, most=MAX_LEVEL_DB),
         Quantity("dBi", "3 dBi", {"dBi": Fraction(1)}, most=MAX_LEVEL_DB),
         Quantity("FLOP", "2 TFLOP", _scaled(" kMGTPE", "FLOP"), is_whole=True),

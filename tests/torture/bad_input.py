@@ -1,9 +1,14 @@
 """Mutated scenarios and studies: exit code 0 or 2, one message, at once, in little
-memory. ``python -m tests.torture.bad_input --cases 10000 --out DIR``"""
+memory. ``python -m tests.torture.bad_input --cases 10000 --out DIR``
+
+Scenarios are checked, studies are planned, and scenarios that learn nothing are run for
+two rounds: such a run may be a long one by right, so that too slow is counted apart.
+"""
 
 import argparse
 import csv
 import json
+import shutil
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,49 +21,65 @@ from .shapes import Shapes, seeded
 
 SCENARIOS = Path(__file__).resolve().parents[2] / "scenarios"
 KINDS = ("structure", "bytes", "drawn")
-COLUMNS = ("kind", "what", "cases", "accepted", "refused", "with a place", "faults")
+COUNTS = ("accepted", "refused", "with a place", "slow", "faults")
+COLUMNS = ("what", "kind", "cases", *COUNTS, "slowest s", "peak MB")
+NO_LEARNING = {"kind": "none", "download": "3 kB", "upload": "3 kB"}
+NO_LEARNING |= {"compute": "1 GFLOP"}
+RUN_FOLDER = "run"
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """Right files of one sort, and the schema that they follow."""
+    """Right files of one sort, the schema that they follow, and what is done to them;
+    ``may_last`` where a right file may take its time."""
 
     what: str
     command: tuple[str, ...]
-    files: tuple[Path, ...]
+    documents: tuple[bytes, ...]
     shapes: Shapes
+    may_last: bool = False
 
     def case(self, kind, seed, number):
         """Return the bytes of one wrong file."""
         rng = seeded(seed, self.what, kind, number)
-        content = rng.choice(self.files).read_bytes()
+        content = rng.choice(self.documents)
         if kind == "bytes":
             return scrambled(content, rng)
-        if kind == "drawn":
-            return as_yaml(redrawn(yaml.safe_load(content), self.shapes, rng))
-        return as_yaml(mutated(yaml.safe_load(content), self.shapes, rng))
+        change = redrawn if kind == "drawn" else mutated
+        return as_yaml(change(yaml.safe_load(content), self.shapes, rng))
 
 
-def corpora():
-    """Return the scenarios, to be checked, and the studies, to be planned."""
+def corpora(folder):
+    """Return scenarios to check, studies to plan, and scenarios to run in a folder."""
+    shapes = _shapes("scenario")
+    scenarios = _contents("*.yaml")
+    short = ("--quiet", "--set", "stop={rounds: 2}", "--out", str(folder / RUN_FOLDER))
     return [
-        Corpus(
-            "scenario",
-            ("check",),
-            tuple(sorted(SCENARIOS.glob("*.yaml"))),
-            _shapes("scenario"),
-        ),
+        Corpus("scenario", ("check",), scenarios, shapes),
         Corpus(
             "study",
             ("study", "--dry-run"),
-            tuple(sorted(SCENARIOS.glob("studies/*.yaml"))),
+            _contents("studies/*.yaml"),
             _shapes("study"),
         ),
+        Corpus("run", ("run", *short), tuple(map(_dumb, scenarios)), shapes, True),
     ]
+
+
+def _contents(pattern):
+    return tuple(path.read_bytes() for path in sorted(SCENARIOS.glob(pattern)))
 
 
 def _shapes(name):
     return Shapes(json.loads((SCENARIOS / f"{name}.schema.json").read_text()))
+
+
+def _dumb(content):
+    """Return a scenario that learns nothing."""
+    data = yaml.safe_load(content)
+    if data.pop("policy", None):
+        data["server"]["sampling"] = "full"
+    return as_yaml({**data, "learning": NO_LEARNING})
 
 
 def judged_case(corpus, kind, seed, number, folder):
@@ -66,23 +87,24 @@ def judged_case(corpus, kind, seed, number, folder):
     path = folder / f"{corpus.what}.yaml"
     path.write_bytes(corpus.case(kind, seed, number))
     command, *options = corpus.command
+    shutil.rmtree(folder / RUN_FOLDER, ignore_errors=True)
     return judged(command, path, *options)
 
 
 def torment(corpus, kind, seed, cases, folder):
-    """Return counts of how so many wrong files fared, and the faulty ones' numbers
-    with what was wrong."""
+    """Return counts of how so many wrong files fared, the faulty ones' numbers with
+    what was wrong, and the longest time in seconds."""
     counts, faults, slowest_s = Counter(), [], 0.0
     for number in range(cases):
         verdict = judged_case(corpus, kind, seed, number, folder)
         slowest_s = max(slowest_s, verdict.seconds)
-        if verdict.fault:
+        if verdict.is_slow and corpus.may_last:
+            counts["slow"] += 1
+        elif verdict.fault:
             faults.append((number, verdict.fault))
-        elif verdict.code:
-            counts["refused"] += 1
-            counts["with a place"] += verdict.has_place
         else:
-            counts["accepted"] += 1
+            counts["refused" if verdict.code else "accepted"] += 1
+            counts["with a place"] += bool(verdict.code) and verdict.has_place
     return counts, faults, slowest_s
 
 
@@ -91,12 +113,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cases", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", nargs="+", default=["scenario", "study", "run"])
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     limit_memory()
     rows = []
-    found = corpora()
+    found = [c for c in corpora(given.out) if c.what in given.only]
     share = -(-given.cases // (len(found) * len(KINDS)))
     for corpus in found:
         for kind in KINDS:
@@ -109,13 +132,13 @@ def main():
                 wrong = corpus.case(kind, given.seed, number)
                 (given.out / f"{name}.yaml").write_bytes(wrong)
             rows.append(
-                {"kind": kind, "what": corpus.what, "cases": share, **counts}
+                {"what": corpus.what, "kind": kind, "cases": share, **counts}
                 | {"faults": len(faults), "slowest s": round(slowest_s, 2)}
                 | {"peak MB": peak_bytes() // 10**6}
             )
             print(rows[-1], flush=True)
     with (given.out / "bad-input.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, (*COLUMNS, "slowest s", "peak MB"), restval=0)
+        writer = csv.DictWriter(file, COLUMNS, restval=0)
         writer.writeheader()
         writer.writerows(rows)
 

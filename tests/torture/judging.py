@@ -31,6 +31,7 @@ class Verdict:
     seconds: float
     said: str
     fault: str = ""
+    is_slow: bool = False
 
     @property
     def has_place(self):
@@ -46,18 +47,19 @@ def limit_memory():
 def judged(*words, allowed=(0, 2), limit_s=LIMIT_S):
     """Run ``netsim WORDS`` in this process and return the verdict on it."""
     out, err = io.StringIO(), io.StringIO()
-    start_s, code, trouble = time.perf_counter(), 0, ""
+    start_s, code, trouble, is_slow = time.perf_counter(), 0, "", False
     try:
         with _called(words, out, err), _alarm(limit_s):
             main()
     except SystemExit as ending:
         code = ending.code if isinstance(ending.code, int) else int(bool(ending.code))
     except TooSlow:
-        trouble = f"took longer than {limit_s:g} s"
+        trouble, is_slow = f"took longer than {limit_s:g} s", True
     except BaseException:
         trouble = traceback.format_exc()
     seconds, said = time.perf_counter() - start_s, err.getvalue()
-    return Verdict(code, seconds, said, trouble or _fault(code, said, allowed))
+    fault = trouble or _fault(code, said, allowed)
+    return Verdict(code, seconds, said, fault, is_slow)
 
 
 def _fault(code, said, allowed):

@@ -111,6 +111,8 @@ def _of_learning(change: Change, before: Scenario, after: Scenario) -> Answer:
         return _of_merging(before, after)
     if part == "secure_aggregation":
         return "nothing", "only what is allowed; learning is reused"
+    if part == "on_divergence":
+        return "nothing", "only what ends a run; learning is reused"
     if part == "timing_as":
         return _of_times(change, before, after)
     is_whole = "clients" not in change.path

@@ -21,6 +21,7 @@ from fl.aggregation import (
 from fl.backbones import BACKBONES, Backbone, SmallViT
 from fl.conflicts import conflicts
 from fl.device import DeviceName
+from fl.divergence import OnDivergence
 from fl.facts import Facts, TimingAs, count_facts, known_facts, known_timing
 from fl.learning import Learning as Settings
 from fl.learning import LowRank
@@ -115,6 +116,7 @@ class LoraLearning(Record):
     )
     compression: Annotated[Compression, OneOf(COMPRESSIONS)] | None = None  # of uploads
     secure_aggregation: bool = False  # the server learns weighted sums of uploads only
+    on_divergence: OnDivergence = "drop"  # numbers not finite: left out, or the end
     device: DeviceName = "auto"  # where clients train: auto, cpu, cuda, cuda:1
     cohort_size: int = Field(default=16, ge=1)
     timing_as: TimingAs | None = None  # the model that gives the time, if another one
@@ -157,6 +159,7 @@ class LoraLearning(Record):
             server=self.server_optimiser,
             compression=self.compression,
             needs_secure_aggregation=self.secure_aggregation,
+            on_divergence=self.on_divergence,
         )
 
     def learner(

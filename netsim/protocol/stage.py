@@ -60,6 +60,7 @@ class Progress:
     scores: Sequence[Score] = ()  # none where no evaluation was due
     layers: Sequence[LayerError] = ()  # of this round's merge
     leg: Leg = field(default_factory=Leg)
+    num_diverged: int = 0  # of those that arrived
 
 
 @dataclass(kw_only=True)
@@ -91,6 +92,7 @@ class Stage:
     _num_events: int = 0
     _num_timeless: int = 0
     _last_layers: Sequence[LayerError] = ()
+    _last_diverged: int = 0
     _marks: Marks = field(default_factory=Marks)
     _is_near: bool = False  # to the target: every round is scored
     _last_scored: tuple[int, int] = (0, 0)  # round and tick
@@ -253,6 +255,7 @@ class Stage:
                 scores,
                 self._last_layers,
                 self.leg,
+                self._last_diverged,
             )
         )
         return scores
@@ -261,7 +264,8 @@ class Stage:
         self, round_id: int, parts: Sequence[Participation]
     ) -> Sequence[float | None]:
         """Merge what arrived into a new version, write how good the merge is, and
-        return the squared norms of the changes, where learning knows them."""
+        return the squared norms of the changes, where learning knows them. A part whose
+        numbers are not finite is left out, and its status says so."""
         self._score_marks()
         merged = self.learner.merge(
             self.version,
@@ -269,6 +273,14 @@ class Stage:
             self._examined(round_id, parts),
         )
         self.version = merged.version
+        self._last_diverged = len(merged.diverged)
+        for part in parts:
+            if part.ticket in merged.diverged:
+                part.status = "diverged"
+                why = merged.diverged[part.ticket]
+                self.mark(
+                    "diverged", round_id=round_id, client_id=part.client_id, detail=why
+                )
         self._write_scores(round_id, self.env.now, merged.scores)
         self._last_layers = merged.layers
         self.recorder.merges.extend(layer.row(round_id) for layer in merged.layers)

@@ -226,7 +226,8 @@ def _check_rounds(books: Books) -> Iterator[Finding]:
         if task.merged_round_id is not None:
             counted[task.merged_round_id]["num_merged"] += 1
         elif task.status not in IN_THE_END:
-            counted[task.round_id]["num_dropped"] += 1
+            seen_in = task.round_id + (task.staleness or 0)
+            counted[seen_in]["num_dropped"] += 1
     for round_id in sorted(written.keys() | counted.keys()):
         for name in ("num_sampled", "num_merged", "num_dropped"):
             said, found = written[round_id][name], counted[round_id][name]

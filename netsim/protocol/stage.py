@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
+
 from netsim.band import SharedBand, Terms
 from netsim.engine import Engine
 from netsim.errors import InputError
@@ -23,7 +25,7 @@ from netsim.protocol.round_timing import RoundTiming
 from netsim.protocol.stop import Stop
 from netsim.sharing import Expected
 from netsim.streams import stream
-from netsim.trace.rows import Event, Plan, Round
+from netsim.trace.rows import Event, Round
 
 if TYPE_CHECKING:
     from netsim.trace.writer import (
@@ -111,6 +113,18 @@ class Stage:
         device = self.population.fleet.device(client_id)
         return self.ranks.rank(full_rank, device, self.learner.memory_at)
 
+    def ranks_in_force(self) -> Sequence[int | None]:
+        """Return everybody's :meth:`rank`, found once for each kind of device."""
+        full_rank, fleet = self.learner.rank, self.population.fleet
+        if full_rank is not None and self.client_ranks is not None:
+            return self.client_ranks
+        if full_rank is None:
+            return [None] * len(self.population)
+        memory_at = self.learner.memory_at
+        return fleet.of_kinds(
+            [self.ranks.rank(full_rank, kind, memory_at) for kind in fleet.kinds]
+        )
+
     def job(self, client_id: int, start_index: int, round_id: int) -> Job:
         """Return a job from the present version."""
         rank = self.rank(client_id)
@@ -178,7 +192,7 @@ class Stage:
         """Write the population and the plan in force, and score the first version."""
         recorder = self.recorder
         self.version = self.learner.initial_version
-        recorder.clients.extend(self.population.rows())
+        recorder.write_columns("clients", self.population.columns())
         self.adopt(0, probabilities)
         recorder.flush_full()
         self._score(0)
@@ -193,10 +207,14 @@ class Stage:
 
     def adopt(self, round_id: int, probabilities: Sequence[float | None]) -> None:
         """Write the plan in force from a round on, with everybody's rank."""
-        self.recorder.plans.extend(
-            Plan(round_id, client_id, probability, self.rank(client_id))
-            for client_id, probability in enumerate(probabilities)
+        num_clients = len(probabilities)
+        columns = (
+            np.full(num_clients, round_id),
+            np.arange(num_clients),
+            probabilities,
+            self.ranks_in_force(),
         )
+        self.recorder.write_columns("plans", columns)
 
     def train_after_pilots(self, version: str) -> None:
         """Go on from a version, scored anew; what lies behind were pilots."""

@@ -92,7 +92,7 @@ def _chart(chart: Chart) -> Iterator[str]:
             for value, label in chooser.labels.items()
         )
         yield (
-            f'<label class=chooser>{escape(chooser.title)} <button type=button '
+            f"<label class=chooser>{escape(chooser.title)} <button type=button "
             f'class=step data-step="-1" aria-label="one back">‹</button>'
             f'<select data-column="{escape(chooser.column)}">{options}</select>'
             '<button type=button class=step data-step="1" aria-label="one on">›'
@@ -153,13 +153,19 @@ def _side(frame: pd.DataFrame, name: str) -> str:
 
 
 def _cell(value: object, form: str) -> str:
-    if value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value)):
+    if (
+        value is None
+        or value is pd.NA
+        or (isinstance(value, float) and math.isnan(value))
+    ):
         return "<td></td>"
     if isinstance(value, bool):
         return f"<td>{'yes' if value else 'no'}</td>"
     if not isinstance(value, str):
         shown = format(value, form)
-        return f'<td class=number data-value="{escape(str(value))}">{escape(shown)}</td>'
+        return (
+            f'<td class=number data-value="{escape(str(value))}">{escape(shown)}</td>'
+        )
     return f"<td>{escape(value)}</td>"
 
 

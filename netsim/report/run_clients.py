@@ -133,7 +133,9 @@ def _local_chart(run: Run) -> Chart | None:
         whose=evals["split"].astype("str").map(names),
     )
     by = evals.groupby(["whose", "time"], observed=True)["accuracy"]
-    frame = by.quantile([0.1, 0.5, 0.9]).unstack().set_axis(["low", "mid", "high"], axis=1)
+    frame = (
+        by.quantile([0.1, 0.5, 0.9]).unstack().set_axis(["low", "mid", "high"], axis=1)
+    )
     frame = frame.join(by.agg(clients="size", worst="min")).reset_index()
     keys = [
         Key("common adapter", marks.PALETTE[0], "line"),
@@ -243,7 +245,9 @@ def _map_chart(frame: pd.DataFrame, stations: pd.DataFrame) -> Chart:
             alt.Color(
                 "mean_snr_db:Q",
                 scale=alt.Scale(scheme=marks.HEAT),
-                legend=alt.Legend(title="signal to noise, uplink (dB)", orient="bottom"),
+                legend=alt.Legend(
+                    title="signal to noise, uplink (dB)", orient="bottom"
+                ),
             ),
             tooltip=[
                 marks.tip("client_id", "client", "d"),

@@ -101,7 +101,9 @@ def speedup_chart(data: StudyData) -> Chart:
     is_paired = frame["speedup_bound"] != "unknown"
     for end in ("", "_low", "_high"):
         other = frame[f"restricted_speedup{end}"]
-        frame = frame.assign(**{f"x{end}": frame[f"speedup{end}"].where(is_paired, other)})
+        frame = frame.assign(
+            **{f"x{end}": frame[f"speedup{end}"].where(is_paired, other)}
+        )
     chosen = pd.DataFrame([choices[name] for name in frame["variant"]])
     frame = frame.reset_index(drop=True)
     frame["arm"] = data.arms(chosen) if len(chosen) else ""
@@ -191,7 +193,9 @@ def _curve_chart(data: StudyData, metric: str) -> Chart:
         name=name,
         title=title.capitalize(),
         is_wide=metric == METRICS[0],
-        spec=marks.spec(alt.layer(band, line, points), f"{title} over time", height=300),
+        spec=marks.spec(
+            alt.layer(band, line, points), f"{title} over time", height=300
+        ),
         frames={name: frame},
         legend=keys,
         choosers=_axis_choosers(data, frame),

@@ -133,7 +133,9 @@ class StudyData:
 def _averaged(seeds: list[pd.DataFrame], metric: str) -> pd.DataFrame:
     end_ns = min(int(own["time_ns"].max()) for own in seeds)
     moments = np.linspace(0, end_ns, GRID)
-    values = np.array([_at(own.sort_values("time_ns"), metric, moments) for own in seeds])
+    values = np.array(
+        [_at(own.sort_values("time_ns"), metric, moments) for own in seeds]
+    )
     return pd.DataFrame(
         {
             "time_ns": moments,

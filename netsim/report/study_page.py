@@ -60,7 +60,9 @@ def _warnings(data: StudyData) -> list[str]:
             "here. `netsim study` goes on with it."
         )
     if len(failed):
-        names = ", ".join(f"{row.variant} seed {row.seed}" for row in failed.itertuples())
+        names = ", ".join(
+            f"{row.variant} seed {row.seed}" for row in failed.itertuples()
+        )
         found.append(f"{words.counted(len(failed), 'run')} failed: {names}.")
     return found
 

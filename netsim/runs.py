@@ -110,6 +110,11 @@ class Run:
         """One row per interval of a measured band's lap; empty without one."""
         return self.table("capacities")
 
+    @property
+    def arrivals(self) -> pd.DataFrame:
+        """One row per message that arrived later than its last bit."""
+        return self.table("arrivals")
+
     def table(self, name: str) -> pd.DataFrame:
         """Return the table ``name`` as a frame, read once."""
         if name not in self._frames:

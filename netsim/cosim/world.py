@@ -8,6 +8,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from netsim.band import SharedBand
+from netsim.cell import Cell, Downlink, Uplink
+from netsim.channel import OutageRadio, Radio, db_to_linear
+from netsim.clock import to_ns
 from netsim.cosim.scenario import Scenario
 from netsim.cosim.steering import build_planner
 from netsim.device import Device
@@ -58,23 +61,23 @@ def build_stage(
     """Return the stage of one run, with nothing started yet."""
     env = Engine()
     up, down = scenario.cell.uplink, scenario.cell.downlink
-    heard_by = scenario.cell.fading.heard_by
     transfer_ids = itertools.count()
     uplink, downlink = (
         SharedBand(
             env,
             cell_id=CELL_ID,
             direction=direction,
-            band_hz=int(band_hz),
-            radio=radio,
+            band_hz=int(air.band_hz),
+            radio=_heard(scenario.cell, air),
             divider=rule,
             ledger=recorder,
             transfer_ids=transfer_ids,
-            capacity=radio.capacity(),
+            capacity=air.radio.capacity(),
+            outage_timeout_ns=_outage_timeout_ns(air),
         )
-        for direction, band_hz, radio, rule in (
-            ("up", up.band_hz, heard_by(up.radio), up.sharing),
-            ("down", down.band_hz, heard_by(down.radio), down.rule),
+        for direction, air, rule in (
+            ("up", up, up.sharing),
+            ("down", down, down.rule),
         )
     )
     recorder.capacities.extend(_capacities(scenario))
@@ -92,6 +95,19 @@ def build_stage(
         policy=scenario.policy,
         planner=build_planner(scenario, learner, population),
     )
+
+
+def _heard(cell: Cell, air: Uplink | Downlink) -> Radio:
+    """Return the radio as transfers meet it: fading may be too fast for it to follow,
+    and below a minimum SNR there is nothing; with fast fading that is the mean SNR."""
+    radio = cell.fading.heard_by(air.radio)
+    if air.minimum_snr_db is None:
+        return radio
+    return OutageRadio(radio, db_to_linear(air.minimum_snr_db))
+
+
+def _outage_timeout_ns(air: Uplink | Downlink) -> int | None:
+    return None if air.outage_timeout_s is None else to_ns(air.outage_timeout_s)
 
 
 def _capacities(scenario: Scenario) -> Iterator[Capacity]:

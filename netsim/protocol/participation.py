@@ -10,7 +10,7 @@ import simpy
 
 from netsim.band import SharedBand, Terms, Transfer
 from netsim.clock import to_s
-from netsim.protocol.carriage import carry, note_airtime
+from netsim.protocol.carriage import Lost, carry, note_airtime
 from netsim.protocol.learner import Arrival, Job
 from netsim.trace import rows
 
@@ -45,6 +45,7 @@ class Participation:
     airtime_ns: int = 0
     ticket: str = ""
     status: str = "running"
+    has_missed: bool = False  # the round's broadcast
     sending: tuple[SharedBand, Transfer] | None = None
 
     def job(self) -> Job:
@@ -60,7 +61,8 @@ class Participation:
 
 
 def take_part(stage: Stage, part: Participation, terms: Terms | None = None) -> Process:
-    """Play one client's part; an interrupt ends it with its cause as the status.
+    """Play one client's part; an interrupt, or a message that is lost for good, ends it
+    with its cause as the status.
 
     A part whose download was a broadcast comes with its ``download_end_ns``.
     """
@@ -86,7 +88,7 @@ def take_part(stage: Stage, part: Participation, terms: Terms | None = None) -> 
         part.upload_bits = learner.bits_up(job)
         yield from carry(stage, part, "up", part.upload_bits, terms)
         part.status = "done"
-    except simpy.Interrupt as cut:
+    except (simpy.Interrupt, Lost) as cut:
         part.status = str(cut.cause)
         learner.withdraw(part.ticket)
         if part.sending is not None:

@@ -84,6 +84,13 @@ class Transfer(NamedTuple):
     status: str
 
 
+class Arrival(NamedTuple):
+    """When a message was there, its latency after its transfer's last bit."""
+
+    transfer_id: int
+    arrival_ns: int
+
+
 class Segment(NamedTuple):
     """An interval in which a transfer's own terms are constant."""
 

@@ -21,10 +21,11 @@ TABLES: dict[str, type[NamedTuple]] = {
     "events": rows.Event,
     "estimates": rows.Estimate,
     "capacities": rows.Capacity,
+    "arrivals": rows.Arrival,
 }
 
 # without rows they leave no part and no digest: most runs estimate or measure nothing
-OPTIONAL_TABLES = frozenset({"capacities", "estimates"})
+OPTIONAL_TABLES = frozenset({"arrivals", "capacities", "estimates"})
 
 CATEGORY = pa.dictionary(pa.int32(), pa.string())
 FREE_TEXT = frozenset({"detail"})  # text that is not one of a few words

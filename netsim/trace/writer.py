@@ -66,6 +66,7 @@ class Recorder:
         self.events: list[rows.Event] = []
         self.estimates: list[rows.Estimate] = []
         self.capacities: list[rows.Capacity] = []
+        self.arrivals: list[rows.Arrival] = []
         self._flush_rows = flush_rows
         self._pack_rows = min(flush_rows, CHUNK_ROWS)
         buffers: dict[str, list[NamedTuple]] = {t: getattr(self, t) for t in SCHEMAS}

@@ -56,6 +56,7 @@ def _check_content(run_folder: Path, manifest: Manifest) -> Iterator[Finding]:
         events=list(stream_rows(run_folder, "events", rows.Event)),
         sim_time_ns=manifest.sim_time_ns,
         estimates=list(stream_rows(run_folder, "estimates", rows.Estimate)),
+        arrivals=list(stream_rows(run_folder, "arrivals", rows.Arrival)),
     )
     yield from check_books(books)
     yield from check_claims(run_folder, manifest, books)

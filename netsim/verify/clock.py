@@ -22,6 +22,7 @@ from netsim.verify.finding import Finding
 BandKey = tuple[int, str]
 Elapsed = Callable[[int], int]  # what has passed by a tick: ns, or a capacity
 
+WHOLLY_SENT = frozenset({"done", "failed"})  # one that failed is lost at its last bit
 WORK_PER_BIT = 10**24  # micro-hertz x nano-bit/s/Hz x nanoseconds
 
 
@@ -78,6 +79,7 @@ def check_clock(
         live.setdefault(key, []).extend(own)
         yield from _check_tiles(transfer, own)
         yield from _check_work(transfer, own, virtual.get(key, VirtualTime([])))
+        yield from _check_outage(transfer, own)
     for transfer_id in of_transfer:
         rule = "a segment must belong to one transfer"
         detail = "transfers has no such transfer_id, or it stands there twice"
@@ -192,10 +194,11 @@ def _check_work(
         passed = virtual.elapsed(segment.end_ns) - since
         work += _work(segment, end - start, passed)
     need = transfer.bits * WORK_PER_BIT
-    if transfer.status == "done" and work < need:
+    is_sent = transfer.status in WHOLLY_SENT
+    if is_sent and work < need:
         rule = "work must reach the bits at end_ns"
         yield Finding("transfers", where, rule, f"work {work}, needed {need}")
-    elif transfer.status != "done" and work >= need:
+    elif not is_sent and work >= need:
         rule = "a transfer that is not done must not reach its bits"
         detail = f"status {transfer.status}, work {work}, needed {need}"
         yield Finding("transfers", where, rule, detail)
@@ -203,6 +206,17 @@ def _check_work(
         rule = "work must not reach the bits before end_ns"
         detail = f"work one tick earlier {before_last}, needed {need}"
         yield Finding("transfers", where, rule, detail)
+
+
+def _check_outage(transfer: Transfer, segments: list[Segment]) -> Iterator[Finding]:
+    """Yield a transfer that was given up in an outage without being in one."""
+    if transfer.status != "outage":
+        return
+    efficiency = segments[-1].spectral_efficiency_nbit_s_hz if segments else None
+    if efficiency != 0:
+        rule = "a transfer given up in an outage must end without any efficiency"
+        where = f"transfer {transfer.transfer_id}"
+        yield Finding("transfers", where, rule, f"its last segment has {efficiency}")
 
 
 def _work(segment: Segment, virtual: int, passed: int) -> int:

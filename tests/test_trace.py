@@ -99,7 +99,7 @@ def test_recorder_writes_the_same_trace_in_any_parts(tmp_path, flush_rows):
     assert cut.table_digests == whole.table_digests
     assert cut.network_digest == whole.network_digest
     assert cut.num_rows == whole.num_rows
-    assert len(cut.parts) == {1: 24, 2: 16, 65_536: 12}[flush_rows]
+    assert len(cut.parts) == {1: 27, 2: 19, 65_536: 15}[flush_rows]
 
 
 def test_recorder_keeps_its_lists_over_a_flush(tmp_path):

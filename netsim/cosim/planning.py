@@ -61,6 +61,11 @@ def build_task(scenario: Scenario, assumed: Assumptions) -> Task:
             "together, so there is no round time to plan for; use 'synchronous' or "
             "'deadline'"
         )
+    if scenario.population.links is not None:
+        raise InputError(
+            "population.links: a plan divides the uplink's band, and with links of "
+            "their own clients do not share it"
+        )
     assumed = assumed.over(scenario)
     learner = scenario.learning.known_learner(
         scenario.population.num_clients, scenario.seed, may_count=True

@@ -34,6 +34,7 @@ from netsim.cell import Cell
 from netsim.channel import require_reach
 from netsim.cosim.abilities import refused_demands
 from netsim.cosim.evaluation import Evaluation
+from netsim.cosim.own_links import refused_links
 from netsim.errors import InputError
 from netsim.policy import RANKS, FullRank, Ranks
 from netsim.population import PopulationConfig
@@ -244,6 +245,8 @@ class Scenario(Record):
             ) from error
         if self.server.kind == "buffered":
             self._suits_a_buffer()
+        for path, reason in refused_links(self):
+            raise refusal(reason, None, path, bare=True)
         self._suits_the_policy()
         if self.stop.target is not None and isinstance(self.learning, LearningOff):
             text = "needs learning: nothing is scored without it"

@@ -7,9 +7,16 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
-from netsim.band import SharedBand
+from netsim.band import OwnLinks, SharedBand
 from netsim.cell import Cell, Downlink, Uplink
-from netsim.channel import OutageRadio, Radio, db_to_linear
+from netsim.channel import (
+    CapacityTable,
+    MeasuredRadio,
+    OutageRadio,
+    Radio,
+    db_to_linear,
+)
+from netsim.channel.own_links import Links
 from netsim.clock import to_ns
 from netsim.cosim.scenario import Scenario
 from netsim.cosim.steering import build_planner
@@ -18,7 +25,7 @@ from netsim.engine import Engine
 from netsim.population import Population
 from netsim.protocol.learner import Learner, first_job
 from netsim.protocol.stage import Progress, Stage
-from netsim.trace.rows import Capacity
+from netsim.trace.rows import Capacity, Lap
 
 if TYPE_CHECKING:
     from netsim.trace.writer import Recorder
@@ -38,7 +45,8 @@ def build_population(scenario: Scenario, learner: Learner) -> Population:
         population.fleet.require_memory(partial(_needed_bytes, scenario, learner))
     job = first_job(learner)
     population.radio_map.require_audible("down", sum(learner.bits_down(job, None)))
-    population.radio_map.require_audible("up", learner.bits_up(job))
+    if scenario.population.links is None:
+        population.radio_map.require_audible("up", learner.bits_up(job))
     return population
 
 
@@ -72,7 +80,7 @@ def build_stage(
             divider=rule,
             ledger=recorder,
             transfer_ids=transfer_ids,
-            capacity=air.radio.capacity(),
+            capacity=_capacity(air, scenario.seed, direction),
             outage_timeout_ns=_outage_timeout_ns(air),
         )
         for direction, air, rule in (
@@ -80,13 +88,19 @@ def build_stage(
             ("down", down, down.rule),
         )
     )
-    recorder.capacities.extend(_capacities(scenario))
+    links = scenario.population.links
+    recorder.laps.extend(() if links is None else _laps(links))
+    for direction, air in (("up", up), ("down", down)):
+        capacity = _capacity(air, scenario.seed, direction)
+        steps = () if capacity is None else capacity.steps
+        recorder.capacities.extend(Capacity(CELL_ID, direction, *s) for s in steps)
     return Stage(
         env=env,
         seed=scenario.seed,
         population=population,
         uplink=uplink,
         downlink=downlink,
+        links=_own_links(scenario, env, recorder, transfer_ids),
         learner=learner,
         recorder=recorder,
         stop=scenario.stop,
@@ -110,13 +124,39 @@ def _outage_timeout_ns(air: Uplink | Downlink) -> int | None:
     return None if air.outage_timeout_s is None else to_ns(air.outage_timeout_s)
 
 
-def _capacities(scenario: Scenario) -> Iterator[Capacity]:
-    """Yield the rows of the bands that follow a measured trace."""
-    cell = scenario.cell
-    for direction, band in (("up", cell.uplink), ("down", cell.downlink)):
-        capacity = band.radio.capacity()
-        for step in () if capacity is None else capacity.steps:
-            yield Capacity(CELL_ID, direction, *step)
+def _own_links(
+    scenario: Scenario, env: Engine, recorder: Recorder, transfer_ids: Iterator[int]
+) -> OwnLinks | None:
+    links = scenario.population.links
+    if links is None:
+        return None
+    return OwnLinks(
+        env,
+        cell_id=CELL_ID,
+        direction="up",
+        tables=links.tables(),
+        choice=partial(links.link, scenario.seed),
+        ledger=recorder,
+        transfer_ids=transfer_ids,
+    )
+
+
+def _laps(links: Links) -> Iterator[Lap]:
+    for file_id, table in enumerate(links.tables()):
+        for step in table.steps:
+            yield Lap(file_id, *step)
+
+
+def _capacity(
+    air: Uplink | Downlink, seed: int, direction: str
+) -> CapacityTable | None:
+    """Return the lap of a band that follows a measured trace, from where it starts."""
+    radio = air.radio
+    return (
+        radio.started(seed, direction)
+        if isinstance(radio, MeasuredRadio)
+        else radio.capacity()
+    )
 
 
 def play(stage: Stage, scenario: Scenario) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import simpy
 
-from netsim.band import Message, SharedBand, Terms, Transfer
+from netsim.band import Medium, Message, Terms, Transfer
 from netsim.cell import Downlink, Uplink
 from netsim.channel.latency import latency_ns
 from netsim.clock import to_ns
@@ -57,9 +57,9 @@ def carry(
     yield from _arrive(stage, part, direction, transfer, attempt)
 
 
-def note_airtime(part: Participation, band: SharedBand, transfer: Transfer) -> None:
+def note_airtime(part: Participation, medium: Medium, transfer: Transfer) -> None:
     """Note for how long a client's radio has sent."""
-    if band.direction == "up":
+    if medium.direction == "up":
         part.airtime_ns += transfer.airtime_ns
 
 
@@ -75,18 +75,18 @@ def _send(
     errors = _air(stage, part, direction).errors
     name = (direction, part.client_id, part.occasion, attempt)
     is_lost = errors is not None and errors.is_lost(bits, stage.seed, *name)
-    band = stage.uplink if direction == "up" else stage.downlink
-    transfer = band.send(
+    medium = _medium(stage, direction)
+    transfer = medium.send(
         Message(part.round_id, bits, part.task_id, part.client_id),
         stage.population.radio_map.link(part.client_id, direction),
         terms=terms,
         ceiling_uhz=stage.population.radio_map.ceiling_uhz,
         ends_as="failed" if is_lost else "done",
     )
-    part.sending = band, transfer
+    part.sending = medium, transfer
     yield transfer.done
     part.sending = None
-    note_airtime(part, band, transfer)
+    note_airtime(part, medium, transfer)
     return transfer
 
 
@@ -112,6 +112,12 @@ def _count_bits(part: Participation, direction: Direction, bits: int) -> None:
         part.upload_bits += bits
     else:
         part.download_bits += bits
+
+
+def _medium(stage: Stage, direction: Direction) -> Medium:
+    if direction == "down":
+        return stage.downlink
+    return stage.uplink if stage.links is None else stage.links
 
 
 def _air(stage: Stage, part: Participation, direction: Direction) -> Uplink | Downlink:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import simpy
 
-from netsim.band import SharedBand, Terms, Transfer
+from netsim.band import Medium, Terms, Transfer
 from netsim.clock import to_s
 from netsim.protocol.carriage import Lost, carry, note_airtime
 from netsim.protocol.learner import Arrival, Job
@@ -46,7 +46,7 @@ class Participation:
     ticket: str = ""
     status: str = "running"
     has_missed: bool = False  # the round's broadcast
-    sending: tuple[SharedBand, Transfer] | None = None
+    sending: tuple[Medium, Transfer] | None = None
 
     def job(self) -> Job:
         """Return the training that this participation asks for."""
@@ -92,9 +92,9 @@ def take_part(stage: Stage, part: Participation, terms: Terms | None = None) -> 
         part.status = str(cut.cause)
         learner.withdraw(part.ticket)
         if part.sending is not None:
-            band, transfer = part.sending
-            band.cut(transfer, part.status)
-            note_airtime(part, band, transfer)
+            medium, transfer = part.sending
+            medium.cut(transfer, part.status)
+            note_airtime(part, medium, transfer)
     part.end_ns = stage.env.now
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from netsim.band import SharedBand, Terms
+from netsim.band import OwnLinks, SharedBand, Terms
 from netsim.engine import Engine
 from netsim.errors import InputError
 from netsim.policy import Ranks, Sampler
@@ -70,6 +70,7 @@ class Stage:
     population: Population
     uplink: SharedBand
     downlink: SharedBand
+    links: OwnLinks | None  # what clients send on, where these are their own
     learner: Learner
     recorder: Recorder
     stop: Stop

@@ -126,6 +126,26 @@ class Capacity(NamedTuple):
     spectral_efficiency_nbit_s_hz: int
 
 
+class OwnLink(NamedTuple):
+    """A link that one client has to itself: the lap that it follows from time zero on,
+    and how far into it it is then."""
+
+    client_id: int
+    direction: str
+    file_id: int
+    offset_ns: int
+
+
+class Lap(NamedTuple):
+    """An interval of a measured link's lap; the efficiency is over the 1 MHz that the
+    segments of a link's transfers hold."""
+
+    file_id: int
+    start_ns: int
+    end_ns: int
+    spectral_efficiency_nbit_s_hz: int
+
+
 class Evaluation(NamedTuple):
     """Metrics of one adapter version on one split; no client means global."""
 

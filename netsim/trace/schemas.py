@@ -22,10 +22,12 @@ TABLES: dict[str, type[NamedTuple]] = {
     "estimates": rows.Estimate,
     "capacities": rows.Capacity,
     "arrivals": rows.Arrival,
+    "links": rows.OwnLink,
+    "laps": rows.Lap,
 }
 
 # without rows they leave no part and no digest: most runs estimate or measure nothing
-OPTIONAL_TABLES = frozenset({"arrivals", "capacities", "estimates"})
+OPTIONAL_TABLES = frozenset({"arrivals", "capacities", "estimates", "laps", "links"})
 
 CATEGORY = pa.dictionary(pa.int32(), pa.string())
 FREE_TEXT = frozenset({"detail"})  # text that is not one of a few words

@@ -67,6 +67,8 @@ class Recorder:
         self.estimates: list[rows.Estimate] = []
         self.capacities: list[rows.Capacity] = []
         self.arrivals: list[rows.Arrival] = []
+        self.links: list[rows.OwnLink] = []
+        self.laps: list[rows.Lap] = []
         self._flush_rows = flush_rows
         self._pack_rows = min(flush_rows, CHUNK_ROWS)
         buffers: dict[str, list[NamedTuple]] = {t: getattr(self, t) for t in SCHEMAS}

@@ -45,7 +45,9 @@ def _check_content(run_folder: Path, manifest: Manifest) -> Iterator[Finding]:
     transfers = list(stream_rows(run_folder, "transfers", rows.Transfer))
     segments = list(stream_rows(run_folder, "segments", rows.Segment))
     capacities = list(stream_rows(run_folder, "capacities", rows.Capacity))
-    yield from check_clock(transfers, segments, bands, capacities)
+    links = list(stream_rows(run_folder, "links", rows.OwnLink))
+    laps = list(stream_rows(run_folder, "laps", rows.Lap))
+    yield from check_clock(transfers, segments, bands, capacities, links, laps)
     books = Books(
         clients=list(stream_rows(run_folder, "clients", rows.Client)),
         plans=list(stream_rows(run_folder, "plans", rows.Plan)),

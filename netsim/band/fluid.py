@@ -53,7 +53,9 @@ class FluidBand:
         self._real_ends: list[Entry] = []
         self._gain_changes: list[tuple[int, tuple[int, int], Transfer]] = []
         self._ceilings = Ceilings()
-        self._outages = Outages(outage_timeout_ns)
+        self._outages = (
+            None if outage_timeout_ns is None else Outages(outage_timeout_ns)
+        )
         self._unrated: list[Transfer] = []  # whose efficiency or end is to be found
 
     @property
@@ -81,6 +83,8 @@ class FluidBand:
 
     def give_up(self) -> list[Transfer]:
         """Return the transfers whose outage lasts for too long at this tick."""
+        if self._outages is None:
+            return []
         given_up = self._outages.due(self._now_ns)
         for transfer in given_up:
             self.remove(transfer)
@@ -161,9 +165,8 @@ class FluidBand:
             heappop(changes)
         if changes:
             next_ns = min(next_ns, changes[0][0])
-        give_up_ns = self._outages.next_ns()
-        if give_up_ns is not None:
-            next_ns = min(next_ns, give_up_ns)
+        if self._outages is not None:
+            next_ns = min(next_ns, self._outages.next_ns())
         if next_ns > MAX_NS:
             raise InputError(_starved(self.live.values()))
         return next_ns
@@ -259,7 +262,8 @@ class FluidBand:
         if efficiency != transfer.efficiency_nbit:
             self._settle(transfer)
             transfer.efficiency_nbit = efficiency
-        self._outages.note(transfer, self._now_ns)
+        if self._outages is not None:
+            self._outages.note(transfer, self._now_ns)
         transfer.version += 1
         speed = efficiency * (transfer.weight if pin is None else pin)
         if not speed:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from netsim.channel.latency import mean_latency_s
 from netsim.cosim.scenario import Scenario
 from netsim.errors import InputError
 from netsim.policy.problem import Problem
@@ -108,11 +109,13 @@ def build_problem(
     timing = scenario.server.round_timing
     assert timing is not None, "only rounds are planned"
     compute_s, before_s = _until_sending_s(learner, population, jobs)
+    up = scenario.cell.uplink
     before_s += timing.announce_s
+    after_s = mean_latency_s(up.latency_s, up.jitter)
     need_hz_s = _need_hz_s(learner, population, jobs)
-    band_hz = scenario.cell.uplink.band_hz
+    band_hz = up.band_hz
     fits = _fits_memory(learner, population, jobs)
-    alone_s = before_s + compute_s + need_hz_s / band_hz
+    alone_s = before_s + compute_s + need_hz_s / band_hz + after_s
     limit = assumed.max_weight
     problem = Problem(
         data_weights=population.data_weights,
@@ -124,7 +127,7 @@ def build_problem(
         bits=np.array([learner.bits_up(job) for job in jobs], dtype=float),
         is_allowed=_in_time(fits, alone_s, timing.deadline_s),
         band_hz=band_hz,
-        fixed_s=before_s + timing.merge_s,
+        fixed_s=before_s + after_s + timing.merge_s,
         max_weight=_span(population) if limit is None else limit,
     )
     return problem, fits
@@ -152,8 +155,12 @@ def _jobs(scenario: Scenario, learner: Learner) -> list[Job]:
 
 
 def _need_hz_s(learner: Learner, population: Population, jobs: list[Job]) -> FloatArray:
-    """Return ``band bits / R(band)``: the time at one hertz where SNR is per hertz."""
-    bits = np.array([learner.bits_up(job) for job in jobs], dtype=float)
+    """Return ``band bits / R(band)``, the time at one hertz where SNR is per hertz, for
+    as many attempts as it takes in the mean."""
+    errors = population.cell.uplink.errors
+    sizes = [learner.bits_up(job) for job in jobs]
+    attempts = [1.0 if errors is None else errors.mean_attempts(n) for n in sizes]
+    bits = np.array(sizes, dtype=float) * np.array(attempts)
     per_bit = population.cell.uplink.band_hz / population.radio_map.lone_rates_bps("up")
     return np.asarray(np.outer(per_bit, bits))
 
@@ -172,9 +179,11 @@ def _until_sending_s(
     weakest of all that every round begins with, whoever joins."""
     flop = np.array([learner.flop(job) for job in jobs], dtype=float)
     compute_s = np.asarray(np.outer(population.fleet.seconds_per_flop(), flop))
+    down = population.cell.downlink
     bits = learner.bits_down(first_job(learner), None)[0]
     download_s = bits / population.radio_map.lone_rates_bps("down")
-    if population.cell.downlink.mode == "broadcast":
+    download_s += mean_latency_s(down.latency_s, down.jitter) if bits else 0.0
+    if down.mode == "broadcast":
         return compute_s, float(download_s.max())
     return compute_s + download_s[:, None], 0.0
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from netsim.band import OwnLinks, SharedBand, Terms
+from netsim.channel.latency import mean_latency_s
 from netsim.engine import Engine
 from netsim.errors import InputError
 from netsim.policy import Ranks, Sampler
@@ -347,7 +348,8 @@ class Stage:
             return 0.0
         downlink = self.population.cell.downlink
         cn0_hz = self.population.radio_map.effective_cn0_hz(part.client_id, "down")
-        return bits / downlink.radio.rate_bps(cn0_hz, downlink.band_hz / num_parts)
+        sending_s = bits / downlink.radio.rate_bps(cn0_hz, downlink.band_hz / num_parts)
+        return sending_s + mean_latency_s(downlink.latency_s, downlink.jitter)
 
     def _expected(self, part: Participation, num_parts: int) -> Expected:
         population = self.population

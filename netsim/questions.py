@@ -21,7 +21,8 @@ UHZ_PER_HZ = 1e6
 
 def phases(tasks: pd.DataFrame) -> pd.DataFrame:
     """Return the seconds of each task's phases: none of one that it never came to, and
-    of one that was cut those until then. An upload includes waiting for its turn."""
+    of one that was cut those until then. An upload includes waiting for its turn, what
+    was lost and sent again, and the latency; so does a download."""
     end = tasks["end_ns"]
     compute = tasks["compute_start_ns"].fillna(end)
     upload = tasks["upload_start_ns"].fillna(end)
@@ -103,7 +104,8 @@ def jain_index(counts: Iterable[float]) -> float:
 
 def bits(run: Run) -> pd.DataFrame:
     """Return per direction the messages, the bits asked for by those that went through
-    and by those that were cut, and what clients count: a broadcast once for each."""
+    and by those that were cut or lost, and what clients count: every attempt, and a
+    broadcast once for each."""
     transfers, tasks = run.transfers, run.tasks
     is_done = transfers["status"] == "done"
     sent = transfers.assign(

@@ -120,6 +120,20 @@ class Run:
         """One row per message that crossed a backhaul; empty without one."""
         return self.table("crossings")
 
+    def arrivals(self) -> pd.DataFrame:
+        """One row per message that arrived later than its last bit."""
+        return self.table("arrivals")
+
+    @property
+    def links(self) -> pd.DataFrame:
+        """One row per own link that was used; empty without measured links."""
+        return self.table("links")
+
+    @property
+    def laps(self) -> pd.DataFrame:
+        """One row per interval of a measured link's lap; empty without such links."""
+        return self.table("laps")
+
     def table(self, name: str) -> pd.DataFrame:
         """Return the table ``name`` as a frame, read once."""
         if name not in self._frames:

@@ -34,6 +34,7 @@ from fl.training import TrainingSettings
 from netsim.cell import Cell
 from netsim.cosim.abilities import refused_demands
 from netsim.cosim.evaluation import Evaluation
+from netsim.cosim.own_links import refused_links
 from netsim.cosim.reach import refused_networks
 from netsim.network import Association, Interference, Network
 from netsim.policy import RANKS, FullRank, Ranks
@@ -270,6 +271,8 @@ class Scenario(Record):
             raise refusal(reason, None, path, bare=True)
         if self.server.kind == "buffered":
             self._suits_a_buffer()
+        for path, reason in refused_links(self):
+            raise refusal(reason, None, path, bare=True)
         self._suits_the_policy()
         if self.stop.target is not None and isinstance(self.learning, LearningOff):
             text = "needs learning: nothing is scored without it"

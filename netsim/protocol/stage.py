@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from netsim.band import SharedBand, Terms
+from netsim.band import OwnLinks, SharedBand, Terms
+from netsim.channel.latency import mean_latency_s
 from netsim.engine import Engine
 from netsim.errors import InputError
 from netsim.policy import Ranks, Sampler
@@ -73,6 +74,7 @@ class Stage:
     seed: int
     population: Population
     cells: Cells
+    links: OwnLinks | None  # what clients send on, where these are their own
     learner: Learner
     recorder: Recorder
     stop: Stop
@@ -394,7 +396,8 @@ class Stage:
         cn0_hz = self.population.radio_map.effective_cn0_hz(
             part.client_id, "down", self.env.now
         )
-        return bits / downlink.radio.rate_bps(cn0_hz, downlink.band_hz / num_parts)
+        sending_s = bits / downlink.radio.rate_bps(cn0_hz, downlink.band_hz / num_parts)
+        return sending_s + mean_latency_s(downlink.latency_s, downlink.jitter)
 
     def _expected(self, part: Participation, cell_id: int, num_parts: int) -> Expected:
         population = self.population

@@ -71,6 +71,9 @@ class Recorder:
         self.capacities: list[rows.Capacity] = []
         self.cells: list[rows.Cell] = []
         self.crossings: list[rows.Crossing] = []
+        self.arrivals: list[rows.Arrival] = []
+        self.links: list[rows.OwnLink] = []
+        self.laps: list[rows.Lap] = []
         self._flush_rows = flush_rows
         self._pack_rows = min(flush_rows, CHUNK_ROWS)
         buffers: dict[str, list[NamedTuple]] = {t: getattr(self, t) for t in SCHEMAS}

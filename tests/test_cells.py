@@ -4,6 +4,7 @@ Every band has 6 MHz. At 100 m the SNR is 3, hence 2 bit/s/Hz and 12 Mbit/s alon
 path loss has exponent 2, so that twice as far is a quarter of the power.
 """
 
+import json
 import math
 
 import pytest
@@ -25,7 +26,9 @@ from netsim.network import Interference, Network
 from netsim.policy import FullParticipation, IndependentSampling
 from netsim.population import PopulationConfig, RadioMap
 from netsim.protocol import Deadline, Stop, Synchronous
+from netsim.runs import load_run
 from netsim.sharing import EqualFixed, ProcessorSharing
+from netsim.timeline import write_timeline
 from netsim.verify import verify
 
 BOARD = Device(
@@ -412,3 +415,15 @@ def test_a_client_out_of_every_reach_is_named():
     other = urban.model_copy(update={"name": "other", "position_m": (500.0, 0.0)})
     with pytest.raises(InputError, match=r"client 1 is at \(99000 m, 0 m\)"):
         radio_map((urban, other), far)
+
+
+def test_a_timeline_shows_what_was_on_the_wire(tmp_path):
+    folder = wandering(tmp_path)
+    write_timeline(folder, tmp_path / "timeline.json")
+    events = json.loads((tmp_path / "timeline.json").read_text())["traceEvents"]
+    wired = [e for e in events if e["ph"] == "B" and e["cat"] == "backhaul"]
+    assert len(wired) == len(load_run(folder).crossings)
+    assert {event["name"] for event in wired} >= {
+        "backhaul broadcast round 1",
+        "backhaul up round 1 client 0",
+    }

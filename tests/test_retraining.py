@@ -51,6 +51,7 @@ def effects(recorded, changed):
         (PATIENT, "learning.timing_as={model: llama-3.2-1b}", "nothing"),
         (PATIENT, "learning.cohort_size=3", "all"),
         (PATIENT, "name=other", "nothing"),
+        (PATIENT, "association=nearest", "nothing"),
         (PATIENT, "stop.rounds=4", "more"),
         (PATIENT, "population.num_clients=21", "all"),
         (PATIENT, "learning.training.learning_rate=1e-3", "all"),

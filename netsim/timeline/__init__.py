@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import gzip
+import heapq
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import TextIOWrapper
 from pathlib import Path
-from typing import BinaryIO, TextIO, cast
+from typing import BinaryIO, TextIO, TypeAlias, cast
 
 from netsim.errors import InputError
 from netsim.manifest import Manifest
 from netsim.runs import load_run, server_kind, stream_rows
 from netsim.timeline.counters import Buffer, write_bands, write_score
-from netsim.timeline.slices import grouped, write_event, write_group, write_transfer
+from netsim.timeline.slices import (
+    grouped,
+    write_crossing,
+    write_event,
+    write_group,
+    write_transfer,
+)
 from netsim.timeline.trace_events import Args, TraceEvents
 from netsim.timeline.tracks import Tracks
 from netsim.trace import rows
@@ -21,6 +28,7 @@ from netsim.trace.files import whole_file
 
 __all__ = ["write_timeline"]
 
+Message: TypeAlias = rows.Transfer | rows.Crossing
 GZIP_LEVEL = 4  # twice as fast as the usual one, a tenth longer
 
 
@@ -51,13 +59,23 @@ def _write_tables(events: TraceEvents, folder: Path) -> None:
             buffer.take(group.round, group.tasks)
     if buffer is not None:
         buffer.close()
-    for transfer in stream_rows(folder, "transfers", rows.Transfer):
-        write_transfer(events, tracks, transfer)
+    _write_messages(events, tracks, folder)
     write_bands(events, tracks, stream_rows(folder, "bands", rows.Band))
     for score in stream_rows(folder, "evals", rows.Evaluation):
         write_score(events, tracks, score)
     for event in stream_rows(folder, "events", rows.Event):
         write_event(events, tracks, event)
+
+
+def _write_messages(events: TraceEvents, tracks: Tracks, folder: Path) -> None:
+    """Write what was on the air and on wires, in the order in which it ended."""
+    aired: Iterator[Message] = stream_rows(folder, "transfers", rows.Transfer)
+    wired: Iterator[Message] = stream_rows(folder, "crossings", rows.Crossing)
+    for row in heapq.merge(aired, wired, key=lambda row: row.end_ns):
+        if isinstance(row, rows.Crossing):
+            write_crossing(events, tracks, row)
+        else:
+            write_transfer(events, tracks, row)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from netsim.errors import InputError
 from netsim.timeline.trace_events import Args, TraceEvents
 from netsim.timeline.tracks import Tracks
-from netsim.trace.rows import Event, Round, Task, Transfer
+from netsim.trace.rows import Crossing, Event, Round, Task, Transfer
 
 AT_THE_END = frozenset(
     {"unfinished", "unmerged"}
@@ -129,6 +129,17 @@ def write_transfer(events: TraceEvents, tracks: Tracks, row: Transfer) -> None:
         track = tracks.radio(row.client_id)
         name = f"{row.direction} round {row.round_id} client {row.client_id}"
     events.begin(track, row.start_ns, "transfer", name, _args(row))
+    events.end(track, row.end_ns)
+
+
+def write_crossing(events: TraceEvents, tracks: Tracks, row: Crossing) -> None:
+    """Write a message on the backhaul, where the same message is on the air."""
+    if row.client_id is None:
+        track, name = tracks.broadcast(row.cell_id), f"broadcast round {row.round_id}"
+    else:
+        track = tracks.radio(row.client_id)
+        name = f"{row.direction} round {row.round_id} client {row.client_id}"
+    events.begin(track, row.start_ns, "backhaul", f"backhaul {name}", _args(row))
     events.end(track, row.end_ns)
 
 

@@ -27,7 +27,7 @@ from fl.store import Store
 from fl.traffic import Journal, Traffic
 from fl.training import Diverged
 from netsim.errors import InputError
-from netsim.protocol.learner import Arrival, Job, LayerError, Merged, Score
+from netsim.protocol.learner import Arrival, Branch, Job, LayerError, Merged, Score
 
 if TYPE_CHECKING:
     from netsim.cosim.scenario import LoraLearning
@@ -146,6 +146,19 @@ class FederatedLearner:
             for metrics in (row.personal, row.shared)
         ]
         return Merged(merged.version, layers, tuple(scores), merged.norms2)
+
+    def hold(self, versions: Sequence[str]) -> None:
+        self._federation.hold(versions)
+
+    def join(self, version: str, branches: Sequence[Branch]) -> Merged:
+        pairs = [(branch.version, branch.weight) for branch in branches]
+        merged = self._federation.join(version, pairs)
+        made = [self._journal.round_index(branch.version) for branch in branches]
+        ranks = self._ranks(merged.ranks)
+        self._journal.note(merged.version, version, max(made), ranks)
+        return Merged(
+            merged.version, tuple(LayerError(**asdict(row)) for row in merged.layers)
+        )
 
     def evaluate(self, version: str) -> Sequence[Score]:
         with told_apart():

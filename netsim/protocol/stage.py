@@ -16,7 +16,7 @@ from netsim.population import Direction, Population
 from netsim.protocol.cadence import Marks
 from netsim.protocol.cells import Cells, attach
 from netsim.protocol.course import Course, Policy, as_given
-from netsim.protocol.learner import Job, LayerError, Learner, Score
+from netsim.protocol.learner import Branch, Job, LayerError, Learner, Score
 from netsim.protocol.leg import Leg
 from netsim.protocol.participation import Participation, Process
 from netsim.protocol.round_timing import RoundTiming
@@ -121,8 +121,9 @@ class Stage:
         weight: float | None,
         *,
         is_per_round: bool = True,
+        version: str | None = None,
     ) -> Participation:
-        """Return a new participation that starts from the present version.
+        """Return a new participation that starts from the present version, or another.
 
         Its compute jitter is the round's, whatever else the policy does, unless a
         client may start more than once in a round.
@@ -135,7 +136,7 @@ class Stage:
             round_id=round_id,
             start_index=start_index,
             occasion=round_id if is_per_round else start_index,
-            version=self.version,
+            version=self.version if version is None else version,
             has=self._has.get(client_id),
             rank=self.rank(client_id),
             weight=weight,
@@ -222,13 +223,14 @@ class Stage:
         num_sampled: int,
         num_merged: int,
         num_dropped: int = 0,
+        server_id: int = SERVER_ID,
     ) -> Sequence[Score]:
         """Write a finished round, see whether to stop, and return its scores if due."""
         recorder, now_ns = self.recorder, self.env.now
         recorder.rounds.append(
             Round(
                 round_id,
-                SERVER_ID,
+                server_id,
                 self.leg.phase,
                 start_ns,
                 now_ns,
@@ -273,6 +275,30 @@ class Stage:
         self._last_layers = merged.layers
         self.recorder.merges.extend(layer.row(round_id) for layer in merged.layers)
         return merged.norms2 or [None] * len(parts)
+
+    def merge_into(
+        self, version: str, round_id: int, parts: Sequence[Participation]
+    ) -> str:
+        """Merge what arrived at an edge server into its version, return the new one,
+        and write how good the merge is."""
+        merged = self.learner.merge(version, [part.arrival() for part in parts])
+        self.recorder.merges.extend(layer.row(round_id) for layer in merged.layers)
+        return merged.version
+
+    def join(self, round_id: int, branches: Sequence[Branch]) -> None:
+        """Merge what edge servers made of the version in force into a new one, and
+        write how good the merge is."""
+        self._score_marks()
+        self.learner.hold([self.version, *(branch.version for branch in branches)])
+        joined = self.learner.join(self.version, branches)
+        self.learner.hold([joined.version])
+        self.version, self._last_layers = joined.version, joined.layers
+        self.recorder.merges.extend(layer.row(round_id) for layer in joined.layers)
+
+    def version_bits(self, version: str, round_id: int) -> int:
+        """Return the bits of a whole version, for who has none."""
+        job = Job(0, 0, round_id, version, self.learner.rank)
+        return self.learner.bits_down(job, None)[0]
 
     def mark(
         self,

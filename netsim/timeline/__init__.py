@@ -15,7 +15,9 @@ from netsim.manifest import Manifest
 from netsim.runs import load_run, server_kind, stream_rows
 from netsim.timeline.counters import Buffer, write_bands, write_score
 from netsim.timeline.slices import (
+    Group,
     grouped,
+    grouped_by_edge,
     write_crossing,
     write_event,
     write_group,
@@ -50,10 +52,7 @@ def _write_tables(events: TraceEvents, folder: Path) -> None:
     tracks = Tracks(events, stream_rows(folder, "clients", rows.Client))
     tracks.server_pid()
     buffer = Buffer(events, tracks) if server_kind(folder) == "buffered" else None
-    for group in grouped(
-        stream_rows(folder, "rounds", rows.Round),
-        stream_rows(folder, "tasks", rows.Task),
-    ):
+    for group in _groups(folder):
         write_group(events, tracks, group)
         if buffer is not None:
             buffer.take(group.round, group.tasks)
@@ -65,6 +64,16 @@ def _write_tables(events: TraceEvents, folder: Path) -> None:
         write_score(events, tracks, score)
     for event in stream_rows(folder, "events", rows.Event):
         write_event(events, tracks, event)
+
+
+def _groups(folder: Path) -> Iterator[Group]:
+    """Return the rounds with their tasks, in the order of the tables."""
+    rounds = stream_rows(folder, "rounds", rows.Round)
+    tasks = stream_rows(folder, "tasks", rows.Task)
+    if server_kind(folder) != "hierarchical":
+        return grouped(rounds, tasks)
+    num_cells = sum(1 for _ in stream_rows(folder, "cells", rows.Cell))
+    return grouped_by_edge(rounds, tasks, num_cells)
 
 
 def _write_messages(events: TraceEvents, tracks: Tracks, folder: Path) -> None:

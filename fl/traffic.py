@@ -89,10 +89,6 @@ class Journal:
         if version not in self._made:
             self._made[version] = _Made(parent, round_index, tuple(ranks))
 
-    def round_index(self, version: str) -> int:
-        """Return the round that made a version, counted from zero."""
-        return self._made[version].round_index
-
     def bits_down(self, want: str, have: str | None, rank: int) -> int:
         """Return the bits that bring a client of this rank from one version to another;
         without one it has what all know before the first round.

@@ -8,8 +8,10 @@ from pydantic import AfterValidator, Field, model_validator
 
 from netsim.backhaul import Backhaul
 from netsim.channel import FADINGS, PATH_LOSSES, RADIOS, Fading, NoFading, PathLoss
+from netsim.channel.errors import TransmissionErrors
+from netsim.channel.latency import JITTERS, Jitter
 from netsim.channel.radio import Radio
-from netsim.quantities import Dbi, Dbm, DbmPerHertz, Decibel, Hertz, Metres
+from netsim.quantities import Dbi, Dbm, DbmPerHertz, Decibel, Hertz, Metres, Seconds
 from netsim.scenario import OneOf, Record
 from netsim.sharing import SHARING_RULES, ProcessorSharing, SharingRule
 
@@ -26,14 +28,33 @@ Power = Annotated[Dbm, Field(ge=-100, le=100)]
 Gain = Annotated[Dbi, Field(ge=-100, le=100)]
 NoiseFigure = Annotated[Decibel, Field(ge=0, le=100)]
 Band = Annotated[Hertz, Field(ge=1, le=1e12), AfterValidator(_whole)]
+Latency = Annotated[Seconds, Field(ge=0)]
+Timeout = Annotated[Seconds, Field(gt=0)]
+MinimumSnr = Annotated[Decibel, Field(ge=-100, le=100)]
+ON_SHARES = ("max-min-live", "proportional-fair-live")  # these look for the best ones
 
 
 class Uplink(Record):
-    """The band that devices send on; their transmit power is the population's."""
+    """The band that devices send on; their transmit power is the population's.
+
+    A message arrives ``latency`` and a draw of ``jitter`` after its last bit, without
+    holding any band meanwhile. Below ``minimum_snr`` the efficiency is zero; a transfer
+    in such an outage for the whole of ``outage_timeout`` is given up.
+    """
 
     band_hz: Band
     radio: Annotated[Radio, OneOf(RADIOS)]
     sharing: Annotated[SharingRule, OneOf(SHARING_RULES)]
+    latency_s: Latency = 0.0
+    jitter: Annotated[Jitter, OneOf(JITTERS)] | None = None
+    minimum_snr_db: MinimumSnr | None = None
+    outage_timeout_s: Timeout | None = None
+    errors: TransmissionErrors | None = None
+
+    @model_validator(mode="after")
+    def _outage_makes_sense(self) -> Uplink:
+        _require_outage(self)
+        return self
 
 
 class Downlink(Record):
@@ -41,6 +62,10 @@ class Downlink(Record):
 
     A broadcast is one transfer on the whole band, at the rate of the worst addressed
     device; in unicast every device has a transfer of its own, under ``sharing``.
+    Latency, outage and errors are those of the uplink. A broadcast has one latency; it
+    is lost by every addressed device on a draw of its own, and by all if it is given up
+    in an outage. Who lost it is sent what it needs in a transfer of its own, which
+    counts as its first retry.
     """
 
     band_hz: Band
@@ -48,6 +73,16 @@ class Downlink(Record):
     mode: Literal["broadcast", "unicast"] = "broadcast"
     sharing: Annotated[SharingRule, OneOf(SHARING_RULES)] | None = None
     transmit_power_dbm: Power = 30.0
+    latency_s: Latency = 0.0
+    jitter: Annotated[Jitter, OneOf(JITTERS)] | None = None
+    minimum_snr_db: MinimumSnr | None = None
+    outage_timeout_s: Timeout | None = None
+    errors: TransmissionErrors | None = None
+
+    @model_validator(mode="after")
+    def _outage_makes_sense(self) -> Downlink:
+        _require_outage(self)
+        return self
 
     @model_validator(mode="after")
     def _sharing_suits_the_mode(self) -> Downlink:
@@ -68,6 +103,24 @@ class Downlink(Record):
     def rule(self) -> SharingRule:
         """Return who shares the band; a broadcast is alone on it."""
         return ProcessorSharing() if self.sharing is None else self.sharing
+
+
+def _require_outage(air: Uplink | Downlink) -> None:
+    """Refuse outages that could not begin, or that a rule cannot divide around."""
+    if air.minimum_snr_db is None:
+        if air.outage_timeout_s is not None:
+            raise ValueError("`outage_timeout` needs a `minimum_snr`")
+        return
+    if air.radio.capacity() is not None:
+        raise ValueError(
+            "`minimum_snr` has no meaning for a measured radio: its trace has the "
+            "outages that were met"
+        )
+    if air.radio.depends_on_share and air.sharing and air.sharing.kind in ON_SHARES:
+        raise ValueError(
+            f"{air.sharing.kind!r} cannot look for shares where a wider one may fall "
+            "below `minimum_snr`; use the per-hertz radio, or processor-sharing"
+        )
 
 
 class Cell(Record):

@@ -148,7 +148,7 @@ def test_one_edge_round_of_averaging_is_one_flat_merge(tmp_path):
     fed.hold([base, west])
     east = fed.merge(base, [(jobs[2], 1.0)]).version
     fed.hold([base, west, east])
-    cloud = fed.join(base, [(west, 0.5), (east, 0.5)])
+    cloud = fed.join(base, [(west, 0.5), (east, 0.5)], round_id=1)
     found = numbers(fed, cloud.version, tmp_path / "edges")
     for name, tensor in expected.items():
         torch.testing.assert_close(found[name], tensor, rtol=0, atol=1e-12)
@@ -162,7 +162,7 @@ def test_a_version_that_is_not_held_is_forgotten():
     west = fed.merge(base, [(jobs[0], 1.0)]).version
     fed.merge(base, [(jobs[1], 1.0)])
     with pytest.raises(KeyError, match="no longer kept"):
-        fed.join(base, [(west, 1.0)])
+        fed.join(base, [(west, 1.0)], round_id=1)
 
 
 def learned(folder, server, **changes):

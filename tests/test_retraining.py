@@ -19,6 +19,7 @@ BUFFERED = (
     "cell.uplink.sharing=processor-sharing",
 )
 PATIENT = ()
+FRAGILE = ("cell.uplink.minimum_snr=0 dB", "cell.uplink.outage_timeout=1 s")
 BAND = "cell.uplink.band=1 MHz"
 
 
@@ -52,6 +53,9 @@ def effects(recorded, changed):
         (PATIENT, "learning.cohort_size=3", "all"),
         (PATIENT, "name=other", "nothing"),
         (PATIENT, "association=nearest", "nothing"),
+        (PATIENT, "cell.uplink.latency=1 s", "nothing"),
+        (PATIENT, "cell.uplink.errors={probability: 0.5, max_retries: 0}", "some"),
+        (FRAGILE, BAND, "some"),
         (PATIENT, "stop.rounds=4", "more"),
         (PATIENT, "population.num_clients=21", "all"),
         (PATIENT, "learning.training.learning_rate=1e-3", "all"),

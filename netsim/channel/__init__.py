@@ -19,6 +19,7 @@ from netsim.channel.fading import (
 )
 from netsim.channel.link import Channel, Link, MovingLink, WorstLink
 from netsim.channel.measured_radio import MeasuredRadio
+from netsim.channel.outage import OutageRadio
 from netsim.channel.path_loss import LogDistance, PathLoss, require_distance
 from netsim.channel.placement import (
     PLACEMENTS,
@@ -55,6 +56,7 @@ __all__ = [
     "MeasuredRadio",
     "MovingLink",
     "NoFading",
+    "OutageRadio",
     "PathLoss",
     "PerHertzRadio",
     "Placement",

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from fl.adapters import Adapter
 from fl.aggregation import VersionRanks
 from fl.device import Unusable, resolved
+from fl.divergence import MergeDiverged
 from fl.evaluation import Metrics
 from fl.executor import WorkerDied
 from fl.facts import Facts, count_facts, count_timing
@@ -135,7 +136,7 @@ class FederatedLearner:
         delivered = [Delivered(arrival.ticket, arrival.weight) for arrival in arrivals]
         with told_apart():
             merged = self._federation.merge(version, delivered, examined)
-        if arrivals:
+        if merged.version != version:
             ranks = self._ranks(merged.ranks)
             index = max(0, merged.round_id - 1)
             self._journal.note(merged.version, version, index, ranks)
@@ -145,20 +146,23 @@ class FederatedLearner:
             for row in merged.local
             for metrics in (row.personal, row.shared)
         ]
-        return Merged(merged.version, layers, tuple(scores), merged.norms2)
+        diverged = {name: _when(step) for name, step in merged.diverged.items()}
+        return Merged(merged.version, layers, tuple(scores), merged.norms2, diverged)
 
     def hold(self, versions: Sequence[str]) -> None:
         self._federation.hold(versions)
 
-    def join(self, version: str, branches: Sequence[Branch]) -> Merged:
+    def join(
+        self, version: str, branches: Sequence[Branch], *, round_id: int
+    ) -> Merged:
         pairs = [(branch.version, branch.weight) for branch in branches]
-        merged = self._federation.join(version, pairs)
-        made = [self._journal.round_index(branch.version) for branch in branches]
-        ranks = self._ranks(merged.ranks)
-        self._journal.note(merged.version, version, max(made), ranks)
-        return Merged(
-            merged.version, tuple(LayerError(**asdict(row)) for row in merged.layers)
-        )
+        with told_apart():
+            merged = self._federation.join(version, pairs, round_id=round_id)
+        if merged.version != version:
+            ranks = self._ranks(merged.ranks)
+            self._journal.note(merged.version, version, max(0, round_id - 1), ranks)
+        layers = tuple(LayerError(**asdict(row)) for row in merged.layers)
+        return Merged(merged.version, layers)
 
     def evaluate(self, version: str) -> Sequence[Score]:
         with told_apart():
@@ -209,6 +213,11 @@ def _score(metrics: Metrics, client_id: int | None = None) -> Score:
     )
 
 
+def _when(step: int | None) -> str:
+    """Return when numbers were not finite; without a step they were the merge's."""
+    return "the merge is not finite" if step is None else f"at local step {step}"
+
+
 def _rank(job: Job) -> int:
     assert job.rank is not None, "real learning has a rank"
     return job.rank
@@ -227,6 +236,7 @@ def told_apart() -> Iterator[None]:
     """Say which setting it is where learning itself comes to an end."""
     places: dict[type[Exception], str] = {
         Diverged: "learning.training",
+        MergeDiverged: "learning.aggregation",
         DoesNotFit: "learning.start",
         Unusable: "learning.device",
         WorkerDied: "workers",

@@ -21,6 +21,7 @@ from fl.aggregation import (
 from fl.backbones import BACKBONES, Backbone, SmallViT
 from fl.conflicts import conflicts
 from fl.device import DeviceName
+from fl.divergence import OnDivergence
 from fl.facts import Facts, TimingAs, count_facts, known_facts, known_timing
 from fl.learning import Learning as Settings
 from fl.learning import LowRank
@@ -34,6 +35,7 @@ from netsim.cell import Cell
 from netsim.cosim.abilities import refused_demands
 from netsim.cosim.edges import refused_edges, refused_learning
 from netsim.cosim.evaluation import Evaluation
+from netsim.cosim.own_links import refused_links
 from netsim.cosim.reach import refused_networks
 from netsim.network import Association, Interference, Network
 from netsim.policy import RANKS, FullRank, Ranks
@@ -116,6 +118,7 @@ class LoraLearning(Record):
     )
     compression: Annotated[Compression, OneOf(COMPRESSIONS)] | None = None  # of uploads
     secure_aggregation: bool = False  # the server learns weighted sums of uploads only
+    on_divergence: OnDivergence = "drop"  # numbers not finite: left out, or the end
     device: DeviceName = "auto"  # where clients train: auto, cpu, cuda, cuda:1
     cohort_size: int = Field(default=16, ge=1)
     timing_as: TimingAs | None = None  # the model that gives the time, if another one
@@ -158,6 +161,7 @@ class LoraLearning(Record):
             server=self.server_optimiser,
             compression=self.compression,
             needs_secure_aggregation=self.secure_aggregation,
+            on_divergence=self.on_divergence,
         )
 
     def learner(
@@ -270,6 +274,8 @@ class Scenario(Record):
             raise refusal(reason, None, path, bare=True)
         if self.server.kind == "buffered":
             self._suits_a_buffer()
+        for path, reason in refused_links(self):
+            raise refusal(reason, None, path, bare=True)
         self._suits_the_policy()
         if self.stop.target is not None and isinstance(self.learning, LearningOff):
             text = "needs learning: nothing is scored without it"

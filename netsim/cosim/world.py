@@ -8,8 +8,16 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from netsim.backhaul import Wire
-from netsim.band import SharedBand
-from netsim.cell import DIRECTIONS
+from netsim.band import OwnLinks, SharedBand
+from netsim.cell import DIRECTIONS, Cell, Direction, Downlink, Uplink
+from netsim.channel import (
+    CapacityTable,
+    MeasuredRadio,
+    OutageRadio,
+    Radio,
+    db_to_linear,
+)
+from netsim.channel.own_links import Links
 from netsim.clock import to_ns
 from netsim.cosim.scenario import Scenario
 from netsim.cosim.steering import build_planner
@@ -21,7 +29,7 @@ from netsim.protocol.cells import CellLeg, Cells
 from netsim.protocol.learner import Learner, first_job
 from netsim.protocol.stage import Progress, Stage
 from netsim.trace import rows
-from netsim.trace.rows import Capacity
+from netsim.trace.rows import Capacity, Lap
 
 if TYPE_CHECKING:
     from netsim.trace.writer import Recorder
@@ -39,7 +47,8 @@ def build_population(scenario: Scenario, learner: Learner) -> Population:
         population.fleet.require_memory(partial(_needed_bytes, scenario, learner))
     job = first_job(learner)
     population.radio_map.require_audible("down", sum(learner.bits_down(job, None)))
-    population.radio_map.require_audible("up", learner.bits_up(job))
+    if scenario.population.links is None:
+        population.radio_map.require_audible("up", learner.bits_up(job))
     return population
 
 
@@ -61,13 +70,17 @@ def build_stage(
 ) -> Stage:
     """Return the stage of one run, with nothing started yet."""
     env = Engine()
-    recorder.capacities.extend(_capacities(scenario.network))
+    transfer_ids = itertools.count()
+    links = scenario.population.links
+    recorder.capacities.extend(_capacities(scenario))
     recorder.cells.extend(_cell_rows(scenario.network))
+    recorder.laps.extend(() if links is None else _laps(links))
     return Stage(
         env=env,
         seed=scenario.seed,
         population=population,
-        cells=_build_cells(env, scenario.network, recorder),
+        cells=_build_cells(env, scenario, recorder, transfer_ids),
+        links=_own_links(scenario, env, recorder, transfer_ids),
         learner=learner,
         recorder=recorder,
         stop=scenario.stop,
@@ -78,37 +91,40 @@ def build_stage(
     )
 
 
-def _build_cells(env: Engine, network: Network, recorder: Recorder) -> Cells:
+def _build_cells(
+    env: Engine, scenario: Scenario, recorder: Recorder, transfer_ids: Iterator[int]
+) -> Cells:
     """Return everybody's bands, and the wires behind them."""
-    transfer_ids = itertools.count()
     bands: dict[CellLeg, SharedBand] = {}
     wires: dict[CellLeg, Wire] = {}
-    for cell_id, cell in enumerate(network.cells):
+    for cell_id, cell in enumerate(scenario.network.cells):
         for direction in DIRECTIONS:
-            key, band = (cell_id, direction), cell.band(direction)
+            key, air = (cell_id, direction), cell.band(direction)
             bands[key] = SharedBand(
                 env,
                 cell_id=cell_id,
                 direction=direction,
-                band_hz=int(band.band_hz),
-                radio=cell.fading.heard_by(band.radio),
+                band_hz=int(air.band_hz),
+                radio=_heard(cell, air),
                 divider=cell.uplink.sharing
                 if direction == "up"
                 else cell.downlink.rule,
                 ledger=recorder,
                 transfer_ids=transfer_ids,
-                capacity=band.radio.capacity(),
+                capacity=_capacity(air, scenario.seed, cell_id, direction),
+                outage_timeout_ns=_outage_timeout_ns(air),
             )
             if cell.backhaul is not None:
                 wires[key] = Wire(cell.backhaul)
     return Cells(bands=bands, wires=wires)
 
 
-def _capacities(network: Network) -> Iterator[Capacity]:
+def _capacities(scenario: Scenario) -> Iterator[Capacity]:
     """Yield the rows of the bands that follow a measured trace."""
-    for cell_id, cell in enumerate(network.cells):
+    for cell_id, cell in enumerate(scenario.network.cells):
         for direction in DIRECTIONS:
-            capacity = cell.band(direction).radio.capacity()
+            air = cell.band(direction)
+            capacity = _capacity(air, scenario.seed, cell_id, direction)
             for step in () if capacity is None else capacity.steps:
                 yield Capacity(cell_id, direction, *step)
 
@@ -128,6 +144,52 @@ def _cell_rows(network: Network) -> Iterator[rows.Cell]:
             None if wire is None else wire.rate_bps,
             None if wire is None else to_ns(wire.latency_s),
         )
+
+
+def _heard(cell: Cell, air: Uplink | Downlink) -> Radio:
+    """Return the radio as transfers meet it: fading may be too fast for it to follow,
+    and below a minimum SNR there is nothing; with fast fading that is the mean SNR."""
+    radio = cell.fading.heard_by(air.radio)
+    if air.minimum_snr_db is None:
+        return radio
+    return OutageRadio(radio, db_to_linear(air.minimum_snr_db))
+
+
+def _outage_timeout_ns(air: Uplink | Downlink) -> int | None:
+    return None if air.outage_timeout_s is None else to_ns(air.outage_timeout_s)
+
+
+def _own_links(
+    scenario: Scenario, env: Engine, recorder: Recorder, transfer_ids: Iterator[int]
+) -> OwnLinks | None:
+    links = scenario.population.links
+    if links is None:
+        return None
+    return OwnLinks(
+        env,
+        cell_id=0,
+        direction="up",
+        tables=links.tables(),
+        choice=partial(links.link, scenario.seed),
+        ledger=recorder,
+        transfer_ids=transfer_ids,
+    )
+
+
+def _laps(links: Links) -> Iterator[Lap]:
+    for file_id, table in enumerate(links.tables()):
+        for step in table.steps:
+            yield Lap(file_id, *step)
+
+
+def _capacity(
+    air: Uplink | Downlink, seed: int, cell_id: int, direction: Direction
+) -> CapacityTable | None:
+    """Return the lap of a band that follows a measured trace, from where it starts."""
+    radio = air.radio
+    if isinstance(radio, MeasuredRadio):
+        return radio.started(seed, f"{direction}/{cell_id}" if cell_id else direction)
+    return radio.capacity()
 
 
 def play(stage: Stage, scenario: Scenario) -> None:

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from netsim.cell import Gain, Power
 from netsim.channel import PLACEMENTS, Placement
+from netsim.channel.own_links import LINKS, Links
 from netsim.device import SPREADS, Spread
 from netsim.device_catalogue import DeviceChoice
 from netsim.mobility import MOBILITIES, Mobility, Still
@@ -33,6 +34,7 @@ class PopulationConfig(Record):
     compute_jitter: float = Field(default=0.0, ge=0, le=5)
     transmit_power_dbm: Power = 23.0
     antenna_gain_dbi: Gain = 0.0
+    links: Annotated[Links, OneOf(LINKS)] | None = None
     radio_band_hz: Annotated[Hertz, Field(gt=0)] | None = None
 
     @model_validator(mode="after")

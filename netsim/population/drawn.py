@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from netsim.network import Network
 from netsim.population.config import PopulationConfig
 from netsim.population.fleet import Fleet
 from netsim.population.radio_map import RadioMap
-from netsim.trace import rows
+
+Column: TypeAlias = Sequence[object] | npt.NDArray[np.generic]
 
 
 class Population:
@@ -34,19 +37,18 @@ class Population:
     def __len__(self) -> int:
         return self.config.num_clients
 
-    def rows(self) -> list[rows.Client]:
-        """Return the ``clients`` table."""
+    def columns(self) -> tuple[Column, ...]:
+        """Return the ``clients`` table, whose rows are as many as the population."""
         radio_map = self.radio_map
-        columns = (
-            range(len(self)),
-            radio_map.cell_ids.tolist(),
-            self.fleet.device_names().tolist(),
-            radio_map.x_m.tolist(),
-            radio_map.y_m.tolist(),
-            radio_map.distance_m.tolist(),
-            radio_map.is_line_of_sight.tolist(),
+        return (
+            np.arange(len(self)),
+            np.asarray(radio_map.cell_ids),
+            self.fleet.device_names(),
+            radio_map.x_m,
+            radio_map.y_m,
+            radio_map.distance_m,
+            radio_map.is_line_of_sight,
             radio_map.mean_snrs_db(),
-            self.num_samples.tolist(),
-            self.data_weights.tolist(),
+            self.num_samples,
+            self.data_weights,
         )
-        return [rows.Client(*values) for values in zip(*columns, strict=True)]

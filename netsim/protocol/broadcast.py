@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 import simpy
 
-from netsim.band import Message, Terms
+from netsim.band import Message, Terms, Transfer
 from netsim.channel import WorstLink
+from netsim.channel.latency import latency_ns
 from netsim.engine import Wake
 from netsim.protocol.cells import Load, attach, cross
+from netsim.trace.rows import Arrival
 
 if TYPE_CHECKING:
     from netsim.protocol.participation import Participation, Process
@@ -23,7 +25,8 @@ def broadcast(
     """Send the common part of the download to all drawn clients of one cell at once.
 
     A round without anybody still costs it, in the cell of the weakest client and at
-    its rate. One that is not over at the limit is cut, and everybody is late.
+    its rate. One that has not arrived at the limit is cut, and everybody is late. Who
+    loses it, on a draw of its own, is sent its download alone if there are retries.
     """
     client_ids = [part.client_id for part in parts] or [
         stage.population.radio_map.weakest_client
@@ -37,11 +40,7 @@ def broadcast(
     status = yield from _sent(stage, cell_id, client_ids, Load(round_id, bits), limit)
     for part in parts:
         part.download_bits = bits
-        if status == "done":
-            part.download_end_ns = stage.env.now
-            stage.note_download(part)
-        else:
-            part.status, part.end_ns = "late", stage.env.now
+        _receive(stage, cell_id, part, status)
 
 
 def _sent(
@@ -65,4 +64,40 @@ def _sent(
     yield transfer.done if limit is None else transfer.done | limit
     if not transfer.done.triggered:
         band.cut(transfer, "late")
-    return str(transfer.done.value)
+    status = str(transfer.done.value)
+    if status == "done" and not (yield from _arrive(stage, cell_id, transfer, limit)):
+        status = "late"
+    return status
+
+
+def _arrive(
+    stage: Stage, cell_id: int, transfer: Transfer, limit: Wake | None
+) -> Generator[simpy.Event, object, bool]:
+    """Wait for the broadcast's latency; return whether it is there by the limit."""
+    air = stage.population.network.cells[cell_id].downlink
+    name = f"broadcast/{cell_id}" if cell_id else "broadcast"
+    round_id = transfer.message.round_id
+    delay_ns = latency_ns(air.latency_s, air.jitter, stage.seed, name, round_id)
+    if not delay_ns:
+        return True
+    arrival = stage.env.timeout(delay_ns)
+    yield arrival if limit is None else arrival | limit
+    if arrival.processed:
+        stage.recorder.arrivals.append(Arrival(transfer.transfer_id, stage.env.now))
+    return arrival.processed
+
+
+def _receive(stage: Stage, cell_id: int, part: Participation, status: str) -> None:
+    """Let one device have the broadcast, or lose it."""
+    errors = stage.population.network.cells[cell_id].downlink.errors
+    if status == "done" and errors is not None:
+        name = ("broadcast", part.client_id, part.occasion)
+        if errors.is_lost(part.download_bits, stage.seed, *name):
+            status = "failed"
+    if status == "done":
+        part.download_end_ns = stage.env.now
+        stage.note_download(part)
+    elif status != "late" and errors is not None and errors.max_retries:
+        part.has_missed = True
+    else:
+        part.status, part.end_ns = status, stage.env.now

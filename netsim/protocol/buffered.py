@@ -63,11 +63,13 @@ class Buffered(Record):
             if self.merge_time_s:
                 yield stage.env.timeout(to_ns(self.merge_time_s))
             self._flush(stage, round_id, buffer)
+            num_merged = sum(part.status == "done" for part in buffer)
             stage.end_round(
                 round_id,
                 start_ns,
                 num_sampled=crew.num_started,
-                num_merged=len(buffer),
+                num_merged=num_merged,
+                num_dropped=len(buffer) - num_merged,
             )
             crew.num_started = 0
             round_id, start_ns = round_id + 1, stage.env.now
@@ -90,7 +92,7 @@ class Buffered(Record):
                     stage,
                     part,
                     part.end_ns,
-                    merged_round_id=round_id,
+                    merged_round_id=round_id if part.status == "done" else None,
                     staleness=round_id - part.round_id,
                 )
             )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -73,13 +73,15 @@ class Merged:
     """A new adapter version and what its merge cost in accuracy, layer by layer.
 
     ``norms2`` are the squared norms of the arrivals' changes, in their order; nothing
-    where learning does not know them.
+    where learning does not know them. ``diverged`` says by ticket why an arrival was
+    left out because of numbers that were not finite.
     """
 
     version: str
     layers: tuple[LayerError, ...] = ()
     scores: tuple[Score, ...] = ()  # of clients that were examined
-    norms2: tuple[float, ...] = ()
+    norms2: tuple[float | None, ...] = ()
+    diverged: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +156,8 @@ class Learner(Protocol):
     def merge(
         self, version: str, arrivals: Sequence[Arrival], examined: Sequence[str] = ()
     ) -> Merged:
-        """Return the version after the arrivals; ``version`` itself without any.
+        """Return the version after the arrivals; ``version`` itself without any that
+        counts.
 
         ``examined`` are tickets whose own adapters are scored beside the merged one.
         """
@@ -162,9 +165,11 @@ class Learner(Protocol):
     def hold(self, versions: Sequence[str]) -> None:
         """Keep versions that are in force side by side, until the next call."""
 
-    def join(self, version: str, branches: Sequence[Branch]) -> Merged:
+    def join(
+        self, version: str, branches: Sequence[Branch], *, round_id: int
+    ) -> Merged:
         """Return the version after the branches, held versions that were all made of
-        ``version``."""
+        ``version``, ``round_id`` being the last round of theirs."""
 
     def evaluate(self, version: str) -> Sequence[Score]:
         """Return the metrics of a version, one row each."""

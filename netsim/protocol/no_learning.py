@@ -61,7 +61,9 @@ class NoLearning:
     def hold(self, versions: Sequence[str]) -> None:
         return None
 
-    def join(self, version: str, branches: Sequence[Branch]) -> Merged:
+    def join(
+        self, version: str, branches: Sequence[Branch], *, round_id: int
+    ) -> Merged:
         text = "\n".join([version, *(f"{b.version} {b.weight!r}" for b in branches)])
         return Merged(hashlib.sha256(text.encode()).hexdigest())
 

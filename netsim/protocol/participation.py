@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import simpy
 
-from netsim.band import SharedBand, Terms, Transfer
+from netsim.band import Medium, Terms, Transfer
 from netsim.clock import to_s
-from netsim.protocol.carriage import carry, note_airtime
+from netsim.protocol.carriage import Lost, carry, note_airtime
 from netsim.protocol.learner import Arrival, Job
 from netsim.trace import rows
 
@@ -45,7 +45,8 @@ class Participation:
     airtime_ns: int = 0
     ticket: str = ""
     status: str = "running"
-    sending: tuple[SharedBand, Transfer] | None = None
+    has_missed: bool = False  # the round's broadcast
+    sending: tuple[Medium, Transfer] | None = None
 
     def job(self) -> Job:
         """Return the training that this participation asks for."""
@@ -60,7 +61,8 @@ class Participation:
 
 
 def take_part(stage: Stage, part: Participation, terms: Terms | None = None) -> Process:
-    """Play one client's part; an interrupt ends it with its cause as the status.
+    """Play one client's part; an interrupt, or a message that is lost for good, ends it
+    with its cause as the status.
 
     A part whose download was a broadcast comes with its ``download_end_ns``.
     """
@@ -86,13 +88,13 @@ def take_part(stage: Stage, part: Participation, terms: Terms | None = None) -> 
         part.upload_bits = learner.bits_up(job)
         yield from carry(stage, part, "up", part.upload_bits, terms)
         part.status = "done"
-    except simpy.Interrupt as cut:
+    except (simpy.Interrupt, Lost) as cut:
         part.status = str(cut.cause)
         learner.withdraw(part.ticket)
         if part.sending is not None:
-            band, transfer = part.sending
-            band.cut(transfer, part.status)
-            note_airtime(part, band, transfer)
+            medium, transfer = part.sending
+            medium.cut(transfer, part.status)
+            note_airtime(part, medium, transfer)
     part.end_ns = stage.env.now
 
 

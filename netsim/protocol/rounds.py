@@ -109,13 +109,14 @@ def _round(
     if arrived and timing.merge_s:
         yield env.timeout(to_ns(timing.merge_s))
     norms2 = stage.merge(round_id, arrived)
+    num_merged = sum(part.status == "done" for part in arrived)
     _record(stage, round_id, parts)
     scores = stage.end_round(
         round_id,
         start_ns,
         num_sampled=len(parts),
-        num_merged=len(arrived),
-        num_dropped=len(parts) - len(arrived),
+        num_merged=num_merged,
+        num_dropped=len(parts) - num_merged,
     )
     return Outcome(arrived, norms2, scores)
 

@@ -7,7 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from netsim.band import SharedBand, Terms
+import numpy as np
+
+from netsim.band import OwnLinks, SharedBand, Terms
+from netsim.channel.latency import mean_latency_s
 from netsim.engine import Engine
 from netsim.errors import InputError
 from netsim.policy import Ranks, Sampler
@@ -16,14 +19,14 @@ from netsim.population import Direction, Population
 from netsim.protocol.cadence import Marks
 from netsim.protocol.cells import Cells, attach
 from netsim.protocol.course import Course, Policy, as_given
-from netsim.protocol.learner import Branch, Job, LayerError, Learner, Score
+from netsim.protocol.learner import Branch, Job, LayerError, Learner, Merged, Score
 from netsim.protocol.leg import Leg
 from netsim.protocol.participation import Participation, Process
 from netsim.protocol.round_timing import RoundTiming
 from netsim.protocol.stop import Stop
 from netsim.sharing import Expected
 from netsim.streams import stream
-from netsim.trace.rows import Event, Plan, Round
+from netsim.trace.rows import Event, Round
 
 if TYPE_CHECKING:
     from netsim.trace.writer import (
@@ -60,6 +63,7 @@ class Progress:
     scores: Sequence[Score] = ()  # none where no evaluation was due
     layers: Sequence[LayerError] = ()  # of this round's merge
     leg: Leg = field(default_factory=Leg)
+    num_diverged: int = 0  # of those that arrived
 
 
 @dataclass(kw_only=True)
@@ -70,6 +74,7 @@ class Stage:
     seed: int
     population: Population
     cells: Cells
+    links: OwnLinks | None  # what clients send on, where these are their own
     learner: Learner
     recorder: Recorder
     stop: Stop
@@ -91,6 +96,7 @@ class Stage:
     _num_events: int = 0
     _num_timeless: int = 0
     _last_layers: Sequence[LayerError] = ()
+    _num_diverged: int = 0  # since the last round's end
     _marks: Marks = field(default_factory=Marks)
     _is_near: bool = False  # to the target: every round is scored
     _last_scored: tuple[int, int] = (0, 0)  # round and tick
@@ -108,6 +114,18 @@ class Stage:
             return self.client_ranks[client_id]
         device = self.population.fleet.device(client_id)
         return self.ranks.rank(full_rank, device, self.learner.memory_at)
+
+    def ranks_in_force(self) -> Sequence[int | None]:
+        """Return everybody's :meth:`rank`, found once for each kind of device."""
+        full_rank, fleet = self.learner.rank, self.population.fleet
+        if full_rank is not None and self.client_ranks is not None:
+            return self.client_ranks
+        if full_rank is None:
+            return [None] * len(self.population)
+        memory_at = self.learner.memory_at
+        return fleet.of_kinds(
+            [self.ranks.rank(full_rank, kind, memory_at) for kind in fleet.kinds]
+        )
 
     def job(self, client_id: int, start_index: int, round_id: int) -> Job:
         """Return a job from the present version."""
@@ -177,7 +195,7 @@ class Stage:
         """Write the population and the plan in force, and score the first version."""
         recorder = self.recorder
         self.version = self.learner.initial_version
-        recorder.clients.extend(self.population.rows())
+        recorder.write_columns("clients", self.population.columns())
         self.adopt(0, probabilities)
         recorder.flush_full()
         self._score(0)
@@ -192,10 +210,14 @@ class Stage:
 
     def adopt(self, round_id: int, probabilities: Sequence[float | None]) -> None:
         """Write the plan in force from a round on, with everybody's rank."""
-        self.recorder.plans.extend(
-            Plan(round_id, client_id, probability, self.rank(client_id))
-            for client_id, probability in enumerate(probabilities)
+        num_clients = len(probabilities)
+        columns = (
+            np.full(num_clients, round_id),
+            np.arange(num_clients),
+            probabilities,
+            self.ranks_in_force(),
         )
+        self.recorder.write_columns("plans", columns)
 
     def train_after_pilots(self, version: str) -> None:
         """Go on from a version, scored anew; what lies behind were pilots."""
@@ -255,15 +277,18 @@ class Stage:
                 scores,
                 self._last_layers,
                 self.leg,
+                self._num_diverged,
             )
         )
+        self._num_diverged = 0
         return scores
 
     def merge(
         self, round_id: int, parts: Sequence[Participation]
     ) -> Sequence[float | None]:
         """Merge what arrived into a new version, write how good the merge is, and
-        return the squared norms of the changes, where learning knows them."""
+        return the squared norms of the changes, where learning knows them. A part whose
+        numbers are not finite is left out, and its status says so."""
         self._score_marks()
         merged = self.learner.merge(
             self.version,
@@ -271,6 +296,7 @@ class Stage:
             self._examined(round_id, parts),
         )
         self.version = merged.version
+        self._note_diverged(round_id, parts, merged)
         self._write_scores(round_id, self.env.now, merged.scores)
         self._last_layers = merged.layers
         self.recorder.merges.extend(layer.row(round_id) for layer in merged.layers)
@@ -282,6 +308,7 @@ class Stage:
         """Merge what arrived at an edge server into its version, return the new one,
         and write how good the merge is."""
         merged = self.learner.merge(version, [part.arrival() for part in parts])
+        self._note_diverged(round_id, parts, merged)
         self.recorder.merges.extend(layer.row(round_id) for layer in merged.layers)
         return merged.version
 
@@ -289,11 +316,26 @@ class Stage:
         """Merge what edge servers made of the version in force into a new one, and
         write how good the merge is."""
         self._score_marks()
+        if all(branch.version == self.version for branch in branches):
+            return  # nobody has arrived anywhere
         self.learner.hold([self.version, *(branch.version for branch in branches)])
-        joined = self.learner.join(self.version, branches)
+        joined = self.learner.join(self.version, branches, round_id=round_id)
         self.learner.hold([joined.version])
         self.version, self._last_layers = joined.version, joined.layers
         self.recorder.merges.extend(layer.row(round_id) for layer in joined.layers)
+
+    def _note_diverged(
+        self, round_id: int, parts: Sequence[Participation], merged: Merged
+    ) -> None:
+        """Say whose numbers were left out of a merge."""
+        self._num_diverged += len(merged.diverged)
+        for part in parts:
+            if part.ticket in merged.diverged:
+                part.status = "diverged"
+                why = merged.diverged[part.ticket]
+                self.mark(
+                    "diverged", round_id=round_id, client_id=part.client_id, detail=why
+                )
 
     def version_bits(self, version: str, round_id: int) -> int:
         """Return the bits of a whole version, for who has none."""
@@ -390,7 +432,8 @@ class Stage:
         cn0_hz = self.population.radio_map.effective_cn0_hz(
             part.client_id, "down", self.env.now
         )
-        return bits / downlink.radio.rate_bps(cn0_hz, downlink.band_hz / num_parts)
+        sending_s = bits / downlink.radio.rate_bps(cn0_hz, downlink.band_hz / num_parts)
+        return sending_s + mean_latency_s(downlink.latency_s, downlink.jitter)
 
     def _expected(self, part: Participation, cell_id: int, num_parts: int) -> Expected:
         population = self.population

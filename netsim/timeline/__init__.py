@@ -20,6 +20,7 @@ from netsim.timeline.slices import (
     grouped_by_edge,
     write_crossing,
     write_event,
+    write_flight,
     write_group,
     write_transfer,
 )
@@ -80,11 +81,14 @@ def _write_messages(events: TraceEvents, tracks: Tracks, folder: Path) -> None:
     """Write what was on the air and on wires, in the order in which it ended."""
     aired: Iterator[Message] = stream_rows(folder, "transfers", rows.Transfer)
     wired: Iterator[Message] = stream_rows(folder, "crossings", rows.Crossing)
+    arrivals = dict(stream_rows(folder, "arrivals", rows.Arrival))
     for row in heapq.merge(aired, wired, key=lambda row: row.end_ns):
         if isinstance(row, rows.Crossing):
             write_crossing(events, tracks, row)
-        else:
-            write_transfer(events, tracks, row)
+            continue
+        write_transfer(events, tracks, row)
+        if (arrival_ns := arrivals.get(row.transfer_id)) is not None:
+            write_flight(events, tracks, row, arrival_ns)
 
 
 @contextmanager

@@ -84,6 +84,13 @@ class Transfer(NamedTuple):
     status: str
 
 
+class Arrival(NamedTuple):
+    """When a message was there, its latency after its transfer's last bit."""
+
+    transfer_id: int
+    arrival_ns: int
+
+
 class Segment(NamedTuple):
     """An interval in which a transfer's own terms are constant."""
 
@@ -146,6 +153,26 @@ class Crossing(NamedTuple):
     start_ns: int
     end_ns: int
     status: str
+
+
+class OwnLink(NamedTuple):
+    """A link that one client has to itself: the lap that it follows from time zero on,
+    and how far into it it is then."""
+
+    client_id: int
+    direction: str
+    file_id: int
+    offset_ns: int
+
+
+class Lap(NamedTuple):
+    """An interval of a measured link's lap; the efficiency is over the 1 MHz that the
+    segments of a link's transfers hold."""
+
+    file_id: int
+    start_ns: int
+    end_ns: int
+    spectral_efficiency_nbit_s_hz: int
 
 
 class Evaluation(NamedTuple):

@@ -23,11 +23,19 @@ TABLES: dict[str, type[NamedTuple]] = {
     "capacities": rows.Capacity,
     "cells": rows.Cell,
     "crossings": rows.Crossing,
+    "arrivals": rows.Arrival,
+    "links": rows.OwnLink,
+    "laps": rows.Lap,
 }
 
 # without rows they leave no part and no digest: most runs estimate or measure nothing,
 # and have one cell without a backhaul
-OPTIONAL_TABLES = frozenset({"capacities", "cells", "crossings", "estimates"})
+OPTIONAL_TABLES = frozenset(
+    {
+        *("arrivals", "capacities", "cells", "crossings", "estimates", "laps"),
+        "links",
+    }
+)
 
 CATEGORY = pa.dictionary(pa.int32(), pa.string())
 FREE_TEXT = frozenset({"detail"})  # text that is not one of a few words

@@ -7,9 +7,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple
 
 from netsim.trace.rows import (
+    Arrival,
     Cell,
     Client,
     Crossing,
@@ -30,6 +30,7 @@ from netsim.verify.cells import (
     check_wires,
 )
 from netsim.verify.finding import Finding
+from netsim.verify.messages import Messages, check_messages
 
 STEPS = tuple(name for name in Task._fields if name.endswith("_ns"))  # in order
 IN_THE_END = frozenset({"unfinished", "unmerged"})  # cut by the run's end, not dropped
@@ -50,6 +51,7 @@ class Books:
     estimates: Sequence[Estimate] = ()
     cells: Sequence[Cell] = ()
     crossings: Sequence[Crossing] = ()
+    arrivals: Sequence[Arrival] = ()
 
     @property
     def cloud_id(self) -> int:
@@ -63,22 +65,15 @@ class Books:
         return any(row.server_id == self.cloud_id for row in self.rounds)
 
 
-class Carried(NamedTuple):
-    """What one direction of a task asked for, and when."""
-
-    task: Task
-    name: str  # of the phase: download, upload
-    bits: int
-    start_ns: int
-    end_ns: int  # its last tick, finished or cut
-
-
 def check_books(books: Books) -> Iterator[Finding]:
     """Yield every disagreement between the tables of a complete trace."""
     yield from _check_ids(books)
     for task in books.tasks:
         yield from _check_task(task)
-    yield from _check_messages(books)
+    whereabouts = Whereabouts(books.clients, books.events)
+    crossings = () if books.has_edges else books.crossings
+    messages = Messages(books.transfers, books.arrivals, crossings)
+    yield from check_messages(books.tasks, messages, whereabouts)
     yield from _check_rounds(books)
     yield from _check_edges(books)
     yield from _check_weights(books)
@@ -86,7 +81,7 @@ def check_books(books: Books) -> Iterator[Finding]:
     yield from _check_estimates(books)
     yield from _check_phases(books)
     yield from check_handovers(books.clients, books.events)
-    yield from check_places(books.transfers, Whereabouts(books.clients, books.events))
+    yield from check_places(books.transfers, whereabouts)
     yield from check_wires(books.cells, books.crossings)
     if books.has_edges:
         yield from check_exchanges(books.crossings)
@@ -126,109 +121,6 @@ def _check_task(task: Task) -> Iterator[Finding]:
         yield Finding("tasks", where, rule, detail)
 
 
-def _check_messages(books: Books) -> Iterator[Finding]:
-    """Yield transfers that do not carry what their task asked for, when it did."""
-    whereabouts = Whereabouts(books.clients, books.events)
-    own: dict[tuple[int, str], list[Transfer]] = defaultdict(list)
-    broadcast: dict[tuple[int, int], list[Transfer]] = defaultdict(list)
-    for transfer in books.transfers:
-        if transfer.task_id is None:
-            broadcast[transfer.round_id, transfer.cell_id].append(transfer)
-        else:
-            own[transfer.task_id, transfer.direction].append(transfer)
-    own_wired: dict[int, list[Crossing]] = defaultdict(list)
-    common_wired: dict[tuple[int, int], list[Crossing]] = defaultdict(list)
-    for crossing in () if books.has_edges else books.crossings:
-        if crossing.direction == "down" and crossing.task_id is None:
-            common_wired[crossing.round_id, crossing.cell_id].append(crossing)
-        elif crossing.direction == "down":
-            own_wired[crossing.task_id or 0].append(crossing)
-    for task in books.tasks:
-        down = own.pop((task.task_id, "down"), [])
-        cell_id = whereabouts.at(task.client_id, task.download_start_ns)
-        common = broadcast[task.round_id, cell_id]
-        wired = own_wired[task.task_id]
-        if _bits(down, wired) == task.download_bits:
-            common = []  # it needed nothing of the broadcast
-        else:
-            wired = [*common_wired[task.round_id, cell_id], *wired]
-        download = _download(task)
-        yield from _check_carried(download, [*common, *down], wired)
-        yield from _check_broadcast(download, [*common, *down, *wired], common)
-        up = own.pop((task.task_id, "up"), [])
-        yield from _check_carried(_upload(task), up, [])
-    for (task_id, direction), transfers in own.items():
-        where = f"transfer {transfers[0].transfer_id}"
-        detail = f"task {task_id}, direction {direction}: tasks has no such row"
-        yield Finding("transfers", where, "a transfer must have its task", detail)
-
-
-def _bits(transfers: Sequence[Transfer], wired: Sequence[Crossing]) -> int:
-    """Return the bits that were sent, or were lost on the wire before it."""
-    lost = sum(crossing.bits for crossing in wired if crossing.status != "done")
-    return lost + sum(transfer.bits for transfer in transfers)
-
-
-def _download(task: Task) -> Carried:
-    is_cut = task.compute_start_ns is None or task.download_end_ns is None
-    end_ns = task.end_ns if is_cut else task.download_end_ns
-    assert end_ns is not None
-    start_ns = task.download_start_ns
-    return Carried(task, "download", task.download_bits, start_ns, end_ns)
-
-
-def _upload(task: Task) -> Carried:
-    start_ns = task.end_ns if task.upload_start_ns is None else task.upload_start_ns
-    return Carried(task, "upload", task.upload_bits, start_ns, task.end_ns)
-
-
-def _check_carried(
-    carried: Carried, transfers: Sequence[Transfer], wired: Sequence[Crossing]
-) -> Iterator[Finding]:
-    """Yield where transfers do not add up to the task's bits within its interval."""
-    task, name = carried.task, carried.name
-    where = f"task {task.task_id}"
-    bits = _bits(transfers, wired)
-    if bits != carried.bits:
-        rule = f"transfers must carry the {name}'s bits"
-        yield Finding("tasks", where, rule, f"task {carried.bits}, transfers {bits}")
-    for transfer in transfers:
-        if transfer.start_ns < carried.start_ns or transfer.end_ns > carried.end_ns:
-            detail = (
-                f"transfer {transfer.transfer_id} {transfer.start_ns} to "
-                f"{transfer.end_ns} ns, {name} {carried.start_ns} to {carried.end_ns}"
-            )
-            yield Finding("tasks", where, f"transfers must lie in the {name}", detail)
-        asked = (task.round_id, task.client_id)
-        if transfer.client_id is not None and asked != transfer[2:4]:
-            rule = "a transfer must be of its task's round and client"
-            detail = f"transfer {transfer[2:4]}, task {asked}"
-            yield Finding("transfers", f"transfer {transfer.transfer_id}", rule, detail)
-        if task.status == "done" and transfer.status != "done":
-            rule = "a done task's transfers must be done"
-            detail = f"transfer {transfer.transfer_id} is {transfer.status}"
-            yield Finding("tasks", where, rule, detail)
-
-
-def _check_broadcast(
-    carried: Carried,
-    transfers: Sequence[Transfer | Crossing],
-    common: Sequence[Transfer],
-) -> Iterator[Finding]:
-    """Yield a download that is not exactly as long as the broadcast it rests on."""
-    if not common or carried.task.compute_start_ns is None:
-        return
-    start_ns = min(transfer.start_ns for transfer in transfers)
-    end_ns = max(transfer.end_ns for transfer in transfers)
-    if (start_ns, end_ns) != (carried.start_ns, carried.end_ns):
-        rule = "a download must last as long as its broadcast"
-        detail = (
-            f"download {carried.start_ns} to {carried.end_ns} ns, "
-            f"broadcast {start_ns} to {end_ns}"
-        )
-        yield Finding("tasks", f"task {carried.task.task_id}", rule, detail)
-
-
 def _check_rounds(books: Books) -> Iterator[Finding]:
     """Yield rounds whose counts are not those of their tasks."""
     written: dict[int, Counter[str]] = defaultdict(Counter)
@@ -244,7 +136,8 @@ def _check_rounds(books: Books) -> Iterator[Finding]:
         if task.merged_round_id is not None:
             counted[task.merged_round_id]["num_merged"] += 1
         elif task.status not in IN_THE_END:
-            counted[task.round_id]["num_dropped"] += 1
+            seen_in = task.round_id + (task.staleness or 0)
+            counted[seen_in]["num_dropped"] += 1
     for round_id in sorted(written.keys() | counted.keys()):
         for name in ("num_sampled", "num_merged", "num_dropped"):
             said, found = written[round_id][name], counted[round_id][name]

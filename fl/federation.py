@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -14,6 +14,7 @@ from fl.adapters import Adapter
 from fl.aggregation import VersionRanks
 from fl.changes import squared_changes
 from fl.divergence import (
+    MergeDiverged,
     Steps,
     diverged,
     is_finite,
@@ -209,6 +210,58 @@ class Federation:
             ),
             diverged=lost,
         )
+
+    def hold(self, versions: Collection[str]) -> None:
+        """Keep versions that are in force side by side, such as those of edge servers;
+        a merge takes any of them for the newest."""
+        self._history.hold(versions)
+
+    def join(
+        self, version: str, branches: Sequence[tuple[str, float]], *, round_id: int
+    ) -> Merged:
+        """Merge held versions that were made of ``version`` side by side, each as it is
+        sent and with its weight; the server's optimiser takes no step. A merge that is
+        not finite is left out, or raises ``MergeDiverged``, as for arrivals."""
+        name = recipe.joined_version(self.learning.aggregation, version, branches)
+        entry = None if self.observe else self._memory.recall(name)
+        if entry is None:
+            entry = self._joined(name, version, branches) or void_entry({})
+            self._memory.remember(name, entry)
+        if is_void(entry):
+            if self.learning.on_divergence == "stop":
+                raise MergeDiverged(round_id, max(weight for _, weight in branches))
+            return Merged(version)
+        self._history.keep(name, entry, self._book.versions())
+        return Merged(
+            version=name,
+            layers=tuple(MergeRow(**row) for row in entry.facts["rows"]),
+            ranks=tuple(VersionRanks(*ranks) for ranks in entry.facts["ranks"]),
+        )
+
+    def _joined(
+        self, name: str, version: str, branches: Sequence[tuple[str, float]]
+    ) -> Entry | None:
+        """Return the version after branches that are merged as clients' adapters are,
+        and note its model; nothing where it is not finite."""
+        before, learning = self._history.model(version), self.learning
+        exchanges = [learning.aggregation.exchange(index) for index in range(2)]
+        parts = {part for exchange in exchanges for part in exchange.receives}
+        terms = [Component(before.adapter, 1.0)]
+        for branch, weight in branches:
+            made = self._history.model(branch).adapter
+            sent = made if branch == version else learning.as_sent(made, parts)
+            terms.append(Component(before.adapter, -weight))
+            terms.append(Component(sent, weight))
+        components = combined(terms)
+        if self.observe is not None:
+            self.observe(components, before.adapter)
+        result = merge_adapters(self.learning.aggregation, components, before.adapter)
+        after = Version(result.adapter, refolded(before, result.folds), before.memory)
+        if not is_finite(after):
+            return None
+        self._history.note(name, after)
+        folds = {layer: len(fold.lora_a) for layer, fold in result.folds.items()}
+        return after.entry(result.rows, folds)
 
     def _personal(self, name: str, cohorts: Sequence[Cohort]) -> tuple[int, ByLabel]:
         """Return how good the adapter that a job gave is on its client's labels."""

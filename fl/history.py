@@ -22,6 +22,7 @@ class History:
         self._memory = memory
         self._first = first
         self._needed = {first}
+        self._held: frozenset[str] = frozenset()
         self._entries: dict[str, Entry] = {}
         self._models: dict[str, Version] = {}
 
@@ -52,10 +53,14 @@ class History:
             return own
         return learning.as_sent(own, learning.exchange(1).receives)
 
+    def hold(self, versions: Collection[str]) -> None:
+        """Keep versions that are in force beside the newest, and no others from now."""
+        self._held = frozenset(versions)
+
     def keep(self, newest: str, entry: Entry, needed: Collection[str]) -> None:
         """Note the newest version, and forget those that nothing needs."""
         self._entries[newest] = entry
-        self._needed = kept = {self._first, newest, *needed}
+        self._needed = kept = {self._first, newest, *needed, *self._held}
         self._entries = {v: e for v, e in self._entries.items() if v in kept}
         self._models = {v: m for v, m in self._models.items() if v in kept}
 

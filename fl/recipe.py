@@ -107,6 +107,21 @@ def merged_version(
     )
 
 
+def joined_version(
+    method: object, previous: str, branches: Sequence[tuple[str, float]]
+) -> str:
+    """Return the digest of a merge of (version, weight) pairs, in their order, that
+    were all made of one."""
+    return digest(
+        "join",
+        {
+            "method": settings(method),
+            "previous": previous,
+            "branches": [[name, repr(float(weight))] for name, weight in branches],
+        },
+    )
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Environment:
     """What follows a recipe, and may change the last digits of its result."""

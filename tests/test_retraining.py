@@ -52,6 +52,7 @@ def effects(recorded, changed):
         (PATIENT, "learning.timing_as={model: llama-3.2-1b}", "nothing"),
         (PATIENT, "learning.cohort_size=3", "all"),
         (PATIENT, "name=other", "nothing"),
+        (PATIENT, "association=nearest", "nothing"),
         (PATIENT, "cell.uplink.latency=1 s", "nothing"),
         (PATIENT, "cell.uplink.errors={probability: 0.5, max_retries: 0}", "some"),
         (FRAGILE, BAND, "some"),

@@ -134,8 +134,10 @@ def _pairs(num_clients: int, rng: np.random.Generator) -> tuple[FloatArray, Floa
 
 
 def _around(distances_m: FloatArray, turn: FloatArray) -> tuple[FloatArray, FloatArray]:
-    angles = 2 * math.pi * turn
-    return distances_m * np.cos(angles), distances_m * np.sin(angles)
+    """By the functions of the C library: numpy's own differ between processors."""
+    angles = (2 * math.pi * turn).tolist()
+    x, y = (np.array([f(angle) for angle in angles]) for f in (math.cos, math.sin))
+    return distances_m * x, distances_m * y
 
 
 PLACEMENTS = {"disc": Disc, "list": Positions, "points": Points, "ring": Ring}

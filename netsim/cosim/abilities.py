@@ -41,9 +41,9 @@ def _demands(
     scenario: Scenario, learning: LoraLearning
 ) -> Iterator[tuple[tuple[str, ...], Ability]]:
     sampling = getattr(scenario.server, "sampling", None)
-    if scenario.server.kind == "buffered":
+    if scenario.server.kind in ("buffered", "hierarchical"):
         yield ("server",), "asynchrony"
-    if scenario.server.kind != "synchronous":
+    if scenario.server.kind not in ("hierarchical", "synchronous"):
         yield ("server",), "independent-sampling"
     elif getattr(sampling, "kind", None) not in SUMS_TO_ONE:
         yield ("server", "sampling"), "independent-sampling"

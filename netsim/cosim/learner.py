@@ -28,7 +28,7 @@ from fl.store import Store
 from fl.traffic import Journal, Traffic
 from fl.training import Diverged
 from netsim.errors import InputError
-from netsim.protocol.learner import Arrival, Job, LayerError, Merged, Score
+from netsim.protocol.learner import Arrival, Branch, Job, LayerError, Merged, Score
 
 if TYPE_CHECKING:
     from netsim.cosim.scenario import LoraLearning
@@ -148,6 +148,21 @@ class FederatedLearner:
         ]
         diverged = {name: _when(step) for name, step in merged.diverged.items()}
         return Merged(merged.version, layers, tuple(scores), merged.norms2, diverged)
+
+    def hold(self, versions: Sequence[str]) -> None:
+        self._federation.hold(versions)
+
+    def join(
+        self, version: str, branches: Sequence[Branch], *, round_id: int
+    ) -> Merged:
+        pairs = [(branch.version, branch.weight) for branch in branches]
+        with told_apart():
+            merged = self._federation.join(version, pairs, round_id=round_id)
+        if merged.version != version:
+            ranks = self._ranks(merged.ranks)
+            self._journal.note(merged.version, version, max(0, round_id - 1), ranks)
+        layers = tuple(LayerError(**asdict(row)) for row in merged.layers)
+        return Merged(merged.version, layers)
 
     def evaluate(self, version: str) -> Sequence[Score]:
         with told_apart():

@@ -33,6 +33,7 @@ from fl.tasks import TASKS, Digits, Source
 from fl.training import TrainingSettings
 from netsim.cell import Cell
 from netsim.cosim.abilities import refused_demands
+from netsim.cosim.edges import refused_edges, refused_learning
 from netsim.cosim.evaluation import Evaluation
 from netsim.cosim.own_links import refused_links
 from netsim.cosim.reach import refused_networks
@@ -269,6 +270,8 @@ class Scenario(Record):
             raise refusal(text, None, (), bare=True)
         for path, reason in refused_networks(self.network, self.population):
             raise refusal(reason, None, path, bare=True)
+        for path, reason in refused_edges(self):
+            raise refusal(reason, None, path, bare=True)
         if self.server.kind == "buffered":
             self._suits_a_buffer()
         for path, reason in refused_links(self):
@@ -283,6 +286,9 @@ class Scenario(Record):
             text = "needs learning: nothing has a rank without it"
             raise refusal(text, None, ("ranks",), bare=True)
         if isinstance(self.learning, LoraLearning):
+            if self.server.kind == "hierarchical":
+                for path, reason in refused_learning(self.learning):
+                    raise refusal(reason, None, path, bare=True)
             for path, reason in refused_demands(self, self.learning):
                 raise refusal(reason, None, path, bare=True)
         decides_ranks = self.policy is not None and self.policy.decides_ranks

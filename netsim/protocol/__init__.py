@@ -3,6 +3,7 @@
 from netsim.protocol.adaptive import AdaptivePolicy, Constants
 from netsim.protocol.buffered import Buffered
 from netsim.protocol.course import Policy
+from netsim.protocol.hierarchical import Hierarchical
 from netsim.protocol.learner import (
     Arrival,
     Job,
@@ -22,6 +23,7 @@ from netsim.protocol.stop import Stop, Target
 SERVERS = {
     "buffered": Buffered,
     "deadline": Deadline,
+    "hierarchical": Hierarchical,
     "synchronous": Synchronous,
 }
 
@@ -39,6 +41,7 @@ __all__ = [
     "Buffered",
     "Constants",
     "Deadline",
+    "Hierarchical",
     "Job",
     "LayerError",
     "Learner",

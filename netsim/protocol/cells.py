@@ -30,6 +30,7 @@ class Cells:
     bands: Mapping[CellLeg, SharedBand]
     wires: Mapping[CellLeg, Wire]  # of cells that have a backhaul
     ids: itertools.count[int] = field(default_factory=itertools.count)  # of crossings
+    are_servers: bool = False  # a message ends at its base station, no wire is crossed
     last: dict[int, int] = field(default_factory=dict)  # cells of who has moved over
 
     def close(self) -> None:
@@ -73,8 +74,21 @@ def cross(
     load: Load,
     limit: simpy.Event | None = None,
 ) -> Generator[simpy.Event, object, str]:
-    """Carry a message over the cell's backhaul, if it has one, and return how it ended:
-    done, or late at the limit.
+    """Carry a message between base station and server, where a backhaul is between
+    them, and return how it ended: done, or late at the limit."""
+    if stage.cells.are_servers:
+        return "done"
+    return (yield from over_wire(stage, cell_id, direction, load, limit))
+
+
+def over_wire(
+    stage: Stage,
+    cell_id: int,
+    direction: Direction,
+    load: Load,
+    limit: simpy.Event | None = None,
+) -> Generator[simpy.Event, object, str]:
+    """Carry a message over the cell's backhaul, if it has one, and return how it ended.
 
     One that is cut on the way is lost, but has its turn on the wire all the same.
     """

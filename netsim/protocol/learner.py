@@ -33,6 +33,14 @@ class Arrival:
 
 
 @dataclass(frozen=True, slots=True)
+class Branch:
+    """A version that an edge server made, with its weight in the merge of edges."""
+
+    version: str
+    weight: float
+
+
+@dataclass(frozen=True, slots=True)
 class LayerError:
     """How one merged layer compares with the ideal sum of products."""
 
@@ -153,6 +161,15 @@ class Learner(Protocol):
 
         ``examined`` are tickets whose own adapters are scored beside the merged one.
         """
+
+    def hold(self, versions: Sequence[str]) -> None:
+        """Keep versions that are in force side by side, until the next call."""
+
+    def join(
+        self, version: str, branches: Sequence[Branch], *, round_id: int
+    ) -> Merged:
+        """Return the version after the branches, held versions that were all made of
+        ``version``, ``round_id`` being the last round of theirs."""
 
     def evaluate(self, version: str) -> Sequence[Score]:
         """Return the metrics of a version, one row each."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from netsim.protocol.cadence import Cadence
-from netsim.protocol.learner import Arrival, Job, Merged, Score
+from netsim.protocol.learner import Arrival, Branch, Job, Merged, Score
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,6 +56,15 @@ class NoLearning:
         if not arrivals:
             return Merged(version)
         text = "\n".join([version, *(f"{a.ticket} {a.weight!r}" for a in arrivals)])
+        return Merged(hashlib.sha256(text.encode()).hexdigest())
+
+    def hold(self, versions: Sequence[str]) -> None:
+        return None
+
+    def join(
+        self, version: str, branches: Sequence[Branch], *, round_id: int
+    ) -> Merged:
+        text = "\n".join([version, *(f"{b.version} {b.weight!r}" for b in branches)])
         return Merged(hashlib.sha256(text.encode()).hexdigest())
 
     def evaluate(self, version: str) -> Sequence[Score]:

@@ -19,7 +19,7 @@ from netsim.population import Direction, Population
 from netsim.protocol.cadence import Marks
 from netsim.protocol.cells import Cells, attach
 from netsim.protocol.course import Course, Policy, as_given
-from netsim.protocol.learner import Job, LayerError, Learner, Score
+from netsim.protocol.learner import Branch, Job, LayerError, Learner, Merged, Score
 from netsim.protocol.leg import Leg
 from netsim.protocol.participation import Participation, Process
 from netsim.protocol.round_timing import RoundTiming
@@ -96,7 +96,7 @@ class Stage:
     _num_events: int = 0
     _num_timeless: int = 0
     _last_layers: Sequence[LayerError] = ()
-    _last_diverged: int = 0
+    _num_diverged: int = 0  # since the last round's end
     _marks: Marks = field(default_factory=Marks)
     _is_near: bool = False  # to the target: every round is scored
     _last_scored: tuple[int, int] = (0, 0)  # round and tick
@@ -139,8 +139,9 @@ class Stage:
         weight: float | None,
         *,
         is_per_round: bool = True,
+        version: str | None = None,
     ) -> Participation:
-        """Return a new participation that starts from the present version.
+        """Return a new participation that starts from the present version, or another.
 
         Its compute jitter is the round's, whatever else the policy does, unless a
         client may start more than once in a round.
@@ -153,7 +154,7 @@ class Stage:
             round_id=round_id,
             start_index=start_index,
             occasion=round_id if is_per_round else start_index,
-            version=self.version,
+            version=self.version if version is None else version,
             has=self._has.get(client_id),
             rank=self.rank(client_id),
             weight=weight,
@@ -244,13 +245,14 @@ class Stage:
         num_sampled: int,
         num_merged: int,
         num_dropped: int = 0,
+        server_id: int = SERVER_ID,
     ) -> Sequence[Score]:
         """Write a finished round, see whether to stop, and return its scores if due."""
         recorder, now_ns = self.recorder, self.env.now
         recorder.rounds.append(
             Round(
                 round_id,
-                SERVER_ID,
+                server_id,
                 self.leg.phase,
                 start_ns,
                 now_ns,
@@ -275,9 +277,10 @@ class Stage:
                 scores,
                 self._last_layers,
                 self.leg,
-                self._last_diverged,
+                self._num_diverged,
             )
         )
+        self._num_diverged = 0
         return scores
 
     def merge(
@@ -293,7 +296,39 @@ class Stage:
             self._examined(round_id, parts),
         )
         self.version = merged.version
-        self._last_diverged = len(merged.diverged)
+        self._note_diverged(round_id, parts, merged)
+        self._write_scores(round_id, self.env.now, merged.scores)
+        self._last_layers = merged.layers
+        self.recorder.merges.extend(layer.row(round_id) for layer in merged.layers)
+        return merged.norms2 or [None] * len(parts)
+
+    def merge_into(
+        self, version: str, round_id: int, parts: Sequence[Participation]
+    ) -> str:
+        """Merge what arrived at an edge server into its version, return the new one,
+        and write how good the merge is."""
+        merged = self.learner.merge(version, [part.arrival() for part in parts])
+        self._note_diverged(round_id, parts, merged)
+        self.recorder.merges.extend(layer.row(round_id) for layer in merged.layers)
+        return merged.version
+
+    def join(self, round_id: int, branches: Sequence[Branch]) -> None:
+        """Merge what edge servers made of the version in force into a new one, and
+        write how good the merge is."""
+        self._score_marks()
+        if all(branch.version == self.version for branch in branches):
+            return  # nobody has arrived anywhere
+        self.learner.hold([self.version, *(branch.version for branch in branches)])
+        joined = self.learner.join(self.version, branches, round_id=round_id)
+        self.learner.hold([joined.version])
+        self.version, self._last_layers = joined.version, joined.layers
+        self.recorder.merges.extend(layer.row(round_id) for layer in joined.layers)
+
+    def _note_diverged(
+        self, round_id: int, parts: Sequence[Participation], merged: Merged
+    ) -> None:
+        """Say whose numbers were left out of a merge."""
+        self._num_diverged += len(merged.diverged)
         for part in parts:
             if part.ticket in merged.diverged:
                 part.status = "diverged"
@@ -301,10 +336,11 @@ class Stage:
                 self.mark(
                     "diverged", round_id=round_id, client_id=part.client_id, detail=why
                 )
-        self._write_scores(round_id, self.env.now, merged.scores)
-        self._last_layers = merged.layers
-        self.recorder.merges.extend(layer.row(round_id) for layer in merged.layers)
-        return merged.norms2 or [None] * len(parts)
+
+    def version_bits(self, version: str, round_id: int) -> int:
+        """Return the bits of a whole version, for who has none."""
+        job = Job(0, 0, round_id, version, self.learner.rank)
+        return self.learner.bits_down(job, None)[0]
 
     def mark(
         self,

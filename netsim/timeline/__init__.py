@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import gzip
+import heapq
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import TextIOWrapper
 from pathlib import Path
-from typing import BinaryIO, TextIO, cast
+from typing import BinaryIO, TextIO, TypeAlias, cast
 
 from netsim.errors import InputError
 from netsim.manifest import Manifest
 from netsim.runs import load_run, server_kind, stream_rows
 from netsim.timeline.counters import Buffer, write_bands, write_score
 from netsim.timeline.slices import (
+    Group,
     grouped,
+    grouped_by_edge,
+    write_crossing,
     write_event,
     write_flight,
     write_group,
@@ -27,6 +31,7 @@ from netsim.trace.files import whole_file
 
 __all__ = ["write_timeline"]
 
+Message: TypeAlias = rows.Transfer | rows.Crossing
 GZIP_LEVEL = 4  # twice as fast as the usual one, a tenth longer
 
 
@@ -48,25 +53,42 @@ def _write_tables(events: TraceEvents, folder: Path) -> None:
     tracks = Tracks(events, stream_rows(folder, "clients", rows.Client))
     tracks.server_pid()
     buffer = Buffer(events, tracks) if server_kind(folder) == "buffered" else None
-    for group in grouped(
-        stream_rows(folder, "rounds", rows.Round),
-        stream_rows(folder, "tasks", rows.Task),
-    ):
+    for group in _groups(folder):
         write_group(events, tracks, group)
         if buffer is not None:
             buffer.take(group.round, group.tasks)
     if buffer is not None:
         buffer.close()
-    arrivals = dict(stream_rows(folder, "arrivals", rows.Arrival))
-    for transfer in stream_rows(folder, "transfers", rows.Transfer):
-        write_transfer(events, tracks, transfer)
-        if (arrival_ns := arrivals.get(transfer.transfer_id)) is not None:
-            write_flight(events, tracks, transfer, arrival_ns)
+    _write_messages(events, tracks, folder)
     write_bands(events, tracks, stream_rows(folder, "bands", rows.Band))
     for score in stream_rows(folder, "evals", rows.Evaluation):
         write_score(events, tracks, score)
     for event in stream_rows(folder, "events", rows.Event):
         write_event(events, tracks, event)
+
+
+def _groups(folder: Path) -> Iterator[Group]:
+    """Return the rounds with their tasks, in the order of the tables."""
+    rounds = stream_rows(folder, "rounds", rows.Round)
+    tasks = stream_rows(folder, "tasks", rows.Task)
+    if server_kind(folder) != "hierarchical":
+        return grouped(rounds, tasks)
+    num_cells = sum(1 for _ in stream_rows(folder, "cells", rows.Cell))
+    return grouped_by_edge(rounds, tasks, num_cells)
+
+
+def _write_messages(events: TraceEvents, tracks: Tracks, folder: Path) -> None:
+    """Write what was on the air and on wires, in the order in which it ended."""
+    aired: Iterator[Message] = stream_rows(folder, "transfers", rows.Transfer)
+    wired: Iterator[Message] = stream_rows(folder, "crossings", rows.Crossing)
+    arrivals = dict(stream_rows(folder, "arrivals", rows.Arrival))
+    for row in heapq.merge(aired, wired, key=lambda row: row.end_ns):
+        if isinstance(row, rows.Crossing):
+            write_crossing(events, tracks, row)
+            continue
+        write_transfer(events, tracks, row)
+        if (arrival_ns := arrivals.get(row.transfer_id)) is not None:
+            write_flight(events, tracks, row, arrival_ns)
 
 
 @contextmanager

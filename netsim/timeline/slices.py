@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from netsim.errors import InputError
 from netsim.timeline.trace_events import Args, TraceEvents
 from netsim.timeline.tracks import Tracks
-from netsim.trace.rows import Event, Round, Task, Transfer
+from netsim.trace.rows import Crossing, Event, Round, Task, Transfer
 
 AT_THE_END = frozenset(
     {"unfinished", "unmerged"}
@@ -20,6 +21,7 @@ class Group(NamedTuple):
 
     round: Round | None
     tasks: Sequence[Task]
+    edge: int = 0  # one more than the cell of the edge server that it is of, if any
 
     def merge_start_ns(self) -> int:
         """Return when the round's merge began: when nobody was waited for any more."""
@@ -56,6 +58,18 @@ def grouped(rounds: Iterable[Round], tasks: Iterable[Task]) -> Iterator[Group]:
         yield Group(None, [task])
         for task in remaining:
             yield Group(None, [task])
+
+
+def grouped_by_edge(
+    rounds: Iterable[Round], tasks: Iterable[Task], cloud_id: int
+) -> Iterator[Group]:
+    """Yield every round with its tasks, where each edge server has rounds of its own;
+    it writes its tasks together with its round, and the cloud has none."""
+    remaining = iter(tasks)
+    for row in rounds:
+        is_cloud = row.server_id == cloud_id
+        members = itertools.islice(remaining, 0 if is_cloud else row.num_sampled)
+        yield Group(row, list(members), 0 if is_cloud else row.server_id + 1)
 
 
 def _merge_of(task: Task) -> int:
@@ -107,12 +121,14 @@ def phases(task: Task) -> Iterator[Phase]:
 
 
 def _write_round(events: TraceEvents, tracks: Tracks, row: Round, group: Group) -> None:
-    track = tracks.server("rounds", 0)
+    place, of_whom = 2 * group.edge, f" of edge {group.edge - 1}" if group.edge else ""
+    track = tracks.server(f"rounds{of_whom}", place)
     events.begin(track, row.start_ns, "round", f"round {row.round_id}", _args(row))
     events.end(track, row.end_ns)
-    if not row.num_merged:
+    if not row.num_merged or not group.tasks:
         return
-    track, start_ns = tracks.server("merges", 1), group.merge_start_ns()
+    track = tracks.server(f"merges{of_whom}", 1 + place)
+    start_ns = group.merge_start_ns()
     args = {"round_id": row.round_id, "num_merged": row.num_merged}
     events.begin(track, start_ns, "merge", f"merge round {row.round_id}", args)
     for task in group.tasks:
@@ -129,6 +145,17 @@ def write_transfer(events: TraceEvents, tracks: Tracks, row: Transfer) -> None:
         track = tracks.radio(row.client_id)
         name = f"{row.direction} round {row.round_id} client {row.client_id}"
     events.begin(track, row.start_ns, "transfer", name, _args(row))
+    events.end(track, row.end_ns)
+
+
+def write_crossing(events: TraceEvents, tracks: Tracks, row: Crossing) -> None:
+    """Write a message on the backhaul, where the same message is on the air."""
+    if row.client_id is None:
+        track, name = tracks.broadcast(row.cell_id), f"broadcast round {row.round_id}"
+    else:
+        track = tracks.radio(row.client_id)
+        name = f"{row.direction} round {row.round_id} client {row.client_id}"
+    events.begin(track, row.start_ns, "backhaul", f"backhaul {name}", _args(row))
     events.end(track, row.end_ns)
 
 

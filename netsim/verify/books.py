@@ -24,6 +24,7 @@ from netsim.trace.rows import (
 from netsim.verify.cells import (
     Whereabouts,
     check_crossed,
+    check_exchanges,
     check_handovers,
     check_places,
     check_wires,
@@ -52,6 +53,17 @@ class Books:
     crossings: Sequence[Crossing] = ()
     arrivals: Sequence[Arrival] = ()
 
+    @property
+    def cloud_id(self) -> int:
+        """Return the id of the server above edge servers, whose ids are their cells';
+        without these no server has it."""
+        return len(self.cells) or -1
+
+    @property
+    def has_edges(self) -> bool:
+        """Return whether every cell has a server of its own."""
+        return any(row.server_id == self.cloud_id for row in self.rounds)
+
 
 def check_books(books: Books) -> Iterator[Finding]:
     """Yield every disagreement between the tables of a complete trace."""
@@ -59,9 +71,11 @@ def check_books(books: Books) -> Iterator[Finding]:
     for task in books.tasks:
         yield from _check_task(task)
     whereabouts = Whereabouts(books.clients, books.events)
-    messages = Messages(books.transfers, books.arrivals, books.crossings)
+    crossings = () if books.has_edges else books.crossings
+    messages = Messages(books.transfers, books.arrivals, crossings)
     yield from check_messages(books.tasks, messages, whereabouts)
     yield from _check_rounds(books)
+    yield from _check_edges(books)
     yield from _check_weights(books)
     yield from _check_times(books)
     yield from _check_estimates(books)
@@ -69,6 +83,9 @@ def check_books(books: Books) -> Iterator[Finding]:
     yield from check_handovers(books.clients, books.events)
     yield from check_places(books.transfers, whereabouts)
     yield from check_wires(books.cells, books.crossings)
+    if books.has_edges:
+        yield from check_exchanges(books.crossings)
+        return
     yield from check_crossed(books.cells, books.crossings, books.transfers, books.tasks)
 
 
@@ -108,6 +125,8 @@ def _check_rounds(books: Books) -> Iterator[Finding]:
     """Yield rounds whose counts are not those of their tasks."""
     written: dict[int, Counter[str]] = defaultdict(Counter)
     for row in books.rounds:
+        if row.server_id == books.cloud_id:  # counts edges
+            continue
         written[row.round_id]["num_sampled"] += row.num_sampled
         written[row.round_id]["num_merged"] += row.num_merged
         written[row.round_id]["num_dropped"] += row.num_dropped
@@ -125,6 +144,24 @@ def _check_rounds(books: Books) -> Iterator[Finding]:
             if said != found:
                 rule, detail = f"{name} must match tasks", f"row {said}, tasks {found}"
                 yield Finding("rounds", f"round {round_id}", rule, detail)
+
+
+def _check_edges(books: Books) -> Iterator[Finding]:
+    """Yield merges of the cloud before an edge has come to the same round, or with
+    another number of edges than there are."""
+    edges: dict[int, list[Round]] = defaultdict(list)
+    for row in books.rounds:
+        edges[row.round_id].append(row)
+    for row in books.rounds:
+        if row.server_id != books.cloud_id:
+            continue
+        own = [edge for edge in edges[row.round_id] if edge is not row]
+        ids = {edge.server_id for edge in own}
+        last_ns = max((edge.end_ns for edge in own), default=row.end_ns)
+        if len(ids) != row.num_merged or len(own) != len(ids) or last_ns > row.end_ns:
+            rule = "the cloud must merge every edge after its round"
+            detail = f"{row.num_merged} merged of {len(own)}, the last at {last_ns} ns"
+            yield Finding("rounds", f"round {row.round_id}", rule, detail)
 
 
 def _check_weights(books: Books) -> Iterator[Finding]:

@@ -135,6 +135,22 @@ def check_crossed(
             yield Finding("transfers", where, rule, f"cell {transfer.cell_id}")
 
 
+def check_exchanges(crossings: Sequence[Crossing]) -> Iterator[Finding]:
+    """Yield what is not, at each edge server, one version down and then one up."""
+    of_cell: dict[int, list[Crossing]] = defaultdict(list)
+    for crossing in sorted(crossings, key=attrgetter("crossing_id")):
+        of_cell[crossing.cell_id].append(crossing)
+    for rows in of_cell.values():
+        for n, row in enumerate(rows):
+            is_turn = row.direction == ("up" if n % 2 else "down")
+            if not is_turn or row.task_id is not None or row.status != "done":
+                rule = "edge and cloud must exchange a version each way in turn"
+                where = f"crossing {row.crossing_id}"
+                yield Finding(
+                    "crossings", where, rule, f"{row.direction}, {row.status}"
+                )
+
+
 def _is_due(transfer: Transfer) -> bool:
     """Return whether a transfer comes after, or goes on to, the wire."""
     return transfer.direction == "down" or transfer.status == "done"

@@ -1,0 +1,182 @@
+"""The story of edge servers, one in every cell, and a cloud that merges theirs."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import simpy
+from pydantic import Field
+
+from netsim.clock import to_ns
+from netsim.policy import SAMPLERS, Sampler
+from netsim.protocol.broadcast import broadcast
+from netsim.protocol.cells import Load, over_wire
+from netsim.protocol.learner import Branch
+from netsim.protocol.participation import Participation, Process, take_part, task_row
+from netsim.protocol.stage import Stage
+from netsim.quantities import Seconds
+from netsim.scenario import OneOf, Record
+from netsim.streams import stream
+from netsim.trace.rows import Round
+
+Duration = Annotated[Seconds, Field(ge=0)]
+
+
+class Hierarchical(Record):
+    """An edge server at every base station merges its cell's clients for
+    ``edge_rounds`` rounds; then the cloud merges the edges, and all go on from that.
+
+    Who takes part is drawn among all clients, anew in each round, and every edge takes
+    its own; an update weighs what it would at one server, over the data share of its
+    cell, and an edge weighs that share in the cloud's merge. With one edge round and
+    factors averaged the cloud's version is that of one server (client-edge-cloud
+    averaging: Liu et al., "Client-edge-cloud hierarchical federated learning", ICC
+    2020). Versions cross the backhaul between edge and cloud, and nothing else does.
+    ``announce_time`` and ``merge_time`` are an edge's, ``cloud_merge_time`` is not.
+    ``stop`` counts rounds of the edges and is looked at when the cloud has merged.
+    """
+
+    kind: Literal["hierarchical"] = "hierarchical"
+    sampling: Annotated[Sampler, OneOf(SAMPLERS)]
+    edge_rounds: int = Field(ge=1)
+    announce_time_s: Duration
+    merge_time_s: Duration
+    cloud_merge_time_s: Duration
+
+    @property
+    def round_timing(self) -> None:
+        return None
+
+    def play(self, stage: Stage) -> Process:
+        """Run until the cloud has merged what was asked for."""
+        weights = stage.population.data_weights
+        stage.cells.are_servers = True
+        stage.begin(self.sampling.probabilities(weights).tolist())
+        edges = _edges(stage, self)
+        for first_id in itertools.count(1, self.edge_rounds):
+            start_ns, base = stage.env.now, stage.version
+            for edge in edges:
+                edge.version = base
+            yield stage.env.all_of(
+                [stage.env.process(edge.serve(first_id, edges)) for edge in edges]
+            )
+            if self.cloud_merge_time_s:
+                yield stage.env.timeout(to_ns(self.cloud_merge_time_s))
+            last_id = first_id + self.edge_rounds - 1
+            branches = [Branch(edge.version, edge.share) for edge in edges]
+            stage.join(last_id, branches)
+            stage.end_round(
+                last_id,
+                start_ns,
+                num_sampled=len(edges),
+                num_merged=len(edges),
+                server_id=len(stage.population.network.cells),
+            )
+            if stage.is_over:
+                return
+
+
+@dataclass
+class Edge:
+    """One cell's server: its clients, what part of all data they hold, and its
+    version."""
+
+    stage: Stage
+    config: Hierarchical
+    cell_id: int
+    members: frozenset[int]
+    share: float
+    version: str = ""
+
+    def serve(self, first_id: int, edges: Sequence[Edge]) -> Process:
+        """Fetch the cloud's version, run the rounds until its next merge, and send the
+        cloud what came of it."""
+        stage, num_rounds = self.stage, self.config.edge_rounds
+        down = Load(first_id, stage.version_bits(self.version, first_id))
+        if down.bits:
+            yield from over_wire(stage, self.cell_id, "down", down)
+        for round_id in range(first_id, first_id + num_rounds):
+            yield from self._round(round_id, edges)
+        last_id = first_id + num_rounds - 1
+        up = Load(last_id, stage.version_bits(self.version, last_id))
+        if up.bits:
+            yield from over_wire(stage, self.cell_id, "up", up)
+
+    def _round(self, round_id: int, edges: Sequence[Edge]) -> Process:
+        stage, start_ns = self.stage, self.stage.env.now
+        if self.config.announce_time_s:
+            yield stage.env.timeout(to_ns(self.config.announce_time_s))
+        parts = self._enlist(round_id)
+        if not parts:
+            stage.mark("empty round", round_id=round_id, detail=f"cell {self.cell_id}")
+        else:
+            yield from broadcast(stage, round_id, parts, None)
+            yield from self._gather(parts)
+        arrived = [part for part in parts if part.status == "done"]
+        if arrived:
+            if self.config.merge_time_s:
+                yield stage.env.timeout(to_ns(self.config.merge_time_s))
+            stage.learner.hold([stage.version, *(edge.version for edge in edges)])
+            self.version = stage.merge_into(self.version, round_id, arrived)
+        self._record(round_id, start_ns, parts)
+
+    def _enlist(self, round_id: int) -> list[Participation]:
+        """Return the cell's own among all who are drawn, from the edge's version on."""
+        rng = stream(self.stage.seed, "sampling", round_id)
+        weights = self.stage.population.data_weights
+        drawn = self.config.sampling.draw(weights, rng)
+        return [
+            self.stage.enlist(
+                client_id, round_id, weight / self.share, version=self.version
+            )
+            for client_id, weight in zip(drawn.client_ids, drawn.weights, strict=True)
+            if client_id in self.members
+        ]
+
+    def _gather(self, parts: Sequence[Participation]) -> Process:
+        stage = self.stage
+        waiting = [part for part in parts if part.status == "running"]
+        terms = stage.reserve(waiting)
+        processes: list[simpy.Event] = [
+            stage.env.process(take_part(stage, part, terms.get(part.client_id)))
+            for part in waiting
+        ]
+        yield stage.env.all_of(processes)
+
+    def _record(
+        self, round_id: int, start_ns: int, parts: Sequence[Participation]
+    ) -> None:
+        """Write a round that is over, and everybody's part in it."""
+        stage, now_ns = self.stage, self.stage.env.now
+        for part in parts:
+            is_merged = part.status == "done"
+            row = task_row(
+                stage,
+                part,
+                now_ns,
+                merged_round_id=round_id if is_merged else None,
+                staleness=0 if is_merged else None,
+            )
+            stage.recorder.tasks.append(row)
+        num_merged = sum(part.status == "done" for part in parts)
+        counts = len(parts), num_merged, len(parts) - num_merged
+        phase = stage.leg.phase
+        stage.recorder.rounds.append(
+            Round(round_id, self.cell_id, phase, start_ns, now_ns, *counts)
+        )
+
+
+def _edges(stage: Stage, config: Hierarchical) -> list[Edge]:
+    """Return an edge for each cell that has clients, with their share of all data."""
+    weights, radio_map = stage.population.data_weights, stage.population.radio_map
+    edges = []
+    for cell_id in range(len(stage.population.network.cells)):
+        members = radio_map.members(cell_id).tolist()
+        if members:
+            share = math.fsum(weights[members].tolist())
+            edges.append(Edge(stage, config, cell_id, frozenset(members), share))
+    return edges

@@ -34,6 +34,7 @@ from netsim.cell import Cell
 from netsim.channel import require_reach
 from netsim.cosim.abilities import refused_demands
 from netsim.cosim.evaluation import Evaluation
+from netsim.cosim.proxy import ProxyLearning
 from netsim.errors import InputError
 from netsim.policy import RANKS, FullRank, Ranks
 from netsim.population import PopulationConfig
@@ -218,7 +219,8 @@ def _backbone_name(backbone: Backbone) -> str:
     return " ".join(str(values[name]) for name in names if name in values)
 
 
-LEARNINGS = {"lora": LoraLearning, "none": LearningOff}
+LEARNINGS = {"lora": LoraLearning, "none": LearningOff, "proxy": ProxyLearning}
+UNTRAINED = (LearningOff, ProxyLearning)  # nothing is scored, and nothing has a rank
 
 
 class Scenario(Record):
@@ -245,12 +247,12 @@ class Scenario(Record):
         if self.server.kind == "buffered":
             self._suits_a_buffer()
         self._suits_the_policy()
-        if self.stop.target is not None and isinstance(self.learning, LearningOff):
+        if self.stop.target is not None and isinstance(self.learning, UNTRAINED):
             text = "needs learning: nothing is scored without it"
             raise refusal(text, None, ("stop", "target"), bare=True)
         if isinstance(self.learning, LoraLearning):
             self._suits_the_evaluation(self.learning)
-        if isinstance(self.learning, LearningOff) and self.ranks.kind != "full":
+        if isinstance(self.learning, UNTRAINED) and self.ranks.kind != "full":
             text = "needs learning: nothing has a rank without it"
             raise refusal(text, None, ("ranks",), bare=True)
         if isinstance(self.learning, LoraLearning):
@@ -282,7 +284,7 @@ class Scenario(Record):
                 "that a policy could plan; use 'synchronous' or 'deadline'"
             )
             raise refusal(text, None, ("policy",), bare=True)
-        if policy.needs_learning and isinstance(self.learning, LearningOff):
+        if policy.needs_learning and isinstance(self.learning, UNTRAINED):
             text = "pilots and ranks need learning: nothing is measured without it"
             raise refusal(text, None, ("policy",), bare=True)
         self._decides_nothing_twice(policy, is_sampled=sampling is not None)

@@ -34,7 +34,8 @@ from netsim.sharing import EqualFinish, FirstComeTdma, ProcessorSharing
 from netsim.timeline import write_timeline
 from netsim.verify import verify
 from netsim.verify.clock import check_clock
-from netsim.verify.messages import check_messages
+from netsim.verify.cells import Whereabouts
+from netsim.verify.messages import Messages, check_messages
 
 
 class SomeLost(TransmissionErrors):
@@ -107,10 +108,16 @@ def sent(recorder, direction="up"):
 def audit(recorder):
     return [
         *check_clock(recorder.transfers, recorder.segments, recorder.bands),
-        *check_messages(
+        *audit_messages(
             recorder.clients, recorder.tasks, recorder.transfers, recorder.arrivals
         ),
     ]
+
+
+def audit_messages(clients, tasks, transfers, arrivals):
+    return check_messages(
+        tasks, Messages(transfers, arrivals, []), Whereabouts(clients, [])
+    )
 
 
 # latency
@@ -368,7 +375,7 @@ def test_an_outage_radio_is_silent_below_its_minimum():
 def forged(recorder, **changes):
     return [
         finding.rule
-        for finding in check_messages(
+        for finding in audit_messages(
             **{
                 "clients": recorder.clients,
                 "tasks": recorder.tasks,

@@ -36,6 +36,7 @@ from netsim.cosim.abilities import refused_demands
 from netsim.cosim.edges import refused_edges, refused_learning
 from netsim.cosim.evaluation import Evaluation
 from netsim.cosim.own_links import refused_links
+from netsim.cosim.proxy import ProxyLearning
 from netsim.cosim.reach import refused_networks
 from netsim.network import Association, Interference, Network
 from netsim.policy import RANKS, FullRank, Ranks
@@ -223,7 +224,8 @@ def _backbone_name(backbone: Backbone) -> str:
     return " ".join(str(values[name]) for name in names if name in values)
 
 
-LEARNINGS = {"lora": LoraLearning, "none": LearningOff}
+LEARNINGS = {"lora": LoraLearning, "none": LearningOff, "proxy": ProxyLearning}
+UNTRAINED = (LearningOff, ProxyLearning)  # nothing is scored, and nothing has a rank
 
 
 class Scenario(Record):
@@ -277,12 +279,12 @@ class Scenario(Record):
         for path, reason in refused_links(self):
             raise refusal(reason, None, path, bare=True)
         self._suits_the_policy()
-        if self.stop.target is not None and isinstance(self.learning, LearningOff):
+        if self.stop.target is not None and isinstance(self.learning, UNTRAINED):
             text = "needs learning: nothing is scored without it"
             raise refusal(text, None, ("stop", "target"), bare=True)
         if isinstance(self.learning, LoraLearning):
             self._suits_the_evaluation(self.learning)
-        if isinstance(self.learning, LearningOff) and self.ranks.kind != "full":
+        if isinstance(self.learning, UNTRAINED) and self.ranks.kind != "full":
             text = "needs learning: nothing has a rank without it"
             raise refusal(text, None, ("ranks",), bare=True)
         if isinstance(self.learning, LoraLearning):
@@ -320,7 +322,7 @@ class Scenario(Record):
                 "that a policy could plan; use 'synchronous' or 'deadline'"
             )
             raise refusal(text, None, ("policy",), bare=True)
-        if policy.needs_learning and isinstance(self.learning, LearningOff):
+        if policy.needs_learning and isinstance(self.learning, UNTRAINED):
             text = "pilots and ranks need learning: nothing is measured without it"
             raise refusal(text, None, ("policy",), bare=True)
         self._decides_nothing_twice(policy, is_sampled=sampling is not None)

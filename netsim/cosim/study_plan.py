@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from netsim.cosim.retraining import verdicts
-from netsim.cosim.scenario import LearningOff, Scenario, read_scenario
+from netsim.cosim.scenario import UNTRAINED, Scenario, read_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
 from netsim.manifest import FILE_NAME, read_manifest
@@ -120,7 +120,7 @@ def learning_groups(scenarios: list[Scenario]) -> list[int]:
 
 
 def _is_shared(first: Scenario, other: Scenario) -> bool:
-    if LearningOff in (type(first.learning), type(other.learning)):
+    if any(isinstance(one.learning, UNTRAINED) for one in (first, other)):
         return False
     return all(verdict.effect == "nothing" for verdict in verdicts(first, other))
 
@@ -160,7 +160,7 @@ def _resolved(
 
 
 def _require_scores(config: StudyConfig, scenario: Scenario) -> None:
-    if config.targets and isinstance(scenario.learning, LearningOff):
+    if config.targets and isinstance(scenario.learning, UNTRAINED):
         raise InputError("targets: need learning: nothing is scored without it")
 
 

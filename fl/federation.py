@@ -12,7 +12,7 @@ from fl.adapters import Adapter
 from fl.aggregation import VersionRanks
 from fl.changes import squared_changes
 from fl.evaluation import Metrics, evaluate
-from fl.executor import Executor, Inline, Processes
+from fl.executor import Executor, Inline
 from fl.history import History
 from fl.jobs import Cohort, Job, JobBook
 from fl.learning import Learning
@@ -20,6 +20,7 @@ from fl.local_metrics import ByLabel, LocalBench, LocalMetrics
 from fl.merging import Component, MergeRow, combined, merge_adapters
 from fl.partition import divide
 from fl.peft_folders.base_delta import save_base_delta
+from fl.process_crew import processes
 from fl.remembered import Memory, folder_entry, write_folder
 from fl.start import content_digest
 from fl.store import Entry, Store
@@ -80,7 +81,7 @@ class Federation:
         executor: Executor[Trainer] = (
             Inline(self._trainer)
             if workers == 1
-            else Processes(workers, Trainer(learning, seed, device, precision))
+            else processes(workers, Trainer(learning, seed, device, precision))
         )
         self._memory = Memory(
             store,

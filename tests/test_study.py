@@ -197,14 +197,23 @@ def complete(folder):
     }
 
 
-def killed_midway(path, folder):
+def killed_midway(path, folder, *more):
     """Run a study with two workers and kill it once two runs are finished."""
     code = "from netsim.cli import main\nif __name__ == '__main__':\n    main()\n"
     script = path.with_name("command.py")
     script.write_text(code)
-    command = [sys.executable, script, "study", path, "--out", folder, "--workers=2"]
+    command = [
+        sys.executable,
+        script,
+        "study",
+        path,
+        "--out",
+        folder,
+        "--workers=2",
+        *more,
+    ]
     study = subprocess.Popen(
-        command, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        [*command, *more], env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     )
     deadline_s = time.monotonic() + 300
     while len(complete(folder)) < 2:

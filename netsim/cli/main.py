@@ -39,6 +39,17 @@ FreshOption = Annotated[
 WorkersOption = Annotated[
     int, typer.Option(min=1, help="Train in this many processes; same results.")
 ]
+RayOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="auto|ADDRESS",
+        help="On a Ray cluster: RAY_ADDRESS or the one that runs here, else one of "
+        "this machine's processors. As many runs at a time as it has free ones.",
+    ),
+]
+GpusOption = Annotated[
+    float, typer.Option(min=0.0, help="With --ray: what a worker reserves, as 0.25.")
+]
 QuietOption = Annotated[bool, typer.Option(help="Show no progress and no table.")]
 
 
@@ -234,8 +245,11 @@ def study(
     ],
     out: Annotated[Path | None, typer.Option(help="The study folder itself.")] = None,
     workers: Annotated[
-        int, typer.Option(min=1, help="So many runs at a time; same results.")
-    ] = 1,
+        int | None,
+        typer.Option(min=1, help="So many runs at a time, 1 by default; same results."),
+    ] = None,
+    ray: RayOption = None,
+    gpus: GpusOption = 0.0,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check it and say what would run.")
     ] = False,
@@ -244,9 +258,11 @@ def study(
 ) -> None:
     """Run a study, many variants and seeds, or go on with it; say who is faster."""
     from netsim.cli.study import study_command
+    from netsim.cosim.study import Workers
 
+    who = Workers(workers, ray, gpus)
     if not study_command(
-        study, out, workers=workers, dry_run=dry_run, quiet=quiet, json=json
+        study, out, workers=who, dry_run=dry_run, quiet=quiet, json=json
     ):
         raise typer.Exit(CHECK_FAILED)
 

@@ -13,8 +13,9 @@ from rich.console import Console
 
 from netsim.cli.live import PLAIN_LINE_EVERY_S, LiveView
 from netsim.cosim.shipped import find_study
-from netsim.cosim.study import RESULTS, Ending, carry_out
+from netsim.cosim.study import RESULTS, Workers, carry_out
 from netsim.cosim.study_plan import PlannedRun, StudyPlan, plan_study
+from netsim.cosim.study_work import Ending
 from netsim.protocol.stage import Progress
 from netsim.protocol.stop import Stop
 from netsim.quantities import format_duration_ns
@@ -27,7 +28,7 @@ def study_command(
     given: str,
     out: Path | None,
     *,
-    workers: int,
+    workers: Workers,
     dry_run: bool,
     quiet: bool,
     json: bool,
@@ -48,7 +49,7 @@ def study_command(
     return not teller.failed
 
 
-def _carried_out(plan: StudyPlan, workers: int, teller: _Teller) -> Study:
+def _carried_out(plan: StudyPlan, workers: Workers, teller: _Teller) -> Study:
     """Run the study; say how an interrupted one goes on."""
     watch = None if teller.is_quiet else Spectator.of(plan)
     try:
@@ -93,15 +94,27 @@ class _Teller:
     failed: list[PlannedRun] = field(default_factory=list)
     _num_ended: int = 0
     _started_s: float = field(default_factory=time.perf_counter)
+    _far_hosts: set[str] = field(default_factory=set)
 
     def __call__(self, run: PlannedRun, ending: Ending) -> None:
         self._num_ended += 1
+        self._welcome(ending.far_host)
         if ending.status == "failed":
             self.failed.append(run)
         elif self.is_quiet:
             return
         line = self._line(run, ending)
         self.console.print(line, highlight=False, soft_wrap=True, markup=False)
+
+    def _welcome(self, far_host: str) -> None:
+        """Say it of a machine when its first run comes back."""
+        if far_host and far_host not in self._far_hosts:
+            self._far_hosts.add(far_host)
+            line = (
+                f"{far_host} does not see this folder: its runs are sent back, and it "
+                "reuses only what was learned there"
+            )
+            self.console.print(line, highlight=False, soft_wrap=True, markup=False)
 
     def _line(self, run: PlannedRun, ending: Ending) -> str:
         head = f"{self._num_ended}/{self.num_missing} {run.title}"

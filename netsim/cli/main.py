@@ -268,6 +268,38 @@ def study(
 
 
 @app.command()
+def tune(
+    search: Annotated[
+        str, typer.Argument(help="A YAML file, or the name of a shipped search.")
+    ],
+    out: Annotated[Path | None, typer.Option(help="The search's folder.")] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="So many runs at a time, 1 by default; same results."),
+    ] = None,
+    ray: RayOption = None,
+    gpus: GpusOption = 0.0,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check it and say what would run.")
+    ] = False,
+    quiet: QuietOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Search settings for the best within limits, or go on with it.
+
+    Exit code 1: no trial keeps to all limits.
+    """
+    from netsim.cli.tuning import tune_command
+    from netsim.cosim.study import Workers
+
+    who = Workers(workers, ray, gpus)
+    if not tune_command(
+        search, out, workers=who, dry_run=dry_run, quiet=quiet, json=json
+    ):
+        raise typer.Exit(CHECK_FAILED)
+
+
+@app.command()
 def compare(
     runs: Annotated[
         list[Path], typer.Argument(help="The folders of two runs or more.")
@@ -313,11 +345,15 @@ def timeline(
 @app.command()
 def schema(
     study: Annotated[bool, typer.Option("--study", help="Of a study file.")] = False,
+    tune: Annotated[bool, typer.Option("--tune", help="Of a tune file.")] = False,
 ) -> None:
     """Print the JSON Schema of a scenario, for editors."""
-    from netsim.cli.listing import schema_text, study_schema_text
+    from netsim.cli.listing import schema_text, study_schema_text, tune_schema_text
 
-    typer.echo(study_schema_text() if study else schema_text(), nl=False)
+    if study and tune:
+        raise InputError("schema: --study or --tune, not both")
+    text = study_schema_text if study else tune_schema_text if tune else schema_text
+    typer.echo(text(), nl=False)
 
 
 @app.command(name="list")

@@ -13,6 +13,7 @@ import pandas as pd
 from fl.executor import Executor, Inline
 from fl.process_crew import processes
 from fl.ray_crew import NoCluster, ray_workers
+from netsim.cosim.scenario import Scenario
 from netsim.cosim.shipped import find_study
 from netsim.cosim.study_plan import PlannedRun, StudyPlan, plan_study
 from netsim.cosim.study_work import (
@@ -104,14 +105,19 @@ class Workers:
     ray: str | None = None  # auto, or an address
     num_gpus: float = 0.0  # that each worker of a Ray cluster reserves
 
-    def executor(self, plan: StudyPlan, watch: Watch | None) -> Executor[Host]:
-        """Return the executor of a study whose folder is held."""
+    def executor(self, folder: Path, watch: Watch | None = None) -> Executor[Host]:
+        """Return the executor of a study or search whose folder is held."""
         if self.ray is None:
             host = Host(watch)
             num = self.num or 1
             return Inline(host) if num == 1 else processes(num, host)
-        host = Host(mark=Mark.of(plan.folder))
-        return ray_workers(self.ray, host, num_workers=self.num, num_gpus=self.num_gpus)
+        host = Host(mark=Mark.of(folder))
+        try:
+            return ray_workers(
+                self.ray, host, num_workers=self.num, num_gpus=self.num_gpus
+            )
+        except NoCluster as error:
+            raise InputError(f"--ray {self.ray}: {error}") from error
 
 
 def carry_out(
@@ -132,14 +138,12 @@ def carry_out(
     with locked(plan.folder):
         tables = Tables(plan)
         finished = _opened(plan, tables)
-        try:
-            executor = workers.executor(plan, watch)
-        except NoCluster as error:
-            raise InputError(f"--ray {workers.ray}: {error}") from error
-        with closing(executor):
+        with closing(workers.executor(plan.folder, watch)) as executor:
             for runs in (plan.leaders(), plan.followers()):
                 missing = [run for run in runs if run.folder not in finished]
-                for run, ending in _endings(executor, missing):
+                jobs = [job_of(r.scenario, r.base_folder, r.folder) for r in missing]
+                for index, ending in endings(executor, jobs):
+                    run = missing[index]
                     tables.add(run, ending.status)
                     tables.write()
                     tell(run, ending)
@@ -166,25 +170,25 @@ def _open_folder(plan: StudyPlan) -> None:
     write_atomically(path, dump(plan.config).encode())
 
 
-def _endings(
-    executor: Executor[Host], runs: Sequence[PlannedRun]
-) -> Iterator[tuple[PlannedRun, Ending]]:
-    """Yield how each run ended, as they do; what a worker dies of has failed."""
-    jobs = [
-        Job(dump(run.scenario), run.base_folder.resolve(), run.folder.resolve())
-        for run in runs
-    ]
+def job_of(scenario: Scenario, base_folder: Path, folder: Path) -> Job:
+    """Return a run as any process can do it."""
+    return Job(dump(scenario), base_folder.resolve(), folder.resolve())
+
+
+def endings(
+    executor: Executor[Host], jobs: Sequence[Job]
+) -> Iterator[tuple[int, Ending]]:
+    """Yield each run's index and how it ended, as they do, with its folder in place;
+    what a worker dies of has failed."""
     for index, outcome in executor.completed(run_one, jobs):
-        run = runs[index]
         if isinstance(outcome.error, NoCluster):
             raise InputError(f"--ray: {outcome.error}")
         if outcome.error is not None:
-            yield run, Ending("failed", str(outcome.error))
+            yield index, Ending("failed", str(outcome.error))
             continue
-        ending = outcome.result
-        if ending.packed:
-            unpack(ending.packed, run.folder)
-        yield run, ending
+        if outcome.result.packed:
+            unpack(outcome.result.packed, jobs[index].folder)
+        yield index, outcome.result
 
 
 def run_study(

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from netsim.cosim.retraining import verdicts
 from netsim.cosim.scenario import LearningOff, Scenario, read_scenario
@@ -16,7 +17,9 @@ from netsim.scenario import dump, load, scenario_digest
 from netsim.scenario.source import Document, KeyPath, Position, read_document
 from netsim.study.design import Combination, combinations
 from netsim.study.record import Override, StudyConfig
+from netsim.study.search import TuneConfig
 
+Config = TypeVar("Config", StudyConfig, TuneConfig)
 CONTINUED = "    "  # a line that belongs to the message above it
 
 
@@ -69,11 +72,15 @@ class StudyPlan:
 def read_study(path: Path) -> tuple[StudyConfig, Document]:
     """Return a study file as a record, whose scenario is a whole path or a shipped
     name, and where the file says what."""
-    config, document = load(path, StudyConfig), read_document(path)
+    return with_whole_path(load(path, StudyConfig), path), read_document(path)
+
+
+def with_whole_path(config: Config, path: Path) -> Config:
+    """Return what a file says, its scenario as a whole path where it is beside it."""
     beside = path.parent / config.scenario
-    if beside.is_file():
-        config = config.model_copy(update={"scenario": str(beside.resolve())})
-    return config, document
+    if not beside.is_file():
+        return config
+    return config.model_copy(update={"scenario": str(beside.resolve())})
 
 
 def plan_study(path: Path, parent: Path, out: Path | None = None) -> StudyPlan:
@@ -83,7 +90,7 @@ def plan_study(path: Path, parent: Path, out: Path | None = None) -> StudyPlan:
     other targets or another baseline stay in the same folder.
     """
     config, document = read_study(path)
-    places = _Places(document)
+    places = Places(document)
     try:
         found = combinations(config)
     except InputError as error:
@@ -135,7 +142,7 @@ def _digest(scenarios: Mapping[str, Scenario]) -> str:
 
 
 def _resolved(
-    config: StudyConfig, found: list[Combination], places: _Places
+    config: StudyConfig, found: list[Combination], places: Places
 ) -> dict[str, Scenario]:
     """Return the scenario of every combination, or all that is wrong with any."""
     common = tuple(
@@ -176,7 +183,7 @@ def _where(wrong: Mapping[str, list[str]], num_all: int) -> Iterator[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Places:
+class Places:
     """Points the messages about a scenario at the study file that made it so."""
 
     document: Document
@@ -206,8 +213,9 @@ class _Places:
             label = f"--set {text}: "
             if line.startswith(label):
                 return self._point(place, f"{text}: {line.removeprefix(label)}")
-        if line.startswith("targets: "):
-            return self._point(("targets",), line)
+        key = line.partition(": ")[0]
+        if key in ("targets", "target", "objective"):
+            return self._point((key,), line)
         return line
 
     def _point(self, place: KeyPath, message: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 RESULTS = Path("results") / "tunes"
 TUNE_FILE, JOURNAL = "tune.yaml", "trials.journal"
 TRIALS, BEST = "trials.parquet", "best.yaml"
-ROW, BROKEN = "row", "violations"  # attributes of a trial that was answered
+ROW = "row"  # the attribute of a trial that was answered
 Settings = dict[str, str]
 
 
@@ -124,7 +124,6 @@ def _opened_study(plan: TunePlan) -> Study:
         direction="minimize" if plan.config.is_least else "maximize",
         load_if_exists=True,
     )
-    study.sampler = sampler(plan.config, AS_IS)  # it keeps what limits are told
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         if ROW in trial.user_attrs:  # killed between row and value
             _tell(study, trial.number, _row(trial), plan.config)
@@ -174,17 +173,7 @@ def sampler(config: TuneConfig, number: int) -> BaseSampler:
     seed = int(stream(config.search_seed, "tune", number).integers(2**31))
     if config.sampler == "random":
         return RandomSampler(seed=seed)
-    return TPESampler(
-        seed=seed,
-        n_startup_trials=config.startup,
-        multivariate=True,
-        constraints_func=_violations,
-    )
-
-
-def _violations(trial: FrozenTrial) -> Sequence[float]:
-    found: Sequence[float] = trial.user_attrs.get(BROKEN, ())
-    return found
+    return TPESampler(seed=seed, n_startup_trials=config.startup, multivariate=True)
 
 
 def suggested(trial: Trial, config: TuneConfig) -> Settings:
@@ -208,8 +197,8 @@ def _suggestion(trial: Trial, path: str, setting: Setting) -> float | str:
 def _answer(study: Study, trial: Trial, row: TrialRow, config: TuneConfig) -> None:
     """Note a trial's row, which makes it count, and tell its value."""
     if row.status == "complete":
-        finite = [min(beyond, 1e9) for beyond in row.violations(config)]
-        trial.set_user_attr(BROKEN, finite)
+        for index, beyond in enumerate(row.violations(config)):
+            trial.set_constraint(str(index), min(beyond, 1e9))
     trial.set_user_attr(ROW, json.dumps(asdict(row)))
     _tell(study, trial.number, row, config)
 

@@ -106,7 +106,8 @@ class Setting(Record):
         if self.is_whole:
             return str(int(value))
         low, high = self.ends
-        rounded = min(max(float(f"{value:.{NUM_DIGITS}g}"), low), high)
+        rounded = value if value in self.ends else float(f"{value:.{NUM_DIGITS}g}")
+        rounded = min(max(rounded, low), high)
         assert self.low is not None
         number = repr(int(rounded) if rounded.is_integer() else rounded)
         return f"{number} {split(self.low)[1]}".strip()

@@ -179,16 +179,17 @@ overrides:
   - "cell.downlink.sharing=processor-sharing"
 search:
   server.concurrency: {low: 2, high: 4}
-  server.buffer_size: {low: 1, high: 4}
+  server.buffer_size: {low: 2, high: 4}
 objective: least time
-trials: 12
+trials: 8
 seeds: [1]
 sampler: random
+search_seed: 1
 """
     rows, _ = searched(tmp_path, "tune", text)
     refused = [row for row in rows if row.status == "refused"]
     assert refused
-    assert len(rows) == 13
+    assert len(rows) == 9
     assert "buffer_size must not exceed concurrency" in refused[0].reason
     for row in refused:
         assert int(row.settings["server.buffer_size"]) > int(
@@ -202,7 +203,7 @@ scenario: quickstart
 overrides:
   - stop.rounds=3
   - population.num_clients=4
-  - learning.backbone={kind: small-vit, pretrain_steps: 0}
+  - "learning.backbone={kind: small-vit, pretrain_steps: 0}"
 search: {learning.training.local_steps: {low: 1, high: 4}}
 objective: least time to target
 target: {metric: loss, level: 2.5}

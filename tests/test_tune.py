@@ -184,7 +184,7 @@ objective: least time
 trials: 8
 seeds: [1]
 sampler: random
-search_seed: 1
+search_seed: 2
 """
     rows, _ = searched(tmp_path, "tune", text)
     refused = [row for row in rows if row.status == "refused"]

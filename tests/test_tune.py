@@ -312,7 +312,9 @@ def test_the_best_is_the_one_of_those_that_keep_to_it():
 
     def row(trial, time_s, energy_j):
         values = {"time": time_s, "energy per client": energy_j}
-        return TrialRow(trial, "complete", "", {"a": "1"}, (Measured(values, True, 0.0),))
+        return TrialRow(
+            trial, "complete", "", {"a": "1"}, (Measured(values, True, 0.0),)
+        )
 
     rows = [row(0, 9.0, 10.0), row(1, 5.0, 41.0), row(2, 7.0, 39.0)]
     assert best(rows, config) is rows[2]

@@ -243,6 +243,15 @@ def study(
     study: Annotated[
         str, typer.Argument(help="A YAML file, or the name of a shipped study.")
     ],
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="PATH=VALUE", help="Override in all runs; axes come after."
+        ),
+    ] = None,
+    seeds: Annotated[
+        str | None, typer.Option(metavar="N,N,…", help="Instead of the study's.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="The study folder itself.")] = None,
     workers: Annotated[
         int | None,
@@ -257,12 +266,14 @@ def study(
     json: JsonOption = False,
 ) -> None:
     """Run a study, many variants and seeds, or go on with it; say who is faster."""
-    from netsim.cli.study import study_command
+    from netsim.cli.study import read_seeds, study_command
     from netsim.cosim.study import Workers
+    from netsim.cosim.study_plan import Instead
 
     who = Workers(workers, ray, gpus)
+    instead = Instead(tuple(set_ or ()), read_seeds(seeds))
     if not study_command(
-        study, out, workers=who, dry_run=dry_run, quiet=quiet, json=json
+        study, out, instead, workers=who, dry_run=dry_run, quiet=quiet, json=json
     ):
         raise typer.Exit(CHECK_FAILED)
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from pydantic import ValidationError
+
 from netsim.cosim.retraining import verdicts
 from netsim.cosim.scenario import LearningOff, Scenario, read_scenario
 from netsim.cosim.shipped import find_scenario
@@ -15,6 +17,7 @@ from netsim.errors import InputError
 from netsim.manifest import FILE_NAME, read_manifest
 from netsim.scenario import dump, load, scenario_digest
 from netsim.scenario.source import Document, KeyPath, Position, read_document
+from netsim.scenario.wording import describe
 from netsim.study.design import Combination, combinations
 from netsim.study.record import Override, StudyConfig
 from netsim.study.search import TuneConfig
@@ -83,13 +86,36 @@ def with_whole_path(config: Config, path: Path) -> Config:
     return config.model_copy(update={"scenario": str(beside.resolve())})
 
 
-def plan_study(path: Path, parent: Path, out: Path | None = None) -> StudyPlan:
+@dataclass(frozen=True, slots=True)
+class Instead:
+    """What a command line says instead of a study file: overrides that come after the
+    common ones, and seeds."""
+
+    overrides: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = ()
+
+    def applied(self, config: StudyConfig) -> StudyConfig:
+        """Return the study with these; InputError where they cannot be."""
+        said = config.model_dump()
+        said["overrides"] = (*config.overrides, *self.overrides)
+        said["seeds"] = self.seeds or config.seeds
+        try:
+            return StudyConfig.model_validate(said)
+        except ValidationError as error:
+            reasons = map(describe, error.errors(include_url=False))
+            raise InputError(f"--set, --seeds: {'; '.join(reasons)}") from error
+
+
+def plan_study(
+    path: Path, parent: Path, out: Path | None = None, instead: Instead = Instead()
+) -> StudyPlan:
     """Read a study and resolve all its scenarios; what is wrong is one InputError.
 
     Without ``out`` the folder is ``<name>-<digest>`` under ``parent``; more seeds,
     other targets or another baseline stay in the same folder.
     """
     config, document = read_study(path)
+    config = instead.applied(config)
     places = Places(document)
     try:
         found = combinations(config)
@@ -211,7 +237,7 @@ class Places:
     def _placed(self, line: str, overrides: tuple[Override, ...]) -> str:
         for text, place in reversed(overrides):
             label = f"--set {text}: "
-            if line.startswith(label):
+            if line.startswith(label) and place in self.document.values:
                 return self._point(place, f"{text}: {line.removeprefix(label)}")
         key = line.partition(": ")[0]
         if key in ("targets", "target", "objective"):

@@ -1,7 +1,7 @@
 """A study killed again and again comes to the tables of one that nobody touched.
 
 python results/studies/kills.py FOLDER          # in processes: the study killed twice
-python results/studies/kills.py FOLDER --ray    # on Ray: a worker killed, then the study
+python results/studies/kills.py FOLDER --ray    # on Ray: a worker, then the study
 
 Runs the shipped study `bands` (3 policies, 4 bands, 3 seeds) untouched and then, with a
 store of its own, under SIGKILL; compares the three tables byte by byte, and prints wall

@@ -46,7 +46,9 @@ def _histogram(found: pd.DataFrame) -> Chart:
     """Return how many clients were merged how often."""
     times = found["num_merged"]
     size = int(times.max()) // MAX_HISTOGRAM + 1
-    counts = (times // size * size).value_counts().sort_index()
+    counts = (times // size * size).value_counts()
+    every = range(int(counts.index.min()), int(counts.index.max()) + 1, size)
+    counts = counts.reindex(every, fill_value=0)
     frame = counts.rename_axis("times").rename("clients").reset_index()
     frame["until"] = frame["times"] + size
     frame["label"] = [
@@ -133,8 +135,10 @@ def _local_chart(run: Run) -> Chart | None:
         whose=evals["split"].astype("str").map(names),
     )
     by = evals.groupby(["whose", "time"], observed=True)["accuracy"]
-    frame = by.quantile([0.1, 0.5, 0.9]).unstack().set_axis(["low", "mid", "high"], axis=1)
-    frame = frame.join(by.agg(clients="size", worst="min")).reset_index()
+    shares = {"low": 0.1, "mid": 0.5, "high": 0.9}
+    columns = {name: by.quantile(share) for name, share in shares.items()}
+    columns |= {"clients": by.size(), "worst": by.min()}
+    frame = pd.DataFrame(columns).reset_index()
     keys = [
         Key("common adapter", marks.PALETTE[0], "line"),
         Key("own adapter", marks.PALETTE[1], "line"),
@@ -243,7 +247,9 @@ def _map_chart(frame: pd.DataFrame, stations: pd.DataFrame) -> Chart:
             alt.Color(
                 "mean_snr_db:Q",
                 scale=alt.Scale(scheme=marks.HEAT),
-                legend=alt.Legend(title="signal to noise, uplink (dB)", orient="bottom"),
+                legend=alt.Legend(
+                    title="signal to noise, uplink (dB)", orient="bottom"
+                ),
             ),
             tooltip=[
                 marks.tip("client_id", "client", "d"),

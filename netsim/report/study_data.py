@@ -109,7 +109,9 @@ class StudyData:
         for variant, rows in curves.groupby("variant", sort=False):
             seeds = [own for _, own in rows.groupby("seed")]
             frame = _averaged(seeds, metric).assign(variant=variant)
-            frames.append(frame.assign(**rows.iloc[0][self.axes].to_dict()))
+            for axis in self.axes:
+                frame[axis] = rows[axis].iloc[0]
+            frames.append(frame)
         if not frames:
             return pd.DataFrame()
         found = pd.concat(frames, ignore_index=True)
@@ -133,7 +135,9 @@ class StudyData:
 def _averaged(seeds: list[pd.DataFrame], metric: str) -> pd.DataFrame:
     end_ns = min(int(own["time_ns"].max()) for own in seeds)
     moments = np.linspace(0, end_ns, GRID)
-    values = np.array([_at(own.sort_values("time_ns"), metric, moments) for own in seeds])
+    values = np.array(
+        [_at(own.sort_values("time_ns"), metric, moments) for own in seeds]
+    )
     return pd.DataFrame(
         {
             "time_ns": moments,

@@ -164,6 +164,7 @@ def _table(table: Table) -> Iterator[str]:
         cells = zip(table.columns, row, strict=True)
         yield f"<tr>{''.join(_cell(v, column.form) for column, v in cells)}</tr>"
     yield "</tbody></table></div>"
+    yield "<p class=hint>More columns to the right: swipe or scroll.</p>"
     if table.csv is not None:
         yield (
             f'<button type=button class=save data-csv="{name}">'

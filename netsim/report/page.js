@@ -122,6 +122,14 @@
     });
   }
 
+  const markCut = () => {
+    for (const place of document.querySelectorAll(".scroll")) {
+      place.classList.toggle("is-cut", place.scrollWidth > place.clientWidth + 1);
+    }
+  };
+  markCut();
+  addEventListener("resize", markCut);
+
   drawAll().then(
     () => { root.dataset.drawn = "all"; },
     (error) => { root.dataset.drawn = "failed"; throw error; },

@@ -195,10 +195,15 @@ def map_section(run: Run) -> Section | None:
         return None
     frame = _dots(run)
     stations = base_stations(clients)
-    text = ["Each dot is a client; the triangles are the base stations."]
+    text = ["Each dot is a client."]
+    if len(stations):
+        text = [f"Each dot is a client, a triangle {STATION[len(stations) > 1]}."]
     if len(frame) < len(clients):
         text.append(f"{len(frame):,} of {len(clients):,} clients are shown.")
     return Section("Where the clients are", text, [_map_chart(frame, stations)])
+
+
+STATION = "the base station", "a base station"
 
 
 def _dots(run: Run) -> pd.DataFrame:

@@ -67,7 +67,7 @@ def _chart(run: Run, shown: list[int], frame: pd.DataFrame) -> Chart:
     )
     lost = (
         shape.transform_filter("datum.is_cut")
-        .mark_point(shape="cross", angle=45, size=70, filled=True, color=marks.INK)
+        .mark_text(text="\u00d7", fontSize=17, fontWeight="bold", color=marks.INK)
         .encode(alt.X("end:Q"), tooltip=tooltip)
     )
     lost.encoding.x2 = alt.Undefined

@@ -8,14 +8,13 @@ import pytest
 import tiny_run
 
 import netsim as package
+from netsim.report import write_report
 
 pytest.importorskip("altair")
 pytest.importorskip("vl_convert")
 webdriver = pytest.importorskip("selenium.webdriver")
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="no chromium")
-
-from netsim.report import write_report
 
 FLAGS = [
     "--headless",

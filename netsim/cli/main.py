@@ -33,6 +33,13 @@ OutOption = Annotated[Path | None, typer.Option(help="The run folder itself.")]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Make the last line of stdout one JSON object.")
 ]
+JsonLinesOption = Annotated[
+    bool,
+    typer.Option(
+        "--json-lines",
+        help="Write a line of JSON to stdout at every event; the last is --json's.",
+    ),
+]
 FreshOption = Annotated[
     bool, typer.Option(help="Train again what an earlier run has trained already.")
 ]
@@ -78,6 +85,11 @@ def run(
     workers: WorkersOption = 1,
     quiet: QuietOption = False,
     json: JsonOption = False,
+    json_lines: JsonLinesOption = False,
+    tensorboard: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write curves for TensorBoard there."),
+    ] = None,
 ) -> None:
     """Run a scenario and write its trace."""
     from netsim.cli.running import run_command
@@ -91,6 +103,8 @@ def run(
         workers=workers,
         quiet=quiet,
         json=json,
+        json_lines=json_lines,
+        board=tensorboard,
     )
 
 
@@ -241,12 +255,19 @@ def study(
     ] = False,
     quiet: QuietOption = False,
     json: JsonOption = False,
+    json_lines: JsonLinesOption = False,
 ) -> None:
     """Run a study, many variants and seeds, or go on with it; say who is faster."""
     from netsim.cli.study import study_command
 
     if not study_command(
-        study, out, workers=workers, dry_run=dry_run, quiet=quiet, json=json
+        study,
+        out,
+        workers=workers,
+        dry_run=dry_run,
+        quiet=quiet,
+        json=json,
+        json_lines=json_lines,
     ):
         raise typer.Exit(CHECK_FAILED)
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json as json_format
+import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import typer
 from rich.console import Console
 
 from netsim.cli.live import PLAIN_LINE_EVERY_S, LiveView
+from netsim.cli.spectators import JsonLines
 from netsim.cosim.shipped import find_study
 from netsim.cosim.study import RESULTS, Ending, carry_out
 from netsim.cosim.study_plan import PlannedRun, StudyPlan, plan_study
@@ -31,19 +33,24 @@ def study_command(
     dry_run: bool,
     quiet: bool,
     json: bool,
+    json_lines: bool = False,
 ) -> bool:
-    """Run a study from the command line; return whether all runs are finished."""
+    """Run a study from the command line; return whether all runs are finished. With
+    ``json_lines`` stdout has a line of JSON per run and nothing but that."""
     plan = plan_study(find_study(given), RESULTS, out)
     for line in foretold(plan):
-        typer.echo(line, err=quiet)
+        typer.echo(line, err=quiet or json_lines)
     if dry_run:
         return True
     teller = _Teller(
         Console(stderr=True), sum(not run.is_finished for run in plan.runs), quiet
     )
+    if json_lines:
+        teller.lines = JsonLines(sys.stdout)
     study = _carried_out(plan, workers, teller)
-    _show(study, teller.failed, is_quiet=quiet)
-    if json:
+    if not json_lines:
+        _show(study, teller.failed, is_quiet=quiet)
+    if json or json_lines:
         typer.echo(json_format.dumps(_summary(study, plan, teller.failed)))
     return not teller.failed
 
@@ -91,17 +98,30 @@ class _Teller:
     num_missing: int
     is_quiet: bool
     failed: list[PlannedRun] = field(default_factory=list)
+    lines: JsonLines | None = None
     _num_ended: int = 0
     _started_s: float = field(default_factory=time.perf_counter)
 
     def __call__(self, run: PlannedRun, ending: Ending) -> None:
         self._num_ended += 1
+        if self.lines is not None:
+            self.lines.write("run", self._event(run, ending))
         if ending.status == "failed":
             self.failed.append(run)
         elif self.is_quiet:
             return
         line = self._line(run, ending)
         self.console.print(line, highlight=False, soft_wrap=True, markup=False)
+
+    def _event(self, run: PlannedRun, ending: Ending) -> dict[str, object]:
+        return {
+            "variant": run.combination.label,
+            "seed": run.scenario.seed,
+            "run": str(run.folder),
+            **asdict(ending),
+            "num_ended": self._num_ended,
+            "num_missing": self.num_missing,
+        }
 
     def _line(self, run: PlannedRun, ending: Ending) -> str:
         head = f"{self._num_ended}/{self.num_missing} {run.title}"

@@ -126,7 +126,7 @@ def write_transfer(events: TraceEvents, tracks: Tracks, row: Transfer) -> None:
     if row.client_id is None:
         track, name = tracks.broadcast(row.cell_id), f"broadcast round {row.round_id}"
     else:
-        track = tracks.radio(row.client_id)
+        track = tracks.radio(row.client_id, row.cell_id)
         name = f"{row.direction} round {row.round_id} client {row.client_id}"
     events.begin(track, row.start_ns, "transfer", name, _args(row))
     events.end(track, row.end_ns)

@@ -33,8 +33,8 @@ from netsim.scenario import Record
 from netsim.sharing import EqualFinish, FirstComeTdma, ProcessorSharing
 from netsim.timeline import write_timeline
 from netsim.verify import verify
-from netsim.verify.clock import check_clock
 from netsim.verify.cells import Whereabouts
+from netsim.verify.clock import check_clock
 from netsim.verify.messages import Messages, check_messages
 
 

@@ -33,6 +33,13 @@ OutOption = Annotated[Path | None, typer.Option(help="The run folder itself.")]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Make the last line of stdout one JSON object.")
 ]
+JsonLinesOption = Annotated[
+    bool,
+    typer.Option(
+        "--json-lines",
+        help="Write a line of JSON to stdout at every event; the last is --json's.",
+    ),
+]
 FreshOption = Annotated[
     bool, typer.Option(help="Train again what an earlier run has trained already.")
 ]
@@ -89,6 +96,11 @@ def run(
     workers: WorkersOption = 1,
     quiet: QuietOption = False,
     json: JsonOption = False,
+    json_lines: JsonLinesOption = False,
+    tensorboard: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write curves for TensorBoard there."),
+    ] = None,
 ) -> None:
     """Run a scenario and write its trace."""
     from netsim.cli.running import run_command
@@ -102,6 +114,8 @@ def run(
         workers=workers,
         quiet=quiet,
         json=json,
+        json_lines=json_lines,
+        board=tensorboard,
     )
 
 
@@ -264,6 +278,7 @@ def study(
     ] = False,
     quiet: QuietOption = False,
     json: JsonOption = False,
+    json_lines: JsonLinesOption = False,
 ) -> None:
     """Run a study, many variants and seeds, or go on with it; say who is faster."""
     from netsim.cli.study import read_seeds, study_command
@@ -273,7 +288,14 @@ def study(
     who = Workers(workers, ray, gpus)
     instead = Instead(tuple(set_ or ()), read_seeds(seeds))
     if not study_command(
-        study, out, instead, workers=who, dry_run=dry_run, quiet=quiet, json=json
+        study,
+        out,
+        instead,
+        workers=who,
+        dry_run=dry_run,
+        quiet=quiet,
+        json=json,
+        json_lines=json_lines,
     ):
         raise typer.Exit(CHECK_FAILED)
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json as json_format
+import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
@@ -14,6 +15,7 @@ from rich.console import Console
 
 from netsim.cli import study_picture
 from netsim.cli.live import PLAIN_LINE_EVERY_S, LiveView
+from netsim.cli.spectators import JsonLines
 from netsim.cosim.shipped import find_study
 from netsim.cosim.study import RESULTS, Workers, carry_out
 from netsim.cosim.study_plan import Instead, PlannedRun, StudyPlan, plan_study
@@ -36,17 +38,22 @@ def study_command(
     dry_run: bool,
     quiet: bool,
     json: bool,
+    json_lines: bool = False,
 ) -> bool:
-    """Run a study from the command line; return whether all runs are finished."""
+    """Run a study from the command line; return whether all runs are finished. With
+    ``json_lines`` stdout has a line of JSON per run and nothing but that."""
     plan = plan_study(find_study(given), RESULTS, out, instead)
     for line in foretold(plan):
-        typer.echo(line, err=quiet)
+        typer.echo(line, err=quiet or json_lines)
     if dry_run:
         return True
     teller = _Teller(Console(stderr=True), plan, quiet)
+    if json_lines:
+        teller.lines = JsonLines(sys.stdout)
     study = _carried_out(plan, workers, teller)
-    _show(study, teller.failed, is_quiet=quiet)
-    if json:
+    if not json_lines:
+        _show(study, teller.failed, is_quiet=quiet)
+    if json or json_lines:
         typer.echo(json_format.dumps(_summary(study, plan, teller.failed)))
     return not teller.failed
 
@@ -104,6 +111,7 @@ class _Teller:
     plan: StudyPlan
     is_quiet: bool
     failed: list[PlannedRun] = field(default_factory=list)
+    lines: JsonLines | None = None
     _far_hosts: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -117,6 +125,8 @@ class _Teller:
     def __call__(self, run: PlannedRun, ending: Ending) -> None:
         self._num_ended += 1
         self._left.note(run.folder, time.perf_counter())
+        if self.lines is not None:
+            self.lines.write("run", self._event(run, ending))
         self._welcome(ending.far_host)
         if ending.status == "failed":
             self.failed.append(run)
@@ -134,6 +144,16 @@ class _Teller:
                 "reuses only what was learned there"
             )
             self.console.print(line, highlight=False, soft_wrap=True, markup=False)
+
+    def _event(self, run: PlannedRun, ending: Ending) -> dict[str, object]:
+        return {
+            "variant": run.combination.label,
+            "seed": run.scenario.seed,
+            "run": str(run.folder),
+            **asdict(ending),
+            "num_ended": self._num_ended,
+            "num_missing": self._num_missing,
+        }
 
     def _line(self, run: PlannedRun, ending: Ending) -> str:
         head = f"{self._num_ended}/{self._num_missing} {run.title}"

@@ -35,11 +35,13 @@ def curve(rows: pd.DataFrame, series: str, cost: str) -> alt.Chart:
     """Return one cost against what grows in one series."""
     title, column = SERIES[series]
     label, scale = COSTS[cost]
+    own = rows[rows.series == series]
+    axis = alt.Axis(values=own[column].tolist(), format="~s")
     return (
-        alt.Chart(rows[rows.series == series], width=190, height=130)
+        alt.Chart(own, width=190, height=130)
         .mark_line(point=True, color="#0072B2")
         .encode(
-            alt.X(column, title=title, scale=alt.Scale(type="log")),
+            alt.X(column, title=title, scale=alt.Scale(type="log"), axis=axis),
             alt.Y(cost, title=label, scale=alt.Scale(type=scale)),
         )
     )

@@ -1,11 +1,14 @@
 """Studies on a real Ray cluster: the same results, whoever dies."""
 
+import io
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
+import zipfile
 
 import pandas as pd
 import pytest
@@ -171,7 +174,13 @@ def test_a_worker_that_sees_other_files_sends_its_run_back(tmp_path, monkeypatch
     assert not list((tmp_path / "far").rglob("manifest.json")), "nothing stays there"
     unpack(ending.packed, job.folder)
     assert package.load_run(job.folder).manifest.digest == near.table.digest[0]
-    assert packed(job.folder) == ending.packed
+    with zipfile.ZipFile(io.BytesIO(packed(run))) as archive:
+        names = set(archive.namelist())
+    assert names == {
+        path.relative_to(job.folder).as_posix()
+        for path in job.folder.rglob("*")
+        if path.is_file()
+    }
 
 
 def test_who_sees_the_lock_of_the_study_sees_its_files(tmp_path):
@@ -212,21 +221,42 @@ def test_without_ray_the_extra_is_named(tmp_path, monkeypatch, capsys):
         package.run_study(path, ray="auto", out=folder)
 
 
-def test_the_command_is_the_same_on_a_cluster_and_keeps_stdout_clean(tmp_path):
-    pytest.importorskip("ray", reason="needs the extra `cluster`")
-    path = written(tmp_path, NETWORK)
+@pytest.mark.parametrize("way", ["RAY_ADDRESS", "by address"])
+def test_the_command_joins_a_cluster_and_leaves_it_running(way, cluster, tmp_path):
+    """Stdout is the study's own; the cluster stays for others."""
+    address = cluster.get_runtime_context().gcs_address
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    if way == "RAY_ADDRESS":
+        env["RAY_ADDRESS"], address = address, "auto"
     code = "from netsim.cli import main; main()"
-    command = [sys.executable, "-W", "error", "-c", code, "study", path, "--quiet"]
-    more = ["--ray", "auto", "--json", "--out", tmp_path / "study"]
+    command = [sys.executable, "-W", "error", "-c", code, "study"]
+    named = [*command, written(tmp_path, NETWORK), "--quiet", "--json"]
     done = subprocess.run(
-        [*command, *more],
+        [*named, "--ray", address, "--out", tmp_path / "study"],
         capture_output=True,
         text=True,
         check=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        env=env,
     )
     lines = done.stdout.splitlines()
     assert len(lines) == 2
     assert lines[0].startswith("study ")
     assert lines[1].startswith("{")
     assert "ray" not in done.stderr.lower().replace(str(tmp_path).lower(), "")
+    assert not hands(), "its workers went with it"
+    assert [node["Alive"] for node in cluster.nodes()] == [True]
+
+
+def test_a_note_of_a_cluster_that_is_gone_is_not_followed(tmp_path, monkeypatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    (tmp_path / "ray").mkdir()
+    note = tmp_path / "ray" / "ray_current_cluster"
+    note.write_text("127.0.0.1:1")
+    assert ray_crew._running() is None
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        place = f"127.0.0.1:{listening.getsockname()[1]}"
+        note.write_text(place)
+        assert ray_crew._running() == place
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    assert ray_crew._running() == "10.0.0.1:6379"

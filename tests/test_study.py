@@ -295,6 +295,17 @@ def test_followers_train_nothing(finished):
         )
 
 
+def test_a_relative_folder_is_as_good(tmp_path, monkeypatch, capsys):
+    text = TINY.replace("quickstart", "network-only").replace("[1, 2]", "[1]")
+    text = text.replace("  - learning.training.local_steps=1\n", "")
+    text = text[: text.index("targets:")] + text[text.index("baseline:") :]
+    path = written(tmp_path, text)
+    monkeypatch.chdir(tmp_path)
+    assert netsim("study", path, "--out", "here", "--workers", "2") == 0
+    assert "0 runs failed" not in capsys.readouterr().out
+    assert set(package.load_study("here").table.status) == {"complete"}
+
+
 def test_two_runs_are_compared_side_by_side(finished, capsys):
     runs = [finished.folder / "runs" / f"all+{n}-MHz" / "1" for n in (1, 2)]
     capsys.readouterr()

@@ -218,7 +218,7 @@ class Spectator:
     @classmethod
     def of(cls, plan: StudyPlan) -> Spectator:
         """Return the spectator of a study's runs."""
-        return cls({r.folder: (r.title, r.scenario.stop) for r in plan.runs})
+        return cls({r.folder.resolve(): (r.title, r.scenario.stop) for r in plan.runs})
 
     def __call__(self, folder: Path) -> Callable[[Progress], None]:
         title, stop = self.seen[folder]

@@ -12,6 +12,7 @@ from netsim.device import SPREADS, Spread
 from netsim.device_catalogue import DeviceChoice
 from netsim.quantities import Hertz
 from netsim.scenario import OneOf, Record
+from netsim.scenario.each import OneOrEach
 
 
 class PopulationConfig(Record):
@@ -24,4 +25,4 @@ class PopulationConfig(Record):
     compute_jitter: float = Field(default=0.0, ge=0, le=5)
     transmit_power_dbm: Power = 23.0
     antenna_gain_dbi: Gain = 0.0
-    radio_band_hz: Annotated[Hertz, Field(gt=0)] | None = None
+    radio_band_hz: OneOrEach[Annotated[Hertz, Field(gt=0)]] | None = None

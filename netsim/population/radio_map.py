@@ -13,6 +13,7 @@ from netsim.channel import Link
 from netsim.channel.budget import db_to_linear, linear_to_db, mean_cn0_hz
 from netsim.errors import InputError
 from netsim.population.config import PopulationConfig
+from netsim.scenario.each import of_client
 from netsim.streams import stream
 
 Direction = Literal["up", "down"]
@@ -29,11 +30,16 @@ class RadioMap:
         self._seed = seed
         self._place()
 
-    @property
-    def ceiling_uhz(self) -> int | None:
-        """Return the widest share that a device's radio can use, in micro-hertz."""
-        band_hz = self._config.radio_band_hz
-        return None if band_hz is None else round(band_hz * 1e6)
+    def ceiling_hz(self, client_id: int) -> float | None:
+        """Return the widest share that a client's radio can use, in Hz."""
+        return of_client(self._config.radio_band_hz, client_id)
+
+    def ceiling_uhz(self, *client_ids: int) -> int | None:
+        """Return the widest share that the radios of all these clients can use, in
+        micro-hertz."""
+        bands_hz = [self.ceiling_hz(client_id) for client_id in client_ids]
+        least_hz = min((one for one in bands_hz if one is not None), default=None)
+        return None if least_hz is None else round(least_hz * 1e6)
 
     def mean_snrs_db(self) -> list[float]:
         """Return every client's uplink SNR alone on the band, fading apart, in dB."""

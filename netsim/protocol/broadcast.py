@@ -38,7 +38,7 @@ def broadcast(
         Message(round_id, bits),
         WorstLink(links),
         terms=Terms(weight=1),
-        ceiling_uhz=population.radio_map.ceiling_uhz,
+        ceiling_uhz=population.radio_map.ceiling_uhz(*client_ids),
     )
     yield transfer.done if limit is None else transfer.done | limit
     if not transfer.done.triggered:

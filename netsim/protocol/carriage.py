@@ -27,7 +27,7 @@ def carry(
         Message(part.round_id, bits, part.task_id, part.client_id),
         stage.population.radio_map.link(part.client_id, direction),
         terms=terms,
-        ceiling_uhz=stage.population.radio_map.ceiling_uhz,
+        ceiling_uhz=stage.population.radio_map.ceiling_uhz(part.client_id),
     )
     part.sending = band, transfer
     yield transfer.done

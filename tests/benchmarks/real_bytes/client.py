@@ -4,8 +4,8 @@
 
 Knows nothing but the standard library. Each request of the server is three numbers:
 bytes down, nanoseconds of computation, bytes up, the last ones of FILE; zero up is the
-end. Prints a line of JSON per request: when the download was there and when sending
-began, on the machine's monotonic clock.
+end. Prints a line of JSON per request: when sending began, on the machine's monotonic
+clock, and how many segments were sent twice until the next request.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ import sys
 import time
 from pathlib import Path
 
-from wire import REQUEST, hurry, receive, settle
+from wire import REQUEST, hurry, receive, resent, settle
 
 NS_PER_S = 10**9
 
 
-def answer(link: socket.socket, adapter: bytes) -> dict[str, int] | None:
-    """Serve one request and return its ticks; nothing at the end."""
+def serve(link: socket.socket, adapter: bytes) -> None:
+    """Serve one request after the other and say what happened."""
     down, compute_ns, up = REQUEST.unpack(receive(link, REQUEST.size))
-    if not up:
-        return None
-    receive(link, down)
-    downloaded_ns = time.monotonic_ns()
-    sleep_until(downloaded_ns + compute_ns)
-    sending_ns = time.monotonic_ns()
-    link.sendall(memoryview(adapter)[-up:])
-    return {"downloaded_ns": downloaded_ns, "sending_ns": sending_ns}
+    while up:
+        receive(link, down)
+        sleep_until(time.monotonic_ns() + compute_ns)
+        sending_ns, before = time.monotonic_ns(), resent(link)
+        link.sendall(memoryview(adapter)[-up:])
+        down, compute_ns, up = REQUEST.unpack(receive(link, REQUEST.size))
+        told = {"sending_ns": sending_ns, "resent": resent(link) - before}
+        print(json.dumps(told, separators=(",", ":")), flush=True)
 
 
 def sleep_until(tick_ns: int) -> None:
@@ -44,11 +44,11 @@ def main() -> None:
     hurry()
     address, port, client_id, path = sys.argv[1:]
     adapter = Path(path).read_bytes()
-    with socket.create_connection((address, int(port))) as link:
+    with socket.socket() as link:
         settle(link)
+        link.connect((address, int(port)))
         link.sendall(bytes([int(client_id)]))
-        while (ticks := answer(link, adapter)) is not None:
-            print(json.dumps(ticks, separators=(",", ":")), flush=True)
+        serve(link, adapter)
 
 
 if __name__ == "__main__":

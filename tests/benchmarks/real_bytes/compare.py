@@ -28,6 +28,7 @@ def uploads(measured: Played, simulated: Played) -> pd.DataFrame:
                 "measured_end_s": (real.end_ns - real_ns) / NS_PER_S,
                 "simulated_start_s": (model.start_ns - model_ns) / NS_PER_S,
                 "simulated_end_s": (model.end_ns - model_ns) / NS_PER_S,
+                "num_resent": real.num_resent,
             }
         )
     table = pd.DataFrame(rows)
@@ -40,7 +41,7 @@ def uploads(measured: Played, simulated: Played) -> pd.DataFrame:
 
 
 def rounds(measured: Played, simulated: Played) -> pd.DataFrame:
-    """Return a row per round: its seconds, and those from the run's start to its end."""
+    """Return a row per round: its seconds, and those from the run's start on."""
     spans = {
         f"{name}_{part}_s": [
             (end_ns - start_ns) / NS_PER_S
@@ -60,7 +61,7 @@ def rounds(measured: Played, simulated: Played) -> pd.DataFrame:
 
 
 def error(simulated: pd.Series, measured: pd.Series) -> pd.Series:
-    """Return how much too late, or early if negative, as a part of what was measured."""
+    """Return how much too late, as a part of what was measured."""
     return simulated / measured - 1
 
 

@@ -41,12 +41,13 @@ class Plan:
 @dataclass(frozen=True)
 class Upload:
     """One upload, in ns after the start of the whole: when sending began, when the
-    last byte was there."""
+    last byte was there; and how many segments had to be sent twice."""
 
     round_id: int
     client_id: int
     start_ns: int
     end_ns: int
+    num_resent: int = 0
 
 
 @dataclass(frozen=True)
@@ -110,16 +111,13 @@ def _gathered(plan: Plan, rounds: list[dict], ticks: list[list[dict]]) -> Played
     """Join the server's ticks with the clients', from the first round's start on."""
     origin_ns = rounds[0]["start_ns"]
     of_client = [iter(own) for own in ticks]
-    uploads = [
-        Upload(
-            round_id,
-            part.client_id,
-            next(of_client[part.client_id])["sending_ns"] - origin_ns,
-            end_ns - origin_ns,
-        )
-        for round_id, parts in enumerate(plan.rounds, start=1)
-        for part, end_ns in zip(parts, rounds[round_id - 1]["ends_ns"], strict=True)
-    ]
+    uploads = []
+    for round_id, parts in enumerate(plan.rounds, start=1):
+        ends_ns = rounds[round_id - 1]["ends_ns"]
+        for part, end_ns in zip(parts, ends_ns, strict=True):
+            told = next(of_client[part.client_id])
+            ticks_ns = told["sending_ns"] - origin_ns, end_ns - origin_ns
+            uploads.append(Upload(round_id, part.client_id, *ticks_ns, told["resent"]))
     return Played(
         tuple(uploads),
         tuple(one["start_ns"] - origin_ns for one in rounds),

@@ -2,8 +2,8 @@
 
 Every client has a namespace of its own, behind a hub that forwards to the server. The
 uplink is shaped where the hub sends to the server, the downlink where the server sends
-to the hub, both in bytes of Ethernet frames. Addresses are 10.77.0.0/16 and 10.78.0.0/24
-within the namespaces; nothing leaves them.
+to the hub, both in bytes of Ethernet frames. Addresses are 10.77.0.0/16 and
+10.78.0.0/24 within the namespaces; nothing leaves them.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ MTU = 1500
 FRAME_BYTES = MTU + 14  # what `tc` counts: without preamble, checksum and gap
 FIFO_BYTES = 150_000
 FORWARDING = "/proc/sys/net/ipv4/ip_forward"
+OWN_BPS = 8_000  # of a class; all else is borrowed
 QUEUE_PACKETS = 100  # of each client's own queue
 
 
@@ -120,7 +121,11 @@ def _wire(space: str, hub: str, port: str, *, subnet: str) -> None:
 
 
 def _limit(space: str, device: str, rate_bps: int, shape: Shape, *, match: str) -> None:
-    """Shape what a device sends: a class per client, or one queue for all."""
+    """Shape what a device sends: a class per client, or one queue for all.
+
+    Classes own next to nothing and borrow the rest in turn, a frame at a time, so that
+    all who are sending have the same, up to their ceilings.
+    """
     at = ["tc", "-n", space, "qdisc", "add", "dev", device]
     if not shape.is_fair:
         limits = ["burst", str(4 * FRAME_BYTES), "limit", str(FIFO_BYTES)]
@@ -128,11 +133,9 @@ def _limit(space: str, device: str, rate_bps: int, shape: Shape, *, match: str) 
         return
     _run(*at, "root", "handle", "1:", "htb")
     _add_class(space, device, "1:", "1:1", rate_bps, rate_bps)
-    assured_bps = rate_bps // shape.num_clients
     for client_id, ceiling_bps in enumerate(shape.ceilings_bps):
         own = f"1:{client_id + 16:x}"
-        most_bps = min(ceiling_bps, rate_bps)
-        _add_class(space, device, "1:1", own, min(assured_bps, most_bps), most_bps)
+        _add_class(space, device, "1:1", own, OWN_BPS, min(ceiling_bps, rate_bps))
         _run(*at, "parent", own, "pfifo", "limit", str(QUEUE_PACKETS))
         _run(
             *("tc", "-n", space, "filter", "add", "dev", device, "protocol", "ip"),

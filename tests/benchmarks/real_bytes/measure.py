@@ -1,6 +1,6 @@
 """Simulated against measured transfers of real adapters over a real, shaped link.
 
-    sudo python tests/benchmarks/real_bytes/measure.py            # all, about 10 minutes
+    sudo python tests/benchmarks/real_bytes/measure.py            # all, 8 minutes
     sudo python tests/benchmarks/real_bytes/measure.py --only together --repeats 1
 
 Every pattern is simulated first, then played by processes in network namespaces, so

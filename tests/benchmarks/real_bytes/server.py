@@ -26,7 +26,6 @@ def welcome(port: socket.socket, num_clients: int) -> dict[int, socket.socket]:
     links = {}
     while len(links) < num_clients:
         link, _ = port.accept()
-        settle(link)
         links[receive(link, 1)[0]] = link
     return links
 
@@ -69,7 +68,9 @@ def play(plan: dict, links: dict[int, socket.socket]) -> list[dict]:
             start_ns = end_ns
     for part, update in updates:
         if update != adapters[part["file"]][-part["up_bytes"] :]:
-            raise ValueError(f"client {part['client_id']}: other bytes arrived than sent")
+            raise ValueError(
+                f"client {part['client_id']}: other bytes arrived than sent"
+            )
     return rounds
 
 
@@ -77,7 +78,10 @@ def main() -> None:
     hurry()
     address, port_number, path = sys.argv[1:]
     plan = json.loads(Path(path).read_text(encoding="utf-8"))
-    with socket.create_server((address, int(port_number))) as port:
+    with socket.socket() as port:
+        settle(port)  # and with it every connection that it takes
+        port.bind((address, int(port_number)))
+        port.listen(plan["num_clients"])
         print("listening", flush=True)
         links = welcome(port, plan["num_clients"])
         rounds = play(plan, links)

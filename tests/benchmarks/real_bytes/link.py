@@ -64,7 +64,7 @@ class Names:
 def built(shape: Shape) -> Iterator[Names]:
     """Build the link and yield its namespaces; they are gone afterwards, whatever
     happened in between."""
-    _require_tools()
+    _require_root()
     names = Names(f"nsim{os.getpid()}")
     with ExitStack() as stack:
         for space in (names.hub, names.server):
@@ -85,7 +85,13 @@ def inside(space: str, command: Sequence[str]) -> list[str]:
     return ["ip", "netns", "exec", space, *command]
 
 
-def _require_tools() -> None:
+def require() -> None:
+    """Raise ``Refused`` unless a link can be built here."""
+    with built(Shape(10**6, 10**6, [10**6])):
+        pass
+
+
+def _require_root() -> None:
     for tool in ("ip", "tc"):
         if shutil.which(tool) is None:
             raise Refused(f"needs the command {tool!r} (iproute2), which is not here")

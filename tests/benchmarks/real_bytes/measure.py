@@ -22,7 +22,7 @@ import compare
 import foresight
 import pandas as pd
 from harness import play
-from link import Refused
+from link import Refused, require
 from patterns import NO_CEILINGS, PATTERNS, RANKS
 
 from netsim import load_run
@@ -36,7 +36,7 @@ LINK, ADAPTER, FEDERATION = (
     RESULTS / f"{name}.yaml" for name in ("link", "adapter", "federation")
 )
 ONE_QUEUE = ("together", "staggered")  # played over a single queue too
-DIGITS = 6
+DIGITS = 5
 
 
 def finished(path: Path, overrides: tuple[str, ...], name: str) -> Run:
@@ -139,7 +139,9 @@ def measured(only: str, repeats: int) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def summary(uploads: pd.DataFrame, rounds: pd.DataFrame) -> pd.DataFrame:
-    """Return how large the errors are, by pattern and model."""
+    """Return how large the errors are, by pattern and model, and over all that is
+    neither the federation nor one queue."""
+    uploads, rounds = with_all(uploads), with_all(rounds)
     rows = []
     for table, columns in (
         (uploads, ("duration_error", "completion_error")),
@@ -151,6 +153,12 @@ def summary(uploads: pd.DataFrame, rounds: pd.DataFrame) -> pd.DataFrame:
                 values = group[column]
                 rows.append({**found, "num": len(values), **compare.spread(values)})
     return pd.DataFrame(rows)
+
+
+def with_all(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table with the rows of the patterns of arrival once more, as one."""
+    arrivals = table[table.pattern.isin(PATTERNS)]
+    return pd.concat([table, arrivals.assign(pattern="all arrivals")])
 
 
 def _said(table: pd.DataFrame) -> str:
@@ -169,6 +177,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))
     RUNS.mkdir(parents=True, exist_ok=True)
     try:
+        require()
         uploads, rounds = measured(options.only, options.repeats)
     except (Refused, InputError) as error:
         print(error, file=sys.stderr)

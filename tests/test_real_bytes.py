@@ -25,7 +25,8 @@ try:
 finally:
     sys.path.remove(SCRIPTS)
 
-LINK = ROOT / "results" / "real-bytes" / "link.yaml"
+PAGE = ROOT / "results" / "real-bytes"
+LINK = PAGE / "link.yaml"
 S = 10**9
 MEASURED = Played(
     uploads=(Upload(1, 0, 1 * S, 3 * S, 5), Upload(2, 1, 5 * S, 9 * S)),
@@ -111,6 +112,11 @@ def test_the_links_shape_is_the_scenarios():
         10,
     )
     assert shape.ceilings_bps[9] == 1_500_000
+
+
+@pytest.mark.parametrize("name", ["adapter", "federation"])
+def test_the_pages_other_scenarios_are_read(name):
+    assert read_scenario(PAGE / f"{name}.yaml").learning.kind == "lora"
 
 
 # the harness

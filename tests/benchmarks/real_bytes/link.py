@@ -86,9 +86,10 @@ def inside(space: str, command: Sequence[str]) -> list[str]:
 
 
 def require() -> None:
-    """Raise ``Refused`` unless a link can be built here."""
-    with built(Shape(10**6, 10**6, [10**6])):
-        pass
+    """Raise ``Refused`` unless links of both kinds can be built here."""
+    for is_fair in (True, False):
+        with built(Shape(10**6, 10**6, [10**6], is_fair)):
+            pass
 
 
 def _require_root() -> None:

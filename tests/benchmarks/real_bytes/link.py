@@ -62,8 +62,8 @@ class Names:
 
 @contextmanager
 def built(shape: Shape) -> Iterator[Names]:
-    """Build the link and yield its namespaces; they are gone afterwards, whatever
-    happened in between."""
+    """Build the link and yield its namespaces; they are gone afterwards, also after an
+    exception."""
     _require_root()
     names = Names(f"nsim{os.getpid()}")
     with ExitStack() as stack:

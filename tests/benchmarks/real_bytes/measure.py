@@ -6,8 +6,8 @@
 Every pattern is simulated first, then played by processes in network namespaces, so
 that nothing measured goes into a prediction. Writes uploads.csv, rounds.csv and
 summary.csv beside results/real-bytes/README.md. Needs root and iproute2; all addresses
-are within namespaces, which are removed whatever happens. Runs are kept in
-results/runs/real-bytes.
+are within namespaces, which are removed after a failure or an interrupt too. Runs are
+kept in results/runs/real-bytes.
 """
 
 from __future__ import annotations

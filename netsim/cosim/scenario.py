@@ -46,6 +46,7 @@ from netsim.protocol.learner import Learner
 from netsim.protocol.stage import ServerStory
 from netsim.quantities import Bits, Bytes, Flop
 from netsim.scenario import OneOf, Record, load, refusal
+from netsim.scenario.each import OneOrEach, wrong_count
 
 
 class Learning(Protocol):
@@ -68,17 +69,25 @@ class Learning(Protocol):
 
 
 class LearningOff(Record):
-    """Nothing is trained: every client has the same sizes and the same work.
+    """Nothing is trained: sizes and work are the same for all clients, or listed for
+    each.
 
-    A size or work of zero takes no time, because it is written here.
+    A size or work of zero takes no time, because it is written here. A listed download
+    is each client's own, of which a broadcast carries nothing.
     """
 
     kind: Literal["none"] = "none"
-    download_bits: Annotated[Bits, Field(ge=0)]
-    upload_bits: Annotated[Bits, Field(ge=0)]
-    compute_flop: Annotated[Flop, Field(ge=0)]
+    download_bits: OneOrEach[Annotated[Bits, Field(ge=0)]]
+    upload_bits: OneOrEach[Annotated[Bits, Field(ge=0)]]
+    compute_flop: OneOrEach[Annotated[Flop, Field(ge=0)]]
     memory_bytes: Annotated[Bytes, Field(ge=0)] = 0
     samples_per_client: int = Field(default=1, ge=1)
+
+    @property
+    def is_listed(self) -> bool:
+        """Return whether clients may differ in size or work."""
+        told = (self.download_bits, self.upload_bits, self.compute_flop)
+        return any(isinstance(one, tuple) for one in told)
 
     def learner(
         self, num_clients: int, seed: int, *, reuse: bool, workers: int = 1
@@ -274,6 +283,7 @@ class Scenario(Record):
             raise refusal(reason, None, path, bare=True)
         for path, reason in refused_edges(self):
             raise refusal(reason, None, path, bare=True)
+        self._lists_each_client()
         if self.server.kind == "buffered":
             self._suits_a_buffer()
         for path, reason in refused_links(self):
@@ -302,6 +312,19 @@ class Scenario(Record):
                 place = "policy" if decides_ranks else "ranks"
                 raise refusal(text, None, (place,), bare=True)
         return self
+
+    def _lists_each_client(self) -> None:
+        """Refuse a list that has not one value for each client."""
+        listed: dict[tuple[str, str], object] = {
+            ("population", "radio_band"): self.population.radio_band_hz
+        }
+        if isinstance(self.learning, LearningOff):
+            listed["learning", "download"] = self.learning.download_bits
+            listed["learning", "upload"] = self.learning.upload_bits
+            listed["learning", "compute"] = self.learning.compute_flop
+        for path, value in listed.items():
+            if text := wrong_count(value, self.population.num_clients):
+                raise refusal(text, None, path, bare=True)
 
     def _suits_the_policy(self) -> None:
         """Refuse what two parts would decide, and what nobody does."""

@@ -17,7 +17,7 @@ from netsim.trace.writer import Recorder
 pytest.importorskip("altair")
 pytest.importorskip("vl_convert")
 
-from netsim.report import html, libraries, write_report
+from netsim.report import html, libraries, pictures, study_charts, write_report
 from netsim.report.page import Chart, Page, Section, Table
 from netsim.report.run_bands import binned_use
 from netsim.report.run_clients import base_stations
@@ -387,6 +387,40 @@ def test_the_saved_table_is_the_studys(study_folder, tmp_path):
     found = store(write_report(study_folder, tmp_path / "r.html"))
     table = package.load_study(study_folder).table
     assert found["files"]["study"] == table.to_csv(index=False)
+
+
+def test_pictures_are_the_charts_in_light_colours(run, tmp_path):
+    folder = tmp_path / "pictures"
+    write_report(run.folder, tmp_path / "r.html", pictures=folder)
+    charts = [b for s in run_page(run).sections for b in s.blocks if hasattr(b, "spec")]
+    assert sorted(path.stem for path in folder.iterdir()) == sorted(
+        chart.name for chart in charts
+    )
+    bars = (folder / "path.svg").read_text()
+    assert "var(" not in bars
+    for word in ("download", "compute", "upload", "What made each round so long"):
+        assert f">{word}<" in bars
+    assert pictures.light_colours()["--upload"] in bars
+
+
+def test_pictures_need_a_folder(run, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert netsim("report", run.folder, "--pictures", tmp_path / "file") == 2
+    assert "is a file, not a folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "ticks"),
+    [
+        (0.88, 1.1, [0.9, 0.95, 1, 1.05, 1.1]),
+        (0.86, 2.4, [1, 1.5, 2]),
+        (0.1, 40, [0.1, 1, 10]),
+        (1, 1, [1]),
+    ],
+)
+def test_ticks_of_ratios_are_round_and_have_one(low, high, ticks):
+    frame = pd.DataFrame({"x": [1.0], "x_low": [low], "x_high": [high]})
+    assert study_charts._ratio_ticks(frame) == ticks
 
 
 def test_front_holds_what_nobody_beats():

@@ -366,11 +366,15 @@ def report(
     out: Annotated[
         Path | None, typer.Option(help="The file; report.html in the folder.")
     ] = None,
+    pictures: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write every chart there too, as SVG."),
+    ] = None,
 ) -> None:
     """Write a run or a study as one page for a browser: what happened, and why."""
     from netsim.cli.reporting import report_command
 
-    report_command(folder, out)
+    report_command(folder, out, pictures)
 
 
 @app.command()

@@ -14,7 +14,14 @@ from netsim.report.study_data import StudyData
 from netsim.study.outcomes import THE_END
 
 METRICS = ("accuracy", "exact_match", "loss", "perplexity")
-MAX_TICKS = 7
+MAX_TICKS = 6
+LEADS = (  # of round ratios, from fine to coarse
+    (1, 1.05, 1.1, 1.15, 1.2, 1.25, 1.3, 8.5, 9, 9.5),
+    (1, 1.1, 1.2, 1.3, 1.5, 1.7, 2, 3, 5, 8, 9),
+    (1, 1.5, 2, 3, 5, 7),
+    (1, 2, 5),
+    (1,),
+)
 LOG_FROM = 15.0  # a larger ratio of the greatest to the least is drawn on a log scale
 # a variant of several axes takes a line for each
 LINES = "split(datum.label, ', ')"
@@ -162,11 +169,9 @@ def _ratio_ticks(frame: pd.DataFrame) -> list[float]:
     """Return round ratios within what a chart shows, not too many."""
     ends = frame[["x", "x_low", "x_high"]].to_numpy(dtype=float)
     low, high = min([1.0, *ends[ends > 0]]), max([1.0, *ends[ends > 0]])
-    for leads in ((1, 1.1, 1.2, 1.5, 2, 3, 5, 7), (1, 1.5, 2, 3, 5), (1, 3), (1,)):
-        powers = [10.0**k for k in range(-6, 7)]
-        found = [lead * power for power in powers for lead in leads]
-        found += [0.8, 0.9] if 1.1 in leads else []
-        shown = sorted(value for value in found if low <= value <= high)
+    for leads in LEADS:
+        found = [float(f"{lead}e{power}") for power in range(-6, 7) for lead in leads]
+        shown = [value for value in found if low <= value <= high]
         if len(shown) <= MAX_TICKS:
             return shown
     return [1.0]

@@ -81,8 +81,8 @@ def _headline(data: StudyData) -> list[str]:
         best = known[known["mean_time_s"] == known["mean_time_s"].min()].iloc[0]
         found.append(
             f"Soonest at {goal}: {best['variant']}, after "
-            f"{words.duration(float(best['mean_time_s']))} in the mean of "
-            f"{words.counted(int(best['num_seeds']), 'seed')}."
+            f"{words.duration(float(best['mean_time_s']))} "
+            f"(mean of {words.counted(int(best['num_seeds']), 'seed')})."
         )
     return found
 

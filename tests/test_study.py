@@ -345,6 +345,7 @@ def test_another_study_never_passes_off_the_runs_of_this_one(
 def test_one_failing_run_does_not_stop_the_others(tmp_path, capsys):
     text = changed("server.sampling=full", "learning.training.learning_rate=1e30")
     text = text.replace("all", "wild").replace("policy: wild", "policy: some")
+    text = text.replace("axes:", "  - learning.on_divergence=stop\naxes:")
     path, folder = written(tmp_path, text), tmp_path / "study"
     assert netsim("study", path, "--out", folder) == 1
     printed = capsys.readouterr()
@@ -355,6 +356,29 @@ def test_one_failing_run_does_not_stop_the_others(tmp_path, capsys):
     assert set(table[table.policy == "some"].status) == {"complete"}
     with pytest.raises(StudyFailed, match="wild, 2 MHz, seed 2"):
         package.run_study(path, out=folder)
+
+
+@pytest.mark.parametrize("name", ["study", "curves"])
+def test_a_damaged_table_is_named_or_whole_and_written_anew(name, tmp_path):
+    text = changed("learning.training.local_steps=1", "learning.evaluation.every=9")
+    study = package.run_study(written(tmp_path, text), out=tmp_path / "study")
+    right, path = tables(study)[name], study.folder / f"{name}.parquet"
+    content = path.read_bytes()
+    said = set()
+    for place in range(5, len(content), 197):
+        flipped = bytes([content[place] ^ 4])
+        path.write_bytes(content[:place] + flipped + content[place + 1 :])
+        try:
+            assert tables(package.load_study(study.folder))[name].equals(right)
+        except InputError as error:
+            said.add(str(error).partition(" is damaged: ")[0])
+    assert said == {str(path)}
+    again = package.run_study(written(tmp_path, text), out=tmp_path / "study")
+    assert tables(again)[name].equals(right)
+
+
+def tables(study):
+    return {"study": study.table, "curves": study.curves}
 
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path, capsys):

@@ -118,6 +118,7 @@ class Run:
         """One row per message that crossed a backhaul; empty without one."""
         return self.table("crossings")
 
+    @property
     def arrivals(self) -> pd.DataFrame:
         """One row per message that arrived later than its last bit."""
         return self.table("arrivals")

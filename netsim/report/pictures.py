@@ -50,8 +50,8 @@ def standalone(chart: Chart) -> dict[str, object]:
     if chart.is_square:
         spec |= {"width": SQUARE_PX, "height": SQUARE_PX}
     if chart.row_field:
-        values = (frame.get(chart.row_field) for frame in frames.values())
-        seen = pd.concat([column for column in values if column is not None])
+        columns = (frame.get(chart.row_field) for frame in frames.values())
+        seen = pd.concat([column for column in columns if column is not None])
         spec["height"] = max(1, seen.nunique()) * chart.row_px
     shown = {key.label for key in chart.legend}
     for encoding, labels in _colour_encodings(spec):

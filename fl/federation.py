@@ -30,10 +30,12 @@ from fl.workshop import Workshop
 
 
 class Arrival(NamedTuple):
-    """A job whose upload reached the server, and its unbiased weight."""
+    """A job whose upload reached the server, and the weight of what it changed; where
+    it is mixed, of what it came to, in place of so much of the newest version."""
 
     job: str
     weight: float
+    is_mixed: bool = False
 
 
 class Merged(NamedTuple):
@@ -147,16 +149,17 @@ class Federation:
         """
         if not arrivals:
             return Merged(version)
-        weights = dict(arrivals)
-        names = self._book.ordered(weights)
+        by_name = {arrival.job: arrival for arrival in arrivals}
+        names = self._book.ordered(by_name)
         cohorts = self._book.cohorts(names)
-        ordered = [(name, weights[name]) for name in names]
+        ordered = [by_name[name] for name in names]
         merged = recipe.merged_version(
             self.learning.aggregation,
             version,
-            ordered,
+            [(arrival.job, arrival.weight) for arrival in ordered],
             cohorts=[cohort.digest for cohort in cohorts],
             server=self.learning.server,
+            mixed=[arrival.job for arrival in ordered if arrival.is_mixed],
         )
         entry = None if self.observe else self._memory.recall(merged)
         if entry is None or self.learning.keeps_state:
@@ -181,7 +184,7 @@ class Federation:
             layers=tuple(MergeRow(**row) for row in entry.facts["rows"]),
             ranks=tuple(VersionRanks(*ranks) for ranks in entry.facts["ranks"]),
             round_id=round_id,
-            norms2=tuple(norms2[name] for name, _ in arrivals),
+            norms2=tuple(norms2[arrival.job] for arrival in arrivals),
             local=self._bench.compared(
                 own, merged, lambda: self._history.model(merged)
             ),
@@ -273,9 +276,7 @@ class Federation:
             },
         )
 
-    def _merge(
-        self, merged: str, version: str, arrivals: Sequence[tuple[str, float]]
-    ) -> Entry:
+    def _merge(self, merged: str, version: str, arrivals: Sequence[Arrival]) -> Entry:
         """Merge what was trained, and remember the new version."""
         learning, before = self.learning, self._history.model(version)
         components = self._components(version, arrivals)
@@ -286,7 +287,7 @@ class Federation:
             before.adapter.flat, result.adapter.flat, before.memory
         )
         adapter = Adapter(result.adapter.layout, flat)
-        names = [name for name, _ in arrivals]
+        names = [arrival.job for arrival in arrivals]
         if learning.keeps_as_sent:
             receives = learning.exchange(self._round_id(names)).receives
             adapter = learning.as_sent(adapter, receives)
@@ -298,25 +299,23 @@ class Federation:
         self._memory.remember(merged, entry)
         return entry
 
-    def _components(
-        self, version: str, arrivals: Sequence[tuple[str, float]]
-    ) -> list[Component]:
+    def _components(self, version: str, arrivals: Sequence[Arrival]) -> list[Component]:
         """Return the newest version with weight one, each client with its weight, and
         what it started from with minus that weight.
 
         A client that started from the newest version's first columns only takes the
-        place of its share of the whole.
+        place of its share of the whole, and so does one whose model is mixed in.
         """
         book, newest = self._book, self._history.model(version).adapter
         starts = []
-        for name, _ in arrivals:
-            job = book.pending[name]
+        for arrival in arrivals:
+            job = book.pending[arrival.job]
             layout = self._workshop.layout(job.rank)
             is_whole = job.version != version or layout == newest.layout
             sent = self._history.sent(job.version, layout.rank)
-            starts.append(sent if is_whole else newest)
-        ends = [book.outcome(name).received for name, _ in arrivals]
-        weights = [weight for _, weight in arrivals]
+            starts.append(sent if is_whole and not arrival.is_mixed else newest)
+        ends = [book.outcome(arrival.job).received for arrival in arrivals]
+        weights = [arrival.weight for arrival in arrivals]
         return combined(
             [
                 Component(newest, 1.0),

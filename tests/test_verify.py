@@ -254,7 +254,7 @@ def test_a_task_that_contradicts_the_trace_is_found(change, expected):
 
 
 def test_counts_of_a_round_must_match_its_tasks():
-    late = {"status": "late", "merged_round_id": None}
+    late = {"status": "late", "merged_round_id": None, "staleness": None}
     found = books(tasks=replaced(tiny_run.TASKS, 0, **late))
     assert found == [
         ("rounds", "round 1", "num_dropped must match tasks"),
@@ -263,7 +263,7 @@ def test_counts_of_a_round_must_match_its_tasks():
 
 
 def test_what_the_end_of_the_run_cuts_off_is_not_dropped():
-    cut = {"status": "unfinished", "merged_round_id": None}
+    cut = {"status": "unfinished", "merged_round_id": None, "staleness": None}
     rounds = [tiny_run.ROUNDS[0]._replace(num_merged=1)]
     assert books(tasks=replaced(tiny_run.TASKS, 0, **cut), rounds=rounds) == []
 

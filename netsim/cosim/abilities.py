@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from fl.aggregation import Ability
+from netsim.cosim.servers import ASYNCHRONOUS, merges_the_late
 
 if TYPE_CHECKING:
     from netsim.cosim.scenario import LoraLearning, Scenario
@@ -21,7 +22,10 @@ def refused_demands(
     for path, ability in _demands(scenario, learning):
         for reason in method.contract.refusals([ability]):
             yield path, f"does not go with aggregation {method.kind!r}: {reason}"
-    if scenario.server.kind == "buffered" and learning.told().keeps_state:
+    may_overlap = scenario.server.kind in ASYNCHRONOUS or merges_the_late(
+        scenario.server
+    )
+    if may_overlap and learning.told().keeps_state:
         text = (
             "a client may start again before its last update is merged, and what it "
             "has kept back is not known before"
@@ -41,8 +45,10 @@ def _demands(
     scenario: Scenario, learning: LoraLearning
 ) -> Iterator[tuple[tuple[str, ...], Ability]]:
     sampling = getattr(scenario.server, "sampling", None)
-    if scenario.server.kind == "buffered":
+    if scenario.server.kind in ASYNCHRONOUS:
         yield ("server",), "asynchrony"
+    if merges_the_late(scenario.server):
+        yield ("server", "late"), "asynchrony"
     if scenario.server.kind != "synchronous":
         yield ("server",), "independent-sampling"
     elif getattr(sampling, "kind", None) not in SUMS_TO_ONE:

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from netsim.cosim.scenario import Scenario
+from netsim.cosim.servers import what_defies_plans
 from netsim.errors import InputError
 from netsim.policy.problem import Problem
 from netsim.policy.surrogate import Surrogate
@@ -60,6 +61,12 @@ def build_task(scenario: Scenario, assumed: Assumptions) -> Task:
             f"server: a {scenario.server.kind!r} server has no rounds that start "
             "together, so there is no round time to plan for; use 'synchronous' or "
             "'deadline'"
+        )
+    surprise = what_defies_plans(scenario.server)
+    if surprise:
+        raise InputError(
+            f"server: a plan is for rounds that wait for all who are drawn, and "
+            f"`{surprise}` does not; leave it out to plan"
         )
     assumed = assumed.over(scenario)
     learner = scenario.learning.known_learner(

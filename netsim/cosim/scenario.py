@@ -34,6 +34,7 @@ from netsim.cell import Cell
 from netsim.channel import require_reach
 from netsim.cosim.abilities import refused_demands
 from netsim.cosim.evaluation import Evaluation
+from netsim.cosim.servers import ASYNCHRONOUS, refused_servers, what_defies_plans
 from netsim.errors import InputError
 from netsim.policy import RANKS, FullRank, Ranks
 from netsim.population import PopulationConfig
@@ -242,8 +243,8 @@ class Scenario(Record):
             raise refusal(
                 str(error), None, ("population", "placement"), bare=True
             ) from error
-        if self.server.kind == "buffered":
-            self._suits_a_buffer()
+        for path, reason in refused_servers(self):
+            raise refusal(reason, None, path, bare=True)
         self._suits_the_policy()
         if self.stop.target is not None and isinstance(self.learning, LearningOff):
             text = "needs learning: nothing is scored without it"
@@ -269,7 +270,7 @@ class Scenario(Record):
     def _suits_the_policy(self) -> None:
         """Refuse what two parts would decide, and what nobody does."""
         policy = self.policy
-        has_rounds = self.server.kind in ("deadline", "synchronous")
+        has_rounds = self.server.kind not in ASYNCHRONOUS
         sampling = getattr(self.server, "sampling", None)
         if policy is None:
             if has_rounds and sampling is None:
@@ -280,6 +281,12 @@ class Scenario(Record):
             text = (
                 f"a {self.server.kind!r} server draws among the idle and has no rounds "
                 "that a policy could plan; use 'synchronous' or 'deadline'"
+            )
+            raise refusal(text, None, ("policy",), bare=True)
+        surprise = what_defies_plans(self.server)
+        if surprise:
+            text = (
+                f"plans for all who are drawn, and `{surprise}` does not wait for them"
             )
             raise refusal(text, None, ("policy",), bare=True)
         if policy.needs_learning and isinstance(self.learning, LearningOff):
@@ -316,23 +323,6 @@ class Scenario(Record):
         if max(clients.ids or (0,)) > last:
             text = f"must be from 0 to {last}"
             raise refusal(text, max(clients.ids or ()), (*place, "clients", "ids"))
-
-    def _suits_a_buffer(self) -> None:
-        if self.cell.uplink.sharing.plans_rounds:
-            raise refusal(
-                f"{self.cell.uplink.sharing.kind!r} divides the band once per round "
-                "and a buffered server has none; use 'processor-sharing'",
-                None,
-                ("cell", "uplink", "sharing"),
-                bare=True,
-            )
-        if self.cell.downlink.mode == "broadcast":
-            raise refusal(
-                "a buffered server serves clients one by one; set `mode: unicast`",
-                None,
-                ("cell", "downlink", "mode"),
-                bare=True,
-            )
 
 
 def read_scenario(path: Path, overrides: tuple[str, ...] = ()) -> Scenario:

@@ -6,6 +6,8 @@ from typing import Annotated
 
 from pydantic import Field
 
+from netsim.availability import AVAILABILITIES, Always, Availability
+from netsim.battery import Battery
 from netsim.cell import Gain, Power
 from netsim.channel import PLACEMENTS, Placement
 from netsim.device import SPREADS, Spread
@@ -25,3 +27,5 @@ class PopulationConfig(Record):
     transmit_power_dbm: Power = 23.0
     antenna_gain_dbi: Gain = 0.0
     radio_band_hz: Annotated[Hertz, Field(gt=0)] | None = None
+    availability: Annotated[Availability, OneOf(AVAILABILITIES)] = Always()
+    battery: Battery | None = None

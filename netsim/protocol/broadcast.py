@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import simpy
+
 from netsim.band import Message, Terms
 from netsim.channel import WorstLink
 from netsim.engine import Wake
@@ -40,11 +42,19 @@ def broadcast(
         terms=Terms(weight=1),
         ceiling_uhz=population.radio_map.ceiling_uhz,
     )
-    yield transfer.done if limit is None else transfer.done | limit
+    try:
+        yield transfer.done if limit is None else transfer.done | limit
+    except simpy.Interrupt as dead:
+        stage.downlink.cut(transfer, str(dead.cause))
+        raise
+    finally:
+        for part in parts:
+            part.download_bits = bits
     if not transfer.done.triggered:
         stage.downlink.cut(transfer, "late")
     for part in parts:
-        part.download_bits = bits
+        if part.status != "running":
+            continue  # gone before its end
         if transfer.done.value == "done":
             part.download_end_ns = stage.env.now
             stage.note_download(part)

@@ -1,0 +1,69 @@
+"""What a server's way of working does not go with, in the rest of a scenario."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from netsim.cosim.scenario import Scenario
+    from netsim.protocol.stage import ServerStory
+
+ASYNCHRONOUS = frozenset({"asynchronous", "buffered"})  # they have no rounds
+
+Refusal = tuple[tuple[str, ...], str]
+
+
+def merges_the_late(server: ServerStory) -> bool:
+    """Return whether updates may be merged that began with an earlier round."""
+    return getattr(server, "late", "drop") == "next-round"
+
+
+def what_defies_plans(server: ServerStory) -> str:
+    """Return the setting by which a round is over before all have arrived whom a plan
+    counts on, other than by a deadline; nothing where there is none."""
+    if getattr(server, "merge_first", None) is not None:
+        return "merge_first"
+    return "late: next-round" if merges_the_late(server) else ""
+
+
+def refused_servers(scenario: Scenario) -> Iterator[Refusal]:
+    """Yield where a scenario contradicts its server, and why it does."""
+    server, cell = scenario.server, scenario.cell
+    has_no_rounds = server.kind in ASYNCHRONOUS
+    sharing = cell.uplink.sharing
+    if sharing.plans_rounds and (has_no_rounds or merges_the_late(server)):
+        what = (
+            f"{_article(server.kind)} server has none"
+            if has_no_rounds
+            else "with `late: next-round` clients of an earlier one are still sending"
+        )
+        yield (
+            ("cell", "uplink", "sharing"),
+            f"{sharing.kind!r} divides the band once per round and {what}; use "
+            "'processor-sharing'",
+        )
+    if has_no_rounds and cell.downlink.mode == "broadcast":
+        yield (
+            ("cell", "downlink", "mode"),
+            f"{_article(server.kind)} server serves clients one by one; set "
+            "`mode: unicast`",
+        )
+    yield from _refused_manners(scenario)
+
+
+def _refused_manners(scenario: Scenario) -> Iterator[Refusal]:
+    """Yield what a server that works in rounds asks for in vain."""
+    server, population = scenario.server, scenario.population
+    is_always = population.availability.kind == "always"
+    if getattr(server, "corrects_presence", False) and is_always:
+        text = "corrects nothing: with availability 'always' everybody is there"
+        yield ("server", "corrects_presence"), text
+    first = getattr(server, "merge_first", None)
+    if first is not None and first > population.num_clients:
+        text = f"must not exceed the {population.num_clients} clients, got {first}"
+        yield ("server", "merge_first"), text
+
+
+def _article(kind: str) -> str:
+    return f"an {kind!r}" if kind[0] in "aeiou" else f"a {kind!r}"

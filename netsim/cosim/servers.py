@@ -27,6 +27,19 @@ def what_defies_plans(server: ServerStory) -> str:
     return "late: next-round" if merges_the_late(server) else ""
 
 
+def what_makes_times_count(scenario: Scenario) -> str:
+    """Return the path of what makes it a question of time who is merged by a server
+    that else waits for everybody; nothing where there is none."""
+    server, population = scenario.server, scenario.population
+    reasons = {
+        "server.merge_first": getattr(server, "merge_first", None) is not None,
+        "server.outages": bool(getattr(server, "outages", ())),
+        "population.availability": population.availability.kind != "always",
+        "population.battery": population.battery is not None,
+    }
+    return next((path for path, holds in reasons.items() if holds), "")
+
+
 def refused_servers(scenario: Scenario) -> Iterator[Refusal]:
     """Yield where a scenario contradicts its server, and why it does."""
     server, cell = scenario.server, scenario.cell

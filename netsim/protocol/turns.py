@@ -235,13 +235,14 @@ def _enough(
 ) -> simpy.Event:
     """Return what happens when so many of the parts have arrived."""
     enough, arrivals = env.event(), itertools.count(1)
-    part_of = {part.process: part for part in parts}
+    processes = _processes(parts)
+    part_of = dict(zip(processes, parts, strict=True))
 
     def look(process: simpy.Event) -> None:
         if part_of[process].status == "done" and next(arrivals) == number:
             enough.succeed()
 
-    for process in _processes(parts):
+    for process in processes:
         assert process.callbacks is not None
         process.callbacks.append(look)
     return enough

@@ -104,7 +104,7 @@ RUNS = [
     ((DEADLINE,), [BAND], "anew", None),
     (BUFFERED, ["cell.uplink.band=500 kHz"], "anew", None),
     ((*ASYNCHRONOUS, "stop.rounds=12"), ["cell.uplink.band=300 kHz"], "anew", None),
-    ((CHURN,), ["population.compute_jitter=0.5"], "anew", None),
+    ((CHURN,), ["cell.uplink.band=300 kHz"], "anew", None),
     (PATIENT, ["server.merge_first=3"], "anew", None),
 ]
 

@@ -11,7 +11,7 @@ from netsim.availability import Periodic, Recorded
 from netsim.battery import Battery
 from netsim.errors import InputError
 from netsim.policy import FullParticipation
-from netsim.protocol import Asynchronous, Buffered, Deadline, Synchronous
+from netsim.protocol import Asynchronous, Buffered, Deadline, Stop, Synchronous
 from netsim.protocol.outages import Outage, spans
 from netsim.protocol.staleness import ConstantStaleness, HingeStaleness
 from netsim.sharing import EqualFixed, FirstComeTdma
@@ -304,6 +304,21 @@ def test_an_asynchronous_server_ends_when_nobody_returns(tmp_path):
     assert (stop.time_ns, stop.detail) == (7 * S, "nobody left")
     assert rounds(trace) == [(0, 5 * S, 3, 2, 0), (5 * S, 7 * S, 0, 0, 0)]
     assert audit(trace) == []
+
+
+def test_a_run_in_which_nobody_ever_arrives_comes_to_an_end(tmp_path, monkeypatch):
+    monkeypatch.setattr("netsim.protocol.flushes.MAX_LOST_IN_A_ROW", 50)
+    blinking = {"availability": Periodic(on_s=1.0, off_s=1.0)}
+    server = Asynchronous(concurrency=2, merge_time_s=0.0)
+    with pytest.raises(InputError, match="50 participations in a row came to nothing"):
+        played_by_two(server, tmp_path, rounds=1, population=blinking)
+    config = scenario(server, 2, mode="unicast", population=blinking)
+    config = config.model_copy(update={"stop": Stop(time_s=20.0)})
+    trace = play_out(config, tmp_path / "timed", uploads=(1, 1), flops=(10**10,) * 2)
+    assert audit(trace) == []
+    assert 20 * S <= trace.rounds[-1].end_ns <= 22 * S
+    stop = next(event for event in trace.events if event.kind == "stop")
+    assert stop.detail == "time"
 
 
 def test_a_dead_server_loses_the_round_and_starts_anew(tmp_path):

@@ -13,6 +13,8 @@ from netsim.protocol.outages import DOWN, Downtime, Outage
 from netsim.protocol.participation import Participation, Process
 from netsim.protocol.stage import Stage
 
+MAX_LOST_IN_A_ROW = 10_000
+
 
 def require_enough_clients(stage: Stage, concurrency: int) -> None:
     """Raise ``InputError`` where more shall work at a time than there are."""
@@ -45,6 +47,7 @@ class Flushes:
         self._crew = Crew(stage, concurrency)
         self._buffer: list[Participation] = []
         self._round_id, self._start_ns = 1, stage.env.now
+        self._num_lost_before = 0  # the last arrival
 
     def play(self, outages: Sequence[Outage]) -> Process:
         """Run until the run is over; who is under way then is recorded unfinished."""
@@ -72,12 +75,27 @@ class Flushes:
             return
         part = yield from self._crew.welcome()
         if part is None:
+            self._require_arrivals()
             return
+        self._num_lost_before = self._crew.num_lost
         self._buffer.append(part)
         if len(self._buffer) == self._buffer_size:
             if self._merge_time_s:
                 yield stage.env.timeout(to_ns(self._merge_time_s))
             self._flush()
+
+    def _require_arrivals(self) -> None:
+        """End a run whose time is over, and refuse one in which nobody ever arrives."""
+        stage, num_lost = self._stage, self._crew.num_lost
+        time_s = stage.stop.time_s
+        if time_s is not None and stage.env.now >= to_ns(time_s):
+            self._end_round(num_merged=0)
+        elif num_lost - self._num_lost_before >= MAX_LOST_IN_A_ROW:
+            raise InputError(
+                f"{MAX_LOST_IN_A_ROW} participations in a row came to nothing, so "
+                "`stop.rounds` is never reached: nobody stays, or lasts, for as long "
+                "as one takes; make them shorter, or set `stop.time`"
+            )
 
     def _flush(self) -> None:
         """Merge the buffer in the order of (client, start index)."""
@@ -100,7 +118,7 @@ class Flushes:
             num_dropped=self._crew.num_lost,
             is_deserted=is_deserted,
         )
-        self._crew.num_started = self._crew.num_lost = 0
+        self._crew.num_started = self._crew.num_lost = self._num_lost_before = 0
         self._round_id, self._start_ns = self._round_id + 1, self._stage.env.now
 
     def _lose_all(self) -> Process:

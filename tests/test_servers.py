@@ -5,10 +5,13 @@ three. Boards compute at 10 W, wait at 1 W and send at 10^-0.7 / 0.35 W on top.
 """
 
 import pytest
+from test_cli import netsim
 from test_timeline import MBIT, S, patient, play_out, scenario, times
 
 from netsim.availability import Periodic, Recorded
 from netsim.battery import Battery
+from netsim.cosim.scenario import read_scenario
+from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
 from netsim.policy import FullParticipation
 from netsim.protocol import Asynchronous, Buffered, Deadline, Stop, Synchronous
@@ -521,3 +524,54 @@ def test_more_at_work_than_there_are_is_refused(tmp_path):
     config = scenario(Asynchronous(concurrency=3, merge_time_s=0.0), 2, mode="unicast")
     with pytest.raises(InputError, match="must not exceed the 2 clients, got 3"):
         play_out(config, tmp_path, uploads=(1, 1), flops=(1, 1))
+
+
+LATE = "server={kind: deadline, deadline: 1 s, late: next-round, announce_time: 0 s, "
+LATE += "merge_time: 0 s, sampling: full}"
+FULL = "server={kind: synchronous, sampling: full, announce_time: 0 s, merge_time: 0 s}"
+FIRST_TWO = "{kind: synchronous, sampling: full, merge_first: 2, announce_time: 0 s, "
+FIRST_TWO += "merge_time: 0 s}"
+FREE = "cell.uplink.sharing=processor-sharing"
+STACKING = "learning.aggregation=flora-stacking"
+REFUSED_BESIDE = {
+    "policy: plans for all who are drawn, and `merge_first` does not wait": (
+        "server=" + FIRST_TWO.replace("sampling: full, ", ""),
+        "policy={kind: proportional, to: system, num_expected: 3}",
+    ),
+    "policy: an 'asynchronous' server draws among the idle": (
+        "server={kind: asynchronous, concurrency: 2, merge_time: 0 s}",
+        "cell.downlink={band: 10 MHz, radio: {kind: fixed-power}, mode: unicast, "
+        "sharing: processor-sharing}",
+        "policy={kind: proportional, to: system, num_expected: 3}",
+        FREE,
+    ),
+    "server: does not go with aggregation 'flora-stacking': asynchrony": (
+        LATE,
+        FREE,
+        STACKING,
+    ),
+    "server: does not go with learning.compression": (
+        LATE,
+        FREE,
+        "learning.compression={kind: top-k, share: 0.1}",
+        "learning.payload={precision: float32}",
+    ),
+    "population.battery: does not go with aggregation 'hetlora': independent": (
+        FULL,
+        "population.battery={capacity: 1 kJ}",
+        "learning.aggregation=hetlora",
+    ),
+}
+
+
+@pytest.mark.parametrize("message", REFUSED_BESIDE)
+def test_a_server_is_refused_beside_what_it_would_break(message):
+    with pytest.raises(InputError) as refused:
+        read_scenario(find_scenario("quickstart"), REFUSED_BESIDE[message])
+    assert message in str(refused.value)
+
+
+def test_a_plan_waits_for_everybody(capsys):
+    rule = f"server={FIRST_TWO}"
+    assert netsim("plan", "network-only", "--set", rule) == 2
+    assert "rounds that wait for all who are drawn" in capsys.readouterr().err

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from fl.aggregation import Ability
-from netsim.cosim.servers import ASYNCHRONOUS, merges_the_late
+from netsim.cosim.servers import meets_old_versions, what_thins_rounds
 
 if TYPE_CHECKING:
     from netsim.cosim.scenario import LoraLearning, Scenario
@@ -22,10 +22,7 @@ def refused_demands(
     for path, ability in _demands(scenario, learning):
         for reason in method.contract.refusals([ability]):
             yield path, f"does not go with aggregation {method.kind!r}: {reason}"
-    may_overlap = scenario.server.kind in ASYNCHRONOUS or merges_the_late(
-        scenario.server
-    )
-    if may_overlap and learning.told().keeps_state:
+    if meets_old_versions(scenario.server) and learning.told().keeps_state:
         text = (
             "a client may start again before its last update is merged, and what it "
             "has kept back is not known before"
@@ -45,14 +42,14 @@ def _demands(
     scenario: Scenario, learning: LoraLearning
 ) -> Iterator[tuple[tuple[str, ...], Ability]]:
     sampling = getattr(scenario.server, "sampling", None)
-    if scenario.server.kind in ASYNCHRONOUS:
+    if meets_old_versions(scenario.server):
         yield ("server",), "asynchrony"
-    if merges_the_late(scenario.server):
-        yield ("server", "late"), "asynchrony"
     if scenario.server.kind != "synchronous":
         yield ("server",), "independent-sampling"
     elif getattr(sampling, "kind", None) not in SUMS_TO_ONE:
         yield ("server", "sampling"), "independent-sampling"
+    elif thinning := what_thins_rounds(scenario):
+        yield tuple(thinning.split(".")), "independent-sampling"
     where = _decides_ranks(scenario)
     if where is not None:
         is_own = learning.small_clients == "truncated"

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from netsim.cosim.scenario import Scenario
-from netsim.cosim.servers import what_defies_plans
+from netsim.cosim.servers import what_defies_plans, with_article
 from netsim.errors import InputError
 from netsim.policy.problem import Problem
 from netsim.policy.surrogate import Surrogate
@@ -58,7 +58,7 @@ def build_task(scenario: Scenario, assumed: Assumptions) -> Task:
     """Return the planner's task of a scenario that works in rounds."""
     if scenario.server.round_timing is None:
         raise InputError(
-            f"server: a {scenario.server.kind!r} server has no rounds that start "
+            f"server: {with_article(scenario.server.kind)} server has no rounds that start "
             "together, so there is no round time to plan for; use 'synchronous' or "
             "'deadline'"
         )

@@ -34,7 +34,12 @@ from netsim.cell import Cell
 from netsim.channel import require_reach
 from netsim.cosim.abilities import refused_demands
 from netsim.cosim.evaluation import Evaluation
-from netsim.cosim.servers import ASYNCHRONOUS, refused_servers, what_defies_plans
+from netsim.cosim.servers import (
+    ASYNCHRONOUS,
+    refused_servers,
+    what_defies_plans,
+    with_article,
+)
 from netsim.errors import InputError
 from netsim.policy import RANKS, FullRank, Ranks
 from netsim.population import PopulationConfig
@@ -279,7 +284,7 @@ class Scenario(Record):
             return
         if not has_rounds:
             text = (
-                f"a {self.server.kind!r} server draws among the idle and has no rounds "
+                f"{with_article(self.server.kind)} server draws among the idle and has no rounds "
                 "that a policy could plan; use 'synchronous' or 'deadline'"
             )
             raise refusal(text, None, ("policy",), bare=True)

@@ -19,6 +19,11 @@ def merges_the_late(server: ServerStory) -> bool:
     return getattr(server, "late", "drop") == "next-round"
 
 
+def meets_old_versions(server: ServerStory) -> bool:
+    """Return whether updates may be merged that began from an older version."""
+    return server.kind in ASYNCHRONOUS or merges_the_late(server)
+
+
 def what_defies_plans(server: ServerStory) -> str:
     """Return the setting by which a round is over before all have arrived whom a plan
     counts on, other than by a deadline; nothing where there is none."""
@@ -30,10 +35,16 @@ def what_defies_plans(server: ServerStory) -> str:
 def what_makes_times_count(scenario: Scenario) -> str:
     """Return the path of what makes it a question of time who is merged by a server
     that else waits for everybody; nothing where there is none."""
+    has_outages = bool(getattr(scenario.server, "outages", ()))
+    return what_thins_rounds(scenario) or ("server.outages" if has_outages else "")
+
+
+def what_thins_rounds(scenario: Scenario) -> str:
+    """Return the path of what leaves out some of those drawn; nothing where there is
+    none, deadlines apart."""
     server, population = scenario.server, scenario.population
     reasons = {
         "server.merge_first": getattr(server, "merge_first", None) is not None,
-        "server.outages": bool(getattr(server, "outages", ())),
         "population.availability": population.availability.kind != "always",
         "population.battery": population.battery is not None,
     }
@@ -47,7 +58,7 @@ def refused_servers(scenario: Scenario) -> Iterator[Refusal]:
     sharing = cell.uplink.sharing
     if sharing.plans_rounds and (has_no_rounds or merges_the_late(server)):
         what = (
-            f"{_article(server.kind)} server has none"
+            f"{with_article(server.kind)} server has none"
             if has_no_rounds
             else "with `late: next-round` clients of an earlier one are still sending"
         )
@@ -59,7 +70,7 @@ def refused_servers(scenario: Scenario) -> Iterator[Refusal]:
     if has_no_rounds and cell.downlink.mode == "broadcast":
         yield (
             ("cell", "downlink", "mode"),
-            f"{_article(server.kind)} server serves clients one by one; set "
+            f"{with_article(server.kind)} server serves clients one by one; set "
             "`mode: unicast`",
         )
     yield from _refused_manners(scenario)
@@ -78,5 +89,6 @@ def _refused_manners(scenario: Scenario) -> Iterator[Refusal]:
         yield ("server", "merge_first"), text
 
 
-def _article(kind: str) -> str:
+def with_article(kind: str) -> str:
+    """Return a kind in quotes, with the article that goes before it."""
     return f"an {kind!r}" if kind[0] in "aeiou" else f"a {kind!r}"

@@ -76,11 +76,7 @@ class Crew:
         idle from then on. Where before that somebody can be started, return nothing."""
         arrival = self._arrived.get()
         try:
-            if self._away and len(self._at_work) < self._size:
-                delay_ns = self._away[0][0] - self._stage.env.now
-                yield arrival | self._stage.env.timeout(delay_ns)
-            else:
-                yield arrival
+            yield arrival | self._return() if self._misses_somebody() else arrival
         finally:
             if not arrival.triggered:
                 arrival.cancel()
@@ -90,6 +86,15 @@ class Crew:
         if part is not None:
             self._set_free(part)
         return part
+
+    def _misses_somebody(self) -> bool:
+        return bool(self._away) and len(self._at_work) < self._size
+
+    def _return(self) -> simpy.Event:
+        """Return the return of the first to come back of those who are away."""
+        if not self._at_work:
+            self._stage.mark("nobody there")
+        return self._stage.env.timeout(self._away[0][0] - self._stage.env.now)
 
     def _work(self, part: Participation) -> Process:
         """Bring a part to its end; one that came to nothing is over at once."""

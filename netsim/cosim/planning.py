@@ -58,9 +58,9 @@ def build_task(scenario: Scenario, assumed: Assumptions) -> Task:
     """Return the planner's task of a scenario that works in rounds."""
     if scenario.server.round_timing is None:
         raise InputError(
-            f"server: {with_article(scenario.server.kind)} server has no rounds that start "
-            "together, so there is no round time to plan for; use 'synchronous' or "
-            "'deadline'"
+            f"server: {with_article(scenario.server.kind)} server has no rounds that "
+            "start together, so there is no round time to plan for; use "
+            "'synchronous' or 'deadline'"
         )
     surprise = what_defies_plans(scenario.server)
     if surprise:

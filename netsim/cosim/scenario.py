@@ -284,8 +284,8 @@ class Scenario(Record):
             return
         if not has_rounds:
             text = (
-                f"{with_article(self.server.kind)} server draws among the idle and has no rounds "
-                "that a policy could plan; use 'synchronous' or 'deadline'"
+                f"{with_article(self.server.kind)} server draws among the idle and has "
+                "no rounds that a policy could plan; use 'synchronous' or 'deadline'"
             )
             raise refusal(text, None, ("policy",), bare=True)
         surprise = what_defies_plans(self.server)

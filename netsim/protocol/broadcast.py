@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import simpy
-
 from netsim.band import Message, Terms
 from netsim.channel import WorstLink
 from netsim.engine import Wake
@@ -42,14 +40,12 @@ def broadcast(
         terms=Terms(weight=1),
         ceiling_uhz=population.radio_map.ceiling_uhz,
     )
-    try:
-        yield transfer.done if limit is None else transfer.done | limit
-    except simpy.Interrupt as dead:
-        stage.downlink.cut(transfer, str(dead.cause))
-        raise
-    finally:
-        for part in parts:
-            part.download_bits = bits
+    for part in parts:
+        part.download_bits = bits
+    on_air = stage.downlink, transfer
+    stage.on_air.append(on_air)
+    yield transfer.done if limit is None else transfer.done | limit
+    stage.on_air.remove(on_air)
     if not transfer.done.triggered:
         stage.downlink.cut(transfer, "late")
     for part in parts:

@@ -8,7 +8,7 @@ from heapq import heappop, heappush
 import simpy
 
 from netsim.clock import MAX_NS
-from netsim.protocol.participation import Participation, Process, take_part
+from netsim.protocol.participation import Participation, Process
 from netsim.protocol.stage import Stage
 from netsim.streams import uniform
 
@@ -46,7 +46,7 @@ class Crew:
                 self._set_aside(client_id)
                 continue
             part = stage.enlist(client_id, round_id, None, is_per_round=False)
-            part.process = stage.env.process(self._work(part))
+            stage.start(part, None, self._note_end)
             self._at_work[client_id] = part
             self.num_started += 1
 
@@ -96,9 +96,8 @@ class Crew:
             self._stage.mark("nobody there")
         return self._stage.env.timeout(self._away[0][0] - self._stage.env.now)
 
-    def _work(self, part: Participation) -> Process:
-        """Bring a part to its end; one that came to nothing is over at once."""
-        yield from take_part(self._stage, part)
+    def _note_end(self, part: Participation) -> None:
+        """Let who arrives wait to be welcomed; what came to nothing is over now."""
         if part.status == "done":
             self._arrived.put(part)
         elif part.status not in CUT:

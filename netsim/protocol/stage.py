@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from netsim.band import SharedBand, Terms
+from netsim.band import SharedBand, Terms, Transfer
 from netsim.engine import Engine
 from netsim.errors import InputError
 from netsim.policy import Ranks, Sampler
@@ -91,6 +91,9 @@ class Stage:
     last_round_id: int = 0
     last_scores: Sequence[Score] = ()
     is_over: bool = False
+    on_air: list[tuple[SharedBand, Transfer]] = field(
+        default_factory=list
+    )  # broadcasts
     _task_ids: itertools.count[int] = field(default_factory=itertools.count)
     _num_starts: dict[int, int] = field(default_factory=dict)
     _has: dict[int, str] = field(default_factory=dict)  # each client's newest version
@@ -150,9 +153,19 @@ class Stage:
         self.attendance.watch(part)
         return part
 
-    def start(self, part: Participation, terms: Terms | None = None) -> None:
+    def start(
+        self,
+        part: Participation,
+        terms: Terms | None,
+        at_end: Callable[[Participation], None],
+    ) -> None:
         """Let a client play its part, in a process of its own."""
-        part.process = self.env.process(take_part(self, part, terms))
+
+        def play() -> Process:
+            yield from take_part(self, part, terms)
+            at_end(part)
+
+        part.process = self.env.process(play())
 
     def cut(self, part: Participation, status: str) -> None:
         """End a running part at this tick, for a reason."""
@@ -160,6 +173,11 @@ class Stage:
             part.process.interrupt(status)
         else:  # nothing has come of it but a broadcast, which goes on without it
             part.status, part.end_ns = status, self.env.now
+
+    def cut_broadcasts(self, status: str) -> None:
+        """Cut the broadcasts under way, for a reason."""
+        for band, transfer in self.on_air:
+            band.cut(transfer, status)
 
     def lose(self, part: Participation, status: str) -> None:
         """Give up an update that has arrived, for a reason."""

@@ -27,10 +27,19 @@ class Turn:
 
     round_id: int
     start_ns: int
+    enough: simpy.Event  # so many have arrived as are merged
+    first: int | None = None  # how many these are
     limit: Wake | None = None
     parts: list[Participation] = field(default_factory=list)
     arrived: list[Participation] = field(default_factory=list)
+    num_arrived: int = 0
     is_deserted: bool = False
+
+    def note_end(self, part: Participation) -> None:
+        """Count an arrival."""
+        self.num_arrived += part.status == "done"
+        if self.num_arrived == self.first and not self.enough.triggered:
+            self.enough.succeed()
 
 
 class Turns:
@@ -49,7 +58,8 @@ class Turns:
         course = stage.course(manners.sampling)
         sampler = next(course)
         for round_id in itertools.count(1):
-            turn, is_down = Turn(round_id, stage.env.now), False
+            turn = Turn(round_id, stage.env.now, stage.env.event())
+            turn.first, is_down = manners.merge_first, False
             try:
                 yield from self._work(turn, sampler)
             except simpy.Interrupt:
@@ -75,7 +85,6 @@ class Turns:
         if timing.announce_s:
             yield stage.env.timeout(to_ns(timing.announce_s))
         turn.parts = self._enlist(turn.round_id, sampler)
-        yield from broadcast(stage, turn.round_id, turn.parts, turn.limit)
         yield from self._gather(turn)
         yield from self._sort_out(turn)
         if turn.arrived and timing.merge_s:
@@ -107,23 +116,26 @@ class Turns:
         return 1.0 / self._stage.population.config.availability.share(client_id)
 
     def _gather(self, turn: Turn) -> Process:
-        """Let everybody play its part, until the limit, or until enough are there."""
-        env, stage, limit = self._stage.env, self._stage, turn.limit
-        waiting = _with_status(turn.parts, "running")
+        """Wait until everybody has played its part, until the limit, or until enough
+        are there."""
+        env = self._stage.env
+        serving = env.process(self._serve(turn, turn.parts))
+        ends: list[simpy.Event] = [serving, turn.enough]
+        if turn.limit is not None:
+            ends.append(turn.limit)
+        yield env.any_of(ends)
+        if turn.first is not None:
+            yield Wake(env, 0, DEADLINES)  # what ends at this tick has ended then
+
+    def _serve(self, turn: Turn, parts: Sequence[Participation]) -> Process:
+        """Send the version to clients, and let them play their parts."""
+        stage = self._stage
+        yield from broadcast(stage, turn.round_id, parts, turn.limit)
+        waiting = _with_status(parts, "running")
         terms = stage.reserve(waiting)
         for part in waiting:
-            stage.start(part, terms.get(part.client_id))
-        ends: list[simpy.Event] = [env.all_of(_processes(waiting))]
-        if not waiting:
-            ends = [self._next_late()]
-        first = self._manners.merge_first
-        if first is not None and len(waiting) > first:
-            ends.append(_enough(env, waiting, first))
-        if limit is not None:
-            ends.append(limit)
-        yield env.any_of(ends) if len(ends) > 1 else ends[0]
-        if first is not None:
-            yield Wake(env, 0, DEADLINES)  # what ends at this tick has ended then
+            stage.start(part, terms.get(part.client_id), turn.note_end)
+        yield stage.env.all_of(_processes(waiting)) if waiting else self._next_late()
 
     def _next_late(self) -> simpy.Event:
         """Return what there is to wait for where nobody takes part."""
@@ -136,21 +148,19 @@ class Turns:
         """Find who is merged; cut off the others, or let them go on."""
         stage, manners = self._stage, self._manners
         arrived = sorted(_with_status(turn.parts, "done"), key=_arrival)
-        in_time = arrived[: manners.merge_first]
+        in_time, surplus = arrived[: turn.first], arrived[turn.first or len(arrived) :]
         late_now = _with_status(self._late, "done")
-        running = _with_status(turn.parts, "running")
-        surplus = arrived[len(in_time) :]
         is_limit = turn.limit is not None and turn.limit.processed
+        for part in _with_status(turn.parts, "running"):
+            if is_limit and part.process is None:
+                stage.cut(part, "late")  # as its broadcast is
+        others = surplus + _with_status(turn.parts, "running")
+        num_late = len(others) + len(_with_status(turn.parts, "late"))
         if manners.late == "next-round":
-            self._keep(surplus + running)
+            self._keep(others)
         else:
-            for part in running:
-                stage.cut(part, "late" if is_limit else "surplus")
-            for part in surplus:
-                stage.lose(part, "surplus")
-            if running:
-                yield stage.env.all_of(_processes(running))
-        num_late = len(surplus) + len(running) + len(_unheard(turn.parts))
+            reason = "late" if is_limit else "surplus"
+            yield from _end_all(stage, others, running=reason, arrived="surplus")
         if num_late:
             kind = "deadline" if is_limit else "enough"
             stage.mark(kind, round_id=turn.round_id, detail=f"{num_late} late")
@@ -205,6 +215,7 @@ class Turns:
         """Give up all that is not merged: the server is dead."""
         parts = {part.task_id: part for part in (*self._late, *turn.parts)}.values()
         turn.arrived = []
+        self._stage.cut_broadcasts(DOWN)
         yield from _end_all(self._stage, list(parts), running=DOWN, arrived=DOWN)
 
     def _dismiss(self) -> Process:
@@ -227,34 +238,12 @@ def _end_all(
     cut = _with_status(parts, "running")
     for part in cut:
         stage.cut(part, running)
-    yield stage.env.all_of(_processes(cut))
-
-
-def _enough(
-    env: simpy.Environment, parts: Sequence[Participation], number: int
-) -> simpy.Event:
-    """Return what happens when so many of the parts have arrived."""
-    enough, arrivals = env.event(), itertools.count(1)
-    processes = _processes(parts)
-    part_of = dict(zip(processes, parts, strict=True))
-
-    def look(process: simpy.Event) -> None:
-        if part_of[process].status == "done" and next(arrivals) == number:
-            enough.succeed()
-
-    for process in processes:
-        assert process.callbacks is not None
-        process.callbacks.append(look)
-    return enough
+    if cut:
+        yield stage.env.all_of(_processes(cut))
 
 
 def _with_status(parts: Iterable[Participation], status: str) -> list[Participation]:
     return [part for part in parts if part.status == status]
-
-
-def _unheard(parts: Iterable[Participation]) -> list[Participation]:
-    """Return those whose broadcast the deadline has cut."""
-    return [part for part in parts if part.status == "late" and part.process is None]
 
 
 def _processes(parts: Iterable[Participation]) -> list[simpy.Event]:

@@ -24,10 +24,14 @@ class Drops:
     """
 
     def __init__(self, books: Books) -> None:
-        rounds = sorted(books.rounds)
-        self._ids = [row.round_id for row in rounds]
-        self._starts = [row.start_ns for row in rounds]
-        self._ends = [row.end_ns for row in rounds]
+        spans: dict[int, tuple[int, int]] = {}  # of all servers that have the round
+        for row in books.rounds:
+            start_ns, end_ns = spans.get(row.round_id, (row.start_ns, row.end_ns))
+            span = min(start_ns, row.start_ns), max(end_ns, row.end_ns)
+            spans[row.round_id] = span
+        self._ids = sorted(spans)
+        self._starts = [spans[round_id][0] for round_id in self._ids]
+        self._ends = [spans[round_id][1] for round_id in self._ids]
         self.sure: Counter[int] = Counter()
         self._coming: list[tuple[int, int]] = []  # first and last round, both included
         self._open: list[int] = []  # the last rounds of those whose first has come

@@ -19,8 +19,8 @@ AFTER_ARRIVAL = frozenset({"server-down"})  # may come later than a task's end
 class Drops:
     """Tasks that came to nothing, counted in the round that was under way then.
 
-    At a tick at which one round ends and the next one begins it may be either; so may
-    be any later one for an update that was lost at the server.
+    At a tick at which a round ends it may be that one or the next, whenever that
+    begins; so may be any later one for an update that was lost at the server.
     """
 
     def __init__(self, books: Books) -> None:
@@ -61,7 +61,9 @@ class Drops:
     def _choices(self, task: Task) -> list[int]:
         """Return the rounds that may have been under way when a task ended."""
         first = last = bisect_left(self._ends, task.end_ns)
-        while last + 1 < len(self._ids) and self._starts[last + 1] <= task.end_ns:
+        while last + 1 < len(self._ids) and (
+            self._starts[last + 1] <= task.end_ns or self._ends[last] == task.end_ns
+        ):
             last += 1
         if task.status in AFTER_ARRIVAL:
             last = len(self._ids) - 1

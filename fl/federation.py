@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 from fl import recipe
 from fl.adapters import Adapter
 from fl.aggregation import VersionRanks
 from fl.changes import squared_changes
+from fl.divergence import (
+    Steps,
+    diverged,
+    is_finite,
+    is_void,
+    require_finite,
+    void_entry,
+)
 from fl.evaluation import Metrics, evaluate
 from fl.executor import Executor, Inline, Processes
 from fl.history import History
@@ -41,14 +51,16 @@ class Arrival(NamedTuple):
 class Merged(NamedTuple):
     """The version after a merge of one round's jobs, or of several's up to a round; per
     adapted matrix how it went and its ranks; the squared norms of the arrivals'
-    changes, in their order; and how good the examined clients are."""
+    changes, in their order, of those that count; how good the examined clients are; and
+    who was left out, and when, because of numbers that were not finite."""
 
     version: str
     layers: tuple[MergeRow, ...] = ()
     ranks: tuple[VersionRanks, ...] = ()
     round_id: int = 0
-    norms2: tuple[float, ...] = ()
+    norms2: tuple[float | None, ...] = ()
     local: tuple[LocalMetrics, ...] = ()
+    diverged: Steps = MappingProxyType({})
 
 
 class Federation:
@@ -144,8 +156,10 @@ class Federation:
     ) -> Merged:
         """Train the jobs that arrived and merge them into ``version``, the newest.
 
-        What came of the ``examined`` jobs is compared with the merged adapter. Raises
-        ``Diverged`` where a client's training does; all is then as before.
+        What came of the ``examined`` jobs is compared with the merged adapter. Whose
+        numbers are not finite is left out; without anybody the version stays. Where
+        that is to stop learning it raises ``Diverged`` or ``MergeDiverged`` instead,
+        and all is as before.
         """
         if not arrivals:
             return Merged(version)
@@ -170,24 +184,34 @@ class Federation:
             )
         if entry is None:
             entry = self._merge(merged, version, ordered)
-        own = [self._personal(name, cohorts) for name in self._book.ordered(examined)]
+        round_id = self._round_id(names)
+        if self.learning.on_divergence == "stop":
+            weights = {arrival.job: arrival.weight for arrival in arrivals}
+            require_finite(entry, weights, self._book.pending, round_id)
+        lost = diverged(entry)
+        newest = version if is_void(entry) else merged
+        own = [
+            self._personal(name, cohorts)
+            for name in self._book.ordered(examined)
+            if name not in lost
+        ]
         if self.learning.keeps_state:
             is_fresh = version == self.initial_version
             self._workshop.renew_states(names, self._book, is_fresh=is_fresh)
-        round_id = self._round_id(names)
         self._book.remove(names)
         self._workshop.forget_states(self._book)
-        self._history.keep(merged, entry, self._book.versions())
-        norms2 = dict(zip(names, entry.facts["norms2"], strict=True))
+        last = self._history.entry(version) if is_void(entry) else entry
+        self._history.keep(newest, last, self._book.versions())
         return Merged(
-            version=merged,
+            version=newest,
             layers=tuple(MergeRow(**row) for row in entry.facts["rows"]),
             ranks=tuple(VersionRanks(*ranks) for ranks in entry.facts["ranks"]),
             round_id=round_id,
-            norms2=tuple(norms2[arrival.job] for arrival in arrivals),
+            norms2=tuple(entry.facts["norms2"].get(a.job) for a in arrivals),
             local=self._bench.compared(
-                own, merged, lambda: self._history.model(merged)
+                own, newest, lambda: self._history.model(newest)
             ),
+            diverged=lost,
         )
 
     def _personal(self, name: str, cohorts: Sequence[Cohort]) -> tuple[int, ByLabel]:
@@ -201,7 +225,7 @@ class Federation:
                 self._workshop.train([cohort])
                 self._workshop.steps_reused = before
             fold = self._history.model(job.version).fold
-            return Version(self._book.outcome(name).received, fold)
+            return Version(self._book.received(name), fold)
 
         origin = f"{name} in {cohort.digest}"
         return self._bench.personal(job.client_id, origin, arrived)
@@ -277,7 +301,26 @@ class Federation:
         )
 
     def _merge(self, merged: str, version: str, arrivals: Sequence[Arrival]) -> Entry:
-        """Merge what was trained, and remember the new version."""
+        """Merge what was trained, and remember the new version, or that there is none:
+        who diverged is left out, and so is a merge that itself does."""
+        steps = {a.job: self._book.outcome(a.job).diverged_at for a in arrivals}
+        lost = {name: step for name, step in steps.items() if step is not None}
+        kept = [arrival for arrival in arrivals if arrival.job not in lost]
+        entry = self._merged(merged, version, kept) if kept else None
+        if entry is None:
+            entry = void_entry(steps)
+        else:
+            entry.facts["diverged"] = lost
+        self._memory.remember(merged, entry)
+        return entry
+
+    def _merged(
+        self, merged: str, version: str, arrivals: Sequence[Arrival]
+    ) -> Entry | None:
+        """Return the version after finite arrivals, and note its model; nothing where
+        it is not finite itself."""
+        if not all(math.isfinite(arrival.weight) for arrival in arrivals):
+            return None
         learning, before = self.learning, self._history.model(version)
         components = self._components(version, arrivals)
         if self.observe is not None:
@@ -292,11 +335,12 @@ class Federation:
             receives = learning.exchange(self._round_id(names)).receives
             adapter = learning.as_sent(adapter, receives)
         after = Version(adapter, refolded(before, result.folds), memory)
+        if not is_finite(after):
+            return None
         self._history.note(merged, after)
         folds = {name: len(fold.lora_a) for name, fold in result.folds.items()}
         entry = after.entry(result.rows, folds)
-        entry.facts["norms2"] = self._norms2(names)
-        self._memory.remember(merged, entry)
+        entry.facts["norms2"] = dict(zip(names, self._norms2(names), strict=True))
         return entry
 
     def _components(self, version: str, arrivals: Sequence[Arrival]) -> list[Component]:
@@ -314,7 +358,7 @@ class Federation:
             is_whole = job.version != version or layout == newest.layout
             sent = self._history.sent(job.version, layout.rank)
             starts.append(sent if is_whole and not arrival.is_mixed else newest)
-        ends = [book.outcome(arrival.job).received for arrival in arrivals]
+        ends = [book.received(arrival.job) for arrival in arrivals]
         weights = [arrival.weight for arrival in arrivals]
         return combined(
             [
@@ -328,7 +372,7 @@ class Federation:
         """Return how far each of these jobs moved from what it was sent, squared, in
         what does not stay with its client."""
         jobs = [self._book.pending[name] for name in names]
-        ends = [self._book.outcome(name).received for name in names]
+        ends = [self._book.received(name) for name in names]
         starts = [
             self._history.sent(job.version, end.layout.rank)
             for job, end in zip(jobs, ends, strict=True)

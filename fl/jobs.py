@@ -32,8 +32,9 @@ class Job:
 class Outcome:
     """What came of a job."""
 
-    received: Adapter  # as the server has it
+    received: Adapter | None  # as the server has it; nothing where it diverged
     kept: NDArray[np.generic] | None  # what stays with the client, a flat adapter
+    diverged_at: int | None = None  # the local step after which it was not finite
 
 
 @dataclass(eq=False, slots=True)
@@ -94,6 +95,12 @@ class JobBook:
         outcomes = self._cohort_of[name].outcomes
         assert outcomes is not None
         return outcomes[name]
+
+    def received(self, name: str) -> Adapter:
+        """Return what the server has of a job that did not diverge."""
+        received = self.outcome(name).received
+        assert received is not None
+        return received
 
     def versions(self) -> set[str]:
         """Return the versions that are still needed, by a start or by a cohort."""

@@ -16,6 +16,7 @@ from fl.aggregation import (
     ServerOptimiser,
 )
 from fl.backbones import Backbone, SmallViT
+from fl.divergence import OnDivergence
 from fl.evaluation import EvaluationSettings
 from fl.partition import DirichletByLabel, Partition
 from fl.payload import PartName, Payload
@@ -45,6 +46,7 @@ class Learning:
     server: ServerOptimiser = field(default_factory=PlainServer)
     compression: Compression | None = None
     needs_secure_aggregation: bool = False  # the server learns sums of uploads only
+    on_divergence: OnDivergence = "drop"
 
     def exchange(self, round_id: int) -> Exchange:
         """Return what is trained and travels in a round, counted from one."""

@@ -49,10 +49,11 @@ class Chunk:
 
 
 class Trained(NamedTuple):
-    """What came of a job, as plain arrays."""
+    """What came of a job, as plain arrays; nothing of one that diverged, but when."""
 
-    received: Numbers
+    received: Numbers | None
     kept: Numbers | None
+    diverged_at: int | None = None  # local step
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ class Trainer:
         return resident, resident.read()
 
     def train(self, chunk: Chunk) -> list[Trained]:
-        """Return what comes of each job; raises ``Diverged``."""
+        """Return what comes of each job."""
         self.write_fold(next(iter(chunk.folds.values()), None))
         starts = [self._start(job, chunk) for job in chunk.jobs]
         outcomes = train(
@@ -121,12 +122,12 @@ class Trainer:
             settings=self.learning.training,
             seed=self.seed,
         )
-        arrived = []
-        for job, start, outcome in zip(chunk.jobs, starts, outcomes, strict=True):
-            if isinstance(outcome, Diverged):
-                raise outcome
-            arrived.append(self._uploaded(job, chunk, start, outcome.adapter))
-        return arrived
+        return [
+            Trained(None, None, outcome.step)
+            if isinstance(outcome, Diverged)
+            else self._uploaded(job, chunk, start, outcome.adapter)
+            for job, start, outcome in zip(chunk.jobs, starts, outcomes, strict=True)
+        ]
 
     def resident_as(self, version: Version) -> ResidentModel:
         """Return the resident model as some version of it."""
@@ -175,7 +176,8 @@ class Trainer:
     def _uploaded(
         self, job: Job, chunk: Chunk, start: Adapter, trained: Adapter
     ) -> Trained:
-        """Return what the server has after the upload, and what the client keeps."""
+        """Return what the server has after the upload, and what the client keeps; too
+        large a number for the payload's precision is a divergence as well."""
         import torch
 
         kept = None if job.state is None else chunk.kept[job.state]
@@ -187,22 +189,30 @@ class Trainer:
             sketch=self._sketch(job),
             kept=None if kept is None else torch.from_numpy(kept.copy()),
         )
+        if not upload.received.flat.isfinite().all():
+            return Trained(None, None, job.steps)
         left = None if upload.kept is None else upload.kept.numpy()
         return Trained(upload.received.flat.numpy(), left)
 
 
 def to_entry(outcomes: Sequence[Trained]) -> Entry:
     """Return what came of a cohort as a store keeps it."""
-    kept = [outcome.kept for outcome in outcomes if outcome.kept is not None]
-    arrays = (*(outcome.received for outcome in outcomes), *kept)
-    return Entry({"num_kept": len(kept)}, arrays)
+    received = [one.received for one in outcomes if one.received is not None]
+    kept = [one.kept for one in outcomes if one.kept is not None]
+    diverged = [one.diverged_at for one in outcomes]
+    facts = {"num_kept": len(kept), "diverged_at": diverged}
+    return Entry(facts, (*received, *kept))
 
 
 def from_entry(entry: Entry) -> list[Trained]:
     """Return what came of a cohort, whose clients all keep something, or none does."""
-    num_jobs = len(entry.arrays) - int(entry.facts["num_kept"])
-    kept = entry.arrays[num_jobs:] or (None,) * num_jobs
-    return [Trained(*both) for both in zip(entry.arrays[:num_jobs], kept, strict=True)]
+    num_received = len(entry.arrays) - int(entry.facts["num_kept"])
+    kept = entry.arrays[num_received:] or (None,) * num_received
+    arrived = zip(entry.arrays[:num_received], kept, strict=True)
+    return [
+        Trained(*next(arrived)) if step is None else Trained(None, None, step)
+        for step in entry.facts["diverged_at"]
+    ]
 
 
 def trained(trainer: Trainer, chunk: Chunk) -> list[Trained]:

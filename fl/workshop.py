@@ -46,7 +46,7 @@ class Workshop:
         self._kept: dict[str, Numbers] = {}  # by job, what it left with the client
 
     def train(self, cohorts: Sequence[Cohort]) -> None:
-        """Note what comes of each job of these cohorts; raises ``Diverged``."""
+        """Note what comes of each job of these cohorts."""
         unknown = []
         for cohort in cohorts:
             entry = self._memory.recall(cohort.digest)
@@ -77,12 +77,13 @@ class Workshop:
         self, names: Sequence[str], book: JobBook, *, is_fresh: bool
     ) -> None:
         """Note with what the clients of merged jobs go on; after a merge into the first
-        version nobody goes on with anything older."""
+        version nobody goes on with anything older. Who diverged keeps what it had."""
         if is_fresh:
             self._states.clear()
         for name in names:
             kept = book.outcome(name).kept
-            assert kept is not None
+            if kept is None:
+                continue
             self._states[book.pending[name].client_id] = name
             self._kept[name] = kept
 
@@ -111,6 +112,12 @@ class Workshop:
 
     def _note(self, cohort: Cohort, outcomes: Sequence[Trained]) -> None:
         cohort.outcomes = {
-            name: Outcome(as_adapter(self.layout(job.rank), one.received), one.kept)
+            name: Outcome(
+                None
+                if one.received is None
+                else as_adapter(self.layout(job.rank), one.received),
+                one.kept,
+                one.diverged_at,
+            )
             for (name, job), one in zip(cohort.jobs.items(), outcomes, strict=True)
         }

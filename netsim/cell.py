@@ -1,4 +1,4 @@
-"""A cell: its two bands, its radio, and what lies between base station and device."""
+"""A cell: its place and bands, its radio, and what lies before and behind it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from netsim.backhaul import Backhaul
 from netsim.channel import FADINGS, PATH_LOSSES, RADIOS, Fading, NoFading, PathLoss
+from netsim.channel.errors import TransmissionErrors
+from netsim.channel.latency import JITTERS, Jitter
 from netsim.channel.radio import Radio
-from netsim.quantities import Dbi, Dbm, DbmPerHertz, Decibel, Hertz
+from netsim.quantities import Dbi, Dbm, DbmPerHertz, Decibel, Hertz, Metres, Seconds
 from netsim.scenario import OneOf, Record
 from netsim.sharing import SHARING_RULES, ProcessorSharing, SharingRule
 
@@ -19,18 +22,39 @@ def _whole(band_hz: float) -> float:
     return band_hz
 
 
+Direction = Literal["up", "down"]
+DIRECTIONS: tuple[Direction, Direction] = ("up", "down")
 Power = Annotated[Dbm, Field(ge=-100, le=100)]
 Gain = Annotated[Dbi, Field(ge=-100, le=100)]
 NoiseFigure = Annotated[Decibel, Field(ge=0, le=100)]
 Band = Annotated[Hertz, Field(ge=1, le=1e12), AfterValidator(_whole)]
+Latency = Annotated[Seconds, Field(ge=0)]
+Timeout = Annotated[Seconds, Field(gt=0)]
+MinimumSnr = Annotated[Decibel, Field(ge=-100, le=100)]
+ON_SHARES = ("max-min-live", "proportional-fair-live")  # these look for the best ones
 
 
 class Uplink(Record):
-    """The band that devices send on; their transmit power is the population's."""
+    """The band that devices send on; their transmit power is the population's.
+
+    A message arrives ``latency`` and a draw of ``jitter`` after its last bit, without
+    holding any band meanwhile. Below ``minimum_snr`` the efficiency is zero; a transfer
+    in such an outage for the whole of ``outage_timeout`` is given up.
+    """
 
     band_hz: Band
     radio: Annotated[Radio, OneOf(RADIOS)]
     sharing: Annotated[SharingRule, OneOf(SHARING_RULES)]
+    latency_s: Latency = 0.0
+    jitter: Annotated[Jitter, OneOf(JITTERS)] | None = None
+    minimum_snr_db: MinimumSnr | None = None
+    outage_timeout_s: Timeout | None = None
+    errors: TransmissionErrors | None = None
+
+    @model_validator(mode="after")
+    def _outage_makes_sense(self) -> Uplink:
+        _require_outage(self)
+        return self
 
 
 class Downlink(Record):
@@ -38,6 +62,10 @@ class Downlink(Record):
 
     A broadcast is one transfer on the whole band, at the rate of the worst addressed
     device; in unicast every device has a transfer of its own, under ``sharing``.
+    Latency, outage and errors are those of the uplink. A broadcast has one latency; it
+    is lost by every addressed device on a draw of its own, and by all if it is given up
+    in an outage. Who lost it is sent what it needs in a transfer of its own, which
+    counts as its first retry.
     """
 
     band_hz: Band
@@ -45,6 +73,16 @@ class Downlink(Record):
     mode: Literal["broadcast", "unicast"] = "broadcast"
     sharing: Annotated[SharingRule, OneOf(SHARING_RULES)] | None = None
     transmit_power_dbm: Power = 30.0
+    latency_s: Latency = 0.0
+    jitter: Annotated[Jitter, OneOf(JITTERS)] | None = None
+    minimum_snr_db: MinimumSnr | None = None
+    outage_timeout_s: Timeout | None = None
+    errors: TransmissionErrors | None = None
+
+    @model_validator(mode="after")
+    def _outage_makes_sense(self) -> Downlink:
+        _require_outage(self)
+        return self
 
     @model_validator(mode="after")
     def _sharing_suits_the_mode(self) -> Downlink:
@@ -67,17 +105,48 @@ class Downlink(Record):
         return ProcessorSharing() if self.sharing is None else self.sharing
 
 
-class Cell(Record):
-    """One base station at the origin, and the air around it."""
+def _require_outage(air: Uplink | Downlink) -> None:
+    """Refuse outages that could not begin, or that a rule cannot divide around."""
+    if air.minimum_snr_db is None:
+        if air.outage_timeout_s is not None:
+            raise ValueError("`outage_timeout` needs a `minimum_snr`")
+        return
+    if air.radio.capacity() is not None:
+        raise ValueError(
+            "`minimum_snr` has no meaning for a measured radio: its trace has the "
+            "outages that were met"
+        )
+    if air.radio.depends_on_share and air.sharing and air.sharing.kind in ON_SHARES:
+        raise ValueError(
+            f"{air.sharing.kind!r} cannot look for shares where a wider one may fall "
+            "below `minimum_snr`; use the per-hertz radio, or processor-sharing"
+        )
 
+
+class Cell(Record):
+    """One base station, and the air around it.
+
+    Messages cross the ``backhaul`` between the base station and the server. With a
+    ``shadowing_correlation`` shadowing changes along a moving client's path and is
+    alike at places near each other on it; without, it stays with the client.
+    """
+
+    name: str = Field(default="cell", min_length=1, max_length=64)
+    position_m: tuple[Metres, Metres] = (0.0, 0.0)
+    backhaul: Backhaul | None = None
     uplink: Uplink
     downlink: Downlink
     path_loss: Annotated[PathLoss, OneOf(PATH_LOSSES)]
+    shadowing_correlation_m: Annotated[Metres, Field(gt=0)] | None = None
     fading: Annotated[Fading, OneOf(FADINGS)] = NoFading()
     antenna_gain_dbi: Gain = 0.0
     noise_density_dbm_hz: Annotated[DbmPerHertz, Field(ge=-300, le=0)] = -174.0
     base_noise_figure_db: NoiseFigure = 5.0
     device_noise_figure_db: NoiseFigure = 9.0
+
+    def band(self, direction: Direction) -> Uplink | Downlink:
+        """Return the band of one direction."""
+        return self.uplink if direction == "up" else self.downlink
 
     def fading_of(self, radio: Radio) -> Fading:
         """Return the fading that a radio meets; a measured one has met its own."""

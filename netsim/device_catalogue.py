@@ -14,14 +14,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import accumulate
+from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, ValidationInfo
 
 from netsim.device import Device
+from netsim.device_file import PATTERN, SUFFIXES, read_device
 from netsim.quantities import closest
 from netsim.scenario.record import Record
 
@@ -278,29 +280,36 @@ _CATALOGUE = (
 DEVICES: Mapping[str, Device] = MappingProxyType({one.name: one for one in _CATALOGUE})
 
 
-def _from_catalogue(device: object) -> object:
-    """Return the device of a name; anything else is validated as a device."""
+def _found(device: object, info: ValidationInfo) -> object:
+    """Return the device of a name or of a file beside the scenario; anything else is
+    validated as a device."""
     if not isinstance(device, str):
         return device
+    if device.endswith(SUFFIXES):
+        folder = (info.context or {}).get("folder") or Path()
+        return read_device(folder / Path(device).expanduser())
     if device not in DEVICES:
         near = closest(device, DEVICES)
         hint = f"did you mean {near!r}? " if near else ""
         known = ", ".join(sorted(DEVICES))
         raise ValueError(
-            f"must be a device or the name of one, got {device!r};"
+            f"must be a device, the name of one or a .yaml file, got {device!r};"
             f" {hint}(devices: {known})"
         )
     return DEVICES[device]
 
 
 class DeviceChoice(Record):
-    """A device, by its name in the catalogue or written out, and its share."""
+    """A device and its share: by its name in the catalogue, by the file that `netsim
+    calibrate` wrote (beside the scenario), or written out."""
 
     device: Annotated[
         Device,
         BeforeValidator(
-            _from_catalogue,
-            json_schema_input_type=Literal[tuple(sorted(DEVICES))] | Device,
+            _found,
+            json_schema_input_type=Literal[tuple(sorted(DEVICES))]
+            | Annotated[str, Field(pattern=PATTERN)]
+            | Device,
         ),
     ]
     share: float = Field(default=1.0, gt=0)

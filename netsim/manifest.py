@@ -30,6 +30,7 @@ class Manifest(BaseModel):
     A metric in ``final`` that is not finite is None. The digests are empty until the
     recorder is closed; ``scenario_digest`` is the SHA-256 of ``scenario.yaml``.
     ``predicted`` holds rounds, seconds per round and in all, and the loss they lead to.
+    ``inputs`` holds the SHA-256 of every file outside that the scenario names.
     ``timing_model`` names the model that gave the time and that of the accuracy.
     """
 
@@ -43,6 +44,7 @@ class Manifest(BaseModel):
     versions: dict[str, str]
     machine: str
     timing_model: dict[str, str] = {}
+    inputs: dict[str, str] = {}
     started_at: str  # wall time, ISO 8601
     ended_at: str | None = None
     schema_version: int = TRACE_VERSION

@@ -19,6 +19,7 @@ from netsim.errors import InputError
 NUMBER = r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]{1,3})?"
 _WRITTEN = re.compile(rf"\s*({NUMBER})\s*(.*?)\s*")
 _MAX_CHARS = 100
+MAX_LEVEL_DB = 400.0  # a ratio of 10^40
 _MAX_WHOLE = 2**63 - 1  # the trace stores int64
 _NS_PER_S = 1_000_000_000
 
@@ -59,6 +60,7 @@ class Quantity:
     synonyms: Mapping[str, Fraction] = field(default_factory=dict)  # never written
     levels: Mapping[str, Callable[[Fraction], float]] = field(default_factory=dict)
     is_whole: bool = False
+    most: float = math.inf  # its size at most; sums of levels must stay powers of ten
 
     @property
     def unit_names(self) -> tuple[str, ...]:
@@ -93,6 +95,16 @@ class Quantity:
         return min(written)[-1] if value else f"0 {self.base}"
 
     def _convert(self, number: Fraction, unit: str, text: str) -> float | int:
+        value = self._in_base(number, unit, text)
+        self._require_most(value, text)
+        return value
+
+    def _require_most(self, value: float, given: object) -> None:
+        if abs(value) > self.most:
+            rule = f"must be between -{self.most:g} and {self.most:g} {self.base}"
+            raise InputError(f"{rule}, got {given!r}")
+
+    def _in_base(self, number: Fraction, unit: str, text: str) -> float | int:
         known = {**self.units, **self.others, **self.synonyms}
         if unit in self.levels:
             return _finite(self.levels[unit], number, text)
@@ -133,6 +145,8 @@ class Quantity:
             return self.parse(value)
         if is_yaml(info.context):
             raise InputError(f"needs a unit, such as {self.example!r}")
+        if isinstance(value, int | float):
+            self._require_most(value, value)
         return value
 
     def __get_pydantic_core_schema__(
@@ -240,10 +254,11 @@ QUANTITIES: Mapping[str, Quantity] = {
             "23 dBm",
             {"dBm": Fraction(1)},
             levels={"W": _dbm(1000), "mW": _dbm(1)},
+            most=MAX_LEVEL_DB,
         ),
-        Quantity("dBm/Hz", "-174 dBm/Hz", {"dBm/Hz": Fraction(1)}),
-        Quantity("dB", "5 dB", {"dB": Fraction(1)}),
-        Quantity("dBi", "3 dBi", {"dBi": Fraction(1)}),
+        Quantity("dBm/Hz", "-174 dBm/Hz", {"dBm/Hz": Fraction(1)}, most=MAX_LEVEL_DB),
+        Quantity("dB", "5 dB", {"dB": Fraction(1)}, most=MAX_LEVEL_DB),
+        Quantity("dBi", "3 dBi", {"dBi": Fraction(1)}, most=MAX_LEVEL_DB),
         Quantity("FLOP", "2 TFLOP", _scaled(" kMGTPE", "FLOP"), is_whole=True),
         Quantity("FLOP/s", "2 TFLOP/s", _scaled(" kMGTPE", "FLOP/s")),
         Quantity("bit/s/Hz", "7.4 bit/s/Hz", {"bit/s/Hz": Fraction(1)}),

@@ -21,7 +21,8 @@ UHZ_PER_HZ = 1e6
 
 def phases(tasks: pd.DataFrame) -> pd.DataFrame:
     """Return the seconds of each task's phases: none of one that it never came to, and
-    of one that was cut those until then. An upload includes waiting for its turn."""
+    of one that was cut those until then. An upload includes waiting for its turn, what
+    was lost and sent again, and the latency; so does a download."""
     end = tasks["end_ns"]
     compute = tasks["compute_start_ns"].fillna(end)
     upload = tasks["upload_start_ns"].fillna(end)
@@ -103,7 +104,8 @@ def jain_index(counts: Iterable[float]) -> float:
 
 def bits(run: Run) -> pd.DataFrame:
     """Return per direction the messages, the bits asked for by those that went through
-    and by those that were cut, and what clients count: a broadcast once for each."""
+    and by those that were cut or lost, and what clients count: every attempt, and a
+    broadcast once for each."""
     transfers, tasks = run.transfers, run.tasks
     is_done = transfers["status"] == "done"
     sent = transfers.assign(
@@ -181,6 +183,7 @@ def critical_path(run: Run) -> pd.DataFrame:
     has only its length.
 
     It needs a server that works in rounds: a buffer's merges wait for no one client.
+    What all rounds come to is in :func:`without_clients` and :func:`without_phases`.
     """
     _require_rounds(run)
     tasks = run.tasks.join(phases(run.tasks))
@@ -204,6 +207,50 @@ def critical_path(run: Run) -> pd.DataFrame:
     return table
 
 
+def without_clients(run: Run) -> pd.DataFrame:
+    """Return per client, those that cost most first, in how many rounds it was the last
+    to end, and how many seconds sooner the run would have ended without it
+    (``saved_s``), without its downloads, without its computing or without its uploads.
+
+    Every round is timed anew from the recorded times, under what
+    :func:`critical_path` assumes: lower bounds where freed band helps others. A round
+    that was the client's alone is saved but for the server's part.
+    """
+    rounds = _last_of_rounds(_timed_tasks(run))
+    own = rounds["worked_s"]
+    lead_s = _seconds(rounds["end_ns"] - rounds["end_before_ns"])
+    others = (own - lead_s).fillna(0.0)
+    found = pd.DataFrame({"client_id": rounds["client_id"], "num_last": 1})
+    found["saved_s"] = own - others
+    for phase in PHASES:
+        found[f"without_{phase}"] = own - np.maximum(others, own - rounds[phase])
+    found = found.groupby("client_id").sum()
+    clients = run.clients.set_index("client_id")
+    found = found.reindex(clients.index.union(found.index), fill_value=0)
+    found.insert(0, "device", clients["device"].reindex(found.index))
+    found["speedup"] = _speedup(run, found["saved_s"])
+    return found.sort_values("saved_s", ascending=False, kind="stable")
+
+
+def without_phases(run: Run) -> pd.DataFrame:
+    """Return per phase, and for the server's own part, how many seconds sooner the run
+    would have ended if that had taken nobody any time, all else as recorded.
+
+    Every round then ends with whoever takes longest over the other phases. The savings
+    do not add up: without one phase another client may be the last.
+    """
+    tasks = _timed_tasks(run)
+    last_s = tasks.groupby("round_id")["worked_s"].max()
+    saved = {}
+    for phase in PHASES:
+        rest_s = (tasks["worked_s"] - tasks[phase]).groupby(tasks["round_id"]).max()
+        saved[phase.removesuffix("_s")] = float((last_s - rest_s).sum())
+    saved["server"] = duration_s(run) - _begin_s(run) - float(last_s.sum())
+    found = pd.DataFrame({"saved_s": pd.Series(saved)}).rename_axis("phase")
+    found["speedup"] = _speedup(run, found["saved_s"])
+    return found
+
+
 def idle_time(run: Run) -> pd.DataFrame:
     """Return per client the seconds of its phases in the whole run, and the rest: idle,
     be it waiting for the server or not drawn at all."""
@@ -219,6 +266,27 @@ def idle_time(run: Run) -> pd.DataFrame:
 def duration_s(run: Run) -> float:
     """Return when the last round ended, in seconds."""
     return float(run.rounds["end_ns"].max()) / 1e9
+
+
+def _timed_tasks(run: Run) -> pd.DataFrame:
+    """Return the tasks of finished rounds with their phases, and how long after the
+    first of its round began each of them ended (``worked_s``)."""
+    _require_rounds(run)
+    tasks = run.tasks[run.tasks["round_id"].isin(run.rounds["round_id"])]
+    begins_ns = tasks.groupby("round_id")["download_start_ns"].transform("min")
+    worked_s = _seconds(tasks["end_ns"] - begins_ns)
+    return tasks.join(phases(tasks)).assign(worked_s=worked_s)
+
+
+def _begin_s(run: Run) -> float:
+    """Return when the first round began, in seconds."""
+    return float(run.rounds["start_ns"].min()) / 1e9
+
+
+def _speedup(run: Run, saved_s: pd.Series[float]) -> pd.Series[float]:
+    """Return through which factor the run is shorter with so much saved."""
+    whole_s = duration_s(run) - _begin_s(run)
+    return whole_s / (whole_s - saved_s)
 
 
 def _last_of_rounds(tasks: pd.DataFrame) -> pd.DataFrame:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -110,6 +110,30 @@ class Run:
         """One row per interval of a measured band's lap; empty without one."""
         return self.table("capacities")
 
+    @property
+    def cells(self) -> pd.DataFrame:
+        """One row per cell; empty where there is one alone, without a backhaul."""
+        return self.table("cells")
+
+    @property
+    def crossings(self) -> pd.DataFrame:
+        """One row per message that crossed a backhaul; empty without one."""
+        return self.table("crossings")
+
+    def arrivals(self) -> pd.DataFrame:
+        """One row per message that arrived later than its last bit."""
+        return self.table("arrivals")
+
+    @property
+    def links(self) -> pd.DataFrame:
+        """One row per own link that was used; empty without measured links."""
+        return self.table("links")
+
+    @property
+    def laps(self) -> pd.DataFrame:
+        """One row per interval of a measured link's lap; empty without such links."""
+        return self.table("laps")
+
     def table(self, name: str) -> pd.DataFrame:
         """Return the table ``name`` as a frame, read once."""
         if name not in self._frames:
@@ -201,13 +225,18 @@ def stream_rows(run_folder: Path, table: str, row_type: type[Row]) -> Iterator[R
 
 def server_kind(run_folder: Path) -> str:
     """Return the kind of server in a run's scenario; empty if it names none."""
+    return str(scenario_part(run_folder, "server").get("kind", ""))
+
+
+def scenario_part(run_folder: Path, name: str) -> Mapping[str, object]:
+    """Return one mapping of a run's resolved scenario; empty if it has none."""
     path = run_folder / "scenario.yaml"
     try:
         scenario = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(f"cannot read {path}: {error}") from error
-    server = scenario.get("server") if isinstance(scenario, dict) else None
-    return str(server.get("kind", "")) if isinstance(server, dict) else ""
+    part = scenario.get(name) if isinstance(scenario, dict) else None
+    return part if isinstance(part, dict) else {}
 
 
 def _frame(table: pa.Table) -> pd.DataFrame:

@@ -35,7 +35,7 @@ def own_cache(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
 
 
-def federation(num_clients=3, precision="float64", workers=1, **learning):
+def federation(num_clients=3, precision="float64", workers=1, store=None, **learning):
     settings = {
         "backbone": TINY,
         "partition": IID(),
@@ -49,6 +49,7 @@ def federation(num_clients=3, precision="float64", workers=1, **learning):
         seed=SEED,
         precision=precision,
         workers=workers,
+        store=store,
     )
 
 
@@ -255,9 +256,9 @@ def test_metrics_outlive_their_version():
     assert fed.evaluate(first) == metrics
 
 
-def test_a_diverged_client_leaves_the_federation_as_it_was():
+def test_a_diverged_client_that_ends_learning_leaves_the_federation_as_it_was():
     training = TrainingSettings(learning_rate=1e300, optim="sgd")
-    fed = federation(training=training)
+    fed = federation(training=training, on_divergence="stop")
     first = fed.initial_version
     before = fed.adapter_digest(first)
     job = submit(fed, 1, first)
@@ -345,7 +346,9 @@ def test_workers_leave_the_same_numbers_and_the_same_divergence():
         found.append(fed.adapter_digest(merged.version))
         fed.close()
         wild = TrainingSettings(learning_rate=1e300, optim="sgd")
-        fed = federation(cohort_size=1, workers=workers, training=wild)
+        fed = federation(
+            cohort_size=1, workers=workers, training=wild, on_divergence="stop"
+        )
         jobs = [submit(fed, client, fed.initial_version) for client in range(3)]
         with pytest.raises(Diverged, match="client 0"):
             fed.merge(fed.initial_version, [Arrival(job, 0.3) for job in jobs])

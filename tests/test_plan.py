@@ -57,7 +57,7 @@ def sketched(*overrides):
     learner = Sketcher()
     population = Population(
         scenario.population,
-        scenario.cell,
+        scenario.network,
         seed=scenario.seed,
         num_samples=learner.num_samples,
     )

@@ -15,6 +15,7 @@ from netsim.policy import (
     WeightedSampling,
     baselines,
 )
+from netsim.policy.uniform import lowest
 
 WEIGHTS = np.array([0.05, 0.1, 0.15, 0.2, 0.2, 0.3])
 CHANGES = np.random.default_rng(5).standard_normal((6, 3))  # Delta_n
@@ -155,3 +156,26 @@ def test_statistics_only_has_the_least_variance_of_its_size():
     for _ in range(50):
         other = baselines.scaled_probabilities(rng.uniform(0.1, 1, 6), 2.0)
         assert np.sum((WEIGHTS * norms) ** 2 / other) >= least - 1e-12
+
+
+@given(
+    lots=st.lists(st.sampled_from([0.0, 0.25, 0.5, 0.75]), min_size=1, max_size=12),
+    data=st.data(),
+)
+def test_the_lowest_lots_are_those_of_a_stable_sort(lots, data):
+    num_drawn = data.draw(st.integers(1, len(lots)))
+    array = np.array(lots)
+    expected = np.sort(np.argsort(array, kind="stable")[:num_drawn])
+    assert lowest(array, num_drawn).tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("sampler", ALL, ids=repr)
+def test_what_a_sampler_remembers_is_of_the_weights_it_is_asked_about(sampler):
+    other = np.ascontiguousarray(WEIGHTS[::-1])
+    fresh = type(sampler).model_validate(sampler.model_dump())
+    for weights in (WEIGHTS, other, WEIGHTS):
+        drawn = sampler.draw(weights, np.random.default_rng(7))
+        new = type(sampler).model_validate(fresh.model_dump())
+        assert drawn == new.draw(weights, np.random.default_rng(7))
+        assert (sampler.probabilities(weights) == new.probabilities(weights)).all()
+    assert sampler == fresh  # what it remembers is no part of what it says

@@ -1,6 +1,7 @@
 """Units: exact in both directions, and refused in words that show the form."""
 
 import math
+from decimal import Decimal
 from typing import Annotated
 
 import pytest
@@ -13,6 +14,7 @@ from netsim.errors import InputError
 from netsim.quantities import (
     QUANTITIES,
     Bits,
+    Dbm,
     Hertz,
     closest,
     format_duration_ns,
@@ -85,6 +87,9 @@ def test_text_becomes_the_si_number(base, text, value):
         ("dBm", "0 W", "a power must be above 0 W"),
         ("dB", "5 dBm", "did you mean 'dB'?"),
         ("W", "1e5 dBm", "beyond what a number can hold"),
+        ("dB", "1e12 dB", "must be between -400 and 400 dB, got '1e12 dB'"),
+        ("dBm", "-401 dBm", "must be between -400 and 400 dBm"),
+        ("dBm", "1e300 W", "must be between -400 and 400 dBm"),
     ],
 )
 def test_a_refusal_says_the_rule_and_the_value(base, text, message):
@@ -124,6 +129,7 @@ def test_the_text_is_short_and_parses_back(base, value, text):
 @settings(max_examples=300, deadline=None)
 @given(st.sampled_from(FLOATS), st.floats(allow_nan=False, allow_infinity=False))
 def test_every_float_survives_the_round_trip(base, value):
+    value = max(-QUANTITIES[base].most, min(QUANTITIES[base].most, value))
     assert QUANTITIES[base].parse(QUANTITIES[base].text(value)) == value
 
 
@@ -137,6 +143,7 @@ def test_every_whole_number_survives_the_round_trip(base, value):
 @given(st.sampled_from(FLOATS), st.decimals(1, 9999, places=2), st.data())
 def test_what_people_write_is_written_back_as_the_same_value(base, number, data):
     quantity = QUANTITIES[base]
+    number = min(number, Decimal(quantity.most))
     value = quantity.parse(f"{number} {data.draw(st.sampled_from([*quantity.units]))}")
     assert quantity.parse(quantity.text(value)) == value
 
@@ -153,6 +160,13 @@ def test_python_passes_si_numbers_and_yaml_may_not():
     for bare in (20e6, 20, True, None, "20"):
         with pytest.raises(ValidationError, match="needs a unit, such as '20 MHz'"):
             Radio.model_validate({"band_hz": bare}, context=YAML)
+
+
+def test_a_level_from_python_has_the_same_bounds():
+    level = TypeAdapter(Dbm)
+    assert level.validate_python(-400.0) == -400.0
+    with pytest.raises(ValidationError, match="between -400 and 400 dBm, got 401"):
+        level.validate_python(401.0)
 
 
 def test_json_writes_text_and_python_numbers():

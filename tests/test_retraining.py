@@ -27,6 +27,7 @@ ASYNCHRONOUS = (
 )
 CHURN = "population.availability={kind: markov, mean_on: 2 s, mean_off: 1 s}"
 PATIENT = ()
+FRAGILE = ("cell.uplink.minimum_snr=0 dB", "cell.uplink.outage_timeout=1 s")
 BAND = "cell.uplink.band=1 MHz"
 
 
@@ -59,6 +60,9 @@ def effects(recorded, changed):
         (PATIENT, "learning.timing_as={model: llama-3.2-1b}", "nothing"),
         (PATIENT, "learning.cohort_size=3", "all"),
         (PATIENT, "name=other", "nothing"),
+        (PATIENT, "cell.uplink.latency=1 s", "nothing"),
+        (PATIENT, "cell.uplink.errors={probability: 0.5, max_retries: 0}", "some"),
+        (FRAGILE, BAND, "some"),
         (PATIENT, "stop.rounds=4", "more"),
         (PATIENT, "population.num_clients=21", "all"),
         (PATIENT, "learning.training.learning_rate=1e-3", "all"),

@@ -18,6 +18,7 @@ from netsim.protocol import Asynchronous, Buffered, Deadline, Stop, Synchronous
 from netsim.protocol.outages import Outage, spans
 from netsim.protocol.staleness import ConstantStaleness, HingeStaleness
 from netsim.sharing import EqualFixed, FirstComeTdma
+from netsim.trace.rows import Client
 from netsim.verify.books import Books, check_books
 from netsim.verify.clock import check_clock
 
@@ -58,11 +59,11 @@ def played_by_two(server, folder, *, rounds, **changes):
 
 
 def audit(trace):
+    who = sorted({task.client_id for task in trace.tasks})
+    tables = ("plans", "rounds", "tasks", "transfers", "evals")
     books = Books(
-        **{
-            name: getattr(trace, name)
-            for name in ("clients", "plans", "rounds", "tasks", "transfers", "evals")
-        },
+        **{name: getattr(trace, name) for name in tables},
+        clients=[Client(n, 0, "board", 0.0, 0.0, 0.0, True, 0.0, 1, 0.5) for n in who],
         events=trace.events,
         sim_time_ns=trace.rounds[-1].end_ns,
     )

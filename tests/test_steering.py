@@ -27,6 +27,7 @@ from netsim.protocol import (
     Synchronous,
     Target,
 )
+from netsim.trace.schemas import TABLES
 from netsim.trace.writer import Recorder
 
 ALPHA, BETA, NU = 30.0, 4.0, 0.7
@@ -83,6 +84,15 @@ def patient(**changes):
     return Synchronous(**(times | changes))
 
 
+class RowRecorder(Recorder):
+    """Keeps what comes as columns as rows too, to be looked at."""
+
+    def write_columns(self, table, columns):
+        getattr(self, table).extend(
+            map(TABLES[table]._make, zip(*columns, strict=True))
+        )
+
+
 def config(policy, *, server=None, stop=None, num_clients=6):
     base = scenario(patient(sampling=FullParticipation()), num_clients)
     changes = {"policy": policy, "stop": stop or Stop(rounds=5)}
@@ -96,7 +106,8 @@ def play_out(folder, given, *, learner=None, **changes):
     make = learner or Scripted
     scripted = make(num_clients=given.population.num_clients, **(sizes | changes))
     population = build_population(given, scripted)
-    stage = build_stage(given, scripted, population, Recorder(folder), lambda _: None)
+    recorder = RowRecorder(folder)
+    stage = build_stage(given, scripted, population, recorder, lambda _: None)
     play(stage, given)
     return stage
 

@@ -167,6 +167,7 @@ def test_the_tiny_run_slice_by_slice(tiny, tmp_path):
         ("merges", "merge round 1", 4, 4, 0),
         ("broadcast", "broadcast round 1", 0, 1, 0),
         ("client 7 radio", "up round 1 client 7", 2, 3, 0),
+        ("client 7 radio", "under way up round 1 client 7", 3, 3, 0),
         ("client 8 radio", "up round 1 client 8", 2, 4, 0),
     ]
 

@@ -4,6 +4,7 @@ import errno
 import os
 from typing import get_type_hints
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,7 +14,7 @@ import tiny_run
 from netsim.trace import rows
 from netsim.trace.digest import TableDigest, run_digest
 from netsim.trace.schemas import OPTIONAL_TABLES, SCHEMAS, TABLES
-from netsim.trace.writer import Recorder, clear_trace, record_batch
+from netsim.trace.writer import Recorder, batch_of, clear_trace, record_batch
 
 PLANS = [rows.Plan(i, i % 3, i / 7, None if i % 2 else i) for i in range(20)]
 
@@ -99,7 +100,7 @@ def test_recorder_writes_the_same_trace_in_any_parts(tmp_path, flush_rows):
     assert cut.table_digests == whole.table_digests
     assert cut.network_digest == whole.network_digest
     assert cut.num_rows == whole.num_rows
-    assert len(cut.parts) == {1: 24, 2: 16, 65_536: 12}[flush_rows]
+    assert len(cut.parts) == {1: 29, 2: 21, 65_536: 17}[flush_rows]
 
 
 def test_recorder_keeps_its_lists_over_a_flush(tmp_path):
@@ -112,6 +113,47 @@ def test_recorder_keeps_its_lists_over_a_flush(tmp_path):
     assert recorder.close().num_rows["plans"] == 20
     frame = pd.read_parquet(tmp_path / "trace" / "plans")
     assert frame["round_id"].tolist() == list(range(20))
+
+
+@pytest.mark.parametrize("flush_rows", [1, 7, 65_536])
+def test_columns_leave_the_trace_of_their_rows(tmp_path, flush_rows):
+    ranks = [row.rank for row in PLANS]
+    chances = np.array([row.sampling_probability for row in PLANS])
+    rounds, clients = (np.array([row[place] for row in PLANS]) for place in (0, 1))
+    by_columns = Recorder(tmp_path / "columns", flush_rows)
+    by_rows = Recorder(tmp_path / "rows", flush_rows)
+    for recorder in (by_columns, by_rows):
+        recorder.plans.append(PLANS[3])  # waits, and stays the first
+    by_columns.write_columns("plans", (rounds, clients, chances, ranks))
+    by_rows.plans.extend(PLANS)
+    for recorder in (by_columns, by_rows):
+        recorder.plans.append(PLANS[5])
+    columns, rows_ = by_columns.close(), by_rows.close()
+    assert columns.table_digests == rows_.table_digests
+    assert columns.num_rows == rows_.num_rows
+    assert max(part.num_rows for part in columns.parts) <= max(flush_rows + 1, 22)
+
+
+def test_columns_of_words_and_claims_keep_their_types(tmp_path):
+    recorder = Recorder(tmp_path)
+    columns = [np.array(column) for column in zip(*tiny_run.CLIENTS, strict=True)]
+    columns[2] = columns[2].astype(object)
+    recorder.write_columns("clients", columns)
+    found = recorder.close().table_digests["clients"]
+    assert found == digest_of("clients", tiny_run.CLIENTS)
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        (([0], np.array([0.5]), [0.5], [None]), "plans.client_id must be int64"),
+        (([0], [None], [0.5], [None]), "plans.client_id must be int64"),
+        (([0], np.arange(1), ["a"], [None]), "plans.sampling_probability must be"),
+    ],
+)
+def test_a_column_of_a_wrong_type_is_refused(columns, message):
+    with pytest.raises(ValueError, match=message):
+        batch_of("plans", columns)
 
 
 def test_empty_tables_have_their_columns(tmp_path):

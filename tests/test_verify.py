@@ -243,7 +243,7 @@ def books(**changes):
         ({"compute_end_ns": None}, "a task must not skip a step"),
         (
             {"download_end_ns": S + 1, "compute_start_ns": S + 1},
-            "a download must last as long as its broadcast",
+            "a download must end when its last message is there",
         ),
         ({"weight": float("inf")}, "weight must be a finite number"),
     ],

@@ -81,6 +81,11 @@ def record(recorder):
         "bands": BANDS,
         "evals": EVALS,
         "capacities": [rows.Capacity(9, "up", 0, S, 10**9)],  # of another cell
+        "cells": [rows.Cell(9, "mast", 0.0, 0.0, 2, 2, 4.0, S)],
+        "crossings": [rows.Crossing(0, 9, "down", 1, 4, None, None, 0, 2 * S, "done")],
+        "arrivals": [rows.Arrival(1, 3 * S)],  # at once
+        "links": [rows.OwnLink(9, "up", 0, 5)],  # of nobody here
+        "laps": [rows.Lap(0, 0, S, 10**9)],
         "estimates": [rows.Estimate(1, 4 * S, "norm2", 7, 0.5, None)],
         "merges": [rows.Merge(1, "layer.0.q_proj", "flora-na", 2, 1e-3, float("nan"))],
         "events": [

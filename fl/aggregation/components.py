@@ -41,7 +41,8 @@ class LayerComponents:
                 f"{len(self.pairs)} pairs and {len(self.weights)} weights"
             )
         total = math.fsum(self.weights)
-        if not abs(total - 1) <= WEIGHT_SUM_TOLERANCE:  # also rejects nan
+        tolerance = WEIGHT_SUM_TOLERANCE * max(1.0, *map(abs, self.weights))
+        if not abs(total - 1) <= tolerance:  # also rejects nan
             raise ValueError(f"component weights must sum to 1, got {total!r}")
         kinds = {(b.shape[0], a.shape[1], b.dtype, a.dtype) for b, a in self._all()}
         if len(kinds) > 1:

@@ -1,13 +1,16 @@
 """One shared band: exact fluid sharing among transfers, on integers only."""
 
 from netsim.band.fluid import FluidBand
+from netsim.band.own_links import Medium, OwnLinks
 from netsim.band.shared import BandNow, SharedBand
 from netsim.band.transfer import Message, Terms, Transfer
 
 __all__ = [
     "BandNow",
     "FluidBand",
+    "Medium",
     "Message",
+    "OwnLinks",
     "SharedBand",
     "Terms",
     "Transfer",

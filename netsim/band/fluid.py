@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from heapq import heappop, heappush
 
 from netsim.band.ceilings import Ceilings
+from netsim.band.outages import Outages
 from netsim.band.transfer import Terms, Transfer
 from netsim.channel.capacity import CapacityTable
 from netsim.channel.radio import Radio
@@ -35,6 +36,7 @@ class FluidBand:
         radio: Radio,
         segments: list[Segment],
         capacity: CapacityTable | None = None,
+        outage_timeout_ns: int | None = None,
     ) -> None:
         self.band_uhz = band_uhz
         self.unit_share_uhz = 0
@@ -51,6 +53,9 @@ class FluidBand:
         self._real_ends: list[Entry] = []
         self._gain_changes: list[tuple[int, tuple[int, int], Transfer]] = []
         self._ceilings = Ceilings()
+        self._outages = (
+            None if outage_timeout_ns is None else Outages(outage_timeout_ns)
+        )
         self._unrated: list[Transfer] = []  # whose efficiency or end is to be found
 
     @property
@@ -75,6 +80,15 @@ class FluidBand:
         for transfer in ended:
             self.remove(transfer)
         return ended
+
+    def give_up(self) -> list[Transfer]:
+        """Return the transfers whose outage lasts for too long at this tick."""
+        if self._outages is None:
+            return []
+        given_up = self._outages.due(self._now_ns)
+        for transfer in given_up:
+            self.remove(transfer)
+        return given_up
 
     def admit(self, transfer: Transfer) -> None:
         """Add a transfer at this tick; :meth:`agree` must give it its terms."""
@@ -141,7 +155,8 @@ class FluidBand:
         self._unrated.clear()
 
     def next_ns(self) -> int | None:
-        """Return the next tick at which a transfer ends or hears a new gain."""
+        """Return the next tick at which a transfer ends, hears a new gain or gives up
+        in an outage."""
         if not self.live:
             return None
         next_ns = self._next_end_ns()
@@ -150,6 +165,8 @@ class FluidBand:
             heappop(changes)
         if changes:
             next_ns = min(next_ns, changes[0][0])
+        if self._outages is not None:
+            next_ns = min(next_ns, self._outages.next_ns())
         if next_ns > MAX_NS:
             raise InputError(_starved(self.live.values()))
         return next_ns
@@ -245,6 +262,8 @@ class FluidBand:
         if efficiency != transfer.efficiency_nbit:
             self._settle(transfer)
             transfer.efficiency_nbit = efficiency
+        if self._outages is not None:
+            self._outages.note(transfer, self._now_ns)
         transfer.version += 1
         speed = efficiency * (transfer.weight if pin is None else pin)
         if not speed:
@@ -296,5 +315,6 @@ def _starved(live: Iterable[Transfer]) -> str:
     return (
         f"the transfer of {name} never ends: its share of the band or its spectral "
         f"efficiency is zero (C/N0 {first.cn0_hz:.3g} Hz); widen the band, serve fewer "
-        "at once, raise the transmit power or move it closer"
+        "at once, raise the transmit power or move it closer; under a `minimum_snr` "
+        "set an `outage_timeout`"
     )

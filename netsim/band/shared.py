@@ -60,7 +60,8 @@ class SharedBand:
 
     All starts of a tick are admitted together at its end, by client id; a wake-up that
     a later change has overtaken is ignored when it fires. A band with a ``capacity``
-    follows it without an event of its own.
+    follows it without an event of its own. A transfer that is in outage for the whole
+    of ``outage_timeout_ns``, waiting for its turn or not, ends as ``outage``.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class SharedBand:
         ledger: Ledger,
         transfer_ids: Iterator[int],
         capacity: CapacityTable | None = None,
+        outage_timeout_ns: int | None = None,
     ) -> None:
         self.cell_id = cell_id
         self.direction = direction
@@ -85,7 +87,9 @@ class SharedBand:
         self._bands = ledger.bands
         self._transfer_ids = transfer_ids
         band_uhz = band_hz * UHZ_PER_HZ
-        self._fluid = FluidBand(band_uhz, radio, ledger.segments, capacity)
+        self._fluid = FluidBand(
+            band_uhz, radio, ledger.segments, capacity, outage_timeout_ns
+        )
         self._starting: list[tuple[Transfer, Terms | None]] = []
         self._wake: Wake | None = None
         self._wake_ns = -1
@@ -99,8 +103,10 @@ class SharedBand:
         *,
         terms: Terms | None = None,
         ceiling_uhz: int | None = None,
+        ends_as: str = "done",
     ) -> Transfer:
-        """Start a transfer at this tick; without ``terms`` the rule gives them."""
+        """Start a transfer at this tick; without ``terms`` the rule gives them.
+        ``ends_as`` is its status once all of its bits were sent."""
         assert message.bits > 0
         transfer = Transfer(
             next(self._transfer_ids),
@@ -108,6 +114,7 @@ class SharedBand:
             channel,
             simpy.Event(self._env),
             ceiling_uhz=ceiling_uhz,
+            ends_as=ends_as,
         )
         transfer.start_ns = self._env.now
         self._starting.append((transfer, terms))
@@ -190,8 +197,11 @@ class SharedBand:
     def _finish_due(self) -> bool:
         ended = self._fluid.advance(self._env.now)
         for transfer in ended:
-            self._end(transfer, "done")
-        return bool(ended)
+            self._end(transfer, transfer.ends_as)
+        given_up = self._fluid.give_up()
+        for transfer in given_up:
+            self._end(transfer, "outage")
+        return bool(ended or given_up)
 
     def _end(self, transfer: Transfer, status: str) -> None:
         message = transfer.message

@@ -37,6 +37,7 @@ class Transfer:
         "cn0_hz",
         "done",
         "efficiency_nbit",
+        "ends_as",
         "has_terms",
         "is_at_ceiling",
         "is_live",
@@ -45,6 +46,7 @@ class Transfer:
         "order",
         "pinned_uhz",
         "remaining",
+        "silent_since_ns",
         "since_elapsed",
         "since_ns",
         "since_virtual",
@@ -62,12 +64,14 @@ class Transfer:
         done: simpy.Event,
         *,
         ceiling_uhz: int | None = None,
+        ends_as: str = "done",
     ) -> None:
         client_id = message.client_id
         self.transfer_id = transfer_id
         self.message = message
         self.channel = channel
         self.done = done
+        self.ends_as = ends_as  # its status once all of its bits were sent
         self.ceiling_uhz = ceiling_uhz
         self.order = (-1 if client_id is None else client_id, transfer_id)
         self.remaining = message.bits * WORK_PER_BIT
@@ -81,6 +85,7 @@ class Transfer:
         self.is_live = False
         self.is_ruled = True  # its terms come from the rule, not with the message
         self.start_ns = self.since_ns = 0
+        self.silent_since_ns: int | None = None  # with an efficiency of zero
         self.airtime_ns = 0  # with a share; a turn waited for does not count
         self.since_elapsed = self.since_virtual = 0
 

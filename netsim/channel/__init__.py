@@ -17,13 +17,15 @@ from netsim.channel.fading import (
     RayleighFast,
     RicianBlock,
 )
-from netsim.channel.link import Channel, Link, WorstLink
+from netsim.channel.link import Channel, Link, MovingLink, WorstLink
 from netsim.channel.measured_radio import MeasuredRadio
+from netsim.channel.outage import OutageRadio
 from netsim.channel.path_loss import LogDistance, PathLoss, require_distance
 from netsim.channel.placement import (
     PLACEMENTS,
     Disc,
     Placement,
+    Points,
     Positions,
     Ring,
     require_reach,
@@ -52,10 +54,13 @@ __all__ = [
     "Link",
     "LogDistance",
     "MeasuredRadio",
+    "MovingLink",
     "NoFading",
+    "OutageRadio",
     "PathLoss",
     "PerHertzRadio",
     "Placement",
+    "Points",
     "Positions",
     "Radio",
     "RayleighBlock",

@@ -51,6 +51,30 @@ class CapacityTable:
         """Return the efficiency averaged over a lap."""
         return self.per_lap / self.lap_ns / 1e9
 
+    def from_offset(self, offset_ns: int) -> CapacityTable:
+        """Return the lap that begins so far into this one."""
+        offset_ns %= self.lap_ns
+        later = [
+            Step(max(one.start_ns, offset_ns), one.end_ns, one.efficiency_nbit)
+            for one in self.steps
+            if one.end_ns > offset_ns
+        ]
+        earlier = [
+            Step(
+                one.start_ns + self.lap_ns,
+                min(one.end_ns, offset_ns) + self.lap_ns,
+                one.efficiency_nbit,
+            )
+            for one in self.steps
+            if one.start_ns < offset_ns
+        ]
+        return CapacityTable(
+            [
+                Step(start_ns - offset_ns, end_ns - offset_ns, efficiency_nbit)
+                for start_ns, end_ns, efficiency_nbit in [*later, *earlier]
+            ]
+        )
+
     def at(self, now_ns: int) -> int:
         """Return the capacity from time zero to a tick."""
         lap, within_ns = divmod(now_ns, self.lap_ns)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,7 +18,7 @@ class Channel(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """One client's channel in one direction."""
+    """One client's channel in one direction; ``direction`` names its fading's draws."""
 
     mean_cn0_hz: float
     fading: Fading
@@ -30,6 +31,27 @@ class Link:
             self.seed, self.direction, self.client_id, now_ns
         )
         return self.mean_cn0_hz * gain, change_ns
+
+
+@dataclass(frozen=True, slots=True)
+class MovingLink:
+    """One moving client's channel in one direction; ``mean_until`` answers its mean at
+    a tick and the next tick at which that may change."""
+
+    mean_until: Callable[[int], tuple[float, int]]
+    fading: Fading
+    seed: int
+    direction: str
+    client_id: int
+
+    def at(self, now_ns: int) -> tuple[float, int | None]:
+        mean_hz, moved_ns = self.mean_until(now_ns)
+        gain, change_ns = self.fading.gain(
+            self.seed, self.direction, self.client_id, now_ns
+        )
+        return mean_hz * gain, moved_ns if change_ns is None else min(
+            moved_ns, change_ns
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,24 +5,46 @@ from __future__ import annotations
 import csv
 import functools
 import math
+import os
 from collections.abc import Iterator
 from fractions import Fraction
 from itertools import groupby, pairwise
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationInfo
 
 from netsim.channel.capacity import CapacityTable, Step
-from netsim.clock import MAX_NS
+from netsim.clock import MAX_NS, to_ns
 from netsim.errors import InputError
+from netsim.quantities import Seconds
+from netsim.streams import uniform
 
 PACKET_BITS = 1500 * 8  # what mahimahi sends at one opportunity
 NS_PER_MS = 1_000_000
 
 Format = Literal["mahimahi", "csv"]
+Offset = Annotated[Seconds, Field(ge=0, le=1e9)] | Literal["random"]
 Rate = tuple[int, int, Fraction]  # from and to in ns, bit/s between
 
 
-@functools.lru_cache(maxsize=16)
+def placed(value: str, info: ValidationInfo) -> str:
+    """Return the absolute path of a file beside the scenario that is being read."""
+    folder = (info.context or {}).get("folder") or Path()
+    return os.path.abspath(folder / Path(value).expanduser())
+
+
+def offset_ns(
+    offset_s: float | Literal["random"], lap_ns: int, seed: int, whose: str | int
+) -> int:
+    """Return where in its lap a trace is at time zero, as given or drawn."""
+    if offset_s == "random":
+        num_ms = -(-lap_ns // NS_PER_MS)
+        return int(uniform(seed, "trace-offset", whose) * num_ms) * NS_PER_MS
+    return to_ns(offset_s) % lap_ns
+
+
+@functools.lru_cache(maxsize=64)
 def read_capacity(path: Path, form: Format, band_hz: float) -> CapacityTable:
     """Return a file's capacity as the efficiency of a band so wide, which is rounded to
     1e-9 bit/s/Hz; a file is read once per process."""

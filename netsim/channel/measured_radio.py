@@ -3,32 +3,27 @@
 from __future__ import annotations
 
 import math
-import os
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, Field, ValidationInfo, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from netsim.channel.capacity import CapacityTable
-from netsim.channel.measured import Format, read_capacity
+from netsim.channel.measured import Format, Offset, offset_ns, placed, read_capacity
 from netsim.quantities import Hertz
 from netsim.scenario.record import Record
 
 
-def _placed(value: str, info: ValidationInfo) -> str:
-    """Return the absolute path of a file beside the scenario that is being read."""
-    folder = (info.context or {}).get("folder") or Path()
-    return os.path.abspath(folder / Path(value).expanduser())
-
-
 class MeasuredRadio(Record):
     """A measured trace: its rate, over the reference band, is the efficiency at every
-    moment, of whoever sends. Distance and fading play no part; plans take its mean."""
+    moment, of whoever sends. Distance and fading play no part; plans take its mean.
+    ``start_offset`` is where in its lap the trace is at time zero."""
 
     kind: Literal["measured"] = "measured"
-    path: Annotated[str, Field(min_length=1), AfterValidator(_placed)]
+    path: Annotated[str, Field(min_length=1), AfterValidator(placed)]
     format: Format = "mahimahi"
     reference_band_hz: Annotated[Hertz, Field(ge=1, le=1e12)]
+    start_offset_s: Offset = 0.0
     depends_on_share: ClassVar[bool] = False
 
     @model_validator(mode="after")
@@ -38,6 +33,12 @@ class MeasuredRadio(Record):
 
     def capacity(self) -> CapacityTable:
         return read_capacity(Path(self.path), self.format, self.reference_band_hz)
+
+    def started(self, seed: int, direction: str) -> CapacityTable:
+        """Return the lap from where the trace of a band in this direction starts."""
+        table = self.capacity()
+        start = offset_ns(self.start_offset_s, table.lap_ns, seed, direction)
+        return table.from_offset(start)
 
     @property
     def gap_db(self) -> float:

@@ -1,4 +1,4 @@
-"""Placements: where the devices of one cell are, its base station at the origin."""
+"""Placements: where devices are, around a base station or around the origin."""
 
 from __future__ import annotations
 
@@ -96,6 +96,29 @@ class Positions(Record):
         return _around(np.array(self.distances_m), turn)
 
 
+class Points(Record):
+    """Client ``n`` at the ``n``-th listed place."""
+
+    kind: Literal["points"] = "points"
+    places_m: tuple[tuple[Metres, Metres], ...] = Field(min_length=1)
+
+    @property
+    def range_m(self) -> tuple[float, float]:
+        distances_m = [math.hypot(*place) for place in self.places_m]
+        return min(distances_m), max(distances_m)
+
+    def place(
+        self, num_clients: int, rng: np.random.Generator
+    ) -> tuple[FloatArray, FloatArray]:
+        if num_clients != len(self.places_m):
+            raise InputError(
+                f"placement lists {len(self.places_m)} places"
+                f" for {num_clients} clients: list one for each"
+            )
+        x_m, y_m = np.array(self.places_m).T
+        return x_m, y_m
+
+
 def require_reach(placement: Placement, path_loss: PathLoss) -> None:
     """Raise ``InputError`` if a device may be placed where the path loss is undefined,
     whatever is drawn: for checks before a run."""
@@ -115,4 +138,4 @@ def _around(distances_m: FloatArray, turn: FloatArray) -> tuple[FloatArray, Floa
     return distances_m * np.cos(angles), distances_m * np.sin(angles)
 
 
-PLACEMENTS = {"disc": Disc, "list": Positions, "ring": Ring}
+PLACEMENTS = {"disc": Disc, "list": Positions, "points": Points, "ring": Ring}

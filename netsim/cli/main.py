@@ -278,6 +278,21 @@ def verify(run: RunArg, json: JsonOption = False) -> None:
 
 
 @app.command()
+def report(
+    folder: Annotated[
+        Path, typer.Argument(metavar="RUN_OR_STUDY", help="The folder of either.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="The file; report.html in the folder.")
+    ] = None,
+) -> None:
+    """Write a run or a study as one page for a browser: what happened, and why."""
+    from netsim.cli.reporting import report_command
+
+    report_command(folder, out)
+
+
+@app.command()
 def timeline(
     run: RunArg,
     out: Annotated[
@@ -292,6 +307,55 @@ def timeline(
     from netsim.cli.timeline import timeline_command
 
     timeline_command(run, out)
+
+
+@app.command()
+def calibrate(
+    scenario: ScenarioArg,
+    out: Annotated[Path, typer.Option(help="The device's file, such as my-host.yaml.")],
+    set_: SetOption = None,
+    name: Annotated[
+        str | None, typer.Option(help="The device's name; the file's by default.")
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Of torch; as many as it takes by itself.")
+    ] = None,
+    trials: Annotated[
+        int, typer.Option(min=1, help="Participations to time; the median counts.")
+    ] = 5,
+    peak: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SPEED", help="As '1 TFLOP/s'; measured on matrix products."
+        ),
+    ] = None,
+    memory: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="As '8 GB'; this host's own.")
+    ] = None,
+    compute_power: Annotated[
+        str | None, typer.Option(metavar="POWER", help="While it trains, as '12 W'.")
+    ] = None,
+    idle_power: Annotated[
+        str | None, typer.Option(metavar="POWER", help="While it waits, as '3 W'.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Time this host's training once and write it as a device for scenarios."""
+    from netsim.cli.calibrating import calibrate_command, quantity
+    from netsim.cosim.calibration import Request
+
+    memory_bytes = quantity("--memory", memory, "B")
+    request = Request(
+        out=out,
+        name=name,
+        threads=threads,
+        trials=trials,
+        peak_flop_per_s=quantity("--peak", peak, "FLOP/s"),
+        memory_bytes=None if memory_bytes is None else int(memory_bytes),
+        compute_power_w=quantity("--compute-power", compute_power, "W"),
+        idle_power_w=quantity("--idle-power", idle_power, "W"),
+    )
+    calibrate_command(scenario, _overrides(set_, None), request, json=json)
 
 
 @app.command()

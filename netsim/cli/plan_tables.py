@@ -22,7 +22,7 @@ def show(
     scenario: Scenario, task: Task, rivals: Sequence[Rival], plan: pa.Table
 ) -> None:
     """Print the tables and notes of a plan."""
-    sharing = scenario.cell.uplink.sharing.kind
+    sharing = scenario.single_cell("a plan").uplink.sharing.kind
     for line in (*_rivals(rivals, sharing), "", *_groups(plan), ""):
         typer.echo(line)
     for note in _notes(scenario, task):
@@ -115,9 +115,9 @@ def _notes(scenario: Scenario, task: Task) -> Iterator[str]:
         )
     if scenario.population.compute_jitter:
         yield "compute jitter is left out: real rounds are somewhat longer"
-    if scenario.cell.uplink.radio.depends_on_share:
+    if scenario.single_cell("a plan").uplink.radio.depends_on_share:
         yield "fixed power: rates taken on the whole band, so times are loose"
     if scenario.population.radio_band_hz is not None:
         yield "the radios' own band limit is left out"
-    if scenario.cell.downlink.mode == "unicast":
+    if scenario.single_cell("a plan").downlink.mode == "unicast":
         yield "unicast downloads count as if each were alone on the downlink"

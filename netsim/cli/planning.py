@@ -92,7 +92,7 @@ def compare(scenario: Scenario, task: Task) -> list[Rival]:
         problem=task.problem,
         at_top=at_top_rank(task.problem),
         surrogate=task.surrogate,
-        sharing=scenario.cell.uplink.sharing.kind,
+        sharing=scenario.single_cell("a plan").uplink.sharing.kind,
         num_rounds=max(16, min(1024, MAX_PAIRS // num_clients)),
         rng=lambda purpose: stream(scenario.seed, "plan", purpose),
     ).rivals()

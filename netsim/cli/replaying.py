@@ -10,6 +10,7 @@ import typer
 
 from netsim.cli.running import run_and_show, summary
 from netsim.cosim.files import SCENARIO_FILE
+from netsim.cosim.inputs import changed
 from netsim.cosim.replay import first_difference, is_same, recorded_scenario
 from netsim.cosim.scenario import read_scenario
 from netsim.manifest import read_manifest
@@ -57,6 +58,8 @@ def _compare(run: Path, folder: Path) -> bool:
     recorded, replayed = read_manifest(run), read_manifest(folder)
     if not is_same(recorded, replayed):
         typer.echo(f"{run} does not replay: {first_difference(run, folder)}")
+        for path in changed(recorded):
+            typer.echo(f"{path} is no longer what it was when the run was made")
         return False
     typer.echo(
         f"{run} replays to the same digest {recorded.digest[:16]} "

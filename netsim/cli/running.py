@@ -31,6 +31,11 @@ ERROR_NOTE = (
     "it, on average over layers; average's: plain factor averaging, same updates"
 )
 
+DIVERGENCE_NOTE = (
+    "{} updates were not finite and left out (tasks with status diverged): lower\n"
+    "learning.training.learning_rate or set learning.training.max_grad_norm"
+)
+
 
 def run_command(
     given: str,
@@ -158,6 +163,9 @@ def show(
     console.print(" · ".join(outcome), highlight=False)
     for line in _policy_lines(manifest):
         console.print(line, highlight=False, soft_wrap=True)
+    num_diverged = sum(progress.num_diverged for progress in seen)
+    if num_diverged:
+        console.print(DIVERGENCE_NOTE.format(num_diverged), highlight=False)
     _show_timing_model(console, manifest.timing_model)
     console.print(f"digest {manifest.digest[:16]}", highlight=False)
     console.print(f"run    {folder}", highlight=False, soft_wrap=True)

@@ -11,8 +11,11 @@ from fl.partition import PARTITIONS
 from fl.tasks import TASKS
 from netsim.availability import AVAILABILITIES
 from netsim.channel import FADINGS, PATH_LOSSES, PLACEMENTS, RADIOS
+from netsim.channel.latency import JITTERS
+from netsim.channel.own_links import LINKS
 from netsim.cosim.scenario import LEARNINGS
 from netsim.device import SPREADS
+from netsim.mobility import MOBILITIES
 from netsim.policy import RANKS, SAMPLERS
 from netsim.protocol import POLICIES, SERVERS
 from netsim.protocol.staleness import STALENESSES
@@ -28,7 +31,10 @@ SEAMS: tuple[tuple[str, str, Mapping[str, Any]], ...] = (
     ("radios", "cell.uplink.radio", RADIOS),
     ("path loss", "cell.path_loss", PATH_LOSSES),
     ("fading", "cell.fading", FADINGS),
+    ("jitter", "cell.uplink.jitter", JITTERS),
+    ("own links", "population.links", LINKS),
     ("placement", "population.placement", PLACEMENTS),
+    ("mobility", "population.mobility", MOBILITIES),
     ("speed spread", "population.speed_spread", SPREADS),
     ("availability", "population.availability", AVAILABILITIES),
     ("learning", "learning", LEARNINGS),

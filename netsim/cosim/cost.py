@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from netsim.channel.own_links import LINK_HZ
 from netsim.cosim.scenario import Scenario
 from netsim.device import Device
 from netsim.protocol.learner import Learner, first_job
@@ -28,13 +29,24 @@ def estimate(scenario: Scenario, learner: Learner | None) -> list[str]:
     ]
     for choice in scenario.population.devices:
         lines.append(_device_line(choice.device, flop))
-    uplink = scenario.cell.uplink
-    best_bps = uplink.radio.rate_bps(1e30, uplink.band_hz)
-    least_ns = round(learner.bits_up(job) / best_bps * 1e9)
-    lines.append(
+    return [*lines, _upload_line(scenario, learner.bits_up(job))]
+
+
+def _upload_line(scenario: Scenario, bits: int) -> str:
+    links = scenario.population.links
+    if links is not None:
+        means_bps = [t.mean_efficiency_bit_s_hz * LINK_HZ for t in links.tables()]
+        fast, slow = (
+            format_duration_ns(round(bits / rate_bps * 1e9))
+            for rate_bps in (max(means_bps), min(means_bps))
+        )
+        return f"one upload over a link of its own takes {fast} to {slow} in the mean"
+    uplinks = [cell.uplink for cell in scenario.network.cells]
+    best_bps = max(uplink.radio.rate_bps(1e30, uplink.band_hz) for uplink in uplinks)
+    least_ns = round(bits / best_bps * 1e9)
+    return (
         f"one upload alone on the band takes {format_duration_ns(least_ns)} or longer"
     )
-    return lines
 
 
 def _device_line(device: Device, flop: int) -> str:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from fl.adapters import Adapter
 from fl.aggregation import VersionRanks
 from fl.device import Unusable, resolved
+from fl.divergence import MergeDiverged
 from fl.evaluation import Metrics
 from fl.executor import WorkerDied
 from fl.facts import Facts, count_facts, count_timing
@@ -135,7 +136,7 @@ class FederatedLearner:
         delivered = [Delivered(a.ticket, a.weight, a.is_mixed) for a in arrivals]
         with told_apart():
             merged = self._federation.merge(version, delivered, examined)
-        if arrivals:
+        if merged.version != version:
             ranks = self._ranks(merged.ranks)
             index = max(0, merged.round_id - 1)
             self._journal.note(merged.version, version, index, ranks)
@@ -145,7 +146,8 @@ class FederatedLearner:
             for row in merged.local
             for metrics in (row.personal, row.shared)
         ]
-        return Merged(merged.version, layers, tuple(scores), merged.norms2)
+        diverged = {name: _when(step) for name, step in merged.diverged.items()}
+        return Merged(merged.version, layers, tuple(scores), merged.norms2, diverged)
 
     def evaluate(self, version: str) -> Sequence[Score]:
         with told_apart():
@@ -196,6 +198,11 @@ def _score(metrics: Metrics, client_id: int | None = None) -> Score:
     )
 
 
+def _when(step: int | None) -> str:
+    """Return when numbers were not finite; without a step they were the merge's."""
+    return "the merge is not finite" if step is None else f"at local step {step}"
+
+
 def _rank(job: Job) -> int:
     assert job.rank is not None, "real learning has a rank"
     return job.rank
@@ -214,6 +221,7 @@ def told_apart() -> Iterator[None]:
     """Say which setting it is where learning itself comes to an end."""
     places: dict[type[Exception], str] = {
         Diverged: "learning.training",
+        MergeDiverged: "learning.aggregation",
         DoesNotFit: "learning.start",
         Unusable: "learning.device",
         WorkerDied: "workers",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from netsim.channel.latency import mean_latency_s
 from netsim.cosim.scenario import Scenario
 from netsim.cosim.servers import what_defies_plans, with_article
 from netsim.errors import InputError
@@ -68,6 +69,12 @@ def build_task(scenario: Scenario, assumed: Assumptions) -> Task:
             f"server: a plan is for rounds that wait for all who are drawn, and "
             f"`{surprise}` does not; leave it out to plan"
         )
+    scenario.single_cell("a plan")
+    if scenario.population.links is not None:
+        raise InputError(
+            "population.links: a plan divides the uplink's band, and with links of "
+            "their own clients do not share it"
+        )
     assumed = assumed.over(scenario)
     learner = scenario.learning.known_learner(
         scenario.population.num_clients, scenario.seed, may_count=True
@@ -89,7 +96,7 @@ def _population(scenario: Scenario, learner: Learner) -> Population:
     """Return the fleet without a run's demand that all hold the full rank."""
     population = Population(
         scenario.population,
-        scenario.cell,
+        scenario.network,
         seed=scenario.seed,
         num_samples=learner.num_samples,
     )
@@ -110,11 +117,13 @@ def build_problem(
     timing = scenario.server.round_timing
     assert timing is not None, "only rounds are planned"
     compute_s, before_s = _until_sending_s(learner, population, jobs)
+    up = scenario.single_cell("a plan").uplink
     before_s += timing.announce_s
+    after_s = mean_latency_s(up.latency_s, up.jitter)
     need_hz_s = _need_hz_s(learner, population, jobs)
-    band_hz = scenario.cell.uplink.band_hz
+    band_hz = up.band_hz
     fits = _fits_memory(learner, population, jobs)
-    alone_s = before_s + compute_s + need_hz_s / band_hz
+    alone_s = before_s + compute_s + need_hz_s / band_hz + after_s
     limit = assumed.max_weight
     problem = Problem(
         data_weights=population.data_weights,
@@ -126,7 +135,7 @@ def build_problem(
         bits=np.array([learner.bits_up(job) for job in jobs], dtype=float),
         is_allowed=_in_time(fits, alone_s, timing.deadline_s),
         band_hz=band_hz,
-        fixed_s=before_s + timing.merge_s,
+        fixed_s=before_s + after_s + timing.merge_s,
         max_weight=_span(population) if limit is None else limit,
     )
     return problem, fits
@@ -154,9 +163,14 @@ def _jobs(scenario: Scenario, learner: Learner) -> list[Job]:
 
 
 def _need_hz_s(learner: Learner, population: Population, jobs: list[Job]) -> FloatArray:
-    """Return ``band bits / R(band)``: the time at one hertz where SNR is per hertz."""
-    bits = np.array([learner.bits_up(job) for job in jobs], dtype=float)
-    per_bit = population.cell.uplink.band_hz / population.radio_map.lone_rates_bps("up")
+    """Return ``band bits / R(band)``, the time at one hertz where SNR is per hertz, for
+    as many attempts as it takes in the mean."""
+    uplink = population.network.cells[0].uplink
+    errors = uplink.errors
+    sizes = [learner.bits_up(job) for job in jobs]
+    attempts = [1.0 if errors is None else errors.mean_attempts(n) for n in sizes]
+    bits = np.array(sizes, dtype=float) * np.array(attempts)
+    per_bit = uplink.band_hz / population.radio_map.lone_rates_bps("up")
     return np.asarray(np.outer(per_bit, bits))
 
 
@@ -174,9 +188,11 @@ def _until_sending_s(
     weakest of all that every round begins with, whoever joins."""
     flop = np.array([learner.flop(job) for job in jobs], dtype=float)
     compute_s = np.asarray(np.outer(population.fleet.seconds_per_flop(), flop))
+    down = population.network.cells[0].downlink
     bits = learner.bits_down(first_job(learner), None)[0]
     download_s = bits / population.radio_map.lone_rates_bps("down")
-    if population.cell.downlink.mode == "broadcast":
+    download_s += mean_latency_s(down.latency_s, down.jitter) if bits else 0.0
+    if down.mode == "broadcast":
         return compute_s, float(download_s.max())
     return compute_s + download_s[:, None], 0.0
 

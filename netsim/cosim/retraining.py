@@ -23,7 +23,10 @@ PATIENT_SAMPLERS = frozenset(
 )
 STEADY_RANKS = frozenset({"full", "fixed"})
 KNOWN_ROOTS = frozenset(
-    {"name", "seed", "stop", "server", "ranks", "population", "cell", "learning"}
+    {
+        *("name", "seed", "stop", "server", "ranks", "population", "learning"),
+        *("cell", "cells", "association", "interference"),
+    }
 )
 SERVER_TIMES = frozenset({"announce_time", "merge_time"})
 
@@ -105,12 +108,20 @@ def _of_population(change: Change, before: Scenario, after: Scenario) -> Answer:
     return _of_times(change, before, after)
 
 
+def _of_cell(change: Change, before: Scenario, after: Scenario) -> Answer:
+    if "errors" in change.path:
+        return "some", "whose messages are lost; trains from the first difference on"
+    return _of_times(change, before, after)
+
+
 def _of_learning(change: Change, before: Scenario, after: Scenario) -> Answer:
     part = change.path[1] if len(change.path) > 1 else None
     if part in ("aggregation", "server_optimiser"):
         return _of_merging(before, after)
     if part == "secure_aggregation":
         return "nothing", "only what is allowed; learning is reused"
+    if part == "on_divergence":
+        return "nothing", "only what ends a run; learning is reused"
     if part == "timing_as":
         return _of_times(change, before, after)
     is_whole = "clients" not in change.path
@@ -159,6 +170,10 @@ def _who_looks(scenario: Scenario, change: Change) -> str:
     steering = what_makes_times_count(scenario)
     if steering:
         return f"{steering} decides by them who is merged"
+    for cell in scenario.network.cells:
+        timeouts = (cell.uplink.outage_timeout_s, cell.downlink.outage_timeout_s)
+        if timeouts != (None, None):
+            return "who is in outage for too long is dropped by them"
     sampling = getattr(server, "sampling", None)
     if getattr(sampling, "kind", None) not in PATIENT_SAMPLERS:
         return "sampling may look at them"
@@ -187,6 +202,9 @@ _JUDGES: dict[str, Callable[[Change, Scenario, Scenario], Answer]] = {
     "server": _of_server,
     "ranks": _of_ranks,
     "population": _of_population,
-    "cell": _of_times,
+    "cell": _of_cell,
+    "cells": _of_cell,
+    "association": _of_times,
+    "interference": _of_times,
     "learning": _of_learning,
 }

@@ -11,10 +11,12 @@ from pathlib import Path
 
 from netsim.cosim import extension
 from netsim.cosim.files import ADAPTER_FOLDER, SCENARIO_FILE
+from netsim.cosim.inputs import changed, inputs
 from netsim.cosim.scenario import Scenario, read_scenario
 from netsim.cosim.world import build_population, build_stage, play
 from netsim.engine import calm_garbage_collector
 from netsim.errors import InputError
+from netsim.locks import is_empty, locked
 from netsim.manifest import (
     FILE_NAME,
     METRICS,
@@ -57,6 +59,7 @@ def run_scenario(
     reuse: bool = True,
     workers: int = 1,
     watch: Callable[[Progress], None] = lambda progress: None,
+    patience_s: float = 0.0,
 ) -> Manifest:
     """Run a scenario into ``folder`` and return its manifest.
 
@@ -64,20 +67,22 @@ def run_scenario(
     computed again; ``workers`` is in how many processes, which changes no result. With
     ``resume`` a folder that holds a finished run of the same scenario is left as it
     is, and one that holds an unfinished run is completed; where only ``stop`` differs
-    the run goes on to the new end, and the recorded one is kept until it is there.
+    the run goes on to the new end, and the recorded one is kept until it is there. A
+    folder that another process writes is waited for, so long, and then refused.
     """
-    earlier, differences = recorded(scenario, folder, resume)
-    if earlier is not None and earlier.status == "complete" and not differences:
-        return earlier
-    place = extension.beside(folder) if differences else folder
-    learner = scenario.learning.learner(
-        scenario.population.num_clients, scenario.seed, reuse=reuse, workers=workers
-    )
-    with closing(learner):
-        manifest = _run(scenario, place, learner, command, watch)
-    if differences:
-        extension.adopt(folder)
-    return manifest
+    with locked(folder, patience_s=patience_s):
+        earlier, differences = recorded(scenario, folder, resume)
+        if earlier is not None and earlier.status == "complete" and not differences:
+            return earlier
+        place = extension.beside(folder) if differences else folder
+        learner = scenario.learning.learner(
+            scenario.population.num_clients, scenario.seed, reuse=reuse, workers=workers
+        )
+        with closing(learner):
+            manifest = _run(scenario, place, learner, command, watch)
+        if differences:
+            extension.adopt(folder)
+        return manifest
 
 
 def _run(
@@ -109,9 +114,7 @@ def recorded(
 ) -> tuple[Manifest | None, list[Change]]:
     """Return the manifest of the run in the folder, if it holds one, and where its
     end differs; refuse a folder that is not ours to write."""
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"--out {folder} is a file, not a folder")
-    if not folder.exists() or not any(folder.iterdir()):
+    if is_empty(folder):
         return None, []
     if not resume:
         raise InputError(
@@ -122,6 +125,11 @@ def recorded(
         raise InputError(f"{folder} holds files but no run; choose another folder")
     extension.adopt(folder)
     earlier = read_manifest(folder)
+    if earlier.status == "complete" and (others := changed(earlier)):
+        raise InputError(
+            f"{folder} holds a run of the same scenario, but {others[0]} is no longer "
+            "what it was then; choose another folder"
+        )
     if earlier.scenario_digest == hashlib.sha256(dump(scenario).encode()).hexdigest():
         return earlier, []
     return earlier, _differences(scenario, folder, earlier)
@@ -129,7 +137,8 @@ def recorded(
 
 def extended(scenario: Scenario, folder: Path) -> Scenario | None:
     """Return the recorded scenario that this one goes on with to another end."""
-    _, differences = recorded(scenario, folder, resume=True)
+    with locked(folder):
+        _, differences = recorded(scenario, folder, resume=True)
     return read_scenario(folder / SCENARIO_FILE) if differences else None
 
 
@@ -157,6 +166,7 @@ def _open_manifest(scenario: Scenario, command: tuple[str, ...]) -> Manifest:
         versions=versions(),
         machine=machine(),
         timing_model=scenario.learning.timing_model(),
+        inputs=inputs(scenario),
         started_at=_now(),
     )
 

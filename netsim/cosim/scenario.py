@@ -21,6 +21,7 @@ from fl.aggregation import (
 from fl.backbones import BACKBONES, Backbone, SmallViT
 from fl.conflicts import conflicts
 from fl.device import DeviceName
+from fl.divergence import OnDivergence
 from fl.facts import Facts, TimingAs, count_facts, known_facts, known_timing
 from fl.learning import Learning as Settings
 from fl.learning import LowRank
@@ -31,16 +32,17 @@ from fl.start import StartFolder, require_settings, require_sizes
 from fl.tasks import TASKS, Digits, Source
 from fl.training import TrainingSettings
 from netsim.cell import Cell
-from netsim.channel import require_reach
 from netsim.cosim.abilities import refused_demands
 from netsim.cosim.evaluation import Evaluation
+from netsim.cosim.own_links import refused_links
+from netsim.cosim.reach import refused_networks
 from netsim.cosim.servers import (
     ASYNCHRONOUS,
     refused_servers,
     what_defies_plans,
     with_article,
 )
-from netsim.errors import InputError
+from netsim.network import Association, Interference, Network
 from netsim.policy import RANKS, FullRank, Ranks
 from netsim.population import PopulationConfig
 from netsim.protocol import POLICIES, SERVERS, NoLearning, Policy, Stop
@@ -121,6 +123,7 @@ class LoraLearning(Record):
     )
     compression: Annotated[Compression, OneOf(COMPRESSIONS)] | None = None  # of uploads
     secure_aggregation: bool = False  # the server learns weighted sums of uploads only
+    on_divergence: OnDivergence = "drop"  # numbers not finite: left out, or the end
     device: DeviceName = "auto"  # where clients train: auto, cpu, cuda, cuda:1
     cohort_size: int = Field(default=16, ge=1)
     timing_as: TimingAs | None = None  # the model that gives the time, if another one
@@ -163,6 +166,7 @@ class LoraLearning(Record):
             server=self.server_optimiser,
             compression=self.compression,
             needs_secure_aggregation=self.secure_aggregation,
+            on_divergence=self.on_divergence,
         )
 
     def learner(
@@ -228,7 +232,11 @@ LEARNINGS = {"lora": LoraLearning, "none": LearningOff}
 
 
 class Scenario(Record):
-    """One run: a fleet on a network, a server's policy, and what is learned."""
+    """One run: a fleet on a network, a server's policy, and what is learned.
+
+    There is one ``cell``, or a list of ``cells``. A client's messages go by the cell of
+    the ``strongest`` mean gain, or by the ``nearest``.
+    """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
     seed: int = Field(default=0, ge=0)
@@ -237,18 +245,39 @@ class Scenario(Record):
     ranks: Annotated[Ranks, OneOf(RANKS)] = FullRank()
     policy: Annotated[Policy, OneOf(POLICIES)] | None = None
     population: PopulationConfig
-    cell: Cell
+    cell: Cell | None = None
+    cells: Annotated[tuple[Cell, ...], Field(min_length=1)] | None = None
+    association: Association = "strongest"
+    interference: Interference | None = None
     learning: Annotated[Learning, OneOf(LEARNINGS)]
+
+    @property
+    def network(self) -> Network:
+        """Return the cells, however many were written."""
+        cells = self.cells if self.cell is None else (self.cell,)
+        assert cells is not None, "a scenario has cells"
+        return Network(cells, self.association, self.interference)
+
+    def single_cell(self, what: str) -> Cell:
+        """Return the one cell, for ``what`` knows no more; else ``InputError``."""
+        return self.network.single(what)
+
+    def placed_cells(self) -> list[tuple[tuple[str | int, ...], Cell]]:
+        """Return each cell and where in the scenario it is written."""
+        if self.cell is not None:
+            return [(("cell",), self.cell)]
+        return [(("cells", n), cell) for n, cell in enumerate(self.network.cells)]
 
     @model_validator(mode="after")
     def _fits_together(self) -> Scenario:
-        try:
-            require_reach(self.population.placement, self.cell.path_loss)
-        except InputError as error:
-            raise refusal(
-                str(error), None, ("population", "placement"), bare=True
-            ) from error
-        for path, reason in refused_servers(self):
+        if (self.cell is None) == (self.cells is None):
+            text = "needs `cell`, or a list of `cells`: exactly one of them"
+            raise refusal(text, None, (), bare=True)
+        for path, reason in refused_networks(self.network, self.population):
+            raise refusal(reason, None, path, bare=True)
+        for where, reason in refused_servers(self):
+            raise refusal(reason, None, where, bare=True)
+        for path, reason in refused_links(self):
             raise refusal(reason, None, path, bare=True)
         self._suits_the_policy()
         if self.stop.target is not None and isinstance(self.learning, LearningOff):
@@ -282,6 +311,9 @@ class Scenario(Record):
                 text = "missing key 'sampling'; only a `policy` could decide it"
                 raise refusal(text, None, ("server",), bare=True)
             return
+        if len(self.network.cells) > 1:
+            text = "a policy plans one band that all clients share; give one `cell`"
+            raise refusal(text, None, ("policy",), bare=True)
         if not has_rounds:
             text = (
                 f"{with_article(self.server.kind)} server draws among the idle and has "

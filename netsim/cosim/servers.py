@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 ASYNCHRONOUS = frozenset({"asynchronous", "buffered"})  # they have no rounds
 
-Refusal = tuple[tuple[str, ...], str]
+Refusal = tuple[tuple[str | int, ...], str]
 
 
 def merges_the_late(server: ServerStory) -> bool:
@@ -53,26 +53,27 @@ def what_thins_rounds(scenario: Scenario) -> str:
 
 def refused_servers(scenario: Scenario) -> Iterator[Refusal]:
     """Yield where a scenario contradicts its server, and why it does."""
-    server, cell = scenario.server, scenario.cell
+    server = scenario.server
     has_no_rounds = server.kind in ASYNCHRONOUS
-    sharing = cell.uplink.sharing
-    if sharing.plans_rounds and (has_no_rounds or merges_the_late(server)):
-        what = (
-            f"{with_article(server.kind)} server has none"
-            if has_no_rounds
-            else "with `late: next-round` clients of an earlier one are still sending"
-        )
-        yield (
-            ("cell", "uplink", "sharing"),
-            f"{sharing.kind!r} divides the band once per round and {what}; use "
-            "'processor-sharing'",
-        )
-    if has_no_rounds and cell.downlink.mode == "broadcast":
-        yield (
-            ("cell", "downlink", "mode"),
-            f"{with_article(server.kind)} server serves clients one by one; set "
-            "`mode: unicast`",
-        )
+    for path, cell in scenario.placed_cells():
+        sharing = cell.uplink.sharing
+        if sharing.plans_rounds and (has_no_rounds or merges_the_late(server)):
+            what = (
+                f"{with_article(server.kind)} server has none"
+                if has_no_rounds
+                else "with `late: next-round` clients of an earlier one still send"
+            )
+            yield (
+                (*path, "uplink", "sharing"),
+                f"{sharing.kind!r} divides the band once per round and {what}; use "
+                "'processor-sharing'",
+            )
+        if has_no_rounds and cell.downlink.mode == "broadcast":
+            yield (
+                (*path, "downlink", "mode"),
+                f"{with_article(server.kind)} server serves clients one by one; set "
+                "`mode: unicast`",
+            )
     yield from _refused_manners(scenario)
 
 

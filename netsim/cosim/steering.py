@@ -30,7 +30,7 @@ def build_planner(
     sampling: Sampler | None = getattr(scenario.server, "sampling", None)
     planner = Planner(
         problem=problem,
-        sharing=scenario.cell.uplink.sharing.kind,
+        sharing=scenario.single_cell("a policy").uplink.sharing.kind,
         given=None
         if sampling is None
         else sampling.probabilities(population.data_weights),

@@ -21,6 +21,7 @@ from netsim.cosim.scenario import Scenario
 from netsim.cosim.shipped import find_study
 from netsim.cosim.study_plan import PlannedRun, StudyPlan, plan_study
 from netsim.errors import InputError
+from netsim.locks import LOCK_FILE, is_empty, locked
 from netsim.manifest import FILE_NAME
 from netsim.protocol.stage import Progress
 from netsim.runs import load_run
@@ -31,6 +32,7 @@ from netsim.trace.files import write_atomically
 
 RESULTS = Path("results") / "studies"
 STUDY_FILE = "study.yaml"
+PATIENCE_S = 60.0  # with a worker of a killed study that is about to notice
 
 Status = Literal["complete", "failed"]
 Watch = Callable[[Path], Callable[[Progress], None]]
@@ -135,8 +137,19 @@ def carry_out(
     ``watch`` returns, by the run's folder, what is called with its progress, within the
     process that is at it, so it is pickled for several ``workers``. ``tell`` hears of
     every run that ends; a failed one is a row of the table, and the others go on. The
-    tables are whole on disk at every moment.
+    tables are whole on disk at every moment. A study that another process is at is
+    refused.
     """
+    with locked(plan.folder):
+        return _carry_out(plan, workers, watch, tell)
+
+
+def _carry_out(
+    plan: StudyPlan,
+    workers: int,
+    watch: Watch | None,
+    tell: Callable[[PlannedRun, Ending], None],
+) -> Study:
     _open_folder(plan)
     tables = Tables(plan)
     finished = {run.folder for run in plan.runs if run.is_finished}
@@ -163,11 +176,8 @@ def carry_out(
 def _open_folder(plan: StudyPlan) -> None:
     """Make the study's folder; refuse one that holds anything else."""
     folder, path = plan.folder, plan.folder / STUDY_FILE
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"--out {folder} is a file, not a folder")
-    if folder.exists() and any(folder.iterdir()) and not path.exists():
+    if not is_empty(folder) and not path.exists():
         raise InputError(f"--out {folder} holds files but no study; choose another")
-    folder.mkdir(parents=True, exist_ok=True)
     write_atomically(path, dump(plan.config).encode())
 
 
@@ -188,9 +198,8 @@ def _endings(executor: Executor[Host], runs: Sequence[PlannedRun]) -> Iterator[E
 def run_one(host: Host, job: Job) -> Ending:
     """Run one scenario of a study into its folder, or go on with it."""
     end_with_the_parent()
-    if job.folder.exists() and not (job.folder / FILE_NAME).exists():
-        shutil.rmtree(job.folder)  # killed before it had begun
     try:
+        _clear_unbegun(job.folder)
         scenario = load_text(job.scenario_text, Scenario, folder=job.base_folder)
         manifest = run_scenario(
             scenario,
@@ -198,6 +207,7 @@ def run_one(host: Host, job: Job) -> Ending:
             command=("netsim", "study"),
             resume=True,
             watch=host.watch(job.folder) if host.watch else (lambda progress: None),
+            patience_s=PATIENCE_S,
         )
     except Exception as error:  # whatever stops one run, the others go on
         return Ending("failed", f"{type(error).__name__}: {error}")
@@ -208,6 +218,19 @@ def run_one(host: Host, job: Job) -> Ending:
         sim_time_ns=manifest.sim_time_ns,
         rounds=manifest.rounds,
     )
+
+
+def _clear_unbegun(folder: Path) -> None:
+    """Empty the folder of a run that was killed before it had begun."""
+    if not folder.exists() or (folder / FILE_NAME).exists():
+        return
+    with locked(folder, patience_s=PATIENCE_S):
+        if not (folder / FILE_NAME).exists():
+            for path in folder.iterdir():
+                if path.is_dir():
+                    shutil.rmtree(path)
+                elif path.name != LOCK_FILE:
+                    path.unlink()
 
 
 def end_with_the_parent() -> None:

@@ -7,27 +7,39 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
-from netsim.band import SharedBand
+from netsim.backhaul import Wire
+from netsim.band import OwnLinks, SharedBand
+from netsim.cell import DIRECTIONS, Cell, Direction, Downlink, Uplink
+from netsim.channel import (
+    CapacityTable,
+    MeasuredRadio,
+    OutageRadio,
+    Radio,
+    db_to_linear,
+)
+from netsim.channel.own_links import Links
+from netsim.clock import to_ns
 from netsim.cosim.scenario import Scenario
 from netsim.cosim.steering import build_planner
 from netsim.device import Device
 from netsim.engine import Engine
+from netsim.network import Network
 from netsim.population import Population
+from netsim.protocol.cells import CellLeg, Cells
 from netsim.protocol.learner import Learner, first_job
 from netsim.protocol.stage import Progress, Stage
-from netsim.trace.rows import Capacity
+from netsim.trace import rows
+from netsim.trace.rows import Capacity, Lap
 
 if TYPE_CHECKING:
     from netsim.trace.writer import Recorder
-
-CELL_ID = 0
 
 
 def build_population(scenario: Scenario, learner: Learner) -> Population:
     """Return the drawn fleet, each device able to hold the training."""
     population = Population(
         scenario.population,
-        scenario.cell,
+        scenario.network,
         seed=scenario.seed,
         num_samples=learner.num_samples,
     )
@@ -35,7 +47,8 @@ def build_population(scenario: Scenario, learner: Learner) -> Population:
         population.fleet.require_memory(partial(_needed_bytes, scenario, learner))
     job = first_job(learner)
     population.radio_map.require_audible("down", sum(learner.bits_down(job, None)))
-    population.radio_map.require_audible("up", learner.bits_up(job))
+    if scenario.population.links is None:
+        population.radio_map.require_audible("up", learner.bits_up(job))
     return population
 
 
@@ -57,33 +70,17 @@ def build_stage(
 ) -> Stage:
     """Return the stage of one run, with nothing started yet."""
     env = Engine()
-    up, down = scenario.cell.uplink, scenario.cell.downlink
-    heard_by = scenario.cell.fading.heard_by
     transfer_ids = itertools.count()
-    uplink, downlink = (
-        SharedBand(
-            env,
-            cell_id=CELL_ID,
-            direction=direction,
-            band_hz=int(band_hz),
-            radio=radio,
-            divider=rule,
-            ledger=recorder,
-            transfer_ids=transfer_ids,
-            capacity=radio.capacity(),
-        )
-        for direction, band_hz, radio, rule in (
-            ("up", up.band_hz, heard_by(up.radio), up.sharing),
-            ("down", down.band_hz, heard_by(down.radio), down.rule),
-        )
-    )
+    links = scenario.population.links
     recorder.capacities.extend(_capacities(scenario))
+    recorder.cells.extend(_cell_rows(scenario.network))
+    recorder.laps.extend(() if links is None else _laps(links))
     return Stage(
         env=env,
         seed=scenario.seed,
         population=population,
-        uplink=uplink,
-        downlink=downlink,
+        cells=_build_cells(env, scenario, recorder, transfer_ids),
+        links=_own_links(scenario, env, recorder, transfer_ids),
         learner=learner,
         recorder=recorder,
         stop=scenario.stop,
@@ -94,17 +91,108 @@ def build_stage(
     )
 
 
+def _build_cells(
+    env: Engine, scenario: Scenario, recorder: Recorder, transfer_ids: Iterator[int]
+) -> Cells:
+    """Return everybody's bands, and the wires behind them."""
+    bands: dict[CellLeg, SharedBand] = {}
+    wires: dict[CellLeg, Wire] = {}
+    for cell_id, cell in enumerate(scenario.network.cells):
+        for direction in DIRECTIONS:
+            key, air = (cell_id, direction), cell.band(direction)
+            bands[key] = SharedBand(
+                env,
+                cell_id=cell_id,
+                direction=direction,
+                band_hz=int(air.band_hz),
+                radio=_heard(cell, air),
+                divider=cell.uplink.sharing
+                if direction == "up"
+                else cell.downlink.rule,
+                ledger=recorder,
+                transfer_ids=transfer_ids,
+                capacity=_capacity(air, scenario.seed, cell_id, direction),
+                outage_timeout_ns=_outage_timeout_ns(air),
+            )
+            if cell.backhaul is not None:
+                wires[key] = Wire(cell.backhaul)
+    return Cells(bands=bands, wires=wires)
+
+
 def _capacities(scenario: Scenario) -> Iterator[Capacity]:
     """Yield the rows of the bands that follow a measured trace."""
-    cell = scenario.cell
-    for direction, band in (("up", cell.uplink), ("down", cell.downlink)):
-        capacity = band.radio.capacity()
-        for step in () if capacity is None else capacity.steps:
-            yield Capacity(CELL_ID, direction, *step)
+    for cell_id, cell in enumerate(scenario.network.cells):
+        for direction in DIRECTIONS:
+            air = cell.band(direction)
+            capacity = _capacity(air, scenario.seed, cell_id, direction)
+            for step in () if capacity is None else capacity.steps:
+                yield Capacity(cell_id, direction, *step)
+
+
+def _cell_rows(network: Network) -> Iterator[rows.Cell]:
+    """Yield the table of cells, unless all is that there is one."""
+    if len(network.cells) == 1 and network.cells[0].backhaul is None:
+        return
+    for cell_id, cell in enumerate(network.cells):
+        wire = cell.backhaul
+        yield rows.Cell(
+            cell_id,
+            cell.name,
+            *cell.position_m,
+            int(cell.uplink.band_hz),
+            int(cell.downlink.band_hz),
+            None if wire is None else wire.rate_bps,
+            None if wire is None else to_ns(wire.latency_s),
+        )
+
+
+def _heard(cell: Cell, air: Uplink | Downlink) -> Radio:
+    """Return the radio as transfers meet it: fading may be too fast for it to follow,
+    and below a minimum SNR there is nothing; with fast fading that is the mean SNR."""
+    radio = cell.fading.heard_by(air.radio)
+    if air.minimum_snr_db is None:
+        return radio
+    return OutageRadio(radio, db_to_linear(air.minimum_snr_db))
+
+
+def _outage_timeout_ns(air: Uplink | Downlink) -> int | None:
+    return None if air.outage_timeout_s is None else to_ns(air.outage_timeout_s)
+
+
+def _own_links(
+    scenario: Scenario, env: Engine, recorder: Recorder, transfer_ids: Iterator[int]
+) -> OwnLinks | None:
+    links = scenario.population.links
+    if links is None:
+        return None
+    return OwnLinks(
+        env,
+        cell_id=0,
+        direction="up",
+        tables=links.tables(),
+        choice=partial(links.link, scenario.seed),
+        ledger=recorder,
+        transfer_ids=transfer_ids,
+    )
+
+
+def _laps(links: Links) -> Iterator[Lap]:
+    for file_id, table in enumerate(links.tables()):
+        for step in table.steps:
+            yield Lap(file_id, *step)
+
+
+def _capacity(
+    air: Uplink | Downlink, seed: int, cell_id: int, direction: Direction
+) -> CapacityTable | None:
+    """Return the lap of a band that follows a measured trace, from where it starts."""
+    radio = air.radio
+    if isinstance(radio, MeasuredRadio):
+        return radio.started(seed, f"{direction}/{cell_id}" if cell_id else direction)
+    return radio.capacity()
 
 
 def play(stage: Stage, scenario: Scenario) -> None:
     """Run the server's story to its end."""
     stage.env.run(until=stage.env.process(scenario.server.play(stage)))
-    stage.uplink.close()
-    stage.downlink.close()
+    stage.cells.close()

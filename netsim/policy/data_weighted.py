@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
 from pydantic import Field
 
 from netsim.policy.baselines import scaled_probabilities
-from netsim.policy.sampler import Drawn, FloatArray, toss
+from netsim.policy.sampler import Drawn, FloatArray, Once, toss
 from netsim.scenario import Record
 
 
@@ -20,7 +21,14 @@ class DataWeightedSampling(Record):
     num_expected: float = Field(gt=0)
 
     def probabilities(self, data_weights: FloatArray) -> FloatArray:
-        return scaled_probabilities(data_weights, self.num_expected)
+        return self._once.of(data_weights, self._probabilities)
 
     def draw(self, data_weights: FloatArray, rng: np.random.Generator) -> Drawn:
         return toss(self.probabilities(data_weights), data_weights, rng)
+
+    @cached_property
+    def _once(self) -> Once:
+        return Once()
+
+    def _probabilities(self, data_weights: FloatArray) -> FloatArray:
+        return scaled_probabilities(data_weights, self.num_expected)

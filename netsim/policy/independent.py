@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Annotated, Literal
 
 import numpy as np
@@ -9,7 +10,7 @@ from pydantic import Field
 
 from netsim.errors import InputError
 from netsim.policy.baselines import weight_floors
-from netsim.policy.sampler import Drawn, FloatArray, toss
+from netsim.policy.sampler import Drawn, FloatArray, Once, toss
 from netsim.scenario import Record
 
 Probability = Annotated[float, Field(gt=0, le=1)]
@@ -25,6 +26,16 @@ class IndependentSampling(Record):
     max_weight: float | None = Field(default=None, gt=0)
 
     def probabilities(self, data_weights: FloatArray) -> FloatArray:
+        return self._once.of(data_weights, self._probabilities)
+
+    def draw(self, data_weights: FloatArray, rng: np.random.Generator) -> Drawn:
+        return toss(self.probabilities(data_weights), data_weights, rng)
+
+    @cached_property
+    def _once(self) -> Once:
+        return Once()
+
+    def _probabilities(self, data_weights: FloatArray) -> FloatArray:
         given = np.atleast_1d(np.asarray(self.probability, dtype=float))
         if len(given) not in (1, len(data_weights)):
             raise InputError(
@@ -34,6 +45,3 @@ class IndependentSampling(Record):
         floors = weight_floors(data_weights, self.max_weight)
         probabilities: FloatArray = np.maximum(given, floors)
         return probabilities
-
-    def draw(self, data_weights: FloatArray, rng: np.random.Generator) -> Drawn:
-        return toss(self.probabilities(data_weights), data_weights, rng)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -28,6 +29,24 @@ class Sampler(Protocol):
 
     def draw(self, data_weights: FloatArray, rng: np.random.Generator) -> Drawn:
         """Return this round's participants; it may be nobody."""
+
+
+@dataclass(slots=True)
+class Once:
+    """What was found for the weights of a population, found anew for others only: a
+    round then costs one vector of draws and nothing else that grows with the fleet."""
+
+    _weights: FloatArray = field(default_factory=lambda: np.empty(0))
+    _found: FloatArray = field(default_factory=lambda: np.empty(0))
+
+    def of(
+        self, data_weights: FloatArray, find: Callable[[FloatArray], FloatArray]
+    ) -> FloatArray:
+        """Return ``find(data_weights)``, remembered while the array is the same one."""
+        if data_weights is not self._weights:
+            self._found = find(data_weights)
+            self._weights = data_weights
+        return self._found
 
 
 @dataclass(frozen=True, slots=True)

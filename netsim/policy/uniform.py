@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import Field
 
 from netsim.errors import InputError
@@ -28,8 +29,18 @@ class UniformSampling(Record):
         return np.full(num_clients, self.num_drawn / num_clients)
 
     def draw(self, data_weights: FloatArray, rng: np.random.Generator) -> Drawn:
-        num_drawn = self.num_drawn
+        probabilities = self.probabilities(data_weights)
         # the lowest of one vector of draws: a larger K keeps the clients of a smaller
-        lots = rng.random(len(data_weights))
-        drawn = np.sort(np.argsort(lots, kind="stable")[:num_drawn])
-        return weigh(drawn, data_weights, self.probabilities(data_weights))
+        drawn = lowest(rng.random(len(data_weights)), self.num_drawn)
+        return weigh(drawn, data_weights, probabilities)
+
+
+def lowest(lots: FloatArray, num_drawn: int) -> npt.NDArray[np.int64]:
+    """Return the places of the ``num_drawn`` lowest lots, ascending; of equal lots the
+    first ones."""
+    highest = np.partition(lots, num_drawn - 1)[num_drawn - 1]
+    drawn = np.flatnonzero(lots <= highest)
+    if len(drawn) > num_drawn:  # equal lots: as a stable sort would have it
+        order = np.argsort(lots[drawn], kind="stable")
+        drawn = np.sort(drawn[order[:num_drawn]])
+    return drawn

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from functools import cached_property
 from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field
 
 from netsim.errors import InputError
-from netsim.policy.sampler import Drawn, FloatArray
+from netsim.policy.sampler import Drawn, FloatArray, Once
 from netsim.scenario import Record
 
 
@@ -31,14 +32,25 @@ class WeightedSampling(Record):
 
     def draw(self, data_weights: FloatArray, rng: np.random.Generator) -> Drawn:
         shares = self._shares(data_weights)
-        ends = np.cumsum(shares)
+        ends = self._ends.of(data_weights, lambda _: np.cumsum(shares))
         lots = rng.random(self.num_draws) * ends[-1]
         places = np.searchsorted(ends, lots, side="right")
         drawn, counts = np.unique(places, return_counts=True)
         weights = data_weights[drawn] * counts / (self.num_draws * shares[drawn])
         return Drawn(tuple(drawn.tolist()), tuple(weights.tolist()))
 
+    @cached_property
+    def _once(self) -> Once:
+        return Once()
+
+    @cached_property
+    def _ends(self) -> Once:
+        return Once()
+
     def _shares(self, data_weights: FloatArray) -> FloatArray:
+        return self._once.of(data_weights, self._found_shares)
+
+    def _found_shares(self, data_weights: FloatArray) -> FloatArray:
         if self.shares == "data":
             return data_weights
         if len(self.shares) != len(data_weights):

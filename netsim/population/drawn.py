@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
-from netsim.cell import Cell
+from netsim.network import Network
 from netsim.population.config import PopulationConfig
 from netsim.population.fleet import Fleet
 from netsim.population.radio_map import RadioMap
-from netsim.trace import rows
+
+Column: TypeAlias = Sequence[object] | npt.NDArray[np.generic]
 
 
 class Population:
@@ -19,34 +22,33 @@ class Population:
     def __init__(
         self,
         config: PopulationConfig,
-        cell: Cell,
+        network: Network,
         *,
         seed: int,
         num_samples: Sequence[int],
     ) -> None:
         self.config = config
-        self.cell = cell
+        self.network = network
         self.num_samples = np.asarray(num_samples, dtype=np.int64)
         self.data_weights = self.num_samples / self.num_samples.sum()
         self.fleet = Fleet(config, seed)
-        self.radio_map = RadioMap(config, cell, seed)
+        self.radio_map = RadioMap(config, network, seed)
 
     def __len__(self) -> int:
         return self.config.num_clients
 
-    def rows(self) -> list[rows.Client]:
-        """Return the ``clients`` table."""
+    def columns(self) -> tuple[Column, ...]:
+        """Return the ``clients`` table, whose rows are as many as the population."""
         radio_map = self.radio_map
-        columns = (
-            range(len(self)),
-            [0] * len(self),
-            self.fleet.device_names().tolist(),
-            radio_map.x_m.tolist(),
-            radio_map.y_m.tolist(),
-            radio_map.distance_m.tolist(),
-            radio_map.is_line_of_sight.tolist(),
+        return (
+            np.arange(len(self)),
+            np.asarray(radio_map.cell_ids),
+            self.fleet.device_names(),
+            radio_map.x_m,
+            radio_map.y_m,
+            radio_map.distance_m,
+            radio_map.is_line_of_sight,
             radio_map.mean_snrs_db(),
-            self.num_samples.tolist(),
-            self.data_weights.tolist(),
+            self.num_samples,
+            self.data_weights,
         )
-        return [rows.Client(*values) for values in zip(*columns, strict=True)]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,7 @@ from netsim.quantities import format_quantity
 from netsim.streams import stream
 
 FloatArray = npt.NDArray[np.float64]
+Value = TypeVar("Value")
 
 
 class Fleet:
@@ -25,12 +27,16 @@ class Fleet:
         self._config = config
         self._seed = seed
         mix = DeviceMix(choices=config.devices)
-        self._devices = mix.devices
+        self.kinds = mix.devices
         self._device_index = mix.draw(config.num_clients, stream(seed, "devices"))
 
     def device(self, client_id: int) -> Device:
         """Return the client's kind of device."""
-        return self._devices[int(self._device_index[client_id])]
+        return self.kinds[int(self._device_index[client_id])]
+
+    def of_kinds(self, values: Sequence[Value]) -> list[Value]:
+        """Return every client's value, given one for each of ``kinds``."""
+        return [values[index] for index in self._device_index.tolist()]
 
     def expected_compute_s(self, client_id: int, flop: int) -> float:
         """Return the seconds of a computation without its jitter."""
@@ -42,7 +48,7 @@ class Fleet:
 
     def seconds_per_flop(self) -> FloatArray:
         """Return what one operation takes on every client, without jitter."""
-        kinds = np.array([device.compute_time_s(1) for device in self._devices])
+        kinds = np.array([device.compute_time_s(1) for device in self.kinds])
         every = kinds[self._device_index]
         spread = self._config.speed_spread
         if spread is None:
@@ -52,13 +58,13 @@ class Fleet:
 
     def memories_bytes(self) -> npt.NDArray[np.int64]:
         """Return the memory of every client's device."""
-        return np.array([device.memory_bytes for device in self._devices])[
+        return np.array([device.memory_bytes for device in self.kinds])[
             self._device_index
         ]
 
     def device_names(self) -> npt.NDArray[np.object_]:
         """Return the name of every client's device."""
-        names = np.array([device.name for device in self._devices], dtype=object)
+        names = np.array([device.name for device in self.kinds], dtype=object)
         return np.asarray(names[self._device_index])
 
     def compute_ns(self, client_id: int, occasion: int, flop: int) -> int:
@@ -71,7 +77,7 @@ class Fleet:
     def require_memory(self, needed_bytes: Callable[[Device], int]) -> None:
         """Raise ``InputError`` if a drawn device cannot hold its training."""
         for index in np.unique(self._device_index):
-            device = self._devices[index]
+            device = self.kinds[index]
             memory_bytes = needed_bytes(device)
             if device.memory_bytes < memory_bytes:
                 raise InputError(

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING
 
-from netsim.band import Message, Terms
+import simpy
+
+from netsim.band import Message, Terms, Transfer
 from netsim.channel import WorstLink
+from netsim.channel.latency import latency_ns
 from netsim.engine import Wake
+from netsim.protocol.cells import Load, attach, cross
+from netsim.trace.rows import Arrival
 
 if TYPE_CHECKING:
     from netsim.protocol.participation import Participation, Process
@@ -17,42 +22,86 @@ if TYPE_CHECKING:
 def broadcast(
     stage: Stage, round_id: int, parts: Sequence[Participation], limit: Wake | None
 ) -> Process:
-    """Send the common part of the download to all drawn clients at once.
+    """Send the common part of the download to all drawn clients of one cell at once.
 
-    A round without anybody still costs it, at the rate of the weakest client. One that
-    is not over at the limit is cut, and everybody is late.
+    A round without anybody still costs it, in the cell of the weakest client and at
+    its rate. One that has not arrived at the limit is cut, and everybody is late; one
+    that is hushed is cut too. Who leaves meanwhile does not end it. Who loses it, on a
+    draw of its own, is sent its download alone if there are retries.
     """
-    population = stage.population
-    if population.cell.downlink.mode != "broadcast":
-        return
     client_ids = [part.client_id for part in parts] or [
-        population.radio_map.weakest_client
+        stage.population.radio_map.weakest_client
     ]
+    cell_id = attach(stage, client_ids[0])
+    if stage.population.network.cells[cell_id].downlink.mode != "broadcast":
+        return
     bits = stage.common_bits(round_id, parts)
     if not bits:
         return
-    links = tuple(
-        population.radio_map.link(client_id, "down") for client_id in client_ids
-    )
-    transfer = stage.downlink.send(
-        Message(round_id, bits),
-        WorstLink(links),
-        terms=Terms(weight=1),
-        ceiling_uhz=population.radio_map.ceiling_uhz,
-    )
     for part in parts:
         part.download_bits = bits
-    on_air = stage.downlink, transfer
-    stage.on_air.append(on_air)
-    yield transfer.done if limit is None else transfer.done | limit
-    stage.on_air.remove(on_air)
-    if not transfer.done.triggered:
-        stage.downlink.cut(transfer, "late")
+    end = stage.hushed if limit is None else stage.hushed | limit
+    status = yield from _sent(stage, cell_id, client_ids, Load(round_id, bits), end)
     for part in parts:
-        if part.status != "running":
-            continue  # gone before its end
-        if transfer.done.value == "done":
-            part.download_end_ns = stage.env.now
-            stage.note_download(part)
-        else:
-            part.status, part.end_ns = "late", stage.env.now
+        if part.status == "running":  # it may be gone by now
+            _receive(stage, cell_id, part, status)
+
+
+def _sent(
+    stage: Stage,
+    cell_id: int,
+    client_ids: Sequence[int],
+    load: Load,
+    limit: simpy.Event,
+) -> Generator[simpy.Event, object, str]:
+    """Carry a broadcast over the backhaul and the air, and return how it ended."""
+    status = yield from cross(stage, cell_id, "down", load, limit)
+    if status != "done":
+        return status
+    radio_map, band = stage.population.radio_map, stage.band(cell_id, "down")
+    transfer = band.send(
+        Message(load.round_id, load.bits),
+        WorstLink(tuple(radio_map.link(n, "down", cell_id) for n in client_ids)),
+        terms=Terms(weight=1),
+        ceiling_uhz=radio_map.ceiling_uhz,
+    )
+    yield transfer.done | limit
+    if not transfer.done.triggered:
+        band.cut(transfer, "late")
+    status = str(transfer.done.value)
+    if status == "done" and not (yield from _arrive(stage, cell_id, transfer, limit)):
+        status = "late"
+    return status
+
+
+def _arrive(
+    stage: Stage, cell_id: int, transfer: Transfer, limit: simpy.Event
+) -> Generator[simpy.Event, object, bool]:
+    """Wait for the broadcast's latency; return whether it is there by the limit."""
+    air = stage.population.network.cells[cell_id].downlink
+    name = f"broadcast/{cell_id}" if cell_id else "broadcast"
+    round_id = transfer.message.round_id
+    delay_ns = latency_ns(air.latency_s, air.jitter, stage.seed, name, round_id)
+    if not delay_ns:
+        return True
+    arrival = stage.env.timeout(delay_ns)
+    yield arrival | limit
+    if arrival.processed:
+        stage.recorder.arrivals.append(Arrival(transfer.transfer_id, stage.env.now))
+    return arrival.processed
+
+
+def _receive(stage: Stage, cell_id: int, part: Participation, status: str) -> None:
+    """Let one device have the broadcast, or lose it."""
+    errors = stage.population.network.cells[cell_id].downlink.errors
+    if status == "done" and errors is not None:
+        name = ("broadcast", part.client_id, part.occasion)
+        if errors.is_lost(part.download_bits, stage.seed, *name):
+            status = "failed"
+    if status == "done":
+        part.download_end_ns = stage.env.now
+        stage.note_download(part)
+    elif status != "late" and errors is not None and errors.max_retries:
+        part.has_missed = True
+    else:
+        part.status, part.end_ns = status, stage.env.now

@@ -104,10 +104,14 @@ class Flushes:
         for part in buffer:
             part.weight = self._weigh(part, round_id - part.round_id)
         stage.merge(round_id, buffer, is_mixed=self._is_mixed)
+        num_merged = 0
         for part in buffer:
-            stage.record(part, merged_round_id=round_id)
+            is_merged = part.status == "done"  # it did not diverge
+            stage.record(part, merged_round_id=round_id if is_merged else None)
+            num_merged += is_merged
+        self._crew.num_lost += len(buffer) - num_merged
         self._buffer = []
-        self._end_round(num_merged=len(buffer))
+        self._end_round(num_merged=num_merged)
 
     def _end_round(self, *, num_merged: int, is_deserted: bool = False) -> None:
         self._stage.end_round(

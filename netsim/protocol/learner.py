@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -67,13 +67,15 @@ class Merged:
     """A new adapter version and what its merge cost in accuracy, layer by layer.
 
     ``norms2`` are the squared norms of the arrivals' changes, in their order; nothing
-    where learning does not know them.
+    where learning does not know them. ``diverged`` says by ticket why an arrival was
+    left out because of numbers that were not finite.
     """
 
     version: str
     layers: tuple[LayerError, ...] = ()
     scores: tuple[Score, ...] = ()  # of clients that were examined
-    norms2: tuple[float, ...] = ()
+    norms2: tuple[float | None, ...] = ()
+    diverged: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +150,8 @@ class Learner(Protocol):
     def merge(
         self, version: str, arrivals: Sequence[Arrival], examined: Sequence[str] = ()
     ) -> Merged:
-        """Return the version after the arrivals; ``version`` itself without any.
+        """Return the version after the arrivals; ``version`` itself without any that
+        counts.
 
         ``examined`` are tickets whose own adapters are scored beside the merged one.
         """

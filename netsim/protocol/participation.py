@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import simpy
 
-from netsim.band import SharedBand, Terms, Transfer
-from netsim.protocol.carriage import carry, note_airtime
+from netsim.band import Medium, Terms, Transfer
+from netsim.protocol.carriage import Lost, carry, note_airtime
 from netsim.protocol.energy import energies_j
 from netsim.protocol.learner import Arrival, Job
 from netsim.trace import rows
@@ -46,7 +46,8 @@ class Participation:
     airtime_ns: int = 0
     ticket: str = ""
     status: str = "running"
-    sending: tuple[SharedBand, Transfer] | None = None
+    has_missed: bool = False  # the round's broadcast
+    sending: tuple[Medium, Transfer] | None = None
     process: simpy.Process | None = None  # none yet while a broadcast goes on
     waits: bool = True  # for the server's word when it has ended
     gone_ns: int | None = None  # when it left, or its battery was empty
@@ -79,7 +80,8 @@ class Participation:
 
 
 def take_part(stage: Stage, part: Participation, terms: Terms | None = None) -> Process:
-    """Play one client's part; an interrupt ends it with its cause as the status.
+    """Play one client's part; an interrupt, or a message that is lost for good, ends it
+    with its cause as the status.
 
     A part whose download was a broadcast comes with its ``download_end_ns``.
     """
@@ -107,14 +109,14 @@ def take_part(stage: Stage, part: Participation, terms: Terms | None = None) -> 
         stage.attendance.changed(part)
         yield from carry(stage, part, "up", part.upload_bits, terms)
         part.status = "done"
-    except simpy.Interrupt as cut:
+    except (simpy.Interrupt, Lost) as cut:
         part.status = str(cut.cause)
         learner.withdraw(part.ticket)
         if part.sending is not None:
-            band, transfer = part.sending
-            band.cut(transfer, part.status)
+            medium, transfer = part.sending
+            medium.cut(transfer, part.status)
             part.sending = None
-            note_airtime(part, band, transfer)
+            note_airtime(part, medium, transfer)
     part.end_ns = stage.env.now
     stage.attendance.ended(part)
 

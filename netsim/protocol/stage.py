@@ -1,4 +1,4 @@
-"""What a server's story plays on: one cell, its clients, a learner and the trace."""
+"""What a server's story plays on: cells and clients, a learner and the trace."""
 
 from __future__ import annotations
 
@@ -7,14 +7,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from netsim.band import SharedBand, Terms, Transfer
+import numpy as np
+
+from netsim.band import OwnLinks, SharedBand, Terms
+from netsim.channel.latency import mean_latency_s
 from netsim.engine import Engine
 from netsim.errors import InputError
 from netsim.policy import Ranks, Sampler
 from netsim.policy.planner import Planner
-from netsim.population import Population
+from netsim.population import Direction, Population
 from netsim.protocol.attendance import Attendance
 from netsim.protocol.cadence import Marks
+from netsim.protocol.cells import Cells, attach
 from netsim.protocol.course import Course, Policy, as_given
 from netsim.protocol.learner import Job, LayerError, Learner, Score
 from netsim.protocol.leg import Leg
@@ -28,7 +32,7 @@ from netsim.protocol.round_timing import RoundTiming
 from netsim.protocol.stop import Stop
 from netsim.sharing import Expected
 from netsim.streams import stream
-from netsim.trace.rows import Event, Plan, Round
+from netsim.trace.rows import Event, Round
 
 if TYPE_CHECKING:
     from netsim.trace.writer import (
@@ -65,6 +69,7 @@ class Progress:
     scores: Sequence[Score] = ()  # none where no evaluation was due
     layers: Sequence[LayerError] = ()  # of this round's merge
     leg: Leg = field(default_factory=Leg)
+    num_diverged: int = 0  # of those that arrived
 
 
 @dataclass(kw_only=True)
@@ -74,8 +79,8 @@ class Stage:
     env: Engine
     seed: int
     population: Population
-    uplink: SharedBand
-    downlink: SharedBand
+    cells: Cells
+    links: OwnLinks | None  # what clients send on, where these are their own
     learner: Learner
     recorder: Recorder
     stop: Stop
@@ -91,21 +96,24 @@ class Stage:
     last_round_id: int = 0
     last_scores: Sequence[Score] = ()
     is_over: bool = False
-    on_air: list[tuple[SharedBand, Transfer]] = field(
-        default_factory=list
-    )  # broadcasts
     _task_ids: itertools.count[int] = field(default_factory=itertools.count)
     _num_starts: dict[int, int] = field(default_factory=dict)
     _has: dict[int, str] = field(default_factory=dict)  # each client's newest version
     _num_events: int = 0
     _num_timeless: int = 0
     _last_layers: Sequence[LayerError] = ()
+    _last_diverged: int = 0
     _marks: Marks = field(default_factory=Marks)
     _is_near: bool = False  # to the target: every round is scored
     _last_scored: tuple[int, int] = (0, 0)  # round and tick
 
     def __post_init__(self) -> None:
         self.attendance = Attendance(self)
+        self.hushed = self.env.event()  # when broadcasts are cut next
+
+    def band(self, cell_id: int, direction: Direction) -> SharedBand:
+        """Return a cell's band in one direction."""
+        return self.cells.bands[cell_id, direction]
 
     def rank(self, client_id: int) -> int | None:
         """Return the rank that a client trains, if anything is trained."""
@@ -116,6 +124,18 @@ class Stage:
             return self.client_ranks[client_id]
         device = self.population.fleet.device(client_id)
         return self.ranks.rank(full_rank, device, self.learner.memory_at)
+
+    def ranks_in_force(self) -> Sequence[int | None]:
+        """Return everybody's :meth:`rank`, found once for each kind of device."""
+        full_rank, fleet = self.learner.rank, self.population.fleet
+        if full_rank is not None and self.client_ranks is not None:
+            return self.client_ranks
+        if full_rank is None:
+            return [None] * len(self.population)
+        memory_at = self.learner.memory_at
+        return fleet.of_kinds(
+            [self.ranks.rank(full_rank, kind, memory_at) for kind in fleet.kinds]
+        )
 
     def job(self, client_id: int, start_index: int, round_id: int) -> Job:
         """Return a job from the present version."""
@@ -174,10 +194,10 @@ class Stage:
         else:  # nothing has come of it but a broadcast, which goes on without it
             part.status, part.end_ns = status, self.env.now
 
-    def cut_broadcasts(self, status: str) -> None:
-        """Cut the broadcasts under way, for a reason."""
-        for band, transfer in self.on_air:
-            band.cut(transfer, status)
+    def hush(self) -> None:
+        """Cut the broadcasts under way at this tick."""
+        self.hushed.succeed()
+        self.hushed = self.env.event()
 
     def lose(self, part: Participation, status: str) -> None:
         """Give up an update that has arrived, for a reason."""
@@ -206,18 +226,28 @@ class Stage:
         return max(self.learner.bits_down(p.job(), p.has)[0] for p in parts)
 
     def reserve(self, parts: Sequence[Participation]) -> dict[int, Terms]:
-        """Return the uplink shares that the rule fixes for a round, if any."""
-        uplink = self.population.cell.uplink
-        if not uplink.sharing.plans_rounds or not parts:
+        """Return the uplink shares that the rule of each cell fixes for a round, if
+        any."""
+        cells = self.population.network.cells
+        if not any(cell.uplink.sharing.plans_rounds for cell in cells):
             return {}
-        expected = [self._expected(part, len(parts)) for part in parts]
-        return uplink.sharing.reserve(expected, self.uplink.free_uhz(), uplink.radio)
+        groups: dict[int, list[Participation]] = {}
+        for part in parts:
+            groups.setdefault(attach(self, part.client_id), []).append(part)
+        found: dict[int, Terms] = {}
+        for cell_id, own in sorted(groups.items()):
+            uplink = cells[cell_id].uplink
+            if uplink.sharing.plans_rounds:
+                expected = [self._expected(part, cell_id, len(own)) for part in own]
+                free_uhz = self.band(cell_id, "up").free_uhz()
+                found |= uplink.sharing.reserve(expected, free_uhz, uplink.radio)
+        return found
 
     def begin(self, probabilities: Sequence[float | None]) -> None:
         """Write the population and the plan in force, and score the first version."""
         recorder = self.recorder
         self.version = self.learner.initial_version
-        recorder.clients.extend(self.population.rows())
+        recorder.write_columns("clients", self.population.columns())
         self.adopt(0, probabilities)
         recorder.flush_full()
         self._score(0)
@@ -232,10 +262,14 @@ class Stage:
 
     def adopt(self, round_id: int, probabilities: Sequence[float | None]) -> None:
         """Write the plan in force from a round on, with everybody's rank."""
-        self.recorder.plans.extend(
-            Plan(round_id, client_id, probability, self.rank(client_id))
-            for client_id, probability in enumerate(probabilities)
+        num_clients = len(probabilities)
+        columns = (
+            np.full(num_clients, round_id),
+            np.arange(num_clients),
+            probabilities,
+            self.ranks_in_force(),
         )
+        self.recorder.write_columns("plans", columns)
 
     def train_after_pilots(self, version: str) -> None:
         """Go on from a version, scored anew; what lies behind were pilots."""
@@ -296,6 +330,7 @@ class Stage:
                 scores,
                 self._last_layers,
                 self.leg,
+                self._last_diverged,
             )
         )
         return scores
@@ -304,7 +339,8 @@ class Stage:
         self, round_id: int, parts: Sequence[Participation], *, is_mixed: bool = False
     ) -> Sequence[float | None]:
         """Merge what arrived into a new version, write how good the merge is, and
-        return the squared norms of the changes, where learning knows them."""
+        return the squared norms of the changes, where learning knows them. A part whose
+        numbers are not finite is left out, and its status says so."""
         self._score_marks()
         merged = self.learner.merge(
             self.version,
@@ -312,6 +348,14 @@ class Stage:
             self._examined(round_id, parts),
         )
         self.version = merged.version
+        self._last_diverged = len(merged.diverged)
+        for part in parts:
+            if part.ticket in merged.diverged:
+                part.status = "diverged"
+                why = merged.diverged[part.ticket]
+                self.mark(
+                    "diverged", round_id=round_id, client_id=part.client_id, detail=why
+                )
         self._write_scores(round_id, self.env.now, merged.scores)
         self._last_layers = merged.layers
         self.recorder.merges.extend(layer.row(round_id) for layer in merged.layers)
@@ -398,17 +442,22 @@ class Stage:
         chosen = examined.chosen(list(last), rng)
         return [ticket for client_id, ticket in last.items() if client_id in chosen]
 
-    def _expected_download_s(self, part: Participation, num_parts: int) -> float:
+    def _expected_download_s(
+        self, part: Participation, cell_id: int, num_parts: int
+    ) -> float:
         """Return how long a client's own download may take, at an equal share."""
         common, private = self.learner.bits_down(part.job(), part.has)
         bits = private if part.download_end_ns is not None else common + private
         if not bits:
             return 0.0
-        downlink = self.population.cell.downlink
-        cn0_hz = self.population.radio_map.effective_cn0_hz(part.client_id, "down")
-        return bits / downlink.radio.rate_bps(cn0_hz, downlink.band_hz / num_parts)
+        downlink = self.population.network.cells[cell_id].downlink
+        cn0_hz = self.population.radio_map.effective_cn0_hz(
+            part.client_id, "down", self.env.now
+        )
+        sending_s = bits / downlink.radio.rate_bps(cn0_hz, downlink.band_hz / num_parts)
+        return sending_s + mean_latency_s(downlink.latency_s, downlink.jitter)
 
-    def _expected(self, part: Participation, num_parts: int) -> Expected:
+    def _expected(self, part: Participation, cell_id: int, num_parts: int) -> Expected:
         population = self.population
         ceiling_hz = population.config.radio_band_hz
         job = part.job()
@@ -417,8 +466,8 @@ class Stage:
         )
         return Expected(
             part.client_id,
-            compute_s + self._expected_download_s(part, num_parts),
+            compute_s + self._expected_download_s(part, cell_id, num_parts),
             self.learner.bits_up(job),
-            population.radio_map.effective_cn0_hz(part.client_id, "up"),
+            population.radio_map.effective_cn0_hz(part.client_id, "up", self.env.now),
             *(() if ceiling_hz is None else (ceiling_hz,)),
         )

@@ -12,6 +12,7 @@ from netsim.clock import to_ns
 from netsim.engine import DEADLINES, Wake
 from netsim.policy import Sampler
 from netsim.protocol.broadcast import broadcast
+from netsim.protocol.cells import in_every_cell
 from netsim.protocol.course import Outcome
 from netsim.protocol.manners import Manners
 from netsim.protocol.outages import DOWN, Downtime
@@ -30,10 +31,16 @@ class Turn:
     enough: simpy.Event  # so many have arrived as are merged
     first: int | None = None  # how many these are
     limit: Wake | None = None
+    serving: simpy.Process | None = None
     parts: list[Participation] = field(default_factory=list)
     arrived: list[Participation] = field(default_factory=list)
     num_arrived: int = 0
     is_deserted: bool = False
+
+    @property
+    def is_late(self) -> bool:
+        """Return whether the limit is over."""
+        return self.limit is not None and self.limit.processed
 
     def note_end(self, part: Participation) -> None:
         """Count an arrival."""
@@ -119,23 +126,29 @@ class Turns:
         """Wait until everybody has played its part, until the limit, or until enough
         are there."""
         env = self._stage.env
-        serving = env.process(self._serve(turn, turn.parts))
-        ends: list[simpy.Event] = [serving, turn.enough]
+        turn.serving = env.process(
+            in_every_cell(self._stage, turn.parts, lambda own: self._serve(turn, own))
+        )
+        ends: list[simpy.Event] = [turn.serving, turn.enough]
         if turn.limit is not None:
             ends.append(turn.limit)
         yield env.any_of(ends)
-        if turn.first is not None:
-            yield Wake(env, 0, DEADLINES)  # what ends at this tick has ended then
+        if turn.first is not None or turn.is_late:
+            yield from self._end_tick()
+
+    def _end_tick(self) -> Process:
+        """Wait until all that ends at this tick has ended."""
+        yield Wake(self._stage.env, 0, DEADLINES)
 
     def _serve(self, turn: Turn, parts: Sequence[Participation]) -> Process:
-        """Send the version to clients, and let them play their parts."""
+        """Send the version to one cell's clients, and let them play their parts."""
         stage = self._stage
         yield from broadcast(stage, turn.round_id, parts, turn.limit)
         waiting = _with_status(parts, "running")
         terms = stage.reserve(waiting)
         for part in waiting:
             stage.start(part, terms.get(part.client_id), turn.note_end)
-        yield stage.env.all_of(_processes(waiting)) if waiting else self._next_late()
+        yield self._next_late() if not parts else stage.env.all_of(_processes(waiting))
 
     def _next_late(self) -> simpy.Event:
         """Return what there is to wait for where nobody takes part."""
@@ -146,26 +159,29 @@ class Turns:
 
     def _sort_out(self, turn: Turn) -> Process:
         """Find who is merged; cut off the others, or let them go on."""
-        stage, manners = self._stage, self._manners
+        stage = self._stage
         arrived = sorted(_with_status(turn.parts, "done"), key=_arrival)
         in_time, surplus = arrived[: turn.first], arrived[turn.first or len(arrived) :]
         late_now = _with_status(self._late, "done")
-        is_limit = turn.limit is not None and turn.limit.processed
-        for part in _with_status(turn.parts, "running"):
-            if is_limit and part.process is None:
-                stage.cut(part, "late")  # as its broadcast is
         others = surplus + _with_status(turn.parts, "running")
         num_late = len(others) + len(_with_status(turn.parts, "late"))
-        if manners.late == "next-round":
+        if self._manners.late == "next-round":
             self._keep(others)
         else:
-            reason = "late" if is_limit else "surplus"
-            yield from _end_all(stage, others, running=reason, arrived="surplus")
+            yield from self._drop(turn, others)
         if num_late:
-            kind = "deadline" if is_limit else "enough"
+            kind = "deadline" if turn.is_late else "enough"
             stage.mark(kind, round_id=turn.round_id, detail=f"{num_late} late")
         turn.arrived = sorted(late_now + in_time, key=_place)
         self._weigh(turn, len(in_time))
+
+    def _drop(self, turn: Turn, parts: Sequence[Participation]) -> Process:
+        """Cut off who is not in time, and the broadcasts that are for nobody else."""
+        running = "late" if turn.is_late else "surplus"
+        yield from _end_all(self._stage, parts, running=running, arrived="surplus")
+        if turn.serving is not None and turn.serving.is_alive:
+            self._stage.hush()
+            yield from self._end_tick()
 
     def _weigh(self, turn: Turn, num_in_time: int) -> None:
         """Discount the late, or make up for those who were cut off."""
@@ -194,7 +210,7 @@ class Turns:
         involved = {part.task_id: part for part in (*self._late, *turn.parts)}
         self._late, num_dropped = [], 0
         for part in involved.values():
-            if part.task_id in taken:
+            if part.task_id in taken and part.status == "done":
                 stage.record(part, merged_round_id=turn.round_id)
             elif part.status in ("running", "done"):
                 self._late.append(part)
@@ -205,7 +221,7 @@ class Turns:
             turn.round_id,
             turn.start_ns,
             num_sampled=len(turn.parts),
-            num_merged=len(merged),
+            num_merged=len(_with_status(merged, "done")),  # others diverged
             num_dropped=num_dropped,
             is_deserted=turn.is_deserted,
         )
@@ -215,8 +231,9 @@ class Turns:
         """Give up all that is not merged: the server is dead."""
         parts = {part.task_id: part for part in (*self._late, *turn.parts)}.values()
         turn.arrived = []
-        self._stage.cut_broadcasts(DOWN)
+        self._stage.hush()
         yield from _end_all(self._stage, list(parts), running=DOWN, arrived=DOWN)
+        yield from self._end_tick()
 
     def _dismiss(self) -> Process:
         """Cut off everybody who is still at work, and record what was lost."""
@@ -224,7 +241,9 @@ class Turns:
         if not late:
             return
         self._stage.mark("dismissed", detail=f"{len(late)} under way")
+        self._stage.hush()
         yield from _end_all(self._stage, late, running="unfinished", arrived="unmerged")
+        yield from self._end_tick()
         for part in late:
             self._stage.record(part)
 

@@ -211,7 +211,7 @@ class OneOf:
 
 
 def refusal(
-    text: str, value: object, loc: tuple[str, ...] = (), *, bare: bool = False
+    text: str, value: object, loc: tuple[str | int, ...] = (), *, bare: bool = False
 ) -> ValidationError:
     """Return an error at ``loc`` within the value; ``bare`` omits what was got."""
     kind = "stated" if bare else "refused"

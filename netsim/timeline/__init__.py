@@ -13,7 +13,13 @@ from netsim.errors import InputError
 from netsim.manifest import Manifest
 from netsim.runs import load_run, server_kind, stream_rows
 from netsim.timeline.counters import Buffer, write_bands, write_score
-from netsim.timeline.slices import grouped, write_event, write_group, write_transfer
+from netsim.timeline.slices import (
+    grouped,
+    write_event,
+    write_flight,
+    write_group,
+    write_transfer,
+)
 from netsim.timeline.trace_events import Args, TraceEvents
 from netsim.timeline.tracks import Tracks
 from netsim.trace import rows
@@ -51,8 +57,11 @@ def _write_tables(events: TraceEvents, folder: Path) -> None:
             buffer.take(group.round, group.tasks)
     if buffer is not None:
         buffer.close()
+    arrivals = dict(stream_rows(folder, "arrivals", rows.Arrival))
     for transfer in stream_rows(folder, "transfers", rows.Transfer):
         write_transfer(events, tracks, transfer)
+        if (arrival_ns := arrivals.get(transfer.transfer_id)) is not None:
+            write_flight(events, tracks, transfer, arrival_ns)
     write_bands(events, tracks, stream_rows(folder, "bands", rows.Band))
     for score in stream_rows(folder, "evals", rows.Evaluation):
         write_score(events, tracks, score)

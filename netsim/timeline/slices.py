@@ -140,6 +140,20 @@ def write_transfer(events: TraceEvents, tracks: Tracks, row: Transfer) -> None:
     events.end(track, row.end_ns)
 
 
+def write_flight(
+    events: TraceEvents, tracks: Tracks, row: Transfer, arrival_ns: int
+) -> None:
+    """Write a message under way, between its last bit and its arrival, on the line of
+    its transfer."""
+    if row.client_id is None:
+        track, whose = tracks.broadcast(row.cell_id), ""
+    else:
+        track, whose = tracks.radio(row.client_id), f" client {row.client_id}"
+    name = f"under way {row.direction} round {row.round_id}{whose}"
+    events.begin(track, row.end_ns, "latency", name, {"round_id": row.round_id})
+    events.end(track, arrival_ns)
+
+
 def write_event(events: TraceEvents, tracks: Tracks, row: Event) -> None:
     """Write a mark, on the client's track or on the server's."""
     if row.client_id is None:

@@ -84,6 +84,13 @@ class Transfer(NamedTuple):
     status: str
 
 
+class Arrival(NamedTuple):
+    """When a message was there, its latency after its transfer's last bit."""
+
+    transfer_id: int
+    arrival_ns: int
+
+
 class Segment(NamedTuple):
     """An interval in which a transfer's own terms are constant."""
 
@@ -114,6 +121,55 @@ class Capacity(NamedTuple):
 
     cell_id: int
     direction: str
+    start_ns: int
+    end_ns: int
+    spectral_efficiency_nbit_s_hz: int
+
+
+class Cell(NamedTuple):
+    """A base station and the wire behind it; None where there is no backhaul."""
+
+    cell_id: int
+    name: str
+    x_m: float
+    y_m: float
+    uplink_band_hz: int
+    downlink_band_hz: int
+    backhaul_bps: float | None
+    backhaul_latency_ns: int | None
+
+
+class Crossing(NamedTuple):
+    """One message on a cell's backhaul: from when it came there to when it was through,
+    waiting and latency included; a broadcast is of no task and no client."""
+
+    crossing_id: int  # in the order in which they came
+    cell_id: int
+    direction: str
+    round_id: int
+    bits: int
+    task_id: int | None
+    client_id: int | None
+    start_ns: int
+    end_ns: int
+    status: str
+
+
+class OwnLink(NamedTuple):
+    """A link that one client has to itself: the lap that it follows from time zero on,
+    and how far into it it is then."""
+
+    client_id: int
+    direction: str
+    file_id: int
+    offset_ns: int
+
+
+class Lap(NamedTuple):
+    """An interval of a measured link's lap; the efficiency is over the 1 MHz that the
+    segments of a link's transfers hold."""
+
+    file_id: int
     start_ns: int
     end_ns: int
     spectral_efficiency_nbit_s_hz: int

@@ -21,10 +21,21 @@ TABLES: dict[str, type[NamedTuple]] = {
     "events": rows.Event,
     "estimates": rows.Estimate,
     "capacities": rows.Capacity,
+    "cells": rows.Cell,
+    "crossings": rows.Crossing,
+    "arrivals": rows.Arrival,
+    "links": rows.OwnLink,
+    "laps": rows.Lap,
 }
 
-# without rows they leave no part and no digest: most runs estimate or measure nothing
-OPTIONAL_TABLES = frozenset({"capacities", "estimates"})
+# without rows they leave no part and no digest: most runs estimate or measure nothing,
+# and have one cell without a backhaul
+OPTIONAL_TABLES = frozenset(
+    {
+        *("arrivals", "capacities", "cells", "crossings", "estimates", "laps"),
+        "links",
+    }
+)
 
 CATEGORY = pa.dictionary(pa.int32(), pa.string())
 FREE_TEXT = frozenset({"detail"})  # text that is not one of a few words
@@ -40,8 +51,9 @@ ARROW_TYPES: dict[object, pa.DataType] = {
 
 UNITS = (
     "a column's unit ends its name: _ns nanoseconds of simulated time, _bits bits, "
-    "_hz hertz, _uhz 1e-6 Hz, _nbit_s_hz 1e-9 bit/s/Hz, _flop operations, _j joules, "
-    "_m metres, _db decibels; work done is share_uhz * efficiency * ns in 1e-24 bit"
+    "_bps bit/s, _hz hertz, _uhz 1e-6 Hz, _nbit_s_hz 1e-9 bit/s/Hz, _flop operations, "
+    "_j joules, _m metres, _db decibels; work done is share_uhz * efficiency * ns in "
+    "1e-24 bit"
 )
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import NamedTuple, TypeAlias, cast
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +26,8 @@ from netsim.trace.schemas import (
 )
 
 CHUNK_ROWS = 4096  # become columns together: few enough to stay in the cache
+
+Column: TypeAlias = Sequence[object] | NDArray[np.generic]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,11 @@ class Recorder:
         self.events: list[rows.Event] = []
         self.estimates: list[rows.Estimate] = []
         self.capacities: list[rows.Capacity] = []
+        self.cells: list[rows.Cell] = []
+        self.crossings: list[rows.Crossing] = []
+        self.arrivals: list[rows.Arrival] = []
+        self.links: list[rows.OwnLink] = []
+        self.laps: list[rows.Lap] = []
         self._flush_rows = flush_rows
         self._pack_rows = min(flush_rows, CHUNK_ROWS)
         buffers: dict[str, list[NamedTuple]] = {t: getattr(self, t) for t in SCHEMAS}
@@ -78,6 +86,18 @@ class Recorder:
                 table.pack()
                 if table.num_packed >= self._flush_rows:
                     table.flush()
+
+    def write_columns(self, table: str, columns: Sequence[Column]) -> None:
+        """Take many rows at once, given as all columns of a table, after those that it
+        has: what a whole population's rows need no object each for."""
+        of = next(one for one in self._tables if one.name == table)
+        of.pack()
+        (num_rows,) = {len(column) for column in columns}
+        for start in range(0, num_rows, self._flush_rows):
+            part = slice(start, start + self._flush_rows)
+            of.take(batch_of(table, [column[part] for column in columns]))
+            if of.num_packed >= self._flush_rows:
+                of.flush()
 
     def close(self) -> TraceSummary:
         """Write what is left; a table has at least one part then, unless optional."""
@@ -128,6 +148,11 @@ class _Table:
             self._packed.append(record_batch(self.name, self.buffer))
             self.buffer.clear()
 
+    def take(self, batch: pa.RecordBatch) -> None:
+        """Let columns wait for the next part, after the rows packed so far."""
+        assert not self.buffer, "earlier rows are packed first"
+        self._packed.append(batch)
+
     def flush(self) -> None:
         """Write the packed rows as the next part and forget them."""
         table = pa.Table.from_batches(self._packed, schema=SCHEMAS[self.name])
@@ -151,21 +176,27 @@ class _Table:
 
 def record_batch(name: str, buffer: list[NamedTuple]) -> pa.RecordBatch:
     """Return rows as columns with the exact schema of the table ``name``."""
-    schema = SCHEMAS[name]
+    num_columns = len(SCHEMAS[name])
     # no object per row, as in zip(*buffer): these would wake the garbage collector
     cells = list(chain.from_iterable(buffer))
+    return batch_of(name, [cells[index::num_columns] for index in range(num_columns)])
+
+
+def batch_of(name: str, columns: Sequence[Column]) -> pa.RecordBatch:
+    """Return columns with the exact schema of the table ``name``, in its order."""
+    schema = SCHEMAS[name]
     arrays = [
-        _array(name, field, cells[index :: len(schema)])
-        for index, field in enumerate(schema)
+        _array(name, field, values)
+        for field, values in zip(schema, columns, strict=True)
     ]
     return pa.record_batch(arrays, schema=schema)
 
 
-def _array(table: str, field: pa.Field, values: list[object]) -> pa.Array:
+def _array(table: str, field: pa.Field, values: Column) -> pa.Array:
     """Return one column; a float among integers is refused, never cut to fit."""
     is_integer = field.type == pa.int64()
     try:
-        if is_integer and not field.nullable:
+        if is_integer and not field.nullable and isinstance(values, list):
             return pa.array(_integers(values))
         column = pa.array(values, type=None if is_integer else field.type)
     except (pa.ArrowException, OverflowError, TypeError) as error:

@@ -48,7 +48,9 @@ def _check_content(run_folder: Path, manifest: Manifest) -> Iterator[Finding]:
     transfers = list(stream_rows(run_folder, "transfers", rows.Transfer))
     segments = list(stream_rows(run_folder, "segments", rows.Segment))
     capacities = list(stream_rows(run_folder, "capacities", rows.Capacity))
-    yield from check_clock(transfers, segments, bands, capacities)
+    links = list(stream_rows(run_folder, "links", rows.OwnLink))
+    laps = list(stream_rows(run_folder, "laps", rows.Lap))
+    yield from check_clock(transfers, segments, bands, capacities, links, laps)
     books = Books(
         clients=list(stream_rows(run_folder, "clients", rows.Client)),
         plans=list(stream_rows(run_folder, "plans", rows.Plan)),
@@ -59,6 +61,9 @@ def _check_content(run_folder: Path, manifest: Manifest) -> Iterator[Finding]:
         events=list(stream_rows(run_folder, "events", rows.Event)),
         sim_time_ns=manifest.sim_time_ns,
         estimates=list(stream_rows(run_folder, "estimates", rows.Estimate)),
+        cells=list(stream_rows(run_folder, "cells", rows.Cell)),
+        crossings=list(stream_rows(run_folder, "crossings", rows.Crossing)),
+        arrivals=list(stream_rows(run_folder, "arrivals", rows.Arrival)),
     )
     yield from check_books(books)
     yield from check_claims(run_folder, manifest, books)

@@ -7,10 +7,12 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple
 
 from netsim.trace.rows import (
+    Arrival,
+    Cell,
     Client,
+    Crossing,
     Estimate,
     Evaluation,
     Event,
@@ -19,8 +21,16 @@ from netsim.trace.rows import (
     Task,
     Transfer,
 )
+from netsim.verify.cells import (
+    Whereabouts,
+    check_crossed,
+    check_handovers,
+    check_places,
+    check_wires,
+)
 from netsim.verify.drops import Drops
 from netsim.verify.finding import Finding
+from netsim.verify.messages import Messages, check_messages
 
 STEPS = tuple(name for name in Task._fields if name.endswith("_ns"))  # in order
 
@@ -38,16 +48,9 @@ class Books:
     events: Sequence[Event]
     sim_time_ns: int
     estimates: Sequence[Estimate] = ()
-
-
-class Carried(NamedTuple):
-    """What one direction of a task asked for, and when."""
-
-    task: Task
-    name: str  # of the phase: download, upload
-    bits: int
-    start_ns: int
-    end_ns: int  # its last tick, finished or cut
+    cells: Sequence[Cell] = ()
+    crossings: Sequence[Crossing] = ()
+    arrivals: Sequence[Arrival] = ()
 
 
 def check_books(books: Books) -> Iterator[Finding]:
@@ -55,13 +58,19 @@ def check_books(books: Books) -> Iterator[Finding]:
     yield from _check_ids(books)
     for task in books.tasks:
         yield from _check_task(task)
-    yield from _check_messages(books)
+    whereabouts = Whereabouts(books.clients, books.events)
+    messages = Messages(books.transfers, books.arrivals, books.crossings)
+    yield from check_messages(books.tasks, messages, whereabouts)
     yield from _check_rounds(books)
     yield from _check_company(books)
     yield from _check_weights(books)
     yield from _check_times(books)
     yield from _check_estimates(books)
     yield from _check_phases(books)
+    yield from check_handovers(books.clients, books.events)
+    yield from check_places(books.transfers, whereabouts)
+    yield from check_wires(books.cells, books.crossings)
+    yield from check_crossed(books.cells, books.crossings, books.transfers, books.tasks)
 
 
 def _check_ids(books: Books) -> Iterator[Finding]:
@@ -103,91 +112,6 @@ def _check_task(task: Task) -> Iterator[Finding]:
 def _staleness(task: Task) -> int | None:
     merged = task.merged_round_id
     return None if merged is None else merged - task.round_id
-
-
-def _check_messages(books: Books) -> Iterator[Finding]:
-    """Yield transfers that do not carry what their task asked for, when it did."""
-    cells = {client.client_id: client.cell_id for client in books.clients}
-    own: dict[tuple[int, str], list[Transfer]] = defaultdict(list)
-    broadcast: dict[tuple[int, int], list[Transfer]] = defaultdict(list)
-    for transfer in books.transfers:
-        if transfer.task_id is None:
-            broadcast[transfer.round_id, transfer.cell_id].append(transfer)
-        else:
-            own[transfer.task_id, transfer.direction].append(transfer)
-    for task in books.tasks:
-        down = own.pop((task.task_id, "down"), [])
-        common = broadcast[task.round_id, cells.get(task.client_id, -1)]
-        if sum(transfer.bits for transfer in down) == task.download_bits:
-            common = []  # it needed nothing of the broadcast
-        yield from _check_carried(_download(task), [*common, *down], common)
-        up = own.pop((task.task_id, "up"), [])
-        yield from _check_carried(_upload(task), up, [])
-    for (task_id, direction), transfers in own.items():
-        where = f"transfer {transfers[0].transfer_id}"
-        detail = f"task {task_id}, direction {direction}: tasks has no such row"
-        yield Finding("transfers", where, "a transfer must have its task", detail)
-
-
-def _download(task: Task) -> Carried:
-    is_cut = task.compute_start_ns is None or task.download_end_ns is None
-    end_ns = task.end_ns if is_cut else task.download_end_ns
-    assert end_ns is not None
-    start_ns = task.download_start_ns
-    return Carried(task, "download", task.download_bits, start_ns, end_ns)
-
-
-def _upload(task: Task) -> Carried:
-    start_ns = task.end_ns if task.upload_start_ns is None else task.upload_start_ns
-    return Carried(task, "upload", task.upload_bits, start_ns, task.end_ns)
-
-
-def _check_carried(
-    carried: Carried, transfers: Sequence[Transfer], common: Sequence[Transfer]
-) -> Iterator[Finding]:
-    """Yield where transfers do not add up to the task's bits within its interval."""
-    task, name = carried.task, carried.name
-    where = f"task {task.task_id}"
-    bits = sum(transfer.bits for transfer in transfers)
-    if bits != carried.bits:
-        rule = f"transfers must carry the {name}'s bits"
-        yield Finding("tasks", where, rule, f"task {carried.bits}, transfers {bits}")
-    for transfer in transfers:
-        is_over = transfer in common and task.download_end_ns is None  # it goes on
-        end_ns = transfer.start_ns if is_over else transfer.end_ns
-        if transfer.start_ns < carried.start_ns or end_ns > carried.end_ns:
-            detail = (
-                f"transfer {transfer.transfer_id} {transfer.start_ns} to "
-                f"{transfer.end_ns} ns, {name} {carried.start_ns} to {carried.end_ns}"
-            )
-            yield Finding("tasks", where, f"transfers must lie in the {name}", detail)
-        asked = (task.round_id, task.client_id)
-        if transfer.client_id is not None and asked != transfer[2:4]:
-            rule = "a transfer must be of its task's round and client"
-            detail = f"transfer {transfer[2:4]}, task {asked}"
-            yield Finding("transfers", f"transfer {transfer.transfer_id}", rule, detail)
-        if task.status == "done" and transfer.status != "done":
-            rule = "a done task's transfers must be done"
-            detail = f"transfer {transfer.transfer_id} is {transfer.status}"
-            yield Finding("tasks", where, rule, detail)
-    yield from _check_broadcast(carried, transfers, common)
-
-
-def _check_broadcast(
-    carried: Carried, transfers: Sequence[Transfer], common: Sequence[Transfer]
-) -> Iterator[Finding]:
-    """Yield a download that is not exactly as long as the broadcast it rests on."""
-    if not common or carried.task.compute_start_ns is None:
-        return
-    start_ns = min(transfer.start_ns for transfer in transfers)
-    end_ns = max(transfer.end_ns for transfer in transfers)
-    if (start_ns, end_ns) != (carried.start_ns, carried.end_ns):
-        rule = "a download must last as long as its broadcast"
-        detail = (
-            f"download {carried.start_ns} to {carried.end_ns} ns, "
-            f"broadcast {start_ns} to {end_ns}"
-        )
-        yield Finding("tasks", f"task {carried.task.task_id}", rule, detail)
 
 
 def _check_rounds(books: Books) -> Iterator[Finding]:

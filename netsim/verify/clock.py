@@ -1,6 +1,7 @@
 """Does the trace obey the physics of its bands? Exact, in Python integers.
 
-Only ``transfers``, ``segments``, ``bands`` and ``capacities`` are read. Virtual time is
+Only ``transfers``, ``segments``, ``bands`` and ``capacities`` are read, and ``links``
+with ``laps`` of clients that have a link to themselves. Virtual time is
 ``V(t) = integral of unit_share``; an elastic segment did ``weight * efficiency *
 (V(end) - V(start))`` of work and a pinned one ``pinned * efficiency * (end - start)``,
 in units of 1e-24 bit. On a band with rows in ``capacities`` the integral of their
@@ -13,16 +14,28 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate, groupby, pairwise
 from operator import attrgetter
+from typing import Protocol
 
 from netsim.channel.capacity import CapacityTable, Step
-from netsim.trace.rows import Band, Capacity, Segment, Transfer
+from netsim.trace.rows import Band, Capacity, Lap, OwnLink, Segment, Transfer
 from netsim.verify.division import check_division
 from netsim.verify.finding import Finding
+from netsim.verify.own_links import check_links, check_use, link_times
 
 BandKey = tuple[int, str]
 Elapsed = Callable[[int], int]  # what has passed by a tick: ns, or a capacity
 
+WHOLLY_SENT = frozenset({"done", "failed"})  # one that failed is lost at its last bit
 WORK_PER_BIT = 10**24  # micro-hertz x nano-bit/s/Hz x nanoseconds
+
+
+class Passing(Protocol):
+    """What passes for a transfer: virtual time, and nanoseconds or a capacity."""
+
+    @property
+    def elapsed(self) -> Elapsed: ...
+
+    def at(self, tick_ns: int) -> tuple[int, int]: ...
 
 
 class VirtualTime:
@@ -57,11 +70,15 @@ def check_clock(
     segments: list[Segment],
     bands: list[Band],
     capacities: Sequence[Capacity] = (),
+    links: Sequence[OwnLink] = (),
+    laps: Sequence[Lap] = (),
 ) -> Iterator[Finding]:
     """Yield every breach of the clock's invariants in a complete trace."""
-    broken = list(check_capacities(capacities))
+    broken = [*check_capacities(capacities), *check_links(links, laps)]
     yield from broken
     measured = {} if broken else _tables(capacities)
+    own_times = {} if broken else link_times(links, laps)
+    on_links: list[tuple[Transfer, list[Segment]]] = []
     segments = sorted(segments, key=attrgetter("transfer_id", "start_ns"))
     of_transfer = {
         transfer_id: list(rows)
@@ -75,13 +92,20 @@ def check_clock(
     for transfer in transfers:
         key = (transfer.cell_id, transfer.direction)
         own = of_transfer.pop(transfer.transfer_id, [])
-        live.setdefault(key, []).extend(own)
+        own_time = own_times.get((transfer.client_id, transfer.direction))
+        if own_time is None:
+            live.setdefault(key, []).extend(own)
+        else:
+            on_links.append((transfer, own))
         yield from _check_tiles(transfer, own)
-        yield from _check_work(transfer, own, virtual.get(key, VirtualTime([])))
+        passing = own_time or virtual.get(key, VirtualTime([]))
+        yield from _check_work(transfer, own, passing)
+        yield from _check_outage(transfer, own)
     for transfer_id in of_transfer:
         rule = "a segment must belong to one transfer"
         detail = "transfers has no such transfer_id, or it stands there twice"
         yield Finding("segments", f"transfer {transfer_id}", rule, detail)
+    yield from check_use(on_links)
     yield from check_bands(bands)
     for key, rows in of_band.items():
         yield from check_division(rows, live.get(key, []))
@@ -170,7 +194,7 @@ def _check_tiles(transfer: Transfer, segments: list[Segment]) -> Iterator[Findin
 
 
 def _check_work(
-    transfer: Transfer, segments: list[Segment], virtual: VirtualTime
+    transfer: Transfer, segments: list[Segment], virtual: Passing
 ) -> Iterator[Finding]:
     """Yield where the work does not reach the bits at the last tick exactly."""
     where = f"transfer {transfer.transfer_id}"
@@ -192,10 +216,11 @@ def _check_work(
         passed = virtual.elapsed(segment.end_ns) - since
         work += _work(segment, end - start, passed)
     need = transfer.bits * WORK_PER_BIT
-    if transfer.status == "done" and work < need:
+    is_sent = transfer.status in WHOLLY_SENT
+    if is_sent and work < need:
         rule = "work must reach the bits at end_ns"
         yield Finding("transfers", where, rule, f"work {work}, needed {need}")
-    elif transfer.status != "done" and work >= need:
+    elif not is_sent and work >= need:
         rule = "a transfer that is not done must not reach its bits"
         detail = f"status {transfer.status}, work {work}, needed {need}"
         yield Finding("transfers", where, rule, detail)
@@ -203,6 +228,17 @@ def _check_work(
         rule = "work must not reach the bits before end_ns"
         detail = f"work one tick earlier {before_last}, needed {need}"
         yield Finding("transfers", where, rule, detail)
+
+
+def _check_outage(transfer: Transfer, segments: list[Segment]) -> Iterator[Finding]:
+    """Yield a transfer that was given up in an outage without being in one."""
+    if transfer.status != "outage":
+        return
+    efficiency = segments[-1].spectral_efficiency_nbit_s_hz if segments else None
+    if efficiency != 0:
+        rule = "a transfer given up in an outage must end without any efficiency"
+        where = f"transfer {transfer.transfer_id}"
+        yield Finding("transfers", where, rule, f"its last segment has {efficiency}")
 
 
 def _work(segment: Segment, virtual: int, passed: int) -> int:

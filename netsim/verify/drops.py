@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 IN_THE_END = frozenset({"unfinished", "unmerged"})  # cut by the run's end, not dropped
 AT_ONCE = frozenset({"late", "surplus"})  # cut when their own round is over
-AFTER_ARRIVAL = frozenset({"server-down"})  # may come later than a task's end
+AFTER_ARRIVAL = frozenset(
+    {"diverged", "server-down"}
+)  # may come later than a task's end
 
 
 class Drops:

@@ -1,0 +1,161 @@
+"""How fast this host really trains: a few clients' local steps, timed once.
+
+What the host's clock says is written down as a device, and a run knows that alone.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from fl.facts import count_facts
+from fl.learning import Learning
+from fl.trainer import Trainer
+from fl.training import Diverged, LocalJob, train
+
+if TYPE_CHECKING:
+    import torch
+
+Clock = Callable[[], float]
+PRODUCT_SIZES: Final = {"cpu": 1024, "accelerator": 8192}  # of square matrices
+PRODUCTS: Final = 5  # as many in a trial, and as many trials
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Measured:
+    """What was found: seconds of every trial of ``steps`` local steps, and the best
+    rate of a matrix product in the same precision, in FLOP/s."""
+
+    trials_s: tuple[float, ...]
+    steps: int
+    flop_per_step: int
+    samples_per_step: int
+    product_flop_per_s: float
+    device: str
+    threads: int
+    memory_bytes: int
+
+    @property
+    def step_s(self) -> float:
+        """Return the median seconds of a local step."""
+        return statistics.median(self.trials_s) / self.steps
+
+    @property
+    def flop_per_s(self) -> float:
+        """Return what training achieves of the counted FLOP."""
+        return self.flop_per_step / self.step_s
+
+
+def measure(
+    learning: Learning,
+    *,
+    device: str,
+    threads: int | None = None,
+    trials: int = 5,
+    warmups: int = 1,
+    clock: Clock = time.perf_counter,
+) -> Measured:
+    """Return how fast one client after the other trains here, and multiplies.
+
+    A trial is one participation at full rank with all of the task's samples. Without
+    ``threads`` they are as many as torch takes by itself.
+    """
+    facts = count_facts(
+        learning.task,
+        learning.backbone,
+        lora=learning.lora,
+        training=learning.training,
+    )
+    trainer = Trainer(learning, 0, device, "float32")
+    with _threads(threads) as used:
+        trainer.initial  # noqa: B018 - loads the model, which sets the threads
+        _set_threads(used)
+        product_flop_per_s = _product_rate(learning, device, clock)
+        trials_s = [_trial_s(trainer, n, clock) for n in range(warmups + trials)]
+    return Measured(
+        trials_s=tuple(trials_s[warmups:]),
+        steps=learning.training.local_steps,
+        flop_per_step=facts.training_flop(rank=learning.lora.r, steps=1),
+        samples_per_step=facts.samples_per_step,
+        product_flop_per_s=product_flop_per_s,
+        device=device,
+        threads=used,
+        memory_bytes=_memory_bytes(device),
+    )
+
+
+def _trial_s(trainer: Trainer, start_index: int, clock: Clock) -> float:
+    """Return the seconds of one participation, whose result is read to its end."""
+    learning = trainer.learning
+    job = LocalJob(
+        client_id=0,
+        start_index=start_index,
+        steps=learning.training.local_steps,
+        start=trainer.initial,
+        samples=np.arange(len(trainer.task.labels("train"))),
+        trains=learning.exchange(1).trains,
+    )
+    start_s = clock()
+    (outcome,) = train(
+        trainer.resident, trainer.task, [job], settings=learning.training, seed=0
+    )
+    took_s = round(clock() - start_s, 6)
+    if isinstance(outcome, Diverged):
+        raise outcome
+    return took_s
+
+
+def _product_rate(learning: Learning, device: str, clock: Clock) -> float:
+    """Return the FLOP/s of the best of some trials of matrix products."""
+    import torch
+
+    size = PRODUCT_SIZES["cpu" if device == "cpu" else "accelerator"]
+    dtype = torch.bfloat16 if learning.training.bf16 else torch.float32
+    factor = torch.ones(size, size, device=device, dtype=dtype)
+    trials_s = []
+    for _ in range(PRODUCTS + 1):  # the first one warms up
+        start_s = clock()
+        for _ in range(PRODUCTS):
+            product = factor @ factor
+        _finish(product)
+        trials_s.append(clock() - start_s)
+    return float(f"{PRODUCTS * 2 * size**3 / min(trials_s[1:]):.4g}")
+
+
+def _finish(tensor: torch.Tensor) -> None:
+    """Wait until a device has come to the end of what made a tensor."""
+    tensor[0, 0].item()
+
+
+def _memory_bytes(device: str) -> int:
+    """Return the memory of the device, or of this host where that is one."""
+    if device.startswith("cuda"):
+        import torch
+
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+@contextmanager
+def _threads(wanted: int | None) -> Iterator[int]:
+    """Let torch have so many threads, which are yielded, and then those it had."""
+    import torch
+
+    before = torch.get_num_threads()
+    try:
+        yield before if wanted is None else wanted
+    finally:
+        torch.set_num_threads(before)
+
+
+def _set_threads(number: int) -> None:
+    import torch
+
+    torch.set_num_threads(number)

@@ -1,0 +1,34 @@
+"""The wire between a base station and the server: a rate, and a latency."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from netsim.clock import to_ns
+from netsim.quantities import BitsPerSecond, Seconds
+from netsim.scenario import Record
+
+
+class Backhaul(Record):
+    """One wire for each direction: messages go through one after the other in the order
+    in which they come, each as fast as ``rate`` allows, and ``latency`` is on top."""
+
+    rate_bps: Annotated[BitsPerSecond, Field(gt=0)]
+    latency_s: Annotated[Seconds, Field(ge=0)] = 0.0
+
+
+class Wire:
+    """One direction of a backhaul; what has entered goes through, awaited or not."""
+
+    def __init__(self, config: Backhaul) -> None:
+        self._rate_bps = config.rate_bps
+        self.latency_ns = to_ns(config.latency_s)
+        self._is_free_ns = 0
+
+    def enter(self, now_ns: int, bits: int) -> int:
+        """Return the tick at which a message that enters now is at the other end."""
+        start_ns = max(now_ns, self._is_free_ns)
+        self._is_free_ns = start_ns + to_ns(bits / self._rate_bps)
+        return self._is_free_ns + self.latency_ns

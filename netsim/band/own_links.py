@@ -1,0 +1,185 @@
+"""Links that clients have to themselves: exact ends by bisection in measured tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from heapq import heappop, heappush
+from typing import Protocol
+
+import simpy
+
+from netsim.band.transfer import WORK_PER_BIT, Message, Terms, Transfer
+from netsim.channel.capacity import CapacityTable
+from netsim.channel.link import Channel
+from netsim.channel.own_links import LINK_HZ, OwnLink
+from netsim.clock import MAX_NS
+from netsim.engine import BANDS, Engine, Wake
+from netsim.errors import InputError
+from netsim.trace import rows
+
+LINK_UHZ = LINK_HZ * 10**6
+
+
+class Medium(Protocol):
+    """What carries transfers: a cell's band, or the clients' own links."""
+
+    @property
+    def direction(self) -> str: ...
+
+    def send(
+        self,
+        message: Message,
+        channel: Channel,
+        *,
+        terms: Terms | None = None,
+        ceiling_uhz: int | None = None,
+        ends_as: str = "done",
+    ) -> Transfer: ...
+
+    def cut(self, transfer: Transfer, status: str) -> None: ...
+
+
+class Ledger(Protocol):
+    """Where links write their rows."""
+
+    @property
+    def transfers(self) -> list[rows.Transfer]: ...
+    @property
+    def segments(self) -> list[rows.Segment]: ...
+    @property
+    def links(self) -> list[rows.OwnLink]: ...
+
+
+class LinkChoice(Protocol):
+    """Answers which file a client's link follows, and from where."""
+
+    def __call__(self, client_id: int) -> OwnLink: ...
+
+
+class OwnLinks:
+    """Transfers that meet nobody: each has all of what its client's trace gives.
+
+    A transfer's one segment holds the whole link, as the trace's own band; a link is
+    written when it is first used. Ends of one tick come in the order of client ids.
+    """
+
+    def __init__(
+        self,
+        env: Engine,
+        *,
+        cell_id: int,
+        direction: str,
+        tables: Sequence[CapacityTable],
+        choice: LinkChoice,
+        ledger: Ledger,
+        transfer_ids: Iterator[int],
+    ) -> None:
+        self.direction = direction
+        self._cell_id = cell_id
+        self._env = env
+        self._tables = tables
+        self._choice = choice
+        self._ledger = ledger
+        self._transfer_ids = transfer_ids
+        self._links: dict[int, OwnLink] = {}  # of those that were used
+        self._ends: list[tuple[int, tuple[int, int], Transfer]] = []
+        self._wake: Wake | None = None
+        self._wake_ns = -1
+
+    def send(
+        self,
+        message: Message,
+        channel: Channel,
+        *,
+        terms: Terms | None = None,
+        ceiling_uhz: int | None = None,
+        ends_as: str = "done",
+    ) -> Transfer:
+        """Start a transfer at this tick; a measured link has met its channel, and
+        shares with nobody."""
+        assert message.bits > 0
+        assert message.client_id is not None
+        transfer = Transfer(
+            next(self._transfer_ids),
+            message,
+            channel,
+            simpy.Event(self._env),
+            ends_as=ends_as,
+        )
+        transfer.start_ns, transfer.is_live = self._env.now, True
+        end_ns = self._end_ns(message.client_id, message.bits)
+        heappush(self._ends, (end_ns, transfer.order, transfer))
+        self._wake_for_next()
+        return transfer
+
+    def cut(self, transfer: Transfer, status: str) -> None:
+        """End a transfer at this tick with ``status`` unless it is done by now."""
+        self._finish_due()
+        if not transfer.done.triggered:
+            self._end(transfer, status)
+
+    def _end_ns(self, client_id: int, bits: int) -> int:
+        """Return the first tick by which the client's link has carried so many bits
+        from now on."""
+        link = self._links.get(client_id)
+        if link is None:
+            link = self._links[client_id] = self._choice(client_id)
+            self._ledger.links.append(rows.OwnLink(client_id, self.direction, *link))
+        table = self._tables[link.file_id]
+        need = -(-bits * WORK_PER_BIT // LINK_UHZ)
+        reached = table.at(self._env.now + link.offset_ns)
+        end_ns = table.first_ns(reached + need) - link.offset_ns
+        if end_ns > MAX_NS:
+            raise InputError(
+                f"client {client_id} would send its {bits} bits beyond {MAX_NS} ns "
+                "over its own link; take a trace of more capacity"
+            )
+        return end_ns
+
+    def _wake_for_next(self) -> None:
+        ends = self._ends
+        while ends and not ends[0][2].is_live:
+            heappop(ends)
+        if ends and not (self._wake is not None and self._wake_ns == ends[0][0]):
+            self._wake_ns = ends[0][0]
+            delay_ns = self._wake_ns - self._env.now
+            self._wake = Wake(self._env, delay_ns, BANDS, self._on_wake)
+
+    def _on_wake(self, event: simpy.Event) -> None:
+        if event is self._wake:  # else overtaken
+            self._wake = None
+            self._finish_due()
+            self._wake_for_next()
+
+    def _finish_due(self) -> None:
+        ends = self._ends
+        while ends and ends[0][0] <= self._env.now:
+            transfer = heappop(ends)[2]
+            if transfer.is_live:
+                self._end(transfer, transfer.ends_as)
+
+    def _end(self, transfer: Transfer, status: str) -> None:
+        message, now_ns = transfer.message, self._env.now
+        transfer.is_live = False
+        transfer.airtime_ns = now_ns - transfer.start_ns
+        whole = (0, LINK_UHZ, 1)  # times the table's own efficiency
+        if transfer.airtime_ns:
+            span = (transfer.start_ns, now_ns)
+            self._ledger.segments.append(
+                rows.Segment(transfer.transfer_id, *span, *whole)
+            )
+        self._ledger.transfers.append(
+            rows.Transfer(
+                transfer.transfer_id,
+                message.task_id,
+                message.round_id,
+                message.client_id,
+                self._cell_id,
+                self.direction,
+                message.bits,
+                transfer.start_ns,
+                now_ns,
+                status,
+            )
+        )
+        transfer.done.succeed(status)

@@ -1,0 +1,74 @@
+"""Transmission errors: messages that are lost at their last bit, and sent again."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from netsim.quantities import Bits, Seconds
+from netsim.scenario.record import Record
+from netsim.streams import uniform
+
+_Chance = Annotated[float, Field(ge=0, lt=1)]
+
+
+class TransmissionErrors(Record):
+    """A message is lost as a whole, which is known at its last bit, and sent again.
+
+    ``probability`` is that of losing a message, whatever its size; with
+    ``packet_error_rate`` it is that of losing any of its packets. An attempt that is
+    lost, or given up in an outage, is followed by another one ``backoff`` later,
+    ``backoff_factor`` times as long before each further one; after ``max_retries`` of
+    them the participation is dropped.
+    """
+
+    probability: _Chance | None = None
+    packet_error_rate: _Chance | None = None
+    packet_bits: Annotated[Bits, Field(gt=0)] = 12_000
+    max_retries: int = Field(ge=0)
+    backoff_s: Annotated[Seconds, Field(ge=0)] = 0.0
+    backoff_factor: float = Field(default=1.0, ge=1, le=10)
+
+    @model_validator(mode="after")
+    def _says_one_thing(self) -> TransmissionErrors:
+        if (self.probability is None) == (self.packet_error_rate is None):
+            raise ValueError(
+                "needs `probability` (of losing a message) or `packet_error_rate`, one "
+                "of them"
+            )
+        if "packet_bits" in self.model_fields_set and self.packet_error_rate is None:
+            raise ValueError("`packet` is the size that goes with `packet_error_rate`")
+        longest = math.log2(self.backoff_factor) * (self.max_retries - 1)
+        if self.backoff_s and longest > 40:
+            raise ValueError(
+                f"`backoff` would grow beyond any run: {self.backoff_factor:g} to the "
+                f"power of {self.max_retries - 1}; allow fewer retries"
+            )
+        return self
+
+    def loss_probability(self, bits: int) -> float:
+        """Return the probability that an attempt to send so many bits is lost."""
+        if self.packet_error_rate is None:
+            assert self.probability is not None
+            return self.probability
+        num_packets = -(-bits // self.packet_bits)
+        return -math.expm1(num_packets * math.log1p(-self.packet_error_rate))
+
+    def mean_attempts(self, bits: int) -> float:
+        """Return how often so many bits are sent in the mean, ``(1 - p^n) / (1 - p)``
+        with at most ``n`` attempts."""
+        lost = self.loss_probability(bits)
+        most = self.max_retries + 1
+        return float(most) if lost == 1 else (1 - lost**most) / (1 - lost)
+
+    def is_lost(self, bits: int, seed: int, *attempt: str | int) -> bool:
+        """Return whether the attempt so named is lost."""
+        return uniform(seed, "loss", *attempt) < self.loss_probability(bits)
+
+    def pause_s(self, num_lost: int) -> float:
+        """Return the seconds to wait after so many lost attempts."""
+        if not self.backoff_s:
+            return 0.0
+        return self.backoff_s * math.pow(self.backoff_factor, num_lost - 1)

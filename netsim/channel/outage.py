@@ -1,0 +1,54 @@
+"""Outage: below a minimum SNR nothing gets through."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from netsim.channel.capacity import CapacityTable
+from netsim.channel.radio import Radio
+
+
+@dataclass(frozen=True, slots=True)
+class OutageRadio:
+    """A radio whose efficiency is zero while its SNR is below ``minimum_snr``."""
+
+    radio: Radio
+    minimum_snr: float
+
+    @property
+    def depends_on_share(self) -> bool:
+        return self.radio.depends_on_share
+
+    @property
+    def gap_db(self) -> float:
+        return self.radio.gap_db
+
+    @property
+    def max_efficiency_bit_s_hz(self) -> float:
+        return self.radio.max_efficiency_bit_s_hz
+
+    def snr(self, cn0_hz: float, share_hz: float) -> float:
+        return self.radio.snr(cn0_hz, share_hz)
+
+    def efficiency_nbit(self, cn0_hz: float, share_uhz: int) -> int:
+        if self._is_out(cn0_hz, share_uhz / 1e6):
+            return 0
+        return self.radio.efficiency_nbit(cn0_hz, share_uhz)
+
+    def rate_bps(self, cn0_hz: float, share_hz: float) -> float:
+        if self._is_out(cn0_hz, share_hz):
+            return 0.0
+        return self.radio.rate_bps(cn0_hz, share_hz)
+
+    def share_hz_for_rate(self, cn0_hz: float, rate_bps: float) -> float:
+        share_hz = self.radio.share_hz_for_rate(cn0_hz, rate_bps)
+        return math.inf if self._is_out(cn0_hz, share_hz) else share_hz
+
+    def capacity(self) -> CapacityTable | None:
+        return self.radio.capacity()
+
+    def _is_out(self, cn0_hz: float, share_hz: float) -> bool:
+        if not share_hz:  # no share of fixed power is heard as well as one likes
+            return not self.radio.depends_on_share and self._is_out(cn0_hz, 1.0)
+        return self.radio.snr(cn0_hz, share_hz) < self.minimum_snr

@@ -1,0 +1,69 @@
+"""``netsim calibrate``: this host's training speed as a device for scenarios."""
+
+from __future__ import annotations
+
+import json as json_format
+from pathlib import Path
+
+import typer
+
+from netsim.cosim.calibration import Request, calibrate
+from netsim.cosim.scenario import read_scenario
+from netsim.cosim.shipped import find_scenario
+from netsim.device_file import DeviceFile
+from netsim.errors import InputError
+from netsim.quantities import QUANTITIES, format_quantity
+
+
+def calibrate_command(
+    given: str, overrides: tuple[str, ...], request: Request, *, json: bool
+) -> None:
+    """Measure, write the device, and print what was found."""
+    scenario = read_scenario(find_scenario(given), overrides)
+    entry = calibrate(scenario, request)
+    for line in _lines(entry, request.out):
+        typer.echo(line)
+    if json:
+        report = {
+            "device": str(request.out),
+            "flop_per_s": entry.peak_flop_per_s * entry.efficiency,
+            "efficiency": entry.efficiency,
+        }
+        typer.echo(json_format.dumps(report))
+
+
+def quantity(option: str, text: str | None, base: str) -> float | int | None:
+    """Return the SI number of an option's text, such as ``12 W``."""
+    if text is None:
+        return None
+    try:
+        value = QUANTITIES[base].parse(text)
+    except InputError as error:
+        raise InputError(f"{option} {error}") from error
+    if not value > 0:
+        raise InputError(f"{option} must be above zero, got {text!r}")
+    return value
+
+
+def _lines(entry: DeviceFile, path: Path) -> list[str]:
+    found = entry.calibration
+    assert found is not None
+    achieved = format_quantity(entry.peak_flop_per_s * entry.efficiency, "FLOP/s")
+    peak = format_quantity(entry.peak_flop_per_s, "FLOP/s")
+    trials = [format_quantity(s, "s", num_digits=3) for s in found.trials_s]
+    lines = [
+        f"model       {found.model}",
+        f"trained on  {found.computes_on}, {found.threads} threads, "
+        f"{found.samples_per_step} samples a step",
+        f"step        {format_quantity(found.step_time_s, 's')} for "
+        f"{format_quantity(found.flop_per_step, 'FLOP')} counted; trials of "
+        f"{found.steps_per_trial} steps: {', '.join(trials)}",
+        f"speed       {achieved}, {entry.efficiency:.1%} of {peak} ({found.peak})",
+        f"device      {path}",
+    ]
+    if None in (entry.compute_power_w, entry.idle_power_w):
+        lines.append(
+            "note: a power is not known, so its energy counts as zero; give "
+            "--compute-power and --idle-power, or write them into the file"
+        )
+    return lines

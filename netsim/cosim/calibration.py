@@ -1,0 +1,132 @@
+"""This host as a device: measured by the learning half, written for the network's."""
+
+from __future__ import annotations
+
+import datetime
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+
+from fl.calibration import Measured, measure
+from fl.device import resolved
+from netsim.cosim.learner import as_input_error, told_apart
+from netsim.cosim.scenario import LoraLearning, Scenario
+from netsim.device_file import SUFFIXES, Calibration, DeviceFile
+from netsim.errors import InputError
+from netsim.manifest import versions
+from netsim.scenario import dump
+from netsim.trace.files import write_atomically
+
+CPU_INFO = Path("/proc/cpuinfo")
+HEADER = """\
+# This host as a device, written by `netsim calibrate` and measured once; a scenario
+# beside it takes it by `devices: [{{device: {name}}}]`. A run reads these figures and
+# never a clock. Efficiency is what training reached of the peak; a power that is null
+# is not known, and its energy counts as zero.
+"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Request:
+    """What a person asks for; what is None is measured, or left unknown."""
+
+    out: Path
+    name: str | None = None
+    threads: int | None = None
+    trials: int = 5
+    peak_flop_per_s: float | None = None
+    memory_bytes: int | None = None
+    compute_power_w: float | None = None
+    idle_power_w: float | None = None
+
+
+def calibrate(scenario: Scenario, request: Request) -> DeviceFile:
+    """Time the scenario's local training on this host and write it as a device."""
+    learning = scenario.learning
+    if not isinstance(learning, LoraLearning):
+        raise InputError(
+            "learning: trains nothing that could be timed; take a scenario whose "
+            "learning is of kind 'lora', such as quickstart"
+        )
+    _require_new(request.out)
+    with as_input_error("learning.device"):
+        device = resolved(learning.device)
+    with told_apart(), as_input_error("learning"):
+        found = measure(
+            learning.told(),
+            device=device,
+            threads=request.threads,
+            trials=request.trials,
+        )
+    entry = _entry(scenario, learning, request, found)
+    text = HEADER.format(name=request.out.name) + dump(entry)
+    request.out.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(request.out, text.encode())
+    return entry
+
+
+def _require_new(path: Path) -> None:
+    if path.suffix not in SUFFIXES:
+        raise InputError(f"--out must end in .yaml, got {str(path)!r}")
+    if path.exists():
+        raise InputError(
+            f"--out {path} exists: a device is measured once; choose another file"
+        )
+
+
+def _entry(
+    scenario: Scenario, learning: LoraLearning, request: Request, found: Measured
+) -> DeviceFile:
+    given = request.peak_flop_per_s
+    peak = found.product_flop_per_s if given is None else given
+    if found.flop_per_s > peak:
+        raise InputError(
+            f"--peak must be at least the {found.flop_per_s:.4g} FLOP/s that training "
+            f"reaches here, got {peak:.4g} FLOP/s"
+        )
+    return DeviceFile(
+        name=request.name or request.out.stem,
+        peak_flop_per_s=peak,
+        efficiency=found.flop_per_s / peak,
+        memory_bytes=request.memory_bytes or found.memory_bytes,
+        compute_power_w=request.compute_power_w,
+        idle_power_w=request.idle_power_w,
+        source=f"{_processor()}, measured by netsim calibrate on {_today()}",
+        calibration=_record(scenario, learning, found, is_peak_given=given is not None),
+    )
+
+
+def _record(
+    scenario: Scenario, learning: LoraLearning, found: Measured, *, is_peak_given: bool
+) -> Calibration:
+    how = "best of some matrix products, same precision and threads"
+    return Calibration(
+        host=f"{platform.node()}: {_processor()}, {platform.system()}",
+        date=_today(),
+        versions=versions(),
+        scenario=scenario.name,
+        model=learning.model_copy(update={"timing_as": None}).timing_model()["time"],
+        computes_on=found.device,
+        threads=found.threads,
+        samples_per_step=found.samples_per_step,
+        flop_per_step=found.flop_per_step,
+        step_time_s=found.step_s,
+        steps_per_trial=found.steps,
+        trials_s=found.trials_s,
+        peak="given" if is_peak_given else how,
+    )
+
+
+def _processor() -> str:
+    """Return what the system calls this host's processor."""
+    try:
+        lines = CPU_INFO.read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2] for line in lines if line.startswith("model name")]
+    found = names[0] if names else platform.processor() or platform.machine()
+    return found.strip()
+
+
+def _today() -> str:
+    return datetime.datetime.now(datetime.UTC).date().isoformat()

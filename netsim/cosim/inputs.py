@@ -1,0 +1,61 @@
+"""The files and folders outside of a run that its scenario names."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from netsim.cosim.scenario import Scenario
+from netsim.manifest import Manifest
+
+WHOLE_BYTES = 64 * 2**20  # of larger files, model weights, the two ends and the size
+
+
+def inputs(scenario: Scenario) -> dict[str, str]:
+    """Return the SHA-256 of every file and folder that a scenario names, by path."""
+    named = sorted(set(_paths(scenario.model_dump())))
+    return {path: _digest(Path(path)) for path in named}
+
+
+def changed(recorded: Manifest) -> list[str]:
+    """Return which inputs of a recorded run are not what they were."""
+    return [
+        path
+        for path, digest in recorded.inputs.items()
+        if not os.path.exists(path) or _digest(Path(path)) != digest
+    ]
+
+
+def _paths(value: object) -> Iterator[str]:
+    """Yield the absolute paths that a resolved scenario holds."""
+    if isinstance(value, dict):
+        for one in value.values():
+            yield from _paths(one)
+    elif isinstance(value, list | tuple):
+        for one in value:
+            yield from _paths(one)
+    elif isinstance(value, str) and os.path.isabs(value) and os.path.exists(value):
+        yield value
+
+
+def _digest(path: Path) -> str:
+    if path.is_file():
+        return _file_digest(path)
+    below = sorted(one for one in path.rglob("*") if one.is_file())
+    listing = "".join(f"{one.relative_to(path)} {_file_digest(one)}\n" for one in below)
+    return hashlib.sha256(listing.encode()).hexdigest()
+
+
+def _file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file: all of it, or its size and both ends."""
+    size = path.stat().st_size
+    with open(path, "rb") as file:
+        if size <= WHOLE_BYTES:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+        found = hashlib.sha256(str(size).encode())
+        found.update(file.read(WHOLE_BYTES // 2))
+        file.seek(-WHOLE_BYTES // 2, os.SEEK_END)
+        found.update(file.read())
+    return found.hexdigest()

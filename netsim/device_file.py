@@ -1,0 +1,70 @@
+"""A device in a file of its own, as ``netsim calibrate`` writes it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from netsim.device import Device
+from netsim.quantities import Bytes, Flop, FlopPerSecond, Seconds, Watts
+from netsim.scenario.loader import load
+from netsim.scenario.record import Record
+
+SUFFIXES = (".yaml", ".yml")
+PATTERN = r"\.ya?ml$"  # what a file is called
+NO_POWERS = "power not known: its energy counts as zero"
+
+
+class Calibration(Record):
+    """Where the figures come from: what was timed, on which host, when, with what."""
+
+    host: str
+    date: str
+    versions: dict[str, str]
+    scenario: str
+    model: str
+    computes_on: str  # cpu, cuda:0
+    threads: int = Field(ge=1)
+    samples_per_step: int = Field(ge=1)
+    flop_per_step: Flop  # counted on the model
+    step_time_s: Seconds  # the median
+    steps_per_trial: int = Field(ge=1)
+    trials_s: tuple[Seconds, ...] = Field(min_length=1)
+    peak: str  # measured or given
+
+
+class DeviceFile(Record):
+    """The fields of a device; a power that nobody knows is null."""
+
+    name: str = Field(min_length=1)
+    peak_flop_per_s: Annotated[FlopPerSecond, Field(gt=0)]
+    efficiency: float = Field(gt=0, le=1)
+    memory_bytes: Annotated[Bytes, Field(gt=0)]
+    compute_power_w: Annotated[Watts, Field(ge=0)] | None
+    idle_power_w: Annotated[Watts, Field(ge=0)] | None
+    transmit_efficiency: float = Field(default=0.35, gt=0, le=1)
+    source: str = ""
+    calibration: Calibration | None = None
+
+    def device(self) -> Device:
+        """Return the device; energy at a power that is not known counts as zero, and
+        its source says so."""
+        powers = (self.compute_power_w, self.idle_power_w)
+        notes = [self.source, NO_POWERS if None in powers else ""]
+        return Device(
+            name=self.name,
+            peak_flop_per_s=self.peak_flop_per_s,
+            efficiency=self.efficiency,
+            memory_bytes=self.memory_bytes,
+            compute_power_w=self.compute_power_w or 0.0,
+            idle_power_w=self.idle_power_w or 0.0,
+            transmit_efficiency=self.transmit_efficiency,
+            source="; ".join(note for note in notes if note),
+        )
+
+
+def read_device(path: Path) -> Device:
+    """Return the device in a file; raises ``InputError`` where it holds none."""
+    return load(path, DeviceFile).device()

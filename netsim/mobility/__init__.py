@@ -1,0 +1,22 @@
+"""Where clients are over time: still, on random ways, or as recorded."""
+
+from netsim.mobility.path import Mobility, Paths, Place
+from netsim.mobility.random_waypoint import RandomWaypoint
+from netsim.mobility.recorded import Recorded
+from netsim.mobility.still import Still
+
+MOBILITIES = {
+    "file": Recorded,
+    "random-waypoint": RandomWaypoint,
+    "still": Still,
+}
+
+__all__ = [
+    "MOBILITIES",
+    "Mobility",
+    "Paths",
+    "Place",
+    "RandomWaypoint",
+    "Recorded",
+    "Still",
+]

@@ -1,0 +1,114 @@
+"""Random waypoints: to a place drawn in a region, a pause there, and on to the next."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Annotated, ClassVar, Literal, NamedTuple
+
+from pydantic import Field, model_validator
+
+from netsim.clock import to_ns
+from netsim.mobility.path import Paths, Place
+from netsim.quantities import Metres, MetresPerSecond, Seconds
+from netsim.scenario.record import Record
+from netsim.streams import uniform
+
+Speed = Annotated[MetresPerSecond, Field(gt=0, le=1000)]
+Corner = tuple[Metres, Metres]
+
+
+class RandomWaypoint(Record):
+    """Each client goes straight to a place drawn uniformly in the ``region`` (two
+    opposite corners of a rectangle), at a speed drawn uniformly between ``min_speed``
+    and ``max_speed``, stays there for ``pause``, and goes on (Johnson and Maltz,
+    "Dynamic source routing in ad hoc wireless networks", 1996). The least speed is
+    above zero: with zero the mean speed would fall for ever. Who is placed outside
+    the region walks into it."""
+
+    kind: Literal["random-waypoint"] = "random-waypoint"
+    region_m: tuple[Corner, Corner]
+    min_speed_m_s: Speed
+    max_speed_m_s: Speed
+    pause_s: Annotated[Seconds, Field(ge=0)] = 0.0
+    interval_s: Annotated[Seconds, Field(ge=1e-3)]
+    has_places: ClassVar[bool] = False
+
+    @model_validator(mode="after")
+    def _is_possible(self) -> RandomWaypoint:
+        if self.min_speed_m_s > self.max_speed_m_s:
+            raise ValueError(
+                f"min_speed must not exceed max_speed ({self.max_speed_m_s:g} m/s), "
+                f"got {self.min_speed_m_s:g} m/s"
+            )
+        (x0, y0), (x1, y1) = self.region_m
+        if not (x0 < x1 and y0 < y1):
+            raise ValueError(
+                "region must be its lower left and its upper right corner, "
+                f"got ({x0:g}, {y0:g}) and ({x1:g}, {y1:g})"
+            )
+        return self
+
+    @property
+    def corners_m(self) -> tuple[Place, ...]:
+        """Return the region's four corners."""
+        (x0, y0), (x1, y1) = self.region_m
+        return (x0, y0), (x1, y0), (x0, y1), (x1, y1)
+
+    def paths(self, num_clients: int, starts: Sequence[Place], seed: int) -> Paths:
+        return Walks(self, starts, seed)
+
+
+class Leg(NamedTuple):
+    """One straight stretch: from where, to where, and its ticks; then the pause."""
+
+    number: int
+    origin: Place
+    goal: Place
+    start_ns: int
+    arrival_ns: int
+    end_ns: int
+
+
+class Walks:
+    """Everybody's legs, drawn one after the other as far as they are asked for."""
+
+    def __init__(
+        self, config: RandomWaypoint, starts: Sequence[Place], seed: int
+    ) -> None:
+        self._config = config
+        self._starts = starts
+        self._seed = seed
+        self._pause_ns = to_ns(config.pause_s)
+        self._legs: dict[int, Leg] = {}  # the last one asked for
+
+    def at(self, client_id: int, now_ns: int) -> Place:
+        leg = self._legs.get(client_id)
+        if leg is None or now_ns < leg.start_ns:
+            leg = self._leg(client_id, 0, self._starts[client_id], 0)
+        while now_ns >= leg.end_ns:
+            leg = self._leg(client_id, leg.number + 1, leg.goal, leg.end_ns)
+        self._legs[client_id] = leg
+        return _along(leg, now_ns)
+
+    def _leg(self, client_id: int, number: int, origin: Place, start_ns: int) -> Leg:
+        config = self._config
+        (x0, y0), (x1, y1) = config.region_m
+        x, y, pace = (
+            uniform(self._seed, what, client_id, number)
+            for what in ("waypoint-x", "waypoint-y", "waypoint-speed")
+        )
+        goal = x0 + (x1 - x0) * x, y0 + (y1 - y0) * y
+        low, high = config.min_speed_m_s, config.max_speed_m_s
+        length_m = math.dist(origin, goal)
+        arrival_ns = start_ns + max(1, to_ns(length_m / (low + (high - low) * pace)))
+        end_ns = arrival_ns + self._pause_ns
+        return Leg(number, origin, goal, start_ns, arrival_ns, end_ns)
+
+
+def _along(leg: Leg, now_ns: int) -> Place:
+    if now_ns >= leg.arrival_ns:
+        return leg.goal
+    part = (now_ns - leg.start_ns) / (leg.arrival_ns - leg.start_ns)
+    (x0, y0), (x1, y1) = leg.origin, leg.goal
+    return x0 + (x1 - x0) * part, y0 + (y1 - y0) * part

@@ -1,0 +1,132 @@
+"""Places from a file: who was where, when."""
+
+from __future__ import annotations
+
+import csv
+import functools
+import math
+import os
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal, NamedTuple
+
+from pydantic import AfterValidator, Field, ValidationInfo, model_validator
+
+from netsim.clock import MAX_NS, to_ns
+from netsim.errors import InputError
+from netsim.mobility.path import Paths, Place
+from netsim.quantities import Seconds
+from netsim.scenario.record import Record
+
+COLUMNS = ("client_id", "time", "x", "y")
+
+
+class Mark(NamedTuple):
+    """Where a client is at a tick, in metres."""
+
+    time_ns: int
+    x_m: float
+    y_m: float
+
+
+def _placed(value: str, info: ValidationInfo) -> str:
+    """Return the absolute path of a file beside the scenario that is being read."""
+    folder = (info.context or {}).get("folder") or Path()
+    return os.path.abspath(folder / Path(value).expanduser())
+
+
+class Recorded(Record):
+    """A CSV of ``client_id,time,x,y`` in seconds and metres, in place of ``placement``.
+
+    The rows of a client are in the order of time: it goes straight from one to the
+    next, and stands at the first before and at the last after."""
+
+    kind: Literal["file"] = "file"
+    path: Annotated[str, Field(min_length=1), AfterValidator(_placed)]
+    interval_s: Annotated[Seconds, Field(ge=1e-3)]
+    has_places: ClassVar[bool] = True
+
+    @model_validator(mode="after")
+    def _can_be_read(self) -> Recorded:
+        read_marks(Path(self.path))
+        return self
+
+    def paths(self, num_clients: int, starts: Sequence[Place], seed: int) -> Paths:
+        marks = read_marks(Path(self.path))
+        for client_id in range(num_clients):
+            if client_id not in marks:
+                raise InputError(
+                    f"population.mobility: '{self.path}' has no row of client "
+                    f"{client_id}; each of the {num_clients} needs one"
+                )
+        return Tracks(marks)
+
+
+class Tracks:
+    """The recorded ways."""
+
+    def __init__(self, marks: Mapping[int, tuple[Mark, ...]]) -> None:
+        self._marks = marks
+        self._times = {n: [m.time_ns for m in own] for n, own in marks.items()}
+
+    def at(self, client_id: int, now_ns: int) -> Place:
+        marks, index = (
+            self._marks[client_id],
+            bisect_right(self._times[client_id], now_ns),
+        )
+        before, after = marks[max(index - 1, 0)], marks[min(index, len(marks) - 1)]
+        if not before.time_ns < now_ns < after.time_ns:
+            last = before if before.time_ns <= now_ns else after
+            return last.x_m, last.y_m
+        part = (now_ns - before.time_ns) / (after.time_ns - before.time_ns)
+        return (
+            before.x_m + (after.x_m - before.x_m) * part,
+            before.y_m + (after.y_m - before.y_m) * part,
+        )
+
+
+@functools.lru_cache(maxsize=4)
+def read_marks(path: Path) -> dict[int, tuple[Mark, ...]]:
+    """Return every client's places; a file is read once per process."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"'{path}' cannot be read: {error}") from error
+    found: dict[int, list[Mark]] = {}
+    for number, client_id, mark in _rows(path, text):
+        own = found.setdefault(client_id, [])
+        if own and mark.time_ns <= own[-1].time_ns:
+            raise InputError(
+                f"'{path}', line {number}: the times of client {client_id} must "
+                f"increase, got {mark.time_ns / 1e9:g} s after "
+                f"{own[-1].time_ns / 1e9:g} s"
+            )
+        own.append(mark)
+    if not found:
+        raise InputError(f"'{path}' has no row of {','.join(COLUMNS)}")
+    return {client_id: tuple(own) for client_id, own in found.items()}
+
+
+def _rows(path: Path, text: str) -> Iterator[tuple[int, int, Mark]]:
+    for number, words in enumerate(csv.reader(text.splitlines()), start=1):
+        row = tuple(word.strip() for word in words)
+        if not row or (number == 1 and row == COLUMNS):
+            continue
+        try:
+            yield number, *_row(row)
+        except ValueError as error:
+            raise InputError(f"'{path}', line {number}: {error}") from error
+
+
+def _row(row: tuple[str, ...]) -> tuple[int, Mark]:
+    if len(row) != len(COLUMNS):
+        raise ValueError(f"must have the values {','.join(COLUMNS)}, got {len(row)}")
+    if not (row[0].isascii() and row[0].isdigit()):
+        raise ValueError(f"client_id must be a whole number from 0, got {row[0]!r}")
+    time_s, x_m, y_m = map(float, row[1:])
+    if not (0 <= time_s < MAX_NS / 1e9 and math.isfinite(x_m) and math.isfinite(y_m)):
+        raise ValueError(
+            f"time must be 0 s or more, x and y finite, got {','.join(row[1:])}"
+        )
+    return int(row[0]), Mark(to_ns(time_s), x_m, y_m)

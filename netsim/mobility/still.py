@@ -1,0 +1,30 @@
+"""Nobody moves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+from netsim.mobility.path import Paths, Place
+from netsim.scenario.record import Record
+
+
+class Still(Record):
+    """Everybody stays where it was placed."""
+
+    kind: Literal["still"] = "still"
+    interval_s: ClassVar[float | None] = None
+    has_places: ClassVar[bool] = False
+
+    def paths(self, num_clients: int, starts: Sequence[Place], seed: int) -> Paths:
+        return Standing(starts)
+
+
+class Standing:
+    """Ways that end where they begin."""
+
+    def __init__(self, starts: Sequence[Place]) -> None:
+        self._starts = starts
+
+    def at(self, client_id: int, now_ns: int) -> Place:
+        return self._starts[client_id]

@@ -1,0 +1,106 @@
+"""What lies between one base station and every client."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from netsim.cell import Cell, Direction
+from netsim.channel.budget import mean_cn0_hz
+from netsim.channel.shadowing import ShadowedPaths
+from netsim.mobility import Place
+from netsim.population.config import PopulationConfig
+from netsim.streams import stream
+
+FloatArray = npt.NDArray[np.float64]
+_ROUNDING = 1e-9  # a device placed at a limit may come out a bit beyond it
+
+
+class Air:
+    """One cell's line of sight and losses to everybody, drawn once per run.
+
+    Nearer than the path-loss model goes a client has the loss of its nearest distance;
+    farther it is not heard. While it moves, a client is in sight wherever the model's
+    probability exceeds the client's own draw, which it keeps.
+    """
+
+    def __init__(
+        self,
+        config: PopulationConfig,
+        cell: Cell,
+        cell_id: int,
+        *,
+        seed: int,
+        places: tuple[FloatArray, FloatArray],
+    ) -> None:
+        self.cell = cell
+        self._config = config
+        name = (cell_id,) if cell_id else ()
+        num_clients = len(places[0])
+        self._sights = stream(seed, "line-of-sight", *name).random(num_clients)
+        self._shadows = stream(seed, "shadowing", *name).standard_normal(num_clients)
+        correlation_m, self._along = cell.shadowing_correlation_m, None
+        if correlation_m is not None:
+            self._along = ShadowedPaths(
+                self._shadows.tolist(), correlation_m, seed=seed, cell_id=cell_id
+            )
+        x_m, y_m = cell.position_m
+        self.distance_m: FloatArray = np.hypot(places[0] - x_m, places[1] - y_m)
+        self.is_line_of_sight = np.zeros(num_clients, dtype=bool)
+        self.loss_db = np.empty(num_clients)
+        for n, distance_m in enumerate(self.distance_m.tolist()):
+            found = self._loss(n, distance_m, float(self._shadows[n]))
+            self.is_line_of_sight[n], self.loss_db[n] = found
+
+    def distance_to(self, place: Place) -> float:
+        """Return how far a place is from the base station, in metres."""
+        return math.dist(place, self.cell.position_m)
+
+    def loss_at(
+        self, client_id: int, step: int, place: Callable[[int], Place]
+    ) -> float:
+        """Return a client's loss at a step of its way, in dB."""
+        if not step:
+            return float(self.loss_db[client_id])
+        shadow = float(self._shadows[client_id])
+        if self._along is not None:
+            shadow = self._along.at(client_id, step, place)
+        return self._loss(client_id, self.distance_to(place(step)), shadow)[1]
+
+    def cn0_hz(
+        self, direction: Direction, loss_db: float, hears: Cell | None = None
+    ) -> float:
+        """Return the C/N0 over a loss, without interference and fading, in Hz; the
+        noise is that of the cell in which who ``hears`` is, this one if not said."""
+        cell, config = self.cell, self._config
+        noisy = hears or cell
+        power_dbm, noise_figure_db = (
+            (config.transmit_power_dbm, noisy.base_noise_figure_db)
+            if direction == "up"
+            else (cell.downlink.transmit_power_dbm, noisy.device_noise_figure_db)
+        )
+        return mean_cn0_hz(
+            transmit_power_dbm=power_dbm,
+            antenna_gain_dbi=cell.antenna_gain_dbi + config.antenna_gain_dbi,
+            loss_db=loss_db,
+            noise_figure_db=noise_figure_db,
+            density_dbm_per_hz=noisy.noise_density_dbm_hz,
+        )
+
+    def _loss(
+        self, client_id: int, distance_m: float, shadow: float
+    ) -> tuple[bool, float]:
+        """Return whether a client is in sight so far away, and its loss in dB."""
+        model = self.cell.path_loss
+        nearest_m, farthest_m = model.valid_range_m
+        if distance_m > farthest_m * (1 + _ROUNDING):
+            return False, math.inf
+        if distance_m < nearest_m * (1 - _ROUNDING):
+            distance_m = nearest_m
+        sight = self._sights[client_id]
+        is_sight = bool(sight < model.line_of_sight_probability(distance_m))
+        sigma_db = model.shadowing_sigma_db(distance_m, is_sight)
+        return is_sight, model.loss_db(distance_m, is_sight) + sigma_db * shadow

@@ -1,0 +1,45 @@
+"""A run or a study as one page to read: everything in one file, nothing to load."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from netsim.errors import InputError
+from netsim.report.libraries import drawing_script, require_drawing
+from netsim.report.page import Page
+from netsim.trace.files import write_atomically
+
+__all__ = ["FILE_NAME", "write_report"]
+
+FILE_NAME = "report.html"
+
+
+def write_report(folder: str | Path, path: str | Path | None = None) -> Path:
+    """Write the report of the run or the study in a folder, and return where it is:
+    ``report.html`` in that folder, unless ``path`` says otherwise."""
+    require_drawing()
+    source = Path(folder)
+    target = source / FILE_NAME if path is None else Path(path)
+    if target.is_dir():
+        raise InputError(f"--out: must be a file, got the folder {target}")
+    page = _page(source)
+    from netsim.report.html import rendered
+
+    text = rendered(page, drawing_script())
+    target.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(target, text.encode())
+    return target
+
+
+def _page(folder: Path) -> Page:
+    """Return the page of whatever a folder holds."""
+    from netsim.study.frames import TABLE, load_study
+
+    if (folder / TABLE).is_file():
+        from netsim.report.study_page import study_page
+
+        return study_page(load_study(folder))
+    from netsim.report.run_page import run_page
+    from netsim.runs import load_run
+
+    return run_page(load_run(folder))

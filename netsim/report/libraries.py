@@ -1,0 +1,30 @@
+"""The drawing library, which only a report needs: the extra ``report``."""
+
+from __future__ import annotations
+
+import importlib.util
+
+from netsim.errors import InputError
+
+NEEDED = {"altair": "altair", "vl_convert": "vl-convert-python"}
+
+
+def require_drawing() -> None:
+    """Refuse to go on where the drawing library is not installed."""
+    missing = [NEEDED[n] for n in NEEDED if importlib.util.find_spec(n) is None]
+    if missing:
+        raise InputError(
+            f"netsim report needs {' and '.join(missing)}: "
+            "pip install 'netsim-fl[report]'"
+        )
+
+
+def drawing_script() -> str:
+    """Return Vega, Vega-Lite and Vega-Embed as one script, about 0.9 MB, which asks
+    nobody for anything."""
+    import altair
+    import vl_convert
+
+    version = ".".join(altair.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
+    script: str = vl_convert.javascript_bundle(vl_version=version)
+    return script.replace("</script", r"<\/script").replace("<!--", r"<\!--")

@@ -1,0 +1,156 @@
+"""The answer of a run in a sentence, and its main figures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+
+import pandas as pd
+
+from netsim import questions
+from netsim.report import words
+from netsim.report.page import Fact
+from netsim.runs import FALLING_METRICS, Run, scenario_part
+from netsim.study.outcomes import ENERGIES
+
+WHY_UNFINISHED = {
+    "running": "still running, or was killed",
+    "interrupted": "interrupted",
+    "failed": "stopped by an error",
+}
+
+
+def warnings(run: Run) -> list[str]:
+    """Return what a reader must know before anything else."""
+    found = []
+    status = run.manifest.status
+    if status != "complete":
+        found.append(
+            f"This run is unfinished: it is {WHY_UNFINISHED[status]}. What is shown "
+            "was on disk by then; the tables end at different moments."
+        )
+    models = run.manifest.timing_model
+    if models and models["time"] != models["accuracy"]:
+        found.append(
+            f"Two models are at work: times are those of {models['time']}, the "
+            f"accuracy is that of {models['accuracy']}."
+        )
+    return found
+
+
+def main_metric(run: Run) -> str:
+    """Return the metric of the stop target, or else the accuracy if there is one, or
+    else the loss; empty without any evaluation."""
+    evals = global_evals(run)
+    target = _target(run)
+    names = [str(target["metric"])] if target else []
+    for name in (*names, "accuracy", "loss"):
+        if not evals.empty and name in evals and evals[name].notna().any():
+            return name
+    return ""
+
+
+def global_evals(run: Run) -> pd.DataFrame:
+    """Return the evaluations of the global adapter, in the order of time."""
+    evals = run.evals[run.evals["client_id"].isna()]
+    return evals.sort_values(["time_ns", "round_id"], kind="stable")
+
+
+def target_level(run: Run) -> tuple[str, float] | None:
+    """Return metric and level of the target at which the run stops, if it has one."""
+    target = _target(run)
+    return (str(target["metric"]), float(str(target["level"]))) if target else None
+
+
+def headline(run: Run) -> list[str]:
+    """Return what the run came to, in a sentence or two."""
+    end = words.duration(end_s(run))
+    num_rounds = words.counted(len(run.rounds), "round")
+    metric = main_metric(run)
+    if not metric:
+        return [f"{num_rounds} in {end} of simulated time."]
+    target = target_level(run)
+    if target is None:
+        return [_best(run, metric), f"It ran for {num_rounds}, {end}."]
+    return [_met(run, *target, end), _best(run, metric)]
+
+
+def facts(run: Run) -> list[Fact]:
+    """Return the main figures of a run."""
+    found = [Fact(words.duration(end_s(run)), "simulated time", _pilots(run))]
+    tasks = run.tasks
+    num_merged = int(tasks["merged_round_id"].notna().sum())
+    note = f"{num_merged:,} of {words.counted(len(tasks), 'update')} merged"
+    found.append(Fact(f"{len(run.rounds):,}", "rounds", note))
+    found += _final(run)
+    found += _used(run)
+    return found
+
+
+def end_s(run: Run) -> float:
+    """Return when the run ended, or the last thing on disk of one that did not."""
+    ends_ns = [
+        run.table(name)["end_ns"].max()
+        for name in ("rounds", "tasks", "transfers", "bands")
+        if not run.table(name).empty
+    ]
+    recorded_ns = max([0, *map(int, ends_ns)])
+    if run.manifest.status == "complete":
+        recorded_ns = run.manifest.sim_time_ns
+    return recorded_ns / 1e9
+
+
+def _met(run: Run, metric: str, level: float, end: str) -> str:
+    moment = run.time_to(metric, level)
+    words_ = f"{words.metric_words(metric).capitalize()} {level:g}"
+    if isinstance(moment, pd.Timedelta):
+        return f"{words_} was reached after {words.duration(moment.total_seconds())}."
+    return f"{words_} was not reached in {end}."
+
+
+def _best(run: Run, metric: str) -> str:
+    evals = global_evals(run)
+    is_falling = metric in FALLING_METRICS
+    place = evals[metric].idxmin() if is_falling else evals[metric].idxmax()
+    best = evals.loc[place]
+    when = words.duration(float(best["time_ns"]) / 1e9)
+    name = words.metric_words(metric)
+    value = f"{best[metric]:.3g}"
+    return f"The best {name} was {value}, after {when} (round {best['round_id']})."
+
+
+def _final(run: Run) -> Iterator[Fact]:
+    evals = global_evals(run)
+    for metric in ("accuracy", "exact_match", "perplexity", "loss"):
+        values = evals[metric].dropna()
+        if not values.empty and math.isfinite(values.iloc[-1]):
+            first = f"{values.iloc[0]:.3g} at the start"
+            name = words.metric_words(metric)
+            yield Fact(f"{values.iloc[-1]:.3g}", f"{name} at the end", first)
+            if metric == "accuracy":
+                return
+
+
+def _used(run: Run) -> Iterator[Fact]:
+    bits = questions.bits(run)
+    for direction, name in (("up", "sent up"), ("down", "sent down")):
+        if direction in bits.index:
+            row = bits.loc[direction]
+            count = words.counted(int(row["num_transfers"]), "message")
+            total = float(row["sent_bits"] + row["cut_bits"])
+            yield Fact(words.size(total), name, count)
+    total_j = float(run.tasks[list(ENERGIES)].to_numpy().sum())
+    per_task = words.joules(total_j / max(1, len(run.tasks)))
+    yield Fact(words.joules(total_j), "used by devices", f"{per_task} per update")
+
+
+def _pilots(run: Run) -> str:
+    pilot_ns = run.manifest.pilot_time_ns
+    return f"{words.duration(pilot_ns / 1e9)} of it pilots" if pilot_ns else ""
+
+
+def _target(run: Run) -> Mapping[str, object] | None:
+    """Return the stop target of the run's scenario."""
+    target = scenario_part(run.folder, "stop").get("target")
+    is_whole = isinstance(target, Mapping) and {"metric", "level"} <= target.keys()
+    return target if is_whole and isinstance(target, Mapping) else None

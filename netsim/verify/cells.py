@@ -1,0 +1,151 @@
+"""Who was in which cell when, and did every wire take its messages in turn?"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from operator import attrgetter
+
+from netsim.clock import to_ns
+from netsim.trace.rows import Cell, Client, Crossing, Event, Task, Transfer
+from netsim.verify.finding import Finding
+
+HANDOVER = re.compile(r"cell (\d+) to cell (\d+)")
+
+
+class Whereabouts:
+    """Everybody's cell over time: that of ``clients``, until a handover."""
+
+    def __init__(self, clients: Sequence[Client], events: Sequence[Event]) -> None:
+        self._homes = {client.client_id: client.cell_id for client in clients}
+        self._moves: dict[int, list[tuple[int, int]]] = defaultdict(list)
+        for event in events:
+            said = HANDOVER.fullmatch(event.detail)
+            if event.kind == "handover" and event.client_id is not None and said:
+                self._moves[event.client_id].append((event.time_ns, int(said[2])))
+
+    def at(self, client_id: int, tick_ns: int) -> int:
+        """Return the cell of a client; -1 of one that is not known."""
+        moves = self._moves.get(client_id, [])
+        index = bisect_right(moves, tick_ns, key=lambda move: move[0])
+        return moves[index - 1][1] if index else self._homes.get(client_id, -1)
+
+
+def check_handovers(
+    clients: Sequence[Client], events: Sequence[Event]
+) -> Iterator[Finding]:
+    """Yield handovers that do not begin in the cell where their client is."""
+    now = {client.client_id: client.cell_id for client in clients}
+    for event in events:
+        if event.kind != "handover":
+            continue
+        said = HANDOVER.fullmatch(event.detail)
+        if (
+            said is None
+            or event.client_id is None
+            or int(said[1]) != now.get(event.client_id)
+        ):
+            rule = "a handover must lead from its client's cell to another one"
+            detail = f"client {event.client_id}: {event.detail!r}"
+            yield Finding("events", f"event {event.sequence}", rule, detail)
+        if said is not None and event.client_id is not None:
+            now[event.client_id] = int(said[2])
+
+
+def check_places(
+    transfers: Sequence[Transfer], where: Whereabouts
+) -> Iterator[Finding]:
+    """Yield own transfers that are in another cell than their client."""
+    for transfer in transfers:
+        if transfer.client_id is None:
+            continue
+        cell_id = where.at(transfer.client_id, transfer.start_ns)
+        if cell_id != transfer.cell_id:
+            rule = "a transfer must be in its client's cell"
+            detail = f"cell {transfer.cell_id}, client {transfer.client_id}: {cell_id}"
+            yield Finding("transfers", f"transfer {transfer.transfer_id}", rule, detail)
+
+
+def check_wires(
+    cells: Sequence[Cell], crossings: Sequence[Crossing]
+) -> Iterator[Finding]:
+    """Yield messages that a backhaul did not take in turn, each at its rate."""
+    of_wire: dict[tuple[int, str], list[Crossing]] = defaultdict(list)
+    for crossing in sorted(crossings, key=attrgetter("crossing_id")):
+        of_wire[crossing.cell_id, crossing.direction].append(crossing)
+    known = {cell.cell_id: cell for cell in cells}
+    for (cell_id, _), rows in of_wire.items():
+        cell = known.get(cell_id)
+        if cell is None or cell.backhaul_bps is None:
+            rule = "a crossing must be on a cell's backhaul"
+            where = f"crossing {rows[0].crossing_id}"
+            yield Finding("crossings", where, rule, f"cell {cell_id} has none")
+        else:
+            yield from _check_wire(rows, cell.backhaul_bps, cell.backhaul_latency_ns)
+
+
+def _check_wire(
+    rows: Sequence[Crossing], rate_bps: float, latency_ns: int | None
+) -> Iterator[Finding]:
+    free_ns = 0
+    for row in rows:
+        free_ns = max(row.start_ns, free_ns) + to_ns(row.bits / rate_bps)
+        through_ns = free_ns + (latency_ns or 0)
+        is_right = row.end_ns == through_ns
+        if row.status != "done":
+            is_right = row.start_ns <= row.end_ns <= through_ns
+        if not is_right:
+            rule = "a message must be through after its turn, its bits and the latency"
+            detail = f"end_ns {row.end_ns}, expected {through_ns}"
+            yield Finding("crossings", f"crossing {row.crossing_id}", rule, detail)
+
+
+def check_crossed(
+    cells: Sequence[Cell],
+    crossings: Sequence[Crossing],
+    transfers: Sequence[Transfer],
+    tasks: Sequence[Task],
+) -> Iterator[Finding]:
+    """Yield messages that went through the air and not over the wire, or otherwise."""
+    wired = {cell.cell_id for cell in cells if cell.backhaul_bps is not None}
+    aired = {
+        _key(row): row for row in transfers if row.cell_id in wired and _is_due(row)
+    }
+    ends_ns = {task.task_id: task.end_ns for task in tasks}
+    for crossing in crossings:
+        if crossing.status != "done":
+            continue
+        transfer = aired.pop(_key(crossing), None)
+        where = f"crossing {crossing.crossing_id}"
+        if transfer is None and crossing.direction == "up":
+            rule = "what crosses to the server must have come over the air"
+            yield Finding("crossings", where, rule, f"task {crossing.task_id}")
+        if transfer is not None and not _follow(crossing, transfer, ends_ns):
+            rule = "a message must take the air and the wire one after the other"
+            detail = f"crossing {crossing}, transfer {transfer}"
+            yield Finding("crossings", where, rule, detail)
+    for transfer in aired.values():
+        rule = "what a cell with a backhaul carries must cross it"
+        is_up = transfer.direction == "up"
+        task_is_done = {task.task_id for task in tasks if task.status == "done"}
+        if not is_up or transfer.task_id in task_is_done:
+            where = f"transfer {transfer.transfer_id}"
+            yield Finding("transfers", where, rule, f"cell {transfer.cell_id}")
+
+
+def _is_due(transfer: Transfer) -> bool:
+    """Return whether a transfer comes after, or goes on to, the wire."""
+    return transfer.direction == "down" or transfer.status == "done"
+
+
+def _key(row: Transfer | Crossing) -> tuple[object, ...]:
+    return (row.cell_id, row.direction, row.round_id, row.task_id, row.bits)
+
+
+def _follow(crossing: Crossing, transfer: Transfer, ends_ns: dict[int, int]) -> bool:
+    if crossing.direction == "down":
+        return crossing.end_ns <= transfer.start_ns
+    end_ns = ends_ns.get(crossing.task_id if crossing.task_id is not None else -1, -1)
+    return transfer.end_ns <= crossing.start_ns and crossing.end_ns <= end_ns

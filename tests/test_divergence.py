@@ -1,0 +1,183 @@
+"""Numbers that are not finite are left out of a merge, and said, or end the run."""
+
+import math
+
+import pytest
+import torch
+from test_federation import SEED, federation, submit
+from test_run import SERVERS, scenario
+from torture.poison import Poisoned
+
+from fl.aggregation.compression import TopK
+from fl.divergence import MergeDiverged
+from fl.federation import Arrival
+from fl.partition import IID, divide
+from fl.payload import Payload
+from fl.store import Store
+from fl.streams import stream
+from fl.tasks import Digits
+from fl.training import Diverged, TrainingSettings
+from netsim import load_run
+from netsim.cosim.run import run_scenario
+from netsim.errors import InputError
+from netsim.verify import verify
+
+NUM_CLIENTS = 3
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory, monkeypatch):
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.getbasetemp() / "divergence-cache"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
+
+
+def poison(*clients, num_clients=NUM_CLIENTS, seed=SEED):
+    """Return a task that only these clients cannot learn."""
+    shares = divide(IID(), Digits(), num_clients, stream(seed, "partition"))
+    samples = sorted(n for client in clients for n in shares[client].tolist())
+    return Poisoned(samples=tuple(samples))
+
+
+def merged(fed, clients, version=None, start_index=0):
+    """Return the merge of these clients' jobs, each of weight 0.3, and the jobs."""
+    version = version or fed.initial_version
+    jobs = [submit(fed, client, version, start_index) for client in clients]
+    return fed.merge(version, [Arrival(job, 0.3) for job in jobs]), jobs
+
+
+def test_a_diverged_client_is_left_out_and_the_others_keep_their_weights():
+    sick = federation(task=poison(1), cohort_size=1)
+    after, jobs = merged(sick, (0, 1, 2))
+    assert after.diverged == {jobs[1]: 0}
+    assert after.norms2[1] is None
+    assert min(after.norms2[0], after.norms2[2]) > 0
+    sound = federation(cohort_size=1)
+    without, _ = merged(sound, (0, 2))
+    assert sick.adapter_digest(after.version) == sound.adapter_digest(without.version)
+
+
+def test_a_client_that_diverges_beside_others_changes_nothing_of_theirs():
+    found = []
+    for sick in ((), (2,)):
+        fed = federation(task=poison(*sick))
+        jobs = [submit(fed, client, fed.initial_version) for client in range(3)]
+        after = fed.merge(fed.initial_version, [Arrival(job, 0.3) for job in jobs[:2]])
+        assert after.diverged == {}
+        found.append(fed.adapter_digest(after.version))
+    assert found[0] == found[1]
+
+
+def test_without_anybody_left_the_version_stays_and_the_next_round_goes_on():
+    fed = federation(task=poison(0, 1))
+    first = fed.initial_version
+    before = fed.adapter_digest(first)
+    after, jobs = merged(fed, (0, 1))
+    assert (after.version, after.layers, after.ranks) == (first, (), ())
+    assert after.diverged == dict.fromkeys(jobs, 0)
+    assert fed.adapter_digest(first) == before
+    later, jobs = merged(fed, (0, 2), start_index=1)
+    assert later.version != first
+    assert set(later.diverged) == {jobs[0]}
+
+
+def test_what_diverged_is_remembered_like_all_else(tmp_path):
+    found = []
+    for on_divergence in ("drop", "drop", "stop"):
+        store = Store(tmp_path)
+        fed = federation(task=poison(0), on_divergence=on_divergence, store=store)
+        jobs = [submit(fed, client, fed.initial_version) for client in (0, 1)]
+        arrivals = [Arrival(job, 0.3) for job in jobs]
+        if on_divergence == "drop":
+            after = fed.merge(fed.initial_version, arrivals)
+            found.append((after.diverged, fed.adapter_digest(after.version)))
+        else:
+            with pytest.raises(Diverged, match="client 0, start 0"):
+                fed.merge(fed.initial_version, arrivals)
+    assert found[0] == found[1]
+    assert fed.steps_trained == 0
+
+
+def test_a_large_weight_of_a_rare_client_counts_in_full():
+    fed = federation()
+    first = fed.initial_version
+    job = submit(fed, 0, first)
+    after = fed.merge(first, [Arrival(job, 1e8)])
+    assert after.diverged == {}
+    assert after.version != first
+
+
+@pytest.mark.parametrize("weight", [1e300, math.inf, math.nan])
+@pytest.mark.parametrize("on_divergence", ["drop", "stop"])
+def test_weights_too_large_for_the_numbers_merge_nothing(on_divergence, weight):
+    fed = federation(precision="float32", on_divergence=on_divergence)
+    first = fed.initial_version
+    jobs = [submit(fed, client, first) for client in (0, 1)]
+    arrivals = [Arrival(jobs[0], weight), Arrival(jobs[1], 0.3)]
+    if on_divergence == "stop":
+        with pytest.raises(
+            MergeDiverged, match=f"weights of up to {weight:g}".replace("+", ".")
+        ):
+            fed.merge(first, arrivals)
+        return
+    after = fed.merge(first, arrivals)
+    assert after.version == first
+    assert after.diverged == dict.fromkeys(jobs)
+
+
+def test_an_upload_beyond_its_precision_is_left_out():
+    training = TrainingSettings(learning_rate=1e200, optim="sgd")
+    payload = Payload(precision="bfloat16")  # as large as a float32, no larger
+    fed = federation(precision="float64", training=training, payload=payload)
+    version = fed.initial_version
+    job = submit(fed, 0, version, steps=1)
+    after = fed.merge(version, [Arrival(job, 0.5)])
+    assert after.diverged == {job: 1}
+
+
+def test_who_diverged_goes_on_with_what_it_had_kept_before():
+    compression = TopK(share=0.5)
+    fed = federation(task=poison(1), compression=compression)
+    after, _ = merged(fed, (0, 1))
+    after, jobs = merged(fed, (0, 1), after.version, start_index=1)
+    assert set(after.diverged) == {jobs[1]}
+    assert fed._workshop.state(0) == jobs[0]
+    assert fed._workshop.state(1) is None
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_a_run_goes_on_without_who_diverged_and_says_so(server, tmp_path):
+    config = poisoned_scenario(*SERVERS[server], "stop.rounds=4")
+    manifest = run_scenario(config, tmp_path / "run", reuse=False)
+    assert verify(tmp_path / "run") == []
+    run = load_run(tmp_path / "run")
+    sick = run.tasks[run.tasks.status == "diverged"]
+    assert set(sick.client_id) == {3, 4}
+    assert sick.merged_round_id.isna().all()
+    marks = run.events[run.events.kind == "diverged"]
+    assert sorted(marks.client_id) == sorted(sick.client_id)
+    assert marks.detail.str.fullmatch(r"at local step \d").all()
+    assert run.rounds.num_merged.sum() == run.tasks.merged_round_id.notna().sum()
+    assert run.rounds.num_dropped.sum() >= len(sick)
+    assert manifest.final["loss"] is not None
+
+
+def test_a_run_may_end_where_a_client_diverges(tmp_path):
+    config = poisoned_scenario("learning.on_divergence=stop", "stop.rounds=4")
+    with pytest.raises(InputError, match=r"learning\.training: client [34], start 0"):
+        run_scenario(config, tmp_path / "run", reuse=False)
+
+
+def poisoned_scenario(*overrides):
+    """Return the quickstart with clients 3 and 4 of eight unable to learn."""
+    samples = list(poison(3, 4, num_clients=8, seed=1).samples)
+    task = {"kind": "torture.poison:Poisoned", "samples": samples}
+    return scenario(
+        "quickstart",
+        f"learning.task={task}",
+        "learning.partition=iid",
+        "learning.training.local_steps=2",
+        "population.num_clients=8",
+        "server.sampling={kind: full}",
+        *overrides,
+    )

@@ -1,0 +1,1 @@
+"""Test beds that do to netsim what the world does: wrong input, faults, damage."""

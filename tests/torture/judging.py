@@ -1,0 +1,114 @@
+"""The command line called in this process, under a limit of time and of memory."""
+
+import contextlib
+import io
+import os
+import re
+import resource
+import signal
+import sys
+import time
+import traceback
+import warnings
+from dataclasses import dataclass
+
+from netsim.cli.main import main
+
+LIMIT_S = 5.0
+LIMIT_BYTES = 2**30
+_PLACE = re.compile(r":\d+:\d+: ")
+
+
+class TooSlow(BaseException):
+    """A command took longer than it may."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How a command ended: its exit code, its seconds, what it said, what is wrong."""
+
+    code: int
+    seconds: float
+    said: str
+    fault: str = ""
+    is_slow: bool = False
+
+    @property
+    def has_place(self):
+        """Whether the message says a line and a column."""
+        return bool(_PLACE.search(self.said))
+
+
+def limit_memory():
+    """Let this process have no more than a gigabyte of its own."""
+    resource.setrlimit(resource.RLIMIT_DATA, (LIMIT_BYTES, LIMIT_BYTES))
+
+
+def judged(*words, allowed=(0, 2), limit_s=LIMIT_S):
+    """Run ``netsim WORDS`` in this process and return the verdict on it."""
+    out, err = io.StringIO(), io.StringIO()
+    start_s, code, trouble, is_slow = time.perf_counter(), 0, "", False
+    try:
+        with _called(words, out, err), _alarm(limit_s):
+            main()
+    except SystemExit as ending:
+        code = ending.code if isinstance(ending.code, int) else int(bool(ending.code))
+    except TooSlow:
+        trouble, is_slow = f"took longer than {limit_s:g} s", True
+    except BaseException:
+        trouble = traceback.format_exc()
+    seconds, said = time.perf_counter() - start_s, err.getvalue()
+    fault = trouble or _fault(code, said, allowed)
+    return Verdict(code, seconds, said, fault, is_slow)
+
+
+def _fault(code, said, allowed):
+    """Return what is wrong with an ending that is no exception."""
+    if code not in allowed:
+        return f"exit code {code}: {said}"
+    if "Traceback (most recent" in said:
+        return said
+    if code and not said.strip():
+        return f"exit code {code} without a word"
+    return ""
+
+
+@contextlib.contextmanager
+def _called(words, out, err):
+    """Stand in for the shell that calls the program; a warning is an error."""
+    before = sys.argv
+    sys.argv = ["netsim", *map(str, words)]
+    try:
+        with (
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+            warnings.catch_warnings(),
+        ):
+            warnings.simplefilter("error")
+            yield
+    finally:
+        sys.argv = before
+
+
+@contextlib.contextmanager
+def _alarm(limit_s):
+    def ring(number, frame):
+        raise TooSlow
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, limit_s)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def peak_bytes():
+    """Return the most memory that this process ever held."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def quiet_environment(**more):
+    """Return an environment for a child that is a run of its own."""
+    return {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", **more}

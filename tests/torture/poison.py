@@ -1,0 +1,23 @@
+"""A task some of whose images make every number infinite."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fl.tasks import Digits
+
+
+class Poisoned(Digits):
+    """The digits, with training samples that no loss can bear.
+
+    The test is clean, and so is what every other sample shows.
+    """
+
+    samples: tuple[int, ...] = ()
+
+    def batch(self, split, indices):
+        batch = super().batch(split, indices)
+        if split == "train":
+            is_bad = np.isin(indices, self.samples)
+            batch["pixel_values"][is_bad] = float("inf")
+        return batch

@@ -42,10 +42,12 @@ from fl.workshop import Workshop
 
 
 class Arrival(NamedTuple):
-    """A job whose upload reached the server, and its unbiased weight."""
+    """A job whose upload reached the server, and the weight of what it changed; where
+    it is mixed, of what it came to, in place of so much of the newest version."""
 
     job: str
     weight: float
+    is_mixed: bool = False
 
 
 class Merged(NamedTuple):
@@ -163,16 +165,17 @@ class Federation:
         """
         if not arrivals:
             return Merged(version)
-        weights = dict(arrivals)
-        names = self._book.ordered(weights)
+        by_name = {arrival.job: arrival for arrival in arrivals}
+        names = self._book.ordered(by_name)
         cohorts = self._book.cohorts(names)
-        ordered = [(name, weights[name]) for name in names]
+        ordered = [by_name[name] for name in names]
         merged = recipe.merged_version(
             self.learning.aggregation,
             version,
-            ordered,
+            [(arrival.job, arrival.weight) for arrival in ordered],
             cohorts=[cohort.digest for cohort in cohorts],
             server=self.learning.server,
+            mixed=[arrival.job for arrival in ordered if arrival.is_mixed],
         )
         entry = None if self.observe else self._memory.recall(merged)
         if entry is None or self.learning.keeps_state:
@@ -185,6 +188,7 @@ class Federation:
             entry = self._merge(merged, version, ordered)
         round_id = self._round_id(names)
         if self.learning.on_divergence == "stop":
+            weights = {arrival.job: arrival.weight for arrival in arrivals}
             require_finite(entry, weights, self._book.pending, round_id)
         lost = diverged(entry)
         newest = version if is_void(entry) else merged
@@ -205,7 +209,7 @@ class Federation:
             layers=tuple(MergeRow(**row) for row in entry.facts["rows"]),
             ranks=tuple(VersionRanks(*ranks) for ranks in entry.facts["ranks"]),
             round_id=round_id,
-            norms2=tuple(entry.facts["norms2"].get(name) for name, _ in arrivals),
+            norms2=tuple(entry.facts["norms2"].get(a.job) for a in arrivals),
             local=self._bench.compared(
                 own, newest, lambda: self._history.model(newest)
             ),
@@ -350,14 +354,12 @@ class Federation:
             },
         )
 
-    def _merge(
-        self, merged: str, version: str, arrivals: Sequence[tuple[str, float]]
-    ) -> Entry:
+    def _merge(self, merged: str, version: str, arrivals: Sequence[Arrival]) -> Entry:
         """Merge what was trained, and remember the new version, or that there is none:
         who diverged is left out, and so is a merge that itself does."""
-        steps = {name: self._book.outcome(name).diverged_at for name, _ in arrivals}
+        steps = {a.job: self._book.outcome(a.job).diverged_at for a in arrivals}
         lost = {name: step for name, step in steps.items() if step is not None}
-        kept = [arrival for arrival in arrivals if arrival[0] not in lost]
+        kept = [arrival for arrival in arrivals if arrival.job not in lost]
         entry = self._merged(merged, version, kept) if kept else None
         if entry is None:
             entry = void_entry(steps)
@@ -367,11 +369,11 @@ class Federation:
         return entry
 
     def _merged(
-        self, merged: str, version: str, arrivals: Sequence[tuple[str, float]]
+        self, merged: str, version: str, arrivals: Sequence[Arrival]
     ) -> Entry | None:
         """Return the version after finite arrivals, and note its model; nothing where
         it is not finite itself."""
-        if not all(math.isfinite(weight) for _, weight in arrivals):
+        if not all(math.isfinite(arrival.weight) for arrival in arrivals):
             return None
         learning, before = self.learning, self._history.model(version)
         components = self._components(version, arrivals)
@@ -382,7 +384,7 @@ class Federation:
             before.adapter.flat, result.adapter.flat, before.memory
         )
         adapter = Adapter(result.adapter.layout, flat)
-        names = [name for name, _ in arrivals]
+        names = [arrival.job for arrival in arrivals]
         if learning.keeps_as_sent:
             receives = learning.exchange(self._round_id(names)).receives
             adapter = learning.as_sent(adapter, receives)
@@ -395,25 +397,23 @@ class Federation:
         entry.facts["norms2"] = dict(zip(names, self._norms2(names), strict=True))
         return entry
 
-    def _components(
-        self, version: str, arrivals: Sequence[tuple[str, float]]
-    ) -> list[Component]:
+    def _components(self, version: str, arrivals: Sequence[Arrival]) -> list[Component]:
         """Return the newest version with weight one, each client with its weight, and
         what it started from with minus that weight.
 
         A client that started from the newest version's first columns only takes the
-        place of its share of the whole.
+        place of its share of the whole, and so does one whose model is mixed in.
         """
         book, newest = self._book, self._history.model(version).adapter
         starts = []
-        for name, _ in arrivals:
-            job = book.pending[name]
+        for arrival in arrivals:
+            job = book.pending[arrival.job]
             layout = self._workshop.layout(job.rank)
             is_whole = job.version != version or layout == newest.layout
             sent = self._history.sent(job.version, layout.rank)
-            starts.append(sent if is_whole else newest)
-        ends = [book.received(name) for name, _ in arrivals]
-        weights = [weight for _, weight in arrivals]
+            starts.append(sent if is_whole and not arrival.is_mixed else newest)
+        ends = [book.received(arrival.job) for arrival in arrivals]
+        weights = [arrival.weight for arrival in arrivals]
         return combined(
             [
                 Component(newest, 1.0),

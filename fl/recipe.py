@@ -88,9 +88,10 @@ def merged_version(
     *,
     cohorts: Sequence[str],
     server: object,
+    mixed: Sequence[str] = (),
 ) -> str:
     """Return the digest of a merge of (job digest, weight) pairs, in their order, and
-    of the server's step after it.
+    of the server's step after it; ``mixed`` are the jobs whose whole model counts.
 
     ``cohorts`` are the digests of what was trained together, which decides the last
     digits of a result.
@@ -103,6 +104,7 @@ def merged_version(
             "previous": previous,
             "arrivals": [[job, repr(float(weight))] for job, weight in arrivals],
             "cohorts": list(cohorts),
+            **({"mixed": list(mixed)} if mixed else {}),
         },
     )
 

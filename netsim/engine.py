@@ -11,6 +11,7 @@ import simpy
 
 BANDS: Final = 2  # after every ordinary event: a band divides itself once per tick
 DEADLINES: Final = 3  # after the bands: who ends at the deadline's tick is in time
+DEPARTURES: Final = 4  # last: who ends at the tick at which it leaves is in time
 
 
 class Engine(simpy.Environment):

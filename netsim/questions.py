@@ -313,7 +313,7 @@ def _seconds(times_ns: pd.Series[int]) -> pd.Series[float]:
 
 def _require_rounds(run: Run) -> None:
     is_stale = bool((run.tasks["staleness"].fillna(0) > 0).any())
-    if is_stale or server_kind(run.folder) == "buffered":
+    if is_stale or server_kind(run.folder) in ("asynchronous", "buffered"):
         raise InputError(
             f"{run.folder}: a critical path needs a server that works in rounds, and "
             "a buffered one waits for no one client; stragglers(run) says who is slow"

@@ -15,6 +15,7 @@ from fl.cache import cache_folder
 from netsim.cosim.run import run_scenario
 from netsim.cosim.scenario import read_scenario
 from netsim.cosim.shipped import find_scenario
+from netsim.verify import verify
 
 PROCESSES = Path("/proc")
 OVERRIDES = (
@@ -41,12 +42,13 @@ def expected(tmp_path_factory):
 class Faulty:
     """A run whose process group and store are its own."""
 
-    def __init__(self, folder, cache):
+    def __init__(self, folder, cache, overrides=OVERRIDES):
         self.folder, self._cache = folder, cache
+        self._overrides = overrides
         self._process = None
 
     def command(self, *more):
-        sets = [f"--set={override}" for override in OVERRIDES]
+        sets = [f"--set={override}" for override in self._overrides]
         main = "from netsim.cli import main; main()"
         named = [sys.executable, "-c", main, "run", "quickstart", *sets]
         return [*named, "--out", str(self.folder), *more]
@@ -70,6 +72,12 @@ class Faulty:
         """Return the ids of the run's process and of all that it started."""
         pids = [int(path.name) for path in PROCESSES.iterdir() if path.name.isdigit()]
         return [pid for pid in pids if _group(pid) == self._process.pid]
+
+    def wait_for_learning(self, num_entries):
+        """Return when so much is remembered."""
+        store = self._cache / "netsim" / "store"
+        _wait(lambda: sum(1 for _ in store.glob("??/*")) >= num_entries)
+        return self
 
     def wait_for_training(self):
         """Return when both workers are there and the first merge is remembered."""
@@ -117,11 +125,17 @@ def _wait(is_so):
 
 
 @pytest.fixture
-def faulty(expected, tmp_path):
-    cache = tmp_path / "cache"
+def cache(tmp_path):
+    """A cache with what was counted of the model, and nothing learned."""
+    path = tmp_path / "cache"
     shutil.copytree(
-        cache_folder(), cache / "netsim", ignore=shutil.ignore_patterns("store")
+        cache_folder(), path / "netsim", ignore=shutil.ignore_patterns("store")
     )
+    return path
+
+
+@pytest.fixture
+def faulty(expected, cache, tmp_path):
     run = Faulty(tmp_path / "run", cache)
     yield run
     run.clear()
@@ -155,6 +169,44 @@ def test_a_killed_parent_leaves_no_orphans_and_a_run_to_resume(expected, faulty)
     again = resumed(faulty)
     assert again["digest"] == expected
     assert again["steps_reused"] > 0
+
+
+IMPATIENT = {
+    "buffered": "{kind: buffered, concurrency: 6, buffer_size: 3, merge_time: 5 ms}",
+    "asynchronous": "{kind: asynchronous, concurrency: 6, merge_time: 5 ms}",
+    "late": "{kind: deadline, deadline: 900 ms, late: next-round, announce_time: 1 ms, "
+    "merge_time: 0 s, sampling: {kind: uniform, num_drawn: 6}}",
+}
+
+
+@pytest.mark.parametrize("server", IMPATIENT)
+def test_a_killed_run_that_does_not_wait_resumes_to_the_same_digest(
+    server, expected, cache, tmp_path
+):
+    """With clients that come and go, and a server that is down for a while."""
+    overrides = (
+        "stop.rounds=8",
+        "learning.training.local_steps=6",
+        "learning.cohort_size=3",
+        f"server={IMPATIENT[server]}",
+        "server.outages=[{at: 1 s, duration: 200 ms}]",
+        "population.availability={kind: markov, mean_on: 4 s, mean_off: 1 s}",
+        "cell.downlink={band: 10 MHz, radio: {kind: fixed-power}, "
+        "mode: unicast, sharing: processor-sharing}",
+        "cell.uplink.sharing=processor-sharing",
+    )
+    config = read_scenario(find_scenario("quickstart"), overrides)
+    whole = run_scenario(config, tmp_path / "whole", reuse=False)
+    run = Faulty(tmp_path / "run", cache, overrides)
+    try:
+        run.start("--quiet").wait_for_learning(4).kill(signal.SIGKILL)
+        assert run.end()[0] == -signal.SIGKILL
+        again = resumed(run)
+    finally:
+        run.clear()
+    assert again["digest"] == whole.digest
+    assert again["steps_reused"] > 0
+    assert verify(run.folder) == []
 
 
 def test_a_killed_workers_work_is_done_again(expected, faulty):

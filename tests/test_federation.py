@@ -173,6 +173,26 @@ def test_a_late_client_adds_its_change_since_the_version_it_started_from(tmp_pat
     assert {row.num_components for row in merged.layers} == {3}
 
 
+def test_a_mixed_client_takes_a_part_of_the_newest_versions_place(tmp_path):
+    """``(1 - w) x + w x_client``, wherever the client started (arXiv 1903.03934)."""
+    fed = federation()
+    first = fed.initial_version
+    late = submit(fed, 1, first)
+    job = submit(fed, 0, first)
+    second = fed.merge(first, [Arrival(job, 0.5, is_mixed=True)]).version
+    current = numbers(fed, second, tmp_path)
+    merged = fed.merge(second, [Arrival(late, 0.3, is_mixed=True)])
+    found = numbers(fed, merged.version, tmp_path)
+    alone = trained_alone(1, lambda f: f.initial_version, tmp_path)
+    for name, tensor in found.items():
+        wanted = 0.7 * current[name] + 0.3 * alone[name]
+        torch.testing.assert_close(tensor, wanted, rtol=0, atol=1e-12)
+    assert {row.num_components for row in merged.layers} == {2}
+    other = federation()
+    submit(other, 0, first)
+    assert second != other.merge(first, [Arrival(job, 0.5)]).version
+
+
 def test_weights_that_sum_to_one_leave_the_old_version_out():
     fed = federation()
     first = fed.initial_version

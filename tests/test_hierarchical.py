@@ -138,15 +138,15 @@ def test_one_edge_round_of_averaging_is_one_flat_merge(tmp_path):
     weights = (0.2, 0.3, 0.5)
     flat = federation()
     jobs = [submit(flat, n, flat.initial_version) for n in range(3)]
-    merged = flat.merge(flat.initial_version, list(zip(jobs, weights, strict=True)))
+    merged = flat.merge(flat.initial_version, list(map(Arrival, jobs, weights)))
     expected = numbers(flat, merged.version, tmp_path / "flat")
 
     fed = federation()
     base = fed.initial_version
     jobs = [submit(fed, n, base) for n in range(3)]
-    west = fed.merge(base, [(jobs[0], 0.4), (jobs[1], 0.6)]).version
+    west = fed.merge(base, [Arrival(jobs[0], 0.4), Arrival(jobs[1], 0.6)]).version
     fed.hold([base, west])
-    east = fed.merge(base, [(jobs[2], 1.0)]).version
+    east = fed.merge(base, [Arrival(jobs[2], 1.0)]).version
     fed.hold([base, west, east])
     cloud = fed.join(base, [(west, 0.5), (east, 0.5)], round_id=1)
     found = numbers(fed, cloud.version, tmp_path / "edges")
@@ -159,8 +159,8 @@ def test_a_version_that_is_not_held_is_forgotten():
     fed = federation()
     base = fed.initial_version
     jobs = [submit(fed, n, base) for n in range(2)]
-    west = fed.merge(base, [(jobs[0], 1.0)]).version
-    fed.merge(base, [(jobs[1], 1.0)])
+    west = fed.merge(base, [Arrival(jobs[0], 1.0)]).version
+    fed.merge(base, [Arrival(jobs[1], 1.0)])
     with pytest.raises(KeyError, match="no longer kept"):
         fed.join(base, [(west, 1.0)], round_id=1)
 

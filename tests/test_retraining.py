@@ -12,12 +12,20 @@ DEADLINE = (
     "server={kind: deadline, deadline: 900 ms, announce_time: 1 ms, "
     "merge_time: 0 s, sampling: {kind: uniform, num_drawn: 6}}"
 )
-BUFFERED = (
-    "server={kind: buffered, concurrency: 6, buffer_size: 3, merge_time: 5 ms}",
+UNICAST = (
     "cell.downlink={band: 10 MHz, radio: {kind: fixed-power}, "
     "mode: unicast, sharing: processor-sharing}",
     "cell.uplink.sharing=processor-sharing",
 )
+BUFFERED = (
+    "server={kind: buffered, concurrency: 6, buffer_size: 3, merge_time: 5 ms}",
+    *UNICAST,
+)
+ASYNCHRONOUS = (
+    "server={kind: asynchronous, concurrency: 6, merge_time: 5 ms}",
+    *UNICAST,
+)
+CHURN = "population.availability={kind: markov, mean_on: 2 s, mean_off: 1 s}"
 PATIENT = ()
 FRAGILE = ("cell.uplink.minimum_snr=0 dB", "cell.uplink.outage_timeout=1 s")
 BAND = "cell.uplink.band=1 MHz"
@@ -68,6 +76,15 @@ def effects(recorded, changed):
         ((DEADLINE,), BAND, "some"),
         ((DEADLINE,), "server.deadline=800 ms", "some"),
         (BUFFERED, "cell.uplink.band=1 MHz", "some"),
+        (("server.merge_first=3",), BAND, "some"),
+        (("server.outages=[{at: 9 s, duration: 1 s}]",), BAND, "some"),
+        (("population.battery={capacity: 2 kJ}",), BAND, "some"),
+        ((CHURN,), "server.merge_time=1 s", "some"),
+        (PATIENT, CHURN, "some"),
+        (PATIENT, "population.battery={capacity: 2 kJ}", "some"),
+        (PATIENT, "server.merge_first=3", "some"),
+        (PATIENT, "server.outages=[{at: 9 s, duration: 1 s}]", "some"),
+        (ASYNCHRONOUS, "cell.uplink.band=1 MHz", "some"),
         (("stop.time=9 s",), BAND, "more"),
         (("stop.target={level: 0.6}",), BAND, "nothing"),
         (("stop.target={level: 0.6}",), "learning.evaluation.every=2", "more"),
@@ -91,6 +108,9 @@ RUNS = [
     (PATIENT, ["learning.aggregation=fedit"], "anew", None),
     ((DEADLINE,), [BAND], "anew", None),
     (BUFFERED, ["cell.uplink.band=500 kHz"], "anew", None),
+    ((*ASYNCHRONOUS, "stop.rounds=12"), ["cell.uplink.band=300 kHz"], "anew", None),
+    ((CHURN,), ["cell.uplink.band=300 kHz"], "anew", None),
+    (PATIENT, ["server.merge_first=3"], "anew", None),
 ]
 
 

@@ -59,7 +59,14 @@ class Uneven(NoLearning):
 
 
 def scenario(
-    server, num_clients, *, sharing=None, rounds=1, fading=None, mode="broadcast"
+    server,
+    num_clients,
+    *,
+    sharing=None,
+    rounds=1,
+    fading=None,
+    mode="broadcast",
+    population=None,
 ):
     radio = PerHertzRadio(reference_band_hz=1e6)
     return Scenario(
@@ -81,6 +88,7 @@ def scenario(
                     )
                 ),
             ),
+            **(population or {}),
         ),
         cell=Cell(
             uplink=Uplink(

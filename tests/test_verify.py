@@ -254,7 +254,7 @@ def test_a_task_that_contradicts_the_trace_is_found(change, expected):
 
 
 def test_counts_of_a_round_must_match_its_tasks():
-    late = {"status": "late", "merged_round_id": None}
+    late = {"status": "late", "merged_round_id": None, "staleness": None}
     found = books(tasks=replaced(tiny_run.TASKS, 0, **late))
     assert found == [
         ("rounds", "round 1", "num_dropped must match tasks"),
@@ -263,7 +263,7 @@ def test_counts_of_a_round_must_match_its_tasks():
 
 
 def test_what_the_end_of_the_run_cuts_off_is_not_dropped():
-    cut = {"status": "unfinished", "merged_round_id": None}
+    cut = {"status": "unfinished", "merged_round_id": None, "staleness": None}
     rounds = [tiny_run.ROUNDS[0]._replace(num_merged=1)]
     assert books(tasks=replaced(tiny_run.TASKS, 0, **cut), rounds=rounds) == []
 
@@ -297,3 +297,102 @@ def test_events_must_be_in_order():
     events = [rows.Event(1, 5, "a", None, None, ""), rows.Event(1, 6, "b", 1, 7, "")]
     found = books(events=events)
     assert found == [("events", "event 1", "sequence and time must increase")]
+
+
+def lived_in(folder, availability):
+    """Let a tiny run's scenario say when its clients are there."""
+    import json
+
+    text = json.dumps(
+        {"name": "tiny", "seed": 1, "population": {"availability": availability}}
+    )
+    (folder / "scenario.yaml").write_text(text)
+    sha256 = file_sha256(folder / "scenario.yaml")
+    manifest = read_manifest(folder).model_copy(update={"scenario_digest": sha256})
+    manifest.write(folder)
+    return folder
+
+
+def test_who_is_away_can_have_no_part(folder, tmp_path):
+    def found(on, off, phase="0 s"):
+        kind = {"kind": "periodic", "on": on, "off": off, "phase": phase}
+        return rules(verify(lived_in(folder, kind)))
+
+    assert found("4 s", "1 s") == []
+    assert found("3 s", "2 s") == [
+        ("tasks", "task 11", "a client must not go on when it has left")
+    ]
+    assert found("3 s", "1 s", "3500 ms") == [
+        ("tasks", f"task {n}", "a client must be there when it begins")
+        for n in (10, 11)
+    ]
+    assert found("3 km", "1 s") == [
+        (
+            "scenario.yaml",
+            "population.availability",
+            "the availability must be readable, to be drawn again",
+        )
+    ]
+
+
+def test_who_leaves_does_so_at_its_tick(folder):
+    cut = {"status": "left", "merged_round_id": None, "staleness": None}
+    for name, value in cut.items():
+        forge(folder, "tasks", name, lambda old, value=value: [old[0], value])
+    kind = {"kind": "periodic", "on": "5 s", "off": "1 s", "phase": "0 s"}
+    found = rules(verify(lived_in(folder, kind)))
+    assert ("tasks", "task 11", "who leaves must do so at its tick") in found
+    kind["on"] = "4 s"
+    found = rules(verify(lived_in(folder, kind)))
+    assert ("tasks", "task 11", "who leaves must do so at its tick") not in found
+
+
+def test_a_stale_merge_must_say_how_stale():
+    found = books(tasks=replaced(tiny_run.TASKS, 0, staleness=1))
+    rule = "staleness must be the rounds from a task's own to its merge"
+    assert found == [("tasks", "task 10", rule)]
+
+
+def test_nobody_is_at_two_tasks_at_a_time():
+    found = books(tasks=replaced(tiny_run.TASKS, 1, client_id=7))
+    assert ("tasks", "task 11", "a client must be at one task at a time") in found
+
+
+def test_a_battery_is_empty_when_it_is_spent():
+    def found(time_s, detail, **change):
+        lost = {"status": "battery", "merged_round_id": None, "staleness": None}
+        tasks = replaced(tiny_run.TASKS, 0, **lost, **change)
+        events = [rows.Event(0, time_s * S, "battery empty", None, 7, detail)]
+        return books(tasks=tasks, events=events, rounds=[counted])
+
+    counted = tiny_run.ROUNDS[0]._replace(num_merged=1, num_dropped=1)
+    assert found(3, "1.2 J") == []
+    rule = "a battery is empty when it is spent"
+    assert found(3, "2.0 J") == [("events", "event 0", rule)]
+    rule = "nothing runs on an empty battery"
+    assert found(2, "1.2 J") == [("events", "event 0", rule)]
+    lost = {"status": "battery", "merged_round_id": None, "staleness": None}
+    rule = "an exhausted client must have an event 'battery empty'"
+    tasks = replaced(tiny_run.TASKS, 0, **lost)
+    assert books(tasks=tasks, rounds=[counted]) == [("tasks", "task 10", rule)]
+
+
+def test_drops_count_in_the_round_that_was_under_way():
+    """At a round's last tick it may be either round; lost updates may come later."""
+
+    def found(counts, **change):
+        two = [
+            tiny_run.ROUNDS[0]._replace(num_merged=1, num_dropped=counts[0]),
+            rows.Round(2, 0, "train", 4 * S, 6 * S, 0, 0, counts[1]),
+        ]
+        lost = {"merged_round_id": None, "staleness": None, **change}
+        tasks = replaced(tiny_run.TASKS, 1, **lost)
+        wrong = books(tasks=tasks, rounds=two, sim_time_ns=6 * S)
+        return [where for table, where, _ in wrong if table == "rounds"]
+
+    assert found((1, 0), status="left") == found((0, 1), status="left") == []
+    assert found((0, 0), status="left") == found((1, 1), status="left") == ["round 2"]
+    assert found((0, 1), status="late") == ["round 1", "round 2"]
+    in_the_first = {"end_ns": 7 * S // 2}
+    assert found((0, 1), status="left", **in_the_first) == ["round 1", "round 2"]
+    assert found((0, 1), status="server-down", **in_the_first) == []

@@ -88,3 +88,9 @@ class Transfer:
         self.silent_since_ns: int | None = None  # with an efficiency of zero
         self.airtime_ns = 0  # with a share; a turn waited for does not count
         self.since_elapsed = self.since_virtual = 0
+
+    def airtime_by(self, now_ns: int) -> int:
+        """Return for how long it has had a share, until a tick under its terms."""
+        has_share = self.is_at_ceiling or self.pinned_uhz or self.weight
+        booked = self.airtime_ns
+        return booked + now_ns - self.since_ns if self.is_live and has_share else booked

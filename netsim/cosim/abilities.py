@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from fl.aggregation import Ability
+from netsim.cosim.servers import meets_old_versions, what_thins_rounds
 
 if TYPE_CHECKING:
     from netsim.cosim.scenario import LoraLearning, Scenario
@@ -21,7 +22,7 @@ def refused_demands(
     for path, ability in _demands(scenario, learning):
         for reason in method.contract.refusals([ability]):
             yield path, f"does not go with aggregation {method.kind!r}: {reason}"
-    if scenario.server.kind == "buffered" and learning.told().keeps_state:
+    if meets_old_versions(scenario.server) and learning.told().keeps_state:
         text = (
             "a client may start again before its last update is merged, and what it "
             "has kept back is not known before"
@@ -41,12 +42,15 @@ def _demands(
     scenario: Scenario, learning: LoraLearning
 ) -> Iterator[tuple[tuple[str, ...], Ability]]:
     sampling = getattr(scenario.server, "sampling", None)
-    if scenario.server.kind in ("buffered", "hierarchical"):
+    server = scenario.server
+    if meets_old_versions(server) or server.kind == "hierarchical":
         yield ("server",), "asynchrony"
     if scenario.server.kind not in ("hierarchical", "synchronous"):
         yield ("server",), "independent-sampling"
     elif getattr(sampling, "kind", None) not in SUMS_TO_ONE:
         yield ("server", "sampling"), "independent-sampling"
+    elif thinning := what_thins_rounds(scenario):
+        yield tuple(thinning.split(".")), "independent-sampling"
     where = _decides_ranks(scenario)
     if where is not None:
         is_own = learning.small_clients == "truncated"

@@ -9,6 +9,7 @@ from fl.aggregation import AGGREGATIONS, COMPRESSIONS, SERVER_OPTIMISERS
 from fl.backbones import BACKBONES
 from fl.partition import PARTITIONS
 from fl.tasks import TASKS
+from netsim.availability import AVAILABILITIES
 from netsim.channel import FADINGS, PATH_LOSSES, PLACEMENTS, RADIOS
 from netsim.channel.latency import JITTERS
 from netsim.channel.own_links import LINKS
@@ -17,11 +18,13 @@ from netsim.device import SPREADS
 from netsim.mobility import MOBILITIES
 from netsim.policy import RANKS, SAMPLERS
 from netsim.protocol import POLICIES, SERVERS
+from netsim.protocol.staleness import STALENESSES
 from netsim.sharing import SHARING_RULES
 
 SEAMS: tuple[tuple[str, str, Mapping[str, Any]], ...] = (
     ("servers", "server", SERVERS),
     ("sampling", "server.sampling", SAMPLERS),
+    ("staleness", "server.staleness", STALENESSES),
     ("policies", "policy", POLICIES),
     ("ranks", "ranks", RANKS),
     ("sharing rules", "cell.uplink.sharing", SHARING_RULES),
@@ -33,6 +36,7 @@ SEAMS: tuple[tuple[str, str, Mapping[str, Any]], ...] = (
     ("placement", "population.placement", PLACEMENTS),
     ("mobility", "population.mobility", MOBILITIES),
     ("speed spread", "population.speed_spread", SPREADS),
+    ("availability", "population.availability", AVAILABILITIES),
     ("learning", "learning", LEARNINGS),
     ("tasks", "learning.task", TASKS),
     ("backbones", "learning.backbone", BACKBONES),

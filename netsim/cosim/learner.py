@@ -133,7 +133,7 @@ class FederatedLearner:
     def merge(
         self, version: str, arrivals: Sequence[Arrival], examined: Sequence[str] = ()
     ) -> Merged:
-        delivered = [Delivered(arrival.ticket, arrival.weight) for arrival in arrivals]
+        delivered = [Delivered(a.ticket, a.weight, a.is_mixed) for a in arrivals]
         with told_apart():
             merged = self._federation.merge(version, delivered, examined)
         if merged.version != version:

@@ -16,6 +16,7 @@ from fl.merge_study import LayerTrial, Round, Trial, compare
 from netsim.cosim.merging import require_method
 from netsim.cosim.replay import recorded_scenario
 from netsim.cosim.scenario import LoraLearning, Scenario
+from netsim.cosim.servers import meets_old_versions
 from netsim.cosim.world import build_population, build_stage, play
 from netsim.engine import calm_garbage_collector
 from netsim.errors import InputError
@@ -151,7 +152,7 @@ class _Observer:
             round_index=known[index] - 1,
             rank=learning.lora.r,
             compression=learning.compression,
-            is_asynchronous=self.scenario.server.kind == "buffered",
+            is_asynchronous=meets_old_versions(self.scenario.server),
         )
         self.trials += [(known[index], one) for one in compare(merge, self.methods)]
 

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from netsim.channel.latency import mean_latency_s
 from netsim.cosim.scenario import LearningOff, Scenario
+from netsim.cosim.servers import what_defies_plans, with_article
 from netsim.errors import InputError
 from netsim.policy.problem import Problem
 from netsim.policy.surrogate import Surrogate
@@ -58,9 +59,15 @@ def build_task(scenario: Scenario, assumed: Assumptions) -> Task:
     """Return the planner's task of a scenario that works in rounds."""
     if scenario.server.round_timing is None:
         raise InputError(
-            f"server: a {scenario.server.kind!r} server has no rounds that start "
-            "together, so there is no round time to plan for; use 'synchronous' or "
-            "'deadline'"
+            f"server: {with_article(scenario.server.kind)} server has no rounds that "
+            "start together, so there is no round time to plan for; use "
+            "'synchronous' or 'deadline'"
+        )
+    surprise = what_defies_plans(scenario.server)
+    if surprise:
+        raise InputError(
+            f"server: a plan is for rounds that wait for all who are drawn, and "
+            f"`{surprise}` does not; leave it out to plan"
         )
     scenario.single_cell("a plan")
     if scenario.population.links is not None:

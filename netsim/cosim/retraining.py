@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from netsim.cosim.scenario import UNTRAINED, LoraLearning, Scenario
+from netsim.cosim.servers import what_makes_times_count
 from netsim.scenario.difference import Change, changes
 
 Effect = Literal["nothing", "more", "some", "all"]
@@ -102,6 +103,8 @@ def _of_ranks(change: Change, before: Scenario, after: Scenario) -> Answer:
 def _of_population(change: Change, before: Scenario, after: Scenario) -> Answer:
     if "num_clients" in change.path:
         return "all", "divides the data otherwise; trains all"
+    if {"availability", "battery"} & set(change.path):
+        return "some", "who takes part; trains from the first difference on"
     return _of_times(change, before, after)
 
 
@@ -164,6 +167,9 @@ def _who_looks(scenario: Scenario, change: Change) -> str:
     server = scenario.server
     if server.kind != "synchronous":
         return f"a {server.kind!r} server merges by them"
+    steering = what_makes_times_count(scenario)
+    if steering:
+        return f"{steering} decides by them who is merged"
     for cell in scenario.network.cells:
         timeouts = (cell.uplink.outage_timeout_s, cell.downlink.outage_timeout_s)
         if timeouts != (None, None):

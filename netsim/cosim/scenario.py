@@ -38,6 +38,12 @@ from netsim.cosim.evaluation import Evaluation
 from netsim.cosim.own_links import refused_links
 from netsim.cosim.proxy import ProxyLearning
 from netsim.cosim.reach import refused_networks
+from netsim.cosim.servers import (
+    ASYNCHRONOUS,
+    refused_servers,
+    what_defies_plans,
+    with_article,
+)
 from netsim.network import Association, Interference, Network
 from netsim.policy import RANKS, FullRank, Ranks
 from netsim.population import PopulationConfig
@@ -284,8 +290,8 @@ class Scenario(Record):
         for path, reason in refused_edges(self):
             raise refusal(reason, None, path, bare=True)
         self._lists_each_client()
-        if self.server.kind == "buffered":
-            self._suits_a_buffer()
+        for where, reason in refused_servers(self):
+            raise refusal(reason, None, where, bare=True)
         for path, reason in refused_links(self):
             raise refusal(reason, None, path, bare=True)
         self._suits_the_policy()
@@ -329,7 +335,7 @@ class Scenario(Record):
     def _suits_the_policy(self) -> None:
         """Refuse what two parts would decide, and what nobody does."""
         policy = self.policy
-        has_rounds = self.server.kind in ("deadline", "synchronous")
+        has_rounds = self.server.kind not in ASYNCHRONOUS
         sampling = getattr(self.server, "sampling", None)
         if policy is None:
             if has_rounds and sampling is None:
@@ -341,8 +347,14 @@ class Scenario(Record):
             raise refusal(text, None, ("policy",), bare=True)
         if not has_rounds:
             text = (
-                f"a {self.server.kind!r} server draws among the idle and has no rounds "
-                "that a policy could plan; use 'synchronous' or 'deadline'"
+                f"{with_article(self.server.kind)} server draws among the idle and has "
+                "no rounds that a policy could plan; use 'synchronous' or 'deadline'"
+            )
+            raise refusal(text, None, ("policy",), bare=True)
+        surprise = what_defies_plans(self.server)
+        if surprise:
+            text = (
+                f"plans for all who are drawn, and `{surprise}` does not wait for them"
             )
             raise refusal(text, None, ("policy",), bare=True)
         if policy.needs_learning and isinstance(self.learning, UNTRAINED):
@@ -379,24 +391,6 @@ class Scenario(Record):
         if max(clients.ids or (0,)) > last:
             text = f"must be from 0 to {last}"
             raise refusal(text, max(clients.ids or ()), (*place, "clients", "ids"))
-
-    def _suits_a_buffer(self) -> None:
-        for path, cell in self.placed_cells():
-            if cell.uplink.sharing.plans_rounds:
-                raise refusal(
-                    f"{cell.uplink.sharing.kind!r} divides the band once per round "
-                    "and a buffered server has none; use 'processor-sharing'",
-                    None,
-                    (*path, "uplink", "sharing"),
-                    bare=True,
-                )
-            if cell.downlink.mode == "broadcast":
-                raise refusal(
-                    "a buffered server serves clients one by one; set `mode: unicast`",
-                    None,
-                    (*path, "downlink", "mode"),
-                    bare=True,
-                )
 
 
 def read_scenario(path: Path, overrides: tuple[str, ...] = ()) -> Scenario:

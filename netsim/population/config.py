@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from netsim.availability import AVAILABILITIES, Always, Availability
+from netsim.battery import Battery
 from netsim.cell import Gain, Power
 from netsim.channel import PLACEMENTS, Placement
 from netsim.channel.own_links import LINKS, Links
@@ -37,6 +39,8 @@ class PopulationConfig(Record):
     antenna_gain_dbi: Gain = 0.0
     links: Annotated[Links, OneOf(LINKS)] | None = None
     radio_band_hz: OneOrEach[Annotated[Hertz, Field(gt=0)]] | None = None
+    availability: Annotated[Availability, OneOf(AVAILABILITIES)] = Always()
+    battery: Battery | None = None
 
     @model_validator(mode="after")
     def _is_placed_once(self) -> PopulationConfig:

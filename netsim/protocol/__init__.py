@@ -1,6 +1,7 @@
 """The story of the server: who starts when, and what is merged when."""
 
 from netsim.protocol.adaptive import AdaptivePolicy, Constants
+from netsim.protocol.asynchronous import Asynchronous
 from netsim.protocol.buffered import Buffered
 from netsim.protocol.course import Policy
 from netsim.protocol.hierarchical import Hierarchical
@@ -21,6 +22,7 @@ from netsim.protocol.stage import Progress, Stage
 from netsim.protocol.stop import Stop, Target
 
 SERVERS = {
+    "asynchronous": Asynchronous,
     "buffered": Buffered,
     "deadline": Deadline,
     "hierarchical": Hierarchical,
@@ -38,6 +40,7 @@ __all__ = [
     "SERVERS",
     "AdaptivePolicy",
     "Arrival",
+    "Asynchronous",
     "Buffered",
     "Constants",
     "Deadline",

@@ -25,8 +25,9 @@ def broadcast(
     """Send the common part of the download to all drawn clients of one cell at once.
 
     A round without anybody still costs it, in the cell of the weakest client and at
-    its rate. One that has not arrived at the limit is cut, and everybody is late. Who
-    loses it, on a draw of its own, is sent its download alone if there are retries.
+    its rate. One that has not arrived at the limit is cut, and everybody is late; one
+    that is hushed is cut too. Who leaves meanwhile does not end it. Who loses it, on a
+    draw of its own, is sent its download alone if there are retries.
     """
     client_ids = [part.client_id for part in parts] or [
         stage.population.radio_map.weakest_client
@@ -37,10 +38,13 @@ def broadcast(
     bits = stage.common_bits(round_id, parts)
     if not bits:
         return
-    status = yield from _sent(stage, cell_id, client_ids, Load(round_id, bits), limit)
     for part in parts:
         part.download_bits = bits
-        _receive(stage, cell_id, part, status)
+    end = stage.hushed if limit is None else stage.hushed | limit
+    status = yield from _sent(stage, cell_id, client_ids, Load(round_id, bits), end)
+    for part in parts:
+        if part.status == "running":  # it may be gone by now
+            _receive(stage, cell_id, part, status)
 
 
 def _sent(
@@ -48,7 +52,7 @@ def _sent(
     cell_id: int,
     client_ids: Sequence[int],
     load: Load,
-    limit: Wake | None,
+    limit: simpy.Event,
 ) -> Generator[simpy.Event, object, str]:
     """Carry a broadcast over the backhaul and the air, and return how it ended."""
     status = yield from cross(stage, cell_id, "down", load, limit)
@@ -61,7 +65,7 @@ def _sent(
         terms=Terms(weight=1),
         ceiling_uhz=radio_map.ceiling_uhz(*client_ids),
     )
-    yield transfer.done if limit is None else transfer.done | limit
+    yield transfer.done | limit
     if not transfer.done.triggered:
         band.cut(transfer, "late")
     status = str(transfer.done.value)
@@ -71,7 +75,7 @@ def _sent(
 
 
 def _arrive(
-    stage: Stage, cell_id: int, transfer: Transfer, limit: Wake | None
+    stage: Stage, cell_id: int, transfer: Transfer, limit: simpy.Event
 ) -> Generator[simpy.Event, object, bool]:
     """Wait for the broadcast's latency; return whether it is there by the limit."""
     air = stage.population.network.cells[cell_id].downlink
@@ -81,7 +85,7 @@ def _arrive(
     if not delay_ns:
         return True
     arrival = stage.env.timeout(delay_ns)
-    yield arrival if limit is None else arrival | limit
+    yield arrival | limit
     if arrival.processed:
         stage.recorder.arrivals.append(Arrival(transfer.transfer_id, stage.env.now))
     return arrival.processed

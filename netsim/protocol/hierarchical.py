@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-import simpy
 from pydantic import Field
 
 from netsim.clock import to_ns
@@ -16,7 +15,7 @@ from netsim.policy import SAMPLERS, Sampler
 from netsim.protocol.broadcast import broadcast
 from netsim.protocol.cells import Load, over_wire
 from netsim.protocol.learner import Branch
-from netsim.protocol.participation import Participation, Process, take_part, task_row
+from netsim.protocol.participation import Participation, Process
 from netsim.protocol.stage import Stage
 from netsim.quantities import Seconds
 from netsim.scenario import OneOf, Record
@@ -58,6 +57,7 @@ class Hierarchical(Record):
         stage.begin(self.sampling.probabilities(weights).tolist())
         edges = _edges(stage, self)
         for first_id in itertools.count(1, self.edge_rounds):
+            is_deserted = not (yield from stage.attendance.somebody())
             start_ns, base = stage.env.now, stage.version
             for edge in edges:
                 edge.version = base
@@ -75,6 +75,7 @@ class Hierarchical(Record):
                 num_sampled=len(edges),
                 num_merged=len(edges),
                 server_id=len(stage.population.network.cells),
+                is_deserted=is_deserted,
             )
             if stage.is_over:
                 return
@@ -129,23 +130,27 @@ class Edge:
         rng = stream(self.stage.seed, "sampling", round_id)
         weights = self.stage.population.data_weights
         drawn = self.config.sampling.draw(weights, rng)
-        return [
-            self.stage.enlist(
-                client_id, round_id, weight / self.share, version=self.version
-            )
+        own = [
+            (client_id, weight / self.share)
             for client_id, weight in zip(drawn.client_ids, drawn.weights, strict=True)
             if client_id in self.members
+        ]
+        here = [one for one in own if self.stage.attendance.is_here(one[0])]
+        if len(here) < len(own):
+            detail = f"{len(own) - len(here)} of {len(own)} drawn, cell {self.cell_id}"
+            self.stage.mark("away or busy", round_id=round_id, detail=detail)
+        return [
+            self.stage.enlist(client_id, round_id, weight, version=self.version)
+            for client_id, weight in here
         ]
 
     def _gather(self, parts: Sequence[Participation]) -> Process:
         stage = self.stage
         waiting = [part for part in parts if part.status == "running"]
         terms = stage.reserve(waiting)
-        processes: list[simpy.Event] = [
-            stage.env.process(take_part(stage, part, terms.get(part.client_id)))
-            for part in waiting
-        ]
-        yield stage.env.all_of(processes)
+        for part in waiting:
+            stage.start(part, terms.get(part.client_id), lambda part: None)
+        yield stage.env.all_of([part.process for part in waiting if part.process])
 
     def _record(
         self, round_id: int, start_ns: int, parts: Sequence[Participation]
@@ -153,15 +158,8 @@ class Edge:
         """Write a round that is over, and everybody's part in it."""
         stage, now_ns = self.stage, self.stage.env.now
         for part in parts:
-            is_merged = part.status == "done"
-            row = task_row(
-                stage,
-                part,
-                now_ns,
-                merged_round_id=round_id if is_merged else None,
-                staleness=0 if is_merged else None,
-            )
-            stage.recorder.tasks.append(row)
+            merged = round_id if part.status == "done" else None
+            stage.record(part, merged_round_id=merged)
         num_merged = sum(part.status == "done" for part in parts)
         counts = len(parts), num_merged, len(parts) - num_merged
         phase = stage.leg.phase

@@ -26,10 +26,12 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A finished job on the server's desk, with its weight in the merge."""
+    """A finished job on the server's desk, with its weight in the merge: of the change
+    that it made, or, where it is mixed, of its model in place of the newest one's."""
 
     ticket: str
     weight: float
+    is_mixed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

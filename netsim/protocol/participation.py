@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 import simpy
 
 from netsim.band import Medium, Terms, Transfer
-from netsim.clock import to_s
 from netsim.protocol.carriage import Lost, carry, note_airtime
+from netsim.protocol.energy import energies_j
 from netsim.protocol.learner import Arrival, Job
 from netsim.trace import rows
 
 if TYPE_CHECKING:
+    from netsim.population import Population
     from netsim.protocol.stage import Stage
 
 Process = Generator[simpy.Event, object, None]
@@ -47,6 +48,9 @@ class Participation:
     status: str = "running"
     has_missed: bool = False  # the round's broadcast
     sending: tuple[Medium, Transfer] | None = None
+    process: simpy.Process | None = None  # none yet while a broadcast goes on
+    waits: bool = True  # for the server's word when it has ended
+    gone_ns: int | None = None  # when it left, or its battery was empty
 
     def job(self) -> Job:
         """Return the training that this participation asks for."""
@@ -54,10 +58,25 @@ class Participation:
             self.client_id, self.start_index, self.round_id, self.version, self.rank
         )
 
-    def arrival(self) -> Arrival:
+    def arrival(self, *, is_mixed: bool = False) -> Arrival:
         """Return the finished job with its weight."""
         assert self.weight is not None
-        return Arrival(self.ticket, self.weight)
+        return Arrival(self.ticket, self.weight, is_mixed)
+
+    def released_ns(self, now_ns: int) -> int:
+        """Return until when it draws idle power, as of now: once it has ended until the
+        server lets it go, if it waits for that and is not gone."""
+        if self.end_ns is None:
+            return now_ns
+        if not self.waits:
+            return self.end_ns
+        return now_ns if self.gone_ns is None else max(self.end_ns, self.gone_ns)
+
+    def airtime_by(self, now_ns: int) -> int:
+        """Return for how long its radio has sent until now."""
+        if self.sending is None or self.sending[0].direction != "up":
+            return self.airtime_ns
+        return self.airtime_ns + self.sending[1].airtime_by(now_ns)
 
 
 def take_part(stage: Stage, part: Participation, terms: Terms | None = None) -> Process:
@@ -77,6 +96,7 @@ def take_part(stage: Stage, part: Participation, terms: Terms | None = None) -> 
         yield from carry(stage, part, "down", common + private, None)
         part.download_end_ns = part.compute_start_ns = stage.env.now
         stage.note_download(part)
+        stage.attendance.changed(part)
         part.compute_flop = learner.flop(job)
         if part.compute_flop:
             yield stage.env.timeout(
@@ -86,6 +106,7 @@ def take_part(stage: Stage, part: Participation, terms: Terms | None = None) -> 
             )
         part.compute_end_ns = part.upload_start_ns = stage.env.now
         part.upload_bits = learner.bits_up(job)
+        stage.attendance.changed(part)
         yield from carry(stage, part, "up", part.upload_bits, terms)
         part.status = "done"
     except (simpy.Interrupt, Lost) as cut:
@@ -94,28 +115,20 @@ def take_part(stage: Stage, part: Participation, terms: Terms | None = None) -> 
         if part.sending is not None:
             medium, transfer = part.sending
             medium.cut(transfer, part.status)
+            part.sending = None
             note_airtime(part, medium, transfer)
     part.end_ns = stage.env.now
+    stage.attendance.ended(part)
 
 
 def task_row(
-    stage: Stage,
+    population: Population,
     part: Participation,
-    released_ns: int | None,
-    *,
-    merged_round_id: int | None = None,
-    staleness: int | None = None,
+    now_ns: int,
+    merged_round_id: int | None,
 ) -> rows.Task:
-    """Return the finished participation as a row.
-
-    The device draws idle power whenever it does not compute, until the server releases
-    it; the radio's power comes on top while it has a share of the uplink.
-    """
-    population = stage.population
+    """Return the finished participation as a row, as of now."""
     assert part.end_ns is not None
-    assert released_ns is not None
-    device = population.fleet.device(part.client_id)
-    power_dbm = population.config.transmit_power_dbm
     return rows.Task(
         part.task_id,
         part.round_id,
@@ -131,23 +144,8 @@ def task_row(
         part.download_bits,
         part.upload_bits,
         part.compute_flop,
-        device.compute_energy_j(
-            _between_s(part.compute_start_ns, part.compute_end_ns, part.end_ns)
-        ),
-        device.transmit_energy_j(power_dbm, to_s(part.airtime_ns)),
-        device.idle_energy_j(
-            _between_s(part.download_start_ns, part.download_end_ns, part.end_ns)
-            + _between_s(part.upload_start_ns, None, part.end_ns)
-            + to_s(released_ns - part.end_ns)
-        ),
+        *energies_j(population, part, now_ns),
         merged_round_id,
-        staleness,
+        None if merged_round_id is None else merged_round_id - part.round_id,
         part.status,
     )
-
-
-def _between_s(start_ns: int | None, end_ns: int | None, cut_ns: int) -> float:
-    """Return the seconds of a phase that may not have begun or not have ended."""
-    if start_ns is None:
-        return 0.0
-    return to_s((cut_ns if end_ns is None else end_ns) - start_ns)

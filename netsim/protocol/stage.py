@@ -16,12 +16,18 @@ from netsim.errors import InputError
 from netsim.policy import Ranks, Sampler
 from netsim.policy.planner import Planner
 from netsim.population import Direction, Population
+from netsim.protocol.attendance import Attendance
 from netsim.protocol.cadence import Marks
 from netsim.protocol.cells import Cells, attach
 from netsim.protocol.course import Course, Policy, as_given
 from netsim.protocol.learner import Branch, Job, LayerError, Learner, Merged, Score
 from netsim.protocol.leg import Leg
-from netsim.protocol.participation import Participation, Process
+from netsim.protocol.participation import (
+    Participation,
+    Process,
+    take_part,
+    task_row,
+)
 from netsim.protocol.round_timing import RoundTiming
 from netsim.protocol.stop import Stop
 from netsim.sharing import Expected
@@ -101,6 +107,10 @@ class Stage:
     _is_near: bool = False  # to the target: every round is scored
     _last_scored: tuple[int, int] = (0, 0)  # round and tick
 
+    def __post_init__(self) -> None:
+        self.attendance = Attendance(self)
+        self.hushed = self.env.event()  # when broadcasts are cut next
+
     def band(self, cell_id: int, direction: Direction) -> SharedBand:
         """Return a cell's band in one direction."""
         return self.cells.bands[cell_id, direction]
@@ -148,7 +158,7 @@ class Stage:
         """
         start_index = self._num_starts.get(client_id, 0)
         self._num_starts[client_id] = start_index + 1
-        return Participation(
+        part = Participation(
             task_id=next(self._task_ids),
             client_id=client_id,
             round_id=round_id,
@@ -159,7 +169,50 @@ class Stage:
             rank=self.rank(client_id),
             weight=weight,
             download_start_ns=self.env.now,
+            waits=is_per_round,
         )
+        self.attendance.watch(part)
+        return part
+
+    def start(
+        self,
+        part: Participation,
+        terms: Terms | None,
+        at_end: Callable[[Participation], None],
+    ) -> None:
+        """Let a client play its part, in a process of its own."""
+
+        def play() -> Process:
+            yield from take_part(self, part, terms)
+            at_end(part)
+
+        part.process = self.env.process(play())
+
+    def cut(self, part: Participation, status: str) -> None:
+        """End a running part at this tick, for a reason."""
+        if part.process is not None:
+            part.process.interrupt(status)
+        else:  # nothing has come of it but a broadcast, which goes on without it
+            part.status, part.end_ns = status, self.env.now
+
+    def hush(self) -> None:
+        """Cut the broadcasts under way at this tick."""
+        self.hushed.succeed()
+        self.hushed = self.env.event()
+
+    def lose(self, part: Participation, status: str) -> None:
+        """Give up an update that has arrived, for a reason."""
+        part.status = status
+        self.learner.withdraw(part.ticket)
+
+    def record(
+        self, part: Participation, *, merged_round_id: int | None = None
+    ) -> None:
+        """Write a part that is over; its client is released."""
+        self.recorder.tasks.append(
+            task_row(self.population, part, self.env.now, merged_round_id)
+        )
+        self.attendance.release(part)
 
     def note_download(self, part: Participation) -> None:
         """Note that a client has the version that it was sent."""
@@ -246,8 +299,10 @@ class Stage:
         num_merged: int,
         num_dropped: int = 0,
         server_id: int = SERVER_ID,
+        is_deserted: bool = False,
     ) -> Sequence[Score]:
-        """Write a finished round, see whether to stop, and return its scores if due."""
+        """Write a finished round, see whether to stop, and return its scores if due;
+        where nobody will ever be there again it is the last."""
         recorder, now_ns = self.recorder, self.env.now
         recorder.rounds.append(
             Round(
@@ -261,7 +316,7 @@ class Stage:
                 num_dropped,
             )
         )
-        scores, reason = self._verdict(round_id)
+        scores, reason = self._verdict(round_id, is_deserted=is_deserted)
         recorder.flush_full()
         self.last_round_id = round_id
         self._require_progress(start_ns)
@@ -284,7 +339,7 @@ class Stage:
         return scores
 
     def merge(
-        self, round_id: int, parts: Sequence[Participation]
+        self, round_id: int, parts: Sequence[Participation], *, is_mixed: bool = False
     ) -> Sequence[float | None]:
         """Merge what arrived into a new version, write how good the merge is, and
         return the squared norms of the changes, where learning knows them. A part whose
@@ -292,7 +347,7 @@ class Stage:
         self._score_marks()
         merged = self.learner.merge(
             self.version,
-            [part.arrival() for part in parts],
+            [part.arrival(is_mixed=is_mixed) for part in parts],
             self._examined(round_id, parts),
         )
         self.version = merged.version
@@ -366,15 +421,18 @@ class Stage:
                 "`merge_time` a duration, or set `stop.rounds`"
             )
 
-    def _verdict(self, round_id: int) -> tuple[Sequence[Score], str]:
+    def _verdict(
+        self, round_id: int, *, is_deserted: bool
+    ) -> tuple[Sequence[Score], str]:
         """Return the scores where they are due, and why the run ends here, if so."""
         is_due = self._is_near or self.leg.is_due(round_id, self.learner.cadence.every)
         earlier = self._marks.take()
         scores = self._score(round_id) if is_due else ()
-        reason = self._reason(round_id, [*earlier, *scores])
+        left = "nobody left" if is_deserted else ""
+        reason = self._reason(round_id, [*earlier, *scores]) or left
         if reason and not is_due:  # the final version is always scored
             scores = self._score(round_id)
-            reason = self._reason(round_id, [*earlier, *scores])
+            reason = self._reason(round_id, [*earlier, *scores]) or left
         return scores, reason
 
     def _reason(self, round_id: int, scores: Sequence[Score]) -> str:

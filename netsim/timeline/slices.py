@@ -26,8 +26,16 @@ class Group(NamedTuple):
     def merge_start_ns(self) -> int:
         """Return when the round's merge began: when nobody was waited for any more."""
         assert self.round is not None
-        ends_ns = [t.end_ns for t in self.tasks if t.status not in AT_THE_END]
+        ends_ns = [t.end_ns for t in self.tasks if self._is_awaited(t)]
         return max([self.round.start_ns, *ends_ns])
+
+    def _is_awaited(self, task: Task) -> bool:
+        """Return whether the round's end waited for a task, merged or lost."""
+        assert self.round is not None
+        if task.merged_round_id is not None:
+            return True
+        is_own = task.round_id == self.round.round_id and task.status not in AT_THE_END
+        return is_own and task.end_ns <= self.round.end_ns
 
 
 class Phase(NamedTuple):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import yaml
+
 from netsim.errors import InputError
 from netsim.manifest import Manifest
 from netsim.runs import load_run, stream_rows
@@ -14,6 +16,7 @@ from netsim.verify.claims import check_claims
 from netsim.verify.clock import check_bands, check_clock
 from netsim.verify.files import check_digests, check_files
 from netsim.verify.finding import Finding
+from netsim.verify.presence import check_presence
 
 __all__ = ["Finding", "verify"]
 
@@ -64,3 +67,5 @@ def _check_content(run_folder: Path, manifest: Manifest) -> Iterator[Finding]:
     )
     yield from check_books(books)
     yield from check_claims(run_folder, manifest, books)
+    scenario = yaml.safe_load((run_folder / "scenario.yaml").read_bytes())
+    yield from check_presence(scenario, books.tasks, run_folder)

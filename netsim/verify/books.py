@@ -29,11 +29,11 @@ from netsim.verify.cells import (
     check_places,
     check_wires,
 )
+from netsim.verify.drops import Drops
 from netsim.verify.finding import Finding
 from netsim.verify.messages import Messages, check_messages
 
 STEPS = tuple(name for name in Task._fields if name.endswith("_ns"))  # in order
-IN_THE_END = frozenset({"unfinished", "unmerged"})  # cut by the run's end, not dropped
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,6 +76,7 @@ def check_books(books: Books) -> Iterator[Finding]:
     yield from check_messages(books.tasks, messages, whereabouts)
     yield from _check_rounds(books)
     yield from _check_edges(books)
+    yield from _check_company(books)
     yield from _check_weights(books)
     yield from _check_times(books)
     yield from _check_estimates(books)
@@ -115,10 +116,19 @@ def _check_task(task: Task) -> Iterator[Finding]:
         if time_ns is None and later_ns is not None:
             detail = f"{name} is null, {later} {later_ns}"
             yield Finding("tasks", where, "a task must not skip a step", detail)
+    if task.staleness != _staleness(task):
+        rule = "staleness must be the rounds from a task's own to its merge"
+        detail = f"round {task.round_id}, merged {task.merged_round_id}"
+        yield Finding("tasks", where, rule, f"{detail}, staleness {task.staleness}")
     if (task.status == "done") != (task.merged_round_id is not None):
         rule = "a task must be merged if and only if it is done"
         detail = f"status {task.status}, merged_round_id {task.merged_round_id}"
         yield Finding("tasks", where, rule, detail)
+
+
+def _staleness(task: Task) -> int | None:
+    merged = task.merged_round_id
+    return None if merged is None else merged - task.round_id
 
 
 def _check_rounds(books: Books) -> Iterator[Finding]:
@@ -135,14 +145,15 @@ def _check_rounds(books: Books) -> Iterator[Finding]:
         counted[task.round_id]["num_sampled"] += 1
         if task.merged_round_id is not None:
             counted[task.merged_round_id]["num_merged"] += 1
-        elif task.status not in IN_THE_END:
-            seen_in = task.round_id + (task.staleness or 0)
-            counted[seen_in]["num_dropped"] += 1
-    for round_id in sorted(written.keys() | counted.keys()):
+    drops = Drops(books)
+    for round_id in sorted(written.keys() | counted.keys() | drops.sure.keys()):
+        said = written[round_id]
+        counted[round_id]["num_dropped"] = drops.nearest(round_id, said["num_dropped"])
         for name in ("num_sampled", "num_merged", "num_dropped"):
-            said, found = written[round_id][name], counted[round_id][name]
-            if said != found:
-                rule, detail = f"{name} must match tasks", f"row {said}, tasks {found}"
+            found = counted[round_id][name]
+            if said[name] != found:
+                rule = f"{name} must match tasks"
+                detail = f"row {said[name]}, tasks {found}"
                 yield Finding("rounds", f"round {round_id}", rule, detail)
 
 
@@ -162,6 +173,44 @@ def _check_edges(books: Books) -> Iterator[Finding]:
             rule = "the cloud must merge every edge after its round"
             detail = f"{row.num_merged} merged of {len(own)}, the last at {last_ns} ns"
             yield Finding("rounds", f"round {row.round_id}", rule, detail)
+
+
+def _check_company(books: Books) -> Iterator[Finding]:
+    """Yield clients that are at two tasks at a time, or at one with an empty battery,
+    or whose tasks have not used up the battery when it is empty."""
+    empty = {e.client_id: e for e in books.events if e.kind == "battery empty"}
+    of_client: dict[int, list[Task]] = defaultdict(list)
+    for task in books.tasks:
+        of_client[task.client_id].append(task)
+    for client_id, tasks in of_client.items():
+        tasks.sort(key=lambda task: (task.download_start_ns, task.end_ns))
+        for before, task in pairwise(tasks):
+            if task.download_start_ns < before.end_ns:
+                rule = "a client must be at one task at a time"
+                detail = f"task {before.task_id} ends at {before.end_ns} ns"
+                yield Finding("tasks", f"task {task.task_id}", rule, detail)
+        if client_id in empty:
+            yield from _check_battery(empty[client_id], tasks)
+    for task in books.tasks:
+        if task.status == "battery" and task.client_id not in empty:
+            rule = "an exhausted client must have an event 'battery empty'"
+            yield Finding("tasks", f"task {task.task_id}", rule, "there is none")
+
+
+def _check_battery(event: Event, tasks: Sequence[Task]) -> Iterator[Finding]:
+    where = f"event {event.sequence}"
+    last_ns = max(task.end_ns for task in tasks)
+    if last_ns > event.time_ns:
+        rule, detail = "nothing runs on an empty battery", f"a task until {last_ns} ns"
+        yield Finding("events", where, rule, detail)
+    capacity_j = float(event.detail.removesuffix(" J"))
+    spent_j = math.fsum(
+        task.compute_energy_j + task.transmit_energy_j + task.idle_energy_j
+        for task in tasks
+    )
+    if not math.isclose(spent_j, capacity_j, rel_tol=1e-6):
+        rule, detail = "a battery is empty when it is spent", f"tasks took {spent_j} J"
+        yield Finding("events", where, rule, f"{detail} of {event.detail}")
 
 
 def _check_weights(books: Books) -> Iterator[Finding]:

@@ -141,7 +141,9 @@ def _check_carried(
         rule = f"transfers must carry the {name}'s bits"
         yield Finding("tasks", where, rule, f"task {carried.bits}, transfers {bits}")
     for transfer in transfers:
-        if transfer.start_ns < carried.start_ns or transfer.end_ns > carried.end_ns:
+        goes_on = transfer in way.common and task.download_end_ns is None
+        end_ns = transfer.start_ns if goes_on else transfer.end_ns
+        if transfer.start_ns < carried.start_ns or end_ns > carried.end_ns:
             detail = (
                 f"transfer {transfer.transfer_id} {transfer.start_ns} to "
                 f"{transfer.end_ns} ns, {name} {carried.start_ns} to {carried.end_ns}"

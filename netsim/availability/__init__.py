@@ -1,0 +1,27 @@
+"""When clients are there: always, by turns, at random, by the time of day, as seen."""
+
+from netsim.availability.always import Always
+from netsim.availability.diurnal import Diurnal
+from netsim.availability.markov import Markov
+from netsim.availability.periodic import Periodic
+from netsim.availability.presence import Availability, Presence
+from netsim.availability.recorded import Recorded
+
+AVAILABILITIES = {
+    "always": Always,
+    "diurnal": Diurnal,
+    "markov": Markov,
+    "periodic": Periodic,
+    "trace": Recorded,
+}
+
+__all__ = [
+    "AVAILABILITIES",
+    "Always",
+    "Availability",
+    "Diurnal",
+    "Markov",
+    "Periodic",
+    "Presence",
+    "Recorded",
+]

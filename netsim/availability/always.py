@@ -1,0 +1,22 @@
+"""Everybody is there all the time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+from netsim.availability.presence import Interval
+from netsim.clock import MAX_NS
+from netsim.scenario.record import Record
+
+
+class Always(Record):
+    """Everybody is there all the time."""
+
+    kind: Literal["always"] = "always"
+
+    def intervals(self, seed: int, client_id: int, since_ns: int) -> Iterator[Interval]:
+        yield 0, MAX_NS
+
+    def share(self, client_id: int) -> float:
+        return 1.0

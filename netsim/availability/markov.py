@@ -1,0 +1,37 @@
+"""There and away by turns, each for an exponential time."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+from typing import Literal
+
+from netsim.availability.periodic import Span
+from netsim.availability.presence import Interval
+from netsim.clock import to_ns
+from netsim.scenario.record import Record
+from netsim.streams import uniform
+
+
+class Markov(Record):
+    """A two-state Markov process of each client: exponential times there, of mean
+    ``mean_on``, and away, of mean ``mean_off``; it is in equilibrium from the start."""
+
+    kind: Literal["markov"] = "markov"
+    mean_on_s: Span
+    mean_off_s: Span
+
+    def intervals(self, seed: int, client_id: int, since_ns: int) -> Iterator[Interval]:
+        is_there = uniform(seed, "availability", client_id) < self.share(client_id)
+        now_ns = 0
+        for number in itertools.count():
+            mean_s = self.mean_on_s if is_there else self.mean_off_s
+            draw = uniform(seed, "availability", client_id, number)
+            start_ns, now_ns = now_ns, now_ns + to_ns(-mean_s * math.log1p(-draw))
+            if is_there:
+                yield start_ns, now_ns
+            is_there = not is_there
+
+    def share(self, client_id: int) -> float:
+        return self.mean_on_s / (self.mean_on_s + self.mean_off_s)

@@ -1,0 +1,41 @@
+"""There and away by turns, each for a fixed time."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from netsim.availability.presence import Interval
+from netsim.clock import to_ns
+from netsim.quantities import Seconds
+from netsim.scenario.record import Record
+from netsim.streams import uniform
+
+Span = Annotated[Seconds, Field(gt=0)]
+
+
+class Periodic(Record):
+    """There for ``on``, away for ``off``, and so on; a run begins ``phase`` after a
+    client came, by default at a random moment of each client's cycle."""
+
+    kind: Literal["periodic"] = "periodic"
+    on_s: Span
+    off_s: Span
+    phase_s: Annotated[Seconds, Field(ge=0)] | None = None
+
+    def intervals(self, seed: int, client_id: int, since_ns: int) -> Iterator[Interval]:
+        on_ns = to_ns(self.on_s)
+        cycle_ns = on_ns + to_ns(self.off_s)
+        if self.phase_s is None:
+            phase_ns = int(uniform(seed, "availability", client_id) * cycle_ns)
+        else:
+            phase_ns = to_ns(self.phase_s)
+        for number in itertools.count((since_ns + phase_ns) // cycle_ns):
+            start_ns = number * cycle_ns - phase_ns
+            yield start_ns, start_ns + on_ns
+
+    def share(self, client_id: int) -> float:
+        return self.on_s / (self.on_s + self.off_s)

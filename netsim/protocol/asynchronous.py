@@ -1,0 +1,49 @@
+"""The story of a fully asynchronous server (FedAsync, arXiv 1903.03934)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from netsim.protocol.flushes import Flushes, require_enough_clients
+from netsim.protocol.outages import Outages
+from netsim.protocol.participation import Participation, Process
+from netsim.protocol.stage import Stage
+from netsim.protocol.staleness import STALENESSES, PolynomialStaleness, Staleness
+from netsim.quantities import Seconds
+from netsim.scenario import OneOf, Record
+
+
+class Asynchronous(Record):
+    """Keeps ``concurrency`` clients at work and mixes every update in as it arrives:
+    ``x <- (1 - w) x + w x_client`` with ``w`` the ``mixing`` times the discount of its
+    staleness. The client's whole model counts, not its change, and not its data.
+    """
+
+    kind: Literal["asynchronous"] = "asynchronous"
+    concurrency: int = Field(ge=1)
+    mixing: float = Field(default=0.6, gt=0, le=1)
+    staleness: Annotated[Staleness, OneOf(STALENESSES)] = PolynomialStaleness()
+    merge_time_s: Annotated[Seconds, Field(ge=0)]
+    outages: Outages = ()
+
+    @property
+    def round_timing(self) -> None:
+        return None
+
+    def play(self, stage: Stage) -> Process:
+        """Run until the run is over; who is under way then is recorded unfinished."""
+        require_enough_clients(stage, self.concurrency)
+        flushes = Flushes(
+            stage,
+            concurrency=self.concurrency,
+            buffer_size=1,
+            merge_time_s=self.merge_time_s,
+            weigh=self._weight,
+            is_mixed=True,
+        )
+        return flushes.play(self.outages)
+
+    def _weight(self, part: Participation, staleness: int) -> float:
+        return self.mixing * self.staleness.discount(staleness)

@@ -1,0 +1,99 @@
+"""When a server is dead, and comes back with no more than its last version."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Annotated
+
+import simpy
+from pydantic import AfterValidator, Field, model_validator
+
+from netsim.clock import to_ns
+from netsim.engine import DEADLINES, Wake
+from netsim.quantities import Seconds
+from netsim.scenario import Record
+from netsim.streams import uniform
+
+if TYPE_CHECKING:
+    from netsim.protocol.participation import Process
+    from netsim.protocol.stage import Stage
+
+DOWN = "server-down"  # the status of all that was lost
+
+
+class Outage(Record):
+    """The server is dead for ``duration``: once, ``at`` a moment, or again and again,
+    after exponential times of work of the given mean."""
+
+    at_s: Annotated[Seconds, Field(ge=0)] | None = None
+    mean_time_between_s: Annotated[Seconds, Field(gt=0)] | None = None
+    duration_s: Annotated[Seconds, Field(gt=0)]
+
+    @model_validator(mode="after")
+    def _comes_one_way(self) -> Outage:
+        if (self.at_s is None) == (self.mean_time_between_s is None):
+            raise ValueError("give `at` or `mean_time_between`, one of the two")
+        return self
+
+
+def _in_turn(outages: tuple[Outage, ...]) -> tuple[Outage, ...]:
+    if len(outages) > 1 and any(outage.at_s is None for outage in outages):
+        raise ValueError("an outage with `mean_time_between` must be the only one")
+    for before, after in pairwise(outages):
+        assert before.at_s is not None
+        assert after.at_s is not None
+        end_s = before.at_s + before.duration_s
+        if after.at_s <= end_s:
+            raise ValueError(
+                f"an outage must begin after the one before it has ended, at {end_s:g} "
+                f"s, got {after.at_s:g} s"
+            )
+    return outages
+
+
+Outages = Annotated[tuple[Outage, ...], AfterValidator(_in_turn)]
+
+
+def spans(outages: Sequence[Outage], seed: int) -> Iterator[tuple[int, int]]:
+    """Yield from and until when a server is dead, in ticks."""
+    if not outages or outages[0].at_s is not None:
+        for outage in outages:
+            start_ns = to_ns(outage.at_s or 0.0)
+            yield start_ns, start_ns + to_ns(outage.duration_s)
+        return
+    mean_s, now_ns = outages[0].mean_time_between_s or 0.0, 0
+    for number in itertools.count():
+        draw = uniform(seed, "server-outage", number)
+        start_ns = now_ns + to_ns(-mean_s * math.log1p(-draw))
+        now_ns = start_ns + to_ns(outages[0].duration_s)
+        yield start_ns, now_ns
+
+
+class Downtime:
+    """Kills the server's story: it is interrupted at the tick at which it dies, and
+    waits with :meth:`over` until it is back."""
+
+    def __init__(self, stage: Stage, outages: Sequence[Outage]) -> None:
+        story = stage.env.active_process
+        assert story is not None, "a story is a process"
+        self._stage = stage
+        self._up_ns = 0
+        if outages:
+            stage.env.process(self._strike(story, spans(outages, stage.seed)))
+
+    def over(self) -> Process:
+        """Wait until the server is up again."""
+        env = self._stage.env
+        self._stage.mark("server down", detail=f"until {self._up_ns} ns")
+        yield env.timeout(self._up_ns - env.now)
+        self._stage.mark("server up")
+
+    def _strike(self, story: simpy.Process, ends: Iterator[tuple[int, int]]) -> Process:
+        env = self._stage.env
+        for start_ns, self._up_ns in ends:
+            yield Wake(env, start_ns - env.now, DEADLINES)
+            story.interrupt(DOWN)
+            yield env.timeout(self._up_ns - env.now)

@@ -1,0 +1,65 @@
+"""Was everybody there who took part, and did who left leave when it had to?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from operator import attrgetter
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import TypeAdapter, ValidationError
+
+from netsim.availability import AVAILABILITIES, Availability, Presence
+from netsim.clock import MAX_NS
+from netsim.scenario import OneOf
+from netsim.trace.rows import Task
+from netsim.verify.finding import Finding
+
+ALWAYS = {"kind": "always"}
+
+
+def check_presence(
+    scenario: dict[str, object], tasks: Sequence[Task], folder: Path
+) -> Iterator[Finding]:
+    """Yield tasks of clients that were away, and that were said to leave when they did
+    not, by the availability that the scenario draws again."""
+    population = scenario.get("population")
+    section = population.get("availability") if isinstance(population, dict) else None
+    seed = scenario.get("seed")
+    if section is None or section == ALWAYS or not isinstance(seed, int):
+        return
+    try:
+        availability = _read(section, folder)
+    except ValidationError as error:
+        detail = str(error.errors()[0]["msg"])
+        rule = "the availability must be readable, to be drawn again"
+        yield Finding("scenario.yaml", "population.availability", rule, detail)
+        return
+    presence = Presence(availability, seed)
+    for task in sorted(tasks, key=attrgetter("download_start_ns", "task_id")):
+        yield from _check(task, presence)
+
+
+def _read(section: object, folder: Path) -> Availability:
+    kind: TypeAdapter[Availability] = TypeAdapter(
+        Annotated[Availability, OneOf(AVAILABILITIES)]
+    )
+    return kind.validate_python(section, context={"source": "yaml", "folder": folder})
+
+
+def _check(task: Task, presence: Presence) -> Iterator[Finding]:
+    where = f"task {task.task_id}"
+    is_here, change_ns = presence.at(task.client_id, task.download_start_ns)
+    if not is_here:
+        rule, detail = "a client must be there when it begins", f"back at {change_ns}"
+        yield Finding("tasks", where, rule, f"{detail} ns")
+        return
+    while is_here and change_ns < min(task.end_ns, MAX_NS):
+        is_here, change_ns = presence.at(task.client_id, change_ns)
+    if not is_here:
+        rule = "a client must not go on when it has left"
+        yield Finding("tasks", where, rule, f"it ends at {task.end_ns} ns")
+    elif task.status == "left" and change_ns != task.end_ns:
+        rule = "who leaves must do so at its tick"
+        detail = f"it ends at {task.end_ns}, and leaves at {change_ns} or later"
+        yield Finding("tasks", where, rule, detail)

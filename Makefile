@@ -43,6 +43,7 @@ format: $(VENV)/.dev
 schema: $(VENV)/.base
 	$(BIN)/netsim schema > scenarios/scenario.schema.json
 	$(BIN)/netsim schema --study > scenarios/study.schema.json
+	$(BIN)/netsim schema --tune > scenarios/tune.schema.json
 
 lock:
 	$(PYTHON) -m venv $(VENV)-lock

@@ -1,4 +1,4 @@
-"""Where work is done: in this process, or spread over several of them.
+"""Where work is done: in this process, or spread over several workers.
 
 An executor holds one state per worker, such as a resident model, and applies importable
 functions to it and to one item after another. What comes back never depends on which
@@ -7,22 +7,33 @@ executor it was.
 
 from __future__ import annotations
 
-import multiprocessing
-import signal
-import sys
-import traceback
+import logging
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar, cast
+from typing import Generic, NamedTuple, Protocol, TypeVar, cast
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 State_co = TypeVar("State_co", covariant=True)
+Worker = TypeVar("Worker")
 MAX_TRIES = 2
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome(Generic[Result]):
+    """What came of one item: a result, or the error in place of it."""
+
+    value: Result | None
+    error: Exception | None = None
+
+    @property
+    def result(self) -> Result:
+        """Return the result; raises the error where there is none."""
+        if self.error is not None:
+            raise self.error
+        return cast(Result, self.value)
 
 
 class Executor(Protocol[State_co]):
@@ -33,12 +44,17 @@ class Executor(Protocol[State_co]):
     ) -> Iterator[Result]:
         """Yield the results in the items' order; the first error in it is raised."""
 
+    def completed(
+        self, function: Callable[[State_co, Item], Result], items: Sequence[Item]
+    ) -> Iterator[tuple[int, Outcome[Result]]]:
+        """Yield each item's index and outcome, as they come."""
+
     def close(self) -> None:
         """End the workers at once, whatever they are at."""
 
 
 class WorkerDied(RuntimeError):
-    """A worker process ended under a piece of work, and another one did, too."""
+    """A worker ended under a piece of work, and another one did, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,62 +69,101 @@ class Inline(Generic[State_co]):
         for item in items:
             yield function(self.state, item)
 
+    def completed(
+        self, function: Callable[[State_co, Item], Result], items: Sequence[Item]
+    ) -> Iterator[tuple[int, Outcome[Result]]]:
+        for index, item in enumerate(items):
+            try:
+                yield index, Outcome(function(self.state, item))
+            except Exception as error:
+                yield index, Outcome(None, error)
+
     def close(self) -> None:
         return None
 
 
-class _Outcome(NamedTuple):
-    result: object
-    error: BaseException | None
+class Death(NamedTuple):
+    """How a worker ended under its work."""
+
+    reason: str
 
 
-class _Worker(NamedTuple):
-    process: BaseProcess
-    pipe: Connection[Any, Any]
+class Crew(Protocol[Worker]):
+    """Workers of one kind, each with its own copy of the state."""
 
-    def end(self) -> None:
-        self.process.terminate()
-        self.process.join()
-        self.pipe.close()
+    @property
+    def size(self) -> int:
+        """Return how many may work at a time."""
+
+    def start(self) -> Worker:
+        """Return a new worker, maybe not ready yet."""
+
+    def give(self, worker: Worker, function: object, item: object) -> None:
+        """Let an idle worker apply a function to its state and an item."""
+
+    def wait(
+        self, busy: Sequence[Worker]
+    ) -> Sequence[tuple[Worker, Outcome[object] | Death]]:
+        """Return, once there are any, the answers and the deaths among the busy."""
+
+    def end(self, worker: Worker) -> None:
+        """End a worker at once, dead or alive."""
+
+    def close(self) -> None:
+        """Let go of what the workers have in common."""
 
 
-class Processes(Generic[State_co]):
-    """Work spread over fresh processes, which start at the first need.
+class Spread(Generic[State_co, Worker]):
+    """Work spread over a crew, whose workers start at the first need and stay.
 
-    Each has its own copy of ``state``, made once. Work under which a process dies is
-    done once more by another one. A process ends with the one that started it.
+    Work under which a worker dies is done once more by another one.
     """
 
-    def __init__(self, num_workers: int, state: State_co) -> None:
-        self._num_workers = num_workers
-        self._state = state
-        self._idle: list[_Worker] = []
-        self._busy: dict[Connection[Any, Any], tuple[_Worker, int]] = {}
+    def __init__(self, crew: Crew[Worker]) -> None:
+        self._crew = crew
+        self._idle: list[Worker] = []
+        self._busy: list[tuple[Worker, int]] = []
 
     def map(
         self, function: Callable[[State_co, Item], Result], items: Sequence[Item]
     ) -> Iterator[Result]:
+        done: dict[int, Outcome[Result]] = {}
+        arriving = self.completed(function, items)
+        try:
+            for wanted in range(len(items)):
+                while wanted not in done:
+                    index, outcome = next(arriving)
+                    done[index] = outcome
+                yield done.pop(wanted).result
+        finally:
+            self._end_busy()
+
+    def completed(
+        self, function: Callable[[State_co, Item], Result], items: Sequence[Item]
+    ) -> Iterator[tuple[int, Outcome[Result]]]:
         waiting = deque(range(len(items)))
-        done: dict[int, _Outcome] = {}
         num_deaths: Counter[int] = Counter()
         try:
-            for index in range(len(items)):
-                while True:
-                    self._hand_out(function, items, waiting)
-                    if index in done:
-                        break
-                    self._collect(done, waiting, num_deaths)
-                outcome = done.pop(index)
-                if outcome.error is not None:
-                    raise outcome.error
-                yield cast(Result, outcome.result)
+            while waiting or self._busy:
+                self._hand_out(function, items, waiting)
+                for index, answer in self._answers():
+                    if isinstance(answer, Outcome):
+                        yield index, cast("Outcome[Result]", answer)
+                        continue
+                    num_deaths[index] += 1
+                    if num_deaths[index] < MAX_TRIES:
+                        _log.warning("a worker ended (%s); done anew", answer.reason)
+                        waiting.appendleft(index)
+                    else:
+                        yield index, Outcome(None, _death(answer))
         finally:  # what is under way still is of no use to anybody
             self._end_busy()
 
     def close(self) -> None:
         self._end_busy()
         while self._idle:
-            self._idle.pop().end()
+            self._crew.end(self._idle.pop())
+        self._crew.close()
 
     def _hand_out(
         self,
@@ -117,89 +172,34 @@ class Processes(Generic[State_co]):
         waiting: deque[int],
     ) -> None:
         """Give waiting work to who is idle, and start who is missing."""
-        while waiting and len(self._busy) < self._num_workers:
-            worker = self._idle.pop(0) if self._idle else self._started()
+        while waiting and len(self._busy) < self._crew.size:
+            worker = self._idle.pop(0) if self._idle else self._crew.start()
             index = waiting.popleft()
-            self._busy[worker.pipe] = (worker, index)
-            try:
-                worker.pipe.send((function, items[index]))
-            except BrokenPipeError:
-                continue  # it died while idle: seen when its answer is read
+            self._busy.append((worker, index))
+            self._crew.give(worker, function, items[index])
 
-    def _collect(
-        self,
-        done: dict[int, _Outcome],
-        waiting: deque[int],
-        num_deaths: Counter[int],
-    ) -> None:
-        """Wait for an answer or a death, and note it."""
-        for pipe in wait(list(self._busy)):
-            worker, index = self._busy.pop(cast("Connection[Any, Any]", pipe))
-            try:
-                done[index] = _Outcome(*worker.pipe.recv())
+    def _answers(self) -> Sequence[tuple[int, Outcome[object] | Death]]:
+        """Wait for answers and deaths; who answered is idle, who died is gone."""
+        found = []
+        for worker, answer in self._crew.wait([worker for worker, _ in self._busy]):
+            place = [one is worker for one, _ in self._busy].index(True)
+            _, index = self._busy.pop(place)
+            if isinstance(answer, Death):
+                self._crew.end(worker)
+            else:
                 self._idle.append(worker)
-            except (EOFError, ConnectionResetError):
-                worker.end()
-                num_deaths[index] += 1
-                if num_deaths[index] < MAX_TRIES:
-                    waiting.appendleft(index)
-                else:
-                    done[index] = _Outcome(None, _death(worker.process.exitcode))
-
-    def _started(self) -> _Worker:
-        context = multiprocessing.get_context("spawn")
-        ours, theirs = context.Pipe()
-        process = context.Process(
-            target=_serve, args=(theirs, self._state), daemon=True
-        )
-        with _interrupts_held():
-            process.start()
-        theirs.close()
-        return _Worker(process, ours)
+            found.append((index, answer))
+        return found
 
     def _end_busy(self) -> None:
         while self._busy:
-            _, (worker, _) = self._busy.popitem()
-            worker.end()
+            worker, _ = self._busy.pop()
+            self._crew.end(worker)
 
 
-def _serve(pipe: Connection[Any, Any], state: object) -> None:
-    """Answer one piece of work after another until nobody asks any more."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    while True:
-        try:
-            function, item = pipe.recv()
-        except EOFError:
-            return
-        answer: tuple[object, BaseException | None]
-        try:
-            answer = (function(state, item), None)
-        except Exception as error:
-            error.add_note(traceback.format_exc())
-            answer = (None, error)
-        try:
-            pipe.send(answer)
-        except BrokenPipeError:
-            return
-
-
-def _death(exit_code: int | None) -> WorkerDied:
+def _death(last: Death) -> WorkerDied:
     return WorkerDied(
-        f"{MAX_TRIES} worker processes in a row ended with exit code {exit_code} over "
-        "the same piece of work; too little memory is the usual reason: use fewer "
-        "workers. A script of your own needs `if __name__ == '__main__':` around what "
-        "it runs"
+        f"{MAX_TRIES} workers in a row ended ({last.reason}) over the same piece of "
+        "work; too little memory is the usual reason: use fewer workers. A script of "
+        "your own needs `if __name__ == '__main__':` around what it runs"
     )
-
-
-@contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Start a process that no Ctrl-C reaches, not even before it has begun."""
-    if sys.platform == "win32":
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -23,7 +23,7 @@ from fl.divergence import (
     void_entry,
 )
 from fl.evaluation import Metrics, evaluate
-from fl.executor import Executor, Inline, Processes
+from fl.executor import Executor, Inline
 from fl.history import History
 from fl.jobs import Cohort, Job, JobBook
 from fl.learning import Learning
@@ -31,6 +31,7 @@ from fl.local_metrics import ByLabel, LocalBench, LocalMetrics
 from fl.merging import Component, MergeRow, combined, merge_adapters
 from fl.partition import divide
 from fl.peft_folders.base_delta import save_base_delta
+from fl.process_crew import processes
 from fl.remembered import Memory, folder_entry, write_folder
 from fl.start import content_digest
 from fl.store import Entry, Store
@@ -93,7 +94,7 @@ class Federation:
         executor: Executor[Trainer] = (
             Inline(self._trainer)
             if workers == 1
-            else Processes(workers, Trainer(learning, seed, device, precision))
+            else processes(workers, Trainer(learning, seed, device, precision))
         )
         self._memory = Memory(
             store,

@@ -114,12 +114,22 @@ class ResidentModel:
         with torch.no_grad():
             for site in self.linears:
                 module = self.layout.parts[site.part_a].module
-                weight: Tensor = site.base.weight  # type: ignore[assignment]
-                original = self._unfolded.setdefault(module, weight.detach().clone())
-                weight.copy_(original)
+                weight = self._own_weight(module, site.base)
+                weight.copy_(self._unfolded[module])
                 if module in matrices:
                     added = matrices[module] if site.is_upright else matrices[module].T
                     weight.add_(added.to(weight), alpha=site.scale)
+
+    def _own_weight(self, module: str, layer: nn.Module) -> Tensor:
+        """Return a layer's weight as one to write; as loaded it may be shared."""
+        from torch import nn
+
+        if module not in self._unfolded:
+            loaded: Tensor = layer.weight  # type: ignore[assignment]
+            self._unfolded[module] = loaded.detach()
+            layer.weight = nn.Parameter(loaded.detach().clone(), requires_grad=False)
+        weight: Tensor = layer.weight  # type: ignore[assignment]
+        return weight
 
     def write_flat(self, flat: Tensor) -> None:
         """Make these numbers the resident adapter."""

@@ -19,6 +19,7 @@ from fl.backbones import read
 from fl.device import require
 from fl.jobs import Job
 from fl.learning import Learning
+from fl.shared_base import shared_base
 from fl.sketch import Sketch, draw_sketch, own_rank
 from fl.start import start_adapter
 from fl.store import Entry
@@ -92,7 +93,12 @@ class Trainer:
         require(self.device)
         torch.set_num_threads(NUM_THREADS)
         resident = ResidentModel(
-            self.learning.backbone.load(self.learning.task),
+            shared_base(
+                self.learning.backbone,
+                self.learning.task,
+                device=self.device,
+                precision=self.precision,
+            ),
             self.learning.lora,
             seed=self.seed,
             precision=self.precision,

@@ -40,16 +40,21 @@ def load_run(path: str | Path) -> Run:
 
 
 def run_study(
-    study: str | Path, *, out: str | Path | None = None, workers: int = 1
+    study: str | Path,
+    *,
+    out: str | Path | None = None,
+    workers: int | None = None,
+    ray: str | None = None,
 ) -> Study:
     """Run what is missing of a study, a file or a shipped name, and return it.
 
     Without ``out`` its folder is under ``results/studies``. With more ``workers`` so
-    many runs go on at a time, with the same results.
+    many runs go on at a time, on a Ray cluster where ``ray`` is its address or "auto",
+    with the same results.
     """
     from netsim.cosim import study as studies  # here, for the same reason
 
-    return studies.run_study(study, out=out, workers=workers)
+    return studies.run_study(study, out=out, workers=workers, ray=ray)
 
 
 def load_study(folder: str | Path) -> Study:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import math
 import platform
@@ -32,6 +33,8 @@ class Manifest(BaseModel):
     ``predicted`` holds rounds, seconds per round and in all, and the loss they lead to.
     ``inputs`` holds the SHA-256 of every file outside that the scenario names.
     ``timing_model`` names the model that gave the time and that of the accuracy.
+    ``checksum`` is the SHA-256 of a file's content without it, so that no figure in it
+    can rot; in memory it is empty.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -62,11 +65,23 @@ class Manifest(BaseModel):
     final: dict[str, float | None] = {}
     parts: tuple[Part, ...] = ()
     files: tuple[StoredFile, ...] = ()
+    checksum: str = ""
+
+    @property
+    def all_files(self) -> tuple[Part | StoredFile, ...]:
+        """Return every file that it lists."""
+        return (*self.parts, *self.files)
 
     def write(self, run_folder: Path) -> None:
         """Write ``manifest.json`` into the run's folder, whole or not at all."""
-        text = self.model_dump_json(indent=2) + "\n"
+        checked = self.model_copy(update={"checksum": self.sum_up()})
+        text = checked.model_dump_json(indent=2) + "\n"
         write_atomically(run_folder / FILE_NAME, text.encode())
+
+    def sum_up(self) -> str:
+        """Return the SHA-256 of all that it says but the checksum."""
+        text = self.model_dump_json(exclude={"checksum"})
+        return hashlib.sha256(text.encode()).hexdigest()
 
 
 def read_manifest(run_folder: Path) -> Manifest:
@@ -87,7 +102,9 @@ def read_manifest(run_folder: Path) -> Manifest:
             f"{path}: trace version {manifest.schema_version}, "
             f"but this netsim reads version {TRACE_VERSION}"
         )
-    return manifest
+    if manifest.checksum != manifest.sum_up():
+        raise InputError(f"{path} is damaged: its content has another checksum")
+    return manifest.model_copy(update={"checksum": ""})
 
 
 def known_metrics(values: Mapping[str, float | None]) -> dict[str, float | None]:

@@ -119,7 +119,7 @@ def bits(run: Run) -> pd.DataFrame:
         "down": tasks["download_bits"].sum(),
         "up": tasks["upload_bits"].sum(),
     }
-    found["client_bits"] = pd.Series(clients)
+    found["client_bits"] = pd.Series(clients).reindex(found.index)
     return found
 
 

@@ -13,6 +13,7 @@ import yaml
 
 from netsim.errors import InputError
 from netsim.manifest import Manifest, read_manifest
+from netsim.trace.files import StoredFile, damage
 from netsim.trace.schemas import SCHEMAS
 
 FALLING_METRICS = frozenset({"loss", "perplexity"})  # a level is reached from above
@@ -44,11 +45,8 @@ class Run:
     @property
     def scenario_text(self) -> str:
         """The fully resolved scenario, as YAML."""
-        try:
-            return (self.folder / "scenario.yaml").read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            path = self.folder / "scenario.yaml"
-            raise InputError(f"cannot read {path}: {error}") from error
+        require_scenario(self.folder, self.manifest)
+        return (self.folder / "scenario.yaml").read_text(encoding="utf-8")
 
     @property
     def clients(self) -> pd.DataFrame:
@@ -135,8 +133,9 @@ class Run:
         return self.table("laps")
 
     def table(self, name: str) -> pd.DataFrame:
-        """Return the table ``name`` as a frame, read once."""
+        """Return the table ``name`` as a frame, read once; a damaged one is refused."""
         if name not in self._frames:
+            require_intact(self.folder, self.manifest, name)
             self._frames[name] = _frame(read_table(self.folder, name))
         return self._frames[name]
 
@@ -187,6 +186,28 @@ class Run:
         found["accuracy_gap"] = found["accuracy_personal"] - found["accuracy_global"]
         found["loss_gap"] = found["loss_global"] - found["loss_personal"]
         return found.reset_index()
+
+
+def require_intact(run_folder: Path, manifest: Manifest, table: str) -> None:
+    """Refuse a table whose parts are not those that the manifest lists, where it does:
+    that of a running run lists none yet."""
+    listed = [part for part in manifest.parts if part.table == table]
+    for part in listed:
+        wrong = damage(run_folder, part)
+        if wrong:
+            raise InputError(wrong)
+    known = {run_folder / part.path for part in listed}
+    if manifest.parts and not known.issuperset(part_paths(run_folder, table)):
+        raise InputError(f"{run_folder}: {table} has parts that the manifest lacks")
+
+
+def require_scenario(run_folder: Path, manifest: Manifest) -> None:
+    """Refuse a run's scenario that is not the one it ran."""
+    path = run_folder / "scenario.yaml"
+    listed = StoredFile(path=path.name, num_bytes=0, sha256=manifest.scenario_digest)
+    wrong = damage(run_folder, listed)
+    if wrong:
+        raise InputError(wrong)
 
 
 def part_paths(run_folder: Path, table: str) -> list[Path]:

@@ -5,7 +5,8 @@ import time
 
 import pytest
 
-from fl.executor import Inline, Processes, WorkerDied
+from fl.executor import Inline, WorkerDied
+from fl.process_crew import processes
 
 
 def plus(state, item):
@@ -45,7 +46,7 @@ def is_alive(pid):
 
 @pytest.fixture(params=["inline", "processes"])
 def executor(request):
-    made = {"inline": Inline, "processes": lambda s: Processes(2, s)}[request.param](10)
+    made = {"inline": Inline, "processes": lambda s: processes(2, s)}[request.param](10)
     yield made
     made.close()
 
@@ -64,21 +65,29 @@ def test_the_first_error_in_the_items_order_is_raised(executor):
     assert list(executor.map(plus, [1])) == [11]
 
 
+def test_outcomes_come_as_they_are_done_errors_among_them(executor):
+    found = dict(executor.completed(refuse_three, [1, 3, 2]))
+    assert [found[index].value for index in range(3)] == [1, None, 2]
+    assert isinstance(found[1].error, ValueError)
+    with pytest.raises(ValueError, match="3 is too much"):
+        _ = found[1].result
+
+
 def test_a_dead_workers_work_is_done_once_more(tmp_path):
-    executor = Processes(2, tmp_path / "seen")
+    executor = processes(2, tmp_path / "seen")
     assert list(executor.map(die_for_want_of, range(4))) == [0, 1, 2, 3]
     executor.close()
 
 
 def test_work_that_kills_twice_is_given_up():
-    executor = Processes(2, None)
+    executor = processes(2, None)
     with pytest.raises(WorkerDied, match="exit code 9"):
         list(executor.map(die, range(3)))
     executor.close()
 
 
 def test_workers_stay_until_they_are_closed_also_in_the_midst_of_work():
-    executor = Processes(2, None)
+    executor = processes(2, None)
     first = set(executor.map(say_who, range(6)))
     assert len(first) == 2
     assert os.getpid() not in first

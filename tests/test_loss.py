@@ -4,6 +4,7 @@ The 6 MHz bands of ``test_timeline``: 12 Mbit/s alone, 6 for each of two. Everyb
 announced to at 0.5 s, and computes for one second.
 """
 
+import json
 import math
 from typing import Literal
 
@@ -21,6 +22,7 @@ from netsim.channel.latency import (
     latency_ns,
     mean_latency_s,
 )
+from netsim.cosim.planning import Assumptions, build_task
 from netsim.cosim.run import run_scenario
 from netsim.cosim.scenario import read_scenario
 from netsim.cosim.shipped import find_scenario
@@ -28,10 +30,12 @@ from netsim.errors import InputError
 from netsim.protocol import Deadline
 from netsim.questions import bits, phases
 from netsim.scenario import Record
-from netsim.sharing import FirstComeTdma
+from netsim.sharing import EqualFinish, FirstComeTdma, ProcessorSharing
+from netsim.timeline import write_timeline
 from netsim.verify import verify
+from netsim.verify.cells import Whereabouts
 from netsim.verify.clock import check_clock
-from netsim.verify.messages import check_messages
+from netsim.verify.messages import Messages, check_messages
 
 
 class SomeLost(TransmissionErrors):
@@ -104,10 +108,16 @@ def sent(recorder, direction="up"):
 def audit(recorder):
     return [
         *check_clock(recorder.transfers, recorder.segments, recorder.bands),
-        *check_messages(
+        *audit_messages(
             recorder.clients, recorder.tasks, recorder.transfers, recorder.arrivals
         ),
     ]
+
+
+def audit_messages(clients, tasks, transfers, arrivals):
+    return check_messages(
+        tasks, Messages(transfers, arrivals, []), Whereabouts(clients, [])
+    )
 
 
 # latency
@@ -365,7 +375,7 @@ def test_an_outage_radio_is_silent_below_its_minimum():
 def forged(recorder, **changes):
     return [
         finding.rule
-        for finding in check_messages(
+        for finding in audit_messages(
             **{
                 "clients": recorder.clients,
                 "tasks": recorder.tasks,
@@ -479,6 +489,59 @@ def test_draws_do_not_depend_on_who_else_takes_part(tmp_path):
     some, everybody = lost
     assert some
     assert some.items() <= everybody.items()
+
+
+def test_plans_count_on_mean_latency_and_attempts():
+    def problem(*overrides):
+        given = read_scenario(find_scenario("network-only"), overrides)
+        return build_task(given, Assumptions()).problem
+
+    plain, lossy = problem(), problem(*ALL[:3], "cell.downlink.latency=10 ms")
+    assert lossy.fixed_s == pytest.approx(plain.fixed_s + 0.020 + 0.005 + 0.010)
+    attempts = 1 + 0.2 + 0.2**2
+    assert lossy.need_hz_s == pytest.approx(plain.need_hz_s * attempts)
+    assert (lossy.bits == plain.bits).all()
+
+
+def test_a_share_reserved_for_a_round_counts_on_the_download_s_latency(tmp_path):
+    down = {"mode": "unicast", "sharing": ProcessorSharing()}
+    takes = []
+    for latency_s in (0.0, 0.5):
+        recorder = played(
+            tmp_path / str(latency_s),
+            down={**down, "latency_s": latency_s},
+            sharing=EqualFinish(),
+        )
+        ends = [row.end_ns for row in recorder.tasks]
+        assert max(ends) - min(ends) < 10  # as planned, all finish together
+        takes.append(ends[0])
+    assert takes[1] - takes[0] == pytest.approx(S // 2, abs=10)
+
+
+def test_the_timeline_shows_what_is_under_way(tmp_path):
+    given = read_scenario(find_scenario("lossy-uplink"), ("stop.rounds=2",))
+    run_scenario(given, tmp_path / "run")
+    write_timeline(tmp_path / "run", tmp_path / "run.json")
+    events = json.loads((tmp_path / "run.json").read_text())["traceEvents"]
+    flights = [e for e in events if e.get("cat") == "latency"]
+    run = load_run(tmp_path / "run")
+    assert len(flights) == len(run.arrivals) > 4
+    starts_us = sorted(float(event["ts"]) for event in flights)
+    ends_ns = run.transfers.set_index("transfer_id")["end_ns"]
+    sent_ns = ends_ns.loc[run.arrivals["transfer_id"]]
+    assert starts_us == pytest.approx(sorted(sent_ns / 1000), abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("name", "status"), [("lossy-uplink", "failed"), ("deep-fade", "outage")]
+)
+def test_a_shipped_scenario_shows_its_loss(name, status, tmp_path):
+    run_scenario(read_scenario(find_scenario(name)), tmp_path / "run")
+    assert verify(tmp_path / "run") == []
+    run = load_run(tmp_path / "run")
+    assert set(run.transfers["status"]) == {"done", status}
+    assert set(run.tasks["status"]) == {"done", status}
+    assert run.rounds["num_dropped"].sum() == (run.tasks["status"] == status).sum()
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 import bisect
 import itertools
 from dataclasses import dataclass, field
-from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,8 @@ from netsim.band import Message, OwnLinks
 from netsim.channel import Link, NoFading
 from netsim.channel.capacity import CapacityTable, Step
 from netsim.channel.own_links import LINK_HZ, MeasuredLinks, OwnLink
+from netsim.cosim.cost import estimate
+from netsim.cosim.planning import Assumptions, build_task
 from netsim.cosim.run import run_scenario
 from netsim.cosim.scenario import read_scenario
 from netsim.cosim.shipped import find_scenario
@@ -96,17 +97,16 @@ def audit(ledger, tables):
 def test_a_link_carries_the_packets_of_its_file_at_every_millisecond(path):
     links = MeasuredLinks(files=(str(path),), start_offset_s="random")
     (table,), marks_ms = links.tables(), marks_of(path)
-    for client_id in (0, 1):
-        _, offset_ns = links.link(7, client_id)
-        offset_ms, rest_ns = divmod(offset_ns, MS)
-        assert rest_ns == 0
-        assert 0 <= offset_ms < marks_ms[-1]
-        before = table.at(offset_ns)
-        for now_ms in range(marks_ms[-1] + 1):
-            carried = (table.at(now_ms * MS + offset_ns) - before) * LINK_HZ
-            count = packets_by(marks_ms, offset_ms + now_ms)
-            count -= packets_by(marks_ms, offset_ms)
-            assert abs(Fraction(carried, 10**18) - count * PACKET) < PACKET
+    _, offset_ns = links.link(7, 0)
+    offset_ms, rest_ns = divmod(offset_ns, MS)
+    assert rest_ns == 0
+    assert 0 < offset_ms < marks_ms[-1]
+    before, packet = table.at(offset_ns), PACKET * 10**18 // LINK_HZ
+    count_before = packets_by(marks_ms, offset_ms)
+    for now_ms in range(marks_ms[-1] + 1):
+        carried = table.at(now_ms * MS + offset_ns) - before
+        count = packets_by(marks_ms, offset_ms + now_ms) - count_before
+        assert abs(carried - count * packet) < packet
 
 
 @every_file
@@ -277,6 +277,23 @@ def test_runs_over_own_links_are_sound_and_come_again(overrides, tmp_path):
     assert (sending_j > 0).all()
 
 
+def test_rates_over_time_make_a_link_as_well(tmp_path):
+    (tmp_path / "rates.csv").write_text("time,rate\n0,1e6\n2,4e6\n3,4e6\n")
+    links = (
+        f"population.links={{kind: measured, files: [{tmp_path / 'rates.csv'}], "
+        "format: csv, start_offset: 1 s}"
+    )
+    given = shipped(links, "learning.compute=0 FLOP", "learning.download=0 bit")
+    run_scenario(given, tmp_path / "run")
+    assert verify(tmp_path / "run") == []
+    run = load_run(tmp_path / "run")
+    first = run.transfers[run.transfers["round_id"] == 1]
+    # 2.4 Mbit from 10 ms on: 0.99 at 1 Mbit/s until the rate changes at 1 s
+    expected_ns = 10**9 + 1_410_000 * 10**9 // 4_000_000
+    assert (first["start_ns"] == 10 * MS).all()
+    assert (first["end_ns"] == expected_ns).all()
+
+
 def test_others_on_the_network_do_not_slow_a_link(tmp_path):
     ends = []
     for num_drawn in (4, 20):
@@ -317,6 +334,22 @@ def test_what_own_links_cannot_heed_is_refused(overrides, message):
         )
     with pytest.raises(InputError, match=message):
         shipped(*overrides)
+
+
+def test_a_check_says_how_long_an_upload_takes(tmp_path):
+    (tmp_path / "fast.up").write_text("1\n2\n")  # 12 Mbit/s
+    (tmp_path / "slow.up").write_text("2\n4\n")
+    files = f"[{tmp_path / 'fast.up'}, {tmp_path / 'slow.up'}]"
+    given = shipped(f"population.links.files={files}", "learning.upload=3 MB")
+    learner = given.learning.learner(20, 1, reuse=False)
+    assert estimate(given, learner)[-1] == (
+        "one upload over a link of its own takes 2.00 s to 4.00 s in the mean"
+    )
+
+
+def test_a_plan_for_a_band_that_nobody_uses_is_refused():
+    with pytest.raises(InputError, match="do not share it"):
+        build_task(shipped(), Assumptions())
 
 
 def test_a_measured_band_starts_where_it_is_told(tmp_path):

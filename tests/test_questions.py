@@ -10,6 +10,7 @@ from netsim import load_run, questions
 from netsim.errors import InputError
 
 S = tiny_run.S
+PHASES = questions.PHASES
 NAN = float("nan")
 
 
@@ -196,12 +197,12 @@ def test_a_buffer_has_no_critical_path(run):
         questions.critical_path(run)
 
 
-def played(folder, *uploads):
-    """Play a round of clients who only differ in what they upload."""
+def played(folder, *uploads, flops=None):
+    """Play a round of clients who differ in what they upload, or compute."""
     folder.mkdir()
     (folder / "scenario.yaml").write_text("name: played\n")
     config = scenario(patient(), len(uploads))
-    flops = (10**9,) * len(uploads)
+    flops = flops or (10**9,) * len(uploads)
     play_out(config, folder, uploads=uploads, flops=flops, download=12 * MBIT).close()
     tiny_run.manifest(folder).write(folder)
     return load_run(folder)
@@ -219,6 +220,68 @@ def test_a_round_ends_at_least_so_much_sooner_without_its_last(tmp_path):
     saved_s = found["round_s"] - fewer["round_s"]
     assert saved_s == pytest.approx(0.5 + 14 / 12)  # the freed share helps as well
     assert saved_s > found["sooner_s"]
+
+
+def test_without_a_client_the_next_one_is_the_last(run):
+    found = questions.without_clients(run)
+    columns = ["device", "num_last", "saved_s", *(f"without_{p}" for p in PHASES)]
+    assert list(found.columns) == [*columns, "speedup"]
+    assert listed(found) == [
+        (8, "laptop", 1, 1.0, 1.0, 1.0, 1.0, 4 / 3),
+        (7, "phone", 0, 0.0, 0.0, 0.0, 0.0, 1.0),
+    ]
+
+
+def test_without_a_phase_the_longest_of_the_others_counts(run):
+    assert listed(questions.without_phases(run)) == [
+        ("download", 1.0, 4 / 3),
+        ("compute", 1.0, 4 / 3),
+        ("upload", 2.0, 2.0),
+        ("server", 0.0, 1.0),
+    ]
+
+
+def test_of_one_that_was_alone_all_but_the_servers_part_is_saved(run):
+    run._frames["tasks"] = run.tasks.iloc[1:]
+    edited(run, "rounds", 0, end_ns=5 * S)
+    found = questions.without_clients(run).loc[8]
+    assert (found["saved_s"], found["without_upload_s"]) == (4.0, 2.0)
+    assert questions.without_phases(run).loc["server", "saved_s"] == 1.0
+
+
+def test_what_was_under_way_at_the_end_counts_for_no_round(run):
+    extra = run.tasks.iloc[1:].assign(round_id=2, task_id=12, end_ns=99 * S)
+    run._frames["tasks"] = pd.concat([run.tasks, extra], ignore_index=True)
+    assert questions.without_clients(run).loc[8, "saved_s"] == 1.0
+    assert questions.without_phases(run)["saved_s"].tolist() == [1, 1, 2, 0]
+
+
+def test_timing_anew_is_playing_anew_where_nobody_shares(tmp_path):
+    """Uploads of half a second each, which never meet on the band."""
+    flops, mbit = (10**9, 3 * 10**9, 6 * 10**9), 6 * MBIT
+    run = played(tmp_path / "all", mbit, mbit, mbit, flops=flops)
+    saved = questions.without_clients(run).loc[2]
+    whole_s = questions.duration_s(run)
+
+    def shorter(name, *others, flops):
+        return whole_s - questions.duration_s(
+            played(tmp_path / name, *others, flops=flops)
+        )
+
+    assert saved["saved_s"] == shorter("fewer", mbit, mbit, flops=flops[:2])
+    swift = shorter("swift", mbit, mbit, mbit, flops=(*flops[:2], 0))
+    assert saved["without_compute_s"] == swift
+    light = shorter("light", mbit, mbit, 0, flops=flops)
+    assert saved["without_upload_s"] == pytest.approx(light)
+    idle = shorter("idle", mbit, mbit, mbit, flops=(0, 0, 0))
+    assert questions.without_phases(run).loc["compute", "saved_s"] >= idle
+
+
+def test_a_buffer_has_no_what_if_either(run):
+    edited(run, "tasks", 0, staleness=1)
+    for ask in (questions.without_clients, questions.without_phases):
+        with pytest.raises(InputError, match="works in rounds"):
+            ask(run)
 
 
 def test_idle_time_is_the_rest_of_the_run(run):

@@ -11,6 +11,7 @@ import tiny_run
 from netsim import load_run
 from netsim.errors import InputError
 from netsim.manifest import read_manifest
+from netsim.runs import read_table
 from netsim.trace.writer import Recorder
 
 
@@ -121,7 +122,31 @@ def test_part_of_another_table_is_named(folder):
     part = trace / "tasks" / "part-00000.parquet"
     part.write_bytes((trace / "plans" / "part-00000.parquet").read_bytes())
     with pytest.raises(InputError, match=r"part-00000\.parquet is not a part of tasks"):
+        read_table(folder, "tasks")
+    with pytest.raises(InputError, match=r"parquet is damaged: it has another SHA-256"):
         _ = load_run(folder).tasks
+
+
+def test_a_part_that_is_missing_or_nobodys_is_named(folder):
+    tasks = folder / "trace" / "tasks"
+    part = tasks / "part-00000.parquet"
+    extra = tasks / "part-00001.parquet"
+    extra.write_bytes(part.read_bytes())
+    with pytest.raises(InputError, match="tasks has parts that the manifest lacks"):
+        _ = load_run(folder).tasks
+    extra.unlink()
+    part.unlink()
+    with pytest.raises(InputError, match=r"part-00000\.parquet is missing"):
+        _ = load_run(folder).tasks
+
+
+def test_a_figure_of_the_manifest_cannot_rot(folder):
+    path = folder / "manifest.json"
+    text = path.read_text()
+    assert '"sim_time_ns": 4000000000' in text
+    path.write_text(text.replace("4000000000", "4000000001"))
+    with pytest.raises(InputError, match="damaged: its content has another checksum"):
+        load_run(folder)
 
 
 def test_import_netsim_is_light():

@@ -25,6 +25,7 @@ SMALL = {  # beyond fewer rounds; later ones win
     ),
     "eight-billion": ("learning.training.local_steps=1",),
     "million": ("population.num_clients=5000", "server.sampling.num_drawn=50"),
+    "proxy": ("population.num_clients=3000", "server.sampling.probability=0.02"),
     "quickstart": ("learning.training.local_steps=1",),
 }
 

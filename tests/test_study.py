@@ -7,12 +7,15 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pandas as pd
 import pytest
 from test_cli import netsim
 
 import netsim as package
+from netsim.cli import study_picture
+from netsim.cli.study import TimeLeft
 from netsim.cosim import shipped, study_plan
 from netsim.cosim.study import StudyFailed
 from netsim.errors import InputError
@@ -197,14 +200,23 @@ def complete(folder):
     }
 
 
-def killed_midway(path, folder):
+def killed_midway(path, folder, *more):
     """Run a study with two workers and kill it once two runs are finished."""
     code = "from netsim.cli import main\nif __name__ == '__main__':\n    main()\n"
     script = path.with_name("command.py")
     script.write_text(code)
-    command = [sys.executable, script, "study", path, "--out", folder, "--workers=2"]
+    command = [
+        sys.executable,
+        script,
+        "study",
+        path,
+        "--out",
+        folder,
+        "--workers=2",
+        *more,
+    ]
     study = subprocess.Popen(
-        command, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        [*command, *more], env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     )
     deadline_s = time.monotonic() + 300
     while len(complete(folder)) < 2:
@@ -283,6 +295,17 @@ def test_followers_train_nothing(finished):
         )
 
 
+def test_a_relative_folder_is_as_good(tmp_path, monkeypatch, capsys):
+    text = TINY.replace("quickstart", "network-only").replace("[1, 2]", "[1]")
+    text = text.replace("  - learning.training.local_steps=1\n", "")
+    text = text[: text.index("targets:")] + text[text.index("baseline:") :]
+    path = written(tmp_path, text)
+    monkeypatch.chdir(tmp_path)
+    assert netsim("study", path, "--out", "here", "--workers", "2") == 0
+    assert "0 runs failed" not in capsys.readouterr().out
+    assert set(package.load_study("here").table.status) == {"complete"}
+
+
 def test_two_runs_are_compared_side_by_side(finished, capsys):
     runs = [finished.folder / "runs" / f"all+{n}-MHz" / "1" for n in (1, 2)]
     capsys.readouterr()
@@ -322,6 +345,7 @@ def test_another_study_never_passes_off_the_runs_of_this_one(
 def test_one_failing_run_does_not_stop_the_others(tmp_path, capsys):
     text = changed("server.sampling=full", "learning.training.learning_rate=1e30")
     text = text.replace("all", "wild").replace("policy: wild", "policy: some")
+    text = text.replace("axes:", "  - learning.on_divergence=stop\naxes:")
     path, folder = written(tmp_path, text), tmp_path / "study"
     assert netsim("study", path, "--out", folder) == 1
     printed = capsys.readouterr()
@@ -334,10 +358,115 @@ def test_one_failing_run_does_not_stop_the_others(tmp_path, capsys):
         package.run_study(path, out=folder)
 
 
+@pytest.mark.parametrize("name", ["study", "curves"])
+def test_a_damaged_table_is_named_or_whole_and_written_anew(name, tmp_path):
+    text = changed("learning.training.local_steps=1", "learning.evaluation.every=9")
+    study = package.run_study(written(tmp_path, text), out=tmp_path / "study")
+    right, path = tables(study)[name], study.folder / f"{name}.parquet"
+    content = path.read_bytes()
+    said = set()
+    for place in range(5, len(content), 197):
+        flipped = bytes([content[place] ^ 4])
+        path.write_bytes(content[:place] + flipped + content[place + 1 :])
+        try:
+            assert tables(package.load_study(study.folder))[name].equals(right)
+        except InputError as error:
+            said.add(str(error).partition(" is damaged: ")[0])
+    assert said == {str(path)}
+    again = package.run_study(written(tmp_path, text), out=tmp_path / "study")
+    assert tables(again)[name].equals(right)
+
+
+def tables(study):
+    return {"study": study.table, "curves": study.curves}
+
+
 def test_a_folder_of_something_else_is_left_alone(tmp_path, capsys):
     (tmp_path / "mine.txt").write_text("mine")
     assert netsim("study", written(tmp_path), "--out", tmp_path) == 2
     assert "holds files but no study" in capsys.readouterr().err
+
+
+SMALL = (
+    *("--set", "stop={rounds: 1}", "--set", "learning.training.local_steps=1"),
+    *("--seeds", "1", "--quiet"),
+)
+
+
+@pytest.fixture(scope="module")
+def common_cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("common-cache")
+
+
+@pytest.mark.parametrize("name", shipped.names(shipped.STUDIES))
+def test_every_shipped_study_runs_in_small(name, common_cache, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(common_cache))
+    folder = tmp_path / "study"
+    assert netsim("study", name, *SMALL, "--out", folder) == 0
+    found = package.load_study(folder)
+    assert set(found.table.status) == {"complete"}
+    assert set(found.table["rounds"]) == {1}
+    assert set(found.table.seed) == {1}
+
+
+def test_what_a_command_line_says_instead_comes_before_the_axes(tmp_path, capsys):
+    path = written(tmp_path)
+    more = ("--set", "cell.uplink.band=7 MHz", "--set", "stop.rounds=9", "--seeds", "5")
+    plan = study_plan.plan_study(
+        path, tmp_path, None, study_plan.Instead((more[1], more[3]), (5,))
+    )
+    assert {run.scenario.seed for run in plan.runs} == {5}
+    assert {run.scenario.stop.rounds for run in plan.runs} == {9}
+    bands = {run.scenario.cell.uplink.band_hz for run in plan.runs}
+    assert bands == {1e6, 2e6}
+    assert netsim("study", path, *more, "--dry-run") == 0
+    assert "4 runs, 4 combinations with 1 seeds" in capsys.readouterr().out
+    for wrong, expected in {
+        ("--set", "stop.round=1"): "--set stop.round=1: stop: unknown key 'round'",
+        ("--set", "seed=1"): "seeds are listed in `seeds` alone",
+        ("--seeds", "1,x"): "--seeds 1,x: must be whole numbers",
+        ("--seeds", "1,1"): "lists something twice",
+    }.items():
+        assert netsim("study", path, *wrong) == 2
+        assert expected in capsys.readouterr().err
+
+
+def test_a_value_of_an_axis_may_be_a_mapping():
+    text = changed(
+        "- path: cell.uplink.band\n    values: [1 MHz, 2 MHz]",
+        "- path: population.speed_spread\n    name: spread\n"
+        "    values: [exponential, {kind: log-normal, sigma: 0.5}]",
+    )
+    config = load_text(text, StudyConfig)
+    assert config.axes[1].labels == ("exponential", "log-normal, sigma 0.5")
+    found = combinations(config)[1].overrides[-1]
+    expected = 'population.speed_spread={"kind": "log-normal", "sigma": 0.5}'
+    assert found.text == expected
+
+
+def test_the_time_left_is_paced_by_what_is_left():
+    """Two train for 10 s each, then one of four reuses in 1 s."""
+    left = TimeLeft({Path(str(n)): n < 2 for n in range(6)}, 100.0)
+    left.note(Path("0"), 110.0)
+    assert left.estimate_s() == pytest.approx(10 + 4 * 0.15 * 10)
+    left.note(Path("1"), 120.0)
+    left.note(Path("2"), 121.0)
+    assert left.estimate_s() == pytest.approx(3)
+    for name in "345":
+        left.note(Path(name), 124.0)
+    assert left.estimate_s() is None
+
+
+def test_the_picture_has_a_mark_per_seed_and_a_mean_per_combination(finished):
+    rows = finished.table[finished.table.target == "accuracy 0.99"]
+    found = list(study_picture.points(rows))
+    assert [point["what"] for point in found] == ["seed", "mean"] * 4
+    assert {point.get("end") for point in found} == {"not met by then", None}
+    assert found[1]["time_s"] == pytest.approx(found[0]["time_s"])
+    assert found[1]["low_s"] is None, "one seed has no interval"
+    drawn = study_picture.draw(finished)
+    if drawn != study_picture.NOT_INSTALLED:
+        assert (finished.folder / "study.svg").read_text().count("<svg") == 1
 
 
 def test_the_shipped_study_is_sound_and_its_schema_current(capsys):

@@ -198,6 +198,45 @@ def test_the_tiny_runs_counters_and_marks(tiny, tmp_path):
     assert marks[0]["args"]["detail"] == "Größe"
 
 
+def test_every_cell_is_a_process_of_its_own(tmp_path, monkeypatch):
+    """Client 8 lives in cell 3; its second message went over cell 0."""
+    clients = [tiny_run.CLIENTS[0], tiny_run.CLIENTS[1]._replace(cell_id=3)]
+    transfers = list(tiny_run.TRANSFERS)
+    transfers[2] = transfers[2]._replace(cell_id=3, end_ns=3 * S, status="outage")
+    again = transfers[2]._replace(
+        transfer_id=3, cell_id=0, start_ns=3 * S, end_ns=4 * S, status="done"
+    )
+    monkeypatch.setattr(tiny_run, "CLIENTS", clients)
+    monkeypatch.setattr(tiny_run, "TRANSFERS", [*transfers, again])
+    bands = [*tiny_run.BANDS, tiny_run.BANDS[1]._replace(cell_id=3)]
+    monkeypatch.setattr(tiny_run, "BANDS", bands)
+    events = written(tiny_run.write_run(tmp_path / "tiny"), tmp_path / "t.json")
+    require_valid(events)
+    processes, threads = {}, {}
+    for event in events:
+        if event["ph"] == "M" and event["name"] == "process_name":
+            processes[event["pid"]] = event["args"]["name"]
+        elif event["ph"] == "M" and event["name"] == "thread_name":
+            threads[event["pid"], event["tid"]] = event["args"]["name"]
+    assert sorted(processes.values()) == ["cell 0", "cell 3", "server"]
+    tracks = sorted((processes[pid], name) for (pid, _), name in threads.items())
+    assert tracks == [
+        ("cell 0", "broadcast"),
+        ("cell 0", "client 7 phone"),
+        ("cell 0", "client 7 radio"),
+        ("cell 0", "client 8 radio"),
+        ("cell 3", "client 8 laptop"),
+        ("cell 3", "client 8 radio"),
+        ("server", "marks"),
+        ("server", "merges"),
+        ("server", "rounds"),
+    ]
+    counted = {
+        processes[e["pid"]] for e in events if "uplink in use" in e.get("name", "")
+    }
+    assert counted == {"cell 0", "cell 3"}
+
+
 def test_an_upload_is_tied_to_the_merge_that_took_it(tiny, tmp_path):
     _, flows = slices_and_flows(written(tiny, tmp_path / "t.json"))
     assert sorted(flows["s"]) == [10, 11]

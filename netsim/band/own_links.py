@@ -106,7 +106,8 @@ class OwnLinks:
             simpy.Event(self._env),
             ends_as=ends_as,
         )
-        transfer.start_ns, transfer.is_live = self._env.now, True
+        transfer.start_ns = transfer.since_ns = self._env.now
+        transfer.is_live, transfer.pinned_uhz = True, LINK_UHZ
         end_ns = self._end_ns(message.client_id, message.bits)
         heappush(self._ends, (end_ns, transfer.order, transfer))
         self._wake_for_next()
@@ -162,12 +163,10 @@ class OwnLinks:
         message, now_ns = transfer.message, self._env.now
         transfer.is_live = False
         transfer.airtime_ns = now_ns - transfer.start_ns
-        whole = (0, LINK_UHZ, 1)  # times the table's own efficiency
         if transfer.airtime_ns:
-            span = (transfer.start_ns, now_ns)
-            self._ledger.segments.append(
-                rows.Segment(transfer.transfer_id, *span, *whole)
-            )
+            span = (transfer.transfer_id, transfer.start_ns, now_ns)
+            whole = (0, transfer.pinned_uhz, 1)  # times the table's own efficiency
+            self._ledger.segments.append(rows.Segment(*span, *whole))
         self._ledger.transfers.append(
             rows.Transfer(
                 transfer.transfer_id,

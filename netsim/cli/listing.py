@@ -15,6 +15,7 @@ from netsim.device_catalogue import DEVICES
 from netsim.quantities import format_quantity
 from netsim.scenario import json_schema
 from netsim.study.record import StudyConfig
+from netsim.study.search import TuneConfig
 
 
 def schema_text() -> str:
@@ -25,6 +26,11 @@ def schema_text() -> str:
 def study_schema_text() -> str:
     """Return the JSON Schema of a study file as text."""
     return _schema_text(StudyConfig)
+
+
+def tune_schema_text() -> str:
+    """Return the JSON Schema of a tune file as text."""
+    return _schema_text(TuneConfig)
 
 
 def _schema_text(model: type[BaseModel]) -> str:
@@ -39,6 +45,9 @@ def list_command() -> None:
     typer.echo("\nstudies  (netsim study NAME)")
     for name in shipped.names(shipped.STUDIES):
         _line(name, shipped.headline(name, shipped.STUDIES))
+    typer.echo("\nsearches  (netsim tune NAME)")
+    for name in shipped.names(shipped.TUNES):
+        _line(name, shipped.headline(name, shipped.TUNES))
     for title, path, choices in SEAMS:
         typer.echo(f"\n{title}  ({path})")
         for name, cls in choices.items():

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import FrameType, TracebackType
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
 from rich.text import Text
 
 from netsim.clock import to_s
+from netsim.protocol.learner import Score
 from netsim.protocol.stage import Progress
 from netsim.protocol.stop import Stop
 from netsim.quantities import format_duration_ns
 
 PLAIN_LINE_EVERY_S = 5.0
+BAR_COLUMNS = 32
 
 
 @dataclass
@@ -28,6 +33,7 @@ class LiveView:
     name: str
     is_quiet: bool = False
     seen: list[Progress] = field(default_factory=list)
+    _scores: Sequence[Score] = ()
     _started_s: float = field(default_factory=time.perf_counter)
     _last_line_s: float = float("-inf")
     _live: Live | None = None
@@ -39,7 +45,7 @@ class LiveView:
         if self.console.is_terminal and not self.is_quiet:
             self._live = Live(console=self.console, transient=True)
             self._live.start()
-            self._live.update(Text(f"{self.name}: preparing"))
+            self._live.update(Text(f"{self.name}  preparing"))
         return self
 
     def __exit__(
@@ -61,30 +67,59 @@ class LiveView:
         if self._is_interrupted:
             raise KeyboardInterrupt
         self.seen.append(progress)
+        self._scores = progress.scores or self._scores
         if self.is_quiet:
             return
         now_s = time.perf_counter()
         if self._live is not None:
-            self._live.update(Text(self.line(now_s)))
+            self._live.update(self.picture(now_s))
         elif now_s - self._last_line_s >= PLAIN_LINE_EVERY_S:
             self._last_line_s = now_s
             self.console.print(self.line(now_s), highlight=False, soft_wrap=True)
 
-    def line(self, now_s: float) -> str:
-        """Return where the run is, in one line of at most 80 columns or so."""
+    def picture(self, now_s: float) -> Group:
+        """Return what a terminal shows: name and bar, and below them a line that is as
+        wide as the terminal at most."""
+        share = self._share_done()
+        head = Table.grid(padding=(0, 2))
+        bar = ProgressBar(total=1.0, completed=share, width=BAR_COLUMNS)
+        head.add_row(Text(self.name, "bold"), bar, f"{share:.0%}")
+        return Group(head, Text(self.line(now_s, self.console.width), no_wrap=True))
+
+    def line(self, now_s: float, columns: int | None = None) -> str:
+        """Return where the run is; of what does not fit in so many columns, the speed
+        is left out first, then the accuracy."""
+        parts = self._parts(now_s)
+        for name in ("speed", "accuracy", "left"):
+            text = " · ".join(part for part in parts.values() if part)
+            if columns is None or len(text) <= columns:
+                return text
+            parts[name] = ""
+        return " · ".join(part for part in parts.values() if part)
+
+    def _parts(self, now_s: float) -> dict[str, str]:
+        """Return what there is to say of the run, by name; empty where unknown."""
         progress = self.seen[-1]
         real_s = now_s - self._started_s
-        parts = [self._round(progress)]
-        parts.append(f"simulated {format_duration_ns(progress.now_ns)}")
-        scores = next((p.scores for p in reversed(self.seen) if p.scores), ())
-        parts += [f"accuracy {s.accuracy:.3f}" for s in scores if s.client_id is None]
-        if real_s > 0 and progress.now_ns:
-            parts.append(f"{_ratio(to_s(progress.now_ns) / real_s)} real time")
+        ratio = to_s(progress.now_ns) / real_s if real_s > 0 else 0.0
+        return {
+            "round": self._round(progress),
+            "time": f"simulated {format_duration_ns(progress.now_ns)}",
+            "accuracy": self._accuracy(),
+            "speed": f"{_ratio(ratio)} real time" if ratio else "",
+            "left": self._left(real_s),
+        }
+
+    def _accuracy(self) -> str:
+        found = [s.accuracy for s in self._scores if s.client_id is None]
+        return " · ".join(f"accuracy {accuracy:.3f}" for accuracy in found)
+
+    def _left(self, real_s: float) -> str:
         share = self._share_done()
-        if 0 < share < 1:
-            left_ns = round(real_s * (1 - share) / share * 1e9)
-            parts.append(f"{format_duration_ns(left_ns)} left")
-        return " · ".join(parts)
+        if not 0 < share < 1:
+            return ""
+        left_ns = round(real_s * (1 - share) / share * 1e9)
+        return f"{format_duration_ns(left_ns)} left"
 
     def _round(self, progress: Progress) -> str:
         number = progress.round_id - progress.leg.after_round_id

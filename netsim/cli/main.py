@@ -33,11 +33,29 @@ OutOption = Annotated[Path | None, typer.Option(help="The run folder itself.")]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Make the last line of stdout one JSON object.")
 ]
+JsonLinesOption = Annotated[
+    bool,
+    typer.Option(
+        "--json-lines",
+        help="Write a line of JSON to stdout at every event; the last is --json's.",
+    ),
+]
 FreshOption = Annotated[
     bool, typer.Option(help="Train again what an earlier run has trained already.")
 ]
 WorkersOption = Annotated[
     int, typer.Option(min=1, help="Train in this many processes; same results.")
+]
+RayOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="auto|ADDRESS",
+        help="On a Ray cluster: RAY_ADDRESS or the one that runs here, else one of "
+        "this machine's processors. As many runs at a time as it has free ones.",
+    ),
+]
+GpusOption = Annotated[
+    float, typer.Option(min=0.0, help="With --ray: what a worker reserves, as 0.25.")
 ]
 QuietOption = Annotated[bool, typer.Option(help="Show no progress and no table.")]
 
@@ -78,6 +96,11 @@ def run(
     workers: WorkersOption = 1,
     quiet: QuietOption = False,
     json: JsonOption = False,
+    json_lines: JsonLinesOption = False,
+    tensorboard: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write curves for TensorBoard there."),
+    ] = None,
 ) -> None:
     """Run a scenario and write its trace."""
     from netsim.cli.running import run_command
@@ -91,6 +114,8 @@ def run(
         workers=workers,
         quiet=quiet,
         json=json,
+        json_lines=json_lines,
+        board=tensorboard,
     )
 
 
@@ -232,21 +257,77 @@ def study(
     study: Annotated[
         str, typer.Argument(help="A YAML file, or the name of a shipped study.")
     ],
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="PATH=VALUE", help="Override in all runs; axes come after."
+        ),
+    ] = None,
+    seeds: Annotated[
+        str | None, typer.Option(metavar="N,N,…", help="Instead of the study's.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="The study folder itself.")] = None,
     workers: Annotated[
-        int, typer.Option(min=1, help="So many runs at a time; same results.")
-    ] = 1,
+        int | None,
+        typer.Option(min=1, help="So many runs at a time, 1 by default; same results."),
+    ] = None,
+    ray: RayOption = None,
+    gpus: GpusOption = 0.0,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check it and say what would run.")
+    ] = False,
+    quiet: QuietOption = False,
+    json: JsonOption = False,
+    json_lines: JsonLinesOption = False,
+) -> None:
+    """Run a study, many variants and seeds, or go on with it; say who is faster."""
+    from netsim.cli.study import read_seeds, study_command
+    from netsim.cosim.study import Workers
+    from netsim.cosim.study_plan import Instead
+
+    who = Workers(workers, ray, gpus)
+    instead = Instead(tuple(set_ or ()), read_seeds(seeds))
+    if not study_command(
+        study,
+        out,
+        instead,
+        workers=who,
+        dry_run=dry_run,
+        quiet=quiet,
+        json=json,
+        json_lines=json_lines,
+    ):
+        raise typer.Exit(CHECK_FAILED)
+
+
+@app.command()
+def tune(
+    search: Annotated[
+        str, typer.Argument(help="A YAML file, or the name of a shipped search.")
+    ],
+    out: Annotated[Path | None, typer.Option(help="The search's folder.")] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="So many runs at a time, 1 by default; same results."),
+    ] = None,
+    ray: RayOption = None,
+    gpus: GpusOption = 0.0,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check it and say what would run.")
     ] = False,
     quiet: QuietOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Run a study, many variants and seeds, or go on with it; say who is faster."""
-    from netsim.cli.study import study_command
+    """Search settings for the best within limits, or go on with it.
 
-    if not study_command(
-        study, out, workers=workers, dry_run=dry_run, quiet=quiet, json=json
+    Exit code 1: no trial keeps to all limits.
+    """
+    from netsim.cli.tuning import tune_command
+    from netsim.cosim.study import Workers
+
+    who = Workers(workers, ray, gpus)
+    if not tune_command(
+        search, out, workers=who, dry_run=dry_run, quiet=quiet, json=json
     ):
         raise typer.Exit(CHECK_FAILED)
 
@@ -285,11 +366,15 @@ def report(
     out: Annotated[
         Path | None, typer.Option(help="The file; report.html in the folder.")
     ] = None,
+    pictures: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write every chart there too, as SVG."),
+    ] = None,
 ) -> None:
     """Write a run or a study as one page for a browser: what happened, and why."""
     from netsim.cli.reporting import report_command
 
-    report_command(folder, out)
+    report_command(folder, out, pictures)
 
 
 @app.command()
@@ -361,11 +446,15 @@ def calibrate(
 @app.command()
 def schema(
     study: Annotated[bool, typer.Option("--study", help="Of a study file.")] = False,
+    tune: Annotated[bool, typer.Option("--tune", help="Of a tune file.")] = False,
 ) -> None:
     """Print the JSON Schema of a scenario, for editors."""
-    from netsim.cli.listing import schema_text, study_schema_text
+    from netsim.cli.listing import schema_text, study_schema_text, tune_schema_text
 
-    typer.echo(study_schema_text() if study else schema_text(), nl=False)
+    if study and tune:
+        raise InputError("schema: --study or --tune, not both")
+    text = study_schema_text if study else tune_schema_text if tune else schema_text
+    typer.echo(text(), nl=False)
 
 
 @app.command(name="list")

@@ -10,10 +10,12 @@ from netsim.errors import InputError
 from netsim.report import write_report
 
 
-def report_command(folder: Path, out: Path | None) -> None:
+def report_command(folder: Path, out: Path | None, pictures: Path | None) -> None:
     """Write the report of a folder and say where it is."""
+    if pictures is not None and pictures.exists() and not pictures.is_dir():
+        raise InputError(f"--pictures {pictures} is a file, not a folder")
     if not folder.is_dir():
         raise InputError(f"no run or study at {folder}: there is no such folder")
-    path = write_report(folder, out)
+    path = write_report(folder, out, pictures=pictures)
     num_mb = path.stat().st_size / 1e6
     typer.echo(f"{path}: {num_mb:.1f} MB; open it in a browser, it needs no network")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json as json_format
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from rich import box
@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 from netsim.cli.live import LiveView
+from netsim.cli.spectators import JsonLines, Spectator, all_of, scalars
+from netsim.cosim.board import tensorboard
 from netsim.cosim.extension import scenario_path
 from netsim.cosim.retraining import conclusion, verdicts
 from netsim.cosim.run import claim_folder, extended, run_scenario
@@ -47,18 +49,27 @@ def run_command(
     workers: int,
     quiet: bool,
     json: bool,
+    json_lines: bool = False,
+    board: Path | None = None,
 ) -> None:
-    """Run a scenario from the command line."""
+    """Run a scenario from the command line; with ``json_lines`` stdout has a line of
+    JSON per round and nothing but that, and ``board`` is TensorBoard's folder."""
     scenario = read_scenario(find_scenario(given), overrides)
-    run_and_show(
-        scenario,
-        out,
-        resume=resume,
-        fresh=fresh,
-        workers=workers,
-        quiet=quiet,
-        json=json,
-    )
+    with ExitStack() as stack:
+        spectators: list[Spectator] = [JsonLines(sys.stdout)] if json_lines else []
+        if board is not None:
+            spectators.append(stack.enter_context(tensorboard(board, scalars)))
+        run_and_show(
+            scenario,
+            out,
+            resume=resume,
+            fresh=fresh,
+            workers=workers,
+            quiet=quiet,
+            json=json or json_lines,
+            is_bare=json_lines,
+            spectators=spectators,
+        )
 
 
 def run_and_show(
@@ -70,12 +81,14 @@ def run_and_show(
     workers: int = 1,
     quiet: bool = False,
     json: bool = False,
+    is_bare: bool = False,
     before: Scenario | None = None,
+    spectators: Sequence[Spectator] = (),
 ) -> Manifest:
     """Run, show progress on stderr and results on stdout; return the manifest.
 
     Where it changes a recorded scenario, ``before``, say first what trains anew;
-    ``fresh`` trains all.
+    ``fresh`` trains all. With ``is_bare`` stdout gets no table.
     """
     console = Console(stderr=True)
     if before is None and resume and out is not None:
@@ -92,9 +105,9 @@ def run_and_show(
             resume=resume,
             reuse=not fresh,
             workers=workers,
-            watch=view,
+            watch=all_of([view, *spectators]),
         )
-    if not quiet:
+    if not quiet and not is_bare:
         show(Console(), manifest, folder, view.seen)
     if json:
         print(json_format.dumps(summary(manifest, folder)))

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json as json_format
+import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 import typer
 from rich.console import Console
 
+from netsim.cli import study_picture
 from netsim.cli.live import PLAIN_LINE_EVERY_S, LiveView
+from netsim.cli.spectators import JsonLines
 from netsim.cosim.shipped import find_study
-from netsim.cosim.study import RESULTS, Ending, carry_out
-from netsim.cosim.study_plan import PlannedRun, StudyPlan, plan_study
+from netsim.cosim.study import RESULTS, Workers, carry_out
+from netsim.cosim.study_plan import Instead, PlannedRun, StudyPlan, plan_study
+from netsim.cosim.study_work import Ending
+from netsim.errors import InputError
 from netsim.protocol.stage import Progress
 from netsim.protocol.stop import Stop
 from netsim.quantities import format_duration_ns
@@ -26,29 +32,43 @@ MAX_GROUPS_SHOWN = 8
 def study_command(
     given: str,
     out: Path | None,
+    instead: Instead,
     *,
-    workers: int,
+    workers: Workers,
     dry_run: bool,
     quiet: bool,
     json: bool,
+    json_lines: bool = False,
 ) -> bool:
-    """Run a study from the command line; return whether all runs are finished."""
-    plan = plan_study(find_study(given), RESULTS, out)
+    """Run a study from the command line; return whether all runs are finished. With
+    ``json_lines`` stdout has a line of JSON per run and nothing but that."""
+    plan = plan_study(find_study(given), RESULTS, out, instead)
     for line in foretold(plan):
-        typer.echo(line, err=quiet)
+        typer.echo(line, err=quiet or json_lines)
     if dry_run:
         return True
-    teller = _Teller(
-        Console(stderr=True), sum(not run.is_finished for run in plan.runs), quiet
-    )
+    teller = _Teller(Console(stderr=True), plan, quiet)
+    if json_lines:
+        teller.lines = JsonLines(sys.stdout)
     study = _carried_out(plan, workers, teller)
-    _show(study, teller.failed, is_quiet=quiet)
-    if json:
+    if not json_lines:
+        _show(study, teller.failed, is_quiet=quiet)
+    if json or json_lines:
         typer.echo(json_format.dumps(_summary(study, plan, teller.failed)))
     return not teller.failed
 
 
-def _carried_out(plan: StudyPlan, workers: int, teller: _Teller) -> Study:
+def read_seeds(text: str | None) -> tuple[int, ...]:
+    """Return the seeds of ``1,2,3``; none where nothing is said."""
+    if text is None:
+        return ()
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() for part in parts):
+        raise InputError(f"--seeds {text}: must be whole numbers, as 1,2,3")
+    return tuple(map(int, parts))
+
+
+def _carried_out(plan: StudyPlan, workers: Workers, teller: _Teller) -> Study:
     """Run the study; say how an interrupted one goes on."""
     watch = None if teller.is_quiet else Spectator.of(plan)
     try:
@@ -88,14 +108,26 @@ class _Teller:
     """Says on stderr how every run ended, and how long the others may take."""
 
     console: Console
-    num_missing: int
+    plan: StudyPlan
     is_quiet: bool
     failed: list[PlannedRun] = field(default_factory=list)
-    _num_ended: int = 0
-    _started_s: float = field(default_factory=time.perf_counter)
+    lines: JsonLines | None = None
+    _far_hosts: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        missing = [run for run in self.plan.runs if not run.is_finished]
+        leading = {run.folder for run in self.plan.leaders()}
+        self._num_ended, self._num_missing = 0, len(missing)
+        self._left = TimeLeft(
+            {run.folder: run.folder in leading for run in missing}, time.perf_counter()
+        )
 
     def __call__(self, run: PlannedRun, ending: Ending) -> None:
         self._num_ended += 1
+        self._left.note(run.folder, time.perf_counter())
+        if self.lines is not None:
+            self.lines.write("run", self._event(run, ending))
+        self._welcome(ending.far_host)
         if ending.status == "failed":
             self.failed.append(run)
         elif self.is_quiet:
@@ -103,8 +135,28 @@ class _Teller:
         line = self._line(run, ending)
         self.console.print(line, highlight=False, soft_wrap=True, markup=False)
 
+    def _welcome(self, far_host: str) -> None:
+        """Say it of a machine when its first run comes back."""
+        if far_host and far_host not in self._far_hosts:
+            self._far_hosts.add(far_host)
+            line = (
+                f"{far_host} does not see this folder: its runs are sent back, and it "
+                "reuses only what was learned there"
+            )
+            self.console.print(line, highlight=False, soft_wrap=True, markup=False)
+
+    def _event(self, run: PlannedRun, ending: Ending) -> dict[str, object]:
+        return {
+            "variant": run.combination.label,
+            "seed": run.scenario.seed,
+            "run": str(run.folder),
+            **asdict(ending),
+            "num_ended": self._num_ended,
+            "num_missing": self._num_missing,
+        }
+
     def _line(self, run: PlannedRun, ending: Ending) -> str:
-        head = f"{self._num_ended}/{self.num_missing} {run.title}"
+        head = f"{self._num_ended}/{self._num_missing} {run.title}"
         if ending.status == "failed":
             return f"{head}: failed, {ending.reason}"
         parts = [
@@ -112,12 +164,49 @@ class _Teller:
             f"{format_duration_ns(ending.sim_time_ns)} simulated",
             f"{ending.steps_trained} steps trained, {ending.steps_reused} reused",
         ]
-        num_left = self.num_missing - self._num_ended
-        if num_left:
-            taken_s = time.perf_counter() - self._started_s
-            left_ns = round(taken_s / self._num_ended * num_left * 1e9)
-            parts.append(f"{format_duration_ns(left_ns)} left")
+        left_s = self._left.estimate_s()
+        if left_s is not None:
+            parts.append(f"{format_duration_ns(round(left_s * 1e9))} left")
         return f"{head}: {' · '.join(parts)}"
+
+
+@dataclass
+class TimeLeft:
+    """How long the other runs may take, those that train and those that reuse apart.
+
+    Runs that reuse come after all that train, so each kind is paced by its own.
+    """
+
+    trains: dict[Path, bool]  # by the folder of every missing run
+    started_s: float
+    _paces_s: dict[bool, list[float]] = field(
+        default_factory=lambda: {True: [], False: []}
+    )
+    REUSING_SHARE: ClassVar[float] = 0.15  # of a run's time, until one has ended
+
+    def note(self, folder: Path, now_s: float) -> None:
+        """Note that a run has ended."""
+        self._paces_s[self.trains.pop(folder)].append(now_s)
+
+    def estimate_s(self) -> float | None:
+        """Return the seconds that are left; None when nothing is."""
+        if not self.trains:
+            return None
+        training, reusing = self._pace_s(True), self._pace_s(False)
+        if reusing is None:
+            reusing = (training or 0.0) * self.REUSING_SHARE
+        num_training = sum(self.trains.values())
+        num_reusing = len(self.trains) - num_training
+        return num_training * (training or reusing) + num_reusing * reusing
+
+    def _pace_s(self, is_training: bool) -> float | None:
+        """Return the seconds between two ends of a kind of run, on average."""
+        ends_s = self._paces_s[is_training]
+        if not ends_s:
+            return None
+        before_s = [self.started_s, *self._paces_s[True]] if not is_training else []
+        first_s = max(before_s, default=self.started_s)
+        return (ends_s[-1] - first_s) / len(ends_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +218,7 @@ class Spectator:
     @classmethod
     def of(cls, plan: StudyPlan) -> Spectator:
         """Return the spectator of a study's runs."""
-        return cls({r.folder: (r.title, r.scenario.stop) for r in plan.runs})
+        return cls({r.folder.resolve(): (r.title, r.scenario.stop) for r in plan.runs})
 
     def __call__(self, folder: Path) -> Callable[[Progress], None]:
         title, stop = self.seen[folder]
@@ -156,6 +245,8 @@ def _show(study: Study, failed: list[PlannedRun], *, is_quiet: bool) -> None:
     if failed:
         typer.echo(f"{len(failed)} runs failed; the same command tries them again")
     typer.echo(f"study {study.folder}")
+    if not is_quiet:
+        typer.echo(f"picture {study_picture.draw(study)}")
 
 
 def _summary(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from netsim.channel.own_links import LINK_HZ
-from netsim.cosim.scenario import Scenario
+from netsim.cosim.scenario import LearningOff, Scenario
 from netsim.device import Device
 from netsim.protocol.learner import Learner, first_job
 from netsim.quantities import format_duration_ns, format_quantity
@@ -22,7 +22,7 @@ def estimate(scenario: Scenario, learner: Learner | None) -> list[str]:
     flop = learner.flop(job)
     lines = [
         *(f"{what} is that of {models[what]}" for what in models),
-        f"per participation: download {_bytes(download_bits)}, "
+        f"{_whose(scenario)}: download {_bytes(download_bits)}, "
         f"upload {_bytes(learner.bits_up(job))}, "
         f"compute {format_quantity(flop, 'FLOP')}, "
         f"memory {format_quantity(learner.memory_bytes, 'B')}",
@@ -47,6 +47,12 @@ def _upload_line(scenario: Scenario, bits: int) -> str:
     return (
         f"one upload alone on the band takes {format_duration_ns(least_ns)} or longer"
     )
+
+
+def _whose(scenario: Scenario) -> str:
+    learning = scenario.learning
+    is_listed = isinstance(learning, LearningOff) and learning.is_listed
+    return "per participation of client 0" if is_listed else "per participation"
 
 
 def _device_line(device: Device, flop: int) -> str:

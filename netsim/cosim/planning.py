@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from netsim.channel.latency import mean_latency_s
-from netsim.cosim.scenario import Scenario
+from netsim.cosim.scenario import LearningOff, Scenario
 from netsim.errors import InputError
 from netsim.policy.problem import Problem
 from netsim.policy.surrogate import Surrogate
@@ -106,6 +106,9 @@ def build_problem(
     assumed: Assumptions,
 ) -> tuple[Problem, BoolArray]:
     """Return the problem of a drawn fleet, all norms one, and what memory allows."""
+    learning = scenario.learning
+    if isinstance(learning, LearningOff) and learning.is_listed:
+        raise InputError("learning: a plan needs one size and work for all clients")
     jobs = _jobs(scenario, learner)
     timing = scenario.server.round_timing
     assert timing is not None, "only rounds are planned"

@@ -10,7 +10,7 @@ from netsim.cosim.files import SCENARIO_FILE
 from netsim.cosim.scenario import Scenario, read_scenario
 from netsim.errors import InputError
 from netsim.manifest import Manifest, read_manifest
-from netsim.runs import load_run
+from netsim.runs import load_run, require_scenario
 from netsim.trace.schemas import SCHEMAS
 
 
@@ -22,6 +22,7 @@ def recorded_scenario(run: Path, overrides: tuple[str, ...] = ()) -> Scenario:
             f"{run} is {manifest.status}, so there is nothing to compare a replay "
             "with; finish it with `netsim run … --resume`"
         )
+    require_scenario(run, manifest)
     return read_scenario(run / SCENARIO_FILE, overrides)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from netsim.cosim.scenario import LearningOff, LoraLearning, Scenario
+from netsim.cosim.scenario import UNTRAINED, LoraLearning, Scenario
 from netsim.scenario.difference import Change, changes
 
 Effect = Literal["nothing", "more", "some", "all"]
@@ -47,7 +47,7 @@ def verdicts(before: Scenario, after: Scenario) -> list[Verdict]:
 
     A run that learns nothing has none.
     """
-    if isinstance(after.learning, LearningOff):
+    if isinstance(after.learning, UNTRAINED):
         return []
     return [_verdict(change, before, after) for change in changes(before, after)]
 

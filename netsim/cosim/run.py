@@ -31,7 +31,7 @@ from netsim.protocol.learner import Learner
 from netsim.protocol.stage import Progress, Stage
 from netsim.scenario import dump, scenario_digest
 from netsim.scenario.difference import Change, changes
-from netsim.trace.files import stored_file, write_atomically
+from netsim.trace.files import damage, stored_file, write_atomically
 from netsim.trace.writer import Recorder, clear_trace
 
 
@@ -66,13 +66,15 @@ def run_scenario(
     Learning that an earlier run finished is remembered; without ``reuse`` it is
     computed again; ``workers`` is in how many processes, which changes no result. With
     ``resume`` a folder that holds a finished run of the same scenario is left as it
-    is, and one that holds an unfinished run is completed; where only ``stop`` differs
-    the run goes on to the new end, and the recorded one is kept until it is there. A
-    folder that another process writes is waited for, so long, and then refused.
+    is, and one that holds an unfinished or a damaged run is completed; where only
+    ``stop`` differs the run goes on to the new end, and the recorded one is kept until
+    it is there. A folder that another process writes is waited for, so long, and then
+    refused.
     """
     with locked(folder, patience_s=patience_s):
         earlier, differences = recorded(scenario, folder, resume)
-        if earlier is not None and earlier.status == "complete" and not differences:
+        is_done = earlier is not None and earlier.status == "complete"
+        if earlier and is_done and not differences and _is_sound(folder, earlier):
             return earlier
         place = extension.beside(folder) if differences else folder
         learner = scenario.learning.learner(
@@ -107,6 +109,18 @@ def _run(
         stage = build_stage(scenario, learner, population, recorder, watch)
         play(stage, scenario)
         return _finish(manifest, folder, stage)
+
+
+def _is_sound(folder: Path, earlier: Manifest) -> bool:
+    """Return whether all files of a complete run are as it left them; refuse a damaged
+    one that these versions may not bring back."""
+    wrong = next(filter(None, (damage(folder, f) for f in earlier.all_files)), "")
+    if wrong and earlier.versions != versions():
+        raise InputError(
+            f"{wrong}; other versions of python or a package made this run, so run it "
+            "again into another folder"
+        )
+    return not wrong
 
 
 def recorded(

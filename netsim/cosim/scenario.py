@@ -36,6 +36,7 @@ from netsim.cosim.abilities import refused_demands
 from netsim.cosim.edges import refused_edges, refused_learning
 from netsim.cosim.evaluation import Evaluation
 from netsim.cosim.own_links import refused_links
+from netsim.cosim.proxy import ProxyLearning
 from netsim.cosim.reach import refused_networks
 from netsim.network import Association, Interference, Network
 from netsim.policy import RANKS, FullRank, Ranks
@@ -45,6 +46,7 @@ from netsim.protocol.learner import Learner
 from netsim.protocol.stage import ServerStory
 from netsim.quantities import Bits, Bytes, Flop
 from netsim.scenario import OneOf, Record, load, refusal
+from netsim.scenario.each import OneOrEach, wrong_count
 
 
 class Learning(Protocol):
@@ -67,17 +69,25 @@ class Learning(Protocol):
 
 
 class LearningOff(Record):
-    """Nothing is trained: every client has the same sizes and the same work.
+    """Nothing is trained: sizes and work are the same for all clients, or listed for
+    each.
 
-    A size or work of zero takes no time, because it is written here.
+    A size or work of zero takes no time, because it is written here. A listed download
+    is each client's own, of which a broadcast carries nothing.
     """
 
     kind: Literal["none"] = "none"
-    download_bits: Annotated[Bits, Field(ge=0)]
-    upload_bits: Annotated[Bits, Field(ge=0)]
-    compute_flop: Annotated[Flop, Field(ge=0)]
+    download_bits: OneOrEach[Annotated[Bits, Field(ge=0)]]
+    upload_bits: OneOrEach[Annotated[Bits, Field(ge=0)]]
+    compute_flop: OneOrEach[Annotated[Flop, Field(ge=0)]]
     memory_bytes: Annotated[Bytes, Field(ge=0)] = 0
     samples_per_client: int = Field(default=1, ge=1)
+
+    @property
+    def is_listed(self) -> bool:
+        """Return whether clients may differ in size or work."""
+        told = (self.download_bits, self.upload_bits, self.compute_flop)
+        return any(isinstance(one, tuple) for one in told)
 
     def learner(
         self, num_clients: int, seed: int, *, reuse: bool, workers: int = 1
@@ -223,7 +233,8 @@ def _backbone_name(backbone: Backbone) -> str:
     return " ".join(str(values[name]) for name in names if name in values)
 
 
-LEARNINGS = {"lora": LoraLearning, "none": LearningOff}
+LEARNINGS = {"lora": LoraLearning, "none": LearningOff, "proxy": ProxyLearning}
+UNTRAINED = (LearningOff, ProxyLearning)  # nothing is scored, and nothing has a rank
 
 
 class Scenario(Record):
@@ -272,17 +283,18 @@ class Scenario(Record):
             raise refusal(reason, None, path, bare=True)
         for path, reason in refused_edges(self):
             raise refusal(reason, None, path, bare=True)
+        self._lists_each_client()
         if self.server.kind == "buffered":
             self._suits_a_buffer()
         for path, reason in refused_links(self):
             raise refusal(reason, None, path, bare=True)
         self._suits_the_policy()
-        if self.stop.target is not None and isinstance(self.learning, LearningOff):
+        if self.stop.target is not None and isinstance(self.learning, UNTRAINED):
             text = "needs learning: nothing is scored without it"
             raise refusal(text, None, ("stop", "target"), bare=True)
         if isinstance(self.learning, LoraLearning):
             self._suits_the_evaluation(self.learning)
-        if isinstance(self.learning, LearningOff) and self.ranks.kind != "full":
+        if isinstance(self.learning, UNTRAINED) and self.ranks.kind != "full":
             text = "needs learning: nothing has a rank without it"
             raise refusal(text, None, ("ranks",), bare=True)
         if isinstance(self.learning, LoraLearning):
@@ -300,6 +312,19 @@ class Scenario(Record):
                 place = "policy" if decides_ranks else "ranks"
                 raise refusal(text, None, (place,), bare=True)
         return self
+
+    def _lists_each_client(self) -> None:
+        """Refuse a list that has not one value for each client."""
+        listed: dict[tuple[str, str], object] = {
+            ("population", "radio_band"): self.population.radio_band_hz
+        }
+        if isinstance(self.learning, LearningOff):
+            listed["learning", "download"] = self.learning.download_bits
+            listed["learning", "upload"] = self.learning.upload_bits
+            listed["learning", "compute"] = self.learning.compute_flop
+        for path, value in listed.items():
+            if text := wrong_count(value, self.population.num_clients):
+                raise refusal(text, None, path, bare=True)
 
     def _suits_the_policy(self) -> None:
         """Refuse what two parts would decide, and what nobody does."""
@@ -320,7 +345,7 @@ class Scenario(Record):
                 "that a policy could plan; use 'synchronous' or 'deadline'"
             )
             raise refusal(text, None, ("policy",), bare=True)
-        if policy.needs_learning and isinstance(self.learning, LearningOff):
+        if policy.needs_learning and isinstance(self.learning, UNTRAINED):
             text = "pilots and ranks need learning: nothing is measured without it"
             raise refusal(text, None, ("policy",), bare=True)
         self._decides_nothing_twice(policy, is_sampled=sampling is not None)

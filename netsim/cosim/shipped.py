@@ -11,6 +11,7 @@ from netsim.quantities import closest
 # by place, not by import: a user's own folder called "scenarios" must not hide ours
 FOLDER = Path(netsim.__file__).resolve().parent.parent / "scenarios"
 STUDIES = FOLDER / "studies"
+TUNES = FOLDER / "tunes"
 
 
 def names(folder: Path = FOLDER) -> list[str]:
@@ -26,6 +27,11 @@ def find_scenario(given: str) -> Path:
 def find_study(given: str) -> Path:
     """Return the file that a user means: a path, or the name of a shipped study."""
     return _find(given, "study", STUDIES)
+
+
+def find_tune(given: str) -> Path:
+    """Return the file that a user means: a path, or the name of a shipped search."""
+    return _find(given, "search", TUNES)
 
 
 def _find(given: str, what: str, folder: Path) -> Path:

@@ -3,68 +3,39 @@ into it after a kill."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
-from multiprocessing import connection, parent_process
 from pathlib import Path
-from typing import Literal
 
 import pandas as pd
 
-from fl.executor import Executor, Inline, Processes, WorkerDied
-from netsim.cosim.run import run_scenario
+from fl.executor import Executor, Inline
+from fl.process_crew import processes
+from fl.ray_crew import NoCluster, ray_workers
 from netsim.cosim.scenario import Scenario
 from netsim.cosim.shipped import find_study
 from netsim.cosim.study_plan import PlannedRun, StudyPlan, plan_study
+from netsim.cosim.study_work import (
+    Ending,
+    Host,
+    Job,
+    Mark,
+    Status,
+    Watch,
+    run_one,
+    unpack,
+)
 from netsim.errors import InputError
-from netsim.locks import LOCK_FILE, is_empty, locked
-from netsim.manifest import FILE_NAME
-from netsim.protocol.stage import Progress
+from netsim.locks import is_empty, locked
 from netsim.runs import load_run
-from netsim.scenario import dump, load_text
+from netsim.scenario import dump
 from netsim.study.frames import Study, write_curves, write_summary, write_table
 from netsim.study.outcomes import THE_END, curve, final_metrics, outcomes, target_name
 from netsim.trace.files import write_atomically
 
 RESULTS = Path("results") / "studies"
 STUDY_FILE = "study.yaml"
-PATIENCE_S = 60.0  # with a worker of a killed study that is about to notice
-
-Status = Literal["complete", "failed"]
-Watch = Callable[[Path], Callable[[Progress], None]]
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """How one run of a study ended; ``reason`` says why it failed."""
-
-    status: Status
-    reason: str = ""
-    steps_trained: int = 0
-    steps_reused: int = 0
-    sim_time_ns: int = 0
-    rounds: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One run as a process is handed it: plain text, since a user's own class is
-    found only from the folder of the base scenario."""
-
-    scenario_text: str
-    base_folder: Path
-    folder: Path
-
-
-@dataclass(frozen=True, slots=True)
-class Host:
-    """What a process needs to run parts of a study."""
-
-    watch: Watch | None = None
 
 
 @dataclass
@@ -125,52 +96,70 @@ def _keys(run: PlannedRun) -> dict[str, str | int]:
     }
 
 
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """Who runs a study: so many processes here, or workers of a Ray cluster, by default
+    as many as it has free processors."""
+
+    num: int | None = None
+    ray: str | None = None  # auto, or an address
+    num_gpus: float = 0.0  # that each worker of a Ray cluster reserves
+
+    def executor(self, folder: Path, watch: Watch | None = None) -> Executor[Host]:
+        """Return the executor of a study or search whose folder is held."""
+        if self.ray is None:
+            host = Host(watch)
+            num = self.num or 1
+            return Inline(host) if num == 1 else processes(num, host)
+        host = Host(mark=Mark.of(folder))
+        try:
+            return ray_workers(
+                self.ray, host, num_workers=self.num, num_gpus=self.num_gpus
+            )
+        except NoCluster as error:
+            raise InputError(f"--ray {self.ray}: {error}") from error
+
+
 def carry_out(
     plan: StudyPlan,
     *,
-    workers: int = 1,
+    workers: Workers = Workers(),
     watch: Watch | None = None,
     tell: Callable[[PlannedRun, Ending], None] = lambda run, ending: None,
 ) -> Study:
     """Run what is missing of a study and return it; finished runs are kept.
 
     ``watch`` returns, by the run's folder, what is called with its progress, within the
-    process that is at it, so it is pickled for several ``workers``. ``tell`` hears of
-    every run that ends; a failed one is a row of the table, and the others go on. The
-    tables are whole on disk at every moment. A study that another process is at is
-    refused.
+    process that is at it, so it is pickled for several ``workers``; a Ray cluster has
+    none. ``tell`` hears of every run that ends, as they do; a failed one is a row of
+    the table, and the others go on. The tables are whole on disk at every moment. A
+    study that another process is at is refused.
     """
     with locked(plan.folder):
-        return _carry_out(plan, workers, watch, tell)
+        tables = Tables(plan)
+        finished = _opened(plan, tables)
+        with closing(workers.executor(plan.folder, watch)) as executor:
+            for runs in (plan.leaders(), plan.followers()):
+                missing = [run for run in runs if run.folder not in finished]
+                jobs = [job_of(r.scenario, r.base_folder, r.folder) for r in missing]
+                for index, ending in endings(executor, jobs):
+                    run = missing[index]
+                    tables.add(run, ending.status)
+                    tables.write()
+                    tell(run, ending)
+        study = Study(plan.folder)
+        write_summary(study)
+        return study
 
 
-def _carry_out(
-    plan: StudyPlan,
-    workers: int,
-    watch: Watch | None,
-    tell: Callable[[PlannedRun, Ending], None],
-) -> Study:
+def _opened(plan: StudyPlan, tables: Tables) -> set[Path]:
+    """Make the study's folder and its tables; return which runs are finished."""
     _open_folder(plan)
-    tables = Tables(plan)
-    finished = {run.folder for run in plan.runs if run.is_finished}
-    for run in plan.runs:
-        if run.folder in finished:
-            tables.add(run, "complete")
+    finished = [run for run in plan.runs if run.is_finished]
+    for run in finished:
+        tables.add(run, "complete")
     tables.write()
-    host = Host(watch)
-    executor: Executor[Host] = (
-        Inline(host) if workers == 1 else Processes(workers, host)
-    )
-    with closing(executor):
-        for runs in (plan.leaders(), plan.followers()):
-            missing = [run for run in runs if run.folder not in finished]
-            for run, ending in zip(missing, _endings(executor, missing), strict=True):
-                tables.add(run, ending.status)
-                tables.write()
-                tell(run, ending)
-    study = Study(plan.folder)
-    write_summary(study)
-    return study
+    return {run.folder for run in finished}
 
 
 def _open_folder(plan: StudyPlan) -> None:
@@ -181,78 +170,36 @@ def _open_folder(plan: StudyPlan) -> None:
     write_atomically(path, dump(plan.config).encode())
 
 
-def _endings(executor: Executor[Host], runs: Sequence[PlannedRun]) -> Iterator[Ending]:
-    """Yield how each run ended, in order; what a worker dies of has failed."""
-    jobs = [Job(dump(run.scenario), run.base_folder, run.folder) for run in runs]
-    done = 0
-    while done < len(jobs):
-        try:
-            for ending in executor.map(run_one, jobs[done:]):
-                done += 1
-                yield ending
-        except WorkerDied as error:
-            done += 1
-            yield Ending("failed", str(error))
+def job_of(scenario: Scenario, base_folder: Path, folder: Path) -> Job:
+    """Return a run as any process can do it."""
+    return Job(dump(scenario), base_folder.resolve(), folder.resolve())
 
 
-def run_one(host: Host, job: Job) -> Ending:
-    """Run one scenario of a study into its folder, or go on with it."""
-    end_with_the_parent()
-    try:
-        _clear_unbegun(job.folder)
-        scenario = load_text(job.scenario_text, Scenario, folder=job.base_folder)
-        manifest = run_scenario(
-            scenario,
-            job.folder,
-            command=("netsim", "study"),
-            resume=True,
-            watch=host.watch(job.folder) if host.watch else (lambda progress: None),
-            patience_s=PATIENCE_S,
-        )
-    except Exception as error:  # whatever stops one run, the others go on
-        return Ending("failed", f"{type(error).__name__}: {error}")
-    return Ending(
-        "complete",
-        steps_trained=manifest.steps_trained,
-        steps_reused=manifest.steps_reused,
-        sim_time_ns=manifest.sim_time_ns,
-        rounds=manifest.rounds,
-    )
-
-
-def _clear_unbegun(folder: Path) -> None:
-    """Empty the folder of a run that was killed before it had begun."""
-    if not folder.exists() or (folder / FILE_NAME).exists():
-        return
-    with locked(folder, patience_s=PATIENCE_S):
-        if not (folder / FILE_NAME).exists():
-            for path in folder.iterdir():
-                if path.is_dir():
-                    shutil.rmtree(path)
-                elif path.name != LOCK_FILE:
-                    path.unlink()
-
-
-def end_with_the_parent() -> None:
-    """Let a worker end at once when its parent is killed, not after its run: the study
-    that goes on may be writing the same folder by then."""
-    parent = parent_process()
-    name = "end with the parent"
-    if parent is None or name in {thread.name for thread in threading.enumerate()}:
-        return
-
-    def wait_and_end() -> None:
-        connection.wait([parent.sentinel])
-        os._exit(1)
-
-    threading.Thread(target=wait_and_end, name=name, daemon=True).start()
+def endings(
+    executor: Executor[Host], jobs: Sequence[Job]
+) -> Iterator[tuple[int, Ending]]:
+    """Yield each run's index and how it ended, as they do, with its folder in place;
+    what a worker dies of has failed."""
+    for index, outcome in executor.completed(run_one, jobs):
+        if isinstance(outcome.error, NoCluster):
+            raise InputError(f"--ray: {outcome.error}")
+        if outcome.error is not None:
+            yield index, Ending("failed", str(outcome.error))
+            continue
+        if outcome.result.packed:
+            unpack(outcome.result.packed, jobs[index].folder)
+        yield index, outcome.result
 
 
 def run_study(
-    study: str | Path, *, out: str | Path | None = None, workers: int = 1
+    study: str | Path,
+    *,
+    out: str | Path | None = None,
+    workers: int | None = None,
+    ray: str | None = None,
 ) -> Study:
     """Run a study, a file or a shipped name, and return it; failures are an error."""
-    if workers < 1:
+    if workers is not None and workers < 1:
         raise InputError(f"workers must be at least 1, got {workers}")
     failed: list[str] = []
 
@@ -263,7 +210,7 @@ def run_study(
     plan = plan_study(
         find_study(str(study)), RESULTS, None if out is None else Path(out)
     )
-    found = carry_out(plan, workers=workers, tell=tell)
+    found = carry_out(plan, workers=Workers(workers, ray), tell=tell)
     if failed:
         raise StudyFailed("\n".join([f"{plan.folder}: some runs failed", *failed]))
     return found

@@ -6,17 +6,23 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
+
+from pydantic import ValidationError
 
 from netsim.cosim.retraining import verdicts
-from netsim.cosim.scenario import LearningOff, Scenario, read_scenario
+from netsim.cosim.scenario import UNTRAINED, Scenario, read_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
 from netsim.manifest import FILE_NAME, read_manifest
 from netsim.scenario import dump, load, scenario_digest
 from netsim.scenario.source import Document, KeyPath, Position, read_document
+from netsim.scenario.wording import describe
 from netsim.study.design import Combination, combinations
 from netsim.study.record import Override, StudyConfig
+from netsim.study.search import TuneConfig
 
+Config = TypeVar("Config", StudyConfig, TuneConfig)
 CONTINUED = "    "  # a line that belongs to the message above it
 
 
@@ -69,21 +75,48 @@ class StudyPlan:
 def read_study(path: Path) -> tuple[StudyConfig, Document]:
     """Return a study file as a record, whose scenario is a whole path or a shipped
     name, and where the file says what."""
-    config, document = load(path, StudyConfig), read_document(path)
+    return with_whole_path(load(path, StudyConfig), path), read_document(path)
+
+
+def with_whole_path(config: Config, path: Path) -> Config:
+    """Return what a file says, its scenario as a whole path where it is beside it."""
     beside = path.parent / config.scenario
-    if beside.is_file():
-        config = config.model_copy(update={"scenario": str(beside.resolve())})
-    return config, document
+    if not beside.is_file():
+        return config
+    return config.model_copy(update={"scenario": str(beside.resolve())})
 
 
-def plan_study(path: Path, parent: Path, out: Path | None = None) -> StudyPlan:
+@dataclass(frozen=True, slots=True)
+class Instead:
+    """What a command line says instead of a study file: overrides that come after the
+    common ones, and seeds."""
+
+    overrides: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = ()
+
+    def applied(self, config: StudyConfig) -> StudyConfig:
+        """Return the study with these; InputError where they cannot be."""
+        said = config.model_dump()
+        said["overrides"] = (*config.overrides, *self.overrides)
+        said["seeds"] = self.seeds or config.seeds
+        try:
+            return StudyConfig.model_validate(said)
+        except ValidationError as error:
+            reasons = map(describe, error.errors(include_url=False))
+            raise InputError(f"--set, --seeds: {'; '.join(reasons)}") from error
+
+
+def plan_study(
+    path: Path, parent: Path, out: Path | None = None, instead: Instead = Instead()
+) -> StudyPlan:
     """Read a study and resolve all its scenarios; what is wrong is one InputError.
 
     Without ``out`` the folder is ``<name>-<digest>`` under ``parent``; more seeds,
     other targets or another baseline stay in the same folder.
     """
     config, document = read_study(path)
-    places = _Places(document)
+    config = instead.applied(config)
+    places = Places(document)
     try:
         found = combinations(config)
     except InputError as error:
@@ -120,7 +153,7 @@ def learning_groups(scenarios: list[Scenario]) -> list[int]:
 
 
 def _is_shared(first: Scenario, other: Scenario) -> bool:
-    if LearningOff in (type(first.learning), type(other.learning)):
+    if any(isinstance(one.learning, UNTRAINED) for one in (first, other)):
         return False
     return all(verdict.effect == "nothing" for verdict in verdicts(first, other))
 
@@ -135,7 +168,7 @@ def _digest(scenarios: Mapping[str, Scenario]) -> str:
 
 
 def _resolved(
-    config: StudyConfig, found: list[Combination], places: _Places
+    config: StudyConfig, found: list[Combination], places: Places
 ) -> dict[str, Scenario]:
     """Return the scenario of every combination, or all that is wrong with any."""
     common = tuple(
@@ -160,7 +193,7 @@ def _resolved(
 
 
 def _require_scores(config: StudyConfig, scenario: Scenario) -> None:
-    if config.targets and isinstance(scenario.learning, LearningOff):
+    if config.targets and isinstance(scenario.learning, UNTRAINED):
         raise InputError("targets: need learning: nothing is scored without it")
 
 
@@ -176,7 +209,7 @@ def _where(wrong: Mapping[str, list[str]], num_all: int) -> Iterator[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Places:
+class Places:
     """Points the messages about a scenario at the study file that made it so."""
 
     document: Document
@@ -204,10 +237,11 @@ class _Places:
     def _placed(self, line: str, overrides: tuple[Override, ...]) -> str:
         for text, place in reversed(overrides):
             label = f"--set {text}: "
-            if line.startswith(label):
+            if line.startswith(label) and place in self.document.values:
                 return self._point(place, f"{text}: {line.removeprefix(label)}")
-        if line.startswith("targets: "):
-            return self._point(("targets",), line)
+        key = line.partition(": ")[0]
+        if key in ("targets", "target", "objective"):
+            return self._point((key,), line)
         return line
 
     def _point(self, place: KeyPath, message: str) -> str:

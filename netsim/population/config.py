@@ -14,6 +14,7 @@ from netsim.device_catalogue import DeviceChoice
 from netsim.mobility import MOBILITIES, Mobility, Still
 from netsim.quantities import Hertz
 from netsim.scenario import OneOf, Record
+from netsim.scenario.each import OneOrEach
 
 
 class PopulationConfig(Record):
@@ -35,7 +36,7 @@ class PopulationConfig(Record):
     transmit_power_dbm: Power = 23.0
     antenna_gain_dbi: Gain = 0.0
     links: Annotated[Links, OneOf(LINKS)] | None = None
-    radio_band_hz: Annotated[Hertz, Field(gt=0)] | None = None
+    radio_band_hz: OneOrEach[Annotated[Hertz, Field(gt=0)]] | None = None
 
     @model_validator(mode="after")
     def _is_placed_once(self) -> PopulationConfig:

@@ -21,6 +21,7 @@ from netsim.population.air import Air
 from netsim.population.config import PopulationConfig
 from netsim.population.placing import first_places
 from netsim.population.rise import NoiseRise
+from netsim.scenario.each import of_client
 
 FloatArray = npt.NDArray[np.float64]
 LONGEST_TRANSFER_S = 1e6  # alone on the band; fading would mean an event per block
@@ -51,11 +52,16 @@ class RadioMap:
         self._rise = NoiseRise(network, self._airs, self.cell_ids)
         self._mean_cn0_hz = {"up": self._means("up"), "down": self._means("down")}
 
-    @property
-    def ceiling_uhz(self) -> int | None:
-        """Return the widest share that a device's radio can use, in micro-hertz."""
-        band_hz = self._config.radio_band_hz
-        return None if band_hz is None else round(band_hz * 1e6)
+    def ceiling_hz(self, client_id: int) -> float | None:
+        """Return the widest share that a client's radio can use, in Hz."""
+        return of_client(self._config.radio_band_hz, client_id)
+
+    def ceiling_uhz(self, *client_ids: int) -> int | None:
+        """Return the widest share that the radios of all these clients can use, in
+        micro-hertz."""
+        bands_hz = [self.ceiling_hz(client_id) for client_id in client_ids]
+        least_hz = min((one for one in bands_hz if one is not None), default=None)
+        return None if least_hz is None else round(least_hz * 1e6)
 
     @property
     def distance_m(self) -> FloatArray:

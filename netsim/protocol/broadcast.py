@@ -59,7 +59,7 @@ def _sent(
         Message(load.round_id, load.bits),
         WorstLink(tuple(radio_map.link(n, "down", cell_id) for n in client_ids)),
         terms=Terms(weight=1),
-        ceiling_uhz=radio_map.ceiling_uhz,
+        ceiling_uhz=radio_map.ceiling_uhz(*client_ids),
     )
     yield transfer.done if limit is None else transfer.done | limit
     if not transfer.done.triggered:

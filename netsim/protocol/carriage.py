@@ -95,7 +95,7 @@ def _send(
         Message(part.round_id, bits, part.task_id, part.client_id),
         stage.population.radio_map.link(part.client_id, direction, cell_id),
         terms=terms,
-        ceiling_uhz=stage.population.radio_map.ceiling_uhz,
+        ceiling_uhz=stage.population.radio_map.ceiling_uhz(part.client_id),
         ends_as="failed" if is_lost else "done",
     )
     part.sending = medium, transfer

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from netsim.protocol.cadence import Cadence
 from netsim.protocol.learner import Arrival, Branch, Job, Merged, Score
+from netsim.scenario.each import of_client
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -17,9 +18,9 @@ class NoLearning:
     digest of the merges before it, as with real learning."""
 
     num_clients: int
-    download_bits: int
-    upload_bits: int
-    compute_flop: int
+    download_bits: int | tuple[int, ...]  # the same for all, or of each client
+    upload_bits: int | tuple[int, ...]
+    compute_flop: int | tuple[int, ...]
     memory_bytes: int
     samples_per_client: int
     initial_version: str = "initial"
@@ -36,13 +37,15 @@ class NoLearning:
         return self.memory_bytes
 
     def bits_down(self, job: Job, have: str | None) -> tuple[int, int]:
+        if isinstance(self.download_bits, tuple):
+            return 0, self.download_bits[job.client_id]
         return self.download_bits, 0
 
     def bits_up(self, job: Job) -> int:
-        return self.upload_bits
+        return of_client(self.upload_bits, job.client_id)
 
     def flop(self, job: Job) -> int:
-        return self.compute_flop
+        return of_client(self.compute_flop, job.client_id)
 
     def submit(self, job: Job) -> str:
         return f"{job.version}/{job.client_id}/{job.start_index}"

@@ -437,7 +437,7 @@ class Stage:
 
     def _expected(self, part: Participation, cell_id: int, num_parts: int) -> Expected:
         population = self.population
-        ceiling_hz = population.config.radio_band_hz
+        ceiling_hz = population.radio_map.ceiling_hz(part.client_id)
         job = part.job()
         compute_s = population.fleet.expected_compute_s(
             part.client_id, self.learner.flop(job)

@@ -14,9 +14,15 @@ __all__ = ["FILE_NAME", "write_report"]
 FILE_NAME = "report.html"
 
 
-def write_report(folder: str | Path, path: str | Path | None = None) -> Path:
+def write_report(
+    folder: str | Path,
+    path: str | Path | None = None,
+    *,
+    pictures: str | Path | None = None,
+) -> Path:
     """Write the report of the run or the study in a folder, and return where it is:
-    ``report.html`` in that folder, unless ``path`` says otherwise."""
+    ``report.html`` in that folder, unless ``path`` says otherwise. ``pictures`` is a
+    folder for its charts as SVG."""
     require_drawing()
     source = Path(folder)
     target = source / FILE_NAME if path is None else Path(path)
@@ -28,6 +34,10 @@ def write_report(folder: str | Path, path: str | Path | None = None) -> Path:
     text = rendered(page, drawing_script())
     target.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(target, text.encode())
+    if pictures is not None:
+        from netsim.report.pictures import write_pictures
+
+        write_pictures(page, Path(pictures))
     return target
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from html import escape
 from importlib.resources import files
 
 import pandas as pd
 
 from netsim import __version__
-from netsim.report.page import Chart, Fact, Key, Page, Section, Table
+from netsim.report.page import Chart, Chooser, Fact, Key, Page, Section, Table
 
 # nothing may be fetched, from nowhere: whatever the page needs is in it
 POLICY = (
@@ -75,9 +76,23 @@ def _section(section: Section, number: int) -> Iterator[str]:
     yield f'<section id="s{number}"><h2>{escape(section.title)}</h2>'
     yield from (f"<p>{_text(text)}</p>" for text in section.text)
     yield "<div class=blocks>"
-    for block in section.blocks:
+    for block in _paired(section.blocks):
         yield from _chart(block) if isinstance(block, Chart) else _table(block)
     yield "</div></section>"
+
+
+def _paired(blocks: Sequence[Chart | Table]) -> list[Chart | Table]:
+    """Return the blocks; one of half the width with no half beside it becomes wide."""
+    found: list[Chart | Table] = []
+    is_open = False  # the last one waits for another half
+    for block in blocks:
+        if is_open and block.is_wide:
+            found[-1] = replace(found[-1], is_wide=True)
+        is_open = not block.is_wide and not is_open
+        found.append(block)
+    if is_open:
+        found[-1] = replace(found[-1], is_wide=True)
+    return found
 
 
 def _chart(chart: Chart) -> Iterator[str]:
@@ -85,22 +100,32 @@ def _chart(chart: Chart) -> Iterator[str]:
     kinds = " ".join(_kinds(chart))
     yield f'<figure class="{kinds}" id="f-{name}">'
     yield f"<figcaption>{escape(chart.title)}</figcaption>"
-    for chooser in chart.choosers:
-        options = "".join(
-            f'<option value="{escape(str(value))}"'
-            f"{' selected' if value == chooser.start else ''}>{escape(label)}</option>"
-            for value, label in chooser.labels.items()
-        )
-        yield (
-            f"<label class=chooser>{escape(chooser.title)} <button type=button "
-            f'class=step data-step="-1" aria-label="one back">‹</button>'
-            f'<select data-column="{escape(chooser.column)}">{options}</select>'
-            '<button type=button class=step data-step="1" aria-label="one on">›'
-            "</button></label>"
-        )
+    yield from map(_chooser, chart.choosers)
     yield _legend(chart.legend)
     yield f'<div class=plot id="c-{name}"></div>'
     yield f"<p class=note>{_text(chart.note)}</p></figure>"
+
+
+def _chooser(chooser: Chooser) -> str:
+    options = "".join(
+        f'<option value="{escape(str(value))}"'
+        f"{' selected' if value == chooser.start else ''}>{escape(label)}</option>"
+        for value, label in chooser.labels.items()
+    )
+    title = escape(chooser.title)
+    return (
+        f"<span class=chooser>{title} {_step(-1, '&larr;')}"
+        f'<select aria-label="{title}" data-column="{escape(chooser.column)}">'
+        f"{options}</select>{_step(1, '&rarr;')}</span>"
+    )
+
+
+def _step(by: int, sign: str) -> str:
+    label = "one on" if by > 0 else "one back"
+    return (
+        f'<button type=button class=step data-step="{by}" aria-label="{label}">'
+        f"{sign}</button>"
+    )
 
 
 def _kinds(block: Chart | Table) -> Iterator[str]:
@@ -134,11 +159,12 @@ def _table(table: Table) -> Iterator[str]:
         for column in table.columns
     )
     yield f"<thead><tr>{heads}</tr></thead><tbody>"
-    shown = table.frame[[c.name for c in table.columns]] if len(table.frame) else []
-    for row in shown.itertuples(index=False) if len(table.frame) else ():
+    shown = table.frame.reindex(columns=[column.name for column in table.columns])
+    for row in shown.itertuples(index=False):
         cells = zip(table.columns, row, strict=True)
-        yield f"<tr>{''.join(_cell(value, column.form) for column, value in cells)}</tr>"
+        yield f"<tr>{''.join(_cell(v, column.form) for column, v in cells)}</tr>"
     yield "</tbody></table></div>"
+    yield "<p class=hint>More columns to the right: swipe or scroll.</p>"
     if table.csv is not None:
         yield (
             f'<button type=button class=save data-csv="{name}">'
@@ -176,7 +202,11 @@ def _store(page: Page) -> str:
     tables = [block for block in blocks if isinstance(block, Table)]
     store = {
         "charts": {
-            chart.name: {"spec": chart.spec, "frames": list(chart.frames)}
+            chart.name: {
+                "spec": chart.spec,
+                "frames": list(chart.frames),
+                "rows": [chart.row_field, chart.row_px],
+            }
             for chart in charts
         },
         "frames": {
@@ -194,13 +224,16 @@ def _store(page: Page) -> str:
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028")
 
 
-def _columns(frame: pd.DataFrame) -> dict[str, list[object]]:
-    """Return a frame by columns."""
+def _columns(frame: pd.DataFrame) -> dict[str, object]:
+    """Return a frame by columns; texts are numbers into the list of those there are."""
     return {str(name): _column(frame[name]) for name in frame.columns}
 
 
-def _column(values: pd.Series) -> list[object]:
-    return [_plain(value) for value in values.tolist()]
+def _column(values: pd.Series) -> object:
+    if not pd.api.types.is_string_dtype(values):
+        return [_plain(value) for value in values.tolist()]
+    codes, words = pd.factorize(values)
+    return {"words": list(words), "codes": codes.tolist()}
 
 
 def _plain(value: object) -> object:

@@ -27,10 +27,10 @@ PHASE_COLOURS = {
 HEAT = "viridis"
 DIGITS = ".4~g"
 
-AnyChart = alt.Chart | alt.LayerChart
 
-
-def spec(chart: AnyChart, description: str, *, height: int | None = 260) -> Spec:
+def spec(
+    chart: alt.Chart | alt.LayerChart, description: str, *, height: int | None = 260
+) -> Spec:
     """Return a chart as Vega-Lite, as wide as its place on the page."""
     sized = chart.properties(width="container", description=description)
     if height is not None:

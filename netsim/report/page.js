@@ -34,6 +34,12 @@
     bar: { discreteBandSize: { band: 0.9 } },
   });
 
+  for (const frame of Object.values(store.frames)) { // texts are stored once each
+    for (const [name, column] of Object.entries(frame)) {
+      if (column.codes) frame[name] = column.codes.map((code) => (code < 0 ? null : column.words[code]));
+    }
+  }
+
   const rows = (frame, wanted) => {
     const names = Object.keys(frame);
     const length = names.length ? frame[names[0]].length : 0;
@@ -47,7 +53,7 @@
   };
 
   const draw = async (name) => {
-    const { spec, frames } = store.charts[name];
+    const { spec, frames, rows: [rowField, rowHeight] } = store.charts[name];
     const figure = document.getElementById("f-" + name);
     const place = document.getElementById("c-" + name);
     const wanted = [...figure.querySelectorAll("select")]
@@ -59,6 +65,11 @@
       datasets: Object.fromEntries(frames.map((key) => [key, rows(store.frames[key], wanted)])),
       autosize: { type: "fit-x", contains: "padding", resize: true },
     };
+    if (rowField) {
+      const seen = new Set(Object.values(whole.datasets).flat().map((row) => row[rowField]));
+      seen.delete(undefined);
+      whole.height = Math.max(1, seen.size) * rowHeight;
+    }
     if (figure.classList.contains("square")) whole.height = Math.max(240, place.clientWidth - 60);
     await vegaEmbed(place, whole, {
       actions: false, renderer: "svg", config: config(isNarrow),
@@ -110,6 +121,14 @@
       setTimeout(() => URL.revokeObjectURL(link.href), 1000);
     });
   }
+
+  const markCut = () => {
+    for (const place of document.querySelectorAll(".scroll")) {
+      place.classList.toggle("is-cut", place.scrollWidth > place.clientWidth + 1);
+    }
+  };
+  markCut();
+  addEventListener("resize", markCut);
 
   drawAll().then(
     () => { root.dataset.drawn = "all"; },

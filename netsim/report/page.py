@@ -42,6 +42,8 @@ class Chart:
     legend: Sequence[Key] = ()
     choosers: Sequence[Chooser] = ()
     note: str = ""
+    row_field: str = ""  # a row per value of this column makes the chart's height
+    row_px: int = 0
     is_square: bool = False
     is_wide: bool = False  # else half of a wide screen
 

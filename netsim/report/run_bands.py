@@ -60,12 +60,11 @@ def _use(bands: pd.DataFrame, edges_ns: NDArray[np.float64]) -> pd.DataFrame:
     cells = busy.groupby(bands["cell_id"]).sum().nlargest(MAX_CELLS).index
     frames = []
     kept = bands[bands["cell_id"].isin(cells)]
-    for (cell_id, direction), rows in kept.groupby(
-        ["cell_id", "direction"], observed=True
-    ):
+    for _, rows in kept.groupby(["cell_id", "direction"], observed=True):
         use = binned_use(rows.sort_values("start_ns"), edges_ns)
         frame = pd.DataFrame({"time_ns": edges_ns[:-1], "use": use})
-        frames.append(frame.assign(cell_id=cell_id, direction=str(direction)))
+        frame["cell_id"] = int(rows["cell_id"].iloc[0])
+        frames.append(frame.assign(direction=str(rows["direction"].iloc[0])))
     return pd.concat(frames, ignore_index=True)
 
 
@@ -130,8 +129,9 @@ def _heat(rows: pd.DataFrame, unit: words.TimeUnit) -> Chart:
         name="bands",
         title="Band in use, by cell",
         is_wide=True,
-        spec=marks.spec(chart, "band in use by cell", height=None)
-        | {"height": {"step": 16}},
+        spec=marks.spec(chart, "band in use by cell", height=None),
+        row_field="who",
+        row_px=17,
         frames={"bands": rows.drop(columns="time_ns")},
     )
 

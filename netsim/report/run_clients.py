@@ -46,7 +46,9 @@ def _histogram(found: pd.DataFrame) -> Chart:
     """Return how many clients were merged how often."""
     times = found["num_merged"]
     size = int(times.max()) // MAX_HISTOGRAM + 1
-    counts = (times // size * size).value_counts().sort_index()
+    counts = (times // size * size).value_counts()
+    every = range(int(counts.index.min()), int(counts.index.max()) + 1, size)
+    counts = counts.reindex(every, fill_value=0)
     frame = counts.rename_axis("times").rename("clients").reset_index()
     frame["until"] = frame["times"] + size
     frame["label"] = [
@@ -133,10 +135,10 @@ def _local_chart(run: Run) -> Chart | None:
         whose=evals["split"].astype("str").map(names),
     )
     by = evals.groupby(["whose", "time"], observed=True)["accuracy"]
-    frame = (
-        by.quantile([0.1, 0.5, 0.9]).unstack().set_axis(["low", "mid", "high"], axis=1)
-    )
-    frame = frame.join(by.agg(clients="size", worst="min")).reset_index()
+    shares = {"low": 0.1, "mid": 0.5, "high": 0.9}
+    columns = {name: by.quantile(share) for name, share in shares.items()}
+    columns |= {"clients": by.size(), "worst": by.min()}
+    frame = pd.DataFrame(columns).reset_index()
     keys = [
         Key("common adapter", marks.PALETTE[0], "line"),
         Key("own adapter", marks.PALETTE[1], "line"),
@@ -193,10 +195,15 @@ def map_section(run: Run) -> Section | None:
         return None
     frame = _dots(run)
     stations = base_stations(clients)
-    text = ["Each dot is a client; the triangles are the base stations."]
+    text = ["Each dot is a client."]
+    if len(stations):
+        text = [f"Each dot is a client, a triangle {STATION[len(stations) > 1]}."]
     if len(frame) < len(clients):
         text.append(f"{len(frame):,} of {len(clients):,} clients are shown.")
     return Section("Where the clients are", text, [_map_chart(frame, stations)])
+
+
+STATION = "the base station", "a base station"
 
 
 def _dots(run: Run) -> pd.DataFrame:

@@ -111,8 +111,8 @@ def _met(run: Run, metric: str, level: float, end: str) -> str:
 def _best(run: Run, metric: str) -> str:
     evals = global_evals(run)
     is_falling = metric in FALLING_METRICS
-    place = evals[metric].idxmin() if is_falling else evals[metric].idxmax()
-    best = evals.loc[place]
+    values = evals[metric]
+    best = evals[values == (values.min() if is_falling else values.max())].iloc[0]
     when = words.duration(float(best["time_ns"]) / 1e9)
     name = words.metric_words(metric)
     value = f"{best[metric]:.3g}"
@@ -134,11 +134,11 @@ def _final(run: Run) -> Iterator[Fact]:
 def _used(run: Run) -> Iterator[Fact]:
     bits = questions.bits(run)
     for direction, name in (("up", "sent up"), ("down", "sent down")):
-        if direction in bits.index:
-            row = bits.loc[direction]
-            count = words.counted(int(row["num_transfers"]), "message")
-            total = float(row["sent_bits"] + row["cut_bits"])
-            yield Fact(words.size(total), name, count)
+        row = bits[bits.index == direction].sum()
+        note = words.counted(int(row["num_transfers"]), "message")
+        if row["cut_bits"]:
+            note += f"; {words.size(float(row['cut_bits']))} more were cut"
+        yield Fact(words.size(float(row["sent_bits"])), name, note)
     total_j = float(run.tasks[list(ENERGIES)].to_numpy().sum())
     per_task = words.joules(total_j / max(1, len(run.tasks)))
     yield Fact(words.joules(total_j), "used by devices", f"{per_task} per update")

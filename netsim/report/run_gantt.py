@@ -68,7 +68,7 @@ def _chart(run: Run, shown: list[int], frame: pd.DataFrame) -> Chart:
     )
     lost = (
         shape.transform_filter("datum.is_cut")
-        .mark_point(shape="cross", angle=45, size=70, filled=True, color=marks.INK)
+        .mark_text(text="\u00d7", fontSize=17, fontWeight="bold", color=marks.INK)
         .encode(alt.X("end:Q"), tooltip=tooltip)
     )
     lost.encoding.x2 = alt.Undefined
@@ -77,7 +77,9 @@ def _chart(run: Run, shown: list[int], frame: pd.DataFrame) -> Chart:
         name="gantt",
         title="Who did what",
         is_wide=True,
-        spec={**spec, "height": {"step": 17}},
+        spec=spec,
+        row_field="who",
+        row_px=17,
         frames={"gantt": frame},
         legend=keys,
         choosers=[_chooser(run, shown)],
@@ -102,23 +104,30 @@ def _chooser(run: Run, shown: list[int]) -> Chooser:
 
 def _bars(run: Run, shown: list[int]) -> tuple[pd.DataFrame, int]:
     """Return the bars of the chosen rounds, and how many rounds lack clients."""
-    rounds = questions.round_spans(run)
+    spans = questions.round_spans(run)[["start_ns", "end_ns"]]
     belongs = run.tasks["merged_round_id"].fillna(run.tasks["round_id"])
     frames, num_cut = [], 0
     for round_id in shown:
         tasks = run.tasks[belongs == round_id].sort_values(["end_ns", "client_id"])
         num_cut += len(tasks) > MAX_CLIENTS
         tasks = thinned(tasks, MAX_CLIENTS).reset_index(drop=True)
-        frames.append(_round_bars(rounds.loc[round_id], tasks, round_id))
+        frames.append(_round_bars(_span(spans, round_id), tasks, round_id))
     bars = pd.concat(frames, ignore_index=True)
     devices = run.clients.set_index("client_id")["device"].astype("str")
     bars["device"] = bars.pop("client_id").map(devices).fillna("")
     return bars, num_cut
 
 
-def _round_bars(row: pd.Series, tasks: pd.DataFrame, round_id: int) -> pd.DataFrame:
+def _span(spans: pd.DataFrame, round_id: int) -> tuple[int, int]:
+    """Return when a round began and when it ended."""
+    return int(spans["start_ns"][round_id]), int(spans["end_ns"][round_id])
+
+
+def _round_bars(
+    span: tuple[int, int], tasks: pd.DataFrame, round_id: int
+) -> pd.DataFrame:
     """Return a round's bars, in seconds since it began; the server's come last."""
-    starts = tasks["download_start_ns"] - int(row["start_ns"])
+    starts = tasks["download_start_ns"] - span[0]
     parts = questions.phases(tasks)
     bars, start_s = [], starts.astype("float64") / 1e9
     for name in PHASES:
@@ -132,13 +141,13 @@ def _round_bars(row: pd.Series, tasks: pd.DataFrame, round_id: int) -> pd.DataFr
     found = found[found["end"] > found["start"]]
     is_last = found.groupby("who")["end"].transform("max") == found["end"]
     found["is_cut"] = is_last & (found["status"] != "done")
-    server = _server_bars(row, tasks)
+    server = _server_bars(span, tasks)
     return pd.concat([found, server]).assign(round_id=round_id)
 
 
-def _server_bars(row: pd.Series, tasks: pd.DataFrame) -> pd.DataFrame:
+def _server_bars(span: tuple[int, int], tasks: pd.DataFrame) -> pd.DataFrame:
     """Return what the server did before the first and after the last of its clients."""
-    start_ns, length_s = int(row["start_ns"]), (row["end_ns"] - row["start_ns"]) / 1e9
+    start_ns, length_s = span[0], (span[1] - span[0]) / 1e9
     if tasks.empty:
         spans = [(0.0, length_s)]
     else:

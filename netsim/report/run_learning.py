@@ -31,14 +31,18 @@ def accuracy_section(run: Run) -> Section | None:
     ]
     if run.manifest.pilot_time_ns:
         text.append("The shaded part are pilots, which measure before they plan.")
-    charts = [_metric_chart(run, evals, name) for name in names]
+    charts = [
+        _metric_chart(run, evals, name, is_first=name == names[0]) for name in names
+    ]
     blocks: list[Chart | Table] = [*charts]
     for name in names[:1]:
         blocks.append(_levels_table(run, evals, name))
     return Section("How good, and when", text, blocks)
 
 
-def _metric_chart(run: Run, evals: pd.DataFrame, metric: str) -> Chart:
+def _metric_chart(
+    run: Run, evals: pd.DataFrame, metric: str, *, is_first: bool
+) -> Chart:
     unit = words.time_unit(end_s(run) * 1e9)
     title = words.metric_words(metric)
     points = thinned(evals.dropna(subset=[metric]), MAX_POINTS)
@@ -58,6 +62,7 @@ def _metric_chart(run: Run, evals: pd.DataFrame, metric: str) -> Chart:
     return Chart(
         name=metric,
         title=title.capitalize(),
+        is_wide=is_first,
         spec=marks.spec(alt.layer(*layers), f"{title} over simulated time"),
         frames={metric: frame},
     )
@@ -168,8 +173,8 @@ def _layers_chart(merges: pd.DataFrame) -> Chart:
     kept = means.nlargest(MAX_LAYERS).index
     rows = merges[merges["layer"].isin(kept)]
     rows = rows.assign(round_id=binned(rows["round_id"], MAX_COLUMNS).to_numpy())
-    rows = rows.groupby(["layer", "round_id"], observed=True)["relative_error"].mean()
-    frame = rows.rename("error").reset_index().astype({"layer": "str"})
+    by_cell = rows.groupby(["layer", "round_id"], observed=True)["relative_error"]
+    frame = by_cell.mean().rename("error").reset_index().astype({"layer": "str"})
     order = [name for name in merges["layer"].astype("str").unique() if name in kept]
     chart = (
         marks.source("layers")
@@ -194,8 +199,9 @@ def _layers_chart(merges: pd.DataFrame) -> Chart:
         name="layers",
         title="Error of the merge, by layer and round",
         is_wide=True,
-        spec=marks.spec(chart, "error by layer", height=None)
-        | {"height": {"step": 16}},
+        spec=marks.spec(chart, "error by layer", height=None),
+        row_field="layer",
+        row_px=17,
         frames={"layers": frame},
         note=f"The {MAX_LAYERS} worst of {len(means)} layers." if is_cut else "",
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-SHOWN_ROUNDS = 24
+SHOWN_ROUNDS = 36
 SLOWEST_ROUNDS = 3
 
 

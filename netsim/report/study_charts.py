@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import altair as alt
 import pandas as pd
 
 from netsim.report import marks, words
-from netsim.report.page import Chart, Chooser, Key, Spec
+from netsim.report.page import Chart, Chooser, Key
 from netsim.report.study_data import StudyData
 from netsim.study.outcomes import THE_END
 
 METRICS = ("accuracy", "exact_match", "loss", "perplexity")
+MAX_TICKS = 6
+LEADS = (  # of round ratios, from fine to coarse
+    (1, 1.05, 1.1, 1.15, 1.2, 1.25, 1.3, 8.5, 9, 9.5),
+    (1, 1.1, 1.2, 1.3, 1.5, 1.7, 2, 3, 5, 8, 9),
+    (1, 1.5, 2, 3, 5, 7),
+    (1, 2, 5),
+    (1,),
+)
 LOG_FROM = 15.0  # a larger ratio of the greatest to the least is drawn on a log scale
 # a variant of several axes takes a line for each
 LINES = "split(datum.label, ', ')"
 
 
-def _target_chooser(data: StudyData) -> list[Chooser]:
-    names = data.targets
+def _target_chooser(data: StudyData, frame: pd.DataFrame) -> list[Chooser]:
+    names = [name for name in data.targets if name in set(frame["target"])]
     labels: dict[str | int, str] = {name: _goal(name) for name in names}
     return [Chooser("target", "Target", labels, names[0])] if len(names) > 1 else []
 
@@ -28,15 +37,16 @@ def _goal(target: str) -> str:
     return "the end of the run" if target == THE_END else target
 
 
-def _rows_of(order: Sequence[str], num_axes: int) -> tuple[alt.Y, Spec]:
-    """Return an axis with a row per combination, and how high it makes a chart."""
+def _variants(data: StudyData) -> alt.Y:
+    """Return an axis with a row per combination."""
+    order = [one.label for one in data.combinations]
     axis = alt.Axis(labelExpr=LINES, labelLineHeight=13)
-    shown = alt.Y("variant:N", title=None, sort=list(order), axis=axis)
-    return shown, {"height": {"step": 15 + 13 * num_axes}}
+    return alt.Y("variant:N", title=None, sort=order, axis=axis)
 
 
-def _order(data: StudyData) -> list[str]:
-    return [one.label for one in data.combinations]
+def _row_px(data: StudyData) -> int:
+    """Return how high the row of a combination is: a line per axis."""
+    return 15 + 13 * len(data.axes)
 
 
 def time_chart(data: StudyData) -> Chart:
@@ -49,7 +59,7 @@ def time_chart(data: StudyData) -> Chart:
     frame = frame.drop(columns="is_reached")
     means = frame.groupby(["variant", "arm", "target"], sort=False)["time"].mean()
     keys = _dots(marks.palette_keys(data.arm_names))
-    y, height = _rows_of(_order(data), len(data.axes))
+    y = _variants(data)
     x = alt.X("time:Q", title=f"time to the target ({unit.name})")
     dots = (
         marks.source("times")
@@ -80,10 +90,12 @@ def time_chart(data: StudyData) -> Chart:
     return Chart(
         name="times",
         title="Time to the target",
-        spec={**marks.spec(chart, "time to the target", height=None), **height},
+        spec=marks.spec(chart, "time to the target", height=None),
+        row_field="variant",
+        row_px=_row_px(data),
         frames={"times": frame, "time-means": means.reset_index()},
         legend=[*keys, Key("mean over seeds", marks.INK, "line")],
-        choosers=_target_chooser(data),
+        choosers=_target_chooser(data, frame),
     )
 
 
@@ -113,10 +125,8 @@ def speedup_chart(data: StudyData) -> Chart:
     columns = ["variant", "arm", "target", "baseline", "bound", "num_seeds"]
     frame = frame[[*columns, "x", "x_low", "x_high"]].dropna(subset=["x"])
     keys = _dots(marks.palette_keys(data.arm_names))
-    y, height = _rows_of([v for v in _order(data) if v in set(frame["variant"])], 1)
-    height = {"height": {"step": 15 + 13 * len(data.axes)}}
     shape = marks.source("speedups").encode(
-        y=y,
+        y=_variants(data),
         color=marks.colours("arm", keys),
         tooltip=[
             marks.tip_text("variant", "variant"),
@@ -130,7 +140,7 @@ def speedup_chart(data: StudyData) -> Chart:
     )
     title = "times as fast as the baseline"
     scale = alt.Scale(type="log", nice=False, padding=12)
-    axis = alt.Axis(format=".3~g", tickCount=6)
+    axis = alt.Axis(format=".3~g", values=_ratio_ticks(frame))
     whiskers = shape.mark_rule(strokeWidth=3, opacity=0.55).encode(
         alt.X("x_low:Q", scale=scale, title=title, axis=axis), alt.X2("x_high:Q")
     )
@@ -146,11 +156,25 @@ def speedup_chart(data: StudyData) -> Chart:
     return Chart(
         name="speedups",
         title="Speed against the baseline",
-        spec={**marks.spec(chart, "speed against the baseline", height=None), **height},
+        spec=marks.spec(chart, "speed against the baseline", height=None),
+        row_field="variant",
+        row_px=_row_px(data),
         frames={"speedups": frame},
         legend=[key for key in keys if key.label in set(frame["arm"])],
-        choosers=_target_chooser(data),
+        choosers=_target_chooser(data, frame),
     )
+
+
+def _ratio_ticks(frame: pd.DataFrame) -> list[float]:
+    """Return round ratios within what a chart shows, not too many."""
+    ends = frame[["x", "x_low", "x_high"]].to_numpy(dtype=float)
+    low, high = min([1.0, *ends[ends > 0]]), max([1.0, *ends[ends > 0]])
+    for leads in LEADS:
+        found = [float(f"{lead}e{power}") for power in range(-6, 7) for lead in leads]
+        shown = [value for value in found if low <= value <= high]
+        if len(shown) <= MAX_TICKS:
+            return shown
+    return [1.0]
 
 
 def curve_charts(data: StudyData) -> list[Chart]:
@@ -216,11 +240,15 @@ def energy_chart(data: StudyData) -> Chart:
     """Return time to the target beside energy until then, with the front."""
     done = data.done
     unit = words.time_unit(float(done["time_ns"].max()))
-    frame = done.assign(
-        x=done["time_ns"].astype("float64") / unit.size_ns, y=done["energy_j"]
+    time = done["time_ns"].astype("float64") / unit.size_ns
+    costs = Costs(
+        "energy",
+        "Time against energy",
+        f"time to the target ({unit.name})",
+        "energy of all devices (J)",
+        is_up=False,
     )
-    titles = f"time to the target ({unit.name})", "energy of all devices (J)"
-    return _costs(data, "energy", "Time against energy", frame, titles, is_up=False)
+    return _costs_chart(data, costs, done.assign(x=time, y=done["energy_j"]))
 
 
 def bytes_chart(data: StudyData) -> Chart | None:
@@ -230,71 +258,98 @@ def bytes_chart(data: StudyData) -> Chart | None:
     done = done[done["final_accuracy"].notna()]
     if done.empty:
         return None
-    frame = done.assign(x=done["all_bits"] / 8e6, y=done["final_accuracy"], target="")
-    titles = "megabytes sent, up and down", "accuracy at the end"
-    title = "Accuracy against bytes"
-    return _costs(data, "bytes", title, frame, titles, is_up=True)
+    costs = Costs(
+        "bytes",
+        "Accuracy against bytes",
+        "megabytes sent, up and down",
+        "accuracy at the end",
+        is_up=True,
+    )
+    megabytes = done["all_bits"] / 8e6
+    frame = done.assign(x=megabytes, y=done["final_accuracy"], target=EVERYWHERE)
+    return _costs_chart(data, costs, frame)
 
 
-def _costs(
-    data: StudyData,
-    name: str,
-    title: str,
-    frame: pd.DataFrame,
-    titles: tuple[str, str],
-    *,
-    is_up: bool,
-) -> Chart:
-    """Return two costs beside each other: a dot per combination, the mean of its
-    seeds, small ones for seeds, and a line along those that nobody beats."""
-    frame = frame[["variant", "arm", "target", "seed", "x", "y"]]
-    keys = ["variant", "arm", "target"]
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """Two costs that are drawn beside each other; of ``y`` more is better if up."""
+
+    name: str
+    title: str
+    x_title: str
+    y_title: str
+    is_up: bool
+
+    @property
+    def tooltip(self) -> list[alt.Tooltip]:
+        """What a dot says of itself."""
+        return [
+            marks.tip_text("variant", "variant"),
+            marks.tip("x", self.x_title),
+            marks.tip("y", self.y_title),
+        ]
+
+    def axes(self, means: pd.DataFrame) -> tuple[alt.X, alt.Y]:
+        """Return both axes, for dots at these places."""
+        return (
+            alt.X("x:Q", title=self.x_title, scale=_scale(means["x"]), axis=SPARSE),
+            alt.Y("y:Q", title=self.y_title, scale=_scale(means["y"]), axis=SPARSE),
+        )
+
+
+SPARSE = alt.Axis(format="~g", tickCount=5)
+EVERYWHERE = "all"
+
+
+def _costs_chart(data: StudyData, costs: Costs, frame: pd.DataFrame) -> Chart:
+    """Return a large dot per combination, the mean of its seeds, small ones for seeds,
+    and a line along those that nobody beats."""
+    frame = _among(data, frame)
+    keys = ["variant", "arm", "target", "among"]
     means = frame.groupby(keys, sort=False)[["x", "y"]].mean().reset_index()
     means["seeds"] = frame.groupby(keys, sort=False).size().to_numpy()
-    fronts = [front(rows, is_up=is_up) for _, rows in means.groupby("target")]
+    groups = means.groupby(["target", "among"], sort=False)
+    fronts = [front(rows, is_up=costs.is_up) for _, rows in groups]
     legend = _dots(marks.palette_keys(data.arm_names))
-    x, y = (
-        kind(
-            field,
-            type="quantitative",
-            title=text,
-            scale=alt.Scale(type=_scale(means[field]), zero=False, padding=14),
-            axis=alt.Axis(format="~g", tickCount=6),
-        )
-        for kind, field, text in ((alt.X, "x", titles[0]), (alt.Y, "y", titles[1]))
-    )
-    line = (
-        marks.source(f"{name}-front")
-        .mark_line(color=marks.QUIET, strokeDash=[4, 3])
-        .encode(x, y, alt.Order("x:Q"))
-    )
-    small = marks.source(f"{name}-seeds").mark_circle(size=16, opacity=0.45)
-    large = marks.source(f"{name}-means").mark_circle(size=110, opacity=0.95)
-    tooltip = [
-        marks.tip_text("variant", "variant"),
-        marks.tip("x", titles[0]),
-        marks.tip("y", titles[1]),
-    ]
+    x, y = costs.axes(means)
+    colour, tooltip = marks.colours("arm", legend), costs.tooltip
+    names = [f"{costs.name}-{part}" for part in ("front", "seeds", "means")]
+    line = marks.source(names[0]).mark_line(color=marks.QUIET, strokeDash=[4, 3])
+    small = marks.source(names[1]).mark_circle(size=18, opacity=0.45)
+    large = marks.source(names[2]).mark_circle(size=110, opacity=0.95)
     own, mean = marks.tip("seed", "seed", "d"), marks.tip("seeds", "seeds", "d")
-    colour = marks.colours("arm", legend)
     chart = alt.layer(
-        line,
+        line.encode(x, y, alt.Order("x:Q")),
         small.encode(x, y, colour, tooltip=[*tooltip, own]),
         large.encode(x, y, colour, tooltip=[*tooltip, mean]),
     )
+    frames = pd.concat(fronts, ignore_index=True), frame, means
     return Chart(
-        name=name,
-        title=title,
-        spec=marks.spec(chart, title, height=300),
-        frames={
-            f"{name}-front": pd.concat(fronts, ignore_index=True),
-            f"{name}-seeds": frame,
-            f"{name}-means": means,
-        },
+        name=costs.name,
+        title=costs.title,
+        spec=marks.spec(chart, costs.title, height=300),
+        frames=dict(zip(names, frames, strict=True)),
         legend=legend,
-        choosers=[] if is_up else _target_chooser(data),
+        choosers=[*_among_chooser(frame), *(_target_chooser(data, frame))],
         note="Large dots are means over seeds, small ones the seeds.",
     )
+
+
+def _among(data: StudyData, frame: pd.DataFrame) -> pd.DataFrame:
+    """Return every row twice where there are other axes: among all and among those
+    that it is compared with (``among``)."""
+    columns = ["variant", "arm", "target", "seed", "x", "y"]
+    everywhere = frame[columns].assign(among=EVERYWHERE)
+    if not data.other_axes:
+        return everywhere
+    like = frame[data.other_axes].agg(", ".join, axis=1)
+    return pd.concat([everywhere, frame[columns].assign(among=like)])
+
+
+def _among_chooser(frame: pd.DataFrame) -> list[Chooser]:
+    values = list(dict.fromkeys(frame["among"]))
+    labels: dict[str | int, str] = {value: value for value in values}
+    return [Chooser("among", "Show", labels, EVERYWHERE)] if len(values) > 1 else []
 
 
 def front(rows: pd.DataFrame, *, is_up: bool) -> pd.DataFrame:
@@ -303,10 +358,12 @@ def front(rows: pd.DataFrame, *, is_up: bool) -> pd.DataFrame:
     ordered = rows.assign(cost=-rows["y"] if is_up else rows["y"])
     ordered = ordered.sort_values(["x", "cost"], kind="stable")
     best = ordered["cost"].cummin()
-    is_first = best < best.shift(fill_value=float("inf"))
+    is_first = ~(best >= best.shift())
     return ordered[is_first].drop(columns="cost")
 
 
-def _scale(values: pd.Series[float]) -> str:
+def _scale(values: pd.Series[float]) -> alt.Scale:
     low, high = float(values.min()), float(values.max())
-    return "log" if low > 0 and high / low > LOG_FROM else "linear"
+    if low > 0 and high / low > LOG_FROM:
+        return alt.Scale(type="log", nice=False, padding=14)
+    return alt.Scale(zero=False, padding=14)

@@ -109,7 +109,9 @@ class StudyData:
         for variant, rows in curves.groupby("variant", sort=False):
             seeds = [own for _, own in rows.groupby("seed")]
             frame = _averaged(seeds, metric).assign(variant=variant)
-            frames.append(frame.assign(**rows.iloc[0][self.axes].to_dict()))
+            for axis in self.axes:
+                frame[axis] = rows[axis].iloc[0]
+            frames.append(frame)
         if not frames:
             return pd.DataFrame()
         found = pd.concat(frames, ignore_index=True)

@@ -78,11 +78,11 @@ def _headline(data: StudyData) -> list[str]:
         if known.empty:
             found.append(f"Nobody reached {goal}.")
             continue
-        best = known.loc[known["mean_time_s"].idxmin()]
+        best = known[known["mean_time_s"] == known["mean_time_s"].min()].iloc[0]
         found.append(
             f"Soonest at {goal}: {best['variant']}, after "
-            f"{words.duration(float(best['mean_time_s']))} in the mean of "
-            f"{words.counted(int(best['num_seeds']), 'seed')}."
+            f"{words.duration(float(best['mean_time_s']))} "
+            f"(mean of {words.counted(int(best['num_seeds']), 'seed')})."
         )
     return found
 
@@ -118,14 +118,16 @@ def _speed_section(data: StudyData) -> Section | None:
         "the 95 % interval over seeds; where it crosses 1, the seeds do not tell who "
         "is faster.",
     ]
-    blocks = [time_chart(data), speedup_chart(data), _sentences(data)]
-    return Section("Who is faster", text, blocks)
+    charts = [time_chart(data), speedup_chart(data)]
+    return Section("Who is faster", text, [*charts, _sentences(data)])
 
 
 def _sentences(data: StudyData) -> Table:
+    summary = data.study.summary
     rows = [
-        {"target": row["target"], "text": sentence(row)}
-        for _, row in data.study.summary.iterrows()
+        {"target": target, "text": sentence(row)}
+        for target in data.targets
+        for _, row in summary[summary["target"] == target].iterrows()
     ]
     columns = [Column("target", "to"), Column("text", "what the runs show")]
     frame = pd.DataFrame(rows, columns=["target", "text"])
@@ -147,8 +149,8 @@ def _cost_section(data: StudyData) -> Section | None:
     if data.done.empty:
         return None
     text = [
-        "Down and left is better: less time and less energy. The grey line joins what "
-        "nobody beats in both."
+        "Better is less time with less energy, and more accuracy from fewer bytes. The "
+        "grey line joins those that nobody beats in both."
     ]
     charts = [energy_chart(data)]
     spent = bytes_chart(data)

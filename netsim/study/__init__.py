@@ -2,7 +2,7 @@
 
 from netsim.study.design import Combination, combinations
 from netsim.study.frames import Study, load_study
-from netsim.study.record import Axis, StudyConfig, Variant
+from netsim.study.record import Axis, StudyConfig, Variant, folder_name
 
 __all__ = [
     "Axis",
@@ -11,5 +11,6 @@ __all__ = [
     "StudyConfig",
     "Variant",
     "combinations",
+    "folder_name",
     "load_study",
 ]

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from netsim.errors import InputError
 from netsim.study.summary import sentence, summarise
 from netsim.trace.files import write_atomically
 
 TABLE, CURVES, SUMMARY = "study.parquet", "curves.parquet", "summary.parquet"
+CHECKSUM = b"netsim.checksum"
 COLUMNS: Mapping[str, str] = {
     "variant": "str",
     "baseline": "str",
@@ -102,15 +107,33 @@ def write_summary(study: Study) -> None:
 
 
 def _write(frame: pd.DataFrame, path: Path) -> None:
-    content = frame.to_parquet(index=False)
-    assert isinstance(content, bytes)
-    write_atomically(path, content)
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    known = {**(table.schema.metadata or {}), CHECKSUM: _checksum(frame)}
+    file = io.BytesIO()
+    pq.write_table(table.replace_schema_metadata(known), file)
+    write_atomically(path, file.getvalue())
 
 
 def _read(path: Path) -> pd.DataFrame:
     try:
-        return pd.read_parquet(path)
+        table = pq.read_table(path)
+        frame: pd.DataFrame = table.to_pandas()
+        found = _checksum(frame)
     except FileNotFoundError:
         raise InputError(f"no {path}: no run of the study is finished") from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} is damaged: {error}") from error
+    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{path} is damaged: {reason}") from error
+    if (table.schema.metadata or {}).get(CHECKSUM) != found:
+        raise InputError(
+            f"{path} is damaged: its content has another checksum; the study's own "
+            "command writes it anew"
+        )
+    return frame
+
+
+def _checksum(frame: pd.DataFrame) -> bytes:
+    """Return the SHA-256 of what a table says, its types included."""
+    found = hashlib.sha256(repr([*frame.dtypes.items()]).encode())
+    found.update(frame.to_csv(index=False).encode())
+    return found.hexdigest().encode()

@@ -83,6 +83,12 @@ def _until(
     )
 
 
+def client_energies_j(run: Run, until_ns: int) -> pd.Series:
+    """Return the joules of each client that took part, in tasks that had ended then."""
+    tasks = run.tasks[run.tasks["end_ns"] <= until_ns]
+    return tasks[list(ENERGIES)].sum(axis=1).groupby(tasks["client_id"]).sum()
+
+
 def final_metrics(run: Run) -> dict[str, float | None]:
     """Return the last global value of every metric; None for one that it has not."""
     return {f"final_{name}": run.manifest.final.get(name) for name in METRICS}

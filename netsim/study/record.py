@@ -30,6 +30,22 @@ def as_label(value: object) -> object:
     return str(value) if isinstance(value, int | float) else value
 
 
+def label_of(value: object) -> str:
+    """Return what a value is called: a scalar itself, a mapping by its kind and then
+    what it says."""
+    shown = as_label(value)
+    if isinstance(shown, tuple | list):
+        return " ".join(map(label_of, shown))
+    if not isinstance(shown, Mapping):
+        return str(shown)
+    parts = [
+        label_of(item) if key == "kind" else f"{key} {label_of(item)}"
+        for key, item in shown.items()
+    ]
+    return ", ".join(parts)[:80]
+
+
+Scalar = str | int | float | bool
 Label = Annotated[str, BeforeValidator(as_label), Field(pattern=LABEL)]
 Choice = dict[str, Label]  # a variant of some axes, by the axes' names
 
@@ -54,7 +70,7 @@ class Axis(Record):
     name: str = Field(default="", pattern=f"^$|{AXIS_NAME}")
     variants: tuple[Variant, ...] = ()
     path: str | None = Field(default=None, min_length=1)
-    values: tuple[str | int | float | bool, ...] = ()
+    values: tuple[Scalar | dict[str, object], ...] = ()
 
     @model_validator(mode="after")
     def _is_one_kind(self) -> Axis:
@@ -79,7 +95,7 @@ class Axis(Record):
         """Return the names of the variants."""
         if self.path is None:
             return tuple(variant.name for variant in self.variants)
-        return tuple(str(as_label(value)) for value in self.values)
+        return tuple(map(label_of, self.values))
 
     def overrides(self, index: int) -> Iterator[Override]:
         """Yield the overrides of one variant, placed within the axis."""
@@ -116,22 +132,22 @@ class StudyConfig(Record):
         for index, title in enumerate(titles):
             if title in titles[:index] or title in RESERVED or title.endswith("_ns"):
                 text = f"the name {title!r} is taken; give the axis another `name`"
-                yield _problem(text, ("axes", index))
+                yield problem(text, ("axes", index))
         for values, name in ((self.seeds, "seeds"), (self.targets, "targets")):
             if len(set(values)) < len(values):
-                yield _problem("lists something twice", (name,))
+                yield problem("lists something twice", (name,))
         yield from self._seeds_set_otherwise()
         for index, choice in enumerate(self.exclude):
             yield from self._unknown(choice, ("exclude", index))
             if not choice:
-                yield _problem("names no variant", ("exclude", index))
+                yield problem("names no variant", ("exclude", index))
         yield from self._unknown(self.baseline, ("baseline",))
 
     def _seeds_set_otherwise(self) -> Iterator[InitErrorDetails]:
         common = [Override(t, ("overrides", i)) for i, t in enumerate(self.overrides)]
         for text, place in [*common, *self.placed_overrides()]:
             if text.partition("=")[0].strip() == "seed":
-                yield _problem("seeds are listed in `seeds` alone", place)
+                yield problem("seeds are listed in `seeds` alone", place)
 
     def placed_overrides(self) -> Iterator[Override]:
         """Yield the overrides of all variants, placed within the study."""
@@ -148,10 +164,10 @@ class StudyConfig(Record):
         for title, label in choice.items():
             if title not in labels:
                 text = _no_such("axis", title, list(labels))
-                yield _problem(text, (*place, title))
+                yield problem(text, (*place, title))
             elif label not in labels[title]:
                 text = _no_such("variant", label, labels[title])
-                yield _problem(text, (*place, title))
+                yield problem(text, (*place, title))
 
 
 def folder_name(label: str) -> str:
@@ -165,6 +181,7 @@ def _no_such(what: str, name: str, names: Sequence[str]) -> str:
     return f"no {what} is called {name!r}{hint} (there are: {', '.join(names)})"
 
 
-def _problem(text: str, place: KeyPath) -> InitErrorDetails:
+def problem(text: str, place: KeyPath) -> InitErrorDetails:
+    """Return a refusal in these words of what is at a place."""
     error = PydanticCustomError("stated", "{text}", {"text": text})
     return InitErrorDetails(type=error, loc=place, input=None)

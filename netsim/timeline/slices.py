@@ -142,7 +142,7 @@ def write_transfer(events: TraceEvents, tracks: Tracks, row: Transfer) -> None:
     if row.client_id is None:
         track, name = tracks.broadcast(row.cell_id), f"broadcast round {row.round_id}"
     else:
-        track = tracks.radio(row.client_id)
+        track = tracks.radio(row.client_id, row.cell_id)
         name = f"{row.direction} round {row.round_id} client {row.client_id}"
     events.begin(track, row.start_ns, "transfer", name, _args(row))
     events.end(track, row.end_ns)
@@ -153,7 +153,7 @@ def write_crossing(events: TraceEvents, tracks: Tracks, row: Crossing) -> None:
     if row.client_id is None:
         track, name = tracks.broadcast(row.cell_id), f"broadcast round {row.round_id}"
     else:
-        track = tracks.radio(row.client_id)
+        track = tracks.radio(row.client_id, row.cell_id)
         name = f"{row.direction} round {row.round_id} client {row.client_id}"
     events.begin(track, row.start_ns, "backhaul", f"backhaul {name}", _args(row))
     events.end(track, row.end_ns)
@@ -167,7 +167,10 @@ def write_flight(
     if row.client_id is None:
         track, whose = tracks.broadcast(row.cell_id), ""
     else:
-        track, whose = tracks.radio(row.client_id), f" client {row.client_id}"
+        track, whose = (
+            tracks.radio(row.client_id, row.cell_id),
+            f" client {row.client_id}",
+        )
     name = f"under way {row.direction} round {row.round_id}{whose}"
     events.begin(track, row.end_ns, "latency", name, {"round_id": row.round_id})
     events.end(track, arrival_ns)

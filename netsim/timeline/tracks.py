@@ -46,9 +46,8 @@ class Tracks:
         name = f"client {client_id} {device}".rstrip()
         return self._track(self.cell_pid(cell_id), name, 1 + 2 * client_id)
 
-    def radio(self, client_id: int) -> Track:
-        """Return the track of a client's own transfers."""
-        cell_id, _ = self._home(client_id)
+    def radio(self, client_id: int, cell_id: int) -> Track:
+        """Return the track of a client's own transfers over a cell's bands."""
         name = f"client {client_id} radio"
         return self._track(self.cell_pid(cell_id), name, 2 + 2 * client_id)
 

@@ -66,6 +66,16 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def damage(run_folder: Path, stored: Part | StoredFile) -> str:
+    """Return what is wrong with a file that a manifest lists; nothing if sound."""
+    path = run_folder / stored.path
+    if not path.is_file():
+        return f"{path} is missing: the manifest lists it"
+    if file_sha256(path) != stored.sha256:
+        return f"{path} is damaged: it has another SHA-256 than the manifest lists"
+    return ""
+
+
 def stored_file(run_folder: Path, path: str) -> StoredFile:
     """Return the record of ``path``, which is relative to the run's folder."""
     full = run_folder / path

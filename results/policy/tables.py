@@ -1,22 +1,21 @@
 """From runs.csv: speed-ups with intervals, predicted against simulated, fitted nu.
 
 pip install 'netsim-fl[report]'
-python results/policy/study.py --seeds 1 2 3 4 5
-python results/policy/tables.py
+python results/policy/study.py results/studies/policy
+python results/policy/tables.py results/studies/policy
 
 Writes speedups.csv, calibration.csv, speedups.svg and calibration.svg beside this file.
 """
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import altair as alt
 import numpy as np
 import pandas as pd
-from study import ARMS, FLEETS, RUNS
-
-import netsim
+from study import run_of
 
 HERE = Path(__file__).parent
 NUM_RESAMPLES = 10_000
@@ -27,7 +26,7 @@ def tuned_uniform(runs: pd.DataFrame) -> dict[str, str]:
     """Return per fleet the uniform arm with the least mean time to target."""
     uniform = runs[runs.arm.str.fullmatch(r"uniform q [\d.]+")]
     means = uniform.groupby(["fleet", "arm"]).time_s.mean()
-    return {fleet: means[fleet].idxmin() for fleet in FLEETS}
+    return {fleet: means[fleet].idxmin() for fleet in means.index.levels[0]}
 
 
 def interval(logs: np.ndarray, rng: np.random.Generator) -> tuple[float, float]:
@@ -44,7 +43,7 @@ def speedups(runs: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for fleet, baseline in tuned_uniform(runs).items():
         here = runs[runs.fleet == fleet].set_index(["arm", "seed"])
-        for arm in ARMS:
+        for arm in runs.arm.unique():
             for column, kind in KINDS.items():
                 ratio = here.loc[baseline].time_s / here.loc[arm][column]
                 logs = np.log(ratio.to_numpy())
@@ -76,12 +75,12 @@ def calibration(runs: pd.DataFrame) -> pd.DataFrame:
     return known[[*names, "error_rounds", "error_round_time", "error_s"]]
 
 
-def fitted_nu(seeds: list[int]) -> pd.DataFrame:
+def fitted_nu(study: Path, runs: pd.DataFrame) -> pd.DataFrame:
     """Return the exponent of ``r / k`` that each joint run measured."""
     rows = []
-    for fleet in FLEETS:
-        for seed in seeds:
-            estimates = netsim.load_run(RUNS / fleet / "joint" / str(seed)).estimates
+    for fleet in runs.fleet.unique():
+        for seed in runs.seed.unique():
+            estimates = run_of(study, fleet, "joint", seed).estimates
             nu = estimates[estimates.name == "nu"].iloc[0]
             rows.append(
                 {
@@ -98,14 +97,14 @@ def speedup_picture(table: pd.DataFrame) -> alt.FacetChart:
     base = alt.Chart(table, width=260, height=300)
     points = base.mark_point(filled=True, size=50).encode(
         alt.X("speedup", title="times sooner than tuned uniform sampling"),
-        alt.Y("arm", sort=list(ARMS), title=None),
+        alt.Y("arm", sort=list(table.arm.unique()), title=None),
         alt.Color("kind", title=None),
         alt.YOffset("kind"),
     )
     bars = base.mark_rule().encode(
         alt.X("low", title="times sooner than tuned uniform sampling"),
         alt.X2("high"),
-        alt.Y("arm", sort=list(ARMS)),
+        alt.Y("arm", sort=list(table.arm.unique())),
         alt.Color("kind"),
         alt.YOffset("kind"),
     )
@@ -143,7 +142,7 @@ def main() -> None:
     calibration_picture(known).save(HERE / "calibration.svg")
     errors = known[["error_rounds", "error_round_time", "error_s"]].abs()
     print("mean absolute errors\n", errors.groupby(known.fleet).mean().round(3))
-    nu = fitted_nu(sorted(runs.seed.unique()))
+    nu = fitted_nu(Path(sys.argv[1]), runs)
     nu.round(4).to_csv(HERE / "nu.csv", index=False)
     print(nu.round(2).to_string(index=False))
 

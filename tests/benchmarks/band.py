@@ -40,11 +40,21 @@ class Still:
         return 1.0, None
 
 
-def ends_per_cpu_s(num_live: int, num_ends: int) -> float:
+class Forgetful(Recorder):
+    """Rows in memory, and nowhere else."""
+
+    def flush_full(self) -> None:
+        for rows in (self.transfers, self.segments, self.bands):
+            rows.clear()
+
+
+def ends_per_cpu_s(
+    num_live: int, num_ends: int, kind: type[Recorder] = Recorder
+) -> float:
     """Return transfer ends per CPU second with ``num_live`` always sending."""
     env, channel, bits = Engine(), Still(), random.Random(0)
     with tempfile.TemporaryDirectory() as folder:
-        recorder = Recorder(Path(folder) / "trace")
+        recorder = kind(Path(folder) / "trace")
         band = SharedBand(
             env,
             cell_id=0,

@@ -1,0 +1,111 @@
+"""Workers that are fresh processes of this machine."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import Any, NamedTuple, TypeVar, cast
+
+from fl.executor import Death, Outcome, Spread
+
+State = TypeVar("State")
+
+
+class ProcessWorker(NamedTuple):
+    """A process, and what it is asked and answers through."""
+
+    process: BaseProcess
+    pipe: Connection[Any, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessCrew:
+    """Spawned processes; each ends with the one that started it."""
+
+    size: int
+    state: object
+
+    def start(self) -> ProcessWorker:
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_serve, args=(theirs, self.state), daemon=True)
+        with _interrupts_held():
+            process.start()
+        theirs.close()
+        return ProcessWorker(process, ours)
+
+    def give(self, worker: ProcessWorker, function: object, item: object) -> None:
+        with suppress(BrokenPipeError):  # it died idle: seen when its answer is read
+            worker.pipe.send((function, item))
+
+    def wait(
+        self, busy: Sequence[ProcessWorker]
+    ) -> Sequence[tuple[ProcessWorker, Outcome[object] | Death]]:
+        ready = wait([worker.pipe for worker in busy])
+        return [(worker, _answer(worker)) for worker in busy if worker.pipe in ready]
+
+    def end(self, worker: ProcessWorker) -> None:
+        worker.process.terminate()
+        worker.process.join()
+        worker.pipe.close()
+
+    def close(self) -> None:
+        return None
+
+
+def processes(num_workers: int, state: State) -> Spread[State, ProcessWorker]:
+    """Return an executor over so many processes, each with a copy of ``state``."""
+    return Spread(ProcessCrew(num_workers, state))
+
+
+def _answer(worker: ProcessWorker) -> Outcome[object] | Death:
+    try:
+        return cast("Outcome[object]", worker.pipe.recv())
+    except (EOFError, ConnectionResetError):
+        worker.process.join()
+        return Death(f"exit code {worker.process.exitcode}")
+
+
+def _serve(pipe: Connection[Any, Any], state: object) -> None:
+    """Answer one piece of work after another until nobody asks any more."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    while True:
+        try:
+            function, item = pipe.recv()
+        except EOFError:
+            return
+        try:
+            pipe.send(applied(function, state, item))
+        except BrokenPipeError:
+            return
+
+
+def applied(
+    function: Callable[[object, object], object], state: object, item: object
+) -> Outcome[object]:
+    """Return what comes of one piece of work, with the traceback where it fails."""
+    try:
+        return Outcome(function(state, item))
+    except Exception as error:
+        error.add_note(traceback.format_exc())
+        return Outcome(None, error)
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Start a process that no Ctrl-C reaches, not even before it has begun."""
+    if sys.platform == "win32":
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -1,0 +1,91 @@
+"""``netsim tune``: a search for the best settings, and what it found in one line."""
+
+from __future__ import annotations
+
+import json as json_format
+from pathlib import Path
+
+import typer
+from rich.console import Console
+
+from netsim.cosim.shipped import find_tune
+from netsim.cosim.study import Workers
+from netsim.cosim.tune_plan import TunePlan, plan_tune
+from netsim.cosim.tuning import BEST, RESULTS, TRIALS, carry_out_search
+from netsim.study.trials import TrialRow, best, sentence
+
+
+def tune_command(
+    given: str,
+    out: Path | None,
+    *,
+    workers: Workers,
+    dry_run: bool,
+    quiet: bool,
+    json: bool,
+) -> bool:
+    """Search from the command line; return whether a trial keeps to all limits."""
+    plan = plan_tune(find_tune(given), RESULTS, out)
+    for line in _foretold(plan):
+        typer.echo(line, err=quiet)
+    if dry_run:
+        return True
+    console = Console(stderr=True)
+
+    def tell(row: TrialRow) -> None:
+        if not quiet:
+            line = _line(row, plan)
+            console.print(line, highlight=False, soft_wrap=True, markup=False)
+
+    try:
+        rows = carry_out_search(plan, workers=workers, tell=tell)
+    except KeyboardInterrupt:
+        console.print("interrupted; the same command goes on with it")
+        raise
+    typer.echo(sentence(rows, plan.config))
+    typer.echo(f"trials {plan.folder / TRIALS}")
+    found = best(rows, plan.config)
+    if found is not None:
+        typer.echo(f"best   {plan.folder / BEST}")
+    if json:
+        typer.echo(json_format.dumps(_summary(plan, rows, found)))
+    return found is not None
+
+
+def _foretold(plan: TunePlan) -> list[str]:
+    config = plan.config
+    num_runs = (config.trials + 1) * len(config.seeds)
+    return [
+        f"{config.name}: {config.trials} trials and the scenario as it is, with "
+        f"{len(config.seeds)} seeds: {num_runs} runs at most",
+        f"  searched: {', '.join(config.search)}",
+        f"folder {plan.folder}",
+    ]
+
+
+def _line(row: TrialRow, plan: TunePlan) -> str:
+    config = plan.config
+    settings = ", ".join(f"{k}={v}" for k, v in (row.settings or {}).items())
+    head = f"{row.trial}/{config.trials} {settings}"
+    if row.status != "complete":
+        return f"{head}: {row.status}, {row.reason}"
+    kept = "" if row.is_feasible(config) else ", does not keep to it"
+    return f"{head}: {config.measure} {row.value(config):.4g}{kept}"
+
+
+def _summary(
+    plan: TunePlan, rows: list[TrialRow], found: TrialRow | None
+) -> dict[str, object]:
+    return {
+        "tune": str(plan.folder),
+        "trials": len(rows) - 1,
+        "feasible": sum(row.is_feasible(plan.config) for row in rows),
+        "best": None
+        if found is None
+        else {
+            "trial": found.trial,
+            "value": found.value(plan.config),
+            "settings": found.settings,
+            "scenario": str(plan.folder / BEST),
+        },
+    }

@@ -1,0 +1,63 @@
+"""Learning by proxy: a model that is counted and never trained."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from fl.adapters import LoraSettings
+from fl.facts import Facts, TimingAs, count_timing, known_timing
+from fl.payload import Payload
+from fl.training import TrainingSettings
+from netsim.protocol import NoLearning
+from netsim.protocol.learner import Learner
+from netsim.scenario import Record
+
+
+class ProxyLearning(Record):
+    """Nothing is trained: bits, FLOP and memory are those of LoRA on a model, counted
+    on its shapes without a weight; whole adapters travel, up and down, as under FedIT.
+
+    ``model`` is what ``timing_as`` is elsewhere; the rank is ``lora.r`` unless it says
+    another.
+    """
+
+    kind: Literal["proxy"] = "proxy"
+    model: TimingAs
+    lora: LoraSettings = LoraSettings()
+    training: TrainingSettings = TrainingSettings()
+    payload: Payload = Payload()
+    samples_per_client: int = Field(default=1, ge=1)
+
+    def learner(
+        self, num_clients: int, seed: int, *, reuse: bool, workers: int = 1
+    ) -> Learner:
+        facts = count_timing(self.model, self.lora, self.training)
+        return self._learner(num_clients, facts)
+
+    def known_learner(
+        self, num_clients: int, seed: int, *, may_count: bool
+    ) -> Learner | None:
+        facts = known_timing(self.model, self.lora, self.training)
+        if facts is None and may_count:
+            facts = count_timing(self.model, self.lora, self.training)
+        return None if facts is None else self._learner(num_clients, facts)
+
+    def timing_model(self) -> dict[str, str]:
+        described = self.model.describe(self.lora)
+        return {"time": described, "accuracy": "no model: nothing is trained"}
+
+    def _learner(self, num_clients: int, facts: Facts) -> Learner:
+        rank = self.model.rank_of(self.lora.r, self.lora)
+        bits = self.payload.bits(facts.extent(rank))
+        return NoLearning(
+            num_clients=num_clients,
+            download_bits=bits,
+            upload_bits=bits,
+            compute_flop=facts.training_flop(
+                rank=rank, steps=self.training.local_steps
+            ),
+            memory_bytes=facts.training_memory_bytes(rank=rank, training=self.training),
+            samples_per_client=self.samples_per_client,
+        )

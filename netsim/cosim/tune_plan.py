@@ -1,0 +1,96 @@
+"""What a search would run: the scenario and every end of every range, checked first."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from netsim.cosim.scenario import LearningOff, Scenario, read_scenario
+from netsim.cosim.study_plan import Places, with_whole_path
+from netsim.errors import InputError
+from netsim.scenario import dump, load
+from netsim.scenario.source import read_document
+from netsim.study.record import Override
+from netsim.study.search import TuneConfig
+
+
+@dataclass(frozen=True, slots=True)
+class TunePlan:
+    """A search whose settings are all valid, each with the others as they are."""
+
+    config: TuneConfig
+    folder: Path
+    base: Path  # the base scenario's file
+
+    def scenario(self, settings: Mapping[str, str]) -> Scenario:
+        """Return the scenario of a trial, with the first seed; InputError where its
+        settings do not go together."""
+        overrides = [f"{path}={value}" for path, value in settings.items()]
+        return _scenario(self.config, self.base, *overrides)
+
+    def run_folder(self, trial: int, seed: int) -> Path:
+        """Return where a run of a trial is."""
+        return self.folder / "runs" / f"{trial:03d}" / str(seed)
+
+
+def plan_tune(path: Path, parent: Path, out: Path | None = None) -> TunePlan:
+    """Read a tune file and try the scenario, and each setting's extremes in it; what is
+    wrong is one InputError.
+
+    Without ``out`` the folder is ``<name>-<digest>`` under ``parent``; more trials stay
+    in the same folder.
+    """
+    config = with_whole_path(load(path, TuneConfig), path)
+    places = Places(read_document(path))
+    base = places.base(config.scenario)
+    as_is = _checked(config, base, places)
+    text = f"{dump(config.model_copy(update={'trials': 1}))}\0{dump(as_is)}"
+    digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+    folder = out if out is not None else parent / f"{config.name}-{digest}"
+    return TunePlan(config, folder, base)
+
+
+def _scenario(config: TuneConfig, base: Path, *overrides: str) -> Scenario:
+    """Return the scenario with the first seed; it ends when the target is met."""
+    seed = f"seed={config.seeds[0]}"
+    scenario = read_scenario(base, (*config.overrides, *overrides, seed))
+    if config.target is None or isinstance(scenario.learning, LearningOff):
+        return scenario
+    metric, level = config.target.metric, config.target.level
+    target = f"stop.target={{metric: {metric}, level: {level!r}}}"
+    return read_scenario(base, (*config.overrides, *overrides, seed, target))
+
+
+def _checked(config: TuneConfig, base: Path, places: Places) -> Scenario:
+    """Return the scenario as it is; refuse all that is wrong at once."""
+    common = [Override(t, ("overrides", i)) for i, t in enumerate(config.overrides)]
+    tried: list[Override | None] = [None]
+    for path, setting in config.search.items():
+        for text, place in setting.extremes():
+            tried.append(Override(f"{path}={text}", ("search", path, *place)))
+    wrong: dict[str, None] = {}
+    as_is: Scenario | None = None
+    for one in tried:
+        try:
+            found = _scenario(config, base, *([] if one is None else [one.text]))
+            _require_scores(config, found)
+            as_is = as_is or found
+        except InputError as error:
+            overrides = (*common, *([] if one is None else [one]))
+            wrong |= dict.fromkeys(places.messages(str(error), overrides))
+    if wrong:
+        raise InputError("\n".join(wrong))
+    assert as_is is not None
+    return as_is
+
+
+def _require_scores(config: TuneConfig, scenario: Scenario) -> None:
+    """Refuse a goal that needs metrics where nothing is learned."""
+    if not isinstance(scenario.learning, LearningOff):
+        return
+    if config.target is not None:
+        raise InputError("target: needs learning: nothing is scored without it")
+    if config.measure in ("accuracy", "loss", "exact_match", "perplexity"):
+        raise InputError("objective: needs learning: nothing is scored without it")

@@ -1,0 +1,100 @@
+"""Which table of a run joins with which, on which key, and a join that keeps types.
+
+Every key is unique on its right side, so that a join adds columns and never rows; where
+a left key is missing (a broadcast has no client, a lost update no merge), so are these.
+Bands join with clients by ``cell_id``, and with transfers by cell, direction and time,
+which is no equality: see :mod:`netsim.questions`.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import pandas as pd
+
+from netsim.errors import InputError
+from netsim.runs import Run
+
+
+class Join(NamedTuple):
+    """One way from the rows of a table to one row each of another."""
+
+    table: str
+    key: str
+    other: str
+
+    @property
+    def other_key(self) -> str:
+        """The key's name on the right side."""
+        return self.key.removeprefix("merged_")
+
+
+JOINS = (
+    Join("plans", "client_id", "clients"),
+    Join("tasks", "client_id", "clients"),
+    Join("tasks", "round_id", "rounds"),  # the one that it was drawn in
+    Join("tasks", "merged_round_id", "rounds"),  # the one that took its update
+    Join("transfers", "task_id", "tasks"),
+    Join("transfers", "client_id", "clients"),
+    Join("transfers", "round_id", "rounds"),
+    Join("segments", "transfer_id", "transfers"),
+    Join("evals", "round_id", "rounds"),  # round 0 is before the first
+    Join("evals", "client_id", "clients"),
+    Join("merges", "round_id", "rounds"),
+    Join("estimates", "client_id", "clients"),
+    Join("estimates", "round_id", "rounds"),
+    Join("events", "round_id", "rounds"),
+    Join("events", "client_id", "clients"),
+)
+
+
+def joined(run: Run, table: str, other: str, *, on: str = "") -> pd.DataFrame:
+    """Return a run's table with the columns of another, on the first key that leads
+    there or on the one named; a name that both have gets ``_<other>`` on the right.
+
+    Integers that may then be missing are ``Int64``, never floats.
+    """
+    join, left = _found(table, other, on), run.table(table)
+    right = run.table(other).set_index(join.other_key, drop=False)
+    keys = left[join.key].astype("Int64")
+    places = right.index.get_indexer(pd.Index(keys.fillna(-1)))
+    found = right.reset_index(drop=True)
+    if (places < 0).any():
+        whole = found.select_dtypes("int64").columns
+        found = found.astype(dict.fromkeys(whole, "Int64"))
+    found = found.reindex(places)  # a place of -1 is in no index: a row of nothing
+    found.index = left.index
+    if join.key == join.other_key:
+        found = found.drop(columns=join.key)
+    twice = {name: f"{name}_{other}" for name in found.columns if name in left}
+    return pd.concat([left, found.rename(columns=twice)], axis="columns")
+
+
+def with_times(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a frame with every column of nanoseconds or seconds as a Timedelta, named
+    without the unit: ``end_ns`` as ``end``, ``round_s`` as ``round``. Nanoseconds stay
+    exact, and what is missing is NaT."""
+    columns = {}
+    for name, values in frame.items():
+        stem, _, unit = str(name).rpartition("_")
+        if unit == "ns":
+            columns[stem] = pd.to_timedelta(values, unit="ns")
+        elif unit == "s":
+            whole = (values.astype("Float64") * 1e9).round().astype("Int64")
+            columns[stem] = pd.to_timedelta(whole, unit="ns")
+        else:
+            columns[str(name)] = values
+    return pd.DataFrame(columns, index=frame.index)
+
+
+def _found(table: str, other: str, on: str) -> Join:
+    from_table = [join for join in JOINS if join.table == table]
+    for join in from_table:
+        if join.other == other and on in ("", join.key):
+            return join
+    ways = ", ".join(f"{j.other} on {j.key}" for j in from_table)
+    asked = f"{other!r} on {on!r}" if on else repr(other)
+    if not ways:
+        tables = ", ".join(dict.fromkeys(join.table for join in JOINS))
+        raise InputError(f"no table joins from {table!r}; those are {tables}")
+    raise InputError(f"{table} does not join with {asked}; it joins with {ways}")

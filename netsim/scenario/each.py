@@ -1,0 +1,35 @@
+"""A value of a scenario that is the same for all clients, or listed for each."""
+
+from __future__ import annotations
+
+from typing import Annotated, TypeVar
+
+from pydantic import Discriminator, Tag
+
+Value = TypeVar("Value")
+
+
+def _form(value: object) -> str:
+    return "each" if isinstance(value, tuple | list) else "all"
+
+
+OneOrEach = Annotated[
+    Annotated[Value, Tag("all")] | Annotated[tuple[Value, ...], Tag("each")],
+    Discriminator(_form),
+]
+
+
+def of_client(value: Value | tuple[Value, ...], client_id: int) -> Value:
+    """Return what holds for one client."""
+    return value[client_id] if isinstance(value, tuple) else value
+
+
+def wrong_count(value: object, num_clients: int) -> str:
+    """Return what is wrong with a list that has not one value for each client; nothing
+    where the value is right."""
+    if not isinstance(value, tuple) or len(value) == num_clients:
+        return ""
+    return (
+        f"lists {len(value)} values for {num_clients} clients; give one for all or one"
+        " for each"
+    )

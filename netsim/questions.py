@@ -263,6 +263,27 @@ def idle_time(run: Run) -> pd.DataFrame:
     return found
 
 
+def round_spans(run: Run) -> pd.DataFrame:
+    """Return per round its phase, start and end; where every cell has a server of its
+    own, from the first edge's start to the last one's end, without the cloud."""
+    rounds = run.rounds
+    if server_kind(run.folder) == "hierarchical":
+        rounds = rounds[rounds["server_id"] < len(run.cells)]
+    return rounds.groupby("round_id").agg(
+        phase=("phase", "first"), start_ns=("start_ns", "min"), end_ns=("end_ns", "max")
+    )
+
+
+def release_times_ns(run: Run) -> pd.Series[int]:
+    """Return per task when its round ended at its own server; none if it never did."""
+    homes = run.clients.set_index("client_id")["cell_id"]
+    has_edges = server_kind(run.folder) == "hierarchical"
+    servers = run.tasks["client_id"].map(homes) if has_edges else 0
+    tasks = run.tasks[["round_id"]].assign(server_id=servers)
+    ends = run.rounds[["round_id", "server_id", "end_ns"]]
+    return tasks.merge(ends, "left", ["round_id", "server_id"])["end_ns"]
+
+
 def duration_s(run: Run) -> float:
     """Return when the last round ended, in seconds."""
     return float(run.rounds["end_ns"].max()) / 1e9
@@ -303,7 +324,7 @@ def _last_of_rounds(tasks: pd.DataFrame) -> pd.DataFrame:
 
 
 def _round_ends_s(run: Run, round_ids: pd.Index[int]) -> pd.Series[float]:
-    ends_ns = run.rounds.set_index("round_id")["end_ns"]
+    ends_ns = run.rounds.groupby("round_id")["end_ns"].max()
     return _seconds(ends_ns.reindex(round_ids))
 
 
@@ -317,4 +338,9 @@ def _require_rounds(run: Run) -> None:
         raise InputError(
             f"{run.folder}: a critical path needs a server that works in rounds, and "
             "a buffered one waits for no one client; stragglers(run) says who is slow"
+        )
+    if server_kind(run.folder) == "hierarchical":
+        raise InputError(
+            f"{run.folder}: a critical path needs rounds of one server, and every edge "
+            "server has its own; stragglers(run) says who is slow"
         )

@@ -18,11 +18,15 @@ from fl.aggregation import FedExLora, FedIT
 from fl.aggregation.server_optimiser import MomentumServer
 from fl.partition import IID
 from fl.training import TrainingSettings
+from netsim import questions
 from netsim.backhaul import Backhaul
 from netsim.cosim.run import run_scenario
 from netsim.cosim.scenario import LearningOff, LoraLearning
+from netsim.errors import InputError
 from netsim.policy import FullParticipation, IndependentSampling
 from netsim.protocol import Hierarchical, Synchronous
+from netsim.report import write_report
+from netsim.runs import load_run
 from netsim.timeline import write_timeline
 from netsim.verify import verify
 
@@ -220,3 +224,25 @@ def test_what_edge_servers_do_not_do_is_refused(tmp_path):
     assert "the edges' or the cloud's" in refused(learning=momentum)
     folding = LoraLearning(aggregation=FedExLora())
     assert "'fedex-lora': asynchrony" in refused(learning=folding)
+
+
+def test_questions_and_reports_know_edges(tmp_path):
+    run = load_run(sound_run(tmp_path / "run"))
+    spans = questions.round_spans(run)
+    edges_only = run.rounds[run.rounds["server_id"] < 2].groupby("round_id")
+    assert spans["start_ns"].tolist() == edges_only["start_ns"].min().tolist()
+    assert spans["end_ns"].tolist() == edges_only["end_ns"].max().tolist()
+    released = questions.release_times_ns(run)
+    ends = run.rounds.set_index(["round_id", "server_id"])["end_ns"]
+    homes = {0: 0, 1: 0, 2: 1}
+    expected = [
+        ends[round_id, homes[client_id]]
+        for round_id, client_id in zip(
+            run.tasks["round_id"], run.tasks["client_id"], strict=True
+        )
+    ]
+    assert released.tolist() == expected
+    with pytest.raises(InputError, match="every edge server has its own"):
+        questions.critical_path(run)
+    write_report(run.folder, tmp_path / "report.html")
+    assert (tmp_path / "report.html").stat().st_size > 10_000

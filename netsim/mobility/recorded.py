@@ -5,14 +5,14 @@ from __future__ import annotations
 import csv
 import functools
 import math
-import os
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, NamedTuple
 
-from pydantic import AfterValidator, Field, ValidationInfo, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from netsim.channel.measured import placed
 from netsim.clock import MAX_NS, to_ns
 from netsim.errors import InputError
 from netsim.mobility.path import Paths, Place
@@ -30,12 +30,6 @@ class Mark(NamedTuple):
     y_m: float
 
 
-def _placed(value: str, info: ValidationInfo) -> str:
-    """Return the absolute path of a file beside the scenario that is being read."""
-    folder = (info.context or {}).get("folder") or Path()
-    return os.path.abspath(folder / Path(value).expanduser())
-
-
 class Recorded(Record):
     """A CSV of ``client_id,time,x,y`` in seconds and metres, in place of ``placement``.
 
@@ -43,7 +37,7 @@ class Recorded(Record):
     next, and stands at the first before and at the last after."""
 
     kind: Literal["file"] = "file"
-    path: Annotated[str, Field(min_length=1), AfterValidator(_placed)]
+    path: Annotated[str, Field(min_length=1), AfterValidator(placed)]
     interval_s: Annotated[Seconds, Field(ge=1e-3)]
     has_places: ClassVar[bool] = True
 

@@ -19,14 +19,15 @@ def gantt_section(run: Run) -> Section | None:
     """Return the chosen rounds of a run as bars."""
     if run.rounds.empty or run.tasks.empty:
         return None
-    shown = shown_rounds(run.rounds)
+    spans = questions.round_spans(run)
+    shown = shown_rounds(spans.reset_index())
     frame, num_cut = _bars(run, shown)
     if frame.empty:
         return None
     text = ["Choose a round. A row per client, in the order in which they ended."]
-    if len(shown) < len(run.rounds):
+    if len(shown) < len(spans):
         text.append(
-            f"Of {len(run.rounds):,} rounds these {len(shown)} are here: the first, "
+            f"Of {len(spans):,} rounds these {len(shown)} are here: the first, "
             "the last, the slowest ones and others evenly spaced. `netsim timeline` "
             "shows them all."
         )
@@ -90,7 +91,7 @@ DIGITS = ".3f"
 
 
 def _chooser(run: Run, shown: list[int]) -> Chooser:
-    rounds = run.rounds.set_index("round_id").loc[shown]
+    rounds = questions.round_spans(run).loc[shown]
     lengths_s = (rounds["end_ns"] - rounds["start_ns"]) / 1e9
     labels: dict[str | int, str] = {
         int(round_id): f"round {round_id}"
@@ -103,7 +104,7 @@ def _chooser(run: Run, shown: list[int]) -> Chooser:
 
 def _bars(run: Run, shown: list[int]) -> tuple[pd.DataFrame, int]:
     """Return the bars of the chosen rounds, and how many rounds lack clients."""
-    spans = run.rounds.set_index("round_id")[["start_ns", "end_ns"]]
+    spans = questions.round_spans(run)[["start_ns", "end_ns"]]
     belongs = run.tasks["merged_round_id"].fillna(run.tasks["round_id"])
     frames, num_cut = [], 0
     for round_id in shown:

@@ -22,7 +22,7 @@ def time_section(run: Run) -> Section | None:
     """Return what rounds and clients spent their time on."""
     if run.rounds.empty or run.tasks.empty:
         return None
-    has_rounds = server_kind(run.folder) != "buffered"
+    has_rounds = server_kind(run.folder) not in ("buffered", "hierarchical")
     if has_rounds:
         blocks: list[Chart | Table] = [_rounds_chart(run), *_groups_charts(run)]
         blocks += [_phases_table(run), _clients_table(run)]
@@ -31,6 +31,8 @@ def time_section(run: Run) -> Section | None:
         "This server does not wait for all: it merges whenever enough updates have "
         "come, so that no single client makes a round long."
     ]
+    if server_kind(run.folder) == "hierarchical":
+        text = ["Every edge server has rounds of its own; the cloud waits for all."]
     return Section("Where the time went", text, _groups_charts(run))
 
 
@@ -106,8 +108,9 @@ def client_shares(run: Run) -> pd.DataFrame:
     own part, and of not taking part; they add up to the run."""
     names = {f"{name}_s": name for name in ("download", "compute", "upload", "idle")}
     found = questions.idle_time(run).rename(columns=names)
-    tasks = run.tasks.merge(run.rounds[["round_id", "end_ns"]], "left", "round_id")
-    waited_ns = (tasks["end_ns_y"] - tasks["end_ns_x"]).clip(lower=0).fillna(0)
+    tasks = run.tasks
+    ended_ns = questions.release_times_ns(run)
+    waited_ns = (ended_ns - tasks["end_ns"]).clip(lower=0).fillna(0)
     if server_kind(run.folder) == "buffered":
         waited_ns = waited_ns * 0  # nobody waits: the next one is drawn at once
     waited_s = (waited_ns.astype("float64") / 1e9).groupby(tasks["client_id"]).sum()

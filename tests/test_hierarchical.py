@@ -16,6 +16,7 @@ from test_verify import forge
 from fl.adapters import LoraSettings
 from fl.aggregation import FedExLora, FedIT
 from fl.aggregation.server_optimiser import MomentumServer
+from fl.federation import Arrival
 from fl.partition import IID
 from fl.training import TrainingSettings
 from netsim import questions

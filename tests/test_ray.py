@@ -210,6 +210,12 @@ def test_an_address_where_nobody_listens_is_refused_at_once(
     assert time.monotonic() - start_s < 30
 
 
+def test_a_share_of_a_gpu_is_for_a_cluster(tmp_path, capsys):
+    path, folder = written(tmp_path, NETWORK), tmp_path / "study"
+    assert netsim("study", path, "--gpus", "0.5", "--out", folder) == 2
+    assert "--gpus: only workers of a cluster" in capsys.readouterr().err
+
+
 def test_without_ray_the_extra_is_named(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(ray_crew, "find_spec", lambda name: None)
     path, folder = written(tmp_path), tmp_path / "study"

@@ -108,6 +108,8 @@ class Workers:
     def executor(self, folder: Path, watch: Watch | None = None) -> Executor[Host]:
         """Return the executor of a study or search whose folder is held."""
         if self.ray is None:
+            if self.num_gpus:
+                raise InputError("--gpus: only workers of a cluster reserve any: --ray")
             host = Host(watch)
             num = self.num or 1
             return Inline(host) if num == 1 else processes(num, host)

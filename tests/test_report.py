@@ -17,14 +17,14 @@ from netsim.trace.writer import Recorder
 pytest.importorskip("altair")
 pytest.importorskip("vl_convert")
 
-from netsim.report import html, libraries, pictures, study_charts, write_report
+from netsim.report import html, libraries, pictures, study_speed, write_report
 from netsim.report.page import Chart, Page, Section, Table
 from netsim.report.run_bands import binned_use
-from netsim.report.run_clients import base_stations
+from netsim.report.run_map import base_stations
 from netsim.report.run_page import run_page
 from netsim.report.run_time import client_shares
 from netsim.report.sampling import SHOWN_ROUNDS, binned, shown_rounds, thinned
-from netsim.report.study_charts import front
+from netsim.report.study_costs import front
 from netsim.report.study_data import StudyData
 from netsim.report.study_page import study_page
 
@@ -420,7 +420,7 @@ def test_pictures_need_a_folder(run, tmp_path, capsys):
 )
 def test_ticks_of_ratios_are_round_and_have_one(low, high, ticks):
     frame = pd.DataFrame({"x": [1.0], "x_low": [low], "x_high": [high]})
-    assert study_charts._ratio_ticks(frame) == ticks
+    assert study_speed._ratio_ticks(frame) == ticks
 
 
 def test_front_holds_what_nobody_beats():

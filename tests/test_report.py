@@ -20,6 +20,7 @@ pytest.importorskip("vl_convert")
 from netsim.report import html, libraries, pictures, study_speed, write_report
 from netsim.report.page import Chart, Page, Section, Table
 from netsim.report.run_bands import binned_use
+from netsim.report.run_learning import short_names
 from netsim.report.run_map import base_stations
 from netsim.report.run_page import run_page
 from netsim.report.run_time import client_shares
@@ -421,6 +422,18 @@ def test_pictures_need_a_folder(run, tmp_path, capsys):
 def test_ticks_of_ratios_are_round_and_have_one(low, high, ticks):
     frame = pd.DataFrame({"x": [1.0], "x_low": [low], "x_high": [high]})
     assert study_speed._ratio_ticks(frame) == ticks
+
+
+def test_layers_are_named_by_what_tells_them_apart():
+    one, two = "vit.layers.0.attention.q_proj", "vit.layers.0.attention.v_proj"
+    three = "vit.layers.11.attention.q_proj"
+    assert short_names([one, two, three]) == {
+        one: "0.q_proj",
+        two: "0.v_proj",
+        three: "11.q_proj",
+    }
+    assert short_names([one]) == {one: one}
+    assert short_names([one, "head"]) == {one: one, "head": "head"}
 
 
 def test_front_holds_what_nobody_beats():

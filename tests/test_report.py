@@ -477,6 +477,15 @@ def test_an_unfinished_study_says_what_is_missing(study_folder):
     assert len(block(page, "times").frames["times"]) == 6
 
 
+def test_a_study_of_which_only_the_baseline_is_finished_has_a_page(study_folder):
+    study = package.load_study(study_folder)
+    study.__dict__["table"] = study.table.query("policy == 'coin'")
+    page = study_page(study)
+    assert "4 of 8 runs are here" in page.warnings[0]
+    assert block(page, "speedups").frames["speedups"].empty
+    assert len(block(page, "times").frames["times"]) == 4
+
+
 def test_a_study_with_nothing_finished_has_a_page(study_folder):
     study = package.load_study(study_folder)
     study.__dict__["table"] = study.table.iloc[:0]

@@ -8,6 +8,7 @@ import netsim
 from netsim import load_run
 from netsim.errors import InputError
 from netsim.joins import JOINS, joined, with_times
+from netsim.study.frames import write_table
 from netsim.trace.schemas import SCHEMAS
 
 
@@ -85,3 +86,17 @@ def test_seconds_are_timedeltas_too():
     assert found["round"][0] == pd.Timedelta(1500, "ms")
     assert found["round"].isna().tolist() == [False, True]
     assert found["longest"].tolist() == ["a", "b"]
+
+
+def test_a_studys_times_are_timedeltas_where_they_are_known(tmp_path):
+    rows = [
+        {"variant": "a", "seed": 1, "status": "complete", "time_ns": 3, "end_ns": 5},
+        {"variant": "a", "seed": 2, "status": "failed"},
+    ]
+    write_table(tmp_path, ["policy"], rows)
+    table = netsim.load_study(tmp_path).table
+    assert str(table["time_ns"].dtype) == "Int64"
+    assert str(table["is_reached"].dtype) == "boolean"
+    found = with_times(table)
+    assert found["time"][0] == pd.Timedelta(3, "ns")
+    assert found["end"].isna().tolist() == [False, True]

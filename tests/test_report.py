@@ -17,14 +17,15 @@ from netsim.trace.writer import Recorder
 pytest.importorskip("altair")
 pytest.importorskip("vl_convert")
 
-from netsim.report import html, libraries, pictures, study_charts, write_report
+from netsim.report import html, libraries, pictures, study_speed, write_report
 from netsim.report.page import Chart, Page, Section, Table
 from netsim.report.run_bands import binned_use
-from netsim.report.run_clients import base_stations
+from netsim.report.run_learning import short_names
+from netsim.report.run_map import base_stations
 from netsim.report.run_page import run_page
 from netsim.report.run_time import client_shares
 from netsim.report.sampling import SHOWN_ROUNDS, binned, shown_rounds, thinned
-from netsim.report.study_charts import front
+from netsim.report.study_costs import front
 from netsim.report.study_data import StudyData
 from netsim.report.study_page import study_page
 
@@ -420,7 +421,19 @@ def test_pictures_need_a_folder(run, tmp_path, capsys):
 )
 def test_ticks_of_ratios_are_round_and_have_one(low, high, ticks):
     frame = pd.DataFrame({"x": [1.0], "x_low": [low], "x_high": [high]})
-    assert study_charts._ratio_ticks(frame) == ticks
+    assert study_speed._ratio_ticks(frame) == ticks
+
+
+def test_layers_are_named_by_what_tells_them_apart():
+    one, two = "vit.layers.0.attention.q_proj", "vit.layers.0.attention.v_proj"
+    three = "vit.layers.11.attention.q_proj"
+    assert short_names([one, two, three]) == {
+        one: "0.q_proj",
+        two: "0.v_proj",
+        three: "11.q_proj",
+    }
+    assert short_names([one]) == {one: one}
+    assert short_names([one, "head"]) == {one: one, "head": "head"}
 
 
 def test_front_holds_what_nobody_beats():
@@ -462,6 +475,15 @@ def test_an_unfinished_study_says_what_is_missing(study_folder):
     assert "6 of 8 runs are here" in page.warnings[0]
     assert page.warnings[1] == "1 run failed: all, 2 MHz seed 2."
     assert len(block(page, "times").frames["times"]) == 6
+
+
+def test_a_study_of_which_only_the_baseline_is_finished_has_a_page(study_folder):
+    study = package.load_study(study_folder)
+    study.__dict__["table"] = study.table.query("policy == 'coin'")
+    page = study_page(study)
+    assert "4 of 8 runs are here" in page.warnings[0]
+    assert block(page, "speedups").frames["speedups"].empty
+    assert len(block(page, "times").frames["times"]) == 4
 
 
 def test_a_study_with_nothing_finished_has_a_page(study_folder):

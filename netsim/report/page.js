@@ -23,7 +23,7 @@
       tickColor: "var(--line)", gridColor: "var(--grid)", labelFontSize: 12,
       titleFontSize: 12, titleFontWeight: "normal", titlePadding: 8, labelLimit: isNarrow ? 110 : 240,
     },
-    axisX: { grid: false, labelFlush: true, tickCount: isNarrow ? 4 : 8, labelAngle: 0, labelOverlap: true },
+    axisX: { grid: false, labelFlush: true, tickCount: isNarrow ? 4 : 8, labelAngle: 0, labelOverlap: true, labelSeparation: 6 },
     axisXQuantitative: { labelFlush: false },
     legend: {
       labelColor: "var(--muted)", titleColor: "var(--muted)", labelFontSize: 12, titleFontSize: 12,

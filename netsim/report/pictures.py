@@ -45,18 +45,16 @@ def write_pictures(page: Page, folder: Path) -> list[Path]:
 def standalone(chart: Chart) -> dict[str, object]:
     """Return a chart's specification with data, legend, size and colours in it."""
     frames = {name: _chosen(chart, frame) for name, frame in chart.frames.items()}
-    spec = copy.deepcopy(dict(chart.spec))
+    spec: dict[str, object] = copy.deepcopy(dict(chart.spec))
     spec |= {"width": WIDTH_PX, "title": _title(chart)}
     if chart.is_square:
         spec |= {"width": SQUARE_PX, "height": SQUARE_PX}
     if chart.row_field:
-        columns = (frame.get(chart.row_field) for frame in frames.values())
-        seen = pd.concat([column for column in columns if column is not None])
-        spec["height"] = max(1, seen.nunique()) * chart.row_px
+        spec["height"] = _num_rows(chart.row_field, frames) * chart.row_px
     shown = {key.label for key in chart.legend}
     for encoding, labels in _colour_encodings(spec):
-        values = [label for label in labels if label in shown]
-        encoding["legend"] = {**LEGEND, "values": values}
+        known = [label for label in labels if label in shown]
+        encoding["legend"] = {**LEGEND, "values": known}
     spec["config"] = CONFIG
     datasets = {
         name: json.loads(f.to_json(orient="records")) for name, f in frames.items()
@@ -64,6 +62,12 @@ def standalone(chart: Chart) -> dict[str, object]:
     text = json.dumps({**spec, "datasets": datasets})
     found: dict[str, object] = json.loads(_painted(text))
     return found
+
+
+def _num_rows(field: str, frames: Mapping[str, pd.DataFrame]) -> int:
+    """Return how many rows a chart has; one at least."""
+    seen = {value for f in frames.values() if field in f for value in f[field]}
+    return max(1, len(seen))
 
 
 def _title(chart: Chart) -> dict[str, str]:

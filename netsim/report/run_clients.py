@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import altair as alt
-import numpy as np
 import pandas as pd
 
 from netsim import questions
@@ -85,38 +84,26 @@ def _influence(found: pd.DataFrame) -> Chart:
     frame = thinned(found.reset_index().sort_values("data_weight"), MAX_DOTS)
     frame = frame.astype({"device": "str"})
     most = float(max(frame["data_weight"].max(), frame["influence"].max()))
-    equal = alt.Chart(
-        alt.Data(values=[{"a": 0, "b": 0}, {"a": most, "b": most}])
-    ).mark_line(color=marks.QUIET, strokeDash=[4, 4])
-    dots = (
-        marks.source("influence")
-        .mark_circle(size=60, color=marks.PALETTE[1], opacity=0.75)
-        .encode(
-            alt.X(
-                "data_weight:Q",
-                title="share of the data",
-                axis=alt.Axis(format="~%", tickCount=5),
-            ),
-            alt.Y(
-                "influence:Q",
-                title="share of all merges",
-                axis=alt.Axis(format="~%", tickCount=5),
-            ),
-            tooltip=[
-                marks.tip("client_id", "client", "d"),
-                marks.tip_text("device", "device"),
-                marks.tip("num_merged", "times merged", "d"),
-                marks.tip("data_weight", "share of data", ".2%"),
-                marks.tip("influence", "share of merges", ".2%"),
-            ],
-        )
+    ends = alt.Data(values=[{"a": 0, "b": 0}, {"a": most, "b": most}])
+    equal = alt.Chart(ends).mark_line(color=marks.QUIET, strokeDash=[4, 4])
+    dots = marks.source("influence").mark_circle(
+        size=60, color=marks.PALETTE[1], opacity=0.75
     )
+    axis = alt.Axis(format="~%", tickCount=5)
+    x = alt.X("data_weight:Q", title="share of the data", axis=axis)
+    y = alt.Y("influence:Q", title="share of all merges", axis=axis)
+    tooltip = [
+        marks.tip("client_id", "client", "d"),
+        marks.tip_text("device", "device"),
+        marks.tip("num_merged", "times merged", "d"),
+        marks.tip("data_weight", "share of data", ".2%"),
+        marks.tip("influence", "share of merges", ".2%"),
+    ]
+    layers = equal.encode(x="a:Q", y="b:Q"), dots.encode(x, y, tooltip=tooltip)
     return Chart(
         name="influence",
         title="Influence beside data",
-        spec=marks.spec(
-            alt.layer(equal.encode(x="a:Q", y="b:Q"), dots), "influence beside data"
-        ),
+        spec=marks.spec(alt.layer(*layers), "influence beside data"),
         frames={"influence": frame},
         note="On the dashed line a client counts as much as its data; above, more.",
     )
@@ -124,12 +111,35 @@ def _influence(found: pd.DataFrame) -> Chart:
 
 def _local_chart(run: Run) -> Chart | None:
     """Return the spread of accuracy over examined clients, own and common adapter."""
+    unit = words.time_unit(end_s(run) * 1e9)
+    frame = _local_spread(run, unit)
+    if frame.empty:
+        return None
+    keys = [
+        Key("common adapter", marks.PALETTE[0], "line"),
+        Key("own adapter", marks.PALETTE[1], "line"),
+    ]
+    x, colour = marks.time_axis(unit), marks.colours("whose", keys)
+    shape = marks.source("local").encode(x, colour, tooltip=_local_tooltip(unit))
+    title = "accuracy on own data"
+    band = shape.mark_area(opacity=0.18).encode(
+        marks.number("low", title), alt.Y2("high:Q")
+    )
+    line = shape.mark_line(point=True).encode(marks.number("mid", title))
+    return Chart(
+        name="local",
+        title="Accuracy on clients' own data",
+        spec=marks.spec(alt.layer(band, line), "accuracy on clients' own data"),
+        frames={"local": frame},
+        legend=keys,
+    )
+
+
+def _local_spread(run: Run, unit: words.TimeUnit) -> pd.DataFrame:
+    """Return the middle 80 % of examined clients, and the worst, by time."""
     names = {"local-personal": "own adapter", "local-global": "common adapter"}
     evals = run.evals[run.evals["client_id"].notna()]
     evals = evals[evals["split"].isin(list(names)) & evals["accuracy"].notna()]
-    if evals.empty:
-        return None
-    unit = words.time_unit(end_s(run) * 1e9)
     evals = evals.assign(
         time=evals["time_ns"] / unit.size_ns,
         whose=evals["split"].astype("str").map(names),
@@ -138,37 +148,19 @@ def _local_chart(run: Run) -> Chart | None:
     shares = {"low": 0.1, "mid": 0.5, "high": 0.9}
     columns = {name: by.quantile(share) for name, share in shares.items()}
     columns |= {"clients": by.size(), "worst": by.min()}
-    frame = pd.DataFrame(columns).reset_index()
-    keys = [
-        Key("common adapter", marks.PALETTE[0], "line"),
-        Key("own adapter", marks.PALETTE[1], "line"),
+    return pd.DataFrame(columns).reset_index()
+
+
+def _local_tooltip(unit: words.TimeUnit) -> list[alt.Tooltip]:
+    return [
+        marks.tip_text("whose", "adapter"),
+        marks.tip("mid", "median"),
+        marks.tip("low", "10 % are below"),
+        marks.tip("high", "10 % are above"),
+        marks.tip("worst", "worst client"),
+        marks.tip("clients", "clients examined", "d"),
+        marks.tip("time", unit.title),
     ]
-    shape = marks.source("local").encode(
-        marks.time_axis(unit),
-        marks.colours("whose", keys),
-        tooltip=[
-            marks.tip_text("whose", "adapter"),
-            marks.tip("mid", "median"),
-            marks.tip("low", "10 % are below"),
-            marks.tip("high", "10 % are above"),
-            marks.tip("worst", "worst client"),
-            marks.tip("clients", "clients examined", "d"),
-            marks.tip("time", unit.title),
-        ],
-    )
-    band = shape.mark_area(opacity=0.18).encode(
-        marks.number("low", "accuracy on own data"), alt.Y2("high:Q")
-    )
-    line = shape.mark_line(point=True).encode(
-        marks.number("mid", "accuracy on own data")
-    )
-    return Chart(
-        name="local",
-        title="Accuracy on clients' own data",
-        spec=marks.spec(alt.layer(band, line), "accuracy on clients' own data"),
-        frames={"local": frame},
-        legend=keys,
-    )
 
 
 def _energy_table(run: Run) -> Table:
@@ -186,100 +178,3 @@ def _energy_table(run: Run) -> Table:
         Column("idle_share", "waiting", ".0%"),
     ]
     return Table("energy", "Energy by device", found, columns)
-
-
-def map_section(run: Run) -> Section | None:
-    """Return where the clients and the base stations are."""
-    clients = run.clients
-    if clients.empty or not clients["distance_m"].gt(0).any():
-        return None
-    frame = _dots(run)
-    stations = base_stations(clients)
-    text = ["Each dot is a client."]
-    if len(stations):
-        text = [f"Each dot is a client, a triangle {STATION[len(stations) > 1]}."]
-    if len(frame) < len(clients):
-        text.append(f"{len(frame):,} of {len(clients):,} clients are shown.")
-    return Section("Where the clients are", text, [_map_chart(frame, stations)])
-
-
-STATION = "the base station", "a base station"
-
-
-def _dots(run: Run) -> pd.DataFrame:
-    clients = run.clients.set_index("client_id")
-    merged = run.tasks[run.tasks["merged_round_id"].notna()]["client_id"].value_counts()
-    frame = clients.assign(merged=merged).fillna({"merged": 0}).reset_index()
-    columns = ["client_id", "cell_id", "device", "x_m", "y_m", "distance_m"]
-    columns += ["mean_snr_db", "num_samples", "merged"]
-    return thinned(frame[columns].astype({"device": "str"}), MAX_DOTS)
-
-
-def base_stations(clients: pd.DataFrame) -> pd.DataFrame:
-    """Return where each cell's base station is, from its clients' places and distances:
-    the differences of the circles around three clients or more are linear."""
-    rows = []
-    for cell_id, own in clients.groupby("cell_id"):
-        x, y, away = (own[name].to_numpy() for name in ("x_m", "y_m", "distance_m"))
-        left = 2 * np.column_stack([x - x.mean(), y - y.mean()])
-        squares = x**2 + y**2 - away**2
-        if len(own) < 3 or np.linalg.matrix_rank(left) < 2:
-            continue
-        place = np.linalg.lstsq(left, squares - squares.mean(), rcond=None)[0]
-        missed = np.abs(np.hypot(x - place[0], y - place[1]) - away).max()
-        if missed <= 1.0:  # metres; else distances are not those of the plane
-            rows.append({"cell_id": cell_id, "x_m": place[0], "y_m": place[1]})
-    return pd.DataFrame(rows, columns=["cell_id", "x_m", "y_m"])
-
-
-def _map_chart(frame: pd.DataFrame, stations: pd.DataFrame) -> Chart:
-    both = pd.concat([frame[["x_m", "y_m"]], stations[["x_m", "y_m"]]])
-    middle = (both.max() + both.min()) / 2
-    reach = max(float((both.max() - both.min()).max()) / 2 * 1.06, 1.0)
-
-    def axis(name: str) -> dict[str, object]:
-        centre = float(middle[name])
-        scale = alt.Scale(domain=[centre - reach, centre + reach], nice=False)
-        return {"shorthand": f"{name}:Q", "title": f"{name[0]} (m)", "scale": scale}
-
-    ticks = alt.Axis(tickCount=5)
-    dots = (
-        marks.source("map")
-        .mark_circle(size=70, opacity=0.9, stroke=marks.INK, strokeWidth=0.4)
-        .encode(
-            alt.X(**axis("x_m"), axis=ticks),
-            alt.Y(**axis("y_m"), axis=ticks),
-            alt.Color(
-                "mean_snr_db:Q",
-                scale=alt.Scale(scheme=marks.HEAT),
-                legend=alt.Legend(
-                    title="signal to noise, uplink (dB)", orient="bottom"
-                ),
-            ),
-            tooltip=[
-                marks.tip("client_id", "client", "d"),
-                marks.tip_text("device", "device"),
-                marks.tip("cell_id", "cell", "d"),
-                marks.tip("distance_m", "metres away", ".0f"),
-                marks.tip("mean_snr_db", "signal to noise (dB)", ".1f"),
-                marks.tip("num_samples", "samples", ",d"),
-                marks.tip("merged", "times merged", ",d"),
-            ],
-        )
-    )
-    towers = (
-        marks.source("stations")
-        .mark_point(shape="triangle-up", size=130, filled=True, color=marks.PALETTE[1])
-        .encode(
-            alt.X(**axis("x_m")),
-            alt.Y(**axis("y_m")),
-            tooltip=[marks.tip("cell_id", "base station of cell", "d")],
-        )
-    )
-    return Chart(
-        name="map",
-        title="The cell from above" if len(stations) < 2 else "The cells from above",
-        spec=marks.spec(alt.layer(dots, towers), "clients and base stations"),
-        frames={"map": frame, "stations": stations},
-        is_square=True,
-    )

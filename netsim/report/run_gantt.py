@@ -13,6 +13,7 @@ from netsim.runs import Run
 
 MAX_CLIENTS = 50  # per round
 PHASES = ("download", "compute", "upload")
+DIGITS = ".3f"
 
 
 def gantt_section(run: Run) -> Section | None:
@@ -41,43 +42,26 @@ def gantt_section(run: Run) -> Section | None:
 
 def _chart(run: Run, shown: list[int], frame: pd.DataFrame) -> Chart:
     keys = marks.phase_keys([*PHASES, "server"])
-    shape = (
-        marks.source("gantt")
-        .transform_calculate(seconds="datum.end - datum.start")
-        .encode(
-            alt.X(
-                "start:Q",
-                title="seconds since the round began",
-                scale=alt.Scale(nice=False),
-            ),
-            alt.X2("end:Q"),
-            alt.Y("who:N", title=None, sort=alt.EncodingSortField("place", op="min")),
-        )
+    place = alt.EncodingSortField("place", op="min")
+    y = alt.Y("who:N", title=None, sort=place)
+    title = "seconds since the round began"
+    start, end = (
+        alt.X(field, type="quantitative", title=title, scale=alt.Scale(nice=False))
+        for field in ("start", "end")
     )
-    tooltip = [
-        marks.tip_text("who", "who"),
-        marks.tip_text("phase", "doing"),
-        marks.tip("start", "from (s)", DIGITS),
-        marks.tip("end", "to (s)", DIGITS),
-        marks.tip("seconds", "seconds"),
-        marks.tip_text("device", "device"),
-        marks.tip_text("status", "outcome"),
-    ]
+    shape = marks.source("gantt").transform_calculate(seconds="datum.end - datum.start")
     bars = shape.mark_bar(height={"band": 0.7}).encode(
-        marks.colours("phase", keys), tooltip=tooltip
+        start, alt.X2("end:Q"), y, marks.colours("phase", keys), tooltip=_tooltip()
     )
-    lost = (
-        shape.transform_filter("datum.is_cut")
-        .mark_text(text="\u00d7", fontSize=17, fontWeight="bold", color=marks.INK)
-        .encode(alt.X("end:Q"), tooltip=tooltip)
+    lost = shape.transform_filter("datum.is_cut").mark_text(
+        text="\u00d7", fontSize=17, fontWeight="bold", color=marks.INK
     )
-    lost.encoding.x2 = alt.Undefined
-    spec = marks.spec(alt.layer(bars, lost), "who did what in a round", height=None)
+    chart = alt.layer(bars, lost.encode(end, y, tooltip=_tooltip()))
     return Chart(
         name="gantt",
         title="Who did what",
         is_wide=True,
-        spec=spec,
+        spec=marks.spec(chart, "who did what in a round", height=None),
         row_field="who",
         row_px=17,
         frames={"gantt": frame},
@@ -87,7 +71,16 @@ def _chart(run: Run, shown: list[int], frame: pd.DataFrame) -> Chart:
     )
 
 
-DIGITS = ".3f"
+def _tooltip() -> list[alt.Tooltip]:
+    return [
+        marks.tip_text("who", "who"),
+        marks.tip_text("phase", "doing"),
+        marks.tip("start", "from (s)", DIGITS),
+        marks.tip("end", "to (s)", DIGITS),
+        marks.tip("seconds", "seconds"),
+        marks.tip_text("device", "device"),
+        marks.tip_text("status", "outcome"),
+    ]
 
 
 def _chooser(run: Run, shown: list[int]) -> Chooser:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import altair as alt
 import pandas as pd
 
@@ -169,43 +171,54 @@ def _error_chart(run: Run) -> Chart:
 
 def _layers_chart(merges: pd.DataFrame) -> Chart:
     """Return the error of every layer and round as a heat map."""
-    means = merges.groupby("layer", observed=True)["relative_error"].mean()
-    kept = means.nlargest(MAX_LAYERS).index
-    rows = merges[merges["layer"].isin(kept)]
-    rows = rows.assign(round_id=binned(rows["round_id"], MAX_COLUMNS).to_numpy())
-    by_cell = rows.groupby(["layer", "round_id"], observed=True)["relative_error"]
-    frame = by_cell.mean().rename("error").reset_index().astype({"layer": "str"})
-    order = [name for name in merges["layer"].astype("str").unique() if name in kept]
-    chart = (
-        marks.source("layers")
-        .mark_rect()
-        .encode(
-            alt.X("round_id:O", title="round", axis=alt.Axis(labelOverlap=True)),
-            alt.Y("layer:N", title=None, sort=order, axis=alt.Axis(labelExpr=TAIL)),
-            alt.Color(
-                "error:Q",
-                scale=alt.Scale(scheme=marks.HEAT),
-                legend=alt.Legend(title="relative error", orient="bottom"),
-            ),
-            tooltip=[
-                marks.tip_text("layer", "layer"),
-                marks.tip("round_id", "round", "d"),
-                marks.tip("error", "relative error"),
-            ],
-        )
+    frame, num_layers = _layer_rows(merges)
+    colour = alt.Color(
+        "error:Q",
+        scale=alt.Scale(scheme=marks.HEAT),
+        legend=alt.Legend(title="relative error", orient="bottom"),
     )
-    is_cut = len(means) > MAX_LAYERS
+    tooltip = [
+        marks.tip_text("layer", "layer"),
+        marks.tip("round_id", "round", "d"),
+        marks.tip("error", "relative error"),
+    ]
+    x = alt.X("round_id:O", title="round", axis=alt.Axis(labelOverlap=True))
+    y = alt.Y("name:N", title=None, sort=list(dict.fromkeys(frame["name"])))
+    chart = marks.source("layers").mark_rect().encode(x, y, colour, tooltip=tooltip)
+    is_cut = num_layers > MAX_LAYERS
     return Chart(
         name="layers",
         title="Error of the merge, by layer and round",
         is_wide=True,
         spec=marks.spec(chart, "error by layer", height=None),
-        row_field="layer",
+        row_field="name",
         row_px=17,
         frames={"layers": frame},
-        note=f"The {MAX_LAYERS} worst of {len(means)} layers." if is_cut else "",
+        note=f"The {MAX_LAYERS} worst of {num_layers} layers." if is_cut else "",
     )
 
 
-# the end of a layer's name tells it apart from the others
-TAIL = "length(datum.label) > 26 ? '…' + slice(datum.label, -25) : datum.label"
+def _layer_rows(merges: pd.DataFrame) -> tuple[pd.DataFrame, int]:
+    """Return the errors of the worst layers, in the model's order and over groups of
+    rounds if these are many, and how many layers there are."""
+    means = merges.groupby("layer", observed=True)["relative_error"].mean()
+    kept = set(means.nlargest(MAX_LAYERS).index)
+    rows = merges[merges["layer"].isin(kept)].astype({"layer": "str"})
+    rows["round_id"] = binned(rows["round_id"], MAX_COLUMNS).to_numpy()
+    by_cell = rows.groupby(["layer", "round_id"], sort=False)["relative_error"]
+    frame = by_cell.mean().rename("error").reset_index()
+    names = short_names(list(dict.fromkeys(frame["layer"])))
+    return frame.assign(name=frame["layer"].map(names)), len(means)
+
+
+def short_names(layers: Sequence[str]) -> dict[str, str]:
+    """Return each layer's name without the parts that all have in common."""
+    parts = [layer.split(".") for layer in layers]
+    if len({len(own) for own in parts}) != 1:
+        return {layer: layer for layer in layers}
+    differs = [len(set(column)) > 1 for column in zip(*parts, strict=True)]
+    return {
+        layer: ".".join(part for part, d in zip(own, differs, strict=True) if d)
+        or layer
+        for layer, own in zip(layers, parts, strict=True)
+    }

@@ -5,9 +5,10 @@ from __future__ import annotations
 from netsim.report import run_facts
 from netsim.report.page import Page
 from netsim.report.run_bands import band_section
-from netsim.report.run_clients import fairness_section, map_section
+from netsim.report.run_clients import fairness_section
 from netsim.report.run_gantt import gantt_section
 from netsim.report.run_learning import accuracy_section, merge_section
+from netsim.report.run_map import map_section
 from netsim.report.run_time import time_section
 from netsim.runs import Run
 

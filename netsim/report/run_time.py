@@ -132,39 +132,25 @@ def _groups_charts(run: Run) -> list[Chart | Table]:
 
 def _group_chart(shares: pd.DataFrame, by: str, title: str) -> Chart:
     """Return the share of each phase in the time of a group of clients."""
-    counts = shares[by].astype("str").value_counts()
-    kept = counts.index[:MAX_GROUPS]
-    group = shares[by].astype("str")
-    group = group.where(group.isin(kept), "others")
-    sums = shares[list(SHARES)].groupby(group).sum()
-    rows = sums.div(sums.sum(axis=1), axis=0).rename_axis("group").reset_index()
-    rows = rows.melt("group", list(SHARES), "phase", "share")
-    rows = rows[rows["share"] > 0]
-    rows["place"] = rows["phase"].map(SHARES.index)
-    rows["clients"] = rows["group"].map(group.value_counts())
+    rows = _group_rows(shares, by)
     keys = marks.phase_keys([n for n in SHARES if n in set(rows["phase"])])
     name = f"groups-{by}"
-    chart = (
-        marks.source(name)
-        .mark_bar()
-        .encode(
-            alt.X(
-                "share:Q",
-                title="share of the run",
-                axis=alt.Axis(format="~%", tickCount=5),
-                scale=alt.Scale(domain=[0, 1], nice=False),
-            ),
-            alt.Y("group:N", title=None),
-            marks.colours("phase", keys),
-            alt.Order("place:Q"),
-            tooltip=[
-                marks.tip_text("group", title),
-                marks.tip("clients", "clients", ",d"),
-                marks.tip_text("phase", "spent on"),
-                marks.tip("share", "share", ".1%"),
-            ],
-        )
+    x = alt.X(
+        "share:Q",
+        title="share of the run",
+        axis=alt.Axis(format="~%", tickCount=5),
+        scale=alt.Scale(domain=[0, 1], nice=False),
     )
+    tooltip = [
+        marks.tip_text("group", title),
+        marks.tip("clients", "clients", ",d"),
+        marks.tip_text("phase", "spent on"),
+        marks.tip("share", "share", ".1%"),
+    ]
+    y, colour = alt.Y("group:N", title=None), marks.colours("phase", keys)
+    bars = marks.source(name).mark_bar()
+    chart = bars.encode(x, y, colour, alt.Order("place:Q"), tooltip=tooltip)
+    has_waiting = any(key.label == "waiting" for key in keys)
     return Chart(
         name=name,
         title=f"What clients spent the run on, by {title}",
@@ -173,10 +159,21 @@ def _group_chart(shares: pd.DataFrame, by: str, title: str) -> Chart:
         row_px=34,
         frames={name: rows},
         legend=keys,
-        note="Waiting: done, until the server has merged the round."
-        if any(key.label == "waiting" for key in keys)
-        else "",
+        note="Waiting: done, until the server has merged the round." * has_waiting,
     )
+
+
+def _group_rows(shares: pd.DataFrame, by: str) -> pd.DataFrame:
+    """Return a row per group and phase; the smallest groups together are the others."""
+    group = shares[by].astype("str")
+    kept = group.value_counts().index[:MAX_GROUPS]
+    group = group.where(group.isin(kept), "others")
+    sums = shares[list(SHARES)].groupby(group).sum()
+    rows = sums.div(sums.sum(axis=1), axis=0).rename_axis("group").reset_index()
+    rows = rows.melt("group", list(SHARES), "phase", "share")
+    rows = rows[rows["share"] > 0]
+    rows["place"] = rows["phase"].map(SHARES.index)
+    return rows.assign(clients=rows["group"].map(group.value_counts()))
 
 
 def _phases_table(run: Run) -> Table:

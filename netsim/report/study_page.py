@@ -6,14 +6,10 @@ import pandas as pd
 
 from netsim.report import words
 from netsim.report.page import Column, Fact, Page, Section, Table
-from netsim.report.study_charts import (
-    bytes_chart,
-    curve_charts,
-    energy_chart,
-    speedup_chart,
-    time_chart,
-)
+from netsim.report.study_costs import bytes_chart, energy_chart
+from netsim.report.study_curves import curve_charts
 from netsim.report.study_data import STUDY_FILE, StudyData
+from netsim.report.study_speed import speedup_chart, time_chart
 from netsim.study import Study
 from netsim.study.outcomes import THE_END
 from netsim.study.summary import sentence

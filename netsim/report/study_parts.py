@@ -1,0 +1,43 @@
+"""What the charts of a study have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import altair as alt
+import pandas as pd
+
+from netsim.report.page import Chooser, Key
+from netsim.report.study_data import StudyData
+from netsim.study.outcomes import THE_END
+
+# a variant of several axes takes a line for each
+LINES = "split(datum.label, ', ')"
+
+
+def target_chooser(data: StudyData, frame: pd.DataFrame) -> list[Chooser]:
+    """Return what lets the reader choose among the targets, if there are several."""
+    names = [name for name in data.targets if name in set(frame["target"])]
+    labels: dict[str | int, str] = {name: _goal(name) for name in names}
+    return [Chooser("target", "Target", labels, names[0])] if len(names) > 1 else []
+
+
+def _goal(target: str) -> str:
+    return "the end of the run" if target == THE_END else target
+
+
+def variants_axis(data: StudyData) -> alt.Y:
+    """Return an axis with a row per combination."""
+    order = [one.label for one in data.combinations]
+    axis = alt.Axis(labelExpr=LINES, labelLineHeight=13)
+    return alt.Y("variant:N", title=None, sort=order, axis=axis)
+
+
+def row_px(data: StudyData) -> int:
+    """Return how high the row of a combination is: a line per axis."""
+    return 15 + 13 * len(data.axes)
+
+
+def dot_keys(keys: Sequence[Key]) -> list[Key]:
+    """Return a legend as dots."""
+    return [Key(key.label, key.colour, "dot") for key in keys]

@@ -17,7 +17,7 @@ from netsim.scenario import OneOf, Record
 class PopulationConfig(Record):
     """How many clients there are, where, with which devices and radios."""
 
-    num_clients: int = Field(ge=1)
+    num_clients: int = Field(ge=1, le=10_000_000)
     placement: Annotated[Placement, OneOf(PLACEMENTS)]
     devices: tuple[DeviceChoice, ...] = Field(min_length=1)
     speed_spread: Annotated[Spread, OneOf(SPREADS)] | None = None

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import platform
 import tempfile
 from pathlib import Path
+
+DRAFT = ".draft-"
 
 
 class Damaged(Exception):
@@ -42,7 +45,9 @@ def read_checked(path: Path) -> bytes:
 def write_checked(path: Path, payload: bytes) -> None:
     """Write a file with its checksum in the first line, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, draft = tempfile.mkstemp(prefix=f".{path.name[:32]}.", dir=path.parent)
+    owner = f".{platform.node()}.{os.getpid()}."
+    prefix = f"{DRAFT}{path.name[:32]}{owner}"
+    handle, draft = tempfile.mkstemp(prefix=prefix, dir=path.parent)
     try:
         with open(handle, "wb") as file:
             file.write(_checksum(payload) + b"\n" + payload)
@@ -50,6 +55,23 @@ def write_checked(path: Path, payload: bytes) -> None:
     except BaseException:
         os.unlink(draft)
         raise
+
+
+def is_orphan(path: Path) -> bool:
+    """Return whether a file is a draft whose writer, of this computer, was killed."""
+    if not path.name.startswith(DRAFT):
+        return False
+    head, _, _ = path.name.rpartition(".")
+    node, _, pid = head.rpartition(".")
+    if not node.endswith(f".{platform.node()}") or not pid.isdigit():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:  # it lives, and is somebody else's
+        return False
+    return False
 
 
 def _checksum(payload: bytes) -> bytes:

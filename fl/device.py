@@ -55,6 +55,13 @@ def _torch_build() -> str:
     return metadata.version("torch").partition("+")[2]
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error says that no more memory was to be had."""
+    words = ("can't allocate memory", "not enough memory", "out of memory")
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or any(word in text for word in words)
+
+
 def require(device: str) -> None:
     """Raise ``Unusable`` where torch cannot compute on an accelerator."""
     import torch

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fl.cache import Damaged, cache_folder, read_checked, write_checked
+from fl.cache import Damaged, cache_folder, is_orphan, read_checked, write_checked
 
 DEFAULT_LIMIT_BYTES = 4_000_000_000
 _log = logging.getLogger(__name__)
@@ -110,7 +110,10 @@ class Store:
     def _scan(self) -> Iterator[tuple[Path, os.stat_result]]:
         for path in self.folder.glob("??/*"):
             with contextlib.suppress(FileNotFoundError):  # another run pruned it
-                yield path, path.stat()
+                if is_orphan(path):
+                    path.unlink()
+                else:
+                    yield path, path.stat()
 
     def _path(self, key: str) -> Path:
         return self.folder / key[:2] / key[2:]

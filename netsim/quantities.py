@@ -19,6 +19,7 @@ from netsim.errors import InputError
 NUMBER = r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]{1,3})?"
 _WRITTEN = re.compile(rf"\s*({NUMBER})\s*(.*?)\s*")
 _MAX_CHARS = 100
+MAX_S = 9.2e9  # what the clock's int64 ns can hold, 291 years
 MAX_LEVEL_DB = 400.0  # a ratio of 10^40
 _MAX_WHOLE = 2**63 - 1  # the trace stores int64
 _NS_PER_S = 1_000_000_000
@@ -238,7 +239,7 @@ QUANTITIES: Mapping[str, Quantity] = {
     for quantity in (
         Quantity("Hz", "20 MHz", _scaled(" kMGT", "Hz")),
         Quantity("m", "120 m", _LENGTHS),
-        Quantity("s", "90 s", _SECONDS, _LONG_TIMES),
+        Quantity("s", "90 s", _SECONDS, _LONG_TIMES, most=MAX_S),
         Quantity(
             "bit",
             "1.5 MB",

@@ -88,6 +88,7 @@ def test_text_becomes_the_si_number(base, text, value):
         ("dB", "5 dBm", "did you mean 'dB'?"),
         ("W", "1e5 dBm", "beyond what a number can hold"),
         ("dB", "1e12 dB", "must be between -400 and 400 dB, got '1e12 dB'"),
+        ("s", "1e300 s", "between -9.2e+09 and 9.2e+09 s, got '1e300 s'"),
         ("dBm", "-401 dBm", "must be between -400 and 400 dBm"),
         ("dBm", "1e300 W", "must be between -400 and 400 dBm"),
     ],

@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import random
 import signal
 import subprocess
@@ -162,3 +163,22 @@ def test_a_killed_run_resumes_to_the_same_digest(moment, own_store, tmp_path):
     process.wait()
     resumed = run_scenario(scenario(), folder, resume=True)
     assert resumed.digest == whole.digest
+
+
+def test_a_killed_writers_draft_goes_and_a_living_ones_stays(tmp_path):
+    store = Store(tmp_path)
+    store.remember("ab" * 32, Entry({"n": 1}))
+    folder = tmp_path / "ab"
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    drafts = {
+        pid: folder / f".draft-name.{platform.node()}.{pid}.x"
+        for pid in (dead.pid, os.getpid())
+    }
+    elsewhere = folder / f".draft-name.elsewhere.{dead.pid}.x"
+    for path in (*drafts.values(), elsewhere):
+        path.write_bytes(b"half of it")
+    store.files()
+    assert not drafts[dead.pid].exists()
+    assert drafts[os.getpid()].exists()
+    assert elsewhere.exists()

@@ -17,6 +17,8 @@ from fl.record import Record
 from fl.tasks import Source
 from fl.tasks.places import DataFile, local_file
 
+MAX_DIGITS = 19  # fewer fit into 64 bits
+
 
 class ByColumn(Record):
     """The samples with one value of a column, such as their author, stay together.
@@ -119,23 +121,27 @@ def _owners(path: Path, num_samples: int) -> NDArray[np.int64]:
 
 
 def _csv_pairs(path: Path) -> list[tuple[str, int, int]]:
-    rows = csv.DictReader(path.read_text(encoding="utf-8-sig").splitlines())
-    if sorted(rows.fieldnames or ()) != ["client", "sample"]:
-        raise ValueError(
-            f"{path}, line 1: must be 'sample,client', got {rows.fieldnames}"
-        )
-    found = []
-    for row in rows:
-        at = f"{path}, line {rows.line_num}"
-        found.append((at, _whole(row["sample"], at), _whole(row["client"], at)))
+    rows = csv.DictReader(_read_text(path).splitlines())
+    try:
+        if sorted(rows.fieldnames or ()) != ["client", "sample"]:
+            names = shortened(repr(rows.fieldnames))
+            raise ValueError(f"{path}, line 1: must be 'sample,client', got {names}")
+        found = []
+        for row in rows:
+            at = f"{path}, line {rows.line_num}"
+            found.append((at, _whole(row["sample"], at), _whole(row["client"], at)))
+    except csv.Error as error:
+        raise ValueError(f"{path}, line {rows.line_num}: {error}") from error
     return found
 
 
 def _json_pairs(path: Path) -> list[tuple[str, int, int]]:
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(_read_text(path))
     except json.JSONDecodeError as error:
         raise ValueError(f"{path}, line {error.lineno}: {error.msg}") from error
+    except RecursionError:
+        raise ValueError(f"{path}: is nested too deep") from None
     if isinstance(data, list):
         return [
             (f"{path}, entry {i}", i, _whole(client, f"{path}, entry {i}"))
@@ -151,8 +157,26 @@ def _json_pairs(path: Path) -> list[tuple[str, int, int]]:
     raise ValueError(f"{path}: must be a list of clients or client: [samples]")
 
 
-def _whole(value: object, at: str) -> int:
+def _read_text(path: Path) -> str:
     try:
-        return int(str(value))
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: is not UTF-8 text: {error.reason}") from error
+
+
+def _whole(value: object, at: str) -> int:
+    """Return a whole number that fits into 64 bits."""
+    text = str(value)
+    try:
+        number = int(text) if len(text) < MAX_DIGITS else None
     except ValueError:
-        raise ValueError(f"{at}: must be a whole number, got {value!r}") from None
+        number = None
+    if number is None:
+        shown = shortened(repr(value))
+        raise ValueError(f"{at}: must be a whole number, got {shown}")
+    return number
+
+
+def shortened(text: str) -> str:
+    """Return a text cut to what a message can hold."""
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import json
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -89,7 +90,10 @@ def _text(row: Mapping[Column, object], column: Column, at: str) -> str:
 def _content(path: Path) -> str:
     content = path.read_bytes()
     if path.suffix == ".gz":
-        content = gzip.decompress(content)
+        try:
+            content = gzip.decompress(content)
+        except (OSError, EOFError, zlib.error) as error:
+            raise ValueError(f"{path}: is damaged or no gzip file: {error}") from error
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -148,6 +152,8 @@ def _json_lines(path: Path, header: bool) -> Iterator[Row]:
             row = json.loads(text)
         except json.JSONDecodeError as error:
             raise ValueError(f"{path}, line {line}: not JSON: {error.msg}") from error
+        except RecursionError:
+            raise ValueError(f"{path}, line {line}: is nested too deep") from None
         if not isinstance(row, dict):
             raise ValueError(f"{path}, line {line}: must be an object, got {row!r:.40}")
         yield line, row
@@ -159,9 +165,10 @@ def _parquet(path: Path, header: bool) -> Iterator[Row]:
 
     try:
         table = parquet.read_table(path)
-    except pyarrow.ArrowException as error:
+        rows = table.to_pylist()
+    except (pyarrow.ArrowException, OSError, ValueError) as error:
         raise ValueError(f"{path}: cannot be read as Parquet: {error}") from error
-    yield from enumerate(table.to_pylist(), start=1)
+    yield from enumerate(rows, start=1)
 
 
 _READERS: Mapping[str, Callable[[Path, bool], Iterator[Row]]] = {

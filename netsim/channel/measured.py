@@ -122,7 +122,7 @@ def _marks_ms(text: str) -> Iterator[int]:
 
 def _csv_rows(text: str) -> Iterator[tuple[Fraction, Fraction]]:
     before: Fraction | None = None
-    for number, cells in enumerate(csv.reader(text.splitlines()), start=1):
+    for number, cells in enumerate(_cells(text), start=1):
         if not cells or (number == 1 and _is_header(cells)):
             continue
         if len(cells) != 2:
@@ -142,6 +142,14 @@ def _csv_rows(text: str) -> Iterator[tuple[Fraction, Fraction]]:
             )
         before = time_s
         yield time_s, rate_bps
+
+
+def _cells(text: str) -> Iterator[list[str]]:
+    reader = csv.reader(text.splitlines())
+    try:
+        yield from reader
+    except csv.Error as error:
+        raise InputError(f"line {reader.line_num}: {error}") from error
 
 
 def _is_header(cells: list[str]) -> bool:

@@ -38,10 +38,11 @@ class LiveView:
     _last_line_s: float = float("-inf")
     _live: Live | None = None
     _is_interrupted: bool = False
-    _handler: signal._HANDLER = signal.SIG_DFL
+    _handlers: dict[int, signal._HANDLER] = field(default_factory=dict)
 
     def __enter__(self) -> LiveView:
-        self._handler = signal.signal(signal.SIGINT, self._interrupt)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._handlers[number] = signal.signal(number, self._interrupt)
         if self.console.is_terminal and not self.is_quiet:
             self._live = Live(console=self.console, transient=True)
             self._live.start()
@@ -54,7 +55,8 @@ class LiveView:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        signal.signal(signal.SIGINT, self._handler)
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
         if self._live is not None:
             self._live.stop()
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 from pathlib import Path
 from typing import Annotated
 
@@ -482,6 +484,10 @@ def _overrides(given: list[str] | None, seed: int | None) -> tuple[str, ...]:
     return (*(given or ()), *(() if seed is None else (f"seed={seed}",)))
 
 
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
 def main() -> None:
     """Run the command line and exit with its code."""
     for name, value in (
@@ -490,6 +496,8 @@ def main() -> None:
         ("TOKENIZERS_PARALLELISM", "false"),
     ):
         os.environ.setdefault(name, value)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _interrupt)  # as a batch system ends its jobs
     try:
         app()
     except InputError as error:
@@ -501,5 +509,10 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(DONE)
     except OSError as error:
-        typer.echo(f"{error.filename}: {error.strerror}", err=True)
+        known = error.filename is not None and error.strerror is not None
+        said = f"{error.filename}: {error.strerror}" if known else str(error)
+        typer.echo(said, err=True)
+        sys.exit(WRONG_INPUT)
+    except MemoryError:
+        typer.echo("this needs more memory than there is", err=True)
         sys.exit(WRONG_INPUT)

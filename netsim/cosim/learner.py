@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from fl.adapters import Adapter
 from fl.aggregation import VersionRanks
-from fl.device import Unusable, resolved
+from fl.device import Unusable, is_out_of_memory, resolved
 from fl.divergence import MergeDiverged
 from fl.evaluation import Metrics
 from fl.executor import WorkerDied
@@ -245,6 +245,13 @@ def told_apart() -> Iterator[None]:
         yield
     except tuple(places) as error:
         raise InputError(f"{places[type(error)]}: {error}") from error
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise InputError(
+            "learning.cohort_size: training needs more memory than there is; lower it, "
+            "or learning.training.per_device_train_batch_size, or --workers"
+        ) from error
 
 
 @contextmanager

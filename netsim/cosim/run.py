@@ -103,9 +103,9 @@ def _run(
     manifest = manifest.model_copy(
         update={"scenario_digest": hashlib.sha256(text).hexdigest()}
     )
-    manifest.write(folder)
     recorder = Recorder(folder)
     with _status_on_error(manifest, folder, recorder), calm_garbage_collector():
+        manifest.write(folder)
         stage = build_stage(scenario, learner, population, recorder, watch)
         play(stage, scenario)
         return _finish(manifest, folder, stage)

@@ -28,7 +28,7 @@ class PopulationConfig(Record):
     of places has its own.
     """
 
-    num_clients: int = Field(ge=1)
+    num_clients: int = Field(ge=1, le=10_000_000)
     placement: Annotated[Placement, OneOf(PLACEMENTS)] | None = None
     placed_around: Literal["cells", "origin"] = "cells"
     mobility: Annotated[Mobility, OneOf(MOBILITIES)] = Still()

@@ -120,7 +120,7 @@ def _loaded(sound, place):
     except Exception as error:
         return "fault", f"load_run: {error!r}"
     answers = {_table(run, name, right) for name, right in sound.frames.items()}
-    if run.manifest.digest != sound.digest and answers != {"said so"}:
+    if run.manifest.digest != sound.digest and "said so" not in answers:
         return "fault", f"the manifest gives digest {run.manifest.digest}"
     wrong = sorted(answers - {"", "said so"})
     if wrong:

@@ -16,7 +16,7 @@ from netsim.cli.main import main
 
 LIMIT_S = 5.0  # of this process on a processor
 PATIENCE = 12  # times as long on the clock on the wall, which others share
-LIMIT_BYTES = 2**30
+LIMIT_BYTES = 2**31  # to ask for, of which less than half may ever be in use
 _PLACE = re.compile(r":\d+:\d+: ")
 
 
@@ -42,7 +42,7 @@ class Verdict:
 
 
 def limit_memory():
-    """Let this process have no more than a gigabyte of its own."""
+    """Let this process have no more than so much of its own."""
     resource.setrlimit(resource.RLIMIT_DATA, (LIMIT_BYTES, LIMIT_BYTES))
 
 

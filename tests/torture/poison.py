@@ -1,4 +1,4 @@
-"""A task some of whose images make every number infinite."""
+"""Tasks that cannot be borne: by a loss, and by the memory."""
 
 from __future__ import annotations
 
@@ -20,4 +20,16 @@ class Poisoned(Digits):
         if split == "train":
             is_bad = np.isin(indices, self.samples)
             batch["pixel_values"][is_bad] = float("inf")
+        return batch
+
+
+class Greedy(Digits):
+    """The digits, for whose training batches no computer has the memory."""
+
+    def batch(self, split, indices):
+        batch = super().batch(split, indices)
+        if split == "train":
+            import torch
+
+            batch["pixel_values"] = torch.empty(2**50, dtype=torch.float64)
         return batch

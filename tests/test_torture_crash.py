@@ -1,0 +1,51 @@
+"""Whatever ends a run, it goes on to the digest that it would have had."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+from torture import crash
+from torture.judging import judged
+from torture.shapes import seeded
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="runs are forked")
+WHAT = ("network-only synchronous", "network-only buffered", "study")
+GREEDY = "learning.task={kind: 'torture.poison:Greedy'}"
+
+
+@pytest.mark.parametrize("what", WHAT)
+def test_a_killed_command_goes_on_to_the_same_digests(what, tmp_path):
+    (bed,) = crash.beds(tmp_path, only=[what])
+    bed.learn_what_is_right()
+    assert bed.digests
+    counts, wrong = crash.killed_until_done(bed, seeded("short", what))
+    assert wrong == []
+    assert counts["kills"] >= 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_ended_run_says_how_to_go_on(number, tmp_path):
+    folder = tmp_path / "run"
+    main = "from netsim.cli import main; main()"
+    words = ["run", "network-only", "--set", "stop={time: 1000 h}", "--out", folder]
+    process = subprocess.Popen(
+        [sys.executable, "-c", main, *words], stderr=subprocess.PIPE, text=True
+    )
+    while not (folder / "manifest.json").exists():
+        assert process.poll() is None
+    process.send_signal(number)
+    said = process.communicate(timeout=120)[1]
+    assert process.returncode == 130
+    assert f"--out {folder} --resume" in said.replace("\n", " ")
+    assert "Traceback" not in said
+    assert json.loads((folder / "manifest.json").read_text())["status"] == "interrupted"
+
+
+def test_too_little_memory_for_training_is_one_message(tmp_path):
+    words = ("run", "quickstart", "--set", GREEDY, "--quiet", "--fresh")
+    verdict = judged(*words, "--out", tmp_path / "run", limit_s=120)
+    assert (verdict.code, verdict.fault) == (2, "")
+    assert verdict.said.startswith("learning.cohort_size: training needs more memory")

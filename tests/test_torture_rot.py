@@ -1,0 +1,24 @@
+"""Runs whose files rot are read where they are intact, and named where not."""
+
+import pytest
+from torture import bit_rot
+
+FEW = 2
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory):
+    return bit_rot.sound_runs(tmp_path_factory.mktemp("sound"))
+
+
+@pytest.mark.parametrize("damage", bit_rot.DAMAGES)
+def test_no_reader_is_fooled_by_a_damaged_file(damage, sound, tmp_path):
+    counts, faults = bit_rot.torment(sound, damage, 5, FEW, tmp_path / "copy")
+    assert faults == []
+    assert counts["verify"] >= counts["cases"] > 0
+
+
+def test_a_sound_run_passes_every_probe(sound, tmp_path):
+    answers = bit_rot.probed(sound, sound.folder)
+    assert answers.pop("verify") == ("fault", "verify calls it sound")
+    assert set(answers.values()) == {("worked", "")}

@@ -1,0 +1,260 @@
+"""Runs and studies that are killed at any moment and gone on with until they are done:
+the digests must be those of runs that nobody disturbed.
+
+``python -m tests.torture.crash --kills 200 --out DIR``
+"""
+
+import argparse
+import contextlib
+import csv
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fl.cache import cache_folder
+from netsim import load_run
+from netsim.cli.main import main as netsim_main
+from netsim.errors import InputError
+from netsim.trace.schemas import SCHEMAS
+
+from .shapes import seeded
+
+UNICAST = (
+    "cell.downlink={band: 10 MHz, radio: {kind: fixed-power}, mode: unicast, "
+    "sharing: processor-sharing}"
+)
+DEADLINE = (
+    "server={kind: deadline, deadline: 900 ms, announce_time: 1 ms, merge_time: 0 s, "
+    "sampling: {kind: uniform, num_drawn: 4}}"
+)
+BUFFERED = "server={kind: buffered, concurrency: 4, buffer_size: 2, merge_time: 5 ms}"
+SERVERS = {
+    "synchronous": (),
+    "deadline": (DEADLINE,),
+    "buffered": (BUFFERED, UNICAST, "cell.uplink.sharing=processor-sharing"),
+}
+NETWORK = ("stop={rounds: 300}", "population.num_clients=8")
+LEARNING = (
+    "stop={rounds: 4}",
+    "population.num_clients=8",
+    "learning.training.local_steps=2",
+    "learning.cohort_size=3",
+)
+STUDY = """\
+name: killed
+scenario: network-only
+overrides: [stop.rounds=40, population.num_clients=6]
+axes: [{path: cell.uplink.band, values: [1 MHz, 2 MHz]}]
+seeds: [1, 2]
+baseline: {band: 1 MHz}
+"""
+COLUMNS = ("what", "kills", "in time", "resumes", "faults", "seconds undisturbed")
+PATIENCE_S = 300
+
+
+@dataclass
+class Bed:
+    """A command that goes on where it was, by its words, and where it leaves files."""
+
+    what: str
+    words: tuple[str, ...]
+    folder: Path  # of the run, or of the study
+    cache: Path
+    digests: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    def clear(self):
+        """Forget the runs and what they learned, though not what was counted."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        shutil.rmtree(self.cache / "netsim" / "store", ignore_errors=True)
+
+    def learn_what_is_right(self):
+        """Run undisturbed, twice: the second time nothing is counted any more."""
+        for _ in range(2):
+            self.clear()
+            start_s = time.monotonic()
+            code, said = self.ended(self.begun())
+            self.seconds = time.monotonic() - start_s
+            assert code == 0, said
+        self.digests = self.found_digests()
+
+    def begun(self):
+        """Start the command as a process group of its own and return its id."""
+        log = self.folder.with_suffix(".log")
+        pid = os.fork()
+        if pid:
+            with contextlib.suppress(OSError):
+                os.setpgid(pid, pid)
+            return pid
+        with contextlib.suppress(OSError):
+            os.setpgid(0, 0)
+        _become(self.words, log, self.cache)
+        raise AssertionError("a child does not come back")
+
+    def ended(self, pid):
+        """Return the exit code of a process, negative for a signal, and its words."""
+        status = os.waitpid(pid, 0)[1]
+        code = os.waitstatus_to_exitcode(status)
+        return code, self.folder.with_suffix(".log").read_text(errors="replace")
+
+    def found_digests(self):
+        """Return the digest of every complete run below the folder."""
+        found = {}
+        for path in sorted(self.folder.rglob("manifest.json")):
+            manifest = load_run(path.parent).manifest
+            if manifest.status == "complete":
+                found[path.parent.relative_to(self.folder).as_posix()] = manifest.digest
+        return found
+
+    def wrong_after_a_kill(self):
+        """Return what cannot be read in the folders that a kill left."""
+        wrong = []
+        for manifest in self.folder.rglob("manifest.json"):
+            try:
+                run = load_run(manifest.parent)
+                for name in SCHEMAS:
+                    run.table(name)
+            except InputError as error:
+                wrong.append(f"unreadable: {error}")
+        return wrong
+
+    def wrong_in_the_end(self):
+        """Return what is not as if nobody had disturbed the run."""
+        found, wrong = self.found_digests(), []
+        if found != self.digests:
+            wrong.append(f"digests {found}, not {self.digests}")
+        for place in (self.folder, self.cache):
+            drafts = [p for p in place.rglob(".*") if p.is_file()]
+            wrong += [f"orphan {path}" for path in drafts if path.name != ".lock"]
+        return wrong
+
+
+def _become(words, log, cache):
+    """Be the command, with its output in a file; never return."""
+    code = 1
+    try:
+        handle = os.open(log, os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
+        os.dup2(handle, 1)
+        os.dup2(handle, 2)
+        os.environ["XDG_CACHE_HOME"] = str(cache)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.default_int_handler)
+        sys.argv = ["netsim", *words]
+        netsim_main()
+        code = 0
+    except SystemExit as ending:
+        code = ending.code if isinstance(ending.code, int) else 1
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def beds(folder, only=None):
+    """Return a bed for every server without and with learning, and for a study."""
+    found = []
+    for scenario, settings in (("network-only", NETWORK), ("quickstart", LEARNING)):
+        for server, more in SERVERS.items():
+            what = f"{scenario} {server}"
+            place = folder / what.replace(" ", "-")
+            sets = [f"--set={override}" for override in (*settings, *more)]
+            words = ("run", scenario, *sets, "--resume", "--quiet", "--out", str(place))
+            found.append(Bed(what, words, place, folder / f"cache-{what}"))
+    path = folder / "killed.yaml"
+    path.write_text(STUDY)
+    words = ("study", str(path), "--quiet", "--out", str(folder / "study"))
+    found.append(Bed("study", words, folder / "study", folder / "cache-study"))
+    for bed in found:
+        counted = cache_folder()
+        if counted.is_dir():
+            shutil.copytree(
+                counted,
+                bed.cache / "netsim",
+                ignore=shutil.ignore_patterns("store"),
+                dirs_exist_ok=True,
+            )
+    return [bed for bed in found if only is None or bed.what in only]
+
+
+def import_all():
+    """Import here what every child would import, so that kills meet the runs."""
+    import peft  # noqa: F401
+    import torch
+    import transformers  # noqa: F401
+
+    import netsim.cosim.learner
+    import netsim.cosim.study  # noqa: F401
+
+    torch.set_num_threads(1)
+
+
+def killed_until_done(bed, rng, number=signal.SIGKILL):
+    """Kill a command at one to three moments, let it go on to its end, and return how
+    often it was killed in time, resumed, and what was wrong."""
+    bed.clear()
+    counts, wrong = Counter(), []
+    for _ in range(rng.choice((1, 1, 2, 3))):
+        pid = bed.begun()
+        time.sleep(rng.uniform(0, bed.seconds))
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(pid, number)
+        code, said = bed.ended(pid)
+        counts["kills"] += 1
+        counts["in time"] += code != 0
+        wrong += bed.wrong_after_a_kill()
+        if "Traceback" in said:
+            wrong.append(said)
+        if number != signal.SIGKILL and code not in (0, 130):
+            wrong.append(f"exit code {code}: {said}")
+    counts["resumes"] += 1
+    code, said = bed.ended(bed.begun())
+    if code:
+        wrong.append(f"resumed, exit code {code}: {said}")
+    return counts, wrong + bed.wrong_in_the_end()
+
+
+def main():
+    """Write ``crash.csv`` and what was wrong."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", nargs="+")
+    parser.add_argument("--signal", default="SIGKILL")
+    parser.add_argument("--out", type=Path, required=True)
+    given = parser.parse_args()
+    given.out.mkdir(parents=True, exist_ok=True)
+    import_all()
+    found, rows = beds(given.out, given.only), []
+    share = -(-given.kills // len(found))
+    with (given.out / "faults.txt").open("w") as log:
+        for bed in found:
+            bed.learn_what_is_right()
+            counts, faults, attempt = Counter(), [], 0
+            while counts["kills"] < share:
+                rng = seeded(given.seed, bed.what, given.signal, attempt)
+                more, wrong = killed_until_done(bed, rng, getattr(signal, given.signal))
+                counts += more
+                faults += wrong
+                attempt += 1
+            print(*faults, sep="\n", file=log, flush=True)
+            rows.append({"what": bed.what, **counts, "faults": len(faults)})
+            rows[-1]["seconds undisturbed"] = round(bed.seconds, 2)
+            print(json.dumps(rows[-1]), flush=True)
+    with (given.out / "crash.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, restval=0)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -218,7 +218,7 @@ def test_every_cell_is_a_process_of_its_own(tmp_path, monkeypatch):
             processes[event["pid"]] = event["args"]["name"]
         elif event["ph"] == "M" and event["name"] == "thread_name":
             threads[event["pid"], event["tid"]] = event["args"]["name"]
-    assert sorted(processes.values()) == ["cell 0", "cell 3", "server"]
+    assert sorted(processes.values()) == ["cell 0", "cell 3", "cell 9", "server"]
     tracks = sorted((processes[pid], name) for (pid, _), name in threads.items())
     assert tracks == [
         ("cell 0", "broadcast"),
@@ -227,6 +227,7 @@ def test_every_cell_is_a_process_of_its_own(tmp_path, monkeypatch):
         ("cell 0", "client 8 radio"),
         ("cell 3", "client 8 laptop"),
         ("cell 3", "client 8 radio"),
+        ("cell 9", "broadcast"),
         ("server", "marks"),
         ("server", "merges"),
         ("server", "rounds"),

@@ -1,0 +1,68 @@
+"""Cells, wires, losses, absences and servers that meet, on timelines counted by hand.
+
+Cells and clients are those of ``test_cells``: 12 Mbit take a second on a whole band.
+"""
+
+from test_cells import EAST, THREE, cell, counted, population, scenario
+from test_timeline import MBIT, S, play_out, times
+
+from netsim.backhaul import Backhaul
+from netsim.policy import FullParticipation
+from netsim.protocol import Deadline, Synchronous
+from netsim.protocol.outages import Outage
+
+
+def impatient(deadline_s, **changes):
+    return Deadline(
+        sampling=FullParticipation(),
+        deadline_s=deadline_s,
+        announce_time_s=0.5,
+        merge_time_s=0.25,
+        **changes,
+    )
+
+
+def test_a_deadline_cuts_a_broadcast_that_has_crossed_the_wire(tmp_path):
+    wired = cell("west", 0.0, backhaul=Backhaul(rate_bps=12e6, latency_s=0.1))
+    trace = counted((wired, EAST), tmp_path, server=impatient(2.0))
+    assert [times(task)[4:] for task in trace.tasks] == [(2 * S, "late")] * 3
+    (west,) = (t for t in trace.transfers if t.cell_id == 0)
+    assert (west.start_ns, west.end_ns, west.status) == (16 * S // 10, 2 * S, "late")
+
+
+def test_who_is_late_for_the_next_round_still_gets_its_broadcast(tmp_path):
+    config = scenario(
+        (cell("only", 0.0),),
+        population(THREE[:1]),
+        server=impatient(1.0, late="next-round"),
+        rounds=4,
+    )
+    trace = play_out(
+        config, tmp_path, uploads=(12 * MBIT,), flops=(10**9,), download=12 * MBIT
+    )
+    # the broadcast ends half a second after the deadline; round 4 is from 3 s to 4 s
+    first = trace.tasks[0]
+    assert times(first) == (0, S // 2, 3 * S // 2, 5 * S // 2, 7 * S // 2, "done")
+    assert (first.merged_round_id, first.staleness) == (4, 3)
+
+
+def test_a_server_that_dies_as_the_run_ends_has_ended(tmp_path):
+    server = Synchronous(
+        sampling=FullParticipation(),
+        announce_time_s=0.5,
+        merge_time_s=0.25,
+        merge_first=1,
+        late="next-round",
+        outages=(Outage(at_s=3.75, duration_s=1.0),),
+    )
+    config = scenario((cell("only", 0.0),), population(THREE[:2]), server=server)
+    trace = play_out(
+        config,
+        tmp_path,
+        uploads=(12 * MBIT, 0),
+        flops=(10**9, 2 * 10**9),
+        download=12 * MBIT,
+    )
+    (only,) = trace.rounds
+    assert only.end_ns == 15 * S // 4
+    assert [e.kind for e in trace.events][-2:] == ["stop", "dismissed"]

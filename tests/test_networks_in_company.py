@@ -6,10 +6,15 @@ Cells and clients are those of ``test_cells``: 12 Mbit take a second on a whole 
 from test_cells import EAST, THREE, cell, counted, population, scenario
 from test_timeline import MBIT, S, play_out, times
 
+from netsim.availability import Recorded
 from netsim.backhaul import Backhaul
+from netsim.cosim.run import run_scenario
+from netsim.cosim.scenario import LearningOff
 from netsim.policy import FullParticipation
 from netsim.protocol import Deadline, Synchronous
 from netsim.protocol.outages import Outage
+from netsim.runs import load_run
+from netsim.verify import verify
 
 
 def impatient(deadline_s, **changes):
@@ -66,3 +71,36 @@ def test_a_server_that_dies_as_the_run_ends_has_ended(tmp_path):
     (only,) = trace.rounds
     assert only.end_ns == 15 * S // 4
     assert [e.kind for e in trace.events][-2:] == ["stop", "dismissed"]
+
+
+def there(folder, *rows):
+    """Return who is there as a file says, in rows of client, start and end in s."""
+    path = folder / "there.csv"
+    path.write_text("client_id,start,end\n" + "\n".join(rows) + "\n")
+    return Recorded(path=str(path))
+
+
+def patient(**changes):
+    return Synchronous(
+        sampling=FullParticipation(), announce_time_s=0.5, merge_time_s=0.25, **changes
+    )
+
+
+def test_who_leaves_while_the_broadcast_is_on_the_wire_is_in_order(tmp_path):
+    wired = cell("west", 0.0, backhaul=Backhaul(rate_bps=12e6, latency_s=0.1))
+    people = population(
+        THREE[:2], availability=there(tmp_path, "0,0,100", "1,0,1", "1,90,100")
+    )
+    config = scenario(
+        (wired,),
+        people,
+        server=patient(),
+        learning=LearningOff(
+            download_bits=12 * MBIT, upload_bits=12 * MBIT, compute_flop=10**9
+        ),
+    )
+    run_scenario(config, tmp_path / "run")
+    tasks = load_run(tmp_path / "run").tasks
+    assert tasks.status.tolist() == ["done", "left"]
+    assert tasks.end_ns.tolist() == [57 * S // 10, S]
+    assert verify(tmp_path / "run") == []

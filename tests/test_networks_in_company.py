@@ -10,10 +10,12 @@ from netsim.availability import Recorded
 from netsim.backhaul import Backhaul
 from netsim.cosim.run import run_scenario
 from netsim.cosim.scenario import LearningOff
+from netsim.cosim.world import build_population, build_stage, play
 from netsim.policy import FullParticipation
-from netsim.protocol import Deadline, Synchronous
+from netsim.protocol import Deadline, NoLearning, Synchronous
 from netsim.protocol.outages import Outage
 from netsim.runs import load_run
+from netsim.trace.writer import Recorder
 from netsim.verify import verify
 
 
@@ -104,3 +106,31 @@ def test_who_leaves_while_the_broadcast_is_on_the_wire_is_in_order(tmp_path):
     assert tasks.status.tolist() == ["done", "left"]
     assert tasks.end_ns.tolist() == [57 * S // 10, S]
     assert verify(tmp_path / "run") == []
+
+
+class OneDownload(NoLearning):
+    """A broadcast for all and a message for each, of a second alone; nothing else."""
+
+    def bits_down(self, job, have):
+        return 12 * MBIT, 12 * MBIT
+
+
+def test_a_download_of_its_own_after_the_broadcast_costs_idle_energy(tmp_path):
+    people = population(THREE[:1], availability=there(tmp_path, "0,0,2", "0,9,10"))
+    config = scenario((cell("only", 0.0),), people, server=patient())
+    learner = OneDownload(
+        num_clients=1,
+        download_bits=0,
+        upload_bits=0,
+        compute_flop=0,
+        memory_bytes=0,
+        samples_per_client=1,
+    )
+    recorder = Recorder(tmp_path / "run")
+    stage = build_stage(
+        config, learner, build_population(config, learner), recorder, lambda _: None
+    )
+    play(stage, config)
+    (task,) = recorder.tasks
+    assert (task.end_ns, task.status) == (2 * S, "left")
+    assert task.idle_energy_j == 1.5  # at 1 W since the broadcast began

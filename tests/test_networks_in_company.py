@@ -3,7 +3,11 @@
 Cells and clients are those of ``test_cells``: 12 Mbit take a second on a whole band.
 """
 
-from test_cells import EAST, THREE, cell, counted, population, scenario
+from dataclasses import dataclass
+
+import pytest
+from pydantic import ValidationError
+from test_cells import EAST, THREE, WEST, cell, counted, population, scenario
 from test_timeline import MBIT, S, play_out, times
 
 from netsim.availability import Recorded
@@ -12,7 +16,9 @@ from netsim.cosim.run import run_scenario
 from netsim.cosim.scenario import LearningOff
 from netsim.cosim.world import build_population, build_stage, play
 from netsim.policy import FullParticipation
-from netsim.protocol import Deadline, NoLearning, Synchronous
+from netsim.protocol import Deadline, Hierarchical, NoLearning, Synchronous
+from netsim.protocol.cadence import Cadence
+from netsim.protocol.learner import Score
 from netsim.protocol.outages import Outage
 from netsim.runs import load_run
 from netsim.trace.writer import Recorder
@@ -108,6 +114,14 @@ def test_who_leaves_while_the_broadcast_is_on_the_wire_is_in_order(tmp_path):
     assert verify(tmp_path / "run") == []
 
 
+def played(config, learner, folder):
+    """Return the trace of a scenario with a learner of one's own."""
+    recorder = Recorder(folder)
+    people = build_population(config, learner)
+    play(build_stage(config, learner, people, recorder, lambda _: None), config)
+    return recorder
+
+
 class OneDownload(NoLearning):
     """A broadcast for all and a message for each, of a second alone; nothing else."""
 
@@ -126,11 +140,52 @@ def test_a_download_of_its_own_after_the_broadcast_costs_idle_energy(tmp_path):
         memory_bytes=0,
         samples_per_client=1,
     )
-    recorder = Recorder(tmp_path / "run")
-    stage = build_stage(
-        config, learner, build_population(config, learner), recorder, lambda _: None
-    )
-    play(stage, config)
-    (task,) = recorder.tasks
+    trace = played(config, learner, tmp_path / "run")
+    (task,) = trace.tasks
     assert (task.end_ns, task.status) == (2 * S, "left")
     assert task.idle_energy_j == 1.5  # at 1 W since the broadcast began
+
+
+def edges(edge_rounds):
+    return Hierarchical(
+        sampling=FullParticipation(),
+        edge_rounds=edge_rounds,
+        announce_time_s=0.5,
+        merge_time_s=0.25,
+        cloud_merge_time_s=0.25,
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scored(NoLearning):
+    """Scores every version that it is asked for."""
+
+    def evaluate(self, version):
+        return [Score("test", 1, 0.5, 0.5)]
+
+
+def test_a_cloud_that_merges_now_and_then_scores_as_soon_as_it_is_due(tmp_path):
+    config = scenario((WEST, EAST), population(THREE), server=edges(3), rounds=15)
+    learner = Scored(
+        num_clients=3,
+        download_bits=0,
+        upload_bits=0,
+        compute_flop=0,
+        memory_bytes=0,
+        samples_per_client=1,
+        cadence=Cadence(every=4),
+    )
+    trace = played(config, learner, tmp_path / "run")
+    # 4, 8 and 12 are due; the cloud merges after 3, 6, 9, 12 and, the last, 15
+    assert [row.round_id for row in trace.evals] == [0, 6, 9, 12, 15]
+
+
+def test_edges_cannot_exchange_versions_whose_size_is_not_told():
+    wired = cell("west", 0.0, backhaul=Backhaul(rate_bps=12e6, latency_s=0.1))
+    listed = LearningOff(
+        download_bits=(MBIT, MBIT, MBIT), upload_bits=0, compute_flop=0
+    )
+    changes = {"server": edges(2), "learning": listed}
+    scenario((WEST, EAST), population(THREE), **changes)
+    with pytest.raises(ValidationError, match="a list tells the size of none"):
+        scenario((wired, EAST), population(THREE), **changes)

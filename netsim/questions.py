@@ -332,15 +332,22 @@ def _seconds(times_ns: pd.Series[int]) -> pd.Series[float]:
     return times_ns.astype("float64") / 1e9
 
 
-def _require_rounds(run: Run) -> None:
+def waits_in_rounds(run: Run) -> bool:
+    """Return whether one server ends each round with a client of that very round: the
+    late are not merged later, and nobody starts in between."""
     is_stale = bool((run.tasks["staleness"].fillna(0) > 0).any())
-    if is_stale or server_kind(run.folder) in ("asynchronous", "buffered"):
-        raise InputError(
-            f"{run.folder}: a critical path needs a server that works in rounds, and "
-            "a buffered one waits for no one client; stragglers(run) says who is slow"
-        )
+    others = ("asynchronous", "buffered", "hierarchical")
+    return not is_stale and server_kind(run.folder) not in others
+
+
+def _require_rounds(run: Run) -> None:
     if server_kind(run.folder) == "hierarchical":
         raise InputError(
             f"{run.folder}: a critical path needs rounds of one server, and every edge "
             "server has its own; stragglers(run) says who is slow"
+        )
+    if not waits_in_rounds(run):
+        raise InputError(
+            f"{run.folder}: a critical path needs a server that works in rounds and "
+            "merges no late updates; stragglers(run) says who is slow"
         )

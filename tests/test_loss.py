@@ -552,7 +552,7 @@ def test_a_shipped_scenario_shows_its_loss(name, status, tmp_path):
             "one of them",
         ),
         (
-            "uplink.errors={probability: 0.1, packet: 1500 B, max_retries: 1}",
+            "uplink.errors={probability: 0.1, packet: 500 B, max_retries: 1}",
             "goes with `packet_error_rate`",
         ),
         (

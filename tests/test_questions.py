@@ -189,7 +189,7 @@ def test_who_was_alone_has_no_lead(run):
 
 
 def test_a_buffer_has_no_critical_path(run):
-    with pytest.raises(InputError, match="waits for no one client; stragglers"):
+    with pytest.raises(InputError, match="merges no late updates; stragglers"):
         questions.critical_path(edited(run, "tasks", 0, staleness=1))
     edited(run, "tasks", 0, staleness=0)
     (run.folder / "scenario.yaml").write_text("server: {kind: buffered}\n")

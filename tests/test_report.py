@@ -15,6 +15,7 @@ from netsim.cosim.run import run_scenario
 from netsim.cosim.scenario import read_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
+from netsim.trace.files import file_sha256
 from netsim.trace.writer import Recorder
 
 pytest.importorskip("altair")
@@ -122,7 +123,9 @@ def test_a_run_with_learning_has_its_answer_and_its_sections(run):
 def test_the_target_is_the_headline(run, level, said):
     target = f"stop: {{target: {{metric: accuracy, level: {level}}}}}\n"
     (run.folder / "scenario.yaml").write_text(target)
-    assert run_page(run).headline[0] == said
+    digest = file_sha256(run.folder / "scenario.yaml")
+    run.manifest.model_copy(update={"scenario_digest": digest}).write(run.folder)
+    assert run_page(package.load_run(run.folder)).headline[0] == said
 
 
 def test_levels_are_round_and_timed(run):

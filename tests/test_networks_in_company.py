@@ -12,6 +12,7 @@ from test_timeline import MBIT, S, play_out, times
 
 from netsim.availability import Recorded
 from netsim.backhaul import Backhaul
+from netsim.battery import Battery
 from netsim.cosim.run import run_scenario
 from netsim.cosim.scenario import LearningOff
 from netsim.cosim.world import build_population, build_stage, play
@@ -189,3 +190,10 @@ def test_edges_cannot_exchange_versions_whose_size_is_not_told():
     scenario((WEST, EAST), population(THREE), **changes)
     with pytest.raises(ValidationError, match="a list tells the size of none"):
         scenario((wired, EAST), population(THREE), **changes)
+
+
+def test_a_battery_may_last_for_less_than_a_tick(tmp_path):
+    people = population(THREE[:1], battery=Battery(capacity_j=1e-9 / 4))
+    config = scenario((cell("only", 0.0),), people, server=patient())
+    run_scenario(config, tmp_path / "run")
+    assert verify(tmp_path / "run") == []

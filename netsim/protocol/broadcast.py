@@ -10,6 +10,7 @@ import simpy
 from netsim.band import Message, Terms, Transfer
 from netsim.channel import WorstLink
 from netsim.channel.latency import latency_ns
+from netsim.clock import to_ns
 from netsim.engine import Wake
 from netsim.protocol.cells import Load, attach, cross
 from netsim.trace.rows import Arrival
@@ -103,6 +104,6 @@ def _receive(stage: Stage, cell_id: int, part: Participation, status: str) -> No
         part.download_end_ns = stage.env.now
         stage.note_download(part)
     elif status != "late" and errors is not None and errors.max_retries:
-        part.has_missed = True
+        part.has_missed, part.pause_ns = True, to_ns(errors.pause_s(1))
     else:
         part.status, part.end_ns = status, stage.env.now

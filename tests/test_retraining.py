@@ -28,7 +28,16 @@ ASYNCHRONOUS = (
 CHURN = "population.availability={kind: markov, mean_on: 2 s, mean_off: 1 s}"
 PATIENT = ()
 FRAGILE = ("cell.uplink.minimum_snr=0 dB", "cell.uplink.outage_timeout=1 s")
+LOSSY = ("cell.downlink.errors={packet_error_rate: 1e-3, max_retries: 0}",)
 BAND = "cell.uplink.band=1 MHz"
+
+
+AIR = (
+    "{{name: {0}, path_loss: {{kind: umi, carrier: 3.5 GHz}}, "
+    "uplink: {{band: 5 MHz, radio: {{kind: fixed-power}}, errors: {1}, "
+    "sharing: processor-sharing}}, "
+    "downlink: {{band: 5 MHz, radio: {{kind: fixed-power}}}}}}"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -64,6 +73,8 @@ def effects(recorded, changed):
         (PATIENT, "cell.uplink.latency=1 s", "nothing"),
         (PATIENT, "cell.uplink.errors={probability: 0.5, max_retries: 0}", "some"),
         (FRAGILE, BAND, "some"),
+        (LOSSY, BAND, "nothing"),
+        (LOSSY, "learning.timing_as={model: llama-3.2-1b}", "some"),
         (PATIENT, "stop.rounds=4", "more"),
         (PATIENT, "population.num_clients=21", "all"),
         (PATIENT, "learning.training.learning_rate=1e-3", "all"),
@@ -92,6 +103,27 @@ def effects(recorded, changed):
 )
 def test_each_kind_of_change_has_its_effect(recorded, change, effect):
     assert effects(recorded, [change]) == {change.partition("=")[0]: effect}
+
+
+def test_a_broadcast_is_lost_by_other_draws_than_messages_of_ones_own():
+    unicast = ["cell.downlink.mode=unicast", "cell.downlink.sharing=processor-sharing"]
+    assert effects(LOSSY, unicast)["cell.downlink.mode"] == "some"
+    assert effects(PATIENT, unicast)["cell.downlink.mode"] == "nothing"
+
+
+def test_who_is_in_which_cell_decides_where_cells_lose_messages():
+    lossy = "{probability: 0.5, max_retries: 0}"
+    two = [
+        "cell=null",
+        "cells=["
+        + ", ".join(
+            AIR.format(name, errors) for name, errors in (("a", lossy), ("b", "null"))
+        )
+        + "]",
+    ]
+    assert effects(two, ["association=nearest"]) == {"association": "some"}
+    quiet = [text.replace(lossy, "null") for text in two]
+    assert effects(quiet, ["association=nearest"]) == {"association": "nothing"}
 
 
 def test_tiered_ranks_look_at_devices_and_at_nothing_else():

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from netsim.cell import DIRECTIONS
 from netsim.cosim.scenario import UNTRAINED, LoraLearning, Scenario
 from netsim.cosim.servers import what_makes_times_count
 from netsim.scenario.difference import Change, changes
@@ -174,6 +175,8 @@ def _who_looks(scenario: Scenario, change: Change) -> str:
         timeouts = (cell.uplink.outage_timeout_s, cell.downlink.outage_timeout_s)
         if timeouts != (None, None):
             return "who is in outage for too long is dropped by them"
+    if _loses_others(scenario, change):
+        return "others may lose messages"
     sampling = getattr(server, "sampling", None)
     if getattr(sampling, "kind", None) not in PATIENT_SAMPLERS:
         return "sampling may look at them"
@@ -182,6 +185,19 @@ def _who_looks(scenario: Scenario, change: Change) -> str:
         return f"{ranks!r} ranks look at devices"
     steering = _steering(scenario)
     return f"{steering!r} may look at them" if steering else ""
+
+
+def _loses_others(scenario: Scenario, change: Change) -> bool:
+    """Return whether messages may be lost otherwise by such a change: by their size, by
+    the cell that they go by, or as a broadcast."""
+    cells = scenario.network.cells
+    airs = [cell.band(direction) for cell in cells for direction in DIRECTIONS]
+    errors = [air.errors for air in airs if air.errors is not None]
+    if not errors:
+        return False
+    by_size = any(one.packet_error_rate is not None for one in errors)
+    is_by_size = "timing_as" in change.path and by_size
+    return len(cells) > 1 or is_by_size or "mode" in change.path
 
 
 def _steering(scenario: Scenario) -> str:

@@ -7,16 +7,20 @@ from dataclasses import dataclass
 
 import pytest
 from pydantic import ValidationError
-from test_cells import EAST, THREE, WEST, cell, counted, population, scenario
+from test_cells import BOARD, EAST, THREE, WEST, cell, counted, population, scenario
 from test_timeline import MBIT, S, play_out, times
 
 from netsim.availability import Recorded
 from netsim.backhaul import Backhaul
 from netsim.battery import Battery
+from netsim.channel import Points
 from netsim.cosim.run import run_scenario
 from netsim.cosim.scenario import LearningOff
 from netsim.cosim.world import build_population, build_stage, play
+from netsim.device_catalogue import DeviceChoice
+from netsim.device_file import NO_POWERS
 from netsim.policy import FullParticipation
+from netsim.population import PopulationConfig
 from netsim.protocol import Deadline, Hierarchical, NoLearning, Synchronous
 from netsim.protocol.cadence import Cadence
 from netsim.protocol.learner import Score
@@ -197,3 +201,15 @@ def test_a_battery_may_last_for_less_than_a_tick(tmp_path):
     config = scenario((cell("only", 0.0),), people, server=patient())
     run_scenario(config, tmp_path / "run")
     assert verify(tmp_path / "run") == []
+
+
+def test_a_battery_is_refused_where_a_device_draws_nobody_knows_what():
+    unknown = BOARD.model_copy(update={"source": NO_POWERS})
+    devices = (DeviceChoice(device=unknown),)
+    with pytest.raises(ValidationError, match="needs to know what 'board' draws"):
+        PopulationConfig(
+            num_clients=1,
+            placement=Points(places_m=THREE[:1]),
+            devices=devices,
+            battery=Battery(capacity_j=1.0),
+        )

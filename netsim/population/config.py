@@ -13,6 +13,7 @@ from netsim.channel import PLACEMENTS, Placement
 from netsim.channel.own_links import LINKS, Links
 from netsim.device import SPREADS, Spread
 from netsim.device_catalogue import DeviceChoice
+from netsim.device_file import NO_POWERS
 from netsim.mobility import MOBILITIES, Mobility, Still
 from netsim.quantities import Hertz
 from netsim.scenario import OneOf, Record
@@ -49,3 +50,15 @@ class PopulationConfig(Record):
         if self.placement is None:
             raise ValueError("missing key 'placement'")
         raise ValueError("mobility from a file says where clients are: no placement")
+
+    @model_validator(mode="after")
+    def _can_spend(self) -> PopulationConfig:
+        if self.battery is None:
+            return self
+        for choice in self.devices:
+            if NO_POWERS in choice.device.source:
+                raise ValueError(
+                    f"a battery needs to know what {choice.device.name!r} draws: write "
+                    "compute_power and idle_power into its file"
+                )
+        return self

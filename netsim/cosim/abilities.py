@@ -13,7 +13,8 @@ from netsim.cosim.servers import (
 )
 
 if TYPE_CHECKING:
-    from netsim.cosim.scenario import LoraLearning, Scenario
+    from netsim.cosim.learnings import LoraLearning
+    from netsim.cosim.scenario import Scenario
 
 SUMS_TO_ONE = ("full", "data-weighted")  # the samplers whose weights do
 

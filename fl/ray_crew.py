@@ -195,10 +195,16 @@ def _received(answer: ObjectRef[Outcome[object]]) -> Outcome[object] | Death:
         found: Any = ray.get(answer)
         return cast("Outcome[object]", found)
     except RayActorError as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        return Death(lines[-1][:200] if lines else type(error).__name__)
+        return Death(_cause(str(error)) or type(error).__name__)
     except RayError as error:
         return Outcome(None, error)
+
+
+def _cause(text: str) -> str:
+    """Return of what Ray says of a death what it knows of its cause."""
+    last = text.strip().rpartition("\n")[2].strip()
+    detail = last.rpartition("exit detail: ")[2].partition(" Some common causes")[0]
+    return detail[:200].rstrip(". ")
 
 
 def _difference(ours: Mapping[str, object], theirs: Mapping[str, object]) -> str:

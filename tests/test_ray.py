@@ -78,12 +78,12 @@ def test_a_dead_workers_work_is_done_once_more(cluster, tmp_path, caplog):
     executor = ray_workers("auto", tmp_path / "seen", num_workers=NUM_WORKERS)
     assert list(executor.map(die_for_want_of, range(4))) == [0, 1, 2, 3]
     executor.close()
-    assert "done anew" in caplog.text
+    assert "a Ray worker ended: " in caplog.text
     assert "Some common causes" not in caplog.text
 
 
 def test_work_that_kills_twice_is_given_up(executor):
-    with pytest.raises(WorkerDied, match="2 workers in a row"):
+    with pytest.raises(WorkerDied, match="2 worker processes in a row ended with"):
         list(executor.map(die, [1]))
 
 

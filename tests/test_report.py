@@ -12,6 +12,7 @@ from test_cli import netsim
 
 import netsim as package
 from netsim.errors import InputError
+from netsim.trace.files import file_sha256
 from netsim.trace.writer import Recorder
 
 pytest.importorskip("altair")
@@ -118,8 +119,11 @@ def test_a_run_with_learning_has_its_answer_and_its_sections(run):
 )
 def test_the_target_is_the_headline(run, level, said):
     target = f"stop: {{target: {{metric: accuracy, level: {level}}}}}\n"
-    (run.folder / "scenario.yaml").write_text(target)
-    assert run_page(run).headline[0] == said
+    path = run.folder / "scenario.yaml"
+    path.write_text(target)
+    digest = file_sha256(path)
+    run.manifest.model_copy(update={"scenario_digest": digest}).write(run.folder)
+    assert run_page(package.load_run(run.folder)).headline[0] == said
 
 
 def test_levels_are_round_and_timed(run):
@@ -198,6 +202,14 @@ def test_base_stations_follow_from_distances():
     assert base_stations(first.iloc[:2]).empty  # two circles meet twice
     assert base_stations(placed((0, 9), (1, 1), (2, 2), (3, 3))).empty  # on a line
     assert base_stations(first.assign(distance_m=[1, 900, 4, 70])).empty
+
+
+def test_stations_that_are_recorded_are_shown_where_they_are(run):
+    cells = pd.DataFrame({"cell_id": [0, 1], "x_m": [5.0, 90.0], "y_m": [0.0, -7.0]})
+    run._frames["cells"] = cells.assign(name=["north", "south"])
+    chart = block(run_page(run), "map")
+    assert chart.frames["stations"].to_numpy().tolist() == [[0, 5, 0], [1, 90, -7]]
+    assert chart.title == "The cells from above"
 
 
 def test_shown_rounds_are_the_first_the_last_the_slowest_and_others():

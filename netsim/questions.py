@@ -332,15 +332,23 @@ def _seconds(times_ns: pd.Series[int]) -> pd.Series[float]:
     return times_ns.astype("float64") / 1e9
 
 
-def _require_rounds(run: Run) -> None:
+def why_no_path(run: Run) -> str:
+    """Return why a run has no critical path; empty if it has one."""
+    kind = server_kind(run.folder)
+    if kind == "hierarchical":
+        return "needs rounds of one server, and every edge server has its own"
     is_stale = bool((run.tasks["staleness"].fillna(0) > 0).any())
-    if is_stale or server_kind(run.folder) in ("asynchronous", "buffered"):
-        raise InputError(
-            f"{run.folder}: a critical path needs a server that works in rounds, and "
-            "a buffered one waits for no one client; stragglers(run) says who is slow"
+    if is_stale or kind in ("asynchronous", "buffered"):
+        return (
+            "needs a server that works in rounds, and a buffered one waits for no one "
+            "client"
         )
-    if server_kind(run.folder) == "hierarchical":
+    return ""
+
+
+def _require_rounds(run: Run) -> None:
+    why = why_no_path(run)
+    if why:
         raise InputError(
-            f"{run.folder}: a critical path needs rounds of one server, and every edge "
-            "server has its own; stragglers(run) says who is slow"
+            f"{run.folder}: a critical path {why}; stragglers(run) says who is slow"
         )

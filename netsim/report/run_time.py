@@ -22,14 +22,13 @@ def time_section(run: Run) -> Section | None:
     """Return what rounds and clients spent their time on."""
     if run.rounds.empty or run.tasks.empty:
         return None
-    has_rounds = server_kind(run.folder) not in ("buffered", "hierarchical")
-    if has_rounds:
+    if not questions.why_no_path(run):
         blocks: list[Chart | Table] = [_rounds_chart(run), *_groups_charts(run)]
         blocks += [_phases_table(run), _clients_table(run)]
         return Section("Where the time went", _sentences(run), blocks)
     text = [
-        "This server does not wait for all: it merges whenever enough updates have "
-        "come, so that no single client makes a round long."
+        "This server does not wait for everybody it drew: it merges what has come, and "
+        "takes some updates later, so that no single client makes a round long."
     ]
     if server_kind(run.folder) == "hierarchical":
         text = ["Every edge server has rounds of its own; the cloud waits for all."]
@@ -111,7 +110,7 @@ def client_shares(run: Run) -> pd.DataFrame:
     tasks = run.tasks
     ended_ns = questions.release_times_ns(run)
     waited_ns = (ended_ns - tasks["end_ns"]).clip(lower=0).fillna(0)
-    if server_kind(run.folder) == "buffered":
+    if server_kind(run.folder) in ("asynchronous", "buffered"):
         waited_ns = waited_ns * 0  # nobody waits: the next one is drawn at once
     waited_s = (waited_ns.astype("float64") / 1e9).groupby(tasks["client_id"]).sum()
     found["waiting"] = waited_s.reindex(found.index, fill_value=0.0)

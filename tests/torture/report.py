@@ -14,9 +14,9 @@ HEAD = """\
 # Hard to kill, hard to fool
 
 What happened to netsim under faults and bad input. Each table is made by the command
-above it, all of them by `make torture`; `make test` has a short form of each. A fault is
-a traceback, a wrong number, another digest, a lost or left-over file, or a command that
-says nothing. Tables as CSV: [`reliability/`](reliability).
+above it, all of them by `make torture`; `make test` has a short form of each. A fault
+is a traceback, a wrong number, another digest, a lost or left-over file, or a command
+that says nothing. Tables as CSV: [`reliability/`](reliability).
 
 Measured with Python {python} on {system}, torch {torch}.
 """

@@ -18,7 +18,8 @@ above it, all of them by `make torture`; `make test` has a short form of each. A
 is a traceback, a wrong number, another digest, a lost or left-over file, or a command
 that says nothing. Tables as CSV: [`reliability/`](reliability).
 
-Measured with Python {python} on {system}, torch {torch}.
+The tables say how many cases they are made of: a shorter run than the command's own
+makes fewer. Measured with Python {python} on {system}, torch {torch}.
 """
 BEDS = {
     "bad-input": (

@@ -179,8 +179,9 @@ def critical_path(run: Run) -> pd.DataFrame:
     else's times as recorded, nobody drawn instead and the merge as long: a lower bound
     where a rule gives a freed share to others, or a broadcast no longer minds the
     weakest; none where it was alone. A last one that is ``late`` stands for the
-    deadline; of several that end together it is the lowest id. A round without anybody
-    has only its length.
+    deadline; of several that end together it is the lowest id, but whose arrival was
+    enough comes before who is cut off then. A round without anybody has only its
+    length.
 
     It needs a server that works in rounds: a buffer's merges wait for no one client.
     What all rounds come to is in :func:`without_clients` and :func:`without_phases`.
@@ -312,9 +313,11 @@ def _speedup(run: Run, saved_s: pd.Series[float]) -> pd.Series[float]:
 
 def _last_of_rounds(tasks: pd.DataFrame) -> pd.DataFrame:
     """Return of every round the task that ended last, of several the lowest client's,
-    with the end of the one before it."""
-    keys, up = ["round_id", "end_ns", "client_id"], [True, True, False]
-    tasks = tasks.sort_values(keys, ascending=up)
+    but of nobody who was cut off because enough had arrived; with the end of the one
+    before it."""
+    keys = ["round_id", "end_ns", "is_surplus", "client_id"]
+    tasks = tasks.assign(is_surplus=tasks["status"] == "surplus")
+    tasks = tasks.sort_values(keys, ascending=[True, True, False, False])
     by_round = tasks.groupby("round_id")
     return (
         tasks.assign(end_before_ns=by_round["end_ns"].shift())
@@ -339,10 +342,7 @@ def why_no_path(run: Run) -> str:
         return "needs rounds of one server, and every edge server has its own"
     is_stale = bool((run.tasks["staleness"].fillna(0) > 0).any())
     if is_stale or kind in ("asynchronous", "buffered"):
-        return (
-            "needs a server that works in rounds, and a buffered one waits for no one "
-            "client"
-        )
+        return "needs a server that works in rounds and merges no late updates"
     return ""
 
 

@@ -141,3 +141,13 @@ def test_a_lap_that_cuts_rows_off_is_refused(tmp_path):
 def test_a_curve_must_not_fall_where_it_should_rise():
     with pytest.raises(ValueError, match=r"low must not exceed high \(0.2\), got 0.3"):
         Diurnal(low=0.3, high=0.2)
+
+
+def test_who_is_never_there_is_refused():
+    with pytest.raises(ValueError, match="greater than 0"):
+        Diurnal(low=0.0, high=0.0)
+
+
+def test_turns_shorter_than_a_millisecond_are_refused():
+    with pytest.raises(ValueError, match=r"greater than or equal to 0\.001"):
+        Periodic(on_s=1e-9, off_s=1e-9)

@@ -247,6 +247,14 @@ def test_who_misses_a_broadcast_is_sent_it_alone(tmp_path):
     assert audit(recorder) == []
 
 
+def test_who_misses_a_broadcast_waits_like_after_any_lost_attempt(tmp_path):
+    errors = SomeLost(probability=0.0, max_retries=1, backoff_s=0.5)
+    recorder = played(tmp_path, down={"errors": errors}, uploads=(12, 12))
+    assert seconds(recorder)[0] == (0, 3.0, 4.0, 5.0, "done")
+    assert sent(recorder, "down") == [(0, 2.0, 3.0, "done")]
+    assert audit(recorder) == []
+
+
 def test_who_misses_a_broadcast_for_good_is_dropped(tmp_path):
     for retries, end_s in ((0, 1.5), (1, 2.5)):
         errors = SomeLost(probability=0.0, max_retries=retries, num_lost=2)
@@ -552,7 +560,7 @@ def test_a_shipped_scenario_shows_its_loss(name, status, tmp_path):
             "one of them",
         ),
         (
-            "uplink.errors={probability: 0.1, packet: 1500 B, max_retries: 1}",
+            "uplink.errors={probability: 0.1, packet: 500 B, max_retries: 1}",
             "goes with `packet_error_rate`",
         ),
         (

@@ -7,6 +7,9 @@ from test_timeline import MBIT, patient, play_out, scenario
 
 import netsim
 from netsim import load_run, questions
+from netsim.cosim.run import run_scenario
+from netsim.cosim.scenario import read_scenario
+from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
 
 S = tiny_run.S
@@ -189,7 +192,7 @@ def test_who_was_alone_has_no_lead(run):
 
 
 def test_a_buffer_has_no_critical_path(run):
-    with pytest.raises(InputError, match="waits for no one client; stragglers"):
+    with pytest.raises(InputError, match="merges no late updates; stragglers"):
         questions.critical_path(edited(run, "tasks", 0, staleness=1))
     edited(run, "tasks", 0, staleness=0)
     (run.folder / "scenario.yaml").write_text("server: {kind: buffered}\n")
@@ -307,3 +310,11 @@ def test_parts_add_up_in_a_long_run(long_run):
     joules = long_run.tasks.filter(like="energy_j").sum().sum()
     assert questions.energy(long_run)["total_j"].sum() == pytest.approx(joules)
     assert questions.merge_error(long_run).empty
+
+
+def test_a_round_with_enough_ends_with_the_last_of_those_who_are_merged(tmp_path):
+    config = read_scenario(find_scenario("over-selection"), ("stop={rounds: 5}",))
+    run_scenario(config, tmp_path / "run")
+    path = questions.critical_path(load_run(tmp_path / "run"))
+    assert path["status"].tolist() == ["done"] * 5
+    assert path["sooner_s"].tolist() == [0.0] * 5  # the next one might come any time

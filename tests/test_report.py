@@ -11,6 +11,9 @@ import tiny_run
 from test_cli import netsim
 
 import netsim as package
+from netsim.cosim.run import run_scenario
+from netsim.cosim.scenario import read_scenario
+from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
 from netsim.trace.files import file_sha256
 from netsim.trace.writer import Recorder
@@ -524,3 +527,13 @@ def test_text_of_a_page_is_what_was_meant(run):
     text = unescape(write_report(run.folder).read_text())
     assert "<code>netsim timeline</code>" not in text  # one round: all of them shown
     assert "Client 8 (laptop) was the last in 1 of 1 round;" in text
+
+
+@pytest.mark.parametrize("name", ["asynchronous", "late-updates"])
+def test_a_server_that_merges_the_stale_has_a_page(name, tmp_path):
+    run_scenario(read_scenario(find_scenario(name)), tmp_path / "run")
+    page = run_page(package.load_run(tmp_path / "run"))
+    time = next(s for s in page.sections if s.title == "Where the time went")
+    assert "does not wait for all" in time.text[0]
+    frame = block(page, "groups-device").frames["groups-device"]
+    assert ("waiting" in set(frame["phase"])) == (name == "late-updates")

@@ -5,6 +5,7 @@ import pytest
 from netsim.cosim.run import run_scenario
 from netsim.cosim.scenario import read_scenario
 from netsim.cosim.shipped import FOLDER, names
+from netsim.scenario.loader import dump
 from netsim.verify import verify
 
 ROUNDS = "stop={rounds: 2}"
@@ -57,3 +58,11 @@ def test_the_small_form_runs_and_is_sound(name, tmp_path):
 
 def test_small_forms_are_of_shipped_scenarios():
     assert set(SMALL) <= set(names())
+
+
+@pytest.mark.parametrize("name", names())
+def test_a_scenario_written_out_in_full_is_the_same(name, tmp_path):
+    scenario = read_scenario(FOLDER / f"{name}.yaml")
+    path = tmp_path / "scenario.yaml"
+    path.write_text(dump(scenario))
+    assert read_scenario(path) == scenario

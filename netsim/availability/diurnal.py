@@ -31,7 +31,7 @@ class Diurnal(Record):
 
     kind: Literal["diurnal"] = "diurnal"
     low: Share = 0.1
-    high: Share = 0.9
+    high: Annotated[Share, Field(gt=0)] = 0.9
     peak_s: Offset = 79_200.0
     day_s: Span = 86_400.0
     spread_s: Offset = 0.0

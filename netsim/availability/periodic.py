@@ -14,7 +14,7 @@ from netsim.quantities import Seconds
 from netsim.scenario.record import Record
 from netsim.streams import uniform
 
-Span = Annotated[Seconds, Field(gt=0)]
+Span = Annotated[Seconds, Field(ge=1e-3)]  # shorter ones are a look per nanosecond
 
 
 class Periodic(Record):

@@ -11,6 +11,7 @@ from netsim.quantities import Bits, Seconds
 from netsim.scenario.record import Record
 from netsim.streams import uniform
 
+PACKET_BITS = 12_000  # 1500 bytes
 _Chance = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -26,7 +27,7 @@ class TransmissionErrors(Record):
 
     probability: _Chance | None = None
     packet_error_rate: _Chance | None = None
-    packet_bits: Annotated[Bits, Field(gt=0)] = 12_000
+    packet_bits: Annotated[Bits, Field(gt=0)] = PACKET_BITS
     max_retries: int = Field(ge=0)
     backoff_s: Annotated[Seconds, Field(ge=0)] = 0.0
     backoff_factor: float = Field(default=1.0, ge=1, le=10)
@@ -38,7 +39,7 @@ class TransmissionErrors(Record):
                 "needs `probability` (of losing a message) or `packet_error_rate`, one "
                 "of them"
             )
-        if "packet_bits" in self.model_fields_set and self.packet_error_rate is None:
+        if self.packet_bits != PACKET_BITS and self.packet_error_rate is None:
             raise ValueError("`packet` is the size that goes with `packet_error_rate`")
         longest = math.log2(self.backoff_factor) * (self.max_retries - 1)
         if self.backoff_s and longest > 40:

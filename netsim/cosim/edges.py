@@ -23,6 +23,13 @@ def refused_edges(scenario: Scenario) -> Iterator[Refusal]:
     if scenario.population.mobility.interval_s is not None:
         text = "an edge server's clients stay in its cell; use a 'synchronous' server"
         yield ("population", "mobility"), text
+    has_wires = any(cell.backhaul is not None for cell in scenario.network.cells)
+    if has_wires and isinstance(getattr(scenario.learning, "download_bits", 0), tuple):
+        text = (
+            "edge servers and the cloud exchange whole versions over the backhaul, and "
+            "a list tells the size of none; give one value"
+        )
+        yield ("learning", "download"), text
 
 
 def refused_learning(learning: LoraLearning) -> Iterator[Refusal]:

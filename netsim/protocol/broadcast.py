@@ -10,6 +10,7 @@ import simpy
 from netsim.band import Message, Terms, Transfer
 from netsim.channel import WorstLink
 from netsim.channel.latency import latency_ns
+from netsim.clock import to_ns
 from netsim.engine import Wake
 from netsim.protocol.cells import Load, attach, cross
 from netsim.trace.rows import Arrival
@@ -40,8 +41,8 @@ def broadcast(
         return
     for part in parts:
         part.download_bits = bits
-    end = stage.hushed if limit is None else stage.hushed | limit
-    status = yield from _sent(stage, cell_id, client_ids, Load(round_id, bits), end)
+    ends = (stage.hushed,) if limit is None else (stage.hushed, limit)
+    status = yield from _sent(stage, cell_id, client_ids, Load(round_id, bits), ends)
     for part in parts:
         if part.status == "running":  # it may be gone by now
             _receive(stage, cell_id, part, status)
@@ -52,10 +53,11 @@ def _sent(
     cell_id: int,
     client_ids: Sequence[int],
     load: Load,
-    limit: simpy.Event,
+    ends: Sequence[simpy.Event],
 ) -> Generator[simpy.Event, object, str]:
-    """Carry a broadcast over the backhaul and the air, and return how it ended."""
-    status = yield from cross(stage, cell_id, "down", load, limit)
+    """Carry a broadcast over the backhaul and the air until one of the events that end
+    it, and return how it ended."""
+    status = yield from cross(stage, cell_id, "down", load, ends)
     if status != "done":
         return status
     radio_map, band = stage.population.radio_map, stage.band(cell_id, "down")
@@ -65,19 +67,19 @@ def _sent(
         terms=Terms(weight=1),
         ceiling_uhz=radio_map.ceiling_uhz(*client_ids),
     )
-    yield transfer.done | limit
+    yield stage.env.any_of([transfer.done, *ends])
     if not transfer.done.triggered:
         band.cut(transfer, "late")
     status = str(transfer.done.value)
-    if status == "done" and not (yield from _arrive(stage, cell_id, transfer, limit)):
+    if status == "done" and not (yield from _arrive(stage, cell_id, transfer, ends)):
         status = "late"
     return status
 
 
 def _arrive(
-    stage: Stage, cell_id: int, transfer: Transfer, limit: simpy.Event
+    stage: Stage, cell_id: int, transfer: Transfer, ends: Sequence[simpy.Event]
 ) -> Generator[simpy.Event, object, bool]:
-    """Wait for the broadcast's latency; return whether it is there by the limit."""
+    """Wait for the broadcast's latency; return whether it is there before its end."""
     air = stage.population.network.cells[cell_id].downlink
     name = f"broadcast/{cell_id}" if cell_id else "broadcast"
     round_id = transfer.message.round_id
@@ -85,7 +87,7 @@ def _arrive(
     if not delay_ns:
         return True
     arrival = stage.env.timeout(delay_ns)
-    yield arrival | limit
+    yield stage.env.any_of([arrival, *ends])
     if arrival.processed:
         stage.recorder.arrivals.append(Arrival(transfer.transfer_id, stage.env.now))
     return arrival.processed
@@ -102,6 +104,6 @@ def _receive(stage: Stage, cell_id: int, part: Participation, status: str) -> No
         part.download_end_ns = stage.env.now
         stage.note_download(part)
     elif status != "late" and errors is not None and errors.max_retries:
-        part.has_missed = True
+        part.has_missed, part.pause_ns = True, to_ns(errors.pause_s(1))
     else:
         part.status, part.end_ns = status, stage.env.now

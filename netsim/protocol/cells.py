@@ -72,13 +72,13 @@ def cross(
     cell_id: int,
     direction: Direction,
     load: Load,
-    limit: simpy.Event | None = None,
+    ends: Sequence[simpy.Event] = (),
 ) -> Generator[simpy.Event, object, str]:
     """Carry a message between base station and server, where a backhaul is between
-    them, and return how it ended: done, or late at the limit."""
+    them, and return how it ended: done, or late at one of the events that end it."""
     if stage.cells.are_servers:
         return "done"
-    return (yield from over_wire(stage, cell_id, direction, load, limit))
+    return (yield from over_wire(stage, cell_id, direction, load, ends))
 
 
 def over_wire(
@@ -86,7 +86,7 @@ def over_wire(
     cell_id: int,
     direction: Direction,
     load: Load,
-    limit: simpy.Event | None = None,
+    ends: Sequence[simpy.Event] = (),
 ) -> Generator[simpy.Event, object, str]:
     """Carry a message over the cell's backhaul, if it has one, and return how it ended.
 
@@ -99,7 +99,7 @@ def over_wire(
     crossing_id, end_ns = next(stage.cells.ids), wire.enter(start_ns, load.bits)
     try:
         way = env.timeout(end_ns - start_ns)
-        yield way if limit is None else way | limit
+        yield env.any_of([way, *ends]) if ends else way
         status = "done" if env.now >= end_ns else "late"
     except simpy.Interrupt as cut:
         status = str(cut.cause)

@@ -24,7 +24,7 @@ def energies_j(
     end_ns = now_ns if part.end_ns is None else part.end_ns
     compute_s = _between_s(part.compute_start_ns, part.compute_end_ns, end_ns)
     idle_s = (
-        _between_s(part.download_start_ns, part.download_end_ns, end_ns)
+        _between_s(part.download_start_ns, part.compute_start_ns, end_ns)
         + _between_s(part.upload_start_ns, None, end_ns)
         + to_s(part.released_ns(now_ns) - end_ns)
     )

@@ -19,10 +19,12 @@ class Leg:
         """Return whether these rounds only serve to measure."""
         return self.phase == "pilot"
 
-    def is_due(self, round_id: int, every: int | None) -> bool:
-        """Return whether a round's version is scored: every so many of this leg, and
-        the last one; without a number all of a pilot's and no other."""
+    def is_due(self, round_id: int, last_id: int, every: int | None) -> bool:
+        """Return whether a round's version is scored: every so many of this leg, or
+        the first one after as many, ``last_id`` being the one before it, and the last
+        one; without a number all of a pilot's and no other."""
         number = round_id - self.after_round_id
         if every is None:
             return self.is_pilot
-        return number % every == 0 or number == self.num_rounds
+        last = last_id - self.after_round_id
+        return number // every > last // every or number == self.num_rounds

@@ -95,5 +95,7 @@ class Downtime:
         env = self._stage.env
         for start_ns, self._up_ns in ends:
             yield Wake(env, start_ns - env.now, DEADLINES)
+            if self._stage.is_over:
+                return
             story.interrupt(DOWN)
             yield env.timeout(self._up_ns - env.now)

@@ -47,6 +47,7 @@ class Participation:
     ticket: str = ""
     status: str = "running"
     has_missed: bool = False  # the round's broadcast
+    pause_ns: int = 0  # before it is sent what it has missed
     sending: tuple[Medium, Transfer] | None = None
     process: simpy.Process | None = None  # none yet while a broadcast goes on
     waits: bool = True  # for the server's word when it has ended
@@ -92,6 +93,8 @@ def take_part(stage: Stage, part: Participation, terms: Terms | None = None) -> 
         common, private = learner.bits_down(job, part.has)
         if part.download_end_ns is not None:
             common = 0
+        if part.pause_ns:
+            yield stage.env.timeout(part.pause_ns)
         part.download_bits += common + private
         yield from carry(stage, part, "down", common + private, None)
         part.download_end_ns = part.compute_start_ns = stage.env.now

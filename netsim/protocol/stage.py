@@ -425,7 +425,8 @@ class Stage:
         self, round_id: int, *, is_deserted: bool
     ) -> tuple[Sequence[Score], str]:
         """Return the scores where they are due, and why the run ends here, if so."""
-        is_due = self._is_near or self.leg.is_due(round_id, self.learner.cadence.every)
+        every = self.learner.cadence.every
+        is_due = self._is_near or self.leg.is_due(round_id, self.last_round_id, every)
         earlier = self._marks.take()
         scores = self._score(round_id) if is_due else ()
         left = "nobody left" if is_deserted else ""

@@ -57,6 +57,7 @@ class Turns:
         self._manners = manners
         self._timing = timing
         self._late: list[Participation] = []  # at work, or arrived and not merged yet
+        self._news = stage.env.event()  # somebody's work is over, well or not
 
     def play(self) -> Process:
         """Run one round after the other, each with who the run's course draws."""
@@ -143,11 +144,20 @@ class Turns:
     def _serve(self, turn: Turn, parts: Sequence[Participation]) -> Process:
         """Send the version to one cell's clients, and let them play their parts."""
         stage = self._stage
-        yield from broadcast(stage, turn.round_id, parts, turn.limit)
+
+        def note_end(part: Participation) -> None:
+            turn.note_end(part)
+            self._tell()
+
+        goes_on = bool(parts) and self._manners.late == "next-round"
+        limit = None if goes_on else turn.limit
+        yield from broadcast(stage, turn.round_id, parts, limit)
         waiting = _with_status(parts, "running")
+        if len(waiting) < len(parts):
+            self._tell()
         terms = stage.reserve(waiting)
         for part in waiting:
-            stage.start(part, terms.get(part.client_id), turn.note_end)
+            stage.start(part, terms.get(part.client_id), note_end)
         yield self._next_late() if not parts else stage.env.all_of(_processes(waiting))
 
     def _next_late(self) -> simpy.Event:
@@ -155,7 +165,12 @@ class Turns:
         env, late = self._stage.env, _with_status(self._late, "running")
         if not late or _with_status(self._late, "done"):
             return env.all_of([])
-        return env.any_of(_processes(late))
+        return self._news
+
+    def _tell(self) -> None:
+        """Let those know who wait for the end of somebody's work."""
+        self._news.succeed()
+        self._news = self._stage.env.event()
 
     def _sort_out(self, turn: Turn) -> Process:
         """Find who is merged; cut off the others, or let them go on."""

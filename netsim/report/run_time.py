@@ -27,8 +27,8 @@ def time_section(run: Run) -> Section | None:
         blocks += [_phases_table(run), _clients_table(run)]
         return Section("Where the time went", _sentences(run), blocks)
     text = [
-        "This server does not wait for everybody it drew: it merges what has come, and "
-        "takes some updates later, so that no single client makes a round long."
+        "This server does not wait for all: it merges what has come when it is time "
+        "for it, so that no single client makes a round long."
     ]
     if server_kind(run.folder) == "hierarchical":
         text = ["Every edge server has rounds of its own; the cloud waits for all."]

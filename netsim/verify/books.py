@@ -33,6 +33,7 @@ from netsim.verify.drops import Drops
 from netsim.verify.finding import Finding
 from netsim.verify.messages import Messages, check_messages
 
+TICK_J = 1e-7  # what a hundred watts use in one
 STEPS = tuple(name for name in Task._fields if name.endswith("_ns"))  # in order
 
 
@@ -208,7 +209,7 @@ def _check_battery(event: Event, tasks: Sequence[Task]) -> Iterator[Finding]:
         task.compute_energy_j + task.transmit_energy_j + task.idle_energy_j
         for task in tasks
     )
-    if not math.isclose(spent_j, capacity_j, rel_tol=1e-6):
+    if not math.isclose(spent_j, capacity_j, rel_tol=1e-6, abs_tol=TICK_J):
         rule, detail = "a battery is empty when it is spent", f"tasks took {spent_j} J"
         yield Finding("events", where, rule, f"{detail} of {event.detail}")
 

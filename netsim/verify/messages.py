@@ -142,7 +142,7 @@ def _check_carried(
         yield Finding("tasks", where, rule, f"task {carried.bits}, transfers {bits}")
     for transfer in transfers:
         goes_on = transfer in way.common and task.download_end_ns is None
-        end_ns = transfer.start_ns if goes_on else transfer.end_ns
+        end_ns = _set_out_ns(transfer, way) if goes_on else transfer.end_ns
         if transfer.start_ns < carried.start_ns or end_ns > carried.end_ns:
             detail = (
                 f"transfer {transfer.transfer_id} {transfer.start_ns} to "
@@ -157,6 +157,12 @@ def _check_carried(
     yield from _check_attempts(carried, way.common, way.own)
     if carried.is_finished and transfers:
         yield from _check_span(carried, way, arrived_ns)
+
+
+def _set_out_ns(broadcast: Transfer, way: Way) -> int:
+    """Return when a broadcast set out, over the wire or at once through the air."""
+    wired = [row.start_ns for row in way.wired if row.task_id is None]
+    return min([broadcast.start_ns, *wired])
 
 
 def _check_attempts(

@@ -5,11 +5,12 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 SOURCES := setup.cfg pyproject.toml constraints.txt
 
-.PHONY: help demo test check format schema lock clean
+.PHONY: help demo test torture check format schema lock clean
 
 help:
 	@echo "make demo    run the quickstart scenario and show what it did"
 	@echo "make test    run the tests"
+	@echo "make torture faults and bad input, long: results/reliability.md"
 	@echo "make check   ruff and mypy"
 	@echo "make format  let ruff format and sort"
 	@echo "make schema  write scenarios/*.schema.json anew"
@@ -30,6 +31,24 @@ demo: $(VENV)/.base
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n auto
+
+# each bed writes a table; KILLS, CASES and so on make it shorter
+TORTURED := $(VENV)/torture
+BED = $(BIN)/python -m tests.torture.
+CASES ?= 10000
+FILES ?= 2000
+ROT ?= 1000
+KILLS ?= 200
+torture: $(VENV)/.dev
+	$(BED)bad_input --cases $(CASES) --out $(TORTURED)/bad-input
+	$(BED)data_files --cases $(FILES) --out $(TORTURED)/data-files
+	$(BED)extremes --out $(TORTURED)/extremes
+	$(BED)bit_rot --cases $(ROT) --out $(TORTURED)/bit-rot
+	$(BED)crash --kills $(KILLS) --out $(TORTURED)/crash
+	$(BED)disk --out $(TORTURED)/disk
+	$(BED)determinism --out $(TORTURED)/determinism
+	$(BED)supply --ends --out $(TORTURED)/supply
+	$(BED)report $(TORTURED)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -7,7 +7,6 @@ executor it was.
 
 from __future__ import annotations
 
-import logging
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,6 @@ Result = TypeVar("Result")
 State_co = TypeVar("State_co", covariant=True)
 Worker = TypeVar("Worker")
 MAX_TRIES = 2
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +150,6 @@ class Spread(Generic[State_co, Worker]):
                         continue
                     num_deaths[index] += 1
                     if num_deaths[index] < MAX_TRIES:
-                        _log.warning("a worker ended (%s); done anew", answer.reason)
                         waiting.appendleft(index)
                     else:
                         yield index, Outcome(None, _death(answer))
@@ -199,7 +196,7 @@ class Spread(Generic[State_co, Worker]):
 
 def _death(last: Death) -> WorkerDied:
     return WorkerDied(
-        f"{MAX_TRIES} workers in a row ended ({last.reason}) over the same piece of "
-        "work; too little memory is the usual reason: use fewer workers. A script of "
-        "your own needs `if __name__ == '__main__':` around what it runs"
+        f"{MAX_TRIES} worker processes in a row ended with {last.reason} over the same "
+        "piece of work; too little memory is the usual reason: use fewer workers. A "
+        "script of your own needs `if __name__ == '__main__':` around what it runs"
     )

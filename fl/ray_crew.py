@@ -24,6 +24,7 @@ State = TypeVar("State")
 AUTO = "auto"
 DEFAULT_PORT = 6379
 REACH_S = 5.0
+_log = logging.getLogger(__name__)
 QUIET: Mapping[str, str] = {  # Ray reads these when it is imported
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # an accelerator is seen by all workers
@@ -195,10 +196,18 @@ def _received(answer: ObjectRef[Outcome[object]]) -> Outcome[object] | Death:
         found: Any = ray.get(answer)
         return cast("Outcome[object]", found)
     except RayActorError as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        return Death(lines[-1][:200] if lines else type(error).__name__)
+        cause = _cause(str(error)) or type(error).__name__
+        _log.warning("a Ray worker ended: %s", cause)
+        return Death(f"'{cause}'")
     except RayError as error:
         return Outcome(None, error)
+
+
+def _cause(text: str) -> str:
+    """Return of what Ray says of a death what it knows of its cause."""
+    last = text.strip().rpartition("\n")[2].strip()
+    detail = last.rpartition("exit detail: ")[2].partition(" Some common causes")[0]
+    return detail[:200].rstrip(". ")
 
 
 def _difference(ours: Mapping[str, object], theirs: Mapping[str, object]) -> str:

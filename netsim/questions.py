@@ -335,22 +335,20 @@ def _seconds(times_ns: pd.Series[int]) -> pd.Series[float]:
     return times_ns.astype("float64") / 1e9
 
 
-def waits_in_rounds(run: Run) -> bool:
-    """Return whether one server ends each round with a client of that very round: the
-    late are not merged later, and nobody starts in between."""
+def why_no_path(run: Run) -> str:
+    """Return why a run has no critical path; empty if it has one."""
+    kind = server_kind(run.folder)
+    if kind == "hierarchical":
+        return "needs rounds of one server, and every edge server has its own"
     is_stale = bool((run.tasks["staleness"].fillna(0) > 0).any())
-    others = ("asynchronous", "buffered", "hierarchical")
-    return not is_stale and server_kind(run.folder) not in others
+    if is_stale or kind in ("asynchronous", "buffered"):
+        return "needs a server that works in rounds and merges no late updates"
+    return ""
 
 
 def _require_rounds(run: Run) -> None:
-    if server_kind(run.folder) == "hierarchical":
+    why = why_no_path(run)
+    if why:
         raise InputError(
-            f"{run.folder}: a critical path needs rounds of one server, and every edge "
-            "server has its own; stragglers(run) says who is slow"
-        )
-    if not waits_in_rounds(run):
-        raise InputError(
-            f"{run.folder}: a critical path needs a server that works in rounds and "
-            "merges no late updates; stragglers(run) says who is slow"
+            f"{run.folder}: a critical path {why}; stragglers(run) says who is slow"
         )

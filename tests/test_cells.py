@@ -15,9 +15,10 @@ from test_verify import forge
 from netsim.backhaul import Backhaul
 from netsim.cell import Cell, Downlink, Uplink
 from netsim.channel import LogDistance, PerHertzRadio, Points, Ring, UrbanMicro
+from netsim.cosim.learnings import LearningOff
 from netsim.cosim.planning import Assumptions, build_task
 from netsim.cosim.run import run_scenario
-from netsim.cosim.scenario import LearningOff, Scenario
+from netsim.cosim.scenario import Scenario
 from netsim.device import Device
 from netsim.device_catalogue import DeviceChoice
 from netsim.errors import InputError

@@ -1,5 +1,6 @@
 """The command line: promised messages, exit codes and machine-readable lines."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 from fl.tasks import Digits
 from netsim.cli import main
 from netsim.cosim import shipped
+from netsim.manifest import read_manifest
 
 NETWORK_ONLY = (shipped.FOLDER / "network-only.yaml").read_text()
 SMALL = ("--set", "stop.rounds=3", "--quiet")
@@ -178,9 +180,7 @@ def test_an_impossible_output_folder_is_one_message(tmp_path, capsys):
 def test_an_unfinished_run_is_not_called_sound(tmp_path, capsys):
     folder = tmp_path / "run"
     assert netsim("run", "network-only", *SMALL, "--out", folder) == 0
-    manifest = json.loads((folder / "manifest.json").read_text())
-    manifest["status"] = "running"
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+    read_manifest(folder).model_copy(update={"status": "running"}).write(folder)
     assert netsim("verify", folder) == 1
     assert "is running: what is there is intact" in capsys.readouterr().out
 
@@ -243,9 +243,13 @@ def test_replay_reproduces_the_digest_and_names_a_changed_row(tmp_path, capsys):
     assert netsim("run", "network-only", *SMALL, "--out", folder) == 0
     assert netsim("replay", folder) == 0
     assert "same digest" in capsys.readouterr().out
-    manifest = json.loads((folder / "manifest.json").read_text())
     scenario = folder / "scenario.yaml"
     scenario.write_text(scenario.read_text().replace("band: 5 MHz", "band: 4 MHz"))
+    assert netsim("replay", folder) == 2
+    assert f"{scenario} is damaged" in capsys.readouterr().err
+    digest = hashlib.sha256(scenario.read_bytes()).hexdigest()
+    read_manifest(folder).model_copy(update={"scenario_digest": digest}).write(folder)
+    manifest = json.loads((folder / "manifest.json").read_text())
     assert netsim("replay", folder) == 1
     assert "does not replay: clients: row 0, mean_snr_db" in capsys.readouterr().out
     assert json.loads((folder / "manifest.json").read_text()) == manifest

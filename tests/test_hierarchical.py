@@ -21,8 +21,8 @@ from fl.partition import IID
 from fl.training import TrainingSettings
 from netsim import questions
 from netsim.backhaul import Backhaul
+from netsim.cosim.learnings import LearningOff, LoraLearning
 from netsim.cosim.run import run_scenario
-from netsim.cosim.scenario import LearningOff, LoraLearning
 from netsim.errors import InputError
 from netsim.policy import FullParticipation, IndependentSampling
 from netsim.protocol import Hierarchical, Synchronous

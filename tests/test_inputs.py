@@ -3,7 +3,6 @@
 import pytest
 from typer.testing import CliRunner
 
-from netsim.channel.measured import read_capacity
 from netsim.cli.main import app
 from netsim.cosim import inputs
 from netsim.cosim.run import run_scenario
@@ -17,8 +16,7 @@ from netsim.manifest import read_manifest
 def trace(tmp_path):
     path = tmp_path / "marks.up"
     path.write_text("1\n2\n3\n4\n")
-    yield path
-    read_capacity.cache_clear()
+    return path
 
 
 def scenario_on(path):
@@ -39,7 +37,6 @@ def test_a_changed_input_is_named_by_resume_and_replay(trace, tmp_path):
     folder = tmp_path / "run"
     run_scenario(scenario_on(trace), folder)
     trace.write_text("1\n2\n3\n5\n")
-    read_capacity.cache_clear()
     with pytest.raises(InputError, match=r"marks\.up is no longer what it was"):
         run_scenario(scenario_on(trace), folder, resume=True)
     told = CliRunner().invoke(app, ["replay", str(folder)])
@@ -52,7 +49,6 @@ def test_an_unfinished_run_starts_over_with_the_input_of_today(trace, tmp_path):
     done = run_scenario(scenario_on(trace), folder)
     done.model_copy(update={"status": "interrupted"}).write(folder)
     trace.write_text("1\n2\n3\n5\n")
-    read_capacity.cache_clear()
     again = run_scenario(scenario_on(trace), folder, resume=True)
     assert again.status == "complete"
     assert again.inputs != done.inputs

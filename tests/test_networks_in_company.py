@@ -14,8 +14,8 @@ from netsim.availability import Recorded
 from netsim.backhaul import Backhaul
 from netsim.battery import Battery
 from netsim.channel import Points
+from netsim.cosim.learnings import LearningOff
 from netsim.cosim.run import run_scenario
-from netsim.cosim.scenario import LearningOff
 from netsim.cosim.world import build_population, build_stage, play
 from netsim.device_catalogue import DeviceChoice
 from netsim.device_file import NO_POWERS

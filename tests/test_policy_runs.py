@@ -86,9 +86,8 @@ def test_a_half_forgotten_run_resumes_to_the_same_digest(own_store, tmp_path):
     for path in sorted(own_store.glob("??/*"))[::2]:
         path.unlink()
     folder = tmp_path / "killed"
-    run_scenario(scenario(*SHORT), folder)
-    manifest = json.loads((folder / "manifest.json").read_text())
-    (folder / "manifest.json").write_text(json.dumps(manifest | {"status": "running"}))
+    finished = run_scenario(scenario(*SHORT), folder)
+    finished.model_copy(update={"status": "running"}).write(folder)
     (folder / "trace" / "estimates" / "part-00000.parquet").unlink()
     fresh = run_scenario(scenario(*SHORT), folder, resume=True, reuse=False)
     assert fresh.digest == whole.digest

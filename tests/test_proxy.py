@@ -11,9 +11,10 @@ from fl.aggregation import AGGREGATIONS
 from fl.facts import TimingAs
 from fl.training import TrainingSettings
 from netsim.cosim.learner import FederatedLearner
+from netsim.cosim.learnings import LoraLearning
 from netsim.cosim.proxy import ProxyLearning
 from netsim.cosim.run import run_scenario
-from netsim.cosim.scenario import LoraLearning, read_scenario
+from netsim.cosim.scenario import read_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
 from netsim.protocol.learner import first_job

@@ -122,8 +122,9 @@ def test_a_run_with_learning_has_its_answer_and_its_sections(run):
 )
 def test_the_target_is_the_headline(run, level, said):
     target = f"stop: {{target: {{metric: accuracy, level: {level}}}}}\n"
-    (run.folder / "scenario.yaml").write_text(target)
-    digest = file_sha256(run.folder / "scenario.yaml")
+    path = run.folder / "scenario.yaml"
+    path.write_text(target)
+    digest = file_sha256(path)
     run.manifest.model_copy(update={"scenario_digest": digest}).write(run.folder)
     assert run_page(package.load_run(run.folder)).headline[0] == said
 
@@ -206,6 +207,14 @@ def test_base_stations_follow_from_distances():
     assert base_stations(first.assign(distance_m=[1, 900, 4, 70])).empty
 
 
+def test_stations_that_are_recorded_are_shown_where_they_are(run):
+    cells = pd.DataFrame({"cell_id": [0, 1], "x_m": [5.0, 90.0], "y_m": [0.0, -7.0]})
+    run._frames["cells"] = cells.assign(name=["north", "south"])
+    chart = block(run_page(run), "map")
+    assert chart.frames["stations"].to_numpy().tolist() == [[0, 5, 0], [1, 90, -7]]
+    assert chart.title == "The cells from above"
+
+
 def test_shown_rounds_are_the_first_the_last_the_slowest_and_others():
     ids = np.arange(1, 1001)
     ends = ids * S + np.where(np.isin(ids, [123, 456]), S // 2, 0)
@@ -255,10 +264,16 @@ def test_a_buffered_server_has_no_last_client(tmp_path):
     page = run_page(played(tmp_path / "run", f"server={server}", *UNICAST))
     time = next(s for s in page.sections if s.title == "Where the time went")
     assert [b.name for b in time.blocks] == ["groups-device"]
-    assert "does not wait for all" in time.text[0]
+    assert "does not wait for everybody" in time.text[0]
     frame = block(page, "groups-device").frames["groups-device"]
     assert "waiting" not in set(frame["phase"])
     assert frame.groupby("group")["share"].sum().tolist() == pytest.approx([1, 1])
+
+
+def test_updates_that_count_later_leave_no_critical_path(run):
+    run._frames["tasks"] = run.tasks.assign(staleness=1)
+    time = next(s for s in run_page(run).sections if s.title == "Where the time went")
+    assert [b.name for b in time.blocks] == ["groups-device"]
 
 
 def test_a_deadline_leaves_crosses(tmp_path):

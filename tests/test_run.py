@@ -1,6 +1,5 @@
 """Whole runs: the same bytes twice, whoever computes them and wherever."""
 
-import json
 import multiprocessing
 import subprocess
 import sys
@@ -156,13 +155,15 @@ def test_resume_completes_what_was_killed_and_leaves_what_is_done(tmp_path):
     config = scenario("network-only", "stop.rounds=5")
     whole = run_scenario(config, tmp_path / "whole")
     broken = tmp_path / "broken"
-    run_scenario(config, broken)
-    manifest = json.loads((broken / "manifest.json").read_text())
-    (broken / "manifest.json").write_text(json.dumps(manifest | {"status": "running"}))
+    finished = run_scenario(config, broken)
+    finished.model_copy(update={"status": "running"}).write(broken)
     (broken / "trace" / "tasks" / "part-00000.parquet").unlink()
     assert run_scenario(config, broken, resume=True).digest == whole.digest
     assert verify(broken) == []
     assert run_scenario(config, broken, resume=True).digest == whole.digest
+    (broken / "trace" / "evals" / "part-00000.parquet").write_bytes(b"rotten")
+    assert run_scenario(config, broken, resume=True).digest == whole.digest
+    assert verify(broken) == []
     assert run_scenario(config, tmp_path / "new", resume=True).digest == whole.digest
 
 

@@ -562,6 +562,11 @@ REFUSED_BESIDE = {
         "population.battery={capacity: 1 kJ}",
         "learning.aggregation=hetlora",
     ),
+    "cell.uplink.errors: does not go with aggregation 'hetlora': independent": (
+        FULL,
+        "cell.uplink.errors={probability: 0.1, max_retries: 1}",
+        "learning.aggregation=hetlora",
+    ),
 }
 
 

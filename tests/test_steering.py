@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from test_timeline import S, scenario
 
-from netsim.cosim.scenario import LoraLearning
+from netsim.cosim.learnings import LoraLearning
 from netsim.cosim.world import build_population, build_stage, play
 from netsim.errors import InputError
 from netsim.policy import FullParticipation, IndependentSampling

@@ -11,7 +11,8 @@ import pytest
 
 from netsim.cell import Cell, Downlink, Uplink
 from netsim.channel import LogDistance, NoFading, PerHertzRadio, Ring
-from netsim.cosim.scenario import LearningOff, Scenario
+from netsim.cosim.learnings import LearningOff
+from netsim.cosim.scenario import Scenario
 from netsim.cosim.world import build_population, build_stage, play
 from netsim.device import Device
 from netsim.device_catalogue import DeviceChoice

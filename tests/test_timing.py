@@ -15,7 +15,7 @@ from fl.facts.timing import model_values
 from fl.tasks import Arithmetic
 from fl.training import TrainingSettings
 from netsim.cosim.learner import FederatedLearner
-from netsim.cosim.scenario import LoraLearning
+from netsim.cosim.learnings import LoraLearning
 from netsim.protocol.learner import Job
 
 TINY = {

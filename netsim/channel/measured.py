@@ -44,10 +44,20 @@ def offset_ns(
     return to_ns(offset_s) % lap_ns
 
 
-@functools.lru_cache(maxsize=64)
 def read_capacity(path: Path, form: Format, band_hz: float) -> CapacityTable:
     """Return a file's capacity as the efficiency of a band so wide, which is rounded to
-    1e-9 bit/s/Hz; a file is read once per process."""
+    1e-9 bit/s/Hz; a file is read once per process, and again when it has changed."""
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise InputError(f"'{path}' cannot be read: {error}") from error
+    return _read(path, form, band_hz, (status.st_mtime_ns, status.st_size))
+
+
+@functools.lru_cache(maxsize=64)
+def _read(
+    path: Path, form: Format, band_hz: float, state: tuple[int, int]
+) -> CapacityTable:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

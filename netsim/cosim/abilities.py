@@ -6,17 +6,22 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from fl.aggregation import Ability
-from netsim.cosim.servers import meets_old_versions, what_thins_rounds
+from netsim.cosim.servers import (
+    meets_old_versions,
+    what_loses_messages,
+    what_thins_rounds,
+)
 
 if TYPE_CHECKING:
-    from netsim.cosim.scenario import LoraLearning, Scenario
+    from netsim.cosim.learnings import LoraLearning
+    from netsim.cosim.scenario import Scenario
 
 SUMS_TO_ONE = ("full", "data-weighted")  # the samplers whose weights do
 
 
 def refused_demands(
     scenario: Scenario, learning: LoraLearning
-) -> Iterator[tuple[tuple[str, ...], str]]:
+) -> Iterator[tuple[tuple[str | int, ...], str]]:
     """Yield where the scenario demands what its aggregation lacks, and why it does."""
     method = learning.aggregation
     for path, ability in _demands(scenario, learning):
@@ -40,21 +45,28 @@ def refused_demands(
 
 def _demands(
     scenario: Scenario, learning: LoraLearning
-) -> Iterator[tuple[tuple[str, ...], Ability]]:
+) -> Iterator[tuple[tuple[str | int, ...], Ability]]:
     sampling = getattr(scenario.server, "sampling", None)
     server = scenario.server
     if meets_old_versions(server) or server.kind == "hierarchical":
         yield ("server",), "asynchrony"
     if scenario.server.kind not in ("hierarchical", "synchronous"):
         yield ("server",), "independent-sampling"
-    elif getattr(sampling, "kind", None) not in SUMS_TO_ONE:
+    elif not _sums_to_one(server.kind, getattr(sampling, "kind", None)):
         yield ("server", "sampling"), "independent-sampling"
-    elif thinning := what_thins_rounds(scenario):
-        yield tuple(thinning.split(".")), "independent-sampling"
+    elif thinning := what_thins_rounds(scenario) or what_loses_messages(scenario):
+        steps = thinning.split(".")
+        yield tuple(int(s) if s.isdigit() else s for s in steps), "independent-sampling"
     where = _decides_ranks(scenario)
     if where is not None:
         is_own = learning.small_clients == "truncated"
         yield where, "unequal-ranks" if is_own else "sketches"
+
+
+def _sums_to_one(server: str, sampling: str | None) -> bool:
+    """Return whether the weights of whoever is drawn always add up to one at each
+    server; edges see a part of those drawn."""
+    return sampling in SUMS_TO_ONE and (server != "hierarchical" or sampling == "full")
 
 
 def _decides_ranks(scenario: Scenario) -> tuple[str, ...] | None:

@@ -10,7 +10,8 @@ from pathlib import Path
 from fl.calibration import Measured, measure
 from fl.device import resolved
 from netsim.cosim.learner import as_input_error, told_apart
-from netsim.cosim.scenario import LoraLearning, Scenario
+from netsim.cosim.learnings import LoraLearning
+from netsim.cosim.scenario import Scenario
 from netsim.device_file import SUFFIXES, Calibration, DeviceFile
 from netsim.errors import InputError
 from netsim.manifest import versions

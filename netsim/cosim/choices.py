@@ -13,7 +13,7 @@ from netsim.availability import AVAILABILITIES
 from netsim.channel import FADINGS, PATH_LOSSES, PLACEMENTS, RADIOS
 from netsim.channel.latency import JITTERS
 from netsim.channel.own_links import LINKS
-from netsim.cosim.scenario import LEARNINGS
+from netsim.cosim.learnings import LEARNINGS
 from netsim.device import SPREADS
 from netsim.mobility import MOBILITIES
 from netsim.policy import RANKS, SAMPLERS

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from netsim.channel.own_links import LINK_HZ
-from netsim.cosim.scenario import LearningOff, Scenario
+from netsim.cosim.learnings import LearningOff
+from netsim.cosim.scenario import Scenario
 from netsim.device import Device
 from netsim.protocol.learner import Learner, first_job
 from netsim.quantities import format_duration_ns, format_quantity

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from fl.aggregation import PlainServer
 
 if TYPE_CHECKING:
-    from netsim.cosim.scenario import LoraLearning, Scenario
+    from netsim.cosim.learnings import LoraLearning
+    from netsim.cosim.scenario import Scenario
 
-Refusal = tuple[tuple[str, ...], str]
+Refusal = tuple[tuple[str | int, ...], str]
 
 
 def refused_edges(scenario: Scenario) -> Iterator[Refusal]:

@@ -31,7 +31,7 @@ from netsim.errors import InputError
 from netsim.protocol.learner import Arrival, Branch, Job, LayerError, Merged, Score
 
 if TYPE_CHECKING:
-    from netsim.cosim.scenario import LoraLearning
+    from netsim.cosim.learnings import LoraLearning
 
 
 class FederatedLearner:

@@ -13,9 +13,10 @@ import pandas as pd
 
 from fl.aggregation import AGGREGATIONS, Method
 from fl.merge_study import LayerTrial, Round, Trial, compare
+from netsim.cosim.learnings import LoraLearning
 from netsim.cosim.merging import require_method
 from netsim.cosim.replay import recorded_scenario
-from netsim.cosim.scenario import LoraLearning, Scenario
+from netsim.cosim.scenario import Scenario
 from netsim.cosim.servers import meets_old_versions
 from netsim.cosim.world import build_population, build_stage, play
 from netsim.engine import calm_garbage_collector

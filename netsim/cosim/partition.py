@@ -8,7 +8,8 @@ import pyarrow as pa
 from fl.partition import divide, label_counts
 from fl.streams import stream
 from netsim.cosim.learner import as_input_error
-from netsim.cosim.scenario import LoraLearning, Scenario
+from netsim.cosim.learnings import LoraLearning
+from netsim.cosim.scenario import Scenario
 from netsim.errors import InputError
 
 

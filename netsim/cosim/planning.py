@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from netsim.channel.latency import mean_latency_s
-from netsim.cosim.scenario import LearningOff, Scenario
+from netsim.cosim.learnings import LearningOff
+from netsim.cosim.scenario import Scenario
 from netsim.cosim.servers import what_defies_plans, with_article
 from netsim.errors import InputError
 from netsim.policy.problem import Problem

@@ -11,7 +11,7 @@ from netsim.mobility import RandomWaypoint
 from netsim.network import Network, require_names
 from netsim.population import PopulationConfig
 
-Refusal = tuple[tuple[str, ...], str]
+Refusal = tuple[tuple[str | int, ...], str]
 
 
 def refused_networks(

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from netsim.cell import DIRECTIONS
-from netsim.cosim.scenario import UNTRAINED, LoraLearning, Scenario
+from netsim.cosim.learnings import UNTRAINED, LoraLearning
+from netsim.cosim.scenario import Scenario
 from netsim.cosim.servers import what_makes_times_count
 from netsim.scenario.difference import Change, changes
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from netsim.cell import DIRECTIONS
+
 if TYPE_CHECKING:
     from netsim.cosim.scenario import Scenario
     from netsim.protocol.stage import ServerStory
@@ -49,6 +51,19 @@ def what_thins_rounds(scenario: Scenario) -> str:
         "population.battery": population.battery is not None,
     }
     return next((path for path, holds in reasons.items() if holds), "")
+
+
+def what_loses_messages(scenario: Scenario) -> str:
+    """Return the path of what may lose the message of somebody drawn, at whatever
+    time; nothing where there is none."""
+    for path, cell in scenario.placed_cells():
+        for direction in DIRECTIONS:
+            air, place = cell.band(direction), ".".join(map(str, path))
+            if air.errors is not None:
+                return f"{place}.{direction}link.errors"
+            if air.outage_timeout_s is not None:
+                return f"{place}.{direction}link.outage_timeout"
+    return ""
 
 
 def refused_servers(scenario: Scenario) -> Iterator[Refusal]:

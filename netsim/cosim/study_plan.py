@@ -10,8 +10,9 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
+from netsim.cosim.learnings import UNTRAINED
 from netsim.cosim.retraining import verdicts
-from netsim.cosim.scenario import UNTRAINED, Scenario, read_scenario
+from netsim.cosim.scenario import Scenario, read_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
 from netsim.manifest import FILE_NAME, read_manifest

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from netsim.cosim.scenario import LearningOff, Scenario, read_scenario
+from netsim.cosim.learnings import LearningOff
+from netsim.cosim.scenario import Scenario, read_scenario
 from netsim.cosim.study_plan import Places, with_whole_path
 from netsim.errors import InputError
 from netsim.scenario import dump, load

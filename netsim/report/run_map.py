@@ -22,7 +22,8 @@ def map_section(run: Run) -> Section | None:
     if clients.empty or not clients["distance_m"].gt(0).any():
         return None
     frame = _dots(run)
-    stations = base_stations(clients)
+    stations = run.cells if len(run.cells) else base_stations(clients)
+    stations = stations[["cell_id", "x_m", "y_m"]]
     text = ["Each dot is a client."]
     if len(stations):
         text = [f"Each dot is a client, a triangle {STATION[len(stations) > 1]}."]

@@ -22,7 +22,7 @@ def time_section(run: Run) -> Section | None:
     """Return what rounds and clients spent their time on."""
     if run.rounds.empty or run.tasks.empty:
         return None
-    if questions.waits_in_rounds(run):
+    if not questions.why_no_path(run):
         blocks: list[Chart | Table] = [_rounds_chart(run), *_groups_charts(run)]
         blocks += [_phases_table(run), _clients_table(run)]
         return Section("Where the time went", _sentences(run), blocks)

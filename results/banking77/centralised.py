@@ -26,7 +26,8 @@ from fl.evaluation import evaluate
 from fl.resident import ResidentModel
 from fl.streams import stream
 from fl.training import mini_batches
-from netsim.cosim.scenario import LoraLearning, read_scenario
+from netsim.cosim.learnings import LoraLearning
+from netsim.cosim.scenario import read_scenario
 
 
 def curve(

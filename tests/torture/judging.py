@@ -12,7 +12,7 @@ import traceback
 import warnings
 from dataclasses import dataclass
 
-from netsim.cli.main import main
+from netsim.cli.main import INTERRUPTED, main
 
 LIMIT_S = 5.0  # of this process on a processor
 PATIENCE = 12  # times as long on the clock on the wall, which others share
@@ -59,6 +59,8 @@ def judged(*words, allowed=(0, 2), limit_s=LIMIT_S):
         trouble, is_slow = f"took longer than {limit_s:g} s", True
     except BaseException:
         trouble = traceback.format_exc()
+    if code == INTERRUPTED and code not in allowed:
+        raise KeyboardInterrupt  # it was meant for the whole bed
     seconds, said = time.process_time() - start_s, err.getvalue()
     printed = out.getvalue()
     fault = trouble or _fault(code, said + printed, allowed)

@@ -1,0 +1,228 @@
+"""The kinds of learning that a scenario may ask for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, Protocol
+
+from pydantic import Field, model_validator
+
+from fl.adapters import LoraSettings
+from fl.aggregation import (
+    AGGREGATIONS,
+    COMPRESSIONS,
+    SERVER_OPTIMISERS,
+    Compression,
+    FloraNA,
+    Method,
+    PlainServer,
+    ServerOptimiser,
+)
+from fl.backbones import BACKBONES, Backbone, SmallViT
+from fl.conflicts import conflicts
+from fl.device import DeviceName
+from fl.divergence import OnDivergence
+from fl.facts import Facts, TimingAs, count_facts, known_facts, known_timing
+from fl.learning import Learning as Settings
+from fl.learning import LowRank
+from fl.partition import PARTITIONS, DirichletByLabel, Partition
+from fl.payload import Payload
+from fl.recipe import settings
+from fl.start import StartFolder, require_settings, require_sizes
+from fl.tasks import TASKS, Digits, Source
+from fl.training import TrainingSettings
+from netsim.cosim.evaluation import Evaluation
+from netsim.cosim.proxy import ProxyLearning
+from netsim.protocol import NoLearning
+from netsim.protocol.learner import Learner
+from netsim.quantities import Bits, Bytes, Flop
+from netsim.scenario import OneOf, Record, refusal
+from netsim.scenario.each import OneOrEach
+
+
+class Learning(Protocol):
+    """How the learning half of a run comes about."""
+
+    def learner(
+        self, num_clients: int, seed: int, *, reuse: bool, workers: int = 1
+    ) -> Learner:
+        """Return the learner of one run, with ``reuse`` of remembered learning, that
+        trains in so many processes."""
+
+    def known_learner(
+        self, num_clients: int, seed: int, *, may_count: bool
+    ) -> Learner | None:
+        """Return a learner that knows bits and FLOP, or nothing where they would have
+        to be counted on the model and ``may_count`` forbids it."""
+
+    def timing_model(self) -> dict[str, str]:
+        """Return which model gives the time and which the accuracy; none is empty."""
+
+
+class LearningOff(Record):
+    """Nothing is trained: sizes and work are the same for all clients, or listed for
+    each.
+
+    A size or work of zero takes no time, because it is written here. A listed download
+    is each client's own, of which a broadcast carries nothing.
+    """
+
+    kind: Literal["none"] = "none"
+    download_bits: OneOrEach[Annotated[Bits, Field(ge=0)]]
+    upload_bits: OneOrEach[Annotated[Bits, Field(ge=0)]]
+    compute_flop: OneOrEach[Annotated[Flop, Field(ge=0)]]
+    memory_bytes: Annotated[Bytes, Field(ge=0)] = 0
+    samples_per_client: int = Field(default=1, ge=1)
+
+    @property
+    def is_listed(self) -> bool:
+        """Return whether clients may differ in size or work."""
+        told = (self.download_bits, self.upload_bits, self.compute_flop)
+        return any(isinstance(one, tuple) for one in told)
+
+    def learner(
+        self, num_clients: int, seed: int, *, reuse: bool, workers: int = 1
+    ) -> Learner:
+        return NoLearning(
+            num_clients=num_clients,
+            download_bits=self.download_bits,
+            upload_bits=self.upload_bits,
+            compute_flop=self.compute_flop,
+            memory_bytes=self.memory_bytes,
+            samples_per_client=self.samples_per_client,
+        )
+
+    def known_learner(
+        self, num_clients: int, seed: int, *, may_count: bool
+    ) -> Learner | None:
+        return self.learner(num_clients, seed, reuse=False)
+
+    def timing_model(self) -> dict[str, str]:
+        return {}
+
+
+class LoraLearning(Record):
+    """Real LoRA fine-tuning of a real model on real data."""
+
+    kind: Literal["lora"] = "lora"
+    task: Annotated[Source, OneOf(TASKS)] = Digits()
+    backbone: Annotated[Backbone, OneOf(BACKBONES)] = SmallViT()
+    partition: Annotated[Partition, OneOf(PARTITIONS)] = DirichletByLabel()
+    lora: LoraSettings = LoraSettings()
+    training: TrainingSettings = TrainingSettings()
+    aggregation: Annotated[Method, OneOf(AGGREGATIONS)] = FloraNA()
+    payload: Payload = Payload()
+    evaluation: Evaluation = Evaluation()
+    low_rank: LowRank | None = None  # of small clients; by default the aggregation's
+    server_optimiser: Annotated[ServerOptimiser, OneOf(SERVER_OPTIMISERS)] = (
+        PlainServer()
+    )
+    compression: Annotated[Compression, OneOf(COMPRESSIONS)] | None = None  # of uploads
+    secure_aggregation: bool = False  # the server learns weighted sums of uploads only
+    on_divergence: OnDivergence = "drop"  # numbers not finite: left out, or the end
+    device: DeviceName = "auto"  # where clients train: auto, cpu, cuda, cuda:1
+    cohort_size: int = Field(default=16, ge=1)
+    timing_as: TimingAs | None = None  # the model that gives the time, if another one
+    start: StartFolder | None = None  # a PEFT adapter, or a run, whose numbers go first
+
+    @model_validator(mode="after")
+    def _starts_from_its_like(self) -> LoraLearning:
+        if self.start is not None:
+            try:
+                require_settings(Path(self.start), self.lora)
+            except ValueError as error:
+                raise refusal(str(error), None, ("start",), bare=True) from error
+        return self
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> LoraLearning:
+        for path, reason in conflicts(self.told()):
+            raise refusal(reason, None, path, bare=True)
+        return self
+
+    @property
+    def small_clients(self) -> LowRank:
+        """Return what clients of smaller rank do."""
+        return self.low_rank or self.aggregation.contract.small_clients
+
+    def told(self) -> Settings:
+        """Return what the federation is told."""
+        return Settings(
+            task=self.task,
+            backbone=self.backbone,
+            partition=self.partition,
+            lora=self.lora,
+            training=self.training,
+            aggregation=self.aggregation,
+            payload=self.payload,
+            evaluation=self.evaluation.measurement(),
+            start=self.start,
+            cohort_size=self.cohort_size,
+            low_rank=self.small_clients,
+            server=self.server_optimiser,
+            compression=self.compression,
+            needs_secure_aggregation=self.secure_aggregation,
+            on_divergence=self.on_divergence,
+        )
+
+    def learner(
+        self, num_clients: int, seed: int, *, reuse: bool, workers: int = 1
+    ) -> Learner:
+        from netsim.cosim.learner import FederatedLearner
+
+        self._require_start(may_count=True)
+        return FederatedLearner(self, num_clients, seed, reuse=reuse, workers=workers)
+
+    def known_learner(
+        self, num_clients: int, seed: int, *, may_count: bool
+    ) -> Learner | None:
+        from netsim.cosim.learner import as_input_error
+
+        with as_input_error("learning"):
+            facts = self._known_facts()
+        if facts is None and not may_count:
+            return None
+        from netsim.cosim.learner import FederatedLearner
+
+        self._require_start(may_count=may_count)
+        return FederatedLearner(self, num_clients, seed, facts=facts, reuse=False)
+
+    def timing_model(self) -> dict[str, str]:
+        learned = _backbone_name(self.backbone)
+        timed = learned
+        if self.timing_as is not None:
+            timed = self.timing_as.describe(self.lora)
+        return {"time": timed, "accuracy": learned}
+
+    def _require_start(self, *, may_count: bool) -> None:
+        """Refuse a start of other sizes than the model's, where these are known."""
+        if self.start is None:
+            return
+        from netsim.cosim.learner import as_input_error
+
+        count = count_facts if may_count else known_facts
+        with as_input_error("learning.start"):
+            facts = count(
+                self.task, self.backbone, lora=self.lora, training=self.training
+            )
+            if facts is not None:
+                require_sizes(Path(self.start), facts, self.lora)
+
+    def _known_facts(self) -> Facts | None:
+        if self.timing_as is not None:
+            return known_timing(self.timing_as, self.lora, self.training)
+        return known_facts(
+            self.task, self.backbone, lora=self.lora, training=self.training
+        )
+
+
+def _backbone_name(backbone: Backbone) -> str:
+    """Return what a person calls a base model: its kind, family and folder."""
+    values = settings(backbone)
+    assert isinstance(values, dict)
+    names = ("kind", "model_type", "path")
+    return " ".join(str(values[name]) for name in names if name in values)
+
+
+LEARNINGS = {"lora": LoraLearning, "none": LearningOff, "proxy": ProxyLearning}
+UNTRAINED = (LearningOff, ProxyLearning)  # nothing is scored, and nothing has a rank

@@ -108,8 +108,14 @@ def _try(path: Path) -> int | None:
         return None
     command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
     me = Holder(os.getpid(), socket.gethostname(), command)
-    os.ftruncate(handle, 0)
-    os.pwrite(handle, json.dumps(asdict(me)).encode(), 0)
+    try:
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, json.dumps(asdict(me)).encode(), 0)
+    except OSError as error:  # such as a full disk
+        path.unlink(missing_ok=True)
+        os.close(handle)
+        what = f"cannot write, {error.strerror}"
+        raise OSError(error.errno, what, str(path)) from error
     return handle
 
 

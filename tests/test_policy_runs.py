@@ -191,7 +191,7 @@ def test_a_run_does_not_go_on_with_another_plan(tmp_path):
     path = plan_file(tmp_path)
     recorded = run_scenario(planned(path), tmp_path / "run")
     plan_file(tmp_path, sampling_probability=[1.0] * 20)
-    with pytest.raises(InputError, match=r"do not come again \(plans: row 0, sam"):
+    with pytest.raises(InputError, match=r"mine\.parquet is no longer what it was"):
         run_scenario(planned(path, "stop.rounds=3"), tmp_path / "run", resume=True)
     assert load_run(tmp_path / "run").manifest == recorded
     assert verify(tmp_path / "run") == []

@@ -264,7 +264,7 @@ def test_a_buffered_server_has_no_last_client(tmp_path):
     page = run_page(played(tmp_path / "run", f"server={server}", *UNICAST))
     time = next(s for s in page.sections if s.title == "Where the time went")
     assert [b.name for b in time.blocks] == ["groups-device"]
-    assert "does not wait for everybody" in time.text[0]
+    assert "does not wait for all" in time.text[0]
     frame = block(page, "groups-device").frames["groups-device"]
     assert "waiting" not in set(frame["phase"])
     assert frame.groupby("group")["share"].sum().tolist() == pytest.approx([1, 1])

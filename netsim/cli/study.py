@@ -150,7 +150,7 @@ class _Teller:
             "variant": run.combination.label,
             "seed": run.scenario.seed,
             "run": str(run.folder),
-            **asdict(ending),
+            **{key: value for key, value in asdict(ending).items() if key != "packed"},
             "num_ended": self._num_ended,
             "num_missing": self._num_missing,
         }

@@ -56,13 +56,17 @@ def broken():
     return "" if done.returncode == 0 else (done.stdout + done.stderr).strip()
 
 
+OF_AN_EXTRA = ("netsim.report", "netsim.cli.reporting")  # reached by that command
+
+
 def pulled_in():
     """Return what the base install imports of tests, reports and clusters."""
     code = (
         "import importlib, pkgutil, sys, netsim, fl\n"
         "for root in (netsim, fl):\n"
         "    for one in pkgutil.walk_packages(root.__path__, root.__name__ + '.'):\n"
-        "        if not one.name.endswith('__main__'):\n"
+        "        if not one.name.endswith('__main__') and not any(\n"
+        f"            one.name.startswith(extra) for extra in {OF_AN_EXTRA!r}):\n"
         "            importlib.import_module(one.name)\n"
         f"print(*sorted(set(sys.modules) & set({NEVER_NEEDED!r})))"
     )

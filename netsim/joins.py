@@ -2,6 +2,8 @@
 
 Every key is unique on its right side, so that a join adds columns and never rows; where
 a left key is missing (a broadcast has no client, a lost update no merge), so are these.
+Where every cell has a server of its own a round has a row for each: tasks join with
+that of their client's edge, transfers with their cell's, evaluations with the cloud's.
 Bands join with clients by ``cell_id``, and with transfers by cell, direction and time,
 which is no equality: see :mod:`netsim.questions`.
 """
@@ -13,7 +15,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from netsim.errors import InputError
-from netsim.runs import Run
+from netsim.runs import Run, server_kind
 
 
 class Join(NamedTuple):
@@ -55,10 +57,13 @@ def joined(run: Run, table: str, other: str, *, on: str = "") -> pd.DataFrame:
     Integers that may then be missing are ``Int64``, never floats.
     """
     join, left = _found(table, other, on), run.table(table)
-    right = run.table(other).set_index(join.other_key, drop=False)
-    keys = left[join.key].astype("Int64")
-    places = right.index.get_indexer(pd.Index(keys.fillna(-1)))
-    found = right.reset_index(drop=True)
+    found, keys = run.table(other), left[join.key].astype("Int64")
+    names = found[join.other_key]
+    if other == "rounds" and server_kind(run.folder) == "hierarchical":
+        num_servers = len(run.cells) + 1
+        keys = keys * num_servers + _servers(run, table, left)
+        names = names * num_servers + found["server_id"]
+    places = pd.Index(names).get_indexer(pd.Index(keys.fillna(-1)))
     if (places < 0).any():
         whole = found.select_dtypes("int64").columns
         found = found.astype(dict.fromkeys(whole, "Int64"))
@@ -68,6 +73,20 @@ def joined(run: Run, table: str, other: str, *, on: str = "") -> pd.DataFrame:
         found = found.drop(columns=join.key)
     twice = {name: f"{name}_{other}" for name in found.columns if name in left}
     return pd.concat([left, found.rename(columns=twice)], axis="columns")
+
+
+def _servers(run: Run, table: str, left: pd.DataFrame) -> pd.Series[int] | int:
+    """Return by row whose round it belongs to, of the edge servers and the cloud."""
+    if table == "tasks":
+        return left["client_id"].map(run.clients.set_index("client_id")["cell_id"])
+    if table == "transfers":
+        return left["cell_id"]
+    if table == "evals":
+        return len(run.cells)
+    raise InputError(
+        f"{table} does not join with 'rounds' here: every edge server has rounds of "
+        f"its own, and {table} does not say whose; tasks, transfers and evals do join"
+    )
 
 
 def with_times(frame: pd.DataFrame) -> pd.DataFrame:

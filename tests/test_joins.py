@@ -41,6 +41,21 @@ def test_a_join_adds_columns_and_no_rows(long_run, join):
     assert not any(dtype == "float64" for dtype in found.filter(like="_ns").dtypes)
 
 
+def test_with_edge_servers_a_row_joins_with_its_own_servers_round(tmp_path):
+    edges = netsim.run("hierarchical", "stop.rounds=4", out=tmp_path / "run")
+    tasks = joined(edges, "tasks", "rounds", on="merged_round_id")
+    cells = edges.clients.set_index("client_id")["cell_id"]
+    assert tasks["server_id"].tolist() == tasks["client_id"].map(cells).tolist()
+    sizes = tasks.groupby(["round_id", "server_id"])["num_merged"].agg(["size", "max"])
+    assert set(sizes.index.get_level_values("server_id")) == {0, 1}
+    assert (sizes["size"] == sizes["max"]).all()  # nobody counted at another server
+    transfers = joined(edges, "transfers", "rounds")
+    assert (transfers["server_id"] == transfers["cell_id"]).all()
+    assert len(joined(edges, "evals", "rounds")) == len(edges.evals)
+    with pytest.raises(InputError, match="merges does not say whose; tasks, transf"):
+        joined(edges, "merges", "rounds")
+
+
 def test_a_join_by_hand(run):
     found = joined(run, "tasks", "clients")
     assert found["device"].tolist() == ["phone", "laptop"]

@@ -15,7 +15,7 @@ from test_cli import netsim
 
 import netsim as package
 from netsim.cli import study_picture
-from netsim.cli.study import TimeLeft
+from netsim.cli.study import TimeLeft, foretold
 from netsim.cosim import shipped, study_plan
 from netsim.cosim.study import StudyFailed
 from netsim.errors import InputError
@@ -189,6 +189,25 @@ def test_a_dry_run_says_what_it_would_do_and_does_not(tmp_path, capsys):
     assert "share learning, seed by seed: all, 1 MHz; all, 2 MHz" in printed
     assert "4 runs train, 4 reuse" in printed
     assert not (tmp_path / "study").exists()
+
+
+def test_what_is_foretold_leaves_out_what_is_finished(tmp_path, monkeypatch):
+    plan = planned(tmp_path)
+    done = {plan.leaders()[0].folder}
+    finished = property(lambda run: run.folder in done)
+    monkeypatch.setattr(study_plan.PlannedRun, "is_finished", finished)
+    assert "  3 runs train, 4 reuse what is learned by then" in foretold(plan)
+    done |= {run.folder for run in plan.leaders()}
+    assert "  0 runs train, 4 reuse what is learned by then" in foretold(plan)
+    done |= {run.folder for run in plan.runs}
+    assert "  nothing is left to run" in foretold(plan)
+
+
+def test_no_run_of_a_network_alone_is_said_to_train(tmp_path):
+    text = changed("scenario: quickstart", "scenario: network-only")
+    text = text.replace("  - learning.training.local_steps=1\n", "")
+    text = "".join(row for row in text.splitlines(True) if "targets" not in row)
+    assert "  8 runs, none of which trains" in foretold(planned(tmp_path, text))
 
 
 def complete(folder):

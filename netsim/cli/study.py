@@ -16,6 +16,7 @@ from rich.console import Console
 from netsim.cli import study_picture
 from netsim.cli.live import PLAIN_LINE_EVERY_S, LiveView
 from netsim.cli.spectators import JsonLines
+from netsim.cosim.learnings import UNTRAINED
 from netsim.cosim.shipped import find_study
 from netsim.cosim.study import RESULTS, Workers, carry_out
 from netsim.cosim.study_plan import Instead, PlannedRun, StudyPlan, plan_study
@@ -95,12 +96,24 @@ def foretold(plan: StudyPlan) -> list[str]:
         lines.append(f"  share learning, seed by seed: {'; '.join(labels)}")
     if len(shared) > MAX_GROUPS_SHOWN:
         lines.append(f"  and {len(shared) - MAX_GROUPS_SHOWN} more such groups")
-    num_training = len(plan.leaders())
-    lines.append(
-        f"  {num_training} runs train, {len(plan.runs) - num_training} reuse what "
-        "these have learned"
-    )
+    lines.append(f"  {_work_left(plan)}")
     return [*lines, f"folder {plan.folder}"]
+
+
+def _work_left(plan: StudyPlan) -> str:
+    """Return how many of the runs that are not finished train, and how many reuse."""
+    missing = [run for run in plan.runs if not run.is_finished]
+    if not missing:
+        return "nothing is left to run"
+    learning = [r for r in missing if not isinstance(r.scenario.learning, UNTRAINED)]
+    if not learning:
+        return f"{len(missing)} runs, none of which trains"
+    leading = {run.folder for run in plan.leaders()}
+    num_training = sum(run.folder in leading for run in learning)
+    num_reusing = len(learning) - num_training
+    has_finished = len(missing) < len(plan.runs)
+    source = "what is learned by then" if has_finished else "what these have learned"
+    return f"{num_training} runs train, {num_reusing} reuse {source}"
 
 
 @dataclass

@@ -325,6 +325,22 @@ def test_a_relative_folder_is_as_good(tmp_path, monkeypatch, capsys):
     assert set(package.load_study("here").table.status) == {"complete"}
 
 
+def test_many_runs_are_compared_in_tables_that_keep_numbers_whole(
+    finished, capsys, monkeypatch
+):
+    monkeypatch.setenv("COLUMNS", "40")
+    runs = sorted(finished.folder.glob("runs/*/*"))
+    capsys.readouterr()
+    assert netsim("compare", *runs, "--target", "loss=0.1") == 0
+    table, _ = capsys.readouterr().out.split(f"{runs[1]}, beside", 1)
+    assert len(runs) == 4
+    assert all(str(Path(*run.parts[-2:])) in table for run in runs)
+    assert table.count("to loss 0.1") == table.count("to the end") == 4
+    assert table.count("not in ") == 4
+    assert "…" not in table
+    assert max(map(len, table.splitlines())) <= 40
+
+
 def test_two_runs_are_compared_side_by_side(finished, capsys):
     runs = [finished.folder / "runs" / f"all+{n}-MHz" / "1" for n in (1, 2)]
     capsys.readouterr()

@@ -210,6 +210,18 @@ def test_no_run_of_a_network_alone_is_said_to_train(tmp_path):
     assert "  8 runs, none of which trains" in foretold(planned(tmp_path, text))
 
 
+def test_a_value_with_a_slash_can_be_the_baseline():
+    said = {"path": "cell.uplink.radio.path", "values": ("ways/a.up", "ways/b.up")}
+    config = StudyConfig(
+        name="ways",
+        scenario="quickstart",
+        axes=(said,),
+        seeds=(1,),
+        baseline={"path": "ways/b.up"},
+    )
+    assert {one.baseline for one in combinations(config)} == {"ways/b.up"}
+
+
 def complete(folder):
     """Return when each finished run of a study was written."""
     return {

@@ -210,6 +210,18 @@ def test_no_run_of_a_network_alone_is_said_to_train(tmp_path):
     assert "  8 runs, none of which trains" in foretold(planned(tmp_path, text))
 
 
+def test_a_value_with_a_slash_can_be_the_baseline():
+    said = {"path": "cell.uplink.radio.path", "values": ("ways/a.up", "ways/b.up")}
+    config = StudyConfig(
+        name="ways",
+        scenario="quickstart",
+        axes=(said,),
+        seeds=(1,),
+        baseline={"path": "ways/b.up"},
+    )
+    assert {one.baseline for one in combinations(config)} == {"ways/b.up"}
+
+
 def complete(folder):
     """Return when each finished run of a study was written."""
     return {
@@ -323,6 +335,22 @@ def test_a_relative_folder_is_as_good(tmp_path, monkeypatch, capsys):
     assert netsim("study", path, "--out", "here", "--workers", "2") == 0
     assert "0 runs failed" not in capsys.readouterr().out
     assert set(package.load_study("here").table.status) == {"complete"}
+
+
+def test_many_runs_are_compared_in_tables_that_keep_numbers_whole(
+    finished, capsys, monkeypatch
+):
+    monkeypatch.setenv("COLUMNS", "40")
+    runs = sorted(finished.folder.glob("runs/*/*"))
+    capsys.readouterr()
+    assert netsim("compare", *runs, "--target", "loss=0.1") == 0
+    table, _ = capsys.readouterr().out.split(f"{runs[1]}, beside", 1)
+    assert len(runs) == 4
+    assert all(str(Path(*run.parts[-2:])) in table for run in runs)
+    assert table.count("to loss 0.1") == table.count("to the end") == 4
+    assert table.count("not in ") == 4
+    assert "…" not in table
+    assert max(map(len, table.splitlines())) <= 40
 
 
 def test_two_runs_are_compared_side_by_side(finished, capsys):

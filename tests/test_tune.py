@@ -151,6 +151,8 @@ def test_a_killed_search_goes_on_to_the_same_table(whole, tmp_path, capsys):
     said = json.loads(printed.out.splitlines()[-1])
     assert said["trials"] == 6
     expected = pd.read_parquet(whole[1].folder / "trials.parquet")
+    assert said["feasible"] == expected.is_feasible[1:].sum()
+    assert expected.is_feasible[0]  # the scenario as it is, which is no trial
     pd.testing.assert_frame_equal(trials(tmp_path, "tune"), expected)
 
 

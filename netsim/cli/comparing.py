@@ -10,6 +10,7 @@ from pathlib import Path
 from pydantic import ValidationError
 from rich import box
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
 from netsim.cosim.files import SCENARIO_FILE
@@ -18,9 +19,11 @@ from netsim.errors import InputError
 from netsim.protocol.stop import Target
 from netsim.quantities import format_duration_ns, format_quantity
 from netsim.runs import Run, load_run
-from netsim.scenario.difference import changes
+from netsim.scenario.difference import changes, num_alike
 from netsim.scenario.wording import describe
 from netsim.study.outcomes import Outcome, outcomes
+
+MAX_WIDTH = 10_000  # characters: what a table is measured in
 
 
 def compare_command(
@@ -35,7 +38,8 @@ def compare_command(
     found = [[*outcomes(run, targets), *_at_end(run, targets)] for run in runs]
     differences = _differences(folders, scenarios)
     console = Console(soft_wrap=True, highlight=False, markup=False)
-    console.print(_table(folders, runs, found))
+    for table in _tables(console, _names(folders), runs, found):
+        console.print(table)
     for folder, lines in differences.items():
         shown = lines or ["says the same"]
         console.print(f"{folder}, beside {folders[0]}:")
@@ -90,20 +94,51 @@ def _differences(
     }
 
 
+def _names(folders: Sequence[Path]) -> list[str]:
+    """Return the folders without what leads to all of them."""
+    num_common = num_alike(*(folder.parent.parts for folder in folders))
+    return [str(Path(*folder.parts[num_common:])) for folder in folders]
+
+
+def _tables(
+    console: Console,
+    names: Sequence[str],
+    runs: Sequence[Run],
+    found: Sequence[Sequence[Outcome]],
+) -> list[Table]:
+    """Return one table, or several of fewer runs each, none wider than the console
+    unless one run alone is."""
+    unbounded = console.options.update(max_width=MAX_WIDTH)
+    finals = list(dict.fromkeys(name for run in runs for name in run.manifest.final))
+    for num_runs in range(len(runs), 0, -1):
+        tables = [
+            _table(names[some], runs[some], found[some], finals)
+            for i in range(0, len(runs), num_runs)
+            for some in [slice(i, i + num_runs)]
+        ]
+        widths = (Measurement.get(console, unbounded, one).maximum for one in tables)
+        if max(widths) <= console.width:
+            break
+    return tables
+
+
 def _table(
-    folders: Sequence[Path], runs: Sequence[Run], found: Sequence[Sequence[Outcome]]
+    names: Sequence[str],
+    runs: Sequence[Run],
+    found: Sequence[Sequence[Outcome]],
+    finals: Sequence[str],
 ) -> Table:
     table = Table(box=box.SIMPLE_HEAD)
-    table.add_column("")
-    for folder in folders:
-        table.add_column(str(folder), justify="right", overflow="fold")
+    table.add_column("", no_wrap=True)
+    for name in names:
+        table.add_column(name, justify="right", overflow="fold")
     for ends in zip(*found, strict=True):
         table.add_row(f"to {ends[0].target}", *map(_time, ends))
         table.add_row("  rounds", *(str(end.rounds) for end in ends))
         table.add_row("  bits up", *(_bits(end.upload_bits) for end in ends))
         table.add_row("  bits down", *(_bits(end.download_bits) for end in ends))
         table.add_row("  energy", *(f"{end.energy_j:.4g} J" for end in ends))
-    for name in dict.fromkeys(name for run in runs for name in run.manifest.final):
+    for name in finals:
         values = (run.manifest.final.get(name) for run in runs)
         table.add_row(
             f"final {name}", *("" if v is None else f"{v:.4g}" for v in values)

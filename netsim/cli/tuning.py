@@ -79,7 +79,7 @@ def _summary(
     return {
         "tune": str(plan.folder),
         "trials": len(rows) - 1,
-        "feasible": sum(row.is_feasible(plan.config) for row in rows),
+        "feasible": sum(row.is_feasible(plan.config) for row in rows if row.trial),
         "best": None
         if found is None
         else {

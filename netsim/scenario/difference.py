@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 from pydantic import BaseModel
 
 MAX_SHOWN_CHARS = 60
+NUM_ALIKE_SHOWN = 20  # characters before the first that differs
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,10 @@ class Change:
         return ".".join(map(str, self.path))
 
     def __str__(self) -> str:
-        return f"{self.dotted}: {_shown(self.before)} -> {_shown(self.after)}"
+        before, after = _text(self.before), _text(self.after)
+        begin = num_alike(before, after)
+        shown = (_cut(text, begin) for text in (before, after))
+        return f"{self.dotted}: {' -> '.join(shown)}"
 
 
 def changes(before: BaseModel, after: BaseModel) -> list[Change]:
@@ -54,7 +59,7 @@ def _changes(
         yield Change(path, before, after)
 
 
-def _shown(value: object) -> str:
+def _text(value: object) -> str:
     """Return a value as a person would name it, a record by its kind."""
     if value is None:
         return "nothing"
@@ -62,10 +67,27 @@ def _shown(value: object) -> str:
         return str(value).lower()
     if isinstance(value, Mapping):
         named = value.get("kind")
-        pairs = ", ".join(f"{key}: {_shown(item)}" for key, item in value.items())
-        text = str(named) if named is not None else "{" + pairs + "}"
-    elif isinstance(value, Sequence) and not isinstance(value, str):
-        text = "[" + ", ".join(map(_shown, value)) + "]"
-    else:
-        text = str(value)
-    return text if len(text) <= MAX_SHOWN_CHARS else text[: MAX_SHOWN_CHARS - 3] + "..."
+        pairs = ", ".join(f"{key}: {_text(item)}" for key, item in value.items())
+        return str(named) if named is not None else "{" + pairs + "}"
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return "[" + ", ".join(map(_text, value)) + "]"
+    return str(value)
+
+
+def num_alike(*rows: Sequence[str]) -> int:
+    """Return how many items all rows begin with alike."""
+    columns = zip(*rows, strict=False)
+    return sum(1 for _ in takewhile(lambda column: len(set(column)) == 1, columns))
+
+
+def _cut(text: str, begin: int) -> str:
+    """Return at most 60 characters, those where two that begin alike part."""
+    if len(text) <= MAX_SHOWN_CHARS:
+        return text
+    is_seen = begin < MAX_SHOWN_CHARS - 3
+    start = 0 if is_seen else begin - NUM_ALIKE_SHOWN
+    head = "..." if start else ""
+    part = text[start : start + MAX_SHOWN_CHARS - len(head)]
+    if start + len(part) < len(text):
+        part = part[:-3] + "..."
+    return head + part

@@ -47,7 +47,8 @@ def label_of(value: object) -> str:
 
 Scalar = str | int | float | bool
 Label = Annotated[str, BeforeValidator(as_label), Field(pattern=LABEL)]
-Choice = dict[str, Label]  # a variant of some axes, by the axes' names
+Chosen = Annotated[str, BeforeValidator(as_label)]  # a value's may have a slash
+Choice = dict[str, Chosen]  # a variant of some axes, by the axes' names
 
 
 class Override(NamedTuple):

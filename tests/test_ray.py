@@ -128,6 +128,14 @@ def hands():
     return [int(r[0]) for r in rows if r[1] in raylets and "ray::RayHand" in r[2]]
 
 
+def soon(condition, limit_s=30):
+    """Return whether a condition comes to hold within some seconds."""
+    until_s = time.monotonic() + limit_s
+    while not condition() and time.monotonic() < until_s:
+        time.sleep(0.1)
+    return condition()
+
+
 def test_a_study_survives_a_killed_worker_with_the_same_tables(cluster, tmp_path):
     path = written(tmp_path)
     whole = package.run_study(path, out=tmp_path / "whole")
@@ -251,7 +259,7 @@ def test_the_command_joins_a_cluster_and_leaves_it_running(way, cluster, tmp_pat
     assert lines[0].startswith("study ")
     assert lines[1].startswith("{")
     assert "ray" not in done.stderr.lower().replace(str(tmp_path).lower(), "")
-    assert not hands(), "its workers went with it"
+    assert soon(lambda: not hands()), "its workers went with it"
     assert [node["Alive"] for node in cluster.nodes()] == [True]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from netsim.channel.radio import Radio
+from netsim.channel.wrapped import WrappedRadio
 
 _EULER_GAMMA = 0.5772156649015329
 _LN2 = math.log(2)
@@ -43,26 +43,9 @@ def scaled_e1(x: float) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class AveragedRadio:
+class AveragedRadio(WrappedRadio):
     """A radio over Rayleigh fading so fast that every transfer sees all of it: its
     efficiency is the mean over the gain, each gain served up to the radio's ceiling."""
-
-    radio: Radio
-
-    @property
-    def depends_on_share(self) -> bool:
-        return self.radio.depends_on_share
-
-    @property
-    def gap_db(self) -> float:
-        return self.radio.gap_db
-
-    @property
-    def max_efficiency_bit_s_hz(self) -> float:
-        return self.radio.max_efficiency_bit_s_hz
-
-    def snr(self, cn0_hz: float, share_hz: float) -> float:
-        return self.radio.snr(cn0_hz, share_hz)
 
     def efficiency_nbit(self, cn0_hz: float, share_uhz: int) -> int:
         return round(self._efficiency_bit_s_hz(cn0_hz, share_uhz / 1e6) * 1e9)

@@ -6,30 +6,14 @@ import math
 from dataclasses import dataclass
 
 from netsim.channel.capacity import CapacityTable
-from netsim.channel.radio import Radio
+from netsim.channel.wrapped import WrappedRadio
 
 
 @dataclass(frozen=True, slots=True)
-class OutageRadio:
+class OutageRadio(WrappedRadio):
     """A radio whose efficiency is zero while its SNR is below ``minimum_snr``."""
 
-    radio: Radio
     minimum_snr: float
-
-    @property
-    def depends_on_share(self) -> bool:
-        return self.radio.depends_on_share
-
-    @property
-    def gap_db(self) -> float:
-        return self.radio.gap_db
-
-    @property
-    def max_efficiency_bit_s_hz(self) -> float:
-        return self.radio.max_efficiency_bit_s_hz
-
-    def snr(self, cn0_hz: float, share_hz: float) -> float:
-        return self.radio.snr(cn0_hz, share_hz)
 
     def efficiency_nbit(self, cn0_hz: float, share_uhz: int) -> int:
         if self._is_out(cn0_hz, share_uhz / 1e6):

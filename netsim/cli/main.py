@@ -48,6 +48,15 @@ FreshOption = Annotated[
 WorkersOption = Annotated[
     int, typer.Option(min=1, help="Train in this many processes; same results.")
 ]
+AtOnceOption = Annotated[
+    int | None,
+    typer.Option(
+        "--workers", min=1, help="So many runs at a time, 1 by default; same results."
+    ),
+]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Check it and say what would run.")
+]
 RayOption = Annotated[
     str | None,
     typer.Option(
@@ -269,15 +278,10 @@ def study(
         str | None, typer.Option(metavar="N,N,…", help="Instead of the study's.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The study folder itself.")] = None,
-    workers: Annotated[
-        int | None,
-        typer.Option(min=1, help="So many runs at a time, 1 by default; same results."),
-    ] = None,
+    workers: AtOnceOption = None,
     ray: RayOption = None,
     gpus: GpusOption = 0.0,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check it and say what would run.")
-    ] = False,
+    dry_run: DryRunOption = False,
     quiet: QuietOption = False,
     json: JsonOption = False,
     json_lines: JsonLinesOption = False,
@@ -308,15 +312,10 @@ def tune(
         str, typer.Argument(help="A YAML file, or the name of a shipped search.")
     ],
     out: Annotated[Path | None, typer.Option(help="The search's folder.")] = None,
-    workers: Annotated[
-        int | None,
-        typer.Option(min=1, help="So many runs at a time, 1 by default; same results."),
-    ] = None,
+    workers: AtOnceOption = None,
     ray: RayOption = None,
     gpus: GpusOption = 0.0,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check it and say what would run.")
-    ] = False,
+    dry_run: DryRunOption = False,
     quiet: QuietOption = False,
     json: JsonOption = False,
 ) -> None:

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from netsim.clock import to_ns
-from netsim.policy import SAMPLERS, Sampler
+from netsim.policy import SAMPLERS, Drawn, Sampler
 from netsim.protocol.broadcast import broadcast
 from netsim.protocol.cells import Load, over_wire
 from netsim.protocol.learner import Branch
@@ -55,7 +55,8 @@ class Hierarchical(Record):
         weights = stage.population.data_weights
         stage.cells.are_servers = True
         stage.begin(self.sampling.probabilities(weights).tolist())
-        edges = _edges(stage, self)
+        draws = Draws(stage, self.sampling)
+        edges = _edges(stage, self, draws)
         for first_id in itertools.count(1, self.edge_rounds):
             is_deserted = not (yield from stage.attendance.somebody())
             start_ns, base = stage.env.now, stage.version
@@ -66,6 +67,7 @@ class Hierarchical(Record):
             )
             if self.cloud_merge_time_s:
                 yield stage.env.timeout(to_ns(self.cloud_merge_time_s))
+            draws.forget()
             last_id = first_id + self.edge_rounds - 1
             branches = [Branch(edge.version, edge.share) for edge in edges]
             stage.join(last_id, branches)
@@ -81,6 +83,27 @@ class Hierarchical(Record):
                 return
 
 
+class Draws:
+    """Who is drawn among all clients: once for a round, whichever edge asks first."""
+
+    def __init__(self, stage: Stage, sampling: Sampler) -> None:
+        self._stage = stage
+        self._sampling = sampling
+        self._drawn: dict[int, Drawn] = {}
+
+    def of(self, round_id: int) -> Drawn:
+        """Return the draw of a round that some edge is in."""
+        if round_id not in self._drawn:
+            rng = stream(self._stage.seed, "sampling", round_id)
+            weights = self._stage.population.data_weights
+            self._drawn[round_id] = self._sampling.draw(weights, rng)
+        return self._drawn[round_id]
+
+    def forget(self) -> None:
+        """Forget the rounds that all edges have been through."""
+        self._drawn.clear()
+
+
 @dataclass
 class Edge:
     """One cell's server: its clients, what part of all data they hold, and its
@@ -88,6 +111,7 @@ class Edge:
 
     stage: Stage
     config: Hierarchical
+    draws: Draws
     cell_id: int
     members: frozenset[int]
     share: float
@@ -127,9 +151,7 @@ class Edge:
 
     def _enlist(self, round_id: int) -> list[Participation]:
         """Return the cell's own among all who are drawn, from the edge's version on."""
-        rng = stream(self.stage.seed, "sampling", round_id)
-        weights = self.stage.population.data_weights
-        drawn = self.config.sampling.draw(weights, rng)
+        drawn = self.draws.of(round_id)
         own = [
             (client_id, weight / self.share)
             for client_id, weight in zip(drawn.client_ids, drawn.weights, strict=True)
@@ -168,7 +190,7 @@ class Edge:
         )
 
 
-def _edges(stage: Stage, config: Hierarchical) -> list[Edge]:
+def _edges(stage: Stage, config: Hierarchical, draws: Draws) -> list[Edge]:
     """Return an edge for each cell that has clients, with their share of all data."""
     weights, radio_map = stage.population.data_weights, stage.population.radio_map
     edges = []
@@ -176,5 +198,5 @@ def _edges(stage: Stage, config: Hierarchical) -> list[Edge]:
         members = radio_map.members(cell_id).tolist()
         if members:
             share = math.fsum(weights[members].tolist())
-            edges.append(Edge(stage, config, cell_id, frozenset(members), share))
+            edges.append(Edge(stage, config, draws, cell_id, frozenset(members), share))
     return edges

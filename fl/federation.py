@@ -177,15 +177,7 @@ class Federation:
             server=self.learning.server,
             mixed=[arrival.job for arrival in ordered if arrival.is_mixed],
         )
-        entry = None if self.observe else self._memory.recall(merged)
-        if entry is None or self.learning.keeps_state:
-            self._workshop.train([c for c in cohorts if c.outcomes is None])
-        else:
-            self._workshop.steps_reused += sum(
-                self._book.pending[n].steps for n in names
-            )
-        if entry is None:
-            entry = self._merge(merged, version, ordered)
+        entry = self._remembered(merged, version, ordered, cohorts)
         round_id = self._round_id(names)
         if self.learning.on_divergence == "stop":
             weights = {arrival.job: arrival.weight for arrival in arrivals}
@@ -215,6 +207,25 @@ class Federation:
             ),
             diverged=lost,
         )
+
+    def _remembered(
+        self,
+        merged: str,
+        version: str,
+        ordered: Sequence[Arrival],
+        cohorts: Sequence[Cohort],
+    ) -> Entry:
+        """Return what a merge came to, as recalled or after the training it needs."""
+        entry = None if self.observe else self._memory.recall(merged)
+        if entry is None or self.learning.keeps_state:
+            self._workshop.train([c for c in cohorts if c.outcomes is None])
+        else:
+            self._workshop.steps_reused += sum(
+                self._book.pending[arrival.job].steps for arrival in ordered
+            )
+        if entry is None:
+            entry = self._merge(merged, version, ordered)
+        return entry
 
     def hold(self, versions: Collection[str]) -> None:
         """Keep versions that are in force side by side, such as those of edge servers;

@@ -1,0 +1,1 @@
+"""Where the network and the learning meet: scenarios, runs, replays, studies, searches."""

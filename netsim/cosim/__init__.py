@@ -1,1 +1,1 @@
-"""Where the network and the learning meet: scenarios, runs, replays, studies, searches."""
+"""Where the network and the learning meet: scenarios, runs, replays and studies."""

@@ -92,6 +92,7 @@ def read_manifest(run_folder: Path) -> Manifest:
     except OSError as error:
         raise InputError(
             f"{run_folder} is not a run: cannot read {path.name}, {error.strerror}"
+            f"{_runs_within(run_folder)}"
         ) from error
     try:
         manifest = Manifest.model_validate_json(content)
@@ -105,6 +106,12 @@ def read_manifest(run_folder: Path) -> Manifest:
     if manifest.checksum != manifest.sum_up():
         raise InputError(f"{path} is damaged: its content has another checksum")
     return manifest.model_copy(update={"checksum": ""})
+
+
+def _runs_within(folder: Path) -> str:
+    """Return a hint at the runs that a folder of many holds, if it does."""
+    within = sorted(found.parent for found in folder.glob(f"runs/*/*/{FILE_NAME}"))
+    return f"; it holds {len(within)}, as {within[0]}" if within else ""
 
 
 def known_metrics(values: Mapping[str, float | None]) -> dict[str, float | None]:

@@ -164,3 +164,17 @@ def test_a_count_of_clients_is_drawn_anew_each_round():
     assert any(before != after for before, after in pairwise(draws))
     assert Examined(ids=(2, 30)).chosen(arrived, stream(1)) == {2}
     assert Examined(count=30).chosen(arrived, stream(1)) == set(arrived)
+
+
+@pytest.mark.parametrize(
+    ("metric", "level", "message"),
+    [
+        ("accuracy", 90.0, "a share of right answers lies in 0 to 1"),
+        ("exact_match", -0.1, "a share of right answers lies in 0 to 1"),
+        ("loss", -1.0, "level of loss cannot be met below 0, got -1.0"),
+        ("perplexity", 0.9, "level of perplexity cannot be met below 1, got 0.9"),
+    ],
+)
+def test_a_level_that_nothing_can_meet_is_refused(metric, level, message):
+    with pytest.raises(ValueError, match=message):
+        Target(metric=metric, level=level)

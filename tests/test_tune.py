@@ -307,6 +307,8 @@ def test_a_limit_says_how_far_beyond_it_a_value_is():
     assert read_limit("accuracy >= 0.9").violation(0.81) == pytest.approx(0.1)
     assert read_limit("bits <= 1 MB").level == 8e6
     assert read_limit("rounds <= 5").violation(float("nan")) == float("inf")
+    with pytest.raises(InputError, match=r"accuracy lies in 0 to 1 .*, got '90'"):
+        read_limit("accuracy >= 90")
 
 
 def test_the_best_is_the_one_of_those_that_keep_to_it():

@@ -216,6 +216,8 @@ def read_limit(text: str) -> Limit:
         raise InputError(f"nothing is called {measure!r}{hint} (there are: {names})")
     unit = MEASURES[measure]
     value = QUANTITIES[unit].parse(level) if unit else _number(level)
+    if measure in {"accuracy", "exact_match"} and not 0 <= value <= 1:
+        raise InputError(f"{measure} lies in 0 to 1 (90 % is 0.9), got {level!r}")
     return Limit(measure, sign == "<=", float(value), text)
 
 

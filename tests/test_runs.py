@@ -81,6 +81,7 @@ def test_no_such_run(tmp_path):
 
 
 def test_a_folder_of_runs_names_one(tmp_path):
+    (tmp_path / "runs" / "1-MHz").mkdir(parents=True)
     tiny_run.write_run(tmp_path / "runs" / "1-MHz" / "2")
     with pytest.raises(InputError, match=r"is not a run: .*it holds 1, as .*1-MHz.2$"):
         load_run(tmp_path)

@@ -219,7 +219,7 @@ def _finish(manifest: Manifest, folder: Path, stage: Stage) -> Manifest:
 def _final(stage: Stage) -> dict[str, float | None]:
     """Return the last global metrics; one that is not finite is None."""
     found: dict[str, float | None] = {}
-    for score in stage.last_scores:
+    for score in stage.scoring.last:
         if score.client_id is None:
             values = {name: getattr(score, name) for name in METRICS}
             found.update(known_metrics(values))

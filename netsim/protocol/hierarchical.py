@@ -16,6 +16,7 @@ from netsim.protocol.broadcast import broadcast
 from netsim.protocol.cells import Load, over_wire
 from netsim.protocol.learner import Branch
 from netsim.protocol.participation import Participation, Process
+from netsim.protocol.reservation import reserve
 from netsim.protocol.stage import Stage
 from netsim.quantities import Seconds
 from netsim.scenario import OneOf, Record
@@ -169,7 +170,7 @@ class Edge:
     def _gather(self, parts: Sequence[Participation]) -> Process:
         stage = self.stage
         waiting = [part for part in parts if part.status == "running"]
-        terms = stage.reserve(waiting)
+        terms = reserve(stage, waiting)
         for part in waiting:
             stage.start(part, terms.get(part.client_id), lambda part: None)
         yield stage.env.all_of([part.process for part in waiting if part.process])

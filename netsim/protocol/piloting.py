@@ -65,7 +65,7 @@ def run_pilots(
         _set_out(stage, pilot, planner, chances, is_first=not place)
         stage.mark("pilot", detail=f"{place + 1} of {len(pilots)}: {pilot}")
         if start_loss is None:
-            start_loss = global_loss(stage.last_scores)
+            start_loss = global_loss(stage.scoring.last)
         assert start_loss is not None, "learning scores its first version"
         curve, updates = yield from _drive(stage, pilot, Coins(chances, pilot.step))
         trial = Trial(

@@ -10,15 +10,13 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from netsim.band import OwnLinks, SharedBand, Terms
-from netsim.channel.latency import mean_latency_s
 from netsim.engine import Engine
 from netsim.errors import InputError
 from netsim.policy import Ranks, Sampler
 from netsim.policy.planner import Planner
 from netsim.population import Direction, Population
 from netsim.protocol.attendance import Attendance
-from netsim.protocol.cadence import Marks
-from netsim.protocol.cells import Cells, attach
+from netsim.protocol.cells import Cells
 from netsim.protocol.course import Course, Policy, as_given
 from netsim.protocol.learner import Branch, Job, LayerError, Learner, Merged, Score
 from netsim.protocol.leg import Leg
@@ -29,9 +27,8 @@ from netsim.protocol.participation import (
     task_row,
 )
 from netsim.protocol.round_timing import RoundTiming
+from netsim.protocol.scoring import Scoring
 from netsim.protocol.stop import Stop
-from netsim.sharing import Expected
-from netsim.streams import stream
 from netsim.trace.rows import Event, Round
 
 if TYPE_CHECKING:
@@ -94,7 +91,6 @@ class Stage:
     predicted: Mapping[str, float] = field(default_factory=dict)  # by the first plan
     version: str = ""
     last_round_id: int = 0
-    last_scores: Sequence[Score] = ()
     is_over: bool = False
     _task_ids: itertools.count[int] = field(default_factory=itertools.count)
     _num_starts: dict[int, int] = field(default_factory=dict)
@@ -103,12 +99,10 @@ class Stage:
     _num_timeless: int = 0
     _last_layers: Sequence[LayerError] = ()
     _num_diverged: int = 0  # since the last round's end
-    _marks: Marks = field(default_factory=Marks)
-    _is_near: bool = False  # to the target: every round is scored
-    _last_scored: tuple[int, int] = (0, 0)  # round and tick
 
     def __post_init__(self) -> None:
         self.attendance = Attendance(self)
+        self.scoring = Scoring(self)
         self.hushed = self.env.event()  # when broadcasts are cut next
 
     def band(self, cell_id: int, direction: Direction) -> SharedBand:
@@ -226,24 +220,6 @@ class Stage:
             return self.learner.bits_down(nobody, self.version)[0]
         return max(self.learner.bits_down(p.job(), p.has)[0] for p in parts)
 
-    def reserve(self, parts: Sequence[Participation]) -> dict[int, Terms]:
-        """Return the uplink shares that the rule of each cell fixes for a round, if
-        any."""
-        cells = self.population.network.cells
-        if not any(cell.uplink.sharing.plans_rounds for cell in cells):
-            return {}
-        groups: dict[int, list[Participation]] = {}
-        for part in parts:
-            groups.setdefault(attach(self, part.client_id), []).append(part)
-        found: dict[int, Terms] = {}
-        for cell_id, own in sorted(groups.items()):
-            uplink = cells[cell_id].uplink
-            if uplink.sharing.plans_rounds:
-                expected = [self._expected(part, cell_id, len(own)) for part in own]
-                free_uhz = self.band(cell_id, "up").free_uhz()
-                found |= uplink.sharing.reserve(expected, free_uhz, uplink.radio)
-        return found
-
     def begin(self, probabilities: Sequence[float | None]) -> None:
         """Write the population and the plan in force, and score the first version."""
         recorder = self.recorder
@@ -251,8 +227,8 @@ class Stage:
         recorder.write_columns("clients", self.population.columns())
         self.adopt(0, probabilities)
         recorder.flush_full()
-        self._score(0)
-        self.watch(Progress(0, self.env.now, scores=self.last_scores, leg=self.leg))
+        self.scoring.score(0)
+        self.watch(Progress(0, self.env.now, scores=self.scoring.last, leg=self.leg))
 
     def course(self, sampling: Sampler | None) -> Course:
         """Return who draws round after round: the policy's choice, or as given."""
@@ -276,12 +252,11 @@ class Stage:
         """Go on from a version, scored anew; what lies behind were pilots."""
         self.pilot_end_ns = self.env.now
         self.start_leg(Leg(after_round_id=self.last_round_id), version)
-        self._score(self.last_round_id)
+        self.scoring.score(self.last_round_id)
 
     def start_leg(self, leg: Leg, version: str) -> None:
         """Let a leg begin from a version; the one before was in force until now."""
-        self._score_marks()
-        self._marks.take()
+        self.scoring.end_leg()
         self.leg, self.version = leg, version
 
     def piloted(self) -> tuple[int, int]:
@@ -316,7 +291,7 @@ class Stage:
                 num_dropped,
             )
         )
-        scores, reason = self._verdict(round_id, is_deserted=is_deserted)
+        scores, reason = self.scoring.verdict(round_id, is_deserted=is_deserted)
         recorder.flush_full()
         self.last_round_id = round_id
         self._require_progress(start_ns)
@@ -344,15 +319,15 @@ class Stage:
         """Merge what arrived into a new version, write how good the merge is, and
         return the squared norms of the changes, where learning knows them. A part whose
         numbers are not finite is left out, and its status says so."""
-        self._score_marks()
+        self.scoring.score_marks()
         merged = self.learner.merge(
             self.version,
             [part.arrival(is_mixed=is_mixed) for part in parts],
-            self._examined(round_id, parts),
+            self.scoring.examined(round_id, parts),
         )
         self.version = merged.version
         self._note_diverged(round_id, parts, merged)
-        self._write_scores(round_id, self.env.now, merged.scores)
+        self.scoring.write(round_id, self.env.now, merged.scores)
         self._last_layers = merged.layers
         self.recorder.merges.extend(layer.row(round_id) for layer in merged.layers)
         return merged.norms2 or [None] * len(parts)
@@ -370,7 +345,7 @@ class Stage:
     def join(self, round_id: int, branches: Sequence[Branch]) -> None:
         """Merge what edge servers made of the version in force into a new one, and
         write how good the merge is."""
-        self._score_marks()
+        self.scoring.score_marks()
         if all(branch.version == self.version for branch in branches):
             return  # nobody has arrived anywhere
         self.learner.hold([self.version, *(branch.version for branch in branches)])
@@ -420,91 +395,3 @@ class Stage:
                 "`stop.time` is never reached; give sizes, work, `announce_time` or "
                 "`merge_time` a duration, or set `stop.rounds`"
             )
-
-    def _verdict(
-        self, round_id: int, *, is_deserted: bool
-    ) -> tuple[Sequence[Score], str]:
-        """Return the scores where they are due, and why the run ends here, if so."""
-        every = self.learner.cadence.every
-        is_due = self._is_near or self.leg.is_due(round_id, self.last_round_id, every)
-        earlier = self._marks.take()
-        scores = self._score(round_id) if is_due else ()
-        left = "nobody left" if is_deserted else ""
-        reason = self._reason(round_id, [*earlier, *scores]) or left
-        if reason and not is_due:  # the final version is always scored
-            scores = self._score(round_id)
-            reason = self._reason(round_id, [*earlier, *scores]) or left
-        return scores, reason
-
-    def _reason(self, round_id: int, scores: Sequence[Score]) -> str:
-        """Return why the run ends; pilots neither meet a target nor count as rounds."""
-        stop, now_ns = self.stop, self.env.now
-        if self.policy is not None and not self.policy.charges_pilots:
-            now_ns -= now_ns if self.leg.is_pilot else self.pilot_end_ns
-        if self.leg.is_pilot:
-            stop = stop.model_copy(update={"rounds": None, "target": None})
-        return stop.reason(round_id - self.leg.after_round_id, now_ns, scores)
-
-    def _score(self, round_id: int, time_ns: int | None = None) -> Sequence[Score]:
-        """Score the version in force, now or at a mark that has passed."""
-        time_ns = self.env.now if time_ns is None else time_ns
-        self.last_scores = self.learner.evaluate(self.version)
-        self._write_scores(round_id, time_ns, self.last_scores)
-        if not self.leg.is_pilot:
-            cadence, target = self.learner.cadence, self.stop.target
-            self._is_near |= cadence.is_near(target, self.last_scores)
-        self._last_scored = round_id, time_ns
-        return self.last_scores
-
-    def _write_scores(
-        self, round_id: int, time_ns: int, scores: Sequence[Score]
-    ) -> None:
-        self.recorder.evals.extend(
-            score.row(round_id, self.leg.phase, time_ns) for score in scores
-        )
-
-    def _score_marks(self) -> None:
-        """Score the version in force at the clock's marks, before another one is."""
-        for time_ns in self._marks.passed(self.learner.cadence, self.env.now):
-            if self._last_scored != (self.last_round_id, time_ns):
-                self._marks.scores += self._score(self.last_round_id, time_ns)
-
-    def _examined(self, round_id: int, parts: Sequence[Participation]) -> list[str]:
-        """Return the tickets whose own adapters are scored, one for each client."""
-        examined = self.learner.cadence.examines(round_id)
-        if examined is None:
-            return []
-        rng = stream(self.seed, "examined clients", round_id)
-        last = {part.client_id: part.ticket for part in parts}
-        chosen = examined.chosen(list(last), rng)
-        return [ticket for client_id, ticket in last.items() if client_id in chosen]
-
-    def _expected_download_s(
-        self, part: Participation, cell_id: int, num_parts: int
-    ) -> float:
-        """Return how long a client's own download may take, at an equal share."""
-        common, private = self.learner.bits_down(part.job(), part.has)
-        bits = private if part.download_end_ns is not None else common + private
-        if not bits:
-            return 0.0
-        downlink = self.population.network.cells[cell_id].downlink
-        cn0_hz = self.population.radio_map.effective_cn0_hz(
-            part.client_id, "down", self.env.now
-        )
-        sending_s = bits / downlink.radio.rate_bps(cn0_hz, downlink.band_hz / num_parts)
-        return sending_s + mean_latency_s(downlink.latency_s, downlink.jitter)
-
-    def _expected(self, part: Participation, cell_id: int, num_parts: int) -> Expected:
-        population = self.population
-        ceiling_hz = population.radio_map.ceiling_hz(part.client_id)
-        job = part.job()
-        compute_s = population.fleet.expected_compute_s(
-            part.client_id, self.learner.flop(job)
-        )
-        return Expected(
-            part.client_id,
-            compute_s + self._expected_download_s(part, cell_id, num_parts),
-            self.learner.bits_up(job),
-            population.radio_map.effective_cn0_hz(part.client_id, "up", self.env.now),
-            *(() if ceiling_hz is None else (ceiling_hz,)),
-        )

@@ -17,6 +17,7 @@ from netsim.protocol.course import Outcome
 from netsim.protocol.manners import Manners
 from netsim.protocol.outages import DOWN, Downtime
 from netsim.protocol.participation import Participation, Process
+from netsim.protocol.reservation import reserve
 from netsim.protocol.round_timing import RoundTiming
 from netsim.protocol.stage import Stage
 from netsim.streams import stream
@@ -155,7 +156,7 @@ class Turns:
         waiting = _with_status(parts, "running")
         if len(waiting) < len(parts):
             self._tell()
-        terms = stage.reserve(waiting)
+        terms = reserve(stage, waiting)
         for part in waiting:
             stage.start(part, terms.get(part.client_id), note_end)
         yield self._next_late() if not parts else stage.env.all_of(_processes(waiting))

@@ -1,0 +1,56 @@
+"""The arguments and options that commands have in common."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+ScenarioArg = Annotated[
+    str, typer.Argument(help="A YAML file, or the name of a shipped scenario.")
+]
+RunArg = Annotated[Path, typer.Argument(help="The folder of a run.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="PATH=VALUE", help="Override one value; repeatable."),
+]
+SeedOption = Annotated[int | None, typer.Option(help="Override the scenario's seed.")]
+OutOption = Annotated[Path | None, typer.Option(help="The run folder itself.")]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Make the last line of stdout one JSON object.")
+]
+JsonLinesOption = Annotated[
+    bool,
+    typer.Option(
+        "--json-lines",
+        help="Write a line of JSON to stdout at every event; the last is --json's.",
+    ),
+]
+FreshOption = Annotated[
+    bool, typer.Option(help="Train again what an earlier run has trained already.")
+]
+WorkersOption = Annotated[
+    int, typer.Option(min=1, help="Train in this many processes; same results.")
+]
+AtOnceOption = Annotated[
+    int | None,
+    typer.Option(
+        "--workers", min=1, help="So many runs at a time, 1 by default; same results."
+    ),
+]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Check it and say what would run.")
+]
+RayOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="auto|ADDRESS",
+        help="On a Ray cluster: RAY_ADDRESS or the one that runs here, else one of "
+        "this machine's processors. As many runs at a time as it has free ones.",
+    ),
+]
+GpusOption = Annotated[
+    float, typer.Option(min=0.0, help="With --ray: what a worker reserves, as 0.25.")
+]
+QuietOption = Annotated[bool, typer.Option(help="Show no progress and no table.")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal, NamedTuple
@@ -29,6 +29,7 @@ from fl.jobs import Cohort, Job, JobBook
 from fl.learning import Learning
 from fl.local_metrics import ByLabel, LocalBench, LocalMetrics
 from fl.merging import Component, MergeRow, combined, merge_adapters
+from fl.own_code import own_code
 from fl.partition import divide
 from fl.peft_folders.base_delta import save_base_delta
 from fl.process_crew import processes
@@ -101,7 +102,10 @@ class Federation:
         self._memory = Memory(
             store,
             recipe.Environment.here(
-                device=device, threads=NUM_THREADS, precision=precision
+                device=device,
+                threads=NUM_THREADS,
+                precision=precision,
+                own=own_code(getattr(learning, part.name) for part in fields(learning)),
             ),
         )
         self._shares = divide(

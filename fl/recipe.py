@@ -126,7 +126,8 @@ def joined_version(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Environment:
-    """What follows a recipe, and may change the last digits of its result."""
+    """What follows a recipe: software and machine may change the last digits of its
+    result, a user's own classes all of it."""
 
     fl: str
     torch: str
@@ -137,9 +138,12 @@ class Environment:
     device: str
     threads: int
     precision: str
+    own: tuple[str, ...]
 
     @classmethod
-    def here(cls, *, device: str, threads: int, precision: str) -> Environment:
+    def here(
+        cls, *, device: str, threads: int, precision: str, own: tuple[str, ...] = ()
+    ) -> Environment:
         """Return the installed software's environment, importing none of it."""
         return cls(
             fl=_source_digest(),
@@ -151,6 +155,7 @@ class Environment:
             device=device,
             threads=threads,
             precision=precision,
+            own=own,
         )
 
 

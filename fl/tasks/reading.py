@@ -50,12 +50,11 @@ class Exchanges(Source, Protocol):
 
 
 @dataclass(frozen=True)
-class ReadSentences:
-    """Labelled texts in a model's own numbers."""
+class _Read:
+    """What a task of read texts has from its source as it is."""
 
-    source: Sentences
+    source: Source
     tokenizer: Tokenizer
-    _labels: dict[Split, NDArray[np.int64]] = field(default_factory=dict, init=False)
 
     @property
     def digest(self) -> str:
@@ -73,11 +72,6 @@ class ReadSentences:
     def max_length(self) -> int:
         return self.source.max_length
 
-    def labels(self, split: Split) -> NDArray[np.int64]:
-        if split not in self._labels:
-            self._labels[split] = self.source.labels(split)
-        return self._labels[split]
-
     def column(self, name: str) -> NDArray[np.str_]:
         return self.source.column(name)
 
@@ -86,6 +80,19 @@ class ReadSentences:
 
     def read_by(self, tokenizer: Tokenizer | None) -> Task:
         return self.source.read_by(tokenizer)
+
+
+@dataclass(frozen=True)
+class ReadSentences(_Read):
+    """Labelled texts in a model's own numbers."""
+
+    source: Sentences
+    _labels: dict[Split, NDArray[np.int64]] = field(default_factory=dict, init=False)
+
+    def labels(self, split: Split) -> NDArray[np.int64]:
+        if split not in self._labels:
+            self._labels[split] = self.source.labels(split)
+        return self._labels[split]
 
     def batch(self, split: Split, indices: NDArray[np.int64]) -> dict[str, Tensor]:
         """Return ``input_ids``, ``attention_mask`` (b, longest) and ``labels`` (b)."""
@@ -116,27 +123,10 @@ class ReadSentences:
 
 
 @dataclass(frozen=True)
-class ReadExchanges:
+class ReadExchanges(_Read):
     """Prompts and replies in a model's own numbers; the loss counts the reply only."""
 
     source: Exchanges
-    tokenizer: Tokenizer
-
-    @property
-    def digest(self) -> str:
-        return self.source.digest
-
-    @property
-    def objective(self) -> Objective:
-        return self.source.objective
-
-    @property
-    def num_labels(self) -> int:
-        return self.source.num_labels
-
-    @property
-    def max_length(self) -> int:
-        return self.source.max_length
 
     @property
     def pad_id(self) -> int:
@@ -148,15 +138,6 @@ class ReadExchanges:
 
     def labels(self, split: Split) -> NDArray[np.int64]:
         return self.source.labels(split)
-
-    def column(self, name: str) -> NDArray[np.str_]:
-        return self.source.column(name)
-
-    def corpus(self) -> list[str]:
-        return self.source.corpus()
-
-    def read_by(self, tokenizer: Tokenizer | None) -> Task:
-        return self.source.read_by(tokenizer)
 
     def batch(self, split: Split, indices: NDArray[np.int64]) -> dict[str, Tensor]:
         """Return ``input_ids``, ``attention_mask`` and ``labels``, all (b, longest).

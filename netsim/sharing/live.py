@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Final, Literal
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Final, Literal, TypeAlias
 
 from netsim.band.shared import BandNow
 from netsim.band.transfer import Terms, Transfer
@@ -15,6 +15,8 @@ from netsim.sharing.rule import AtEvents, Expected, pins
 
 WEIGHT_SUM: Final = 1_000_000  # at most: a unit of weight loses less than a micro-hertz
 SILENT: Final = Terms(weight=0)
+
+SharesHz: TypeAlias = Callable[[Sequence[Expected], float, Radio], Sequence[float]]
 
 
 class LiveMaxMin(AtEvents):
@@ -37,10 +39,7 @@ class LiveMaxMin(AtEvents):
     ) -> Iterable[tuple[Transfer, Terms]]:
         heard, terms = _heard(live, band.radio)
         if band.radio.depends_on_share:
-            free_uhz = band.ruled_uhz()
-            as_expected = [_expected(one) for one in heard]
-            shares_hz = max_min_shares_hz(as_expected, free_uhz / 1e6, band.radio)
-            return [*terms, *_pinned(heard, as_expected, shares_hz, free_uhz)]
+            return [*terms, *_pinned(heard, band, max_min_shares_hz)]
         return [*terms, *_inverse_to_efficiency(heard, band.radio)]
 
 
@@ -63,10 +62,7 @@ class LiveProportionalFair(AtEvents):
     ) -> Iterable[tuple[Transfer, Terms]]:
         heard, terms = _heard(live, band.radio)
         if band.radio.depends_on_share:
-            free_uhz = band.ruled_uhz()
-            as_expected = [_expected(one) for one in heard]
-            shares_hz = fair_shares_hz(as_expected, free_uhz / 1e6, band.radio)
-            return [*terms, *_pinned(heard, as_expected, shares_hz, free_uhz)]
+            return [*terms, *_pinned(heard, band, fair_shares_hz)]
         return [*terms, *((transfer, Terms(weight=1)) for transfer in heard)]
 
 
@@ -90,12 +86,12 @@ def _expected(transfer: Transfer) -> Expected:
 
 
 def _pinned(
-    heard: Sequence[Transfer],
-    expected: Sequence[Expected],
-    shares_hz: Sequence[float],
-    free_uhz: int,
+    heard: Sequence[Transfer], band: BandNow, shares_hz: SharesHz
 ) -> Iterator[tuple[Transfer, Terms]]:
-    terms = pins(expected, shares_hz, free_uhz)
+    """Yield everybody's part of what the band has free, as a rule divides it."""
+    free_uhz = band.ruled_uhz()
+    expected = [_expected(one) for one in heard]
+    terms = pins(expected, shares_hz(expected, free_uhz / 1e6, band.radio), free_uhz)
     return ((one, terms[one.transfer_id]) for one in heard)
 
 

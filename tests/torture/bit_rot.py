@@ -4,7 +4,6 @@
 """
 
 import argparse
-import csv
 import json
 import shutil
 from collections import Counter
@@ -20,6 +19,7 @@ from netsim.trace.schemas import SCHEMAS
 
 from .judging import judged, limit_memory, peak_bytes
 from .shapes import seeded
+from .table import Table, ignored
 
 SCENARIO = "network-only"
 SETTINGS = ("stop={rounds: 3}", "population.num_clients=5")
@@ -160,8 +160,9 @@ def _resumed(sound, place):
     return "worked", ""
 
 
-def torment(sound, damage, seed, cases, place):
-    """Damage so many copies one by one and return counts, faults and seconds."""
+def torment(sound, damage, seed, cases, place, seen=ignored):
+    """Damage so many copies one by one and return counts and faults; ``seen`` gets a
+    row per case."""
     counts, faults = Counter(), []
     for number in range(cases):
         rng = seeded(seed, damage, number)
@@ -173,6 +174,8 @@ def torment(sound, damage, seed, cases, place):
             counts[probe] += answer == "said so"
             if fault:
                 faults.append((number, which, probe, fault))
+        row = {"damage": damage, **counts, "faults": len(faults)}
+        seen({**row, "peak MB": peak_bytes() // 10**6})
     return counts, faults
 
 
@@ -187,21 +190,15 @@ def main():
     limit_memory()
     sound = sound_runs(given.out)
     share = -(-given.cases // len(DAMAGES))
-    rows = []
+    table = Table(given.out / "bit-rot.csv", COLUMNS)
     with (given.out / "faults.txt").open("w") as log:
         for damage in DAMAGES:
-            counts, faults = torment(
-                sound, damage, given.seed, share, given.out / "copy"
+            _, faults = torment(
+                sound, damage, given.seed, share, given.out / "copy", table.put
             )
             for fault in faults:
                 print(*fault, sep="\n", file=log, flush=True)
-            rows.append({"damage": damage, **counts, "faults": len(faults)})
-            rows[-1]["peak MB"] = peak_bytes() // 10**6
-            print(rows[-1], flush=True)
-    with (given.out / "bit-rot.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, restval=0)
-        writer.writeheader()
-        writer.writerows(rows)
+            print(damage, len(faults), "faults", flush=True)
 
 
 if __name__ == "__main__":

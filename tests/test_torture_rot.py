@@ -1,7 +1,10 @@
 """Runs whose files rot are read where they are intact, and named where not."""
 
+import shutil
+
 import pytest
 from torture import bit_rot
+from torture.judging import judged
 
 FEW = 2
 
@@ -22,3 +25,13 @@ def test_a_sound_run_passes_every_probe(sound, tmp_path):
     answers = bit_rot.probed(sound, sound.folder)
     assert answers.pop("verify") == ("fault", "verify calls it sound")
     assert set(answers.values()) == {("worked", "")}
+
+
+@pytest.mark.parametrize("content", [b"\xe6\x00", b"[" * 5000, b"- 1\n", b"a: b: c"])
+def test_a_scenario_that_is_none_any_more_is_named(content, sound, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(sound.folder, run)
+    (run / "scenario.yaml").write_bytes(content)
+    verdict = judged("verify", run, allowed=(1,))
+    assert verdict.fault == ""
+    assert verdict.printed.startswith("files, scenario.yaml: ")

@@ -15,12 +15,12 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fl.cache import cache_folder
 from netsim import load_run
 from netsim.cli.main import main as netsim_main
 from netsim.errors import InputError
 from netsim.trace.schemas import SCHEMAS
 
+from .learned import import_all, new_cache
 from .shapes import seeded
 from .table import Table
 
@@ -176,27 +176,8 @@ def beds(folder, only=None):
     words = ("study", str(path), "--quiet", "--out", str(folder / "study"))
     found.append(Bed("study", words, folder / "study", folder / "cache-study"))
     for bed in found:
-        counted = cache_folder()
-        if counted.is_dir():
-            shutil.copytree(
-                counted,
-                bed.cache / "netsim",
-                ignore=shutil.ignore_patterns("store"),
-                dirs_exist_ok=True,
-            )
+        new_cache(bed.cache)
     return [bed for bed in found if only is None or bed.what in only]
-
-
-def import_all():
-    """Import here what every child would import, so that kills meet the runs."""
-    import peft  # noqa: F401
-    import torch
-    import transformers  # noqa: F401
-
-    import netsim.cosim.learner
-    import netsim.cosim.study  # noqa: F401
-
-    torch.set_num_threads(1)
 
 
 def killed_until_done(bed, rng, number=signal.SIGKILL):

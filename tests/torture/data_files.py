@@ -180,6 +180,8 @@ def main():
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
+    counted = judged("check", "quickstart", "--count", limit_s=60)  # to check all
+    assert counted.code == 0, counted.said + counted.fault
     limit_memory()
     found = right_files()
     share = -(-given.cases // len(found))

@@ -12,7 +12,7 @@ DRAFT = ".draft-"
 
 
 class Damaged(Exception):
-    """A file whose content does not match its checksum."""
+    """A file whose checksum is not that of its name and content."""
 
 
 def cache_folder() -> Path:
@@ -35,9 +35,9 @@ def remember(name: str, payload: bytes) -> None:
 
 
 def read_checked(path: Path) -> bytes:
-    """Return the payload of a file that ``write_checked`` wrote."""
+    """Return the payload of a file that ``write_checked`` wrote under this name."""
     checksum, _, payload = path.read_bytes().partition(b"\n")
-    if checksum != _checksum(payload):
+    if checksum != _checksum(path, payload):
         raise Damaged(path)
     return payload
 
@@ -50,7 +50,7 @@ def write_checked(path: Path, payload: bytes) -> None:
     handle, draft = tempfile.mkstemp(prefix=prefix, dir=path.parent)
     try:
         with open(handle, "wb") as file:
-            file.write(_checksum(payload) + b"\n" + payload)
+            file.write(_checksum(path, payload) + b"\n" + payload)
         os.replace(draft, path)
     except BaseException:
         os.unlink(draft)
@@ -74,5 +74,8 @@ def is_orphan(path: Path) -> bool:
     return False
 
 
-def _checksum(payload: bytes) -> bytes:
-    return hashlib.sha256(payload).hexdigest().encode()
+def _checksum(path: Path, payload: bytes) -> bytes:
+    """Return the checksum of a file: another entry's content is not its own."""
+    found = hashlib.sha256(path.name.encode() + b"\n")
+    found.update(payload)
+    return found.hexdigest().encode()

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
 FOLDED = "base_delta.safetensors"
 FLOATS = {"F64", "F32", "F16", "BF16"}
+_NO_HEADER: tuple[type[Exception], ...] = (ValueError, KeyError, IndexError)
+_NO_HEADER += (TypeError, AttributeError, RecursionError)
 _PREFIX = "base_model.model."
 _FACTORS = (".lora_A.", ".lora_B.", ".hira_A", ".hira_B", ".lora_magnitude_vector")
 _UNSUPPORTED = (
@@ -108,9 +110,10 @@ def read_header(path: Path) -> Header:
         ends = [entry["data_offsets"][1] for entry in entries.values()]
         types = {str(entry["dtype"]) for entry in entries.values()}
         shapes = {name: tuple(entry["shape"]) for name, entry in entries.items()}
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        end = max(ends, default=0)
+    except _NO_HEADER as error:
         raise ValueError(f"'{path}' is damaged or no safetensors file") from error
-    if max(ends, default=0) != size - 8 - length:
+    if end != size - 8 - length:
         raise ValueError(f"'{path}' is damaged: it is {size} bytes long")
     if types - FLOATS:
         raise ValueError(f"'{path}' holds {min(types - FLOATS)} numbers, not floats")
@@ -121,7 +124,7 @@ def require_settings(folder: Path, lora: LoraSettings) -> None:
     """Refuse a start made with other settings; every mismatch names both values."""
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"'{folder / CONFIG}' is not JSON: {error}") from error
     if not isinstance(config, dict):
         raise ValueError(f"'{folder / CONFIG}' must be a mapping")

@@ -252,13 +252,18 @@ def server_kind(run_folder: Path) -> str:
 
 def scenario_part(run_folder: Path, name: str) -> Mapping[str, object]:
     """Return one mapping of a run's resolved scenario; empty if it has none."""
+    part = scenario_values(run_folder).get(name)
+    return part if isinstance(part, dict) else {}
+
+
+def scenario_values(run_folder: Path) -> Mapping[str, object]:
+    """Return a run's resolved scenario as it lies there; empty if it is no mapping."""
     path = run_folder / "scenario.yaml"
     try:
         scenario = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise InputError(f"cannot read {path}: {error}") from error
-    part = scenario.get(name) if isinstance(scenario, dict) else None
-    return part if isinstance(part, dict) else {}
+    return scenario if isinstance(scenario, dict) else {}
 
 
 def _frame(table: pa.Table) -> pd.DataFrame:

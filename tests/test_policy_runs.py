@@ -341,3 +341,12 @@ def test_the_live_line_counts_rounds_within_their_leg():
     assert view.line(0.0).startswith("pilot round 2/3")
     view(Progress(12, 0, leg=Leg(after_round_id=7)))
     assert view.line(0.0).startswith("round 5/10")
+
+
+def test_a_check_reads_the_plan_though_nothing_is_counted(tmp_path, monkeypatch):
+    path = plan_file(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "empty"))
+    words = ("check", "quickstart", "--set", NO_SAMPLING, "--set")
+    assert netsim(*words, f"policy={{kind: planned, path: {path}}}") == 0
+    path.write_bytes(b"no plan")
+    assert netsim(*words, f"policy={{kind: planned, path: {path}}}") == 2

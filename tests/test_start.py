@@ -210,3 +210,20 @@ def test_a_start_of_half_precision_trains_in_the_models(adapter, tmp_path):
     run_scenario(scenario(f"learning.start={adapter}"), tmp_path / "run")
     end = load_file(tmp_path / "run" / "adapter" / "adapter_model.safetensors")
     assert {str(tensor.dtype) for tensor in end.values()} == {"torch.float32"}
+
+
+def test_a_start_that_is_not_what_its_run_left_is_refused(earlier, tmp_path):
+    run = shutil.copytree(earlier, tmp_path / "run")
+    file = run / "adapter" / "adapter_model.safetensors"
+    content = file.read_bytes()
+    file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    for place in (run, run / "adapter"):
+        config = scenario(f"learning.start={place}")
+        with pytest.raises(InputError, match=r"learning\.start: .*another SHA-256"):
+            run_scenario(config, tmp_path / "warm")
+    copied = shutil.copytree(run / "adapter", tmp_path / "adapter")
+    run_scenario(scenario(f"learning.start={copied}"), tmp_path / "warm")  # its own
+    file.write_bytes(content)
+    (run / "manifest.json").write_text("{}")
+    with pytest.raises(InputError, match=r"is damaged: .*copy that elsewhere"):
+        run_scenario(scenario(f"learning.start={run}"), tmp_path / "other")

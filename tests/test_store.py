@@ -59,6 +59,17 @@ def test_a_damaged_entry_is_dropped_and_reported(damage, tmp_path, caplog):
     assert not path.exists()
 
 
+def test_another_entrys_content_is_no_entry(tmp_path, caplog):
+    store = Store(tmp_path)
+    for key in ("ab" * 32, "cd" * 32):
+        store.remember(key, entry(7))
+    first, second = (path for path, _ in store.files())
+    first.write_bytes(second.read_bytes())
+    assert store.recall(first.parent.name + first.name) is None
+    assert "damaged" in caplog.text
+    assert store.recall(second.parent.name + second.name) is not None
+
+
 def test_the_oldest_used_entries_leave_first(tmp_path):
     store = Store(tmp_path)
     keys = [f"{n:064x}"[::-1] for n in range(4)]

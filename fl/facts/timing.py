@@ -93,7 +93,7 @@ def model_values(model: str) -> Mapping[str, Any]:
             f"must be a built-in name or a folder with a config.json, got {model!r}"
             f"{did_you_mean(model, SHAPES)} (built in: {', '.join(SHAPES)})"
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not JSON: {error}") from error
     needed = ("architectures", "model_type")
     if not isinstance(values, dict) or not all(values.get(name) for name in needed):

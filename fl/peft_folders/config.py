@@ -39,7 +39,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise ValueError(
             f"{folder} is no PEFT adapter: no {CONFIG_FILE} in it"
         ) from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not JSON: {error}") from None
     if not isinstance(config, dict):
         raise ValueError(f"{path} must be a JSON object")

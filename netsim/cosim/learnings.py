@@ -32,6 +32,7 @@ from fl.start import StartFolder, require_settings, require_sizes
 from fl.tasks import TASKS, Digits, Source
 from fl.training import TrainingSettings
 from netsim.cosim.evaluation import Evaluation
+from netsim.cosim.origin import require_as_left
 from netsim.cosim.proxy import ProxyLearning
 from netsim.protocol import NoLearning
 from netsim.protocol.learner import Learner
@@ -195,9 +196,11 @@ class LoraLearning(Record):
         return {"time": timed, "accuracy": learned}
 
     def _require_start(self, *, may_count: bool) -> None:
-        """Refuse a start of other sizes than the model's, where these are known."""
+        """Refuse a start that is not what its own run left, or of other sizes than the
+        model's, where these are known."""
         if self.start is None:
             return
+        require_as_left(Path(self.start))
         from netsim.cosim.learner import as_input_error
 
         count = count_facts if may_count else known_facts

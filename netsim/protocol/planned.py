@@ -35,6 +35,10 @@ class PlannedPolicy(Record):
     kind: Literal["planned"] = "planned"
     path: Annotated[str, Field(min_length=1), AfterValidator(os.path.abspath)]
 
+    def read(self, num_clients: int) -> Plan:
+        """Return the plan in the file, checked against the number of clients."""
+        return read_plan(Path(self.path), num_clients)
+
     def require(self, planner: Planner) -> None:
         self._plan(planner)
 
@@ -48,7 +52,7 @@ class PlannedPolicy(Record):
             yield Coins(plan.probabilities)
 
     def _plan(self, planner: Planner) -> Plan:
-        plan = read_plan(Path(self.path), len(planner.problem))
+        plan = self.read(len(planner.problem))
         for client_id, top in enumerate(planner.top_ranks().tolist()):
             rank = plan.ranks[client_id]
             if not 1 <= rank <= planner.problem.global_rank:

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import yaml
-
 from netsim.errors import InputError
 from netsim.manifest import Manifest
-from netsim.runs import load_run, stream_rows
+from netsim.runs import load_run, scenario_values, stream_rows
 from netsim.trace import rows
 from netsim.verify.books import Books, check_books
 from netsim.verify.claims import check_claims
@@ -67,5 +65,5 @@ def _check_content(run_folder: Path, manifest: Manifest) -> Iterator[Finding]:
     )
     yield from check_books(books)
     yield from check_claims(run_folder, manifest, books)
-    scenario = yaml.safe_load((run_folder / "scenario.yaml").read_bytes())
+    scenario = scenario_values(run_folder)
     yield from check_presence(scenario, books.tasks, run_folder)

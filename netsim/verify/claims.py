@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import yaml
-
+from netsim.errors import InputError
 from netsim.manifest import FILE_NAME, METRICS, Manifest, known_metrics
+from netsim.runs import scenario_values
 from netsim.verify.books import Books
 from netsim.verify.finding import Finding
 
@@ -42,12 +42,10 @@ def _scenario(run_folder: Path) -> dict[str, object]:
     """Return seed and name as the scenario has them; nothing where it is damaged, which
     is a finding of its own."""
     try:
-        found = yaml.safe_load((run_folder / "scenario.yaml").read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        found = scenario_values(run_folder)
+    except InputError:
         return {}
-    if not isinstance(found, dict):
-        return {}
-    return {name: found.get(name) for name in ("seed", "name")}
+    return {name: found.get(name) for name in ("seed", "name") if found}
 
 
 def _final(books: Books) -> dict[str, float | None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from operator import attrgetter
 from pathlib import Path
 from typing import Annotated
@@ -19,7 +19,7 @@ ALWAYS = {"kind": "always"}
 
 
 def check_presence(
-    scenario: dict[str, object], tasks: Sequence[Task], folder: Path
+    scenario: Mapping[str, object], tasks: Sequence[Task], folder: Path
 ) -> Iterator[Finding]:
     """Yield tasks of clients that were away, and that were said to leave when they did
     not, by the availability that the scenario draws again."""

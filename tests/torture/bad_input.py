@@ -6,7 +6,6 @@ two rounds: such a run may be a long one by right, so that too slow is counted a
 """
 
 import argparse
-import csv
 import json
 import shutil
 from collections import Counter
@@ -18,6 +17,7 @@ import yaml
 from .judging import judged, limit_memory, peak_bytes
 from .mutation import as_yaml, mutated, redrawn, scrambled
 from .shapes import Shapes, seeded
+from .table import Table, ignored
 
 SCENARIOS = Path(__file__).resolve().parents[2] / "scenarios"
 KINDS = ("structure", "bytes", "drawn")
@@ -91,13 +91,14 @@ def judged_case(corpus, kind, seed, number, folder):
     return judged(command, path, *options)
 
 
-def torment(corpus, kind, seed, cases, folder):
+def torment(corpus, kind, seed, cases, folder, seen=ignored):
     """Return counts of how so many wrong files fared, the faulty ones' numbers with
-    what was wrong, and the longest time in seconds."""
+    what was wrong, and the longest time in seconds; ``seen`` gets a row per case."""
     counts, faults, slowest_s = Counter(), [], 0.0
     for number in range(cases):
         verdict = judged_case(corpus, kind, seed, number, folder)
         slowest_s = max(slowest_s, verdict.seconds)
+        counts["cases"] += 1
         if verdict.is_slow and corpus.may_last:
             counts["slow"] += 1
         elif verdict.fault:
@@ -105,6 +106,10 @@ def torment(corpus, kind, seed, cases, folder):
         else:
             counts["refused" if verdict.code else "accepted"] += 1
             counts["with a place"] += bool(verdict.code) and verdict.has_place
+        seen(
+            {"what": corpus.what, "kind": kind, **counts, "faults": len(faults)}
+            | {"slowest s": round(slowest_s, 2), "peak MB": peak_bytes() // 10**6}
+        )
     return counts, faults, slowest_s
 
 
@@ -118,29 +123,20 @@ def main():
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     limit_memory()
-    rows = []
+    table = Table(given.out / "bad-input.csv", COLUMNS, num_keys=2)
     found = [c for c in corpora(given.out) if c.what in given.only]
     share = -(-given.cases // (len(found) * len(KINDS)))
     for corpus in found:
         for kind in KINDS:
-            counts, faults, slowest_s = torment(
-                corpus, kind, given.seed, share, given.out
+            _, faults, _ = torment(
+                corpus, kind, given.seed, share, given.out, table.put
             )
             for number, fault in faults:
                 name = f"{corpus.what}-{kind}-{number}"
                 (given.out / f"{name}.txt").write_text(fault)
                 wrong = corpus.case(kind, given.seed, number)
                 (given.out / f"{name}.yaml").write_bytes(wrong)
-            rows.append(
-                {"what": corpus.what, "kind": kind, "cases": share, **counts}
-                | {"faults": len(faults), "slowest s": round(slowest_s, 2)}
-                | {"peak MB": peak_bytes() // 10**6}
-            )
-            print(rows[-1], flush=True)
-    with (given.out / "bad-input.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, restval=0)
-        writer.writeheader()
-        writer.writerows(rows)
+            print(corpus.what, kind, len(faults), "faults", flush=True)
 
 
 if __name__ == "__main__":

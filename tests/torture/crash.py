@@ -6,8 +6,6 @@ the digests must be those of runs that nobody disturbed.
 
 import argparse
 import contextlib
-import csv
-import json
 import os
 import shutil
 import signal
@@ -17,13 +15,14 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fl.cache import cache_folder
 from netsim import load_run
 from netsim.cli.main import main as netsim_main
 from netsim.errors import InputError
 from netsim.trace.schemas import SCHEMAS
 
+from .learned import import_all, new_cache
 from .shapes import seeded
+from .table import Table
 
 UNICAST = (
     "cell.downlink={band: 10 MHz, radio: {kind: fixed-power}, mode: unicast, "
@@ -33,11 +32,13 @@ DEADLINE = (
     "server={kind: deadline, deadline: 900 ms, announce_time: 1 ms, merge_time: 0 s, "
     "sampling: {kind: uniform, num_drawn: 4}}"
 )
+ASYNCHRONOUS = "server={kind: asynchronous, concurrency: 4, merge_time: 5 ms}"
 BUFFERED = "server={kind: buffered, concurrency: 4, buffer_size: 2, merge_time: 5 ms}"
 SERVERS = {
     "synchronous": (),
     "deadline": (DEADLINE,),
     "buffered": (BUFFERED, UNICAST, "cell.uplink.sharing=processor-sharing"),
+    "asynchronous": (ASYNCHRONOUS, UNICAST, "cell.uplink.sharing=processor-sharing"),
 }
 NETWORK = ("stop={rounds: 300}", "population.num_clients=8")
 LEARNING = (
@@ -54,7 +55,7 @@ axes: [{path: cell.uplink.band, values: [1 MHz, 2 MHz]}]
 seeds: [1, 2]
 baseline: {band: 1 MHz}
 """
-COLUMNS = ("what", "kills", "in time", "resumes", "faults", "seconds undisturbed")
+COLUMNS = ("what", "by", "kills", "in time", "resumes", "faults", "seconds undisturbed")
 PATIENCE_S = 300
 
 
@@ -175,27 +176,8 @@ def beds(folder, only=None):
     words = ("study", str(path), "--quiet", "--out", str(folder / "study"))
     found.append(Bed("study", words, folder / "study", folder / "cache-study"))
     for bed in found:
-        counted = cache_folder()
-        if counted.is_dir():
-            shutil.copytree(
-                counted,
-                bed.cache / "netsim",
-                ignore=shutil.ignore_patterns("store"),
-                dirs_exist_ok=True,
-            )
+        new_cache(bed.cache)
     return [bed for bed in found if only is None or bed.what in only]
-
-
-def import_all():
-    """Import here what every child would import, so that kills meet the runs."""
-    import peft  # noqa: F401
-    import torch
-    import transformers  # noqa: F401
-
-    import netsim.cosim.learner
-    import netsim.cosim.study  # noqa: F401
-
-    torch.set_num_threads(1)
 
 
 def killed_until_done(bed, rng, number=signal.SIGKILL):
@@ -234,8 +216,9 @@ def main():
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     import_all()
-    found, rows = beds(given.out, given.only), []
+    found = beds(given.out, given.only)
     share = -(-given.kills // len(found))
+    table = Table(given.out / "crash.csv", COLUMNS, num_keys=2)
     with (given.out / "faults.txt").open("w") as log:
         for bed in found:
             bed.learn_what_is_right()
@@ -246,14 +229,13 @@ def main():
                 counts += more
                 faults += wrong
                 attempt += 1
-            print(*faults, sep="\n", file=log, flush=True)
-            rows.append({"what": bed.what, **counts, "faults": len(faults)})
-            rows[-1]["seconds undisturbed"] = round(bed.seconds, 2)
-            print(json.dumps(rows[-1]), flush=True)
-    with (given.out / "crash.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, restval=0)
-        writer.writeheader()
-        writer.writerows(rows)
+                print(*wrong, sep="\n", end="", file=log, flush=True)
+                table.put(
+                    {"what": bed.what, "by": given.signal, **counts}
+                    | {"faults": len(faults)}
+                    | {"seconds undisturbed": round(bed.seconds, 2)}
+                )
+            print(bed.what, dict(counts), len(faults), "faults", flush=True)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from fl.tasks import Digits
 from .judging import judged, limit_memory, peak_bytes
 from .mutation import scrambled
 from .shapes import seeded
+from .table import Table, ignored
 
 ROWS = [
     (f"label {n % 3}", f"some words, {n} of them", f"user {n % 5}") for n in range(60)
@@ -146,8 +147,9 @@ def judged_content(reader, name, content, folder):
         path.unlink()
 
 
-def torment(reader, name, right, seed, cases, folder):
-    """Return counts, faults and the longest time of a reader under wrong bytes."""
+def torment(reader, name, right, seed, cases, folder, seen=ignored):
+    """Return counts, faults and the longest time of a reader under wrong bytes;
+    ``seen`` gets a row per case."""
     counts, faults, slowest_s = Counter(), [], 0.0
     contents = dict(hostile_contents())
     for number in range(cases):
@@ -163,6 +165,10 @@ def torment(reader, name, right, seed, cases, folder):
             counts["named"] += name in verdict.said
         else:
             counts["accepted"] += 1
+        seen(
+            {"reader": reader, **counts, "faults": len(faults)}
+            | {"slowest s": round(slowest_s, 2), "peak MB": peak_bytes() // 10**6}
+        )
     return counts, faults, slowest_s
 
 
@@ -174,29 +180,22 @@ def main():
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
+    counted = judged("check", "quickstart", "--count", limit_s=60)  # to check all
+    assert counted.code == 0, counted.said + counted.fault
     limit_memory()
     found = right_files()
-    rows = []
+    share = -(-given.cases // len(found))
+    table = Table(given.out / "data-files.csv", COLUMNS)
     with (given.out / "faults.txt").open("w") as log:
         for reader, (name, right) in found.items():
             before = judged_content(reader, name, right, given.out)
             assert before.code == 0, before.said + before.fault
-            share = -(-given.cases // len(found))
-            counts, faults, slowest_s = torment(
-                reader, name, right, given.seed, share, given.out
+            _, faults, _ = torment(
+                reader, name, right, given.seed, share, given.out, table.put
             )
             for case, fault in faults:
                 print(reader, case, fault, sep="\n", file=log, flush=True)
-            rows.append({"reader": reader, **counts, "faults": len(faults)})
-            rows[-1] |= {
-                "slowest s": round(slowest_s, 2),
-                "peak MB": peak_bytes() // 10**6,
-            }
-            print(rows[-1], flush=True)
-    with (given.out / "data-files.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, restval=0)
-        writer.writeheader()
-        writer.writerows(rows)
+            print(reader, len(faults), "faults", flush=True)
 
 
 if __name__ == "__main__":

@@ -120,7 +120,7 @@ class Federation:
         )
         self._book = JobBook(learning.cohort_size)
         # told of every merge's components and of the version before, if anyone asks
-        self.observe: Callable[[Sequence[Component], Adapter], None] | None = None
+        self.observe: Callable[[Sequence[Component], Version], None] | None = None
         self._bench = LocalBench(learning, self._shares, self._trainer, self._memory)
         self._history = History(self._trainer, self._memory, self.initial_version)
         self._workshop = Workshop(
@@ -274,7 +274,7 @@ class Federation:
             terms.append(Component(sent, weight))
         components = combined(terms)
         if self.observe is not None:
-            self.observe(components, before.adapter)
+            self.observe(components, before)
         result = merge_adapters(self.learning.aggregation, components, before.adapter)
         after = Version(result.adapter, refolded(before, result.folds), before.memory)
         if not is_finite(after):
@@ -306,12 +306,16 @@ class Federation:
         name = recipe.digest("evaluation", {"version": version, "settings": how})
         entry = self._memory.recall(name)
         if entry is None:
-            resident = self._trainer.resident_as(self._history.model(version))
-            split = settings.split_name(len(self.learning.task.labels("test")))
-            metrics = evaluate(resident, self._trainer.task, split, settings)
-            entry = Entry(asdict(metrics))
+            entry = Entry(asdict(self.measured(self._history.model(version))))
             self._memory.remember(name, entry)
         return Metrics(**entry.facts)
+
+    def measured(self, model: Version) -> Metrics:
+        """Return the metrics of any model on the test split."""
+        settings = self.learning.evaluation
+        split = settings.split_name(len(self.learning.task.labels("test")))
+        resident = self._trainer.resident_as(model)
+        return evaluate(resident, self._trainer.task, split, settings)
 
     def export(self, version: str, folder: Path) -> None:
         """Write a kept version as a PEFT checkpoint, its base model in ``base/``."""
@@ -393,7 +397,7 @@ class Federation:
         learning, before = self.learning, self._history.model(version)
         components = self._components(version, arrivals)
         if self.observe is not None:
-            self.observe(components, before.adapter)
+            self.observe(components, before)
         result = merge_adapters(learning.aggregation, components, before.adapter)
         flat, memory = learning.server.step(
             before.adapter.flat, result.adapter.flat, before.memory

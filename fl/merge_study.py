@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from fl.adapters import Adapter
 from fl.aggregation import (
@@ -22,7 +22,8 @@ from fl.aggregation import (
 from fl.aggregation.grams import product_error
 from fl.aggregation.method import Ability
 from fl.aggregation.yardstick import ratio, yardsticks
-from fl.merging import Component
+from fl.evaluation import Metrics
+from fl.merging import Component, assembled
 from fl.payload import NOTHING, Extent, Payload, parts_extent
 
 
@@ -46,6 +47,7 @@ class Trial:
     download_bits: int
     host_s: float
     layers: tuple[LayerTrial, ...] = ()
+    metrics: Metrics | None = None  # of the merged model, where that was asked
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,14 +98,23 @@ class Round:
         }
 
 
-def compare(merge: Round, methods: Iterable[Method]) -> list[Trial]:
+# Returns how good the model is that an adapter makes, with what is added to the base.
+Judge: TypeAlias = Callable[[Adapter, Mapping[str, Pair]], Metrics]
+
+
+def compare(
+    merge: Round, methods: Iterable[Method], judge: Judge | None = None
+) -> list[Trial]:
     """Return what each method makes of the same adapters, in the order given."""
     layers = merge.layers()
-    return [_trial(merge, method, layers) for method in methods]
+    return [_trial(merge, method, layers, judge) for method in methods]
 
 
 def _trial(
-    merge: Round, method: Method, layers: Mapping[str, LayerComponents]
+    merge: Round,
+    method: Method,
+    layers: Mapping[str, LayerComponents],
+    judge: Judge | None,
 ) -> Trial:
     trains, own = (m.exchange(merge.round_index).trains for m in (method, merge.own))
     if method.contract.personal:
@@ -132,6 +143,7 @@ def _trial(
         download_bits=download_bits(merge, method, versions),
         host_s=host_s,
         layers=_errors(layers, merged),
+        metrics=judge and judge(*assembled(merge.components, merged)),
     )
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from fl.adapters import Adapter
-from fl.aggregation import LayerComponents, Method, Pair, weighted_mean
+from fl.aggregation import LayerComponents, MergedLayer, Method, Pair, weighted_mean
 from fl.aggregation.dora import merged_magnitudes
 
 if TYPE_CHECKING:
@@ -86,11 +86,20 @@ def merge_adapters(
         MergeRow(layer=name, method=method.kind, **asdict(layer.diagnostics))
         for name, layer in merged.items()
     )
+    return MergedAdapter(*assembled(components, merged), rows)
+
+
+def assembled(
+    components: Sequence[Component], merged: Mapping[str, MergedLayer]
+) -> tuple[Adapter, dict[str, Pair]]:
+    """Return the adapter of merged layers, with the mean of what is trained outside
+    LoRA, and what they add to the base."""
+    adapters = [component.adapter for component in components]
+    weights = [component.weight for component in components]
     factors = {name: layer.pair for name, layer in merged.items()}
-    return MergedAdapter(
+    return (
         adapters[0].with_pairs(factors, merged_rest(adapters, weights)),
         {name: layer.fold for name, layer in merged.items() if layer.fold is not None},
-        rows,
     )
 
 

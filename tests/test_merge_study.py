@@ -57,7 +57,7 @@ def run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def study(run):
-    return merge_study(run)
+    return merge_study(run, evaluate=True)
 
 
 def test_nothing_is_trained_and_the_run_comes_out_as_recorded(study, run):
@@ -100,6 +100,48 @@ def test_the_runs_own_merge_has_the_errors_that_the_run_recorded(study, run):
         check_names=False,
         rtol=1e-4,
     )
+
+
+def recorded_scores(run):
+    evals = load_run(run).evals
+    shared = evals[evals["client_id"].isna()]
+    return shared.set_index("round_id")[["loss", "accuracy"]]
+
+
+def scores_of(study, method):
+    merges = study.merges[study.merges["method"] == method]
+    return merges.set_index("round_id")[["loss", "accuracy"]].astype(float)
+
+
+def test_the_runs_own_merge_is_as_good_as_the_run_recorded(study, run):
+    own = scores_of(study, load_run(run).merges["method"].iloc[0])
+    recorded = recorded_scores(run).loc[own.index]
+    pd.testing.assert_frame_equal(own, recorded, check_index_type=False)
+    summary = study.methods.set_index("method")
+    mean = summary.loc["flora-na", "mean_accuracy"]
+    assert mean == pytest.approx(recorded["accuracy"].mean())
+
+
+def test_exact_merges_of_the_same_updates_are_equally_good(study):
+    first, *others = (scores_of(study, method) for method in EXACT)
+    for other in others:
+        pd.testing.assert_frame_equal(other, first, rtol=1e-4)
+    assert (scores_of(study, "fedit") != first).any().any()
+
+
+def test_what_a_run_has_folded_into_the_base_counts(tmp_path):
+    folding = "learning.aggregation=flora-stacking"
+    found = merge_study(
+        finished(tmp_path / "run", FULL, folding),
+        methods=["flora-stacking", "fedex-lora"],
+        evaluate=True,
+    )
+    recorded = recorded_scores(tmp_path / "run").loc[[1, 2, 3]]
+    for method in ("flora-stacking", "fedex-lora"):
+        own = scores_of(found, method)
+        pd.testing.assert_frame_equal(
+            own, recorded, rtol=1e-4, check_index_type=False, check_names=False
+        )
 
 
 def test_methods_that_train_otherwise_have_traffic_only(study):
@@ -194,6 +236,9 @@ def test_the_command_writes_tables_and_a_picture(run, capsys):
     fedit = errors[errors["method"] == "fedit"]["relative_error"]
     assert summary.loc["fedit", "mean_error"] == pytest.approx(fedit.mean())
     assert summary.loc["fedit", "worst_error"] == pytest.approx(fedit.max())
+    merges = pd.read_csv(run / "host/merge-study-rounds.csv")
+    assert len(merges) == 4
+    assert merges["accuracy"].isna().all()  # nobody asked
     assert (run / "host/merge-study.svg").read_text().startswith("<svg")
     assert verify(run) == []
 

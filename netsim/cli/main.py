@@ -222,13 +222,18 @@ def merge_study(
     out: Annotated[
         Path | None, typer.Option(help="Where to write; the run's host/ by default.")
     ] = None,
+    evaluate: Annotated[
+        bool, typer.Option("--evaluate", help="Evaluate every merged model.")
+    ] = False,
     quiet: QuietOption = False,
     json: JsonOption = False,
 ) -> None:
     """Let every merge loose on the same client updates, those of a finished run."""
     from netsim.cli.merge_study import merge_study_command
 
-    merge_study_command(run, rounds, methods, out, quiet=quiet, json=json)
+    merge_study_command(
+        run, rounds, methods, out, evaluate=evaluate, quiet=quiet, json=json
+    )
 
 
 @app.command()

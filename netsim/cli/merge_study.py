@@ -18,7 +18,11 @@ from netsim.quantities import format_quantity
 from netsim.trace.files import write_atomically
 
 HOST_FOLDER = "host"
-FILES = {"errors": "merge-study.parquet", "methods": "merge-study.csv"}
+FILES = {
+    "errors": "merge-study.parquet",
+    "merges": "merge-study-rounds.csv",
+    "methods": "merge-study.csv",
+}
 PICTURE = "merge-study.svg"
 SMALLEST_DRAWN = 1e-9  # exact merges miss by round-off, which a log axis cannot end at
 ERROR_NOTE = (
@@ -36,6 +40,7 @@ def merge_study_command(
     methods: str | None,
     out: Path | None,
     *,
+    evaluate: bool,
     quiet: bool,
     json: bool,
 ) -> None:
@@ -44,6 +49,7 @@ def merge_study_command(
         run,
         rounds=None if rounds is None else read_rounds(rounds),
         methods=None if methods is None else [m.strip() for m in methods.split(",")],
+        evaluate=evaluate,
         say=lambda line: typer.echo(line, err=True),
     )
     folder = run / HOST_FOLDER if out is None else out
@@ -53,6 +59,7 @@ def merge_study_command(
         width = max(Console().width, TABLE_WIDTH)
         _show(Console(soft_wrap=True, highlight=False, width=width), study)
         typer.echo(f"errors  {folder / FILES['errors']}")
+        typer.echo(f"merges  {folder / FILES['merges']}")
         typer.echo(f"methods {folder / FILES['methods']}")
         typer.echo(picture)
     if json:
@@ -78,8 +85,9 @@ def _write(study: MergeStudy, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     parquet = study.errors.to_parquet(index=False)
     write_atomically(folder / FILES["errors"], parquet)
-    csv = study.methods.to_csv(index=False, lineterminator="\n")
-    write_atomically(folder / FILES["methods"], csv.encode())
+    for name, frame in (("merges", study.merges), ("methods", study.methods)):
+        csv = frame.to_csv(index=False, lineterminator="\n")
+        write_atomically(folder / FILES[name], csv.encode())
 
 
 def _show(console: Console, study: MergeStudy) -> None:
@@ -103,17 +111,24 @@ def _show(console: Console, study: MergeStudy) -> None:
 def _table(study: MergeStudy) -> Table:
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("method", no_wrap=True)
-    for heading in (*ERRORS, "of update", "up", "down", "host s"):
+    is_judged = bool(study.methods["mean_accuracy"].notna().any())
+    scores = ("accuracy",) if is_judged else ()
+    for heading in (*ERRORS, "of update", *scores, "up", "down", "host s"):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in study.methods.to_dict("records"):
         errors = [row[f"{name}_error"] for name in (*ERRORS, "mean_update")]
         table.add_row(
             str(row["method"]),
             *("" if pd.isna(error) else f"{error:.1e}" for error in errors),
+            *(_share(row[f"mean_{name}"]) for name in scores),
             *(_bits(row[f"{way}_bits"]) for way in ("upload", "download")),
             f"{row['host_s']:.3f}" if row["status"] == "compared" else "",
         )
     return table
+
+
+def _share(value: float) -> str:
+    return "" if pd.isna(value) else f"{value:.3f}"
 
 
 def _bits(value: float) -> str:

@@ -11,7 +11,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fl.adapters import Adapter
 from fl.aggregation import VersionRanks
 from fl.device import Unusable, is_out_of_memory, resolved
 from fl.divergence import MergeDiverged
@@ -27,6 +26,7 @@ from fl.start import DoesNotFit
 from fl.store import Store
 from fl.traffic import Journal, Traffic
 from fl.training import Diverged
+from fl.versions import Version
 from netsim.errors import InputError
 from netsim.protocol.learner import Arrival, Branch, Job, LayerError, Merged, Score
 
@@ -174,10 +174,14 @@ class FederatedLearner:
         return self._federation.adapter_digest(version)
 
     def observe_merges(
-        self, observe: Callable[[Sequence[Component], Adapter], None]
+        self, observe: Callable[[Sequence[Component], Version], None]
     ) -> None:
-        """Be told of every merge's components and of the adapter before it."""
+        """Be told of every merge's components and of the version before it."""
         self._federation.observe = observe
+
+    def measured(self, model: Version) -> Metrics:
+        """Return how good any model is on the test split."""
+        return self._federation.measured(model)
 
     def close(self) -> None:
         self._federation.close()

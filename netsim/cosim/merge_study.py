@@ -7,12 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from statistics import mean
 from typing import TYPE_CHECKING, cast
 
 import pandas as pd
 
-from fl.aggregation import AGGREGATIONS, Method
-from fl.merge_study import LayerTrial, Round, Trial, compare
+from fl.aggregation import AGGREGATIONS, Method, Pair
+from fl.evaluation import Metrics
+from fl.merge_study import Judge, LayerTrial, Round, Trial, compare
+from fl.versions import Version, refolded
 from netsim.cosim.learnings import LoraLearning
 from netsim.cosim.merging import require_method
 from netsim.cosim.replay import recorded_scenario
@@ -35,11 +38,13 @@ if TYPE_CHECKING:
 class MergeStudy:
     """What every method makes of the same updates.
 
-    ``errors`` has one row per method, round and layer that was compared, ``methods``
-    one row per method.
+    ``errors`` has one row per method, round and layer that was compared, ``merges``
+    one row per method and round, ``methods`` one row per method. Loss and accuracy are
+    of the merged models, and missing where these were not evaluated.
     """
 
     errors: pd.DataFrame
+    merges: pd.DataFrame
     methods: pd.DataFrame
     rounds: tuple[int, ...]
     steps_trained: int
@@ -52,12 +57,14 @@ def merge_study(
     *,
     rounds: Sequence[int] | None = None,
     methods: Sequence[str] | None = None,
+    evaluate: bool = False,
     say: Callable[[str], None] = lambda line: None,
 ) -> MergeStudy:
     """Simulate a finished run again and let every method merge what its clients sent.
 
     Learning comes from the store; what it no longer holds is trained again, and
-    ``say`` is told so. ``rounds`` are by id, all by default; ``methods`` by name.
+    ``say`` is told so. ``rounds`` are by id, all by default; ``methods`` by name. With
+    ``evaluate`` every merged model is evaluated on the test split.
     """
     scenario = recorded_scenario(run)
     learning = _real_learning(scenario, run)
@@ -68,12 +75,15 @@ def merge_study(
         "FederatedLearner",
         learning.learner(scenario.population.num_clients, scenario.seed, reuse=True),
     )
-    observer = _Observer(scenario, learner, compared, merged_rounds, chosen, say)
+    observer = _Observer(
+        scenario, learner, compared, merged_rounds, chosen, evaluate, say
+    )
     learner.observe_merges(observer.note)
     with closing(learner), tempfile.TemporaryDirectory(prefix="netsim-merges-") as at:
         digests = _simulate(scenario, learner, Path(at))
     return MergeStudy(
         errors=observer.errors(),
+        merges=observer.merges(),
         methods=observer.summary(),
         rounds=tuple(sorted(chosen)),
         steps_trained=learner.steps_trained,
@@ -132,12 +142,13 @@ class _Observer:
     methods: Sequence[Method]
     merged_rounds: Sequence[int]
     chosen: set[int]
+    evaluates: bool
     say: Callable[[str], None]
     trials: list[tuple[int, Trial]] = field(default_factory=list)
     _num_seen: int = 0
     _has_told: bool = False
 
-    def note(self, components: Sequence[Component], previous: Adapter) -> None:
+    def note(self, components: Sequence[Component], before: Version) -> None:
         """Let all methods merge these, where the round is one of the chosen."""
         index, known = self._num_seen, self.merged_rounds
         self._num_seen += 1
@@ -147,7 +158,7 @@ class _Observer:
         learning = cast(LoraLearning, self.scenario.learning)
         merge = Round(
             components=tuple(components),
-            previous=previous,
+            previous=before.adapter,
             own=learning.aggregation,
             payload=learning.payload,
             round_index=known[index] - 1,
@@ -155,7 +166,17 @@ class _Observer:
             compression=learning.compression,
             is_asynchronous=meets_old_versions(self.scenario.server),
         )
-        self.trials += [(known[index], one) for one in compare(merge, self.methods)]
+        judge = self._judge(before) if self.evaluates else None
+        trials = compare(merge, self.methods, judge)
+        self.trials += [(known[index], one) for one in trials]
+
+    def _judge(self, before: Version) -> Judge:
+        """Return how good the models are that merges make of a version."""
+
+        def judged(adapter: Adapter, folds: Mapping[str, Pair]) -> Metrics:
+            return self.learner.measured(Version(adapter, refolded(before, folds)))
+
+        return judged
 
     def _tell(self) -> None:
         if self.learner.steps_trained and not self._has_told:
@@ -171,6 +192,24 @@ class _Observer:
                 for one in trial.layers
             ],
             columns=["round_id", "method", *LayerTrial.__dataclass_fields__],
+        )
+
+    def merges(self) -> pd.DataFrame:
+        """Return one row per method and round that was compared."""
+        return pd.DataFrame(
+            [
+                {
+                    "round_id": round_id,
+                    "method": trial.method,
+                    "mean_error": mean(one.relative_error for one in trial.layers),
+                    "host_s": trial.host_s,
+                    "loss": trial.metrics and trial.metrics.loss,
+                    "accuracy": trial.metrics and trial.metrics.accuracy,
+                }
+                for round_id, trial in self.trials
+                if trial.status == "compared"
+            ],
+            columns=["round_id", "method", "mean_error", "host_s", "loss", "accuracy"],
         )
 
     def summary(self) -> pd.DataFrame:
@@ -215,12 +254,19 @@ def _summary(
         "worst_error": errors["relative_error"].max(),
         **{name: by_round.get(mark, float("nan")) for name, mark in marks.items()},
         "mean_update_error": errors["update_relative_error"].mean(),
-        "upload_bits": _mean([trial.upload_bits for trial in trials]),
-        "download_bits": _mean([trial.download_bits for trial in trials]),
-        "host_s": _mean([trial.host_s for trial in trials]),
+        "upload_bits": mean(trial.upload_bits for trial in trials),
+        "download_bits": mean(trial.download_bits for trial in trials),
+        "host_s": mean(trial.host_s for trial in trials),
+        **_scores([trial.metrics for trial in trials if trial.metrics]),
         "reason": odd.reason,
     }
 
 
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
+def _scores(found: Sequence[Metrics]) -> Mapping[str, float]:
+    """Return the mean loss and accuracy of merged models, where any was evaluated."""
+    if not found:
+        return {"mean_loss": float("nan"), "mean_accuracy": float("nan")}
+    return {
+        "mean_loss": mean(metrics.loss for metrics in found),
+        "mean_accuracy": mean(metrics.accuracy for metrics in found),
+    }

@@ -1,0 +1,346 @@
+"""From finished studies of merges to tables and pictures.
+
+pip install 'netsim-fl[report]'
+python results/merges/tables.py results/studies
+
+Reads merges-methods, -seeds, -skew and -clients there, as far as they are finished,
+and identical.csv here. Writes runs.csv, divergence.csv, paired.csv, correlation.csv and
+four pictures beside this file, and prints what README.md shows.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import altair as alt
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+import netsim
+from netsim.study import folder_name
+
+HERE = Path(__file__).parent
+INEXACT = (
+    *("FedIT", "HetLoRA", "LoRA-FAIR", "FLoRA-NA"),
+    *("FLoRIST", "free ALS", "thin SVD", "residual 8"),
+)
+COMPARED = ("FedIT", "FLoRA-NA", "thin SVD", "full average")
+DEFAULTS = {"alpha": 0.1, "clients": 20}
+NUM_RESAMPLES = 2_000
+FACTOR, DENSE, CORE = 8 * 64, 64 * 64, 8 * 8  # numbers of a factor, a matrix, a core
+HEAD, NUM_MATRICES = 650, 6
+SENT = {  # numbers per matrix up and down, by what each paper says; the head besides
+    **dict.fromkeys(
+        (
+            "FedIT",
+            "FLoRA-NA",
+            "thin SVD",
+            "free ALS",
+            "LoRA-FAIR",
+            "FlexLoRA",
+            "HetLoRA",
+        ),
+        (2 * FACTOR, 2 * FACTOR),
+    ),
+    "FFA-LoRA": (FACTOR, FACTOR),
+    "RoLoRA": (FACTOR, FACTOR),
+    "FedSVD": (FACTOR, 2 * FACTOR),
+    "Fed-SB": (CORE, CORE),
+    "FLoRA": (2 * FACTOR, DENSE),  # less than a stack of 20 pairs
+    "FedEx-LoRA": (2 * FACTOR, 2 * FACTOR + DENSE),
+    "residual 8": (2 * FACTOR, 4 * FACTOR),
+    "full average": (2 * FACTOR, DENSE),
+}
+
+
+def finished(studies: Path) -> Iterator[tuple[dict[str, object], netsim.runs.Run]]:
+    """Yield every finished run, with what is particular about it."""
+    for name in ("methods", "seeds", "skew", "clients"):
+        folder = studies / f"merges-{name}"
+        if not folder.is_dir():
+            continue
+        table = netsim.load_study(folder).table
+        axes = [axis for axis in ("alpha", "clients", "method") if axis in table]
+        for one in table[table.status == "complete"].to_dict("records"):
+            arm = "+".join(folder_name(one[axis]) for axis in axes)
+            run = netsim.load_run(folder / "runs" / arm / str(one["seed"]))
+            told = {axis: float(one[axis]) for axis in axes if axis != "method"}
+            yield (
+                {**DEFAULTS, **told, "method": one["method"], "seed": one["seed"]},
+                run,
+            )
+
+
+def ends(run: netsim.runs.Run) -> dict[str, float]:
+    """Return what a run ends with, and what a client sends and gets in a round."""
+    shared = run.evals[run.evals.client_id.isna()]
+    gap = run.local_gap()
+    later = run.tasks[run.tasks.round_id > 1]  # the first download is everybody's
+    found = {
+        "rounds": len(run.rounds),
+        "accuracy": shared.accuracy.iloc[-1],
+        "late_accuracy": shared.accuracy.iloc[-3:].mean(),
+        "loss": shared.loss.iloc[-1],
+        "mean_error": run.merges.relative_error.mean(),
+        "update_error": run.merges.update_relative_error.mean(),
+        "up_kilobytes": later.upload_bits.mean() / 8e3,
+        "down_kilobytes": later.download_bits.mean() / 8e3,
+    }
+    if len(gap):
+        found["own"] = gap.accuracy_personal.iloc[-1]
+        found["shared"] = gap.accuracy_global.iloc[-1]
+    return found
+
+
+def check_traffic(runs: pd.DataFrame) -> None:
+    """Refuse a trace whose bits are not those of the papers' formulas."""
+    here = runs[runs.clients == DEFAULTS["clients"]]
+    for one in here.to_dict("records"):
+        for numbers, way in zip(
+            SENT.get(one["method"], ()), ("up", "down"), strict=False
+        ):
+            expected = (NUM_MATRICES * numbers + HEAD) * 4 / 1e3
+            assert abs(one[f"{way}_kilobytes"] - expected) < 1e-6, (one, expected)
+
+
+def divergences(studies: Path) -> pd.DataFrame:
+    """Return the error of every merge that is not exact, by round and layer."""
+    frames = [
+        run.merges.assign(**names)
+        for names, run in finished(studies)
+        if names["method"] in INEXACT and DEFAULTS.items() <= names.items()
+    ]
+    found = pd.concat(frames)
+    found["layer"] = found.layer.astype(str).str.removeprefix("vit.layers.")
+    return found[["method", "seed", "round_id", "layer", "relative_error"]]
+
+
+def interval(values: pd.Series) -> tuple[float, float, float]:
+    """Return the mean and its 95 % interval by Student's t."""
+    mean, error = values.mean(), values.sem()
+    reach = stats.t.ppf(0.975, len(values) - 1) * error if len(values) > 1 else np.nan
+    return mean, mean - reach, mean + reach
+
+
+def paired(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return by how much each arm ends above FedIT's, seed by seed."""
+    rows = []
+    for (alpha, clients), here in runs.groupby(["alpha", "clients"]):
+        by_method = {
+            name: own.set_index("seed") for name, own in here.groupby("method")
+        }
+        for name, own in by_method.items():
+            base = "FedIT" + name[name.find(",") :] if "," in name else "FedIT"
+            if name == base or base not in by_method:
+                continue
+            for column in ("accuracy", "late_accuracy", "own", "shared"):
+                gains = (own[column] - by_method[base][column]).dropna()
+                mean, low, high = interval(gains)
+                rows.append(
+                    {
+                        "alpha": alpha,
+                        "clients": clients,
+                        "method": name,
+                        "of": column,
+                        "gain": mean,
+                        "low": low,
+                        "high": high,
+                        "num_seeds": len(gains),
+                    }
+                )
+    return pd.DataFrame(rows)
+
+
+def below_oracle(merges: pd.DataFrame) -> pd.DataFrame:
+    """Return merges with how far each model is from the exact merge of its uploads."""
+    keys = ["setting", "seed", "round_id"]
+    exact = merges[merges.method == "full-average"].set_index(keys)
+    found = merges[merges.method != "full-average"].join(
+        exact[["loss", "accuracy"]], on=keys, rsuffix="_exact"
+    )
+    found["gain"] = found.accuracy - found.accuracy_exact
+    found["loss_rise"] = found.loss - found.loss_exact
+    return found
+
+
+def correlations(merges: pd.DataFrame) -> pd.DataFrame:
+    """Return how merge error goes with accuracy and loss, in all settings and in each;
+    intervals are of a bootstrap over runs."""
+    found = below_oracle(merges)
+    found["run"] = found.setting + " " + found.seed.astype(str)
+    by_setting = {"all": found, **dict(tuple(found.groupby("setting", sort=False)))}
+    rng = np.random.default_rng(1)
+    rows = []
+    for setting, here in by_setting.items():
+        for of in ("accuracy", "gain", "loss_rise"):
+            for kind in ("pearson", "spearman"):
+                low, high = bootstrap(here, of, kind, rng)
+                rows.append(
+                    {
+                        "setting": setting,
+                        "of": of,
+                        "kind": kind,
+                        "correlation": here.mean_error.corr(here[of], method=kind),
+                        "low": low,
+                        "high": high,
+                        "num_merges": len(here),
+                        "num_runs": here.run.nunique(),
+                    }
+                )
+    return pd.DataFrame(rows)
+
+
+def bootstrap(
+    here: pd.DataFrame, of: str, kind: str, rng: np.random.Generator
+) -> tuple[float, float]:
+    """Return the 95 % interval of a correlation, whole runs drawn with replacement."""
+    pairs = [own[["mean_error", of]].to_numpy() for _, own in here.groupby("run")]
+    found = []
+    for _ in range(NUM_RESAMPLES):
+        drawn = np.concatenate(
+            [pairs[i] for i in rng.integers(len(pairs), size=len(pairs))]
+        )
+        if kind == "spearman":
+            drawn = stats.rankdata(drawn, axis=0)
+        found.append(np.corrcoef(drawn.T)[0, 1])
+    low, high = np.quantile(found, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def divergence_picture(found: pd.DataFrame) -> alt.HConcatChart:
+    """Return the merge error over rounds and over layers."""
+    rounds = found.groupby(["method", "seed", "round_id"]).relative_error.mean()
+    layers = found.groupby(["method", "layer"]).relative_error.mean()
+    axis = alt.Y("error:Q", title="error relative to the ideal merge")
+    by_round = rounds.groupby(["method", "round_id"]).agg(
+        error="mean", low="min", high="max"
+    )
+    base = alt.Chart(by_round.reset_index(), width=300, height=220).encode(
+        alt.X("round_id:Q", title="round"),
+        alt.Color("method:N", sort=list(INEXACT), legend=alt.Legend(symbolOpacity=1)),
+    )
+    bands = base.mark_area(opacity=0.15).encode(alt.Y("low:Q"), alt.Y2("high:Q"))
+    bars = (
+        alt.Chart(layers.rename("error").reset_index(), width=400, height=220)
+        .mark_bar()
+        .encode(
+            alt.X("layer:N", title="adapted matrix", axis=alt.Axis(labelAngle=-30)),
+            axis,
+            alt.XOffset("method:N", sort=list(INEXACT)),
+            alt.Color("method:N", sort=list(INEXACT)),
+        )
+    )
+    return bands + base.mark_line().encode(axis) | bars
+
+
+def local_picture(runs: pd.DataFrame) -> alt.LayerChart:
+    """Return own against global accuracy on clients' own labels, at the end."""
+    here = runs[
+        (runs.alpha == DEFAULTS["alpha"]) & (runs.clients == DEFAULTS["clients"])
+    ]
+    long = here[here.rounds == here.rounds.max()].melt(
+        id_vars=["method", "seed"], value_vars=["own", "shared"], var_name="adapter"
+    )
+    long["adapter"] = long.adapter.map({"own": "own", "shared": "global"})
+    title = "accuracy on the clients' own labels"
+    return spread(long, "value", title, x="method", colour="adapter")
+
+
+def spread(
+    table: pd.DataFrame, of: str, title: str, *, x: str, colour: str
+) -> alt.LayerChart:
+    """Return means as points and ranges over seeds as lines."""
+    found = table.groupby([x, colour], sort=False)[of].agg(["mean", "min", "max"])
+    sort = None if x == "method" else "ascending"
+    base = alt.Chart(found.reset_index(), width=alt.Step(9), height=220).encode(
+        alt.X(
+            f"{x}:O", sort=sort, axis=alt.Axis(labelAngle=-30 if sort is None else 0)
+        ),
+        alt.XOffset(f"{colour}:N", sort=None),
+        alt.Color(f"{colour}:N", sort=None),
+    )
+    axis = {"title": title, "scale": alt.Scale(zero=False)}
+    points = base.mark_point(filled=True, size=45).encode(alt.Y("mean:Q", **axis))
+    return points + base.mark_rule().encode(alt.Y("min:Q", **axis), alt.Y2("max:Q"))
+
+
+def sensitivity_picture(runs: pd.DataFrame) -> alt.HConcatChart:
+    """Return final accuracy over the skew, and over the number of clients."""
+    here = runs[runs.method.isin(COMPARED)]
+    charts = [
+        spread(
+            here[(here[other] == DEFAULTS[other])],
+            "accuracy",
+            "test accuracy after 10 rounds",
+            x=axis,
+            colour="method",
+        ).properties(title=title)
+        for axis, other, title in (
+            ("alpha", "clients", "Dirichlet alpha (20 clients)"),
+            ("clients", "alpha", "number of clients (alpha 0.1)"),
+        )
+    ]
+    return alt.hconcat(*charts)
+
+
+def identical_picture(merges: pd.DataFrame) -> alt.Chart:
+    """Return each merge's accuracy, less that of the exact merge, over its error."""
+    return (
+        alt.Chart(below_oracle(merges).round(4), width=420, height=260)
+        .mark_point(filled=True, size=14, opacity=0.6)
+        .encode(
+            alt.X("mean_error:Q", title="error relative to the ideal merge"),
+            alt.Y("gain:Q", title="accuracy less that of the exact merge"),
+            alt.Color("setting:N", sort=None),
+        )
+    )
+
+
+def shown(table: pd.DataFrame, keys: list[str], columns: list[str]) -> pd.DataFrame:
+    """Return means and, in brackets, standard deviations over seeds."""
+    groups = table.groupby(keys, sort=False)[columns]
+    mean, deviation = groups.mean(), groups.std()
+    return mean.map("{:.3f}".format) + deviation.map(" ({:.3f})".format)
+
+
+def main() -> None:
+    studies = Path(sys.argv[1])
+    runs = pd.DataFrame([{**names, **ends(run)} for names, run in finished(studies)])
+    check_traffic(runs)
+    runs.round(5).to_csv(HERE / "runs.csv", index=False)
+    columns = [
+        "accuracy",
+        "late_accuracy",
+        "own",
+        "shared",
+        "mean_error",
+        "up_kilobytes",
+        "down_kilobytes",
+    ]
+    print(shown(runs, ["alpha", "clients", "method"], columns).to_string())
+    found = divergences(studies)
+    by = ["method", "round_id", "layer"]
+    found.groupby(by).relative_error.agg(["mean", "min", "max"]).round(5).to_csv(
+        HERE / "divergence.csv"
+    )
+    divergence_picture(found).save(HERE / "divergence.svg")
+    gains = paired(runs)
+    gains.round(5).to_csv(HERE / "paired.csv", index=False)
+    print(gains.round(3).to_string())
+    local_picture(runs).save(HERE / "local.svg")
+    sensitivity_picture(runs).save(HERE / "sensitivity.svg")
+    if (HERE / "identical.csv").is_file():
+        merges = pd.read_csv(HERE / "identical.csv")
+        table = correlations(merges)
+        table.round(4).to_csv(HERE / "correlation.csv", index=False)
+        print(table.round(2).to_string())
+        keys = ["setting", "method"]
+        print(shown(below_oracle(merges), keys, ["mean_error", "gain", "loss_rise"]))
+        identical_picture(merges).save(HERE / "identical.svg")
+
+
+if __name__ == "__main__":
+    main()

@@ -367,6 +367,16 @@ def test_two_runs_are_compared_side_by_side(finished, capsys):
     assert "did you mean 'accuracy'" in capsys.readouterr().err
 
 
+def test_a_run_without_learning_is_not_scored(finished, tmp_path, capsys):
+    out = tmp_path / "network"
+    few = ("--set", "stop.rounds=1", "--quiet")
+    assert netsim("run", "network-only", "--out", out, *few) == 0
+    run = finished.folder / "runs" / "all+1-MHz" / "1"
+    assert netsim("compare", run, out, "--target", "accuracy=0.99") == 0
+    to_target = capsys.readouterr().out.partition("to accuracy 0.99")[2].splitlines()[0]
+    assert to_target.count("not in ") == to_target.count("not scored in ") == 1
+
+
 def test_another_study_never_passes_off_the_runs_of_this_one(
     finished, tmp_path, capsys
 ):

@@ -133,7 +133,7 @@ def _table(
     for name in names:
         table.add_column(name, justify="right", overflow="fold")
     for ends in zip(*found, strict=True):
-        table.add_row(f"to {ends[0].target}", *map(_time, ends))
+        table.add_row(f"to {ends[0].target}", *map(_time, runs, ends))
         table.add_row("  rounds", *(str(end.rounds) for end in ends))
         table.add_row("  bits up", *(_bits(end.upload_bits) for end in ends))
         table.add_row("  bits down", *(_bits(end.download_bits) for end in ends))
@@ -146,9 +146,11 @@ def _table(
     return table
 
 
-def _time(end: Outcome) -> str:
+def _time(run: Run, end: Outcome) -> str:
     shown = format_duration_ns(end.time_ns)
-    return shown if end.is_reached else f"not in {shown}"
+    if end.is_reached:
+        return shown
+    return f"not in {shown}" if run.manifest.final else f"not scored in {shown}"
 
 
 def _bits(bits: int) -> str:

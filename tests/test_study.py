@@ -367,10 +367,12 @@ def test_two_runs_are_compared_side_by_side(finished, capsys):
     assert "did you mean 'accuracy'" in capsys.readouterr().err
 
 
-def test_a_run_without_learning_is_not_scored(finished, tmp_path, capsys):
+def test_a_run_without_learning_is_not_scored(finished, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "200")
     out = tmp_path / "network"
     few = ("--set", "stop.rounds=1", "--quiet")
     assert netsim("run", "network-only", "--out", out, *few) == 0
+    capsys.readouterr()
     run = finished.folder / "runs" / "all+1-MHz" / "1"
     assert netsim("compare", run, out, "--target", "accuracy=0.99") == 0
     to_target = capsys.readouterr().out.partition("to accuracy 0.99")[2].splitlines()[0]

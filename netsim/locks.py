@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from netsim.errors import InputError
+from netsim.trace.files import is_draft
 
 try:
     import fcntl
@@ -80,8 +81,8 @@ def locked(folder: Path, *, patience_s: float = 0.0) -> Iterator[None]:
 
 
 def is_empty(folder: Path) -> bool:
-    """Return whether a folder holds nothing, a lock apart."""
-    return all(path.name == LOCK_FILE for path in folder.iterdir())
+    """Return whether a folder holds nothing, a lock and unfinished files apart."""
+    return all(path.name == LOCK_FILE or is_draft(path) for path in folder.iterdir())
 
 
 def _taken(path: Path, patience_s: float) -> int:

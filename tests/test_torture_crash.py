@@ -11,6 +11,8 @@ from torture import crash
 from torture.judging import judged
 from torture.shapes import seeded
 
+from netsim import load_run
+
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="runs are forked")
 WHAT = ("network-only synchronous", "network-only buffered", "study")
 GREEDY = "learning.task={kind: 'torture.poison:Greedy'}"
@@ -49,3 +51,38 @@ def test_too_little_memory_for_training_is_one_message(tmp_path):
     verdict = judged(*words, "--out", tmp_path / "run", limit_s=120)
     assert (verdict.code, verdict.fault) == (2, "")
     assert verdict.said.startswith("learning.cohort_size: training needs more memory")
+
+
+def killed_at_write(number, folder):
+    """Run in a child that dies where it would give its nth file its name, or between
+    two files; return whether it came so far."""
+    pid = os.fork()
+    if not pid:
+        left = iter(range(number))
+
+        def replace(source, target, rename=os.replace):
+            if next(left, None) is None:
+                os._exit(77)
+            rename(source, target)
+
+        os.replace = replace
+        judged("run", "network-only", *SHORT, "--out", folder, limit_s=60)
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 77
+
+
+SHORT = ("--set", "stop={rounds: 2}", "--set", "population.num_clients=3", "--quiet")
+
+
+def test_a_run_killed_before_any_of_its_files_goes_on_to_the_same_digest(tmp_path):
+    whole = tmp_path / "whole"
+    assert judged("run", "network-only", *SHORT, "--out", whole).code == 0
+    num_written = len([*whole.rglob("*.parquet")]) + 3  # two manifests, the scenario
+    for number in range(num_written):
+        folder = tmp_path / str(number)
+        assert killed_at_write(number, folder)
+        again = judged("run", "network-only", *SHORT, "--out", folder, "--resume")
+        assert (again.code, again.fault) == (0, ""), number
+        assert load_run(folder).manifest.digest == load_run(whole).manifest.digest
+        assert sorted(p.name for p in folder.rglob(".*") if p.is_file()) == []
+    assert not killed_at_write(num_written, tmp_path / "last")

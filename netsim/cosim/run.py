@@ -97,15 +97,12 @@ def _run(
     population = build_population(scenario, learner)
     folder.mkdir(parents=True, exist_ok=True)
     clear_trace(folder)
-    manifest = _open_manifest(scenario, command)
     text = dump(scenario).encode()
-    write_atomically(folder / SCENARIO_FILE, text)
-    manifest = manifest.model_copy(
-        update={"scenario_digest": hashlib.sha256(text).hexdigest()}
-    )
+    manifest = _open_manifest(scenario, text, command)
+    manifest.write(folder)  # the first of all: without it, this is nobody's folder
     recorder = Recorder(folder)
     with _status_on_error(manifest, folder, recorder), calm_garbage_collector():
-        manifest.write(folder)
+        write_atomically(folder / SCENARIO_FILE, text)
         stage = build_stage(scenario, learner, population, recorder, watch)
         play(stage, scenario)
         return _finish(manifest, folder, stage)
@@ -170,11 +167,13 @@ def _differences(scenario: Scenario, folder: Path, earlier: Manifest) -> list[Ch
     return found
 
 
-def _open_manifest(scenario: Scenario, command: tuple[str, ...]) -> Manifest:
+def _open_manifest(
+    scenario: Scenario, text: bytes, command: tuple[str, ...]
+) -> Manifest:
     return Manifest(
         name=scenario.name,
         status="running",
-        scenario_digest="",
+        scenario_digest=hashlib.sha256(text).hexdigest(),
         seed=scenario.seed,
         command=command,
         versions=versions(),

@@ -12,6 +12,9 @@ from typing import BinaryIO
 from pydantic import BaseModel, ConfigDict
 
 
+DRAFT = ".tmp"
+
+
 class StoredFile(BaseModel):
     """A file of a run; ``path`` is relative to the run's folder, with slashes."""
 
@@ -44,7 +47,7 @@ def write_atomically(path: Path, content: bytes | memoryview) -> None:
 def whole_file(path: Path) -> Iterator[BinaryIO]:
     """Open a file to write that appears, whole, only when all went well: hidden
     temporary file, fsync, rename."""
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = path.with_name(f".{path.name}{DRAFT}")
     try:
         with open(temporary, "wb") as file:
             yield file
@@ -58,6 +61,11 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def is_draft(path: Path) -> bool:
+    """Return whether a file was being written when its writer was killed."""
+    return path.name.startswith(".") and path.suffix == DRAFT
 
 
 def file_sha256(path: Path) -> str:

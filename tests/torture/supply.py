@@ -1,39 +1,46 @@
 """The dependencies: nothing broken, nothing more than the base install needs, and the
 ends of every range in ``setup.cfg`` tried once.
 
-``python -m tests.torture.supply --out DIR [--ends]``; ``--ends`` makes two environments
-and runs the tests that need no learning in each. torch, and what is built against it,
-stays as installed: its other builds are gigabytes.
+``python -m tests.torture.supply --out DIR [--ends]``; ``--ends`` makes an environment
+with the lowest release of every range, of the extras too, and one with the newest that
+fit, and lets a run learn, be audited, replayed and shown in each, and some tests pass.
+torch alone stays as installed: its other builds are gigabytes.
 """
 
 import argparse
 import configparser
-import csv
 import os
 import re
 import subprocess
 import sys
 import sysconfig
+import tempfile
 from importlib import metadata
 from pathlib import Path
 
+from .table import Table
+
 ROOT = Path(__file__).resolve().parents[2]
-AS_INSTALLED = {"torch", "transformers", "peft", "tokenizers", "safetensors"}
-AS_INSTALLED |= {"huggingface_hub"}
+TORCH = ("torch", "torchgen", "functorch")
 # scipy is not among them: transformers takes it where it is there
 NEVER_NEEDED = ("pytest", "hypothesis", "altair", "vl_convert", "ray", "mypy")
-SHORT_TESTS = ("tests/test_quantities.py", "tests/test_trace.py", "tests/test_runs.py")
-SHORT_TESTS += ("tests/test_band.py", "tests/test_scenario_loading.py")
+EXTRAS = ("report", "tensorboard", "cluster", "tune", "test")
+SHORT_TESTS = ("quantities", "trace", "runs", "band", "scenario_loading", "cohort")
+SHORT_TESTS += ("peft_folders", "checkpoint", "tune", "plan")
+SHORT_RUN = ("stop={rounds: 2}", "learning.training.local_steps=2")
 COLUMNS = ("what", "result")
 _RANGE = re.compile(r"^([A-Za-z0-9_-]+)\s*>=\s*([0-9.]+)")
 
 
-def ranges():
-    """Return the lower end of every range of the base install, by package."""
+def ranges(extras=()):
+    """Return the lower end of every range of the base install, and of some extras, by
+    package."""
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg")
-    lines = config["options"]["install_requires"].splitlines()
-    found = (_RANGE.match(line.strip()) for line in lines)
+    texts = [config["options"]["install_requires"]]
+    texts += [config["options.extras_require"][extra] for extra in extras]
+    lines = [line.strip() for text in texts for line in text.splitlines()]
+    found = (_RANGE.match(line) for line in lines)
     return {match[1]: match[2] for match in found if match}
 
 
@@ -50,9 +57,9 @@ def too_old():
     ]
 
 
-def broken():
-    """Return what ``pip check`` says of this environment; nothing if it is sound."""
-    done = _run([sys.executable, "-m", "pip", "check"])
+def broken(python=sys.executable):
+    """Return what ``pip check`` says of an environment; nothing if it is sound."""
+    done = _run([python, "-m", "pip", "check"])
     return "" if done.returncode == 0 else (done.stdout + done.stderr).strip()
 
 
@@ -75,36 +82,75 @@ def pulled_in():
     return done.stdout.split()
 
 
-def tried(end, folder):
-    """Make an environment with one end of every range, and return how it fared."""
-    place = folder / f"venv-{end}"
-    _must([sys.executable, "-m", "venv", str(place)])
+def tried(end, place):
+    """Make an environment with one end of every range; yield what was done in it, and
+    how it fared."""
+    _must([sys.executable, "-m", "venv", "--clear", str(place)])
     python = str(place / "bin" / "python")
-    _look_here_too(place)
+    _lend_torch(place)
+    lowest = ranges(EXTRAS)
     pins = [
-        f"{name}=={lowest}" if end == "lower" else f"{name}"
-        for name, lowest in ranges().items()
-        if name not in AS_INSTALLED
+        f"{name}=={lowest[name]}" if end == "lower" else name
+        for name in lowest
+        if name != "torch"
     ]
-    upgrade = ["--upgrade"] if end == "upper" else []
-    done = _run([python, "-m", "pip", "install", "-q", *upgrade, *pins])
+    pins.append(f"torch=={metadata.version('torch').partition('+')[0]}")
+    done = _run([python, "-m", "pip", "install", "-q", *pins])
     if done.returncode:
-        return f"cannot be installed: {done.stderr.strip().splitlines()[-1]}"
-    known = _run([python, "-m", "pip", "freeze", "--local"]).stdout.split()
-    tests = _run([python, "-m", "pytest", "-q", "-x", *SHORT_TESTS], cwd=ROOT)
-    verdict = tests.stdout.strip().splitlines()[-1] if tests.stdout else tests.stderr
-    return f"{verdict} ({', '.join(known)})"
+        yield "install", done.stderr.strip().splitlines()[-1]
+        return
+    yield "versions", ", ".join(_installed(python, [*lowest]))
+    yield "pip check", broken(python) or "clean"
+    with tempfile.TemporaryDirectory() as folder:
+        cache = {"XDG_CACHE_HOME": folder}
+        for words in _smoke(Path(folder) / "run"):
+            done = _run([python, "-m", "netsim", *words], **cache)
+            yield f"netsim {words[0]}", _outcome(done)
+        files = [f"tests/test_{name}.py" for name in SHORT_TESTS]
+        # what is newer than the lowest typer deprecates what that imports
+        words = ["-m", "pytest", "-q", "-W", "ignore::DeprecationWarning", *files]
+        done = _run([python, *words, "-p", "no:cacheprovider"], **cache)
+        yield f"tests of {', '.join(SHORT_TESTS)}", done.stdout.strip().splitlines()[-1]
 
 
-def _look_here_too(place):
-    """Let an environment find, after its own packages, those of this one."""
+def _smoke(run):
+    """Return the words of commands that learn, audit, replay and show."""
+    sets = [word for setting in SHORT_RUN for word in ("--set", setting)]
+    return (
+        ("run", "quickstart", *sets, "--quiet", "--out", str(run)),
+        ("verify", str(run)),
+        ("replay", str(run), "--quiet", "--out", str(run.with_name("again"))),
+        ("report", str(run)),
+    )
+
+
+def _outcome(done):
+    said = (done.stdout + done.stderr).strip().splitlines()
+    return (
+        "done" if done.returncode == 0 else f"exit code {done.returncode}: {said[-1]}"
+    )
+
+
+def _installed(python, names):
+    code = (
+        "import sys; from importlib.metadata import version\n"
+        "for name in sys.argv[1:]: print(name, version(name))"
+    )
+    return _run([python, "-c", code, *names]).stdout.splitlines()
+
+
+def _lend_torch(place):
+    """Let an environment find this one's torch, and nothing else of it."""
+    here = Path(sysconfig.get_paths()["purelib"])
     (own,) = place.glob("lib/python*/site-packages")
-    (own / "zz-here.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
+    found = [here / name for name in TORCH] + list(here.glob("torch-*.dist-info"))
+    for path in filter(Path.exists, found):
+        (own / path.name).symlink_to(path)
 
 
-def _run(words, cwd=None):
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.run(words, capture_output=True, text=True, cwd=cwd, env=env)
+def _run(words, **more):
+    env = {**os.environ, "PYTHONPATH": str(ROOT), **more}
+    return subprocess.run(words, capture_output=True, text=True, cwd=ROOT, env=env)
 
 
 def _must(words):
@@ -119,21 +165,19 @@ def main():
     parser.add_argument("--ends", action="store_true")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
-    rows = {
-        "pip check": broken() or "clean",
-        "below their range": ", ".join(too_old()) or "none",
-        "pulled in by the base install": ", ".join(pulled_in()) or "none",
-        "torch and what is built against it": ", ".join(
-            f"{name} {metadata.version(name)}" for name in sorted(AS_INSTALLED)
-        ),
-    }
-    if given.ends:
-        rows |= {f"{end} ends": tried(end, given.out) for end in ("lower", "upper")}
-    with (given.out / "supply.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerows([COLUMNS, *rows.items()])
-    for what, result in rows.items():
-        print(f"{what}: {result}")
+    table = Table(given.out / "supply.csv", COLUMNS)
+
+    def put(what, result):
+        table.put({"what": what, "result": result})
+        print(f"{what}: {result}", flush=True)
+
+    put("pip check", broken() or "clean")
+    put("below their range", ", ".join(too_old()) or "none")
+    put("pulled in by the base install", ", ".join(pulled_in()) or "none")
+    put("torch, in all", metadata.version("torch"))
+    for end in ("lower", "upper") if given.ends else ():
+        for what, result in tried(end, given.out / f"venv-{end}"):
+            put(f"{end} ends: {what}", result)
 
 
 if __name__ == "__main__":

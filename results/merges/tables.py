@@ -4,8 +4,8 @@ pip install 'netsim-fl[report]'
 python results/merges/tables.py results/studies
 
 Reads merges-methods, -seeds, -skew and -clients there, as far as they are finished,
-and identical.csv here. Writes runs.csv, divergence.csv, paired.csv, correlation.csv and
-four pictures beside this file, and prints what README.md shows.
+and identical.csv here. Writes runs.csv, divergence.csv, paired.csv, same-uploads.csv,
+correlation.csv and four pictures beside this file, and prints what README.md shows.
 """
 
 from __future__ import annotations
@@ -154,50 +154,66 @@ def paired(runs: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+OCCASION = ["setting", "seed", "round_id"]  # all merges of one are of the same uploads
+
+
 def below_oracle(merges: pd.DataFrame) -> pd.DataFrame:
     """Return merges with how far each model is from the exact merge of its uploads."""
-    keys = ["setting", "seed", "round_id"]
-    exact = merges[merges.method == "full-average"].set_index(keys)
-    found = merges[merges.method != "full-average"].join(
-        exact[["loss", "accuracy"]], on=keys, rsuffix="_exact"
-    )
+    exact = merges[merges.method == "full-average"].set_index(OCCASION)
+    exact = exact[["loss", "accuracy"]].add_suffix("_exact")
+    found = merges[merges.method != "full-average"].join(exact, on=OCCASION)
     found["gain"] = found.accuracy - found.accuracy_exact
     found["loss_rise"] = found.loss - found.loss_exact
     return found
 
 
 def correlations(merges: pd.DataFrame) -> pd.DataFrame:
-    """Return how merge error goes with accuracy and loss, in all settings and in each;
-    intervals are of a bootstrap over runs."""
-    found = below_oracle(merges)
-    found["run"] = found.setting + " " + found.seed.astype(str)
-    by_setting = {"all": found, **dict(tuple(found.groupby("setting", sort=False)))}
+    """Return how merge error goes with accuracy and loss, in all settings and in each:
+    as they are, and from the means of the same uploads, which rounds and seeds
+    do not enter. Intervals are of a bootstrap over runs."""
+    columns = ["mean_error", "accuracy", "loss"]
+    groups = merges.groupby(OCCASION)[columns]
+    within = merges.assign(**(merges[columns] - groups.transform("mean")))
     rng = np.random.default_rng(1)
     rows = []
-    for setting, here in by_setting.items():
-        for of in ("accuracy", "gain", "loss_rise"):
-            for kind in ("pearson", "spearman"):
-                low, high = bootstrap(here, of, kind, rng)
-                rows.append(
-                    {
-                        "setting": setting,
-                        "of": of,
-                        "kind": kind,
-                        "correlation": here.mean_error.corr(here[of], method=kind),
-                        "low": low,
-                        "high": high,
-                        "num_merges": len(here),
-                        "num_runs": here.run.nunique(),
-                    }
-                )
-    return pd.DataFrame(rows)
+    for setting in ("all", *merges.setting.unique()):
+        for kind, table in (("raw", merges), ("same uploads", within)):
+            here = table if setting == "all" else table[table.setting == setting]
+            for of in ("accuracy", "loss"):
+                for name in ("pearson", "spearman"):
+                    value = here.mean_error.corr(here[of], method=name)
+                    low, high = bootstrap(here, of, name, rng)
+                    rows.append([setting, kind, of, name, value, low, high, len(here)])
+    names = ["setting", "kind", "of", "measure", "correlation", "low", "high", "merges"]
+    return pd.DataFrame(rows, columns=names)
+
+
+def gains_over_average(merges: pd.DataFrame) -> pd.DataFrame:
+    """Return by how much each merge's model is better than FedIT's of the same uploads:
+    the mean of a run's rounds, then over runs, with its 95 % interval."""
+    fedit = merges[merges.method == "fedit"].set_index(OCCASION)
+    joined = merges.join(fedit[["accuracy"]].add_suffix("_fedit"), on=OCCASION)
+    joined["gain"] = joined.accuracy - joined.accuracy_fedit
+    by_run = joined.groupby(["setting", "method", "seed"], sort=False)
+    means = by_run[["mean_error", "accuracy", "gain"]].mean()
+    rows = {}
+    for key, own in means.groupby(["setting", "method"], sort=False):
+        mean, low, high = interval(own.gain)
+        rows[key] = {**own[["mean_error", "accuracy"]].mean(), "gain": mean}
+        rows[key] |= {"low": low, "high": high, "num_runs": len(own)}
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(
+        ["setting", "method"]
+    )
 
 
 def bootstrap(
     here: pd.DataFrame, of: str, kind: str, rng: np.random.Generator
 ) -> tuple[float, float]:
     """Return the 95 % interval of a correlation, whole runs drawn with replacement."""
-    pairs = [own[["mean_error", of]].to_numpy() for _, own in here.groupby("run")]
+    pairs = [
+        own[["mean_error", of]].to_numpy()
+        for _, own in here.groupby(["setting", "seed"])
+    ]
     found = []
     for _ in range(NUM_RESAMPLES):
         drawn = np.concatenate(
@@ -286,16 +302,23 @@ def sensitivity_picture(runs: pd.DataFrame) -> alt.HConcatChart:
     return alt.hconcat(*charts)
 
 
-def identical_picture(merges: pd.DataFrame) -> alt.Chart:
-    """Return each merge's accuracy, less that of the exact merge, over its error."""
+def identical_picture(merges: pd.DataFrame) -> alt.FacetChart:
+    """Return accuracy less that of the exact merge over the error, means over seeds."""
+    keys = ["setting", "round_id", "method"]
+    means = (
+        below_oracle(merges).groupby(keys, sort=False)[["mean_error", "gain"]].mean()
+    )
     return (
-        alt.Chart(below_oracle(merges).round(4), width=420, height=260)
-        .mark_point(filled=True, size=14, opacity=0.6)
+        alt.Chart(means.round(4).reset_index(), width=170, height=170)
+        .mark_point(filled=True, size=30)
         .encode(
-            alt.X("mean_error:Q", title="error relative to the ideal merge"),
-            alt.Y("gain:Q", title="accuracy less that of the exact merge"),
-            alt.Color("setting:N", sort=None),
+            alt.X("mean_error:Q", title="merge error"),
+            alt.Y("gain:Q", title="accuracy less the exact merge's"),
+            alt.Color("method:N", sort=None),
+            alt.Shape("round_id:O", title="round"),
+            alt.Facet("setting:N", columns=3, sort=None, title=None),
         )
+        .resolve_scale(x="independent")
     )
 
 
@@ -337,8 +360,9 @@ def main() -> None:
         table = correlations(merges)
         table.round(4).to_csv(HERE / "correlation.csv", index=False)
         print(table.round(2).to_string())
-        keys = ["setting", "method"]
-        print(shown(below_oracle(merges), keys, ["mean_error", "gain", "loss_rise"]))
+        gains = gains_over_average(merges)
+        gains.round(5).to_csv(HERE / "same-uploads.csv")
+        print(gains.round(3).to_string())
         identical_picture(merges).save(HERE / "identical.svg")
 
 

@@ -99,9 +99,7 @@ def _run(
     clear_trace(folder)
     text = dump(scenario).encode()
     manifest = _open_manifest(scenario, text, command)
-    manifest.write(folder)  # the first of all: without it, this is nobody's folder
-    recorder = Recorder(folder)
-    with _status_on_error(manifest, folder, recorder), calm_garbage_collector():
+    with _recording(manifest, folder) as recorder, calm_garbage_collector():
         write_atomically(folder / SCENARIO_FILE, text)
         stage = build_stage(scenario, learner, population, recorder, watch)
         play(stage, scenario)
@@ -231,19 +229,22 @@ def _files_below(folder: Path, name: str) -> list[str]:
 
 
 @contextmanager
-def _status_on_error(
-    manifest: Manifest, folder: Path, recorder: Recorder
-) -> Iterator[None]:
-    """Leave a folder that says how its run ended, with all rows up to then."""
+def _recording(manifest: Manifest, folder: Path) -> Iterator[Recorder]:
+    """Yield what writes the trace; whatever happens leaves a folder that says how its
+    run ended, with all rows up to then."""
+    recorder: Recorder | None = None
 
     def close(status: Status) -> None:
         closed = manifest.model_copy(update={"status": status, "ended_at": _now()})
         closed.write(folder)
-        parts = recorder.close().parts
-        closed.model_copy(update={"parts": parts}).write(folder)
+        if recorder is not None:
+            parts = recorder.close().parts
+            closed.model_copy(update={"parts": parts}).write(folder)
 
     try:
-        yield
+        manifest.write(folder)  # first of all: without it, this is nobody's folder
+        recorder = Recorder(folder)
+        yield recorder
     except KeyboardInterrupt:
         close("interrupted")
         raise

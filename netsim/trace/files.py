@@ -11,7 +11,6 @@ from typing import BinaryIO
 
 from pydantic import BaseModel, ConfigDict
 
-
 DRAFT = ".tmp"
 
 

@@ -6,7 +6,6 @@
 import argparse
 import json
 import os
-import re
 import resource
 import shutil
 import signal
@@ -20,7 +19,7 @@ from netsim.cosim.scenario import read_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.verify import verify
 
-from .crash import COLUMNS
+from .crash import COLUMNS, GO_ON
 from .faulty import OVERRIDES, TWO, Faulty
 from .learned import new_cache
 from .poison import HUNGER_BYTES, Hungry
@@ -30,7 +29,6 @@ from .table import Table
 WHAT = "quickstart, 2 workers"
 HUNGRY = (*OVERRIDES, f"learning.task={{kind: '{Hungry.__module__}:Hungry'}}")
 NO_MEMORY = "learning.cohort_size: training needs more memory than there is"
-GO_ON = re.compile(r"go on with: netsim (.*--resume)")
 LATEST_S = 1.5  # after both workers have trained for the first time
 
 
@@ -78,7 +76,7 @@ def ended_group(number):
             _sent(pid, number)
         code, _, said = run.end()
         wrong = [] if code in (0, 130) else [f"exit code {code}: {said}"]
-        if code == 130 and not GO_ON.search(" ".join(said.split())):
+        if code == 130 and not GO_ON.search(said):
             wrong.append(f"no word on how to go on: {said}")
         return code, wrong
 

@@ -5,6 +5,7 @@ import os
 import signal
 
 import pytest
+from torture import worker_faults
 from torture.faulty import OVERRIDES, PROCESSES, TWO, Faulty, wait
 from torture.learned import new_cache
 
@@ -113,6 +114,21 @@ def test_a_killed_workers_work_is_done_again(expected, faulty):
     code, printed, _ = faulty.end()
     assert code == 0
     assert json.loads(printed.splitlines()[-1])["digest"] == expected
+
+
+def test_workers_without_memory_give_one_message_and_a_run_to_resume(cache, tmp_path):
+    """Their allocations really fail; what was trained before is kept."""
+    config = read_scenario(find_scenario("quickstart"), worker_faults.HUNGRY)
+    right = run_scenario(config, tmp_path / "right", reuse=False).digest
+    run = Faulty(tmp_path / "run", cache, worker_faults.HUNGRY)
+    try:
+        code, wrong = worker_faults.starved_workers(run, None)
+        assert (code, wrong) == (2, [])
+        again = resumed(run)
+    finally:
+        run.clear()
+    assert again["digest"] == right
+    assert again["steps_reused"] > 0
 
 
 def test_workers_that_are_killed_again_and_again_give_one_message(faulty):

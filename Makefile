@@ -39,12 +39,18 @@ CASES ?= 10000
 FILES ?= 2000
 ROT ?= 1000
 KILLS ?= 200
+SIGNALS ?= 36
+TIMES ?= 4
+SPOKEN := --only "network-only synchronous" "network-only asynchronous" study
 torture: $(VENV)/.dev
 	$(BED)bad_input --cases $(CASES) --out $(TORTURED)/bad-input
 	$(BED)data_files --cases $(FILES) --out $(TORTURED)/data-files
 	$(BED)extremes --out $(TORTURED)/extremes
 	$(BED)bit_rot --cases $(ROT) --out $(TORTURED)/bit-rot
 	$(BED)crash --kills $(KILLS) --out $(TORTURED)/crash
+	$(BED)crash --kills $(SIGNALS) --signal SIGTERM $(SPOKEN) --out $(TORTURED)/sigterm
+	$(BED)crash --kills $(SIGNALS) --signal SIGINT $(SPOKEN) --out $(TORTURED)/sigint
+	$(BED)worker_faults --times $(TIMES) --out $(TORTURED)/workers
 	$(BED)disk --out $(TORTURED)/disk
 	$(BED)determinism --out $(TORTURED)/determinism
 	$(BED)supply --ends --out $(TORTURED)/supply

@@ -162,22 +162,100 @@ def test_a_run_goes_on_without_who_diverged_and_says_so(server, tmp_path):
     assert manifest.final["loss"] is not None
 
 
+UNICAST = SERVERS["buffered"][1:]
+IMPATIENT = {
+    "asynchronous": (
+        "server={kind: asynchronous, concurrency: 8, merge_time: 5 ms}",
+        *UNICAST,
+    ),
+    "buffered": (
+        "server={kind: buffered, concurrency: 8, buffer_size: 3, merge_time: 5 ms}",
+        *UNICAST,
+    ),
+    "late": (
+        "server={kind: deadline, deadline: 150 ms, late: next-round, "
+        "staleness_exponent: 0.5, announce_time: 1 ms, merge_time: 0 s, "
+        "sampling: {kind: uniform, num_drawn: 7}}",
+        *UNICAST,
+    ),
+    "over-selection": (
+        "server={kind: synchronous, merge_first: 7, corrects_arrivals: true, "
+        "announce_time: 1 ms, merge_time: 1 ms, "
+        "sampling: {kind: uniform, num_drawn: 8}}",
+    ),
+}
+
+
+def require_left_out(folder, sick):
+    """Check that these clients were never merged, which every table says alike."""
+    assert verify(folder) == []
+    run = load_run(folder)
+    tasks = run.tasks[run.tasks.status == "diverged"]
+    assert set(tasks.client_id) == set(sick)
+    assert tasks.merged_round_id.isna().all()
+    assert tasks.staleness.isna().all()
+    merged = run.tasks[run.tasks.merged_round_id.notna()]
+    assert not set(merged.client_id) & set(sick)
+    assert (merged.staleness >= 0).all()
+    marks = run.events[run.events.kind == "diverged"]
+    assert sorted(marks.client_id) == sorted(tasks.client_id)
+    at_servers = run.rounds[run.rounds.num_sampled > 0]
+    assert at_servers.num_dropped.sum() >= len(tasks)
+    assert run.evals.loss.map(math.isfinite).all()
+    return run, merged
+
+
+@pytest.mark.parametrize("server", IMPATIENT)
+def test_who_diverged_is_never_stale_nor_merged(server, tmp_path):
+    config = poisoned_scenario(*IMPATIENT[server], "stop.rounds=8")
+    run_scenario(config, tmp_path / "run", reuse=False)
+    run, merged = require_left_out(tmp_path / "run", (3, 4))
+    assert run.rounds.num_merged.sum() == len(merged) > 0
+    if server != "over-selection":
+        assert (merged.staleness > 0).any()
+
+
+def test_an_edge_server_leaves_out_who_diverged(tmp_path):
+    config = poisoned_scenario(
+        "server={kind: hierarchical, sampling: full, edge_rounds: 2, merge_time: 1 ms, "
+        "announce_time: 1 ms, cloud_merge_time: 1 ms}",
+        "learning={kind: lora}",
+        "stop.rounds=4",
+        name="hierarchical",
+    )
+    run_scenario(config, tmp_path / "run", reuse=False)
+    run, merged = require_left_out(tmp_path / "run", (3, 4))
+    at_edges = run.rounds[run.rounds.server_id < 2]
+    assert at_edges.num_merged.sum() == len(merged) > 0
+
+
+def test_a_server_that_only_meets_who_diverges_keeps_its_version(tmp_path):
+    config = poisoned_scenario(
+        *IMPATIENT["asynchronous"], "stop.rounds=50", sick=range(8)
+    )
+    run_scenario(config, tmp_path / "run", reuse=False)
+    run, merged = require_left_out(tmp_path / "run", range(8))
+    assert merged.empty
+    assert run.merges.empty
+    assert run.evals.loss.nunique() == 1
+
+
 def test_a_run_may_end_where_a_client_diverges(tmp_path):
     config = poisoned_scenario("learning.on_divergence=stop", "stop.rounds=4")
     with pytest.raises(InputError, match=r"learning\.training: client [34], start 0"):
         run_scenario(config, tmp_path / "run", reuse=False)
 
 
-def poisoned_scenario(*overrides):
-    """Return the quickstart with clients 3 and 4 of eight unable to learn."""
-    samples = list(poison(3, 4, num_clients=8, seed=1).samples)
+def poisoned_scenario(*overrides, name="quickstart", sick=(3, 4)):
+    """Return a shipped scenario with eight clients, some of them unable to learn."""
+    samples = list(poison(*sick, num_clients=8, seed=1).samples)
     task = {"kind": "torture.poison:Poisoned", "samples": samples}
     return scenario(
-        "quickstart",
-        f"learning.task={task}",
-        "learning.partition=iid",
-        "learning.training.local_steps=2",
+        name,
         "population.num_clients=8",
         "server.sampling={kind: full}",
         *overrides,
+        f"learning.task={task}",
+        "learning.partition=iid",
+        "learning.training.local_steps=2",
     )

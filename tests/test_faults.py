@@ -2,29 +2,17 @@
 
 import json
 import os
-import shutil
 import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import pytest
+from torture import worker_faults
+from torture.faulty import OVERRIDES, PROCESSES, TWO, Faulty, wait
+from torture.learned import new_cache
 
-from fl.cache import cache_folder
 from netsim.cosim.run import run_scenario
 from netsim.cosim.scenario import read_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.verify import verify
-
-PROCESSES = Path("/proc")
-OVERRIDES = (
-    "stop.rounds=3",
-    "learning.training.local_steps=12",
-    "learning.cohort_size=3",
-)
-TWO = ("--workers", "2")
-PATIENCE_S = 120
 
 pytestmark = pytest.mark.skipif(
     not PROCESSES.is_dir(), reason="processes are looked up in /proc"
@@ -39,99 +27,10 @@ def expected(tmp_path_factory):
     return run_scenario(config, folder, reuse=False).digest
 
 
-class Faulty:
-    """A run whose process group and store are its own."""
-
-    def __init__(self, folder, cache, overrides=OVERRIDES):
-        self.folder, self._cache = folder, cache
-        self._overrides = overrides
-        self._process = None
-
-    def command(self, *more):
-        sets = [f"--set={override}" for override in self._overrides]
-        main = "from netsim.cli import main; main()"
-        named = [sys.executable, "-c", main, "run", "quickstart", *sets]
-        return [*named, "--out", str(self.folder), *more]
-
-    def start(self, *more):
-        self._process = subprocess.Popen(
-            self.command(*more),
-            env={**os.environ, "XDG_CACHE_HOME": str(self._cache)},
-            start_new_session=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        return self
-
-    def workers(self):
-        """Return the ids of the processes that train."""
-        return [pid for pid in self.group() if "spawn_main" in (_words(pid) or "")]
-
-    def group(self):
-        """Return the ids of the run's process and of all that it started."""
-        pids = [int(path.name) for path in PROCESSES.iterdir() if path.name.isdigit()]
-        return [pid for pid in pids if _group(pid) == self._process.pid]
-
-    def wait_for_learning(self, num_entries):
-        """Return when so much is remembered."""
-        store = self._cache / "netsim" / "store"
-        _wait(lambda: sum(1 for _ in store.glob("??/*")) >= num_entries)
-        return self
-
-    def wait_for_training(self):
-        """Return when both workers are there and the first merge is remembered."""
-        store = self._cache / "netsim" / "store"
-        _wait(lambda: len(self.workers()) == 2)
-        _wait(lambda: sum(1 for _ in store.glob("??/*")) >= 4)
-        return self
-
-    def kill(self, number):
-        self._process.send_signal(number)
-
-    def end(self):
-        """Return the exit code and what was printed."""
-        printed, said = self._process.communicate(timeout=PATIENCE_S)
-        return self._process.returncode, printed, said
-
-    def clear(self):
-        for pid in self.group():
-            os.kill(pid, signal.SIGKILL)
-        self._process.communicate()
-
-
-def _words(pid):
-    try:
-        return (PROCESSES / str(pid) / "cmdline").read_text().replace("\0", " ")
-    except OSError:
-        return None
-
-
-def _group(pid):
-    """Return a live process's group; that of a dead one, a zombie too, is None."""
-    try:
-        stat = (PROCESSES / str(pid) / "stat").read_text()
-    except OSError:
-        return None
-    state, _, group = stat.rpartition(")")[2].split()[:3]
-    return None if state == "Z" else int(group)
-
-
-def _wait(is_so):
-    until_s = time.monotonic() + PATIENCE_S
-    while not is_so():
-        assert time.monotonic() < until_s, "waited in vain"
-        time.sleep(0.02)
-
-
 @pytest.fixture
 def cache(tmp_path):
     """A cache with what was counted of the model, and nothing learned."""
-    path = tmp_path / "cache"
-    shutil.copytree(
-        cache_folder(), path / "netsim", ignore=shutil.ignore_patterns("store")
-    )
-    return path
+    return new_cache(tmp_path / "cache")
 
 
 @pytest.fixture
@@ -155,7 +54,7 @@ def test_an_interrupt_of_the_group_ends_all_and_says_how_to_go_on(expected, faul
     assert code == 130
     assert f"--out {faulty.folder} --resume" in said
     assert "Traceback" not in said
-    _wait(lambda: not faulty.group())
+    wait(lambda: not faulty.group())
     again = resumed(faulty)
     assert again["digest"] == expected
     assert again["steps_reused"] > 0
@@ -165,7 +64,7 @@ def test_a_killed_parent_leaves_no_orphans_and_a_run_to_resume(expected, faulty)
     faulty.start(*TWO).wait_for_training()
     faulty.kill(signal.SIGKILL)
     assert faulty.end()[0] == -signal.SIGKILL
-    _wait(lambda: not faulty.group())
+    wait(lambda: not faulty.group())
     again = resumed(faulty)
     assert again["digest"] == expected
     assert again["steps_reused"] > 0
@@ -217,19 +116,34 @@ def test_a_killed_workers_work_is_done_again(expected, faulty):
     assert json.loads(printed.splitlines()[-1])["digest"] == expected
 
 
+def test_workers_without_memory_give_one_message_and_a_run_to_resume(cache, tmp_path):
+    """Their allocations really fail; what was trained before is kept."""
+    config = read_scenario(find_scenario("quickstart"), worker_faults.HUNGRY)
+    right = run_scenario(config, tmp_path / "right", reuse=False).digest
+    run = Faulty(tmp_path / "run", cache, worker_faults.HUNGRY)
+    try:
+        code, wrong = worker_faults.starved_workers(run, None)
+        assert (code, wrong) == (2, [])
+        again = resumed(run)
+    finally:
+        run.clear()
+    assert again["digest"] == right
+    assert again["steps_reused"] > 0
+
+
 def test_workers_that_are_killed_again_and_again_give_one_message(faulty):
     faulty.start(*TWO, "--quiet").wait_for_training()
 
     def is_over():
         for pid in faulty.workers():
             os.kill(pid, signal.SIGKILL)
-        return faulty._process.poll() is not None
+        return faulty.is_over
 
-    _wait(is_over)
+    wait(is_over)
     code, _, said = faulty.end()
     assert code == 2
     assert said.startswith("workers: 2 worker processes in a row ended with exit code")
     assert "Traceback" not in said
     manifest = json.loads((faulty.folder / "manifest.json").read_text())
     assert manifest["status"] == "failed"
-    _wait(lambda: not faulty.group())  # the last one may still be ending
+    wait(lambda: not faulty.group())  # the last one may still be ending

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import tempfile
 
 import pytest
 from torture import disk
@@ -39,3 +40,18 @@ def test_a_run_goes_on_when_the_disk_is_well_again(trouble, tmp_path, digest):
     if not may_mount(tmp_path / "probe"):
         pytest.skip("this user may not mount a disk")
     assert disk.suffered(trouble, tmp_path / "disk", digest)["fault"] == ""
+
+
+def test_the_second_process_in_a_folder_is_told_who_holds_it(tmp_path, digest):
+    row = disk.held_by_another(tmp_path, digest)
+    assert (row["exit code"], row["fault"]) == (2, "")
+
+
+def test_a_folder_that_one_may_not_write_is_named_and_lost_is_nothing(digest):
+    if not hasattr(os, "geteuid") or os.geteuid():
+        pytest.skip("only root can become somebody else")
+    with tempfile.TemporaryDirectory() as folder:  # others see no folder of pytest's
+        os.chmod(folder, 0o755)
+        found = list(disk.forbidden(disk.Path(folder) / "forbidden", digest))
+    assert [(row["exit code"], row["fault"]) for row in found] == [(2, "")] * 2
+    assert all("Permission denied" in row["message"] for row in found)

@@ -122,11 +122,11 @@ def _parting_words(
     try:
         yield
     except KeyboardInterrupt:
-        console.print(
-            f"interrupted; go on with: netsim run {scenario_path(folder, scenario)} "
-            f"--out {folder} --resume",
-            soft_wrap=True,
-        )
+        path = scenario_path(folder, scenario)
+        how = f"go on with: netsim run {path} --out {folder} --resume"
+        if not path.is_file():
+            how = "nothing was begun, so the same command starts it"
+        console.print(f"interrupted; {how}", soft_wrap=True)
         raise
     except InputError:
         if is_claimed and not any(folder.iterdir()):

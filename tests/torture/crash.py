@@ -7,6 +7,8 @@ the digests must be those of runs that nobody disturbed.
 import argparse
 import contextlib
 import os
+import re
+import shlex
 import shutil
 import signal
 import sys
@@ -56,7 +58,8 @@ seeds: [1, 2]
 baseline: {band: 1 MHz}
 """
 COLUMNS = ("what", "by", "kills", "in time", "resumes", "faults", "seconds undisturbed")
-PATIENCE_S = 300
+GO_ON = re.compile(r"interrupted; go on with: netsim (.* --resume)")
+SAME = "the same command"
 
 
 @dataclass
@@ -85,8 +88,18 @@ class Bed:
             assert code == 0, said
         self.digests = self.found_digests()
 
-    def begun(self):
-        """Start the command as a process group of its own and return its id."""
+    def told_to_go_on(self, said):
+        """Return the words of the command that an interrupted one says goes on with
+        it; nothing if it says none though it had begun."""
+        found = GO_ON.search(said)
+        if found:
+            return (*shlex.split(found[1]), "--quiet")
+        has_begun = any(self.folder.rglob("manifest.json"))
+        return self.words if SAME in said or not has_begun else None
+
+    def begun(self, words=None):
+        """Start the command, or other words, as a process group of its own and return
+        its id."""
         log = self.folder.with_suffix(".log")
         pid = os.fork()
         if pid:
@@ -95,7 +108,7 @@ class Bed:
             return pid
         with contextlib.suppress(OSError):
             os.setpgid(0, 0)
-        _become(self.words, log, self.cache)
+        _become(words or self.words, log, self.cache)
         raise AssertionError("a child does not come back")
 
     def ended(self, pid):
@@ -184,7 +197,7 @@ def killed_until_done(bed, rng, number=signal.SIGKILL):
     """Kill a command at one to three moments, let it go on to its end, and return how
     often it was killed in time, resumed, and what was wrong."""
     bed.clear()
-    counts, wrong = Counter(), []
+    counts, wrong, words = Counter(), [], bed.words
     for _ in range(rng.choice((1, 1, 2, 3))):
         pid = bed.begun()
         time.sleep(rng.uniform(0, bed.seconds))
@@ -198,8 +211,11 @@ def killed_until_done(bed, rng, number=signal.SIGKILL):
             wrong.append(said)
         if number != signal.SIGKILL and code not in (0, 130):
             wrong.append(f"exit code {code}: {said}")
+        if code == 130:
+            words = bed.told_to_go_on(said)
+            wrong += [] if words else [f"no word on how to go on: {said}"]
     counts["resumes"] += 1
-    code, said = bed.ended(bed.begun())
+    code, said = bed.ended(bed.begun(words or bed.words))
     if code:
         wrong.append(f"resumed, exit code {code}: {said}")
     return counts, wrong + bed.wrong_in_the_end()

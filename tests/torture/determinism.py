@@ -8,7 +8,7 @@ numbers (another processor, torch, number of GPUs), and so ``digest``; never
 """
 
 import argparse
-import csv
+import hashlib
 import json
 import os
 import shutil
@@ -17,6 +17,8 @@ import sys
 from pathlib import Path
 
 import yaml
+
+from .table import Table
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = (
@@ -38,7 +40,16 @@ CHANGES = {
     "another umask": {"umask": "077"},
     "keys in another order": {"turned": True},
     "two workers": {"words": ("--workers", "2"), "learns": True},
+    "three workers": {"words": ("--workers", "3"), "learns": True},
 }
+STUDY = """\
+name: paired
+scenario: network-only
+overrides: [stop.rounds=5]
+axes: [{path: cell.uplink.band, values: [1 MHz, 2 MHz]}]
+seeds: [1, 2]
+baseline: {band: 1 MHz}
+"""
 COLUMNS = ("scenario", "change", "digest", "same")
 
 
@@ -61,16 +72,34 @@ def digest_under(name, change, folder):
     sets = [word for setting in SHORT[name] for word in ("--set", setting)]
     words = ["run", "scenario.yaml", *sets, *given["words"], "--out", "run"]
     words.append("--fresh")  # else a change would meet what another one learned
+    printed = _called(words, place, given["umask"], given["env"])
+    return json.loads(printed.splitlines()[-1])["digest"]
+
+
+def _called(words, place, umask, env):
+    """Run ``netsim WORDS`` in a folder and return what it printed."""
     done = subprocess.run(
-        [sys.executable, "-c", COMMAND, given["umask"], *words, "--quiet", "--json"],
+        [sys.executable, "-c", COMMAND, umask, *words, "--quiet", "--json"],
         cwd=place,
-        env={**os.environ, "PYTHONPATH": str(ROOT), **given["env"]},
+        env={**os.environ, "PYTHONPATH": str(ROOT), **env},
         capture_output=True,
         text=True,
         encoding="utf-8",
     )
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])["digest"]
+    return done.stdout
+
+
+def study_digest(folder, *words):
+    """Carry out a study of four runs and return the digest of all of theirs."""
+    folder.mkdir(parents=True)
+    (folder / "study.yaml").write_text(STUDY)
+    words = ["study", "study.yaml", "--out", "done", *words]
+    _called(words, folder, PLAIN["umask"], {})
+    runs = sorted((folder / "done").rglob("manifest.json"))
+    digests = [json.loads(path.read_text())["digest"] for path in runs]
+    assert len(digests) == 4
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 def changes_of(name):
@@ -85,17 +114,22 @@ def main():
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
-    with (given.out / "determinism.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        for name in SHORT:
-            right = digest_under(name, "nothing", given.out)
-            for change in changes_of(name):
-                found = digest_under(name, change, given.out)
-                row = {"scenario": name, "change": change, "digest": found[:16]}
-                row["same"] = found == right
-                writer.writerow(row)
-                print(row, flush=True)
+    table = Table(given.out / "determinism.csv", COLUMNS, num_keys=2)
+
+    def put(name, change, found, right):
+        row = {"scenario": name, "change": change, "digest": found[:16]}
+        table.put({**row, "same": found == right})
+        print({**row, "same": found == right}, flush=True)
+
+    for name in SHORT:
+        right = digest_under(name, "nothing", given.out)
+        for change in changes_of(name):
+            put(name, change, digest_under(name, change, given.out), right)
+    shutil.rmtree(given.out / "study", ignore_errors=True)
+    right = study_digest(given.out / "study" / "one", "--workers", "1")
+    put("a study of four runs", "one worker", right, right)
+    found = study_digest(given.out / "study" / "two", "--workers", "2")
+    put("a study of four runs", "two workers", found, right)
 
 
 if __name__ == "__main__":

@@ -6,10 +6,13 @@ lost, and the run goes on when the cause is gone. A small tmpfs needs root on Li
 
 import argparse
 import contextlib
-import csv
 import os
+import pickle
 import shutil
+import signal
 import subprocess
+import sys
+import time
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,8 +22,11 @@ from netsim import load_run
 from netsim.manifest import FILE_NAME
 
 from .judging import judged
+from .table import Table
 
 WORDS = ("run", "network-only", "--set", "stop={rounds: 20}", "--quiet")
+LONG = ("run", "network-only", "--set", "stop={time: 1000 h}", "--quiet")
+NOBODY = 65534
 COLUMNS = ("what", "exit code", "message", "fault")
 
 
@@ -100,6 +106,11 @@ def suffered(trouble, folder, digest):
     return row
 
 
+def _row(what, verdict, fault):
+    row = {"what": what, "exit code": verdict.code, "fault": fault}
+    return {**row, "message": verdict.said.strip()}
+
+
 def refused_places(folder):
     """Yield a row for every place that no run may be written to."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -112,12 +123,7 @@ def refused_places(folder):
     }
     for what, place in places.items():
         verdict = judged(*WORDS, "--out", place, allowed=(2,), limit_s=60)
-        yield {
-            "what": what,
-            "exit code": verdict.code,
-            "message": verdict.said.strip(),
-            "fault": verdict.fault,
-        }
+        yield _row(what, verdict, verdict.fault)
     assert (folder / "file").read_text() == "mine"
 
 
@@ -142,6 +148,73 @@ def vanished_part(folder, digest):
     }
 
 
+def held_by_another(folder, digest):
+    """Begin a run where another process runs; return a row on what it says."""
+    out = ("--out", folder / "run", "--resume")
+    code = f"import sys; sys.argv = {['netsim', *LONG, *map(str, out)]!r}"
+    code += "; from netsim.cli import main; main()"
+    first = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE)
+    _wait_for(folder / "run" / FILE_NAME, first)
+    verdict = judged(*WORDS, *out, allowed=(2,), limit_s=60)
+    fault = verdict.fault
+    if not fault and f"is in use by process {first.pid} on " not in verdict.said:
+        fault = "the message does not say who holds it"
+    first.send_signal(signal.SIGINT)
+    first.communicate(timeout=60)
+    if not fault and first.returncode != 130:
+        fault = f"the first one ended with exit code {first.returncode}"
+    again = judged(*WORDS, *out, allowed=(0,), limit_s=60)
+    fault = fault or again.fault
+    if not fault and load_run(folder / "run").manifest.digest != digest:
+        fault = "another digest when it was free again"
+    return _row("a folder that another process writes", verdict, fault)
+
+
+def _wait_for(path, process):
+    while not path.exists():
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.01)
+
+
+def forbidden(folder, digest):
+    """Run as somebody who may not write there, then as one who may; yield a row for a
+    new folder and for a run to go on with."""
+    folder.mkdir(parents=True)
+    begun = folder / "begun"
+    judged(*WORDS, "--set", "stop={rounds: 2}", "--out", begun, limit_s=60)
+    places = {"a new folder": folder / "new", "a run": begun}
+    for what, place in places.items():
+        out = ("--out", place, "--resume")
+        verdict = _as_nobody(*WORDS, *out)
+        fault = verdict.fault
+        if not fault and not verdict.said.startswith(str(folder)):
+            fault = "the message names no path"
+        again = judged(*WORDS, *out, allowed=(0,), limit_s=60)
+        fault = fault or again.fault
+        if not fault and load_run(place).manifest.digest != digest:
+            fault = "another digest as who may"
+        yield _row(f"{what} that one may not write", verdict, fault)
+
+
+def _as_nobody(*words):
+    """Judge a command in a child that has no rights."""
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if not pid:
+        os.setgroups([])
+        os.setgid(NOBODY)
+        os.setuid(NOBODY)
+        verdict = judged(*words, allowed=(2,), limit_s=60)
+        with open(writing, "wb") as file:
+            file.write(pickle.dumps(verdict))
+        os._exit(0)
+    os.close(writing)
+    with open(reading, "rb") as file:
+        verdict = pickle.loads(file.read())  # our own child's
+    os.waitpid(pid, 0)
+    return verdict
+
+
 def right_digest(folder):
     """Return the digest of the run on a good disk."""
     verdict = judged(*WORDS, "--out", folder, limit_s=60)
@@ -162,18 +235,23 @@ def main():
     given = parser.parse_args()
     shutil.rmtree(given.out, ignore_errors=True)
     given.out.mkdir(parents=True)
-    digest = right_digest(given.out / "right")
-    rows = [*refused_places(given.out / "places"), vanished_part(given.out, digest)]
-    if hasattr(os, "geteuid") and os.geteuid() == 0:
-        rows += [suffered(t, given.out / "disk", digest) for t in troubles()]
-    for row in rows:
+    given.out.chmod(0o755)  # for who has no rights to see it
+    table = Table(given.out / "disk.csv", COLUMNS)
+    for row in rows(given.out, right_digest(given.out / "right")):
         row["message"] = _shown(row["message"], given.out)
-    with (given.out / "disk.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        writer.writerows(rows)
-    for row in rows:
-        print(row)
+        table.put(row)
+        print(row, flush=True)
+
+
+def rows(folder, digest):
+    """Yield a row for everything that can be wrong with a disk."""
+    yield from refused_places(folder / "places")
+    yield vanished_part(folder / "vanished", digest)
+    yield held_by_another(folder / "held", digest)
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        yield from forbidden(folder / "forbidden", digest)
+        for trouble in troubles():
+            yield suffered(trouble, folder / "disk", digest)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@ import numpy as np
 
 from fl.tasks import Digits
 
+HUNGER_BYTES = 6 * 10**9  # to ask for; a page that nobody writes to costs nothing
+
 
 class Poisoned(Digits):
     """The digits, with training samples that no loss can bear.
@@ -32,4 +34,16 @@ class Greedy(Digits):
             import torch
 
             batch["pixel_values"] = torch.empty(2**50, dtype=torch.float64)
+        return batch
+
+
+class Hungry(Digits):
+    """The digits, whose training batches ask for much memory, and then use little."""
+
+    def batch(self, split, indices):
+        batch = super().batch(split, indices)
+        if split == "train":
+            import torch
+
+            torch.empty(HUNGER_BYTES, dtype=torch.uint8)
         return batch

@@ -5,6 +5,7 @@ beside it.
 
 import argparse
 import csv
+import os
 import platform
 from importlib import metadata
 from pathlib import Path
@@ -19,7 +20,7 @@ is a traceback, a wrong number, another digest, a lost or left-over file, or a c
 that says nothing. Tables as CSV: [`reliability/`](reliability).
 
 The tables say how many cases they are made of: a shorter run than the command's own
-makes fewer. Measured with Python {python} on {system}, torch {torch}.
+makes fewer. Measured with Python {python} on {system}, torch {torch}, {machine}.
 """
 BEDS = {
     "bad-input": (
@@ -45,19 +46,29 @@ BEDS = {
     "bit-rot": (
         "Bit rot",
         "bit_rot --cases 1000",
-        "One file of a finished run damaged; in how many cases each reader said so "
-        "(else what it read was intact, and right).",
+        "One file of a folder damaged: of a finished run, of the store of finished "
+        "learning, or of a run's adapter. How often each reader said so, by damage and "
+        "in all; else what it read was intact, and right: digests and every table are "
+        "compared, a run leaves the store whole, a merge is the average of what the "
+        "files say. `start of a run` takes the adapter where its manifest lists it, "
+        "`start` a copy of it elsewhere, which nobody can know to be damaged as long "
+        "as it is an adapter. A swap that changes no byte is no case.",
     ),
     "crash": (
         "Crashes",
         "crash --kills 200",
-        "Killed (SIGKILL) at random moments and gone on with until done; `in time` "
-        "before its end. Every digest must be that of the undisturbed run.",
+        "Ended at random moments and gone on with until done; `in time` before its "
+        "end. Every digest must be that of the undisturbed run, no part unreadable, no "
+        "draft left over. SIGTERM and Ctrl-C: `crash --signal SIGTERM` and `--signal "
+        "SIGINT`, exit code 130, gone on with by the command that it prints. Two "
+        "workers: `worker_faults`; without memory the first allocation beyond a limit "
+        "fails in both, which is one message and exit code 2.",
     ),
     "disk": (
         "Disk",
         "disk",
-        "A disk of 64 kB, full or read-only, and places that no run may have.",
+        "A disk of 64 kB, full or read-only; folders of others, and places that no run "
+        "may have. When the cause is gone the run goes on to the right digest.",
     ),
     "determinism": (
         "Determinism",
@@ -69,8 +80,9 @@ BEDS = {
     "supply": (
         "Supply",
         "supply --ends",
-        "Both ends of every dependency's range, but for torch and what is built "
-        "against it, which were tried as named.",
+        "The lowest release of every range in `setup.cfg`, of the extras too, and the "
+        "newest that fit together, each in an environment of its own; torch alone is "
+        "the same in both.",
     ),
 }
 
@@ -89,33 +101,45 @@ def section(name, rows):
     return f"## {title}\n\n{shown}\n\n{text}\n\n{as_table(rows)}\n"
 
 
-def page(folder):
+def rows(folder, name):
+    """Return the rows of all tables of a name below a folder, under one head."""
+    found = []
+    for path in sorted(folder.rglob(f"{name}.csv")):
+        with path.open(newline="") as file:
+            head, *body = csv.reader(file)
+        assert found[:1] in ([], [head]), f"{path} has other columns"
+        found = [head, *found[1:], *body]
+    return found
+
+
+def page(folder, machine):
     """Return the page on all beds that left a table below a folder."""
     head = HEAD.format(
         python=platform.python_version(),
         system=platform.system(),
         torch=metadata.version("torch"),
+        machine=machine,
     )
-    sections = [head]
-    for name in BEDS:
-        for path in sorted(folder.rglob(f"{name}.csv")):
-            with path.open(newline="") as file:
-                sections.append(section(name, [*csv.reader(file)]))
-    return "\n".join(sections)
+    found = {name: rows(folder, name) for name in BEDS}
+    return "\n".join(
+        [head, *(section(name, body) for name, body in found.items() if body)]
+    )
 
 
 def main():
     """Write the page, and the tables beside it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--machine", default=f"{os.cpu_count()} cores")
     parser.add_argument("--out", type=Path, default=RESULTS)
     given = parser.parse_args()
     (given.out / "reliability").mkdir(parents=True, exist_ok=True)
-    (given.out / "reliability.md").write_text(page(given.folder))
+    (given.out / "reliability.md").write_text(page(given.folder, given.machine))
     for name in BEDS:
-        for path in given.folder.rglob(f"{name}.csv"):
-            place = given.out / "reliability" / path.name
-            place.write_bytes(path.read_bytes().replace(b"\r\n", b"\n"))
+        if found := rows(given.folder, name):
+            path = given.out / "reliability" / f"{name}.csv"
+            with path.open("w", newline="") as file:
+                csv.writer(file, lineterminator="\n").writerows(found)
 
 
 if __name__ == "__main__":

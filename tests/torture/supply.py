@@ -108,7 +108,7 @@ def tried(end, place):
             yield f"netsim {words[0]}", _outcome(done)
         files = [f"tests/test_{name}.py" for name in SHORT_TESTS]
         # what is newer than the lowest typer deprecates what that imports
-        words = ["-m", "pytest", "-q", "-W", "ignore::DeprecationWarning", *files]
+        words = ["-m", "pytest", "-W", "ignore::DeprecationWarning", *files]
         done = _run([python, *words, "-p", "no:cacheprovider"], **cache)
         yield f"tests of {', '.join(SHORT_TESTS)}", done.stdout.strip().splitlines()[-1]
 

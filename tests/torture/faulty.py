@@ -1,0 +1,112 @@
+"""A run in a process group of its own, with a store of its own, that meets faults."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+PROCESSES = Path("/proc")
+OVERRIDES = (
+    "stop.rounds=3",
+    "learning.training.local_steps=12",
+    "learning.cohort_size=3",
+)
+TWO = ("--workers", "2")
+PATIENCE_S = 120
+
+
+class Faulty:
+    """A run whose process group and store are its own."""
+
+    def __init__(self, folder, cache, overrides=OVERRIDES):
+        self.folder, self._cache = folder, cache
+        self._overrides = overrides
+        self._process = None
+
+    def command(self, *more):
+        sets = [f"--set={override}" for override in self._overrides]
+        main = "from netsim.cli import main; main()"
+        named = [sys.executable, "-c", main, "run", "quickstart", *sets]
+        return [*named, "--out", str(self.folder), *more]
+
+    def start(self, *more):
+        self._process = subprocess.Popen(
+            self.command(*more),
+            env={
+                **os.environ,
+                "XDG_CACHE_HOME": str(self._cache),
+                "PYTHONPATH": os.pathsep.join(sys.path),
+            },
+            start_new_session=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        return self
+
+    def workers(self):
+        """Return the ids of the processes that train."""
+        return [pid for pid in self.group() if "spawn_main" in (_words(pid) or "")]
+
+    def group(self):
+        """Return the ids of the run's process and of all that it started."""
+        pids = [int(path.name) for path in PROCESSES.iterdir() if path.name.isdigit()]
+        return [pid for pid in pids if _group(pid) == self._process.pid]
+
+    def wait_for_learning(self, num_entries):
+        """Return when so much is remembered."""
+        store = self._cache / "netsim" / "store"
+        wait(lambda: sum(1 for _ in store.glob("??/*")) >= num_entries)
+        return self
+
+    def wait_for_training(self):
+        """Return when both workers are there and the first merge is remembered."""
+        store = self._cache / "netsim" / "store"
+        wait(lambda: len(self.workers()) == 2)
+        wait(lambda: sum(1 for _ in store.glob("??/*")) >= 4)
+        return self
+
+    @property
+    def is_over(self):
+        """Return whether its own process has ended."""
+        return self._process.poll() is not None
+
+    def kill(self, number):
+        self._process.send_signal(number)
+
+    def end(self):
+        """Return the exit code and what was printed."""
+        printed, said = self._process.communicate(timeout=PATIENCE_S)
+        return self._process.returncode, printed, said
+
+    def clear(self):
+        for pid in self.group():
+            os.kill(pid, signal.SIGKILL)
+        self._process.communicate()
+
+
+def _words(pid):
+    try:
+        return (PROCESSES / str(pid) / "cmdline").read_text().replace("\0", " ")
+    except OSError:
+        return None
+
+
+def _group(pid):
+    """Return a live process's group; that of a dead one, a zombie too, is None."""
+    try:
+        stat = (PROCESSES / str(pid) / "stat").read_text()
+    except OSError:
+        return None
+    state, _, group = stat.rpartition(")")[2].split()[:3]
+    return None if state == "Z" else int(group)
+
+
+def wait(is_so):
+    """Return when something is so, before long."""
+    until_s = time.monotonic() + PATIENCE_S
+    while not is_so():
+        assert time.monotonic() < until_s, "waited in vain"
+        time.sleep(0.02)

@@ -139,13 +139,7 @@ def paired(runs: pd.DataFrame) -> pd.DataFrame:
             base = "FedIT" + name[name.find(",") :] if "," in name else "FedIT"
             if name == base or base not in by_method:
                 continue
-            for column in (
-                "accuracy",
-                "late_accuracy",
-                "early_accuracy",
-                "own",
-                "shared",
-            ):
+            for column in columns:
                 gains = (own[column] - by_method[base][column]).dropna()
                 mean, low, high = interval(gains)
                 rows.append(

@@ -30,6 +30,7 @@ INEXACT = (
 COMPARED = ("FedIT", "FLoRA-NA", "thin SVD", "full average")
 DEFAULTS = {"alpha": 0.1, "clients": 20}
 NUM_RESAMPLES = 2_000
+NUM_COMMON = 3  # seeds that all arms have
 FACTOR, DENSE, CORE = 8 * 64, 64 * 64, 8 * 8  # numbers of a factor, a matrix, a core
 HEAD, NUM_MATRICES = 650, 6
 SENT = {  # numbers per matrix up and down, by what each paper says; the head besides
@@ -83,6 +84,7 @@ def ends(run: netsim.runs.Run) -> dict[str, float]:
         "rounds": len(run.rounds),
         "accuracy": shared.accuracy.iloc[-1],
         "late_accuracy": shared.accuracy.iloc[-3:].mean(),
+        "early_accuracy": shared.accuracy.iloc[3:6].mean(),  # rounds 3 to 5
         "loss": shared.loss.iloc[-1],
         "mean_error": run.merges.relative_error.mean(),
         "update_error": run.merges.update_relative_error.mean(),
@@ -127,6 +129,7 @@ def interval(values: pd.Series) -> tuple[float, float, float]:
 
 def paired(runs: pd.DataFrame) -> pd.DataFrame:
     """Return by how much each arm ends above FedIT's, seed by seed."""
+    columns = ("accuracy", "late_accuracy", "early_accuracy", "own", "shared")
     rows = []
     for (alpha, clients), here in runs.groupby(["alpha", "clients"]):
         by_method = {
@@ -136,7 +139,7 @@ def paired(runs: pd.DataFrame) -> pd.DataFrame:
             base = "FedIT" + name[name.find(",") :] if "," in name else "FedIT"
             if name == base or base not in by_method:
                 continue
-            for column in ("accuracy", "late_accuracy", "own", "shared"):
+            for column in columns:
                 gains = (own[column] - by_method[base][column]).dropna()
                 mean, low, high = interval(gains)
                 rows.append(
@@ -284,21 +287,21 @@ def spread(
 
 
 def sensitivity_picture(runs: pd.DataFrame) -> alt.HConcatChart:
-    """Return final accuracy over the skew, and over the number of clients."""
+    """Return accuracy over the skew, and over the number of clients."""
     here = runs[runs.method.isin(COMPARED)]
-    charts = [
+    skew, clients = (here[here[a] == DEFAULTS[a]] for a in ("clients", "alpha"))
+    charts = (
         spread(
-            here[(here[other] == DEFAULTS[other])],
-            "accuracy",
-            "test accuracy after 10 rounds",
-            x=axis,
+            *(skew, "late_accuracy", "test accuracy, rounds 8 to 10"),
+            x="alpha",
             colour="method",
-        ).properties(title=title)
-        for axis, other, title in (
-            ("alpha", "clients", "Dirichlet alpha (20 clients)"),
-            ("clients", "alpha", "number of clients (alpha 0.1)"),
-        )
-    ]
+        ).properties(title="Dirichlet alpha (20 clients)"),
+        spread(
+            *(clients, "early_accuracy", "test accuracy, rounds 3 to 5"),
+            x="clients",
+            colour="method",
+        ).properties(title="number of clients (alpha 0.1)"),
+    )
     return alt.hconcat(*charts)
 
 
@@ -333,6 +336,7 @@ def main() -> None:
     studies = Path(sys.argv[1])
     runs = pd.DataFrame([{**names, **ends(run)} for names, run in finished(studies)])
     check_traffic(runs)
+    common = runs[runs.seed <= NUM_COMMON]
     runs.round(5).to_csv(HERE / "runs.csv", index=False)
     columns = [
         "accuracy",
@@ -343,7 +347,7 @@ def main() -> None:
         "up_kilobytes",
         "down_kilobytes",
     ]
-    print(shown(runs, ["alpha", "clients", "method"], columns).to_string())
+    print(shown(common, ["alpha", "clients", "method"], columns).to_string())
     found = divergences(studies)
     by = ["method", "round_id", "layer"]
     found.groupby(by).relative_error.agg(["mean", "min", "max"]).round(5).to_csv(
@@ -353,8 +357,8 @@ def main() -> None:
     gains = paired(runs)
     gains.round(5).to_csv(HERE / "paired.csv", index=False)
     print(gains.round(3).to_string())
-    local_picture(runs).save(HERE / "local.svg")
-    sensitivity_picture(runs).save(HERE / "sensitivity.svg")
+    local_picture(common).save(HERE / "local.svg")
+    sensitivity_picture(common).save(HERE / "sensitivity.svg")
     if (HERE / "identical.csv").is_file():
         merges = pd.read_csv(HERE / "identical.csv")
         table = correlations(merges)

@@ -25,7 +25,7 @@ LEVELS = ("accuracy 0.8", "accuracy 0.9")
 COSTS = ("time_s", "energy_j", "megabytes")
 ARM = ["design", "merge"]
 NUM_RESAMPLES = 10_000
-HORIZON_S, STEP_S = 16.0, 0.1
+HORIZON_S, STEP_S = 14.0, 0.1
 
 
 def costs(table: pd.DataFrame) -> pd.DataFrame:

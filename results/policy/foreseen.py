@@ -1,11 +1,11 @@
 """What the planner expects of each fleet before anything is run.
 
 python results/policy/foreseen.py
-python results/policy/foreseen.py --set cell.uplink.radio.path=/where/TMobile-LTE-short.up
+python results/policy/foreseen.py --set cell.uplink.radio.path=/where/recorded.up
 
-Constants as the pilots measured them on these data: beta/alpha 0.5 (with all norms one),
-nu 1 (sketching is no better than sampling) and 0.65 (the mean of three seeds' pilots).
-The log-normal fleet comes with other spreads, too: how unequal must clients be? Writes
+Constants as pilots measured them on these data: beta/alpha 0.5 (all norms one), nu 1
+(sketching is no better than sampling) and 0.65 (the mean of three seeds' pilots). The
+log-normal fleet comes with other spreads, too: how unequal must clients be? Writes
 foreseen.csv beside this file: geometric means over seeds of how much sooner a plan is
 than the best uniform probability, and than full participation.
 """

@@ -1,66 +1,85 @@
-"""From runs.csv: speed-ups with intervals, predicted against simulated, fitted nu.
+"""From a table of runs: speed-ups with intervals, predicted against simulated, nu.
 
 pip install 'netsim-fl[report]'
-python results/policy/study.py results/studies/policy
-python results/policy/tables.py results/studies/policy
+python results/policy/study.py results/studies/policy results/policy/runs.csv
+python results/policy/tables.py results/policy/runs.csv
 
-Writes speedups.csv, calibration.csv, speedups.svg and calibration.svg beside this file.
+Writes speedups.csv, calibration.csv, nu.csv and two pictures beside this file, and the
+tables of README.md to standard output.
 """
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
 import altair as alt
 import numpy as np
 import pandas as pd
-from study import run_of
 
 HERE = Path(__file__).parent
 NUM_RESAMPLES = 10_000
-KINDS = {"time_s": "pilots charged", "time_without_pilots_s": "pilots free"}
+CHARGED, FREE = "time_s", "time_without_pilots_s"
+KINDS = {CHARGED: "pilots charged", FREE: "pilots free"}
+SHARES = {
+    "equal-fixed": ", equal shares",
+    "equal-finish": "",
+    "processor-sharing": ", processor sharing",
+}
 
 
-def tuned_uniform(runs: pd.DataFrame) -> dict[str, str]:
-    """Return per fleet the uniform arm with the least mean time to target."""
-    uniform = runs[runs.arm.str.fullmatch(r"uniform q [\d.]+")]
-    means = uniform.groupby(["fleet", "arm"]).time_s.mean()
-    return {fleet: means[fleet].idxmin() for fleet in means.index.levels[0]}
+def family(arm: str) -> str:
+    """Return an arm's name without the number that a sweep tunes."""
+    return re.sub(r" [\d.]+", "", arm)
 
 
-def interval(logs: np.ndarray, rng: np.random.Generator) -> tuple[float, float]:
+def tuned(runs: pd.DataFrame) -> dict[str, dict[str, str]]:
+    """Return per fleet and family the arm of the least mean time to the target, of
+    those that met it in every seed; of a family that has none, any."""
+    means = runs.groupby(["fleet", "arm"], sort=False)[CHARGED].agg(
+        lambda times: times.mean(skipna=False)
+    )
+    found: dict[str, dict[str, str]] = {}
+    for (fleet, arm), time_s in means.items():
+        best = found.setdefault(fleet, {}).setdefault(family(arm), arm)
+        if time_s < means[fleet, best] or pd.isna(means[fleet, best]):
+            found[fleet][family(arm)] = arm
+    return found
+
+
+def interval(logs: np.ndarray) -> tuple[float, float]:
     """Return the 95 % bootstrap interval of a geometric mean over seeds."""
-    drawn = rng.choice(logs, (NUM_RESAMPLES, len(logs)))
+    drawn = np.random.default_rng(1).choice(logs, (NUM_RESAMPLES, len(logs)))
     low, high = np.quantile(drawn.mean(axis=1), [0.025, 0.975])
     return float(np.exp(low)), float(np.exp(high))
 
 
+def compared(over: pd.Series, under: pd.Series) -> dict[str, float]:
+    """Return how many times as long ``over`` takes as ``under``, paired by seed; a
+    target that was missed in some seed leaves no figure."""
+    logs = np.log(over / under).to_numpy()
+    low, high = interval(logs)
+    return {"speedup": float(np.exp(logs.mean())), "low": low, "high": high}
+
+
 def speedups(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return how much sooner each arm meets the target than tuned uniform sampling,
-    paired by seed; an arm that missed it in some seed has no figure."""
-    rng = np.random.default_rng(1)
+    """Return how much sooner each arm meets the target than tuned uniform sampling."""
     rows = []
-    for fleet, baseline in tuned_uniform(runs).items():
+    for fleet, best in tuned(runs).items():
         here = runs[runs.fleet == fleet].set_index(["arm", "seed"])
-        for arm in runs.arm.unique():
+        baseline = here.loc[best["uniform q"]][CHARGED]
+        for arm in here.index.unique("arm"):
             for column, kind in KINDS.items():
-                ratio = here.loc[baseline].time_s / here.loc[arm][column]
-                logs = np.log(ratio.to_numpy())
-                low, high = interval(logs, rng)
-                rows.append(
-                    {
-                        "fleet": fleet,
-                        "arm": arm,
-                        "kind": kind,
-                        "baseline": baseline,
-                        "time_s": here.loc[arm][column].mean(),
-                        "speedup": float(np.exp(logs.mean())),
-                        "low": low,
-                        "high": high,
-                        "num_seeds": int(np.isfinite(logs).sum()),
-                    }
-                )
+                times = here.loc[arm][column]
+                names = {"fleet": fleet, "arm": arm, "kind": kind}
+                names |= {"family": family(arm), "is_tuned": arm in best.values()}
+                means = {
+                    "baseline": best["uniform q"],
+                    "time_s": times.mean(skipna=False),
+                    "pilot_s": here.loc[arm].pilot_s.mean(),
+                }
+                rows.append({**names, **means, **compared(baseline, times)})
     return pd.DataFrame(rows)
 
 
@@ -75,74 +94,128 @@ def calibration(runs: pd.DataFrame) -> pd.DataFrame:
     return known[[*names, "error_rounds", "error_round_time", "error_s"]]
 
 
-def fitted_nu(study: Path, runs: pd.DataFrame) -> pd.DataFrame:
-    """Return the exponent of ``r / k`` that each joint run measured."""
+def shown(row: pd.Series | None) -> str:
+    """Return a speed-up as people read it, or a dash."""
+    if row is None or pd.isna(row.speedup):
+        return "-"
+    return f"{row.speedup:.2f} ({row.low:.2f}-{row.high:.2f})"
+
+
+def markdown(columns: list[str], rows: list[list[str]]) -> str:
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def main_table(table: pd.DataFrame) -> str:
+    """Return a row per family and two columns per fleet: the tuned arm's speed-ups."""
+    picked = table[table.is_tuned].set_index(["family", "fleet", "kind"])
+    fleets = list(table.fleet.unique())
     rows = []
-    for fleet in runs.fleet.unique():
-        for seed in runs.seed.unique():
-            estimates = run_of(study, fleet, "joint", seed).estimates
-            nu = estimates[estimates.name == "nu"].iloc[0]
-            rows.append(
-                {
-                    "fleet": fleet,
-                    "seed": seed,
-                    "nu": nu.value,
-                    "standard_error": nu.standard_error,
-                }
-            )
-    return pd.DataFrame(rows)
+    for name in table.family.unique():
+        cells = [name]
+        for fleet in fleets:
+            if (name, fleet, KINDS[FREE]) not in picked.index:
+                cells += ["-"]
+                continue
+            free, charged = (picked.loc[name, fleet, kind] for kind in KINDS.values())
+            number = re.search(r"[\d.]+", free.arm)
+            if name == "uniform q":
+                cells.append(f"1 (q {number[0]}: {free.time_s:.3g} s)")
+                continue
+            note = f", {number[0]}" if number else ""
+            paid = f"; charged {free.speedup:.2f}" if charged.pilot_s else ""
+            cells.append(shown(charged) + paid + note)
+        rows.append(cells)
+    return markdown(["policy", *fleets], rows)
+
+
+def ratio(runs: pd.DataFrame, fleet: str, slow: str, fast: str) -> str:
+    """Return how many times as long one arm takes as another, pilots for nothing."""
+    here = runs[runs.fleet == fleet].set_index(["arm", "seed"])[FREE]
+    if slow not in here.index or fast not in here.index:
+        return "-"
+    return shown(pd.Series(compared(here.loc[slow], here.loc[fast])))
+
+
+def ablations(runs: pd.DataFrame) -> str:
+    """Return per fleet what each part of the joint design is worth: the time without
+    it through the time with it."""
+    fleets = list(runs.fleet.unique())
+    best = {fleet: arms["uniform q"] for fleet, arms in tuned(runs).items()}
+    parts = {
+        "sketching: adaptive q, full k / joint": ("adaptive q, full k", "joint"),
+        "sampling: uniform q 0.3, adaptive k / joint": (
+            "uniform q 0.3, adaptive k",
+            "joint",
+        ),
+        "bandwidth: joint, equal shares / joint": ("joint, equal shares", "joint"),
+    }
+    for policy in ("adaptive q, full k", "uniform q 0.15"):
+        for rule in ("equal-fixed", "processor-sharing"):
+            name = f"{policy}: {rule} / equal-finish"
+            parts[name] = (policy + SHARES[rule], policy)
+    rows = [[n, *(ratio(runs, f, *pair) for f in fleets)] for n, pair in parts.items()]
+    whole = [ratio(runs, fleet, best[fleet], "joint") for fleet in fleets]
+    most = [ratio(runs, fleet, "full participation", "joint") for fleet in fleets]
+    rows += [["all: tuned uniform q / joint", *whole]]
+    rows += [["all: full participation / joint", *most]]
+    return markdown(["part", *fleets], rows)
 
 
 def speedup_picture(table: pd.DataFrame) -> alt.FacetChart:
-    base = alt.Chart(table, width=260, height=300)
-    points = base.mark_point(filled=True, size=50).encode(
-        alt.X("speedup", title="times sooner than tuned uniform sampling"),
-        alt.Y("arm", sort=list(table.arm.unique()), title=None),
+    picked = table[table.is_tuned & (table.arm != table.baseline)]
+    base = alt.Chart(picked, width=210, height=330)
+    title = "times sooner than tuned uniform sampling"
+    scale = alt.Scale(type="log")
+    points = base.mark_point(filled=True, size=40).encode(
+        alt.X("speedup", title=title, scale=scale),
+        alt.Y("family", sort=list(table.family.unique()), title=None),
         alt.Color("kind", title=None),
         alt.YOffset("kind"),
     )
     bars = base.mark_rule().encode(
-        alt.X("low", title="times sooner than tuned uniform sampling"),
+        alt.X("low", title=title, scale=scale),
         alt.X2("high"),
-        alt.Y("arm", sort=list(table.arm.unique())),
+        alt.Y("family", sort=list(table.family.unique())),
         alt.Color("kind"),
         alt.YOffset("kind"),
     )
     line = base.mark_rule(strokeDash=[4, 4], color="gray").encode(x=alt.datum(1.0))
-    return (points + bars + line).facet(column=alt.Column("fleet", title=None))
+    fleets = alt.Facet("fleet", title=None, sort=list(table.fleet.unique()))
+    return (points + bars + line).facet(facet=fleets, columns=2)
 
 
 def calibration_picture(table: pd.DataFrame) -> alt.LayerChart:
-    most = float(table[["predicted_s", "simulated_s"]].max().max())
-    ends = pd.DataFrame({"simulated_s": [0.0, most], "predicted_s": [0.0, most]})
-    same = (
-        alt.Chart(ends).mark_line(color="gray").encode(x="simulated_s", y="predicted_s")
+    times = table[["predicted_s", "simulated_s"]]
+    ends = pd.DataFrame(
+        {name: [times.min().min(), times.max().max()] for name in times}
     )
-    points = (
-        alt.Chart(table, width=360, height=300)
-        .mark_point(filled=True, size=60)
-        .encode(
-            alt.X("simulated_s", title="simulated time to the planned loss (s)"),
-            alt.Y("predicted_s", title="predicted (s)"),
-            alt.Color("arm", title=None),
-            alt.Shape("fleet", title=None),
-        )
+    x = alt.X("simulated_s", title="simulated time to the planned loss (s)")
+    y = alt.Y("predicted_s", title="predicted (s)")
+    x, y = (axis.scale(type="log") for axis in (x, y))
+    same = alt.Chart(ends).mark_line(color="gray").encode(x, y)
+    points = alt.Chart(table, width=360, height=300).mark_point(filled=True, size=50)
+    return same + points.encode(
+        x, y, alt.Color("fleet", title=None), alt.Shape("arm", title=None)
     )
-    return same + points
 
 
 def main() -> None:
-    runs = pd.read_csv(HERE / "runs.csv")
+    runs = pd.read_csv(sys.argv[1])
     table = speedups(runs)
     table.round(4).to_csv(HERE / "speedups.csv", index=False)
     speedup_picture(table).save(HERE / "speedups.svg")
-    print(table.round(2).to_string(index=False))
+    print(main_table(table), "\n")
+    print(ablations(runs), "\n")
     known = calibration(runs)
     known.round(4).to_csv(HERE / "calibration.csv", index=False)
     calibration_picture(known).save(HERE / "calibration.svg")
-    errors = known[["error_rounds", "error_round_time", "error_s"]].abs()
-    print("mean absolute errors\n", errors.groupby(known.fleet).mean().round(3))
-    nu = fitted_nu(Path(sys.argv[1]), runs)
+    errors = known[["error_rounds", "error_round_time", "error_s"]]
+    by_fleet = known.groupby("fleet", sort=False)
+    print(errors.abs().groupby(known.fleet, sort=False).mean().round(3))
+    print(by_fleet[list(errors)].median().round(3), "\n")
+    measured = runs.dropna(subset=["nu"]).drop_duplicates(["fleet", "seed"])
+    nu = measured[["fleet", "seed", "nu", "nu_error"]]
     nu.round(4).to_csv(HERE / "nu.csv", index=False)
     print(nu.round(2).to_string(index=False))
 

@@ -104,22 +104,26 @@ def picture(runs: pd.DataFrame, less: pd.DataFrame) -> alt.HConcatChart:
     less = less[less["merge"].isin(list(NAMES)[:3])]
     less = less.assign(merge=less["merge"].map(NAMES), where=place(less))
     order = sorted(set(shown["where"]))
-    colour = alt.Color("merge", scale=alt.Scale(range=COLOURS), title="merge")
+    merges = list(NAMES.values())[:3]
+    scale = alt.Scale(domain=merges, range=COLOURS)
+    colour = alt.Color("merge", scale=scale, title="merge")
     down = alt.Y("where", title=None, sort=order)
-    lanes = alt.YOffset("merge")
-    points = alt.Chart(shown, width=190, height=300).mark_point(filled=True, size=28)
+    bare = alt.Y("where", title=None, sort=order, axis=alt.Axis(labels=False))
+    lanes = alt.YOffset("merge", sort=merges)
+    size = {"width": 190, "height": 34 * len(order)}
+    points = alt.Chart(shown, **size).mark_point(filled=True, size=28)
     left = points.encode(
         alt.X("accuracy", title="test accuracy at the end"), down, lanes, colour
     )
     title = "merge error in round 1 (same updates)"
-    middle = points.encode(alt.X("error_first_round", title=title), down, lanes, colour)
-    base = alt.Chart(less[less.alpha != "all"], width=190, height=300)
+    middle = points.encode(alt.X("error_first_round", title=title), bare, lanes, colour)
+    base = alt.Chart(less[less.alpha != "all"], **size)
     title = "accuracy less FedIT's, 95 %"
     bars = base.mark_rule().encode(
-        alt.X("accuracy_low", title=title), alt.X2("accuracy_high"), down, lanes, colour
+        alt.X("accuracy_low", title=title), alt.X2("accuracy_high"), bare, lanes, colour
     )
     dots = base.mark_point(filled=True, size=36).encode(
-        alt.X("accuracy", title=title), down, lanes, colour
+        alt.X("accuracy", title=title), bare, lanes, colour
     )
     zero = alt.Chart(pd.DataFrame({"x": [0]})).mark_rule(strokeDash=[4, 4])
     return left | middle | zero.encode(alt.X("x", title=title)) + bars + dots

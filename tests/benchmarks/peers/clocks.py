@@ -25,6 +25,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 WIDE_MHZ = 10_000.0
 RATE_MBPS = 10.0  # of a radio
+ALONE = "netsim, not shared"  # the first in turn: the others' ends are set beside it
 Row = dict[str, object]
 
 
@@ -62,7 +63,7 @@ def fleets(count: int, rounds: int) -> dict[str, Fleet]:
 def commands(peers: Path) -> dict[str, list[str]]:
     """Return how each clock is run."""
     here = [sys.executable, str(HERE / "in_netsim_clock.py")]
-    found = {"netsim, shared": here, "netsim, not shared": here}
+    found = {ALONE: here, "netsim, shared": here}
     for name in ("appfl", "flgo"):
         if (peers / name / "versions.txt").exists():
             python = peers / name / "bin" / "python"
@@ -88,12 +89,17 @@ def answer(command: list[str], fleet: Fleet) -> dict:
         return json.loads(answered.read_text())
 
 
+def distance(one: float, other: float) -> float:
+    """Return how far apart two moments are."""
+    return abs(one - other)
+
+
 def rows(peers: Path, given: dict[str, Fleet], repeat: int) -> Iterator[Row]:
     """Yield what each clock says of each fleet, and what it takes."""
     for name, fleet in given.items():
         alone: list[float] = []  # by our clock, nothing shared
-        for clock, command in sorted(commands(peers).items(), key=lambda c: c[0][-10:]):
-            is_wide = clock == "netsim, not shared"
+        for clock, command in commands(peers).items():
+            is_wide = clock == ALONE
             asked = replace(fleet, band_mhz=WIDE_MHZ) if is_wide else fleet
             found = answer(command, asked)
             ends = found["ends_s"]
@@ -107,9 +113,7 @@ def rows(peers: Path, given: dict[str, Fleet], repeat: int) -> Iterator[Row]:
                 "num_ends": len(ends),
                 "cpu_s": found["cpu_s"],
                 "completions_per_cpu_s": fleet.completions / found["cpu_s"],
-                "gap_to_not_shared_s": max(
-                    (abs(a - b) for a, b in zip(ends, alone, strict=False)), default=""
-                ),
+                "gap_to_not_shared_s": max(map(distance, ends, alone)),
             }
 
 

@@ -34,7 +34,9 @@ def overrides(fleet: dict) -> list[str]:
         f"learning.compute=[{ticks}]",
         f"stop.rounds={rounds}",
     ]
-    return told if is_sync else [*told, f"server={ASYNC % count}"]
+    down = "cell.downlink"
+    one_by_one = [f"{down}.mode=unicast", f"{down}.sharing=processor-sharing"]
+    return told if is_sync else [*told, f"server={ASYNC % count}", *one_by_one]
 
 
 def main() -> None:

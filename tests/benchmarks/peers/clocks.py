@@ -47,16 +47,22 @@ class Fleet:
         )
 
 
-def fleets(count: int, rounds: int) -> dict[str, Fleet]:
-    """Return ten clients on 20 Mbit/s, and a large fleet on as much for each."""
-    rng = random.Random(1)
-    drawn = [round(rng.expovariate(1.0), 3) for _ in range(count)]
-    large = Fleet(drawn, band_mhz=2.0 * count, completions=count * rounds)
+def small() -> dict[str, Fleet]:
+    """Return ten clients on 20 Mbit/s, whose rounds one can check by hand."""
     return {
         "ten together": Fleet([0.0] * 10, band_mhz=20.0),
         "ten, 0.2 s apart": Fleet([0.2 * n for n in range(10)], band_mhz=20.0),
-        f"{count} clients, synchronous": large,
-        f"{count} clients, asynchronous": replace(large, mode="async"),
+    }
+
+
+def large(count: int, completions: int) -> dict[str, Fleet]:
+    """Return unequal clients, with 2 Mbit/s of the cell for each."""
+    rng = random.Random(1)
+    drawn = [round(rng.expovariate(1.0), 3) for _ in range(count)]
+    fleet = Fleet(drawn, band_mhz=2.0 * count, completions=completions)
+    return {
+        f"{count} clients, synchronous": fleet,
+        f"{count} clients, asynchronous": replace(fleet, mode="async"),
     }
 
 
@@ -121,13 +127,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("peers", type=Path)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--clients", type=int, default=100)
-    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--clients", type=int, nargs="*", default=[100, 1000])
+    parser.add_argument("--completions", type=int, default=2000)
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
     found = []
     for repeat in range(asked.repeats):
-        for row in rows(asked.peers, fleets(asked.clients, asked.rounds), repeat):
+        given = {} if repeat else small()
+        for count in asked.clients:
+            given |= large(count, asked.completions)
+        for row in rows(asked.peers, given, repeat):
             print(*row.values(), sep="  ", flush=True)
             found.append(row)
     if asked.out is not None:

@@ -46,15 +46,19 @@ class Idle(fedbase.BasicClient):
 
 
 class Quiet:
-    """A logger of nothing, that notes when models were updated."""
+    """A logger of nothing, that keeps when rounds ended, or clients arrived."""
 
-    def __init__(self) -> None:
+    def __init__(self, is_sync: bool) -> None:
         self.gv: GlobalVariable
+        self.is_sync = is_sync
         self.ends: list[int] = []
 
     def check_if_log(self, round_id: int, interval: int) -> bool:
-        self.ends.append(self.gv.clock.current_time)
         return False
+
+    def info(self, text: str) -> None:
+        if text.startswith("--------------Round") and self.is_sync:
+            self.ends.append(self.gv.clock.current_time)
 
     def early_stop(self) -> bool:
         return False
@@ -74,27 +78,39 @@ def simulator(latencies: dict[int, int]) -> type:
     return Given
 
 
-def federation(fleet: dict, rounds: int) -> tuple[fedbase.BasicServer, Quiet]:
-    """Return a server with its clients, clock and state machine."""
+def federation(fleet: dict, wanted: int) -> tuple[fedbase.BasicServer, Quiet]:
+    """Return a server with its clients, clock and state machine, which stops after so
+    many rounds, or arrivals."""
     is_sync = fleet["mode"] == "sync"
     base = fedbase.BasicServer if is_sync else asyncbase.AsyncServer
     count = len(fleet["compute_s"])
+
+    def received(self: fedbase.BasicServer, packages: dict) -> bool:
+        """Note who arrived, several at one unit of the clock maybe."""
+        logger.ends += [gv.clock.current_time] * len(packages["__cid"])
+        return base.package_handler(self, packages)
+
+    def is_over(self: fedbase.BasicServer) -> bool:
+        return len(logger.ends) >= wanted
+
     kind = type(
         "Server",
         (base,),
         {
+            "_if_exit": is_over,
+            "package_handler": received,
             "sample": clockwork.with_availability(base.sample),
             "communicate_with": clockwork.with_latency(base.communicate_with),
             "communicate": clockwork.with_dropout(base.communicate),
         },
     )
-    logger = Quiet()
+    logger = Quiet(is_sync)
     gv = logger.gv = GlobalVariable(logger=logger, dev_list=[torch.device("cpu")])
     kind.gv = Idle.gv = gv
     # `md` draws with replacement and a busy client again, so it is `full` or `uniform`
     sample = "full" if is_sync else "uniform_available"
     option = {**default_option_dict, "task": "", "no_tqdm": True, "eval_interval": 0}
-    option |= {"sample": sample, "proportion": 1.0, "num_rounds": rounds}
+    option |= {"sample": sample, "proportion": 1.0, "num_rounds": wanted}
     server, clients = kind(option), [Idle(option) for _ in range(count)]
     for number, client in enumerate(clients):
         client.id, client.num_steps = number, 1

@@ -33,8 +33,10 @@ Row = dict[str, object]
 def commands(peers: Path, folder: Path, seed: int) -> dict[str, list[str]]:
     """Return how each way is run."""
     here = [sys.executable, str(HERE / "in_netsim.py"), str(folder), str(seed)]
+    bare = [sys.executable, str(HERE / "in_bare.py")]
     ways = {
-        "bare peft loop": [sys.executable, str(HERE / "in_bare.py")],
+        "bare peft loop": bare,
+        "bare, summed backwards": [*bare, "backwards"],
         "netsim, cohorts of 20": [*here, "learning.cohort_size=20"],
         "netsim, one by one": [*here, "learning.cohort_size=1"],
     }

@@ -4,10 +4,9 @@ python results/policy/foreseen.py
 python results/policy/foreseen.py --set cell.uplink.radio.path=/where/recorded.up
 
 Constants as pilots measured them on these data: beta/alpha 0.5 (all norms one), nu 1
-(sketching is no better than sampling) and 0.65 (the mean of three seeds' pilots). The
-log-normal fleet comes with other spreads, too: how unequal must clients be? Writes
-foreseen.csv beside this file: geometric means over seeds of how much sooner a plan is
-than the best uniform probability, and than full participation.
+(sketching is no better than sampling) and 0.65 (the mean of three seeds' pilots).
+Writes foreseen.csv beside this file: geometric means over seeds of how much sooner a
+plan is than the best uniform probability, and than full participation.
 """
 
 from __future__ import annotations
@@ -25,7 +24,6 @@ from netsim.cosim.scenario import read_scenario
 
 HERE = Path(__file__).parent
 RATIO, EXPONENTS, MAX_WEIGHT = 0.5, (1.0, 0.65), 0.5
-SIGMAS = (0.5, 1.5, 2, 3)
 
 
 def times_s(overrides: list[str], nu: float) -> dict[str, float]:
@@ -39,14 +37,8 @@ def times_s(overrides: list[str], nu: float) -> dict[str, float]:
 def main() -> None:
     study = yaml.safe_load((HERE / "policies.yaml").read_text())
     common = [*study["overrides"], *sys.argv[2:]]
-    fleets = study["axes"][0]["variants"]
-    skewed = next(fleet for fleet in fleets if fleet["name"] == "log-normal")
-    for sigma in SIGMAS:
-        spread = f"population.speed_spread={{kind: log-normal, sigma: {sigma}}}"
-        name = f"log-normal, sigma {sigma}"
-        fleets = [*fleets, {"name": name, "overrides": [*skewed["overrides"], spread]}]
     rows = []
-    for fleet in fleets:
+    for fleet in study["axes"][0]["variants"]:
         for seed in study["seeds"]:
             for nu in EXPONENTS:
                 found = times_s([*common, *fleet["overrides"], f"seed={seed}"], nu)

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterator
 
 import torch
-from client import Work, work
+from client import AT_ONCE, Work, work
 from pfl.aggregate.simulate import SimulatedBackend
 from pfl.aggregate.weighting import WeightByDatapoints
 from pfl.algorithm.base import NNAlgorithmParams
@@ -14,7 +14,7 @@ from pfl.algorithm.federated_averaging import FederatedAveraging
 from pfl.callback.base import TrainingProcessCallback
 from pfl.data.dataset import Dataset
 from pfl.data.federated_dataset import FederatedDataset
-from pfl.hyperparam.base import NNTrainHyperParams
+from pfl.hyperparam.base import NNEvalHyperParams, NNTrainHyperParams
 from pfl.metrics import Metrics, Weighted
 from pfl.model.pytorch import PyTorchModel
 
@@ -45,7 +45,7 @@ class Share(Dataset):
         self._work, self._client, self._start = own, client, 0
 
     def iter(self, batch_size: int | None) -> Iterator[tuple[torch.Tensor, ...]]:
-        if batch_size is None or batch_size >= len(self):  # an evaluation of theirs
+        if batch_size != self._work.batch:  # an evaluation of theirs, before round one
             yield self.raw_data
             return
         yield from self._work.batches(self._client, self._start)
@@ -92,6 +92,7 @@ def main() -> None:
             local_num_steps=own.samples.shape[2],
             local_learning_rate=own.rate,
         ),
+        model_eval_params=NNEvalHyperParams(local_batch_size=AT_ONCE),
         callbacks=[Marks()],
         send_metrics_to_platform=False,
     )

@@ -96,10 +96,11 @@ def _run(
 ) -> Manifest:
     population = build_population(scenario, learner)
     folder.mkdir(parents=True, exist_ok=True)
-    clear_trace(folder)
     text = dump(scenario).encode()
     manifest = _open_manifest(scenario, text, command)
-    manifest.write(folder)  # the first of all: without it, this is nobody's folder
+    # first of all: without one this is nobody's folder, an earlier one lists its parts
+    manifest.write(folder)
+    clear_trace(folder)
     recorder = Recorder(folder)
     with _status_on_error(manifest, folder, recorder), calm_garbage_collector():
         write_atomically(folder / SCENARIO_FILE, text)

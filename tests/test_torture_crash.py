@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 from torture import crash
@@ -36,7 +37,7 @@ def test_an_ended_run_says_how_to_go_on(number, tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-c", main, *words], stderr=subprocess.PIPE, text=True
     )
-    while not (folder / "manifest.json").exists():
+    while not (folder / "scenario.yaml").exists():
         assert process.poll() is None
     process.send_signal(number)
     said = process.communicate(timeout=120)[1]
@@ -54,8 +55,8 @@ def test_too_little_memory_for_training_is_one_message(tmp_path):
 
 
 def killed_at_write(number, folder):
-    """Run in a child that dies where it would give its nth file its name, or between
-    two files; return whether it came so far."""
+    """Run in a child that dies where it would give its nth file its name; return
+    whether it came so far."""
     pid = os.fork()
     if not pid:
         left = iter(range(number))
@@ -86,3 +87,44 @@ def test_a_run_killed_before_any_of_its_files_goes_on_to_the_same_digest(tmp_pat
         assert load_run(folder).manifest.digest == load_run(whole).manifest.digest
         assert sorted(p.name for p in folder.rglob(".*") if p.is_file()) == []
     assert not killed_at_write(num_written, tmp_path / "last")
+
+
+def test_an_interrupt_stays_one_whatever_a_library_makes_of_it(tmp_path, monkeypatch):
+    def load(*given):
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(60)
+        except KeyboardInterrupt as error:
+            raise RuntimeError("some library's own") from error
+
+    monkeypatch.setattr("netsim.cli.running.read_scenario", load)
+    words = ("run", "network-only", "--out", tmp_path / "run")
+    verdict = judged(*words, allowed=(130,))
+    assert (verdict.code, verdict.fault) == (130, "")
+    assert verdict.said == "interrupted; the same command does it again\n"
+
+
+def test_an_interrupt_in_the_midst_of_a_run_stays_one_too(tmp_path, monkeypatch):
+    def play(*given):
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(60)
+        except KeyboardInterrupt as error:
+            raise RuntimeError("some library's own") from error
+
+    monkeypatch.setattr("netsim.cosim.run.play", play)
+    words = ("run", "network-only", "--quiet", "--out", tmp_path / "run")
+    verdict = judged(*words, allowed=(130,))
+    assert (verdict.code, verdict.fault) == (130, "")
+    assert f"--out {tmp_path / 'run'} --resume" in verdict.said
+
+
+def test_an_interrupt_before_a_run_begins_is_one_word(tmp_path, monkeypatch):
+    def load(*given):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(60)
+
+    monkeypatch.setattr("netsim.cli.running.read_scenario", load)
+    verdict = judged("run", "network-only", "--out", tmp_path / "run", allowed=(130,))
+    assert (verdict.code, verdict.fault) == (130, "")
+    assert verdict.said == "interrupted; the same command does it again\n"

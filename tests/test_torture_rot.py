@@ -32,6 +32,11 @@ def test_a_sound_run_passes_every_probe(sound, tmp_path):
 @pytest.mark.parametrize("what", ["store", "adapter"])
 def test_no_run_is_fooled_by_what_others_left(what, tmp_path):
     sound = bit_rot.SOUND[what](tmp_path)
+    shutil.copytree(sound.folder, tmp_path / "copy", dirs_exist_ok=True)
+    answers = sound.probed(tmp_path / "copy")
+    must_say_so = ("verify", "resume") if what == "adapter" else ()
+    for reader, answer in answers.items():
+        assert (answer == ("worked", "")) == (reader not in must_say_so)
     for damage in ("flip", "swap"):
         counts, faults = bit_rot.torment(sound, damage, 1, 1, tmp_path / "copy")
         assert faults == []

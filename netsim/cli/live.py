@@ -59,6 +59,8 @@ class LiveView:
             signal.signal(number, handler)
         if self._live is not None:
             self._live.stop()
+        if self._is_interrupted and isinstance(error, Exception):
+            raise KeyboardInterrupt from error  # what a library made of it
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
         """Stop at once, or at the round's end where a finaliser swallowed that."""

@@ -6,6 +6,8 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -28,7 +30,7 @@ from netsim.cli.options import (
     SetOption,
     WorkersOption,
 )
-from netsim.errors import InputError
+from netsim.errors import InputError, Interrupted
 
 DONE, CHECK_FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 
@@ -456,8 +458,39 @@ def _overrides(given: list[str] | None, seed: int | None) -> tuple[str, ...]:
     return (*(given or ()), *(() if seed is None else (f"seed={seed}",)))
 
 
-def _interrupt(number: int, frame: object) -> None:
-    raise KeyboardInterrupt
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let SIGTERM, with which a batch system ends its jobs, interrupt like Ctrl-C; an
+    interrupt stays one whatever a library makes of it on the way."""
+    received: list[int] = []
+
+    def interrupt(number: int, frame: object) -> None:
+        received.append(number)
+        raise KeyboardInterrupt
+
+    is_main = threading.current_thread() is threading.main_thread()
+    numbers = (signal.SIGINT, signal.SIGTERM) if is_main else ()
+    before = [(number, signal.signal(number, interrupt)) for number in numbers]
+    try:
+        yield
+    except (InputError, OSError, MemoryError):
+        raise  # with a message of its own
+    except (Exception, SystemExit) as error:
+        cause = _interrupt_behind(error)
+        if cause is None and not received:
+            raise
+        raise cause or KeyboardInterrupt from error
+    finally:
+        for number, handler in before:
+            signal.signal(number, handler)
+
+
+def _interrupt_behind(error: BaseException) -> KeyboardInterrupt | None:
+    """Return the interrupt that became another exception, if one did."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, KeyboardInterrupt):
+        cause = cause.__cause__ or cause.__context__
+    return cause
 
 
 def main() -> None:
@@ -468,14 +501,15 @@ def main() -> None:
         ("TOKENIZERS_PARALLELISM", "false"),
     ):
         os.environ.setdefault(name, value)
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, _interrupt)  # as a batch system ends its jobs
     try:
-        app()
+        with _interruptible():
+            app()
     except InputError as error:
         typer.echo(str(error), err=True)
         sys.exit(WRONG_INPUT)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
+        if not isinstance(error, Interrupted):
+            typer.echo("interrupted; the same command does it again", err=True)
         sys.exit(INTERRUPTED)
     except BrokenPipeError:  # the reader of our output has gone, as with `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

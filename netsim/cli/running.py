@@ -20,7 +20,7 @@ from netsim.cosim.retraining import conclusion, verdicts
 from netsim.cosim.run import claim_folder, extended, run_scenario
 from netsim.cosim.scenario import Scenario, read_scenario
 from netsim.cosim.shipped import find_scenario
-from netsim.errors import InputError
+from netsim.errors import InputError, Interrupted
 from netsim.manifest import Manifest
 from netsim.protocol.learner import LayerError
 from netsim.protocol.stage import Progress
@@ -121,13 +121,13 @@ def _parting_words(
     """Say how an interrupted run goes on; leave no claimed folder empty."""
     try:
         yield
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         path = scenario_path(folder, scenario)
         how = f"go on with: netsim run {path} --out {folder} --resume"
         if not path.is_file():
-            how = "nothing was begun, so the same command starts it"
+            how = "the same command with --resume starts it"
         console.print(f"interrupted; {how}", soft_wrap=True)
-        raise
+        raise Interrupted from error
     except InputError:
         if is_claimed and not any(folder.iterdir()):
             folder.rmdir()

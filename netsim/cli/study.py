@@ -21,7 +21,7 @@ from netsim.cosim.shipped import find_study
 from netsim.cosim.study import RESULTS, Workers, carry_out
 from netsim.cosim.study_plan import Instead, PlannedRun, StudyPlan, plan_study
 from netsim.cosim.study_work import Ending
-from netsim.errors import InputError
+from netsim.errors import InputError, Interrupted
 from netsim.protocol.stage import Progress
 from netsim.protocol.stop import Stop
 from netsim.quantities import format_duration_ns
@@ -74,9 +74,9 @@ def _carried_out(plan: StudyPlan, workers: Workers, teller: _Teller) -> Study:
     watch = None if teller.is_quiet else Spectator.of(plan)
     try:
         return carry_out(plan, workers=workers, watch=watch, tell=teller)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         teller.console.print("interrupted; the same command goes on with it")
-        raise
+        raise Interrupted from error
 
 
 def foretold(plan: StudyPlan) -> list[str]:

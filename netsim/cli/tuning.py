@@ -12,6 +12,7 @@ from netsim.cosim.shipped import find_tune
 from netsim.cosim.study import Workers
 from netsim.cosim.tune_plan import TunePlan, plan_tune
 from netsim.cosim.tuning import BEST, RESULTS, TRIALS, carry_out_search
+from netsim.errors import Interrupted
 from netsim.study.trials import TrialRow, best, sentence
 
 
@@ -39,9 +40,9 @@ def tune_command(
 
     try:
         rows = carry_out_search(plan, workers=workers, tell=tell)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         console.print("interrupted; the same command goes on with it")
-        raise
+        raise Interrupted from error
     typer.echo(sentence(rows, plan.config))
     typer.echo(f"trials {plan.folder / TRIALS}")
     found = best(rows, plan.config)

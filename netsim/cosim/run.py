@@ -96,7 +96,6 @@ def _run(
 ) -> Manifest:
     population = build_population(scenario, learner)
     folder.mkdir(parents=True, exist_ok=True)
-    clear_trace(folder)
     text = dump(scenario).encode()
     manifest = _open_manifest(scenario, text, command)
     with _recording(manifest, folder) as recorder, calm_garbage_collector():
@@ -242,7 +241,9 @@ def _recording(manifest: Manifest, folder: Path) -> Iterator[Recorder]:
             closed.model_copy(update={"parts": parts}).write(folder)
 
     try:
-        manifest.write(folder)  # first of all: without it, this is nobody's folder
+        # first of all: without one this is nobody's folder, an earlier one lists parts
+        manifest.write(folder)
+        clear_trace(folder)
         recorder = Recorder(folder)
         yield recorder
     except KeyboardInterrupt:

@@ -75,7 +75,7 @@ class AdapterRot:
     def _merged(self, place):
         """A merge refuses, or is the average of what both files say."""
         out = _free(place)
-        words = ("merge", place, self.other, "--method", "fedavg", "--out", out)
+        words = ("merge", place, self.other, "--method", "fedit", "--out", out)
         verdict = self._judged(*words, "--quiet")
         if verdict.fault or verdict.code:
             return answered(verdict)

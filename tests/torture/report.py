@@ -21,6 +21,15 @@ that says nothing. Tables as CSV: [`reliability/`](reliability).
 
 The tables say how many cases they are made of: a shorter run than the command's own
 makes fewer. Measured with Python {python} on {system}, torch {torch}, {machine}.
+
+Found by these beds, and mended at the root with a test each: a run killed before its
+first file was there could not be gone on with; an interrupt while a library read the
+scenario was a traceback, or without a word; a resumed run that was interrupted at once
+left a manifest of parts that were gone; a cached result under another's name was taken
+for it; a run started from an adapter that its manifest disowned; a scenario that was no
+text ended `verify` in a traceback; `check` of a plan that was none, before anything was
+counted, was content; nested JSON could end in a traceback; the lower ends of five
+dependencies did not work.
 """
 BEDS = {
     "bad-input": (

@@ -87,6 +87,7 @@ def ends(run: netsim.runs.Run) -> dict[str, float]:
         "early_accuracy": shared.accuracy.iloc[3:6].mean(),  # rounds 3 to 5
         "loss": shared.loss.iloc[-1],
         "mean_error": run.merges.relative_error.mean(),
+        "early_error": run.merges[run.merges.round_id <= 5].relative_error.mean(),
         "update_error": run.merges.update_relative_error.mean(),
         "up_kilobytes": later.upload_bits.mean() / 8e3,
         "down_kilobytes": later.download_bits.mean() / 8e3,
@@ -292,7 +293,7 @@ def sensitivity_picture(runs: pd.DataFrame) -> alt.HConcatChart:
     skew, clients = (here[here[a] == DEFAULTS[a]] for a in ("clients", "alpha"))
     charts = (
         spread(
-            *(skew, "late_accuracy", "test accuracy, rounds 8 to 10"),
+            *(skew, "early_accuracy", "test accuracy, rounds 3 to 5"),
             x="alpha",
             colour="method",
         ).properties(title="Dirichlet alpha (20 clients)"),
@@ -354,7 +355,7 @@ def main() -> None:
         HERE / "divergence.csv"
     )
     divergence_picture(found).save(HERE / "divergence.svg")
-    gains = paired(runs)
+    gains = pd.concat([paired(common), paired(runs)]).drop_duplicates()
     gains.round(5).to_csv(HERE / "paired.csv", index=False)
     print(gains.round(3).to_string())
     local_picture(common).save(HERE / "local.svg")

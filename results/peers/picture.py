@@ -34,6 +34,7 @@ def bars(rows: pd.DataFrame, field: str, value: str, title: str) -> alt.LayerCha
 
 def main() -> None:
     steps = pd.read_csv(HERE / "throughput.csv").replace({"way": NAMES})
+    steps = steps[steps.way != "bare, summed backwards"]
     clocks = pd.read_csv(HERE / "clocks.csv").replace({"clock": NAMES})
     apart = clocks[clocks.fleet == "ten, 0.2 s apart"]
     chart = alt.hconcat(

@@ -74,7 +74,7 @@ def means(found: pd.DataFrame) -> pd.DataFrame:
 def speedups(found: pd.DataFrame) -> pd.DataFrame:
     """Return per cost how many times cheaper each arm meets the target than the same
     design with FedIT: geometric mean over seeds and 95 % bootstrap interval."""
-    wide = found.set_index(["target", *ARM, "seed"])
+    wide = found.set_index(["target", *ARM, "seed"]).sort_index()
     rows = []
     for target, design, merge in wide.index.droplevel("seed").unique():
         own = wide.loc[target, design, merge]
@@ -109,12 +109,12 @@ def curve_picture(shown: pd.DataFrame) -> alt.FacetChart:
     lines = base.mark_line(strokeWidth=1.5).encode(
         x,
         alt.Y("mean", title="accuracy", scale=y),
-        alt.Color("merge", sort=list(shown.merge.unique()), title=None),
+        alt.Color("merge", sort=list(shown["merge"].unique()), title=None),
     )
     band = base.mark_area(opacity=0.12).encode(
         x, alt.Y("min", scale=y, title="accuracy"), alt.Y2("max"), alt.Color("merge")
     )
-    column = alt.Column("design", title=None, sort=list(shown.design.unique()))
+    column = alt.Column("design", title=None, sort=list(shown["design"].unique()))
     return (band + lines).facet(column=column)
 
 
@@ -122,16 +122,15 @@ def front_picture(found: pd.DataFrame) -> alt.HConcatChart:
     here = found[found.target == LEVELS[1]].dropna(subset=list(COSTS))
     charts = []
     for cost, title in (("energy_j", "energy (J)"), ("megabytes", "sent (MB)")):
-        points = alt.Chart(here, width=320, height=260).mark_point(size=60)
+        points = alt.Chart(here, width=320, height=260).mark_point(strokeWidth=1.5)
         charts.append(
             points.encode(
                 alt.X("time_s", title="time to accuracy 0.9 (s)").scale(zero=False),
                 alt.Y(cost, title=title).scale(zero=False),
-                alt.Color("merge", sort=list(found.merge.unique()), title=None),
+                alt.Color("merge", sort=list(found["merge"].unique()), title=None),
                 alt.Shape("design", title=None),
-                alt.Fill("merge", sort=list(found.merge.unique()), title=None),
-                alt.FillOpacity("is_on_front", title="on its seed's front").scale(
-                    domain=[False, True], range=[0.0, 0.9]
+                alt.Size("is_on_front", title="on its seed's front").scale(
+                    domain=[False, True], range=[25, 120]
                 ),
             )
         )

@@ -70,8 +70,8 @@ BEDS = {
         "end. Every digest must be that of the undisturbed run, no part unreadable, no "
         "draft left over. SIGTERM and Ctrl-C: `crash --signal SIGTERM` and `--signal "
         "SIGINT`, exit code 130, gone on with by the command that it prints. Two "
-        "workers: `worker_faults`; a run that loses one goes on by itself, so that none "
-        "is ended in time; without memory the first allocation beyond a limit fails in "
+        "workers: `worker_faults`; a run that loses one goes on by itself, so none is "
+        "ended in time; without memory the first allocation beyond a limit fails in "
         "both, which is one message and exit code 2.",
     ),
     "disk": (

@@ -173,14 +173,7 @@ class Federation:
         names = self._book.ordered(by_name)
         cohorts = self._book.cohorts(names)
         ordered = [by_name[name] for name in names]
-        merged = recipe.merged_version(
-            self.learning.aggregation,
-            version,
-            [(arrival.job, arrival.weight) for arrival in ordered],
-            cohorts=[cohort.digest for cohort in cohorts],
-            server=self.learning.server,
-            mixed=[arrival.job for arrival in ordered if arrival.is_mixed],
-        )
+        merged = self._merged_version(version, ordered, cohorts)
         entry = self._remembered(merged, version, ordered, cohorts)
         round_id = self._round_id(names)
         if self.learning.on_divergence == "stop":
@@ -210,6 +203,19 @@ class Federation:
                 own, newest, lambda: self._history.model(newest)
             ),
             diverged=lost,
+        )
+
+    def _merged_version(
+        self, version: str, ordered: Sequence[Arrival], cohorts: Sequence[Cohort]
+    ) -> str:
+        """Return the name of what a merge will come to."""
+        return recipe.merged_version(
+            self.learning.aggregation,
+            version,
+            [(arrival.job, arrival.weight) for arrival in ordered],
+            cohorts=[cohort.digest for cohort in cohorts],
+            server=self.learning.server,
+            mixed=[arrival.job for arrival in ordered if arrival.is_mixed],
         )
 
     def _remembered(

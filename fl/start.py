@@ -26,8 +26,10 @@ if TYPE_CHECKING:
 CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
 FOLDED = "base_delta.safetensors"
 FLOATS = {"F64", "F32", "F16", "BF16"}
-_NO_HEADER: tuple[type[Exception], ...] = (ValueError, KeyError, IndexError)
-_NO_HEADER += (TypeError, AttributeError, RecursionError)
+_NO_HEADER = (
+    *(ValueError, KeyError, IndexError, TypeError, AttributeError),
+    RecursionError,  # JSON that is nested too deep
+)
 _PREFIX = "base_model.model."
 _FACTORS = (".lora_A.", ".lora_B.", ".hira_A", ".hira_B", ".lora_magnitude_vector")
 _UNSUPPORTED = (

@@ -11,6 +11,7 @@ from netsim.cosim.servers import (
     what_loses_messages,
     what_thins_rounds,
 )
+from netsim.errors import Refusal
 
 if TYPE_CHECKING:
     from netsim.cosim.learnings import LoraLearning
@@ -19,9 +20,7 @@ if TYPE_CHECKING:
 SUMS_TO_ONE = ("full", "data-weighted")  # the samplers whose weights do
 
 
-def refused_demands(
-    scenario: Scenario, learning: LoraLearning
-) -> Iterator[tuple[tuple[str | int, ...], str]]:
+def refused_demands(scenario: Scenario, learning: LoraLearning) -> Iterator[Refusal]:
     """Yield where the scenario demands what its aggregation lacks, and why it does."""
     method = learning.aggregation
     for path, ability in _demands(scenario, learning):

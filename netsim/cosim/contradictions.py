@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from netsim.cosim.abilities import refused_demands
 from netsim.cosim.edges import refused_edges, refused_learning
@@ -16,14 +16,12 @@ from netsim.cosim.servers import (
     what_defies_plans,
     with_article,
 )
+from netsim.errors import Refusal
 from netsim.scenario.each import wrong_count
 
 if TYPE_CHECKING:
     from netsim.cosim.scenario import Scenario
     from netsim.protocol import Policy
-
-# where in the scenario, and what is wrong there
-Refusal: TypeAlias = tuple[tuple[str | int, ...], str]
 
 
 def contradictions(scenario: Scenario) -> Iterator[Refusal]:

@@ -6,12 +6,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from fl.aggregation import PlainServer
+from netsim.errors import Refusal
 
 if TYPE_CHECKING:
     from netsim.cosim.learnings import LoraLearning
     from netsim.cosim.scenario import Scenario
-
-Refusal = tuple[tuple[str | int, ...], str]
 
 
 def refused_edges(scenario: Scenario) -> Iterator[Refusal]:

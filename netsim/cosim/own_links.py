@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from netsim.errors import Refusal
+
 if TYPE_CHECKING:
     from netsim.cosim.scenario import Scenario
 
 
-def refused_links(scenario: Scenario) -> Iterator[tuple[tuple[str, ...], str]]:
+def refused_links(scenario: Scenario) -> Iterator[Refusal]:
     """Yield where a scenario asks something of uploads that own links cannot heed."""
     if scenario.population.links is None:
         return

@@ -6,12 +6,10 @@ import math
 from collections.abc import Iterator
 
 from netsim.channel import Points, require_reach
-from netsim.errors import InputError
+from netsim.errors import InputError, Refusal
 from netsim.mobility import RandomWaypoint
 from netsim.network import Network, require_names
 from netsim.population import PopulationConfig
-
-Refusal = tuple[tuple[str | int, ...], str]
 
 
 def refused_networks(

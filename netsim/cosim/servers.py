@@ -6,14 +6,13 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from netsim.cell import DIRECTIONS
+from netsim.errors import Refusal
 
 if TYPE_CHECKING:
     from netsim.cosim.scenario import Scenario
     from netsim.protocol.stage import ServerStory
 
 ASYNCHRONOUS = frozenset({"asynchronous", "buffered"})  # they have no rounds
-
-Refusal = tuple[tuple[str | int, ...], str]
 
 
 def merges_the_late(server: ServerStory) -> bool:

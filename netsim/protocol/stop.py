@@ -28,7 +28,7 @@ class Target(Record):
                 f"level of a share of right answers lies in 0 to 1 (90 % is 0.9), "
                 f"got {self.level!r}"
             )
-        least = {"loss": 0.0, "perplexity": 1.0}.get(self.metric, 0.0)
+        least = 1.0 if self.metric == "perplexity" else 0.0
         if not self.level >= least:
             raise ValueError(
                 f"level of {self.metric} cannot be met below {least:g}, "

@@ -1,0 +1,1 @@
+"""Rounds of learning: jobs, cohorts, merges and versions."""

@@ -1,0 +1,1 @@
+"""Finished learning, remembered between runs."""

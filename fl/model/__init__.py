@@ -1,0 +1,1 @@
+"""A model with adapters: tensors, payload, evaluation, checkpoint."""

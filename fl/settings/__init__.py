@@ -1,0 +1,1 @@
+"""What a federation is asked to learn, as records without torch."""

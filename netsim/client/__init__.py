@@ -1,0 +1,1 @@
+"""What a client does in one participation, from download to upload."""

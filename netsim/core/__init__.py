@@ -1,0 +1,1 @@
+"""The exact clock, the event engine, random streams, quantities and safe files."""

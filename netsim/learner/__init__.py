@@ -1,0 +1,1 @@
+"""The contract with learning, and what is independent of how learning works."""

@@ -1,0 +1,1 @@
+"""Cells, what stands in each, and the wires behind them."""

@@ -1,0 +1,1 @@
+"""Finished runs: their folder, their manifest and questions about them."""

@@ -1,0 +1,1 @@
+"""Who chooses sampling probabilities and ranks during a run."""

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from fl.facts import count_facts
-from fl.learning import Learning
-from fl.trainer import Trainer
-from fl.training import Diverged, LocalJob, train
+from fl.costs import count_facts
+from fl.federation.trainer import Trainer
+from fl.settings.federation import Learning
+from fl.training.local_training import Diverged, LocalJob, train
 
 if TYPE_CHECKING:
     import torch

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from fl.adapters import Adapter
 from fl.aggregation import (
     Compression,
     LayerComponents,
@@ -21,10 +20,11 @@ from fl.aggregation import (
 )
 from fl.aggregation.grams import product_error
 from fl.aggregation.method import Ability
-from fl.aggregation.yardstick import ratio, yardsticks
-from fl.evaluation import Metrics
-from fl.merging import Component, assembled
-from fl.payload import NOTHING, Extent, Payload, parts_extent
+from fl.aggregation.reference_norms import ratio, yardsticks
+from fl.federation.merging import Component, assembled
+from fl.model.adapters import Adapter
+from fl.model.evaluation import Metrics
+from fl.model.payload import NOTHING, Extent, Payload, parts_extent
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

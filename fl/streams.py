@@ -1,6 +1,6 @@
 """Random streams named by purpose and ids, for numpy and for torch.
 
-The same four lines as in ``netsim.streams``, which the wall between the packages
+The same four lines as in ``netsim.core.streams``, which the wall between the packages
 forbids to import: one seed and one path give one stream on both sides.
 """
 

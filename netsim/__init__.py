@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from netsim.runs import Run
+    from netsim.runs.run import Run
     from netsim.study import Study
 
 __all__ = ["load_run", "load_study", "run", "run_study"]
@@ -34,7 +34,7 @@ def run(
 
 def load_run(path: str | Path) -> Run:
     """Return a run on disk, whose tables are pandas frames."""
-    from netsim import runs  # here, so that `import netsim` needs no pandas
+    from netsim.runs import run as runs  # here: it imports pandas
 
     return runs.load_run(path)
 
@@ -52,7 +52,7 @@ def run_study(
     many runs go on at a time, on a Ray cluster where ``ray`` is its address or "auto",
     with the same results.
     """
-    from netsim.cosim import study as studies  # here, for the same reason
+    from netsim.study import run as studies  # here, for the same reason
 
     return studies.run_study(study, out=out, workers=workers, ray=ray)
 

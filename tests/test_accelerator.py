@@ -3,14 +3,14 @@
 import pytest
 import torch
 
-from fl import device
-from fl.adapters import LoraSettings
 from fl.backbones import SmallViT
+from fl.model import device
+from fl.model.adapters import LoraSettings
+from fl.model.lora_model import ResidentModel
 from fl.partition import IID, divide
-from fl.resident import ResidentModel
 from fl.streams import stream
 from fl.tasks import Digits
-from fl.training import LocalJob, TrainingSettings, train
+from fl.training.local_training import LocalJob, TrainingSettings, train
 from netsim.cosim.learner import FederatedLearner
 from netsim.cosim.scenario import read_scenario
 from netsim.cosim.shipped import find_scenario

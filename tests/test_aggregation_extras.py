@@ -8,7 +8,6 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from fl.adapters import Adapter, Layout, Part
 from fl.aggregation import FedIT, FloraNA, FloraStacking, LayerComponents, Pair
 from fl.aggregation.compression import COMPRESSIONS, Quantised, TopK
 from fl.aggregation.dora import merged_magnitudes
@@ -20,7 +19,8 @@ from fl.aggregation.server_optimiser import (
     MomentumServer,
     PlainServer,
 )
-from fl.merging import Component, merge_adapters
+from fl.federation.merging import Component, merge_adapters
+from fl.model.adapters import Adapter, Layout, Part
 
 
 def vector(seed, size=1000):

@@ -40,10 +40,10 @@ from fl.aggregation import (
     weighted_mean,
 )
 from fl.aggregation.fed_sb import core_of, with_core
+from fl.aggregation.reference_norms import ratio
 from fl.aggregation.residual import ByBytes, ByCount, ByEnergy
 from fl.aggregation.restart import at_rank
 from fl.aggregation.spectral import exact_spectrum, ideal_stack, leading_spectrum
-from fl.aggregation.yardstick import ratio
 
 M, N, RANK = 14, 9, 3
 SCALE = 5.0 / RANK  # alpha / r, alpha != r

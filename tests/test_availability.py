@@ -16,7 +16,7 @@ from netsim.availability import (
     Presence,
     Recorded,
 )
-from netsim.clock import MAX_NS, to_ns
+from netsim.core.clock import MAX_NS, to_ns
 
 S = 10**9
 H = 3600 * S

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from fl.backbones import BACKBONES, FromConfig, FromPretrained, Pretraining, read
-from fl.evaluation import EvaluationSettings, evaluate
+from fl.model.evaluation import EvaluationSettings, evaluate
 from fl.tasks import Arithmetic, Digits, Synthetic
 
 SENTENCES = Synthetic(
@@ -313,8 +313,8 @@ def test_a_bfloat16_base_keeps_its_head_in_float32(family, task):
     ("family", "task", "head"), [("bert", SENTENCES, "classifier"), ("llama", SUMS, "")]
 )
 def test_adapters_on_a_bfloat16_base_are_float32(family, task, head):
-    from fl.adapters import LoraSettings
-    from fl.resident import ResidentModel
+    from fl.model.adapters import LoraSettings
+    from fl.model.lora_model import ResidentModel
 
     target = {"bert": "query", "llama": "q_proj"}[family]
     lora = LoraSettings(
@@ -370,8 +370,8 @@ def test_words_are_the_same_in_another_process_and_digests_need_no_torch(tmp_pat
 
 
 def test_evaluation_takes_a_named_part_and_bfloat16():
-    from fl.adapters import LoraSettings
-    from fl.resident import ResidentModel
+    from fl.model.adapters import LoraSettings
+    from fl.model.lora_model import ResidentModel
 
     backbone = config()
     lora = LoraSettings(r=1, target_modules=("query",), modules_to_save=())

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netsim.band import Message, SharedBand, Terms
-from netsim.engine import Engine
+from netsim.core.engine import Engine
 from netsim.errors import InputError
 
 

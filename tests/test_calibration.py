@@ -9,17 +9,17 @@ import yaml
 from typer.testing import CliRunner
 
 from fl.calibration import PRODUCT_SIZES, PRODUCTS, measure
-from fl.facts import count_facts
-from fl.learning import Learning
-from fl.training import TrainingSettings
+from fl.costs import count_facts
+from fl.settings.federation import Learning
+from fl.training.local_training import TrainingSettings
 from netsim import load_run
 from netsim.cli.main import app
-from netsim.cosim.calibration import Request, calibrate
+from netsim.cosim.commands.calibrate import Request, calibrate
 from netsim.cosim.run import run_scenario
 from netsim.cosim.scenario import read_scenario
 from netsim.cosim.shipped import find_scenario
-from netsim.device_catalogue import DeviceChoice
-from netsim.device_file import NO_POWERS
+from netsim.devices.catalogue import DeviceChoice
+from netsim.devices.device_file import NO_POWERS
 from netsim.errors import InputError
 from netsim.verify import verify
 

@@ -12,22 +12,22 @@ from pydantic import ValidationError
 from test_timeline import MBIT, SNR_3_LOSS_DB, S, play_out, times
 from test_verify import forge
 
-from netsim.backhaul import Backhaul
-from netsim.cell import Cell, Downlink, Uplink
 from netsim.channel import LogDistance, PerHertzRadio, Points, Ring, UrbanMicro
-from netsim.cosim.learnings import LearningOff
-from netsim.cosim.planning import Assumptions, build_task
+from netsim.cosim.learning_kinds import LearningOff
+from netsim.cosim.plan_problem import Assumptions, build_task
 from netsim.cosim.run import run_scenario
 from netsim.cosim.scenario import Scenario
-from netsim.device import Device
-from netsim.device_catalogue import DeviceChoice
+from netsim.devices.catalogue import DeviceChoice
+from netsim.devices.device import Device
 from netsim.errors import InputError
 from netsim.mobility import Recorded
-from netsim.network import Interference, Network
+from netsim.network.backhaul import Backhaul
+from netsim.network.cell import Cell, Downlink, Uplink
+from netsim.network.cells import Interference, Network
 from netsim.policy import FullParticipation, IndependentSampling
 from netsim.population import PopulationConfig, RadioMap
-from netsim.protocol import Deadline, Stop, Synchronous
-from netsim.runs import load_run
+from netsim.runs.run import load_run
+from netsim.server import Deadline, Stop, Synchronous
 from netsim.sharing import EqualFixed, ProcessorSharing
 from netsim.timeline import write_timeline
 from netsim.verify import verify

@@ -30,8 +30,8 @@ from netsim.channel import (
     require_reach,
 )
 from netsim.channel.radio import _snr_at_load
+from netsim.core.streams import stream
 from netsim.errors import InputError
-from netsim.streams import stream
 
 UMI = UrbanMicro(carrier_hz=3.5e9)
 RADIO_EXAMPLES = [

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from fl.adapters import LoraSettings
 from fl.backbones import SmallViT
-from fl.checkpoint import read_checkpoint, write_base, write_checkpoint
-from fl.resident import ResidentModel
+from fl.model.adapters import LoraSettings
+from fl.model.checkpoint import read_checkpoint, write_base, write_checkpoint
+from fl.model.lora_model import ResidentModel
 from fl.streams import torch_stream
 from fl.tasks import Digits
 

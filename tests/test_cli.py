@@ -14,7 +14,7 @@ import pytest
 from fl.tasks import Digits
 from netsim.cli import main
 from netsim.cosim import shipped
-from netsim.manifest import read_manifest
+from netsim.runs.manifest import read_manifest
 
 NETWORK_ONLY = (shipped.FOLDER / "network-only.yaml").read_text()
 SMALL = ("--set", "stop.rounds=3", "--quiet")
@@ -319,7 +319,7 @@ def test_an_interrupted_run_says_how_to_go_on_and_does(tmp_path):
 
 
 def test_the_store_is_shown_and_pruned(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("fl.store.default_folder", lambda: tmp_path / "store")
+    monkeypatch.setattr("fl.memory.store.default_folder", lambda: tmp_path / "store")
     entry = tmp_path / "store" / "ab" / "cdef"
     entry.parent.mkdir(parents=True)
     entry.write_bytes(b"x" * 3000)

@@ -18,14 +18,20 @@ from transformers import (
     get_scheduler,
 )
 
-from fl.adapters import LoraSettings
-from fl.cohort.cutting import passes
-from fl.cohort.grouping import ALONE, Rule, Shape, groups, joined
-from fl.cohort.losses import client_losses, num_items
-from fl.resident import ResidentModel
-from fl.sketch import draw_sketch
+from fl.model.adapters import LoraSettings
+from fl.model.lora_model import ResidentModel
+from fl.model.sketch import draw_sketch
 from fl.streams import forked, stream
-from fl.training import Diverged, LocalJob, TrainingSettings, mini_batches, train
+from fl.training.cutting import passes
+from fl.training.grouping import ALONE, Rule, Shape, groups, joined
+from fl.training.local_training import (
+    Diverged,
+    LocalJob,
+    TrainingSettings,
+    mini_batches,
+    train,
+)
+from fl.training.losses import client_losses, num_items
 
 SEED = 3
 TOGETHER = Rule(max_positions=10**6, pass_cost=10**6)

@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from netsim.device import (
+from netsim.core.streams import stream
+from netsim.devices.catalogue import DEVICES, DeviceChoice, DeviceMix
+from netsim.devices.device import (
     SPREADS,
     Device,
     ExponentialSpread,
@@ -13,8 +15,6 @@ from netsim.device import (
     jitter_factor,
     spread_factor,
 )
-from netsim.device_catalogue import DEVICES, DeviceChoice, DeviceMix
-from netsim.streams import stream
 
 BOARD = Device(
     name="board",

@@ -9,14 +9,14 @@ from test_run import SERVERS, scenario
 from torture.poison import Poisoned
 
 from fl.aggregation.compression import TopK
-from fl.divergence import MergeDiverged
-from fl.federation import Arrival
+from fl.federation.divergence import MergeDiverged
+from fl.federation.federation import Arrival
+from fl.memory.store import Store
+from fl.model.payload import Payload
 from fl.partition import IID, divide
-from fl.payload import Payload
-from fl.store import Store
 from fl.streams import stream
 from fl.tasks import Digits
-from fl.training import Diverged, TrainingSettings
+from fl.training.local_training import Diverged, TrainingSettings
 from netsim import load_run
 from netsim.cosim.run import run_scenario
 from netsim.errors import InputError

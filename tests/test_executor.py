@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from fl.executor import Inline, WorkerDied
-from fl.process_crew import processes
+from fl.workers.executor import Inline, WorkerDied
+from fl.workers.processes import processes
 
 
 def plus(state, item):

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from netsim import load_run
-from netsim.cosim import extension
+from netsim.cosim import extend as extension
 from netsim.cosim.run import run_scenario
 from netsim.cosim.scenario import read_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
-from netsim.manifest import read_manifest
+from netsim.runs.manifest import read_manifest
 from netsim.verify import verify
 
 NAMES = ("network-only", "quickstart")
@@ -22,7 +22,7 @@ NAMES = ("network-only", "quickstart")
 
 @pytest.fixture(autouse=True)
 def own_store(tmp_path, monkeypatch):
-    monkeypatch.setattr("fl.store.default_folder", lambda: tmp_path / "store")
+    monkeypatch.setattr("fl.memory.store.default_folder", lambda: tmp_path / "store")
 
 
 def scenario(name, *overrides):

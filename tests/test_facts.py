@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 import torch
 
-from fl.adapters import LoraSettings
 from fl.backbones import FromConfig
-from fl.facts import Curve, count_facts, known_facts
-from fl.facts.curves import expected_lengths, fitted
-from fl.payload import Extent, Payload
+from fl.costs import Curve, count_facts, known_facts
+from fl.costs.curves import expected_lengths, fitted
+from fl.model.adapters import LoraSettings
+from fl.model.payload import Extent, Payload
 from fl.tasks import Arithmetic, Synthetic
-from fl.training import TrainingSettings
+from fl.training.local_training import TrainingSettings
 
 D, HIDDEN, LAYERS, LABELS = 16, 24, 2, 3
 SENTENCES = Synthetic(num_samples=300, num_labels=LABELS)
@@ -153,7 +153,7 @@ def test_flop_of_a_participation_are_those_expected():
 
 
 def test_payload_bits_are_those_of_the_tensors():
-    from fl.resident import ResidentModel
+    from fl.model.lora_model import ResidentModel
 
     base, adapters = backbone("bert"), lora("query", "value", head=("classifier",))
     facts = facts_of(SENTENCES, base, adapters)
@@ -169,8 +169,8 @@ def test_payload_bits_are_those_of_the_tensors():
 
 
 def test_saved_activations_are_those_of_the_longest_batch():
-    from fl.facts.counting import _probe, _saved_bytes
-    from fl.resident import ResidentModel
+    from fl.costs.counting import _probe, _saved_bytes
+    from fl.model.lora_model import ResidentModel
 
     base, adapters = backbone("bert"), lora("query", head=())
     facts = facts_of(SENTENCES, base, adapters)
@@ -197,11 +197,11 @@ def test_a_bfloat16_base_takes_half_the_bytes():
 
 KNOWN = """
 import sys
-from fl.adapters import LoraSettings
+from fl.model.adapters import LoraSettings
 from fl.backbones import FromConfig
-from fl.facts import known_facts
+from fl.costs import known_facts
 from fl.tasks import Arithmetic
-from fl.training import TrainingSettings
+from fl.training.local_training import TrainingSettings
 
 facts = known_facts(
     Arithmetic(num_samples=300),

@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 import torch
 
-from fl.adapters import LoraSettings
 from fl.aggregation import AGGREGATIONS, FedIT, FloraNA
 from fl.backbones import SmallViT
-from fl.federation import Arrival, Federation, Job, Merged
-from fl.learning import Learning
+from fl.federation.federation import Arrival, Federation, Job, Merged
+from fl.model.adapters import LoraSettings
+from fl.model.payload import Payload
 from fl.partition import IID
-from fl.payload import Payload
+from fl.settings.federation import Learning
 from fl.streams import forked, stream
 from fl.tasks import Digits
-from fl.training import Diverged, TrainingSettings, mini_batches
+from fl.training.local_training import Diverged, TrainingSettings, mini_batches
 
 TINY = SmallViT(
     hidden_size=16,
@@ -302,8 +302,8 @@ def test_bfloat16_rounds_what_travels_both_ways(tmp_path):
 PROCESS = """
 import torch
 from fl.backbones import SmallViT
-from fl.federation import Arrival, Federation, Job, Merged
-from fl.learning import Learning
+from fl.federation.federation import Arrival, Federation, Job, Merged
+from fl.settings.federation import Learning
 
 torch.set_num_threads(1)
 tiny = SmallViT(hidden_size=16, num_hidden_layers=1, num_attention_heads=2,

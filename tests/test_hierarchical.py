@@ -13,21 +13,21 @@ from test_federation import TINY, federation, numbers, own_cache, submit
 from test_timeline import MBIT, S, play_out, times
 from test_verify import forge
 
-from fl.adapters import LoraSettings
 from fl.aggregation import FedExLora, FedIT
 from fl.aggregation.server_optimiser import MomentumServer
-from fl.federation import Arrival
+from fl.federation.federation import Arrival
+from fl.model.adapters import LoraSettings
 from fl.partition import IID
-from fl.training import TrainingSettings
-from netsim import questions
-from netsim.backhaul import Backhaul
-from netsim.cosim.learnings import LearningOff, LoraLearning
+from fl.training.local_training import TrainingSettings
+from netsim.cosim.learning_kinds import LearningOff, LoraLearning
 from netsim.cosim.run import run_scenario
 from netsim.errors import InputError
+from netsim.network.backhaul import Backhaul
 from netsim.policy import FullParticipation, IndependentSampling
-from netsim.protocol import Hierarchical, Synchronous
 from netsim.report import write_report
-from netsim.runs import load_run
+from netsim.runs import questions
+from netsim.runs.run import load_run
+from netsim.server import Hierarchical, Synchronous
 from netsim.timeline import write_timeline
 from netsim.verify import verify
 
@@ -189,7 +189,7 @@ def learned(folder, server, **changes):
 
 
 def test_a_run_of_single_edge_rounds_learns_what_one_server_does(tmp_path, monkeypatch):
-    monkeypatch.setattr("fl.store.default_folder", lambda: tmp_path / "store")
+    monkeypatch.setattr("fl.memory.store.default_folder", lambda: tmp_path / "store")
     flat = Synchronous(
         sampling=FullParticipation(), announce_time_s=0.5, merge_time_s=0.25
     )

@@ -9,7 +9,7 @@ from netsim.cosim.run import run_scenario
 from netsim.cosim.scenario import read_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
-from netsim.manifest import read_manifest
+from netsim.runs.manifest import read_manifest
 
 
 @pytest.fixture

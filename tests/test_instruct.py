@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from fl.adapters import LoraSettings
 from fl.backbones import FromConfig, read
-from fl.evaluation import EvaluationSettings, evaluate, written
-from fl.resident import ResidentModel
+from fl.model.adapters import LoraSettings
+from fl.model.evaluation import EvaluationSettings, evaluate, written
+from fl.model.lora_model import ResidentModel
 from fl.tasks import Instruct
 from fl.tasks.instruct import final_answer
 

@@ -7,7 +7,7 @@ import tiny_run
 import netsim
 from netsim import load_run
 from netsim.errors import InputError
-from netsim.joins import JOINS, joined, with_times
+from netsim.runs.joins import JOINS, joined, with_times
 from netsim.study.frames import write_table
 from netsim.trace.schemas import SCHEMAS
 

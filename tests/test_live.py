@@ -9,10 +9,10 @@ from test_cli import netsim
 
 from netsim.cli.live import LiveView
 from netsim.cli.spectators import JsonLines, all_of, scalars
-from netsim.protocol.learner import LayerError, Score
-from netsim.protocol.leg import Leg
-from netsim.protocol.stage import Progress
-from netsim.protocol.stop import Stop
+from netsim.learner.learner import LayerError, Score
+from netsim.learner.stop import Stop
+from netsim.server.phase import Leg
+from netsim.server.stage import Progress
 
 S = 10**9
 MANY = Stop(rounds=1000, time_s=1e6)

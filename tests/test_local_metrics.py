@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from test_federation import federation, own_cache, submit  # noqa: F401  a fixture
 
-from fl.evaluation import EvaluationSettings, Metrics, measured
-from fl.federation import Arrival
-from fl.local_metrics import label_shares, weighted
+from fl.federation.federation import Arrival
+from fl.federation.local_metrics import label_shares, weighted
+from fl.model.evaluation import EvaluationSettings, Metrics, measured
 from fl.partition import DirichletByLabel
 from fl.tasks import Digits
 from netsim import load_run
@@ -121,12 +121,14 @@ def test_a_run_without_local_rows_has_an_empty_gap(tmp_path):
 
 
 def test_local_metrics_are_remembered_and_the_same_with_workers(tmp_path, monkeypatch):
-    monkeypatch.setattr("fl.store.default_folder", lambda: tmp_path / "store")
+    monkeypatch.setattr("fl.memory.store.default_folder", lambda: tmp_path / "store")
     config = scenario("learning.evaluation.clients={}", "learning.cohort_size=3")
     first = run_scenario(config, tmp_path / "first")
     assert first.steps_trained > 0
     with monkeypatch.context() as patched:
-        patched.setattr("fl.local_metrics.measured", None)  # nothing is judged again
+        patched.setattr(
+            "fl.federation.local_metrics.measured", None
+        )  # nothing is judged again
         again = run_scenario(config, tmp_path / "again")
     workers = run_scenario(config, tmp_path / "two", reuse=False, workers=2)
     assert again.digest == first.digest == workers.digest
@@ -134,7 +136,7 @@ def test_local_metrics_are_remembered_and_the_same_with_workers(tmp_path, monkey
 
 
 def test_asked_for_later_they_cost_no_training(tmp_path, monkeypatch):
-    monkeypatch.setattr("fl.store.default_folder", lambda: tmp_path / "store")
+    monkeypatch.setattr("fl.memory.store.default_folder", lambda: tmp_path / "store")
     plain = run_scenario(scenario(), tmp_path / "plain")
     later = run_scenario(scenario(EXAMINED), tmp_path / "later")
     assert later.steps_trained == 0

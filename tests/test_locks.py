@@ -10,17 +10,17 @@ import time
 import pytest
 from test_cli import netsim
 
-from netsim import locks
+from netsim.core import locks
+from netsim.core.locks import LOCK_FILE, locked
 from netsim.cosim.run import run_scenario
 from netsim.cosim.scenario import read_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
-from netsim.locks import LOCK_FILE, locked
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from netsim.locks import locked
+from netsim.core.locks import locked
 with locked(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(600)

@@ -14,7 +14,6 @@ from test_timeline import MBIT, S, patient, play_out, scenario, times
 
 from netsim import load_run
 from netsim.channel import OutageRadio, PerHertzRadio
-from netsim.channel.errors import TransmissionErrors
 from netsim.channel.latency import (
     JITTERS,
     ExponentialJitter,
@@ -23,14 +22,15 @@ from netsim.channel.latency import (
     latency_ns,
     mean_latency_s,
 )
-from netsim.cosim.planning import Assumptions, build_task
+from netsim.channel.packet_errors import TransmissionErrors
+from netsim.cosim.plan_problem import Assumptions, build_task
 from netsim.cosim.run import run_scenario
 from netsim.cosim.scenario import read_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
-from netsim.protocol import Deadline
-from netsim.questions import bits, phases
+from netsim.runs.questions import bits, phases
 from netsim.scenario import Record
+from netsim.server import Deadline
 from netsim.sharing import EqualFinish, FirstComeTdma, ProcessorSharing
 from netsim.timeline import write_timeline
 from netsim.verify import verify

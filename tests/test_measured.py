@@ -15,12 +15,12 @@ from netsim.band import Message, SharedBand, Terms
 from netsim.channel import Link, MeasuredRadio, NoFading
 from netsim.channel.capacity import CapacityTable, Step
 from netsim.channel.measured import csv_rates, mahimahi_rates, read_capacity
+from netsim.core.engine import Engine
 from netsim.cosim.run import run_scenario
 from netsim.cosim.scenario import read_scenario
 from netsim.cosim.shipped import find_scenario
-from netsim.engine import Engine
 from netsim.errors import InputError
-from netsim.runs import read_table
+from netsim.runs.run import read_table
 from netsim.sharing import SHARING_RULES, ProcessorSharing
 from netsim.trace import rows
 from netsim.verify import verify

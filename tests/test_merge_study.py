@@ -7,14 +7,14 @@ import pandas as pd
 import pytest
 import torch
 
-from fl.adapters import Adapter, Layout, Part
 from fl.aggregation import AGGREGATIONS, FedIT, FloraNA, LayerComponents, Pair
+from fl.federation.merging import Component
 from fl.merge_study import Round, compare
-from fl.merging import Component
-from fl.payload import Payload
+from fl.model.adapters import Adapter, Layout, Part
+from fl.model.payload import Payload
 from netsim import load_run
 from netsim.cli import main
-from netsim.cosim.merge_study import merge_study
+from netsim.cosim.commands.merge_study import merge_study
 from netsim.cosim.run import run_scenario
 from netsim.cosim.scenario import read_scenario
 from netsim.cosim.shipped import find_scenario

@@ -10,20 +10,20 @@ import numpy as np
 import pytest
 import torch
 
-from fl.adapters import LoraSettings
 from fl.aggregation import AGGREGATIONS, COMPRESSIONS, FedIT, FedSALora, FedSB
 from fl.aggregation.server_optimiser import MomentumServer
 from fl.backbones import SmallViT
-from fl.cohort.core import fixed_basis
-from fl.federation import Arrival, Federation
-from fl.jobs import Job
-from fl.learning import Learning
+from fl.federation.federation import Arrival, Federation
+from fl.federation.jobs import Job
+from fl.model.adapters import LoraSettings
+from fl.model.payload import Payload
 from fl.partition import IID
-from fl.payload import Payload
 from fl.peft_folders import apply_base_delta
+from fl.settings.federation import Learning
 from fl.streams import stream
 from fl.tasks import Digits
-from fl.training import TrainingSettings, mini_batches
+from fl.training.core import fixed_basis
+from fl.training.local_training import TrainingSettings, mini_batches
 from netsim import load_run
 from netsim.cosim.run import run_scenario
 from netsim.cosim.scenario import read_scenario

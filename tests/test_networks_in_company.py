@@ -11,21 +11,21 @@ from test_cells import BOARD, EAST, THREE, WEST, cell, counted, population, scen
 from test_timeline import MBIT, S, play_out, times
 
 from netsim.availability import Recorded
-from netsim.backhaul import Backhaul
-from netsim.battery import Battery
 from netsim.channel import Points
-from netsim.cosim.learnings import LearningOff
+from netsim.cosim.learning_kinds import LearningOff
 from netsim.cosim.run import run_scenario
 from netsim.cosim.world import build_population, build_stage, play
-from netsim.device_catalogue import DeviceChoice
-from netsim.device_file import NO_POWERS
+from netsim.devices.battery import Battery
+from netsim.devices.catalogue import DeviceChoice
+from netsim.devices.device_file import NO_POWERS
+from netsim.learner.evaluation_schedule import Cadence
+from netsim.learner.learner import Score
+from netsim.network.backhaul import Backhaul
 from netsim.policy import FullParticipation
 from netsim.population import PopulationConfig
-from netsim.protocol import Deadline, Hierarchical, NoLearning, Synchronous
-from netsim.protocol.cadence import Cadence
-from netsim.protocol.learner import Score
-from netsim.protocol.outages import Outage
-from netsim.runs import load_run
+from netsim.runs.run import load_run
+from netsim.server import Deadline, Hierarchical, NoLearning, Synchronous
+from netsim.server.outages import Outage
 from netsim.trace.writer import Recorder
 from netsim.verify import verify
 

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from fl.learning import Learning
-from fl.own_code import own_code
+from fl.memory.user_code import own_code
+from fl.settings.federation import Learning
 from netsim import load_run
 from netsim.cosim.run import run_scenario
 from netsim.cosim.scenario import read_scenario

@@ -14,12 +14,12 @@ from netsim.band import Message, OwnLinks
 from netsim.channel import Link, NoFading
 from netsim.channel.capacity import CapacityTable, Step
 from netsim.channel.own_links import LINK_HZ, MeasuredLinks, OwnLink
+from netsim.core.engine import Engine
 from netsim.cosim.cost import estimate
-from netsim.cosim.planning import Assumptions, build_task
+from netsim.cosim.plan_problem import Assumptions, build_task
 from netsim.cosim.run import run_scenario
 from netsim.cosim.scenario import read_scenario
 from netsim.cosim.shipped import find_scenario
-from netsim.engine import Engine
 from netsim.errors import InputError
 from netsim.trace import rows
 from netsim.verify import verify

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from fl.adapters import Layout, Part
-from fl.payload import Extent, Payload
+from fl.model.adapters import Layout, Part
+from fl.model.payload import Extent, Payload
 
 LAYOUT = Layout(
     (

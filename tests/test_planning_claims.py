@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from test_solver import fleet, least_total_s
 
-from netsim.cosim.planning import Assumptions, build_task
+from netsim.core.streams import stream
+from netsim.cosim.plan_problem import Assumptions, build_task
 from netsim.cosim.scenario import read_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.policy import solver
 from netsim.policy.problem import Choice, at_top_rank, value
 from netsim.policy.surrogate import Surrogate
-from netsim.streams import stream
 
 RANKS = (1, 2, 4, 8)
 NUM_CLIENTS = 30

@@ -17,10 +17,10 @@ from netsim.cosim.run import run_scenario
 from netsim.cosim.scenario import read_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
-from netsim.protocol.leg import Leg
-from netsim.protocol.planned import read_plan
-from netsim.protocol.stage import Progress
-from netsim.protocol.stop import Stop
+from netsim.learner.stop import Stop
+from netsim.server.phase import Leg
+from netsim.server.policies.planned import read_plan
+from netsim.server.stage import Progress
 from netsim.verify import verify
 
 PILOTS = (
@@ -44,7 +44,7 @@ def scenario(*overrides, name="adaptive"):
 @pytest.fixture
 def own_store(tmp_path, monkeypatch):
     folder = tmp_path / "store"
-    monkeypatch.setattr("fl.store.default_folder", lambda: folder)
+    monkeypatch.setattr("fl.memory.store.default_folder", lambda: folder)
     return folder
 
 
@@ -63,8 +63,8 @@ def test_an_adaptive_run_is_sound_and_the_same_again_without_torch(own_store, tm
     code = (
         "import sys, json\n"
         "from pathlib import Path\n"
-        "import fl.store\n"
-        "fl.store.default_folder = lambda: Path(sys.argv[1])\n"
+        "import fl.memory.store\n"
+        "fl.memory.store.default_folder = lambda: Path(sys.argv[1])\n"
         "from netsim.cosim.run import run_scenario\n"
         "from netsim.cosim.scenario import read_scenario\n"
         "from netsim.cosim.shipped import find_scenario\n"

@@ -6,18 +6,18 @@ import sys
 
 import pytest
 
-from fl.adapters import LoraSettings
 from fl.aggregation import AGGREGATIONS
-from fl.facts import TimingAs
-from fl.training import TrainingSettings
+from fl.costs import TimingAs
+from fl.model.adapters import LoraSettings
+from fl.training.local_training import TrainingSettings
 from netsim.cosim.learner import FederatedLearner
-from netsim.cosim.learnings import LoraLearning
+from netsim.cosim.learning_kinds import LoraLearning
 from netsim.cosim.proxy import ProxyLearning
 from netsim.cosim.run import run_scenario
 from netsim.cosim.scenario import read_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
-from netsim.protocol.learner import first_job
+from netsim.learner.learner import first_job
 from netsim.verify import verify
 
 BIG = TimingAs(model="qwen2.5-0.5b", sequence_length=64, r=16)

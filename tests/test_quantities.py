@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from netsim.errors import InputError
-from netsim.quantities import (
+from netsim.core.quantities import (
     QUANTITIES,
     Bits,
     Dbm,
@@ -20,6 +19,7 @@ from netsim.quantities import (
     format_duration_ns,
     format_quantity,
 )
+from netsim.errors import InputError
 
 YAML = {"source": "yaml"}
 FLOATS = [base for base, q in QUANTITIES.items() if not q.is_whole]

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from netsim.band import Message, SharedBand
-from netsim.engine import Engine, calm_garbage_collector
+from netsim.core.engine import Engine, calm_garbage_collector
 from netsim.sharing import FirstComeTdma, ProcessorSharing, ShortestFirstTdma
 
 NUM_REPLICATIONS = 16

@@ -17,13 +17,13 @@ from test_executor import die, die_for_want_of, plus, refuse_three, say_who
 from test_study import killed_midway, written
 
 import netsim as package
-from fl import ray_crew
-from fl.executor import WorkerDied
-from fl.ray_crew import NoCluster, RayHand, connect, ray_workers
-from netsim.cosim import study_work
-from netsim.cosim.study_work import Host, Mark, packed, run_one, unpack
+from fl.workers import ray_cluster as ray_crew
+from fl.workers.executor import WorkerDied
+from fl.workers.ray_cluster import NoCluster, RayHand, connect, ray_workers
+from netsim.core.locks import locked
 from netsim.errors import InputError
-from netsim.locks import locked
+from netsim.study import work as study_work
+from netsim.study.work import Host, Mark, packed, run_one, unpack
 
 NUM_WORKERS = 2
 NETWORK = """\

@@ -10,7 +10,7 @@ import pytest
 
 from netsim.cosim.run import run_scenario
 from netsim.cosim.scenario import read_scenario
-from netsim.runs import load_run
+from netsim.runs.run import load_run
 
 ROOT = Path(__file__).parents[1]
 SCRIPTS = str(ROOT / "tests" / "benchmarks" / "real_bytes")

@@ -5,11 +5,11 @@ import sys
 import numpy as np
 import pytest
 
-from fl import recipe
-from fl.adapters import LoraSettings
 from fl.aggregation import FedIT
+from fl.memory import recipe
+from fl.model.adapters import LoraSettings
 from fl.record import Record
-from fl.training import TrainingSettings
+from fl.training.local_training import TrainingSettings
 
 JOB = recipe.JobRecipe(
     version="v0",
@@ -108,10 +108,10 @@ def test_records_take_lists_and_refuse_nonsense():
 
 WITHOUT_TORCH = """
 import sys
-from fl.facts import known_facts
-from fl.federation import Federation, Job
-from fl.learning import Learning
-from fl.recipe import Environment
+from fl.costs import known_facts
+from fl.federation.federation import Federation, Job
+from fl.settings.federation import Learning
+from fl.memory.recipe import Environment
 
 learning = Learning()
 federation = Federation(learning, num_clients=4, seed=0)

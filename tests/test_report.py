@@ -11,11 +11,11 @@ import tiny_run
 from test_cli import netsim
 
 import netsim as package
+from netsim.core.files import file_sha256
 from netsim.cosim.run import run_scenario
 from netsim.cosim.scenario import read_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
-from netsim.trace.files import file_sha256
 from netsim.trace.writer import Recorder
 
 pytest.importorskip("altair")

@@ -3,7 +3,7 @@
 import pytest
 
 from netsim.cosim.replay import recorded_scenario
-from netsim.cosim.retraining import conclusion, verdicts
+from netsim.cosim.reuse import conclusion, verdicts
 from netsim.cosim.run import run_scenario
 from netsim.cosim.scenario import read_scenario
 from netsim.cosim.shipped import find_scenario
@@ -42,7 +42,7 @@ AIR = (
 
 @pytest.fixture(autouse=True)
 def own_store(tmp_path, monkeypatch):
-    monkeypatch.setattr("fl.store.default_folder", lambda: tmp_path / "store")
+    monkeypatch.setattr("fl.memory.store.default_folder", lambda: tmp_path / "store")
 
 
 def scenario(*overrides):

@@ -193,7 +193,7 @@ def test_the_final_adapter_loads_with_peft(tmp_path):
 
 
 def test_what_other_cohorts_left_in_the_store_changes_no_digest(tmp_path, monkeypatch):
-    monkeypatch.setattr("fl.store.default_folder", lambda: tmp_path / "store")
+    monkeypatch.setattr("fl.memory.store.default_folder", lambda: tmp_path / "store")
     run_scenario(scenario("quickstart", *LEARNING), tmp_path / "wide")
     narrow = scenario("quickstart", *LEARNING, "learning.cohort_size=3")
     after = run_scenario(narrow, tmp_path / "after")

@@ -10,8 +10,8 @@ import tiny_run
 
 from netsim import load_run
 from netsim.errors import InputError
-from netsim.manifest import read_manifest
-from netsim.runs import read_table
+from netsim.runs.manifest import read_manifest
+from netsim.runs.run import read_table
 from netsim.trace.writer import Recorder
 
 

@@ -13,8 +13,8 @@ import pytest
 from annotated_types import Ge, Gt, Le, MinLen
 from pydantic import BaseModel, ValidationError, ValidationInfo, model_validator
 
+from netsim.core.quantities import Bits, Bytes, Dbm, DbmPerHertz, Hertz, Metres, Seconds
 from netsim.errors import InputError
-from netsim.quantities import Bits, Bytes, Dbm, DbmPerHertz, Hertz, Metres, Seconds
 from netsim.scenario import (
     OneOf,
     Record,
@@ -260,12 +260,12 @@ MALFORMED = {
         "cannot import 'no_such_module'",
     ),
     "no class": (
-        "cell: {band: 1 Hz, sharing: {kind: 'netsim.clock:Clock'}}",
+        "cell: {band: 1 Hz, sharing: {kind: 'netsim.core.clock:Clock'}}",
         "1:36",
         "has no class 'Clock'",
     ),
     "not a record": (
-        "cell: {band: 1 Hz, sharing: {kind: 'netsim.clock:to_ns'}}",
+        "cell: {band: 1 Hz, sharing: {kind: 'netsim.core.clock:to_ns'}}",
         "1:36",
         "is not a subclass of netsim.scenario.Record",
     ),
@@ -537,7 +537,7 @@ def _seconds(text: str) -> float:
 
 def test_importing_scenarios_is_light():
     code = (
-        "import sys, netsim.quantities, netsim.scenario;"
+        "import sys, netsim.core.quantities, netsim.scenario;"
         "print(*{'numpy', 'torch', 'pandas', 'simpy'} & set(sys.modules))"
     )
     command = [sys.executable, "-c", code]

@@ -9,18 +9,18 @@ from test_cli import netsim
 from test_timeline import MBIT, S, patient, play_out, scenario, times
 
 from netsim.availability import Periodic, Recorded
-from netsim.battery import Battery
 from netsim.cosim.scenario import read_scenario
 from netsim.cosim.shipped import find_scenario
+from netsim.devices.battery import Battery
 from netsim.errors import InputError
 from netsim.policy import FullParticipation
-from netsim.protocol import Asynchronous, Buffered, Deadline, Stop, Synchronous
-from netsim.protocol.outages import Outage, spans
-from netsim.protocol.staleness import ConstantStaleness, HingeStaleness
+from netsim.server import Asynchronous, Buffered, Deadline, Stop, Synchronous
+from netsim.server.outages import Outage, spans
+from netsim.server.staleness import ConstantStaleness, HingeStaleness
 from netsim.sharing import EqualFixed, FirstComeTdma
 from netsim.trace.rows import Client
-from netsim.verify.books import Books, check_books
 from netsim.verify.clock import check_clock
+from netsim.verify.consistency import Books, check_books
 
 SENDING_W = 10**-0.7 / 0.35
 EVERYBODY = FullParticipation()
@@ -311,7 +311,7 @@ def test_an_asynchronous_server_ends_when_nobody_returns(tmp_path):
 
 
 def test_a_run_in_which_nobody_ever_arrives_comes_to_an_end(tmp_path, monkeypatch):
-    monkeypatch.setattr("netsim.protocol.flushes.MAX_LOST_IN_A_ROW", 50)
+    monkeypatch.setattr("netsim.server.buffer_loop.MAX_LOST_IN_A_ROW", 50)
     blinking = {"availability": Periodic(on_s=1.0, off_s=1.0)}
     server = Asynchronous(concurrency=2, merge_time_s=0.0)
     with pytest.raises(InputError, match="50 participations in a row came to nothing"):

@@ -2,10 +2,10 @@
 
 import torch
 
-from fl.adapters import LoraSettings
 from fl.backbones import SmallViT
-from fl.resident import ResidentModel
-from fl.shared_base import shared_base
+from fl.model.adapters import LoraSettings
+from fl.model.lora_model import ResidentModel
+from fl.model.shared_base import shared_base
 from fl.tasks import Digits
 
 LORA = LoraSettings()

@@ -16,8 +16,8 @@ from test_timeline import MBIT, S, patient, play_out, scenario
 
 from netsim.band import Message, SharedBand
 from netsim.channel import FixedPowerRadio, PerHertzRadio
-from netsim.clock import to_ns
-from netsim.engine import Engine
+from netsim.core.clock import to_ns
+from netsim.core.engine import Engine
 from netsim.sharing import (
     SHARING_RULES,
     EqualFinish,

@@ -7,9 +7,9 @@ import pytest
 import torch
 from transformers import BertConfig, BertForSequenceClassification
 
-from fl.adapters import LoraSettings
-from fl.resident import ResidentModel
-from fl.sketch import (
+from fl.model.adapters import LoraSettings
+from fl.model.lora_model import ResidentModel
+from fl.model.sketch import (
     Sketch,
     compensation,
     draw_sketch,
@@ -19,7 +19,7 @@ from fl.sketch import (
     whole_sketch,
 )
 from fl.streams import forked, stream
-from fl.training import LocalJob, TrainingSettings, train
+from fl.training.local_training import LocalJob, TrainingSettings, train
 
 RANK = 4
 

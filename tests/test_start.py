@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from fl import recipe
-from fl.adapters import LoraSettings
-from fl.start import content_digest, read_header
+from fl.federation.warm_start import content_digest, read_header
+from fl.memory import recipe
+from fl.model.adapters import LoraSettings
 from netsim import load_run
 from netsim.cosim.run import run_scenario
 from netsim.cosim.scenario import read_scenario

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from test_timeline import S, scenario
 
-from netsim.cosim.learnings import LoraLearning
+from netsim.cosim.learning_kinds import LoraLearning
 from netsim.cosim.world import build_population, build_stage, play
 from netsim.errors import InputError
 from netsim.policy import FullParticipation, IndependentSampling
-from netsim.protocol import (
+from netsim.server import (
     AdaptivePolicy,
     Constants,
     Deadline,

@@ -12,7 +12,7 @@ import time
 import numpy as np
 import pytest
 
-from fl.store import Entry, Store
+from fl.memory.store import Entry, Store
 from netsim.cosim.run import run_scenario
 from netsim.cosim.scenario import read_scenario
 from netsim.cosim.shipped import find_scenario
@@ -28,7 +28,7 @@ def scenario(*overrides):
 def own_store(tmp_path, monkeypatch):
     """A store of this test alone, over the shared cache of base models and facts."""
     folder = tmp_path / "store"
-    monkeypatch.setattr("fl.store.default_folder", lambda: folder)
+    monkeypatch.setattr("fl.memory.store.default_folder", lambda: folder)
     return folder
 
 
@@ -98,8 +98,8 @@ def test_another_network_trains_nothing_and_loads_no_torch(own_store, tmp_path):
     code = (
         "import sys, json\n"
         "from pathlib import Path\n"
-        "import fl.store\n"
-        "fl.store.default_folder = lambda: Path(sys.argv[1])\n"
+        "import fl.memory.store\n"
+        "fl.memory.store.default_folder = lambda: Path(sys.argv[1])\n"
         "from netsim.cosim.run import run_scenario\n"
         "from netsim.cosim.scenario import read_scenario\n"
         "from netsim.cosim.shipped import find_scenario\n"
@@ -157,8 +157,8 @@ def test_a_store_with_holes_gives_the_same_digest(fraction, own_store, tmp_path)
 def test_a_killed_run_resumes_to_the_same_digest(moment, own_store, tmp_path):
     whole = run_scenario(scenario(), tmp_path / "whole", reuse=False)
     code = (
-        "import sys; from pathlib import Path; import fl.store\n"
-        "fl.store.default_folder = lambda: Path(sys.argv[1])\n"
+        "import sys; from pathlib import Path; import fl.memory.store\n"
+        "fl.memory.store.default_folder = lambda: Path(sys.argv[1])\n"
         "from netsim.cosim.run import run_scenario\n"
         "from netsim.cosim.scenario import read_scenario\n"
         "from netsim.cosim.shipped import find_scenario\n"

@@ -16,12 +16,13 @@ from test_cli import netsim
 import netsim as package
 from netsim.cli import study_picture
 from netsim.cli.study import TimeLeft, foretold
-from netsim.cosim import shipped, study_plan
-from netsim.cosim.study import StudyFailed
+from netsim.cosim import shipped
 from netsim.errors import InputError
-from netsim.manifest import FILE_NAME, read_manifest
+from netsim.runs.manifest import FILE_NAME, read_manifest
 from netsim.scenario import dump, load_text
 from netsim.study import StudyConfig, combinations
+from netsim.study import plan as study_plan
+from netsim.study.run import StudyFailed
 
 TINY = """\
 name: tiny

@@ -9,17 +9,17 @@ from typing import Literal
 
 import pytest
 
-from netsim.cell import Cell, Downlink, Uplink
 from netsim.channel import LogDistance, NoFading, PerHertzRadio, Ring
-from netsim.cosim.learnings import LearningOff
+from netsim.cosim.learning_kinds import LearningOff
 from netsim.cosim.scenario import Scenario
 from netsim.cosim.world import build_population, build_stage, play
-from netsim.device import Device
-from netsim.device_catalogue import DeviceChoice
+from netsim.devices.catalogue import DeviceChoice
+from netsim.devices.device import Device
+from netsim.network.cell import Cell, Downlink, Uplink
 from netsim.policy import FullParticipation, IndependentSampling
 from netsim.population import PopulationConfig
-from netsim.protocol import Buffered, Deadline, NoLearning, Stop, Synchronous
 from netsim.scenario import Record
+from netsim.server import Buffered, Deadline, NoLearning, Stop, Synchronous
 from netsim.sharing import EqualFixed, FirstComeTdma, ProcessorSharing
 from netsim.trace.writer import Recorder
 

@@ -13,7 +13,7 @@ from test_cli import netsim as command
 
 import netsim
 from netsim.errors import InputError
-from netsim.runs import load_run, server_kind
+from netsim.runs.run import load_run, server_kind
 from netsim.timeline import write_timeline
 from netsim.timeline.slices import grouped
 from netsim.timeline.trace_events import micros

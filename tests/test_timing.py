@@ -7,16 +7,16 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from fl.adapters import LoraSettings
 from fl.backbones import FromConfig
-from fl.facts import SHAPES, TimingAs, count_facts, count_timing, known_timing
-from fl.facts.meta import meta_model
-from fl.facts.timing import model_values
+from fl.costs import SHAPES, TimingAs, count_facts, count_timing, known_timing
+from fl.costs.meta import meta_model
+from fl.costs.timing import model_values
+from fl.model.adapters import LoraSettings
 from fl.tasks import Arithmetic
-from fl.training import TrainingSettings
+from fl.training.local_training import TrainingSettings
 from netsim.cosim.learner import FederatedLearner
-from netsim.cosim.learnings import LoraLearning
-from netsim.protocol.learner import Job
+from netsim.cosim.learning_kinds import LoraLearning
+from netsim.learner.learner import Job
 
 TINY = {
     "hidden_size": 16,
@@ -171,9 +171,9 @@ def test_known_counts_need_no_torch(folder):
     timing = TimingAs(model=folder, sequence_length=12)
     count_timing(timing, LoraSettings(), ONE)
     code = (
-        "import sys; from fl.adapters import LoraSettings as L;"
-        "from fl.facts import TimingAs, known_timing;"
-        "from fl.training import TrainingSettings as T;"
+        "import sys; from fl.model.adapters import LoraSettings as L;"
+        "from fl.costs import TimingAs, known_timing;"
+        "from fl.training.local_training import TrainingSettings as T;"
         f"t = T.model_validate({ONE.model_dump()!r});"
         f"f = known_timing(TimingAs(model={folder!r}, sequence_length=12), L(), t);"
         "assert f and 'torch' not in sys.modules"

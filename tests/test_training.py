@@ -4,14 +4,20 @@ import numpy as np
 import pytest
 import torch
 
-from fl.adapters import LoraSettings
 from fl.backbones import SmallViT
-from fl.cache import cache_folder, recall, remember
-from fl.facts import count_facts, known_facts
-from fl.resident import ResidentModel
+from fl.costs import count_facts, known_facts
+from fl.memory.files import cache_folder, recall, remember
+from fl.model.adapters import LoraSettings
+from fl.model.lora_model import ResidentModel
 from fl.streams import forked, stream, torch_stream
 from fl.tasks import Digits
-from fl.training import Diverged, LocalJob, TrainingSettings, mini_batches, train
+from fl.training.local_training import (
+    Diverged,
+    LocalJob,
+    TrainingSettings,
+    mini_batches,
+    train,
+)
 
 TASK = Digits()
 TINY = SmallViT(

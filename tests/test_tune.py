@@ -12,15 +12,16 @@ import pandas as pd
 import pytest
 from test_cli import netsim
 
-from netsim.cosim import shipped, tuning
-from netsim.cosim.study import Workers
-from netsim.cosim.tune_plan import plan_tune
-from netsim.cosim.tuning import carry_out_search
+from netsim.cosim import shipped
 from netsim.errors import InputError
-from netsim.runs import load_run
+from netsim.runs.run import load_run
 from netsim.scenario import load_text
-from netsim.study.search import Limit, Setting, TuneConfig, read_limit
-from netsim.study.trials import Measured, TrialRow, best, measured, sentence
+from netsim.study.run import Workers
+from netsim.tune import run as tuning
+from netsim.tune.plan import plan_tune
+from netsim.tune.run import carry_out_search
+from netsim.tune.search import Limit, Setting, TuneConfig, read_limit
+from netsim.tune.trials import Measured, TrialRow, best, measured, sentence
 
 optuna = pytest.importorskip("optuna", reason="needs the extra `tune`")
 

@@ -6,16 +6,16 @@ import pytest
 import tiny_run
 from tiny_run import BANDS, EFFICIENCY, HZ, SEGMENTS, TRANSFERS, S
 
-from netsim.manifest import read_manifest
-from netsim.runs import read_table
+from netsim.core.files import file_sha256
+from netsim.runs.manifest import read_manifest
+from netsim.runs.run import read_table
 from netsim.trace import rows
 from netsim.trace.digest import TableDigest, network_digest, run_digest
-from netsim.trace.files import file_sha256
 from netsim.trace.schemas import SCHEMAS
 from netsim.trace.writer import Recorder
 from netsim.verify import verify
-from netsim.verify.books import Books, check_books
 from netsim.verify.clock import check_clock
+from netsim.verify.consistency import Books, check_books
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ clients compute for a second; uploads of 1 and 3 bits share the band until the f
 ends at 3 s; the other then has the whole band and ends at 4 s.
 """
 
-from netsim.manifest import Manifest, machine, versions
+from netsim.core.files import file_sha256
+from netsim.runs.manifest import Manifest, machine, versions
 from netsim.trace import rows
-from netsim.trace.files import file_sha256
 from netsim.trace.writer import Recorder
 
 S = 10**9

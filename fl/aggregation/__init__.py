@@ -46,7 +46,7 @@ from fl.aggregation.server_optimiser import (
     ServerOptimiser,
 )
 from fl.aggregation.thin_svd import ThinSVD
-from fl.payload import Shape
+from fl.model.payload import Shape
 
 AGGREGATIONS: dict[
     str,

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Literal
 
 from fl.aggregation.components import LayerComponents, MergedLayer, Pair, weighted_mean
 from fl.aggregation.method import ONE_RANK, Contract, Exchange
+from fl.aggregation.reference_norms import Yardstick, merge_each
 from fl.aggregation.shared_factor import require_shared
-from fl.aggregation.yardstick import Yardstick, merge_each
 from fl.record import Record
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import Literal
 
 from fl.aggregation.components import LayerComponents, MergedLayer
 from fl.aggregation.method import ONE_RANK, Contract, Exchange
-from fl.aggregation.yardstick import averaged, merge_each
+from fl.aggregation.reference_norms import averaged, merge_each
 from fl.record import Record
 
 MOVED_ON = (

@@ -15,9 +15,9 @@ from fl.aggregation.components import (
     weighted_mean,
 )
 from fl.aggregation.method import NEW_GAUGE, ONE_RANK, Contract, Exchange
+from fl.aggregation.reference_norms import Yardstick, merge_each
 from fl.aggregation.shared_factor import require_shared
 from fl.aggregation.spectral import exact_spectrum
-from fl.aggregation.yardstick import Yardstick, merge_each
 from fl.record import Record
 
 CONTRACT = Contract(

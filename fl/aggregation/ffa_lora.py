@@ -7,8 +7,8 @@ from typing import Literal
 
 from fl.aggregation.components import LayerComponents, MergedLayer, Pair, weighted_mean
 from fl.aggregation.method import ONE_RANK, ONLY_B, Contract, Exchange
+from fl.aggregation.reference_norms import Yardstick, merge_each
 from fl.aggregation.shared_factor import require_shared
-from fl.aggregation.yardstick import Yardstick, merge_each
 from fl.record import Record
 
 CONTRACT = Contract(exactness="exact", cannot={"unequal-ranks": ONE_RANK})

@@ -14,9 +14,9 @@ from fl.aggregation.method import (
     Contract,
     Exchange,
 )
+from fl.aggregation.reference_norms import Yardstick, merge_each
 from fl.aggregation.restart import restarted
 from fl.aggregation.spectral import stack
-from fl.aggregation.yardstick import Yardstick, merge_each
 from fl.record import Record
 
 CONTRACT = Contract(

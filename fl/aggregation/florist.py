@@ -16,8 +16,8 @@ from fl.aggregation.method import (
     Contract,
     Exchange,
 )
+from fl.aggregation.reference_norms import Yardstick, averaged, is_settled, merge_each
 from fl.aggregation.spectral import balanced, exact_spectrum, ideal_stack
-from fl.aggregation.yardstick import Yardstick, averaged, is_settled, merge_each
 from fl.record import Record
 
 CONTRACT = Contract(

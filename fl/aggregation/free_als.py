@@ -11,14 +11,14 @@ from pydantic import Field
 from fl.aggregation.components import LayerComponents, MergedLayer, Pair, double, like
 from fl.aggregation.gauge import REFACTORING, Gauge, regauged
 from fl.aggregation.method import LORA, Contract, Exchange
-from fl.aggregation.thin_svd import spectral_contract
-from fl.aggregation.yardstick import (
+from fl.aggregation.reference_norms import (
     Centred,
     Yardstick,
     averaged,
     is_settled,
     merge_each,
 )
+from fl.aggregation.thin_svd import spectral_contract
 from fl.record import Record
 
 if TYPE_CHECKING:

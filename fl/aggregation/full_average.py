@@ -14,7 +14,7 @@ from fl.aggregation.method import (
     Contract,
     Exchange,
 )
-from fl.aggregation.yardstick import merge_each
+from fl.aggregation.reference_norms import merge_each
 from fl.record import Record
 
 CONTRACT = Contract(

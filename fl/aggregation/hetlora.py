@@ -10,7 +10,7 @@ from typing import Literal
 from fl.aggregation.components import LayerComponents, MergedLayer, Pair, double, mix
 from fl.aggregation.grams import product_error
 from fl.aggregation.method import LORA, NEEDS_FACTORS, Contract, Exchange
-from fl.aggregation.yardstick import Yardstick, averaged, is_settled, merge_each
+from fl.aggregation.reference_norms import Yardstick, averaged, is_settled, merge_each
 from fl.record import Record
 
 BIASED = "its norm weights depend on the outcome, so no 1/q weight makes them unbiased"

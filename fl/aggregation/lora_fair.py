@@ -10,7 +10,7 @@ from pydantic import Field
 
 from fl.aggregation.components import LayerComponents, MergedLayer, Pair, like
 from fl.aggregation.method import LORA, NEEDS_FACTORS, ONE_RANK, Contract, Exchange
-from fl.aggregation.yardstick import (
+from fl.aggregation.reference_norms import (
     Centred,
     Yardstick,
     averaged,

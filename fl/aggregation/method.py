@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 from fl.aggregation.components import Merge, MergedLayer
-from fl.payload import PartName, Shape, parts_extent
+from fl.model.payload import PartName, Shape, parts_extent
 
 Ability: TypeAlias = Literal[
     "asynchrony",  # clients that started from an older version than the newest

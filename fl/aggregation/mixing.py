@@ -23,7 +23,7 @@ from fl.aggregation.method import (
     Ability,
     Contract,
 )
-from fl.aggregation.yardstick import Yardstick, is_settled, measured
+from fl.aggregation.reference_norms import Yardstick, is_settled, measured
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -19,9 +19,9 @@ from fl.aggregation.fedit import FedIT
 from fl.aggregation.flora_na import FloraNA
 from fl.aggregation.free_als import FreeALS
 from fl.aggregation.method import FOLDS, NEEDS_FACTORS, NO_STEP, Contract, Exchange
+from fl.aggregation.reference_norms import yardsticks
 from fl.aggregation.spectral import NEGLIGIBLE, Spectrum, exact_spectrum, stack
 from fl.aggregation.thin_svd import ThinSVD
-from fl.aggregation.yardstick import yardsticks
 from fl.record import Record
 
 

@@ -20,6 +20,7 @@ from fl.aggregation.method import (
     Contract,
     Exchange,
 )
+from fl.aggregation.reference_norms import Yardstick, averaged, is_settled, merge_each
 from fl.aggregation.spectral import (
     Spectrum,
     balanced,
@@ -27,7 +28,6 @@ from fl.aggregation.spectral import (
     ideal_stack,
     leading_spectrum,
 )
-from fl.aggregation.yardstick import Yardstick, averaged, is_settled, merge_each
 from fl.record import Record
 
 UNORDERED = (

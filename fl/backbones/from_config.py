@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from pydantic import Field, field_validator
 
-from fl import recipe
 from fl.backbones.backbone import Precision
 from fl.backbones.families import built, finished, fresh_config, require_length
 from fl.backbones.pretraining import Pretraining, pretrained
 from fl.backbones.tokenizers import LoadedTokenizer, trained_tokenizer
+from fl.memory import recipe
 from fl.record import Record
 from fl.streams import forked
 from fl.tasks import Source, Tokenizer

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from fl import recipe
 from fl.backbones.backbone import Precision
 from fl.backbones.families import (
     auto_class,
@@ -19,6 +18,7 @@ from fl.backbones.families import (
     require_length,
 )
 from fl.backbones.tokenizers import tokenizer_digest, tokenizer_of
+from fl.memory import recipe
 from fl.record import Record
 from fl.streams import forked
 from fl.tasks import Source, Tokenizer

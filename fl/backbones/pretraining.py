@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from fl import recipe
-from fl.cache import recall, remember
+from fl.memory import recipe
+from fl.memory.files import recall, remember
 from fl.record import Record
 from fl.streams import forked, stream
 from fl.tasks import Task

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from fl import recipe
 from fl.backbones.pretraining import Pretraining, recalled, teach
+from fl.memory import recipe
 from fl.record import Record
 from fl.streams import forked
 from fl.tasks import Source, Task, Tokenizer

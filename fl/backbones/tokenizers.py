@@ -9,8 +9,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fl import recipe
-from fl.cache import recall, remember
+from fl.memory import recipe
+from fl.memory.files import recall, remember
 from fl.tasks import Source, Tokenizer
 from fl.tasks.places import file_digest
 

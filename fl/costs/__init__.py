@@ -1,9 +1,9 @@
 """What one model with LoRA costs in FLOP, bits and bytes, counted once."""
 
-from fl.facts.curves import Curve, Lengths
-from fl.facts.facts import Facts, count_facts, known_facts
-from fl.facts.shapes import SHAPES
-from fl.facts.timing import TimingAs, count_timing, known_timing
+from fl.costs.curves import Curve, Lengths
+from fl.costs.facts import Facts, count_facts, known_facts
+from fl.costs.shapes import SHAPES
+from fl.costs.timing import TimingAs, count_timing, known_timing
 
 __all__ = [
     "SHAPES",

@@ -15,19 +15,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fl.adapters import Layout, LoraSettings
 from fl.backbones import Backbone, read
-from fl.facts.curves import Curve, Lengths, fitted, padded_lengths
-from fl.facts.facts import Facts
-from fl.payload import Extent, Shape
+from fl.costs.curves import Curve, Lengths, fitted, padded_lengths
+from fl.costs.facts import Facts
+from fl.model.adapters import Layout, LoraSettings
+from fl.model.payload import Extent, Shape
 from fl.tasks import Source, Task
-from fl.training import TrainingSettings
+from fl.training.local_training import TrainingSettings
 
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
 
-    from fl.resident import ResidentModel
+    from fl.model.lora_model import ResidentModel
 
 RANKS = (1, 2)
 TEXT_LENGTHS = (8, 16, 24)
@@ -111,7 +111,7 @@ def counted_at(
 
     ``probe`` makes a mini-batch of a length and a size; a single length has no curve.
     """
-    from fl.resident import ResidentModel
+    from fl.model.lora_model import ResidentModel
 
     weights = list(base.parameters())
     base_parameters = sum(weight.numel() for weight in weights)

@@ -6,14 +6,14 @@ import json
 from dataclasses import asdict, dataclass
 from importlib import metadata
 
-from fl import recipe
-from fl.adapters import LoraSettings
 from fl.backbones import Backbone
-from fl.cache import recall, remember
-from fl.facts.curves import Curve, Lengths
-from fl.payload import Extent, Shape, parts_extent
+from fl.costs.curves import Curve, Lengths
+from fl.memory import recipe
+from fl.memory.files import recall, remember
+from fl.model.adapters import LoraSettings
+from fl.model.payload import Extent, Shape, parts_extent
 from fl.tasks import Source
-from fl.training import TrainingSettings
+from fl.training.local_training import TrainingSettings
 
 BYTES_PER_NUMBER = 4  # float32
 
@@ -87,7 +87,7 @@ def count_facts(
     known = known_facts(task, backbone, lora=lora, training=training)
     if known is not None:
         return known
-    from fl.facts.counting import counted
+    from fl.costs.counting import counted
 
     facts = counted(task, backbone, lora, training)
     return kept(_cache_name(task, backbone, lora=lora, training=training), facts)

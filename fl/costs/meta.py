@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from fl.adapters import LoraSettings
 from fl.backbones.families import in_precision
-from fl.facts.counting import TEXT_LENGTHS, AtRank, assembled, counted_at
-from fl.facts.curves import Lengths
-from fl.facts.facts import Facts
-from fl.facts.timing import TimingAs
-from fl.training import TrainingSettings
+from fl.costs.counting import TEXT_LENGTHS, AtRank, assembled, counted_at
+from fl.costs.curves import Lengths
+from fl.costs.facts import Facts
+from fl.costs.timing import TimingAs
+from fl.model.adapters import LoraSettings
+from fl.training.local_training import TrainingSettings
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from fl.recipe import Json
+from fl.memory.recipe import Json
 
 
 def _decoder(

@@ -10,15 +10,15 @@ from typing import Any
 
 from pydantic import Field, field_validator, model_validator
 
-from fl import recipe
-from fl.adapters import LoraSettings
 from fl.backbones.backbone import Precision
-from fl.facts.facts import Facts, kept, recalled
-from fl.facts.shapes import SHAPES
-from fl.recipe import Json
+from fl.costs.facts import Facts, kept, recalled
+from fl.costs.shapes import SHAPES
+from fl.memory import recipe
+from fl.memory.recipe import Json
+from fl.model.adapters import LoraSettings
 from fl.record import Record
 from fl.tasks.places import did_you_mean
-from fl.training import TrainingSettings
+from fl.training.local_training import TrainingSettings
 
 USUAL_TARGETS = {
     "bert": ("query", "value"),
@@ -115,7 +115,7 @@ def count_timing(
     known = known_timing(timing, lora, training)
     if known is not None:
         return known
-    from fl.facts.meta import counted_on_meta
+    from fl.costs.meta import counted_on_meta
 
     values = model_values(timing.model)
     facts = counted_on_meta(values, timing, timing.adapters(lora), training)

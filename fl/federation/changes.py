@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from fl.adapters import Adapter
+from fl.model.adapters import Adapter
 
 
 def squared_changes(

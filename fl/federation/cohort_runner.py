@@ -7,12 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from fl.adapters import Layout
-from fl.executor import Executor
-from fl.history import History
-from fl.jobs import Cohort, JobBook, Outcome
-from fl.remembered import Memory
-from fl.trainer import (
+from fl.federation.jobs import Cohort, JobBook, Outcome
+from fl.federation.trainer import (
     Chunk,
     Numbers,
     Trained,
@@ -22,6 +18,10 @@ from fl.trainer import (
     to_entry,
     trained,
 )
+from fl.federation.version_cache import History
+from fl.memory.memory import Memory
+from fl.model.adapters import Layout
+from fl.workers.executor import Executor
 
 
 class Workshop:

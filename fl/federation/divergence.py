@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from fl.jobs import Job
-from fl.store import Entry
-from fl.training import Diverged
-from fl.versions import Version
+from fl.federation.jobs import Job
+from fl.federation.versions import Version
+from fl.memory.store import Entry
+from fl.training.local_training import Diverged
 
 if TYPE_CHECKING:
     from torch import Tensor

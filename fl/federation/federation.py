@@ -9,11 +9,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 
-from fl import recipe
-from fl.adapters import Adapter
 from fl.aggregation import VersionRanks
-from fl.changes import squared_changes
-from fl.divergence import (
+from fl.federation.changes import squared_changes
+from fl.federation.cohort_runner import Workshop
+from fl.federation.divergence import (
     MergeDiverged,
     Steps,
     diverged,
@@ -22,24 +21,25 @@ from fl.divergence import (
     require_finite,
     void_entry,
 )
-from fl.evaluation import Metrics, evaluate
-from fl.executor import Executor, Inline
-from fl.history import History
-from fl.jobs import Cohort, Job, JobBook
-from fl.learning import Learning
-from fl.local_metrics import ByLabel, LocalBench, LocalMetrics
-from fl.merging import Component, MergeRow, combined, merge_adapters
-from fl.own_code import own_code
+from fl.federation.jobs import Cohort, Job, JobBook
+from fl.federation.local_metrics import ByLabel, LocalBench, LocalMetrics
+from fl.federation.merging import Component, MergeRow, combined, merge_adapters
+from fl.federation.trainer import NUM_THREADS, Trainer
+from fl.federation.version_cache import History
+from fl.federation.versions import Version, refolded
+from fl.federation.warm_start import content_digest
+from fl.memory import recipe
+from fl.memory.memory import Memory, folder_entry, write_folder
+from fl.memory.store import Entry, Store
+from fl.memory.user_code import own_code
+from fl.model.adapters import Adapter
+from fl.model.evaluation import Metrics, evaluate
 from fl.partition import divide
 from fl.peft_folders.base_delta import save_base_delta
-from fl.process_crew import processes
-from fl.remembered import Memory, folder_entry, write_folder
-from fl.start import content_digest
-from fl.store import Entry, Store
+from fl.settings.federation import Learning
 from fl.streams import stream
-from fl.trainer import NUM_THREADS, Trainer
-from fl.versions import Version, refolded
-from fl.workshop import Workshop
+from fl.workers.executor import Executor, Inline
+from fl.workers.processes import processes
 
 
 class Arrival(NamedTuple):
@@ -330,7 +330,7 @@ class Federation:
         if entry is not None:
             write_folder(entry, folder)
             return
-        from fl.checkpoint import write_base, write_checkpoint
+        from fl.model.checkpoint import write_base, write_checkpoint
 
         kept = self._history.model(version)
         write_checkpoint(folder, kept.adapter, self.learning.lora)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from fl import recipe
+from fl.memory import recipe
 
 if TYPE_CHECKING:
-    from fl.adapters import Adapter
+    from fl.model.adapters import Adapter
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

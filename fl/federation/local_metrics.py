@@ -15,13 +15,13 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fl import recipe
-from fl.evaluation import Metrics, chosen_samples, measured
-from fl.learning import Learning
-from fl.remembered import Memory
-from fl.store import Entry
-from fl.trainer import Trainer
-from fl.versions import Version
+from fl.federation.trainer import Trainer
+from fl.federation.versions import Version
+from fl.memory import recipe
+from fl.memory.memory import Memory
+from fl.memory.store import Entry
+from fl.model.evaluation import Metrics, chosen_samples, measured
+from fl.settings.federation import Learning
 
 PERSONAL, GLOBAL = "local-personal", "local-global"
 ByLabel = Mapping[int, Metrics]

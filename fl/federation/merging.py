@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from fl.adapters import Adapter
 from fl.aggregation import LayerComponents, MergedLayer, Method, Pair, weighted_mean
 from fl.aggregation.dora import merged_magnitudes
+from fl.model.adapters import Adapter
 
 if TYPE_CHECKING:
     from torch import Tensor

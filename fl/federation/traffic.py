@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from fl.aggregation import Compression, Method, VersionRanks
-from fl.facts import Facts
-from fl.payload import NOTHING, Extent, PartName, Payload, parts_extent
+from fl.costs import Facts
+from fl.model.payload import NOTHING, Extent, PartName, Payload, parts_extent
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,23 +14,23 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from fl.adapters import Adapter, Layout
 from fl.backbones import read
-from fl.device import require
-from fl.jobs import Job
-from fl.learning import Learning
-from fl.shared_base import shared_base
-from fl.sketch import Sketch, draw_sketch, own_rank
-from fl.start import start_adapter
-from fl.store import Entry
+from fl.federation.jobs import Job
+from fl.federation.upload import uploaded
+from fl.federation.versions import Version, unflattened
+from fl.federation.warm_start import start_adapter
+from fl.memory.store import Entry
+from fl.model.adapters import Adapter, Layout
+from fl.model.device import require
+from fl.model.shared_base import shared_base
+from fl.model.sketch import Sketch, draw_sketch, own_rank
+from fl.settings.federation import Learning
 from fl.streams import stream
 from fl.tasks import Task
-from fl.training import Diverged, LocalJob, train
-from fl.upload import uploaded
-from fl.versions import Version, unflattened
+from fl.training.local_training import Diverged, LocalJob, train
 
 if TYPE_CHECKING:
-    from fl.resident import ResidentModel
+    from fl.model.lora_model import ResidentModel
 
 NUM_THREADS = 1  # more depend on the machine and on who else runs
 
@@ -88,7 +88,7 @@ class Trainer:
     def _loaded(self) -> tuple[ResidentModel, Adapter]:
         import torch
 
-        from fl.resident import ResidentModel
+        from fl.model.lora_model import ResidentModel
 
         require(self.device)
         torch.set_num_threads(NUM_THREADS)

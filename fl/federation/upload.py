@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from fl.adapters import Adapter
-from fl.learning import Learning
-from fl.payload import PartName
-from fl.sketch import Sketch, scattered, touched, whole_sketch
+from fl.model.adapters import Adapter
+from fl.model.payload import PartName
+from fl.model.sketch import Sketch, scattered, touched, whole_sketch
+from fl.settings.federation import Learning
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from fl.adapters import Adapter
-from fl.remembered import Memory
-from fl.store import Entry
-from fl.trainer import Trainer
-from fl.versions import Version
+from fl.federation.trainer import Trainer
+from fl.federation.versions import Version
+from fl.memory.memory import Memory
+from fl.memory.store import Entry
+from fl.model.adapters import Adapter
 
 
 class History:

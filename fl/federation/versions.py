@@ -8,16 +8,16 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from fl.adapters import Adapter, Layout
 from fl.aggregation.components import Pair
 from fl.aggregation.restart import at_rank
 from fl.aggregation.server_optimiser import Memory
-from fl.store import Entry
+from fl.memory.store import Entry
+from fl.model.adapters import Adapter, Layout
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from fl.merging import MergeRow
+    from fl.federation.merging import MergeRow
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, ValidationInfo
 
-from fl.adapters import ALL_LINEAR, Adapter, LoraSettings
+from fl.model.adapters import ALL_LINEAR, Adapter, LoraSettings
 from fl.tasks.places import absolute, scenario_folder
 
 if TYPE_CHECKING:
-    from fl.facts import Facts
-    from fl.resident import ResidentModel
+    from fl.costs import Facts
+    from fl.model.lora_model import ResidentModel
 
 CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
 FOLDED = "base_delta.safetensors"
@@ -256,7 +256,7 @@ def start_adapter(folder: Path, resident: ResidentModel) -> Adapter:
     """Return a start's numbers in the model's layout and type; read anew each time."""
     import torch
 
-    from fl.checkpoint import read_checkpoint
+    from fl.model.checkpoint import read_checkpoint
 
     try:
         adapter = read_checkpoint(folder, resident.layout)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from fl import recipe
-from fl.store import Entry, Store
+from fl.memory import recipe
+from fl.memory.store import Entry, Store
 
 LARGEST_FOLDER_BYTES = 64_000_000
 

@@ -19,7 +19,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fl.cache import Damaged, cache_folder, is_orphan, read_checked, write_checked
+from fl.memory.files import (
+    Damaged,
+    cache_folder,
+    is_orphan,
+    read_checked,
+    write_checked,
+)
 
 DEFAULT_LIMIT_BYTES = 4_000_000_000
 _log = logging.getLogger(__name__)

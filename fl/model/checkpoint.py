@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fl.adapters import ALL_LINEAR, Adapter, Layout, LoraSettings
+from fl.model.adapters import ALL_LINEAR, Adapter, Layout, LoraSettings
 
 if TYPE_CHECKING:
     from peft import PeftConfig

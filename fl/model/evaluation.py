@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from fl.model.lora_model import ResidentModel
 from fl.record import Record
-from fl.resident import ResidentModel
 from fl.tasks import Quiz, Split, Task
 from fl.tasks.tokens import IGNORED
 

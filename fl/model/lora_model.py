@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from fl.adapters import ALL_LINEAR, Adapter, Layout, LoraSettings, Part
-from fl.cohort.grouping import rule_for
-from fl.cohort.layers import AdaptedLinear, WholeModule
+from fl.model.adapters import ALL_LINEAR, Adapter, Layout, LoraSettings, Part
 from fl.streams import forked
+from fl.training.grouping import rule_for
+from fl.training.layers import AdaptedLinear, WholeModule
 
 if TYPE_CHECKING:
     import torch
@@ -238,7 +238,7 @@ def _whole_modules(model: nn.Module, places: Mapping[int, int]) -> list[WholeMod
 def _with_lora(base: PreTrainedModel, lora: LoraSettings) -> nn.Module:
     from peft import get_peft_model
 
-    from fl.checkpoint import peft_config
+    from fl.model.checkpoint import peft_config
 
     with warnings.catch_warnings():
         # peft 0.21 asks transformers 5 in the old way; not our user's business

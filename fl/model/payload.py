@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
-from fl.adapters import Adapter, Part
+from fl.model.adapters import Adapter, Part
 from fl.record import Record
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from fl.adapters import Adapter, Layout
+from fl.model.adapters import Adapter, Layout
 
 if TYPE_CHECKING:
     from torch import Tensor

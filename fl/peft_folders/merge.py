@@ -16,7 +16,8 @@ from fl.aggregation import (
     Pair,
 )
 from fl.aggregation.grams import product_error
-from fl.aggregation.yardstick import Yardstick, ratio, yardsticks
+from fl.aggregation.reference_norms import Yardstick, ratio, yardsticks
+from fl.memory.recipe import settings
 from fl.peft_folders.base_delta import write_base_delta
 from fl.peft_folders.components import WEIGHT_SUM_TOLERANCE, Components
 from fl.peft_folders.fit import common_base_delta
@@ -26,7 +27,6 @@ from fl.peft_folders.folder import (
     require_free,
     write_peft_folder,
 )
-from fl.recipe import settings
 
 REPORT_FILE = "merge.json"
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from fl.aggregation import Method, PlainServer
 from fl.aggregation.method import NEW_GAUGE
-from fl.learning import Learning
+from fl.settings.federation import Learning
 
 LINEAR_SERVERS = ("plain", "momentum")
 

@@ -6,7 +6,6 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from fl.adapters import Adapter, LoraSettings, Part
 from fl.aggregation import (
     Compression,
     Exchange,
@@ -16,12 +15,13 @@ from fl.aggregation import (
     ServerOptimiser,
 )
 from fl.backbones import Backbone, SmallViT
-from fl.divergence import OnDivergence
-from fl.evaluation import EvaluationSettings
+from fl.federation.divergence import OnDivergence
+from fl.model.adapters import Adapter, LoraSettings, Part
+from fl.model.evaluation import EvaluationSettings
+from fl.model.payload import PartName, Payload
 from fl.partition import DirichletByLabel, Partition
-from fl.payload import PartName, Payload
 from fl.tasks import Digits, Source
-from fl.training import TrainingSettings
+from fl.training.local_training import TrainingSettings
 
 # A client of smaller rank trains a random sketch of the adapter, drawn anew for each
 # start, or a LoRA of its own rank: the adapter's first columns, and no more of it.

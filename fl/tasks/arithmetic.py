@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from fl import recipe
+from fl.memory import recipe
 from fl.record import Record
 from fl.streams import stream
 from fl.tasks.counted import uniform

@@ -13,7 +13,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, ValidationInfo
 
-from fl.cache import recall, remember
+from fl.memory.files import recall, remember
 
 HUB = "hf://datasets/"
 _HUB_FILE = re.compile(rf"{HUB}([\w.-]+/[\w.-]+?)(?:@([^/]+))?/(.+)")

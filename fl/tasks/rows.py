@@ -8,7 +8,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from fl import recipe
+from fl.memory import recipe
 from fl.streams import stream
 from fl.tasks.places import file_digest, local_file
 from fl.tasks.tables import Column, Table, read_table

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from fl import recipe
+from fl.memory import recipe
 from fl.record import Record
 from fl.tasks.counted import uniform
 from fl.tasks.reading import ReadSentences

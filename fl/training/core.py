@@ -7,16 +7,16 @@ from dataclasses import replace
 from itertools import compress
 from typing import TYPE_CHECKING
 
-from fl.adapters import Adapter, Layout
-from fl.cohort.stack import Stack, filled, rule_of, stacked_views
-from fl.sketch import whole_sketch
+from fl.model.adapters import Adapter, Layout
+from fl.model.sketch import whole_sketch
 from fl.streams import torch_stream
+from fl.training.stack import Stack, filled, rule_of, stacked_views
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from fl.resident import ResidentModel
+    from fl.model.lora_model import ResidentModel
 
 
 class CoreStack(Stack):

@@ -11,23 +11,23 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from fl.adapters import Adapter
-from fl.cohort import CoreStack, Rows, Stack, Switched
-from fl.cohort.cutting import passes
-from fl.cohort.losses import num_items
-from fl.optimisers import (
+from fl.model.adapters import Adapter
+from fl.model.lora_model import ResidentModel
+from fl.model.payload import PartName
+from fl.model.sketch import Sketch, compensation, whole_sketch
+from fl.record import Record
+from fl.streams import forked, stream, torch_stream
+from fl.tasks import Task
+from fl.training import CoreStack, Rows, Stack, Switched
+from fl.training.cutting import passes
+from fl.training.losses import num_items
+from fl.training.optimisers import (
     OptimiserName,
     ScheduleName,
     clip_rows,
     optimiser_for,
     rate_factor,
 )
-from fl.payload import PartName
-from fl.record import Record
-from fl.resident import ResidentModel
-from fl.sketch import Sketch, compensation, whole_sketch
-from fl.streams import forked, stream, torch_stream
-from fl.tasks import Task
 
 if TYPE_CHECKING:
     import torch

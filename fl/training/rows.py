@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol
 
-from fl.adapters import Adapter
-from fl.cohort.grouping import Rule
+from fl.model.adapters import Adapter
+from fl.training.grouping import Rule
 
 if TYPE_CHECKING:
     from torch import Tensor

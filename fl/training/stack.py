@@ -8,18 +8,18 @@ from dataclasses import replace
 from itertools import compress
 from typing import TYPE_CHECKING
 
-from fl.adapters import Adapter, Layout
-from fl.cohort.grouping import Rule, joined, length
-from fl.cohort.layers import Group, stacked
-from fl.cohort.losses import client_losses
-from fl.payload import PartName
-from fl.sketch import Sketch, scattered, touched
+from fl.model.adapters import Adapter, Layout
+from fl.model.payload import PartName
+from fl.model.sketch import Sketch, scattered, touched
+from fl.training.grouping import Rule, joined, length
+from fl.training.layers import Group, stacked
+from fl.training.losses import client_losses
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from fl.resident import ResidentModel
+    from fl.model.lora_model import ResidentModel
 
 
 class Stack:

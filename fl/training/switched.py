@@ -6,15 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
 
-from fl.adapters import Adapter
-from fl.cohort.grouping import ALONE
-from fl.cohort.losses import client_losses
-from fl.sketch import Sketch
+from fl.model.adapters import Adapter
+from fl.model.sketch import Sketch
+from fl.training.grouping import ALONE
+from fl.training.losses import client_losses
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from fl.resident import ResidentModel
+    from fl.model.lora_model import ResidentModel
 
 
 class Switched:

@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, NamedTuple, TypeVar, cast
 
-from fl.executor import Death, Outcome, Spread
+from fl.workers.executor import Death, Outcome, Spread
 
 State = TypeVar("State")
 

@@ -12,9 +12,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from fl import recipe
-from fl.executor import Death, Outcome, Spread
-from fl.process_crew import applied
+from fl.memory import recipe
+from fl.workers.executor import Death, Outcome, Spread
+from fl.workers.processes import applied
 
 if TYPE_CHECKING:
     from ray import ObjectRef

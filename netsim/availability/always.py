@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 from netsim.availability.presence import Interval
-from netsim.clock import MAX_NS
+from netsim.core.clock import MAX_NS
 from netsim.scenario.record import Record
 
 

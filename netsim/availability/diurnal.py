@@ -11,10 +11,10 @@ from pydantic import Field, model_validator
 
 from netsim.availability.periodic import Span
 from netsim.availability.presence import Interval
-from netsim.clock import to_ns
-from netsim.quantities import Seconds
+from netsim.core.clock import to_ns
+from netsim.core.quantities import Seconds
+from netsim.core.streams import uniform
 from netsim.scenario.record import Record
-from netsim.streams import uniform
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Offset = Annotated[Seconds, Field(ge=0)]

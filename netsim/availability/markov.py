@@ -9,9 +9,9 @@ from typing import Literal
 
 from netsim.availability.periodic import Span
 from netsim.availability.presence import Interval
-from netsim.clock import to_ns
+from netsim.core.clock import to_ns
+from netsim.core.streams import uniform
 from netsim.scenario.record import Record
-from netsim.streams import uniform
 
 
 class Markov(Record):

@@ -9,10 +9,10 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from netsim.availability.presence import Interval
-from netsim.clock import to_ns
-from netsim.quantities import Seconds
+from netsim.core.clock import to_ns
+from netsim.core.quantities import Seconds
+from netsim.core.streams import uniform
 from netsim.scenario.record import Record
-from netsim.streams import uniform
 
 Span = Annotated[Seconds, Field(ge=1e-3)]  # shorter ones are a look per nanosecond
 

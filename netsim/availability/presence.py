@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
-from netsim.clock import MAX_NS
+from netsim.core.clock import MAX_NS
 
 Interval = tuple[int, int]  # there from the first tick on, away from the second on
 

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
 from netsim.availability.periodic import Span
 from netsim.availability.presence import Interval
-from netsim.clock import MAX_NS, NS_PER_S, to_ns
+from netsim.core.clock import MAX_NS, NS_PER_S, to_ns
 from netsim.errors import InputError
 from netsim.scenario.record import Record
 

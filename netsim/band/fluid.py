@@ -20,7 +20,7 @@ from netsim.band.outages import Outages
 from netsim.band.transfer import Terms, Transfer
 from netsim.channel.capacity import CapacityTable
 from netsim.channel.radio import Radio
-from netsim.clock import MAX_NS
+from netsim.core.clock import MAX_NS
 from netsim.errors import InputError
 from netsim.trace.rows import Segment
 

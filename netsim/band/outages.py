@@ -5,7 +5,7 @@ from __future__ import annotations
 from heapq import heappop, heappush
 
 from netsim.band.transfer import Transfer
-from netsim.clock import MAX_NS
+from netsim.core.clock import MAX_NS
 
 
 class Outages:

@@ -12,8 +12,8 @@ from netsim.band.transfer import WORK_PER_BIT, Message, Terms, Transfer
 from netsim.channel.capacity import CapacityTable
 from netsim.channel.link import Channel
 from netsim.channel.own_links import LINK_HZ, OwnLink
-from netsim.clock import MAX_NS
-from netsim.engine import BANDS, Engine, Wake
+from netsim.core.clock import MAX_NS
+from netsim.core.engine import BANDS, Engine, Wake
 from netsim.errors import InputError
 from netsim.trace import rows
 

@@ -12,7 +12,7 @@ from netsim.band.transfer import Message, Terms, Transfer
 from netsim.channel.capacity import CapacityTable
 from netsim.channel.link import Channel
 from netsim.channel.radio import Radio
-from netsim.engine import BANDS, Engine, Wake
+from netsim.core.engine import BANDS, Engine, Wake
 from netsim.errors import InputError
 from netsim.trace import rows
 

@@ -13,10 +13,10 @@ from pydantic import Field
 from netsim.channel.averaged import AveragedRadio, mean_log1p
 from netsim.channel.budget import db_to_linear
 from netsim.channel.radio import Radio
-from netsim.clock import to_ns
-from netsim.quantities import Decibel, Seconds
+from netsim.core.clock import to_ns
+from netsim.core.quantities import Decibel, Seconds
+from netsim.core.streams import uniform
 from netsim.scenario.record import Record
-from netsim.streams import uniform
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -8,10 +8,10 @@ from typing import Annotated, Literal, Protocol
 
 from pydantic import Field
 
-from netsim.clock import to_ns
-from netsim.quantities import Seconds
+from netsim.core.clock import to_ns
+from netsim.core.quantities import Seconds
+from netsim.core.streams import uniform
 from netsim.scenario.record import Record
-from netsim.streams import uniform
 
 _STANDARD_NORMAL = NormalDist()
 

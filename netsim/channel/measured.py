@@ -15,10 +15,10 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationInfo
 
 from netsim.channel.capacity import CapacityTable, Step
-from netsim.clock import MAX_NS, to_ns
+from netsim.core.clock import MAX_NS, to_ns
+from netsim.core.quantities import Seconds
+from netsim.core.streams import uniform
 from netsim.errors import InputError
-from netsim.quantities import Seconds
-from netsim.streams import uniform
 
 PACKET_BITS = 1500 * 8  # what mahimahi sends at one opportunity
 NS_PER_MS = 1_000_000

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from netsim.channel.capacity import CapacityTable
 from netsim.channel.measured import Format, Offset, offset_ns, placed, read_capacity
-from netsim.quantities import Hertz
+from netsim.core.quantities import Hertz
 from netsim.scenario.record import Record
 
 

@@ -9,8 +9,8 @@ from pydantic import AfterValidator, Field, model_validator
 
 from netsim.channel.capacity import CapacityTable
 from netsim.channel.measured import Format, Offset, offset_ns, placed, read_capacity
+from netsim.core.streams import uniform
 from netsim.scenario.record import Record
-from netsim.streams import uniform
 
 LINK_HZ: Final = 1_000_000  # of a link's table; so a packet is a whole number in it
 

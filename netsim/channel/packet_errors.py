@@ -7,9 +7,9 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from netsim.quantities import Bits, Seconds
+from netsim.core.quantities import Bits, Seconds
+from netsim.core.streams import uniform
 from netsim.scenario.record import Record
-from netsim.streams import uniform
 
 PACKET_BITS = 12_000  # 1500 bytes
 _Chance = Annotated[float, Field(ge=0, lt=1)]

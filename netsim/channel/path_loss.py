@@ -7,8 +7,8 @@ from typing import Annotated, Literal, Protocol
 
 from pydantic import Field
 
+from netsim.core.quantities import Decibel, Metres
 from netsim.errors import InputError
-from netsim.quantities import Decibel, Metres
 from netsim.scenario.record import Record
 
 _ROUNDING = 1e-9  # a device placed at the limit may come out a bit beyond it

@@ -10,8 +10,8 @@ import numpy.typing as npt
 from pydantic import Field, model_validator
 
 from netsim.channel.path_loss import PathLoss, require_distance
+from netsim.core.quantities import Metres
 from netsim.errors import InputError
-from netsim.quantities import Metres
 from netsim.scenario.record import Record
 
 FloatArray = npt.NDArray[np.float64]

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from netsim.channel.capacity import CapacityTable
 from netsim.channel.measured_radio import MeasuredRadio
-from netsim.quantities import BitPerSecondPerHertz, Decibel, Hertz
+from netsim.core.quantities import BitPerSecondPerHertz, Decibel, Hertz
 from netsim.scenario.record import Record
 
 _LN2 = math.log(2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from netsim.streams import uniform
+from netsim.core.streams import uniform
 
 Place = tuple[float, float]
 

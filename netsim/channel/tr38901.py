@@ -12,7 +12,7 @@ from typing import Annotated, Literal, Protocol
 from pydantic import Field
 
 from netsim.channel.path_loss import LogDistance, require_distance
-from netsim.quantities import Hertz, Metres
+from netsim.core.quantities import Hertz, Metres
 from netsim.scenario.record import Record
 
 _HZ_PER_GHZ = 1e9

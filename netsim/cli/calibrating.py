@@ -7,12 +7,12 @@ from pathlib import Path
 
 import typer
 
-from netsim.cosim.calibration import Request, calibrate
+from netsim.core.quantities import QUANTITIES, format_quantity
+from netsim.cosim.commands.calibrate import Request, calibrate
 from netsim.cosim.scenario import read_scenario
 from netsim.cosim.shipped import find_scenario
-from netsim.device_file import DeviceFile
+from netsim.devices.device_file import DeviceFile
 from netsim.errors import InputError
-from netsim.quantities import QUANTITIES, format_quantity
 
 
 def calibrate_command(

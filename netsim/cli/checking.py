@@ -24,9 +24,9 @@ def check_command(
 ) -> None:
     """Validate a scenario, print it in full and estimate what it costs."""
     from netsim.cosim.cost import estimate
-    from netsim.cosim.steering import build_planner
+    from netsim.cosim.policy_setup import build_planner
     from netsim.cosim.world import build_population
-    from netsim.protocol import PlannedPolicy
+    from netsim.server import PlannedPolicy
 
     scenario = read_scenario(find_scenario(given), overrides)
     typer.echo(dump(scenario), nl=False)
@@ -49,7 +49,7 @@ def _write_partition(scenario: Scenario, folder: Path) -> None:
     import pyarrow.parquet as pq
 
     from netsim.cli.partition_picture import draw
-    from netsim.cosim.partition import partition_table
+    from netsim.cosim.commands.partition import partition_table
 
     table = partition_table(scenario)
     folder.mkdir(parents=True, exist_ok=True)
@@ -60,7 +60,7 @@ def _write_partition(scenario: Scenario, folder: Path) -> None:
 
 def verify_command(run: Path, *, json: bool) -> bool:
     """Audit a run, print what is wrong with it, and return whether it is sound."""
-    from netsim.manifest import read_manifest
+    from netsim.runs.manifest import read_manifest
     from netsim.verify import verify
 
     findings = verify(run)

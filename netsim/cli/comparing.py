@@ -13,12 +13,12 @@ from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
+from netsim.core.quantities import format_duration_ns, format_quantity
 from netsim.cosim.files import SCENARIO_FILE
 from netsim.cosim.scenario import Scenario, read_scenario
 from netsim.errors import InputError
-from netsim.protocol.stop import Target
-from netsim.quantities import format_duration_ns, format_quantity
-from netsim.runs import Run, load_run
+from netsim.learner.stop import Target
+from netsim.runs.run import Run, load_run
 from netsim.scenario.difference import changes, num_alike
 from netsim.scenario.wording import describe
 from netsim.study.outcomes import Outcome, outcomes

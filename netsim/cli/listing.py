@@ -8,14 +8,14 @@ import json
 import typer
 from pydantic import BaseModel
 
+from netsim.core.quantities import format_quantity
 from netsim.cosim import shipped
-from netsim.cosim.choices import SEAMS
+from netsim.cosim.commands.choices import SEAMS
 from netsim.cosim.scenario import Scenario
-from netsim.device_catalogue import DEVICES
-from netsim.quantities import format_quantity
+from netsim.devices.catalogue import DEVICES
 from netsim.scenario import json_schema
 from netsim.study.record import StudyConfig
-from netsim.study.search import TuneConfig
+from netsim.tune.search import TuneConfig
 
 
 def schema_text() -> str:

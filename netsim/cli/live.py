@@ -14,11 +14,11 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from netsim.clock import to_s
-from netsim.protocol.learner import Score
-from netsim.protocol.stage import Progress
-from netsim.protocol.stop import Stop
-from netsim.quantities import format_duration_ns
+from netsim.core.clock import to_s
+from netsim.core.quantities import format_duration_ns
+from netsim.learner.learner import Score
+from netsim.learner.stop import Stop
+from netsim.server.stage import Progress
 
 PLAIN_LINE_EVERY_S = 5.0
 BAR_COLUMNS = 32

@@ -136,7 +136,7 @@ def plan(
 ) -> None:
     """Choose who takes part how often and at what rank, without training."""
     from netsim.cli.planning import plan_command
-    from netsim.cosim.planning import Assumptions
+    from netsim.cosim.plan_problem import Assumptions
 
     assumed = Assumptions(ratio=ratio, nu=nu, max_weight=max_weight)
     plan_command(scenario, _overrides(set_, seed), out, assumed, json=json)
@@ -196,7 +196,7 @@ def merge(
 ) -> None:
     """Merge PEFT adapter folders into one that PEFT loads."""
     from netsim.cli.merging import merge_command
-    from netsim.cosim.merging import Request
+    from netsim.cosim.commands.merge import Request
 
     request = Request(
         folders=tuple(adapters),
@@ -260,8 +260,8 @@ def study(
 ) -> None:
     """Run a study, many variants and seeds, or go on with it; say who is faster."""
     from netsim.cli.study import read_seeds, study_command
-    from netsim.cosim.study import Workers
-    from netsim.cosim.study_plan import Instead
+    from netsim.study.plan import Instead
+    from netsim.study.run import Workers
 
     who = Workers(workers, ray, gpus)
     instead = Instead(tuple(set_ or ()), read_seeds(seeds))
@@ -296,7 +296,7 @@ def tune(
     Exit code 1: no trial keeps to all limits.
     """
     from netsim.cli.tuning import tune_command
-    from netsim.cosim.study import Workers
+    from netsim.study.run import Workers
 
     who = Workers(workers, ray, gpus)
     if not tune_command(
@@ -400,7 +400,7 @@ def calibrate(
 ) -> None:
     """Time this host's training once and write it as a device for scenarios."""
     from netsim.cli.calibrating import calibrate_command, quantity
-    from netsim.cosim.calibration import Request
+    from netsim.cosim.commands.calibrate import Request
 
     memory_bytes = quantity("--memory", memory, "B")
     request = Request(

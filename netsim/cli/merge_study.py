@@ -12,10 +12,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from netsim.cosim.merge_study import MergeStudy, merge_study
+from netsim.core.files import write_atomically
+from netsim.core.quantities import format_quantity
+from netsim.cosim.commands.merge_study import MergeStudy, merge_study
 from netsim.errors import InputError
-from netsim.quantities import format_quantity
-from netsim.trace.files import write_atomically
 
 HOST_FOLDER = "host"
 FILES = {

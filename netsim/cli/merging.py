@@ -9,7 +9,12 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from netsim.cosim.merging import LayerReport, MergeReport, Request, merge_as_asked
+from netsim.cosim.commands.merge import (
+    LayerReport,
+    MergeReport,
+    Request,
+    merge_as_asked,
+)
 
 TABLE_WIDTH = 100  # narrower screens wrap its lines
 ERROR_NOTE = (

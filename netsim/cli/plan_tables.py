@@ -9,7 +9,7 @@ from typing import Final
 import pyarrow as pa
 import typer
 
-from netsim.cosim.planning import Task
+from netsim.cosim.plan_problem import Task
 from netsim.cosim.scenario import Scenario
 from netsim.policy.comparison import EQUAL_SHARING, UNIFORM, Rival
 from netsim.policy.fixed_shares import PARTS

@@ -13,7 +13,7 @@ from netsim.cosim.files import SCENARIO_FILE
 from netsim.cosim.inputs import changed
 from netsim.cosim.replay import first_difference, is_same, recorded_scenario
 from netsim.cosim.scenario import read_scenario
-from netsim.manifest import read_manifest
+from netsim.runs.manifest import read_manifest
 
 CHECK_FAILED = 1
 

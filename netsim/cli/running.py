@@ -14,17 +14,17 @@ from rich.table import Table
 
 from netsim.cli.live import LiveView
 from netsim.cli.spectators import JsonLines, Spectator, all_of, scalars
+from netsim.core.quantities import format_duration_ns
 from netsim.cosim.board import tensorboard
-from netsim.cosim.extension import scenario_path
-from netsim.cosim.retraining import conclusion, verdicts
+from netsim.cosim.extend import scenario_path
+from netsim.cosim.reuse import conclusion, verdicts
 from netsim.cosim.run import claim_folder, extended, run_scenario
 from netsim.cosim.scenario import Scenario, read_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError, Interrupted
-from netsim.manifest import Manifest
-from netsim.protocol.learner import LayerError
-from netsim.protocol.stage import Progress
-from netsim.quantities import format_duration_ns
+from netsim.learner.learner import LayerError
+from netsim.runs.manifest import Manifest
+from netsim.server.stage import Progress
 
 RUNS = Path("results") / "runs"
 MAX_TABLE_ROWS = 30

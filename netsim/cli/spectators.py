@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
-from netsim.protocol.stage import Progress
+from netsim.server.stage import Progress
 
 Spectator = Callable[[Progress], None]
 METRICS = ("accuracy", "loss", "perplexity", "exact_match")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from netsim.cosim.memory import prune_store, store_size
-from netsim.quantities import QUANTITIES, format_quantity
+from netsim.core.quantities import QUANTITIES, format_quantity
+from netsim.cosim.commands.store import prune_store, store_size
 
 
 def store_command(limit: str | None) -> None:

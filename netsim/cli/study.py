@@ -16,16 +16,16 @@ from rich.console import Console
 from netsim.cli import study_picture
 from netsim.cli.live import PLAIN_LINE_EVERY_S, LiveView
 from netsim.cli.spectators import JsonLines
-from netsim.cosim.learnings import UNTRAINED
+from netsim.core.quantities import format_duration_ns
+from netsim.cosim.learning_kinds import UNTRAINED
 from netsim.cosim.shipped import find_study
-from netsim.cosim.study import RESULTS, Workers, carry_out
-from netsim.cosim.study_plan import Instead, PlannedRun, StudyPlan, plan_study
-from netsim.cosim.study_work import Ending
 from netsim.errors import InputError, Interrupted
-from netsim.protocol.stage import Progress
-from netsim.protocol.stop import Stop
-from netsim.quantities import format_duration_ns
+from netsim.learner.stop import Stop
+from netsim.server.stage import Progress
 from netsim.study import Study
+from netsim.study.plan import Instead, PlannedRun, StudyPlan, plan_study
+from netsim.study.run import RESULTS, Workers, carry_out
+from netsim.study.work import Ending
 
 MAX_GROUPS_SHOWN = 8
 

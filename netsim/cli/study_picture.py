@@ -10,10 +10,10 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from netsim.streams import stream
+from netsim.core.files import write_atomically
+from netsim.core.streams import stream
 from netsim.study import Study
 from netsim.study.statistics import Sample, paired_ratio
-from netsim.trace.files import write_atomically
 
 PICTURE: Final = "study.svg"
 NOT_INSTALLED: Final = "none: pip install 'netsim-fl[report]' for an SVG"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from netsim.manifest import read_manifest
+from netsim.runs.manifest import read_manifest
 from netsim.timeline import write_timeline
 
 FILE_NAME = "timeline.json.gz"

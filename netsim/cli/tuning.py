@@ -9,11 +9,11 @@ import typer
 from rich.console import Console
 
 from netsim.cosim.shipped import find_tune
-from netsim.cosim.study import Workers
-from netsim.cosim.tune_plan import TunePlan, plan_tune
-from netsim.cosim.tuning import BEST, RESULTS, TRIALS, carry_out_search
 from netsim.errors import Interrupted
-from netsim.study.trials import TrialRow, best, sentence
+from netsim.study.run import Workers
+from netsim.tune.plan import TunePlan, plan_tune
+from netsim.tune.run import BEST, RESULTS, TRIALS, carry_out_search
+from netsim.tune.trials import TrialRow, best, sentence
 
 
 def tune_command(

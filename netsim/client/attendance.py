@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 import simpy
 
 from netsim.availability import Presence
-from netsim.battery import is_empty, lasts_ns
-from netsim.clock import MAX_NS
-from netsim.engine import DEPARTURES, Wake
-from netsim.protocol.energy import energies_j, power_w
+from netsim.client.energy import energies_j, power_w
+from netsim.core.clock import MAX_NS
+from netsim.core.engine import DEPARTURES, Wake
+from netsim.devices.battery import is_empty, lasts_ns
 
 if TYPE_CHECKING:
-    from netsim.protocol.participation import Participation
-    from netsim.protocol.stage import Stage
+    from netsim.client.participation import Participation
+    from netsim.server.stage import Stage
 
 
 @dataclass(slots=True)

@@ -10,14 +10,14 @@ import simpy
 from netsim.band import Message, Terms, Transfer
 from netsim.channel import WorstLink
 from netsim.channel.latency import latency_ns
-from netsim.clock import to_ns
-from netsim.engine import Wake
-from netsim.protocol.cells import Load, attach, cross
+from netsim.client.cells import Load, attach, cross
+from netsim.core.clock import to_ns
+from netsim.core.engine import Wake
 from netsim.trace.rows import Arrival
 
 if TYPE_CHECKING:
-    from netsim.protocol.participation import Participation, Process
-    from netsim.protocol.stage import Stage
+    from netsim.client.participation import Participation, Process
+    from netsim.server.stage import Stage
 
 
 def broadcast(

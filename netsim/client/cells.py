@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import simpy
 
-from netsim.backhaul import Wire
 from netsim.band import SharedBand
-from netsim.cell import Direction
+from netsim.network.backhaul import Wire
+from netsim.network.cell import Direction
 from netsim.trace.rows import Crossing
 
 if TYPE_CHECKING:
-    from netsim.protocol.participation import Participation, Process
-    from netsim.protocol.stage import Stage
+    from netsim.client.participation import Participation, Process
+    from netsim.server.stage import Stage
 
 CellLeg: TypeAlias = tuple[int, Direction]
 HANDOVER = "handover"  # the kind of its event

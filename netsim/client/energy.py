@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from netsim.clock import to_s
+from netsim.core.clock import to_s
 
 if TYPE_CHECKING:
+    from netsim.client.participation import Participation
     from netsim.population import Population
-    from netsim.protocol.participation import Participation
 
 
 def energies_j(

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 import simpy
 
 from netsim.band import Medium, Message, Terms, Transfer
-from netsim.cell import Downlink, Uplink
 from netsim.channel.latency import latency_ns
-from netsim.clock import to_ns
+from netsim.client.cells import CellLeg, Load, attach, cross
+from netsim.core.clock import to_ns
+from netsim.network.cell import Downlink, Uplink
 from netsim.population import Direction
-from netsim.protocol.cells import CellLeg, Load, attach, cross
 from netsim.trace.rows import Arrival
 
 if TYPE_CHECKING:
-    from netsim.protocol.participation import Participation, Process
-    from netsim.protocol.stage import Stage
+    from netsim.client.participation import Participation, Process
+    from netsim.server.stage import Stage
 
 
 class Lost(Exception):

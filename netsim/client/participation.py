@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import simpy
 
 from netsim.band import Medium, Terms, Transfer
-from netsim.protocol.carriage import Lost, carry, note_airtime
-from netsim.protocol.energy import energies_j
-from netsim.protocol.learner import Arrival, Job
+from netsim.client.energy import energies_j
+from netsim.client.messages import Lost, carry, note_airtime
+from netsim.learner.learner import Arrival, Job
 from netsim.trace import rows
 
 if TYPE_CHECKING:
     from netsim.population import Population
-    from netsim.protocol.stage import Stage
+    from netsim.server.stage import Stage
 
 Process = Generator[simpy.Event, object, None]
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from netsim.band import Terms
 from netsim.channel.latency import mean_latency_s
-from netsim.protocol.cells import attach
-from netsim.protocol.participation import Participation
+from netsim.client.cells import attach
+from netsim.client.participation import Participation
 from netsim.sharing import Expected
 
 if TYPE_CHECKING:
-    from netsim.protocol.stage import Stage
+    from netsim.server.stage import Stage
 
 
 def reserve(stage: Stage, parts: Sequence[Participation]) -> dict[int, Terms]:

@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from netsim.core.files import is_draft
 from netsim.errors import InputError
-from netsim.trace.files import is_draft
 
 try:
     import fcntl

@@ -8,7 +8,7 @@ from netsim.cosim.run import claim_folder, run_scenario
 from netsim.cosim.scenario import read_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
-from netsim.runs import Run, load_run
+from netsim.runs.run import Run, load_run
 
 RUNS = Path("results") / "runs"
 

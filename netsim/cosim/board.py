@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fl.board import Board
-from netsim.clock import to_s
+from netsim.core.clock import to_s
 from netsim.errors import InputError
-from netsim.protocol.stage import Progress
+from netsim.server.stage import Progress
 
 
 @contextmanager

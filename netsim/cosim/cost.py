@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from netsim.channel.own_links import LINK_HZ
-from netsim.cosim.learnings import LearningOff
+from netsim.core.quantities import format_duration_ns, format_quantity
+from netsim.cosim.learning_kinds import LearningOff
 from netsim.cosim.scenario import Scenario
-from netsim.device import Device
-from netsim.protocol.learner import Learner, first_job
-from netsim.quantities import format_duration_ns, format_quantity
+from netsim.devices.device import Device
+from netsim.learner.learner import Learner, first_job
 
 
 def estimate(scenario: Scenario, learner: Learner | None) -> list[str]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from fl.evaluation import EvaluationSettings
-from netsim.protocol.cadence import Cadence
+from fl.model.evaluation import EvaluationSettings
+from netsim.learner.evaluation_schedule import Cadence
 
 
 class Evaluation(EvaluationSettings, Cadence):

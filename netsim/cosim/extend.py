@@ -14,8 +14,8 @@ from netsim.cosim.files import ADAPTER_FOLDER, SCENARIO_FILE
 from netsim.cosim.replay import first_row
 from netsim.cosim.scenario import Scenario
 from netsim.errors import InputError
-from netsim.manifest import FILE_NAME, read_manifest
-from netsim.runs import load_run
+from netsim.runs.manifest import FILE_NAME, read_manifest
+from netsim.runs.run import load_run
 from netsim.scenario import dump
 from netsim.scenario.difference import Change
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from netsim.cosim.scenario import Scenario
-from netsim.manifest import Manifest
+from netsim.runs.manifest import Manifest
 
 WHOLE_BYTES = 64 * 2**20  # of larger files, model weights, the two ends and the size
 

@@ -12,26 +12,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fl.aggregation import VersionRanks
-from fl.device import Unusable, is_out_of_memory, resolved
-from fl.divergence import MergeDiverged
-from fl.evaluation import Metrics
-from fl.executor import WorkerDied
-from fl.facts import Facts, count_facts, count_timing
-from fl.federation import Arrival as Delivered
-from fl.federation import Federation
-from fl.jobs import Job as Training
-from fl.merging import Component
-from fl.sketch import index_bits
-from fl.start import DoesNotFit
-from fl.store import Store
-from fl.traffic import Journal, Traffic
-from fl.training import Diverged
-from fl.versions import Version
+from fl.costs import Facts, count_facts, count_timing
+from fl.federation.divergence import MergeDiverged
+from fl.federation.federation import Arrival as Delivered
+from fl.federation.federation import Federation
+from fl.federation.jobs import Job as Training
+from fl.federation.merging import Component
+from fl.federation.traffic import Journal, Traffic
+from fl.federation.versions import Version
+from fl.federation.warm_start import DoesNotFit
+from fl.memory.store import Store
+from fl.model.device import Unusable, is_out_of_memory, resolved
+from fl.model.evaluation import Metrics
+from fl.model.sketch import index_bits
+from fl.training.local_training import Diverged
+from fl.workers.executor import WorkerDied
 from netsim.errors import InputError
-from netsim.protocol.learner import Arrival, Branch, Job, LayerError, Merged, Score
+from netsim.learner.learner import Arrival, Branch, Job, LayerError, Merged, Score
 
 if TYPE_CHECKING:
-    from netsim.cosim.learnings import LoraLearning
+    from netsim.cosim.learning_kinds import LoraLearning
 
 
 class FederatedLearner:

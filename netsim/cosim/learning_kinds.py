@@ -7,7 +7,6 @@ from typing import Annotated, Literal, Protocol
 
 from pydantic import Field, model_validator
 
-from fl.adapters import LoraSettings
 from fl.aggregation import (
     AGGREGATIONS,
     COMPRESSIONS,
@@ -19,26 +18,27 @@ from fl.aggregation import (
     ServerOptimiser,
 )
 from fl.backbones import BACKBONES, Backbone, SmallViT
-from fl.conflicts import conflicts
-from fl.device import DeviceName
-from fl.divergence import OnDivergence
-from fl.facts import Facts, TimingAs, count_facts, known_facts, known_timing
-from fl.learning import Learning as Settings
-from fl.learning import LowRank
+from fl.costs import Facts, TimingAs, count_facts, known_facts, known_timing
+from fl.federation.divergence import OnDivergence
+from fl.federation.warm_start import StartFolder, require_settings, require_sizes
+from fl.memory.recipe import settings
+from fl.model.adapters import LoraSettings
+from fl.model.device import DeviceName
+from fl.model.payload import Payload
 from fl.partition import PARTITIONS, DirichletByLabel, Partition
-from fl.payload import Payload
-from fl.recipe import settings
-from fl.start import StartFolder, require_settings, require_sizes
+from fl.settings.conflicts import conflicts
+from fl.settings.federation import Learning as Settings
+from fl.settings.federation import LowRank
 from fl.tasks import TASKS, Digits, Source
-from fl.training import TrainingSettings
+from fl.training.local_training import TrainingSettings
+from netsim.core.quantities import Bits, Bytes, Flop
 from netsim.cosim.evaluation import Evaluation
-from netsim.cosim.origin import require_as_left
 from netsim.cosim.proxy import ProxyLearning
-from netsim.protocol import NoLearning
-from netsim.protocol.learner import Learner
-from netsim.quantities import Bits, Bytes, Flop
+from netsim.learner.learner import Learner
+from netsim.runs.adapter import require_as_left
 from netsim.scenario import OneOf, Record, refusal
 from netsim.scenario.each import OneOrEach
+from netsim.server import NoLearning
 
 
 class Learning(Protocol):

@@ -8,15 +8,15 @@ import numpy as np
 import numpy.typing as npt
 
 from netsim.channel.latency import mean_latency_s
-from netsim.cosim.learnings import LearningOff
+from netsim.cosim.checks.servers import what_defies_plans, with_article
+from netsim.cosim.learning_kinds import LearningOff
 from netsim.cosim.scenario import Scenario
-from netsim.cosim.servers import what_defies_plans, with_article
 from netsim.errors import InputError
+from netsim.learner.learner import Job, Learner, first_job
 from netsim.policy.problem import Problem
 from netsim.policy.surrogate import Surrogate
 from netsim.population import Population
-from netsim.protocol.adaptive import Constants
-from netsim.protocol.learner import Job, Learner, first_job
+from netsim.server.policies.adaptive import Constants
 
 FULL_ROUNDS = 100.0  # of full participation at full rank: the surrogate's unit
 DEFAULT_SPAN = 10.0  # the client with most data joins at least one round in so many

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from netsim.cosim.planning import Assumptions, build_problem
+from netsim.cosim.plan_problem import Assumptions, build_problem
 from netsim.cosim.scenario import Scenario
 from netsim.errors import InputError
+from netsim.learner.learner import Learner
 from netsim.policy import Sampler
 from netsim.policy.baselines import weight_floors
 from netsim.policy.planner import Planner
 from netsim.policy.problem import Problem, at_rank_index
 from netsim.population import Population
-from netsim.protocol.learner import Learner
 
 
 def build_planner(

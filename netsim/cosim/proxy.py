@@ -6,13 +6,13 @@ from typing import Literal
 
 from pydantic import Field
 
-from fl.adapters import LoraSettings
-from fl.facts import Facts, TimingAs, count_timing, known_timing
-from fl.payload import Payload
-from fl.training import TrainingSettings
-from netsim.protocol import NoLearning
-from netsim.protocol.learner import Learner
+from fl.costs import Facts, TimingAs, count_timing, known_timing
+from fl.model.adapters import LoraSettings
+from fl.model.payload import Payload
+from fl.training.local_training import TrainingSettings
+from netsim.learner.learner import Learner
 from netsim.scenario import Record
+from netsim.server import NoLearning
 
 
 class ProxyLearning(Record):

@@ -9,8 +9,8 @@ import pandas as pd
 from netsim.cosim.files import SCENARIO_FILE
 from netsim.cosim.scenario import Scenario, read_scenario
 from netsim.errors import InputError
-from netsim.manifest import Manifest, read_manifest
-from netsim.runs import load_run, require_scenario
+from netsim.runs.manifest import Manifest, read_manifest
+from netsim.runs.run import load_run, require_scenario
 from netsim.trace.schemas import SCHEMAS
 
 

@@ -12,10 +12,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from netsim.cell import DIRECTIONS
-from netsim.cosim.learnings import UNTRAINED, LoraLearning
+from netsim.cosim.checks.servers import what_makes_times_count
+from netsim.cosim.learning_kinds import UNTRAINED, LoraLearning
 from netsim.cosim.scenario import Scenario
-from netsim.cosim.servers import what_makes_times_count
+from netsim.network.cell import DIRECTIONS
 from netsim.scenario.difference import Change, changes
 
 Effect = Literal["nothing", "more", "some", "all"]

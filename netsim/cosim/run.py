@@ -9,15 +9,17 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from netsim.cosim import extension
+from netsim.core.engine import calm_garbage_collector
+from netsim.core.files import damage, stored_file, write_atomically
+from netsim.core.locks import is_empty, locked
+from netsim.cosim import extend as extension
 from netsim.cosim.files import ADAPTER_FOLDER, SCENARIO_FILE
 from netsim.cosim.inputs import changed, inputs
 from netsim.cosim.scenario import Scenario, read_scenario
 from netsim.cosim.world import build_population, build_stage, play
-from netsim.engine import calm_garbage_collector
 from netsim.errors import InputError
-from netsim.locks import is_empty, locked
-from netsim.manifest import (
+from netsim.learner.learner import Learner
+from netsim.runs.manifest import (
     FILE_NAME,
     METRICS,
     Manifest,
@@ -27,11 +29,9 @@ from netsim.manifest import (
     read_manifest,
     versions,
 )
-from netsim.protocol.learner import Learner
-from netsim.protocol.stage import Progress, Stage
 from netsim.scenario import dump, scenario_digest
 from netsim.scenario.difference import Change, changes
-from netsim.trace.files import damage, stored_file, write_atomically
+from netsim.server.stage import Progress, Stage
 from netsim.trace.writer import Recorder, clear_trace
 
 

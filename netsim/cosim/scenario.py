@@ -7,15 +7,15 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from netsim.cell import Cell
-from netsim.cosim.contradictions import contradictions
-from netsim.cosim.learnings import LEARNINGS, Learning
-from netsim.network import Association, Interference, Network
+from netsim.cosim.checks.scenario import contradictions
+from netsim.cosim.learning_kinds import LEARNINGS, Learning
+from netsim.network.cell import Cell
+from netsim.network.cells import Association, Interference, Network
 from netsim.policy import RANKS, FullRank, Ranks
 from netsim.population import PopulationConfig
-from netsim.protocol import POLICIES, SERVERS, Policy, Stop
-from netsim.protocol.stage import ServerStory
 from netsim.scenario import OneOf, Record, load, refusal
+from netsim.server import POLICIES, SERVERS, Policy, Stop
+from netsim.server.stage import ServerStory
 
 
 class Scenario(Record):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import netsim
+from netsim.core.quantities import closest
 from netsim.errors import InputError
-from netsim.quantities import closest
 
 # by place, not by import: a user's own folder called "scenarios" must not hide ours
 FOLDER = Path(netsim.__file__).resolve().parent.parent / "scenarios"

@@ -7,9 +7,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
-from netsim.backhaul import Wire
 from netsim.band import OwnLinks, SharedBand
-from netsim.cell import DIRECTIONS, Cell, Direction, Downlink, Uplink
 from netsim.channel import (
     CapacityTable,
     MeasuredRadio,
@@ -18,16 +16,18 @@ from netsim.channel import (
     db_to_linear,
 )
 from netsim.channel.own_links import Links
-from netsim.clock import to_ns
+from netsim.client.cells import CellLeg, Cells
+from netsim.core.clock import to_ns
+from netsim.core.engine import Engine
+from netsim.cosim.policy_setup import build_planner
 from netsim.cosim.scenario import Scenario
-from netsim.cosim.steering import build_planner
-from netsim.device import Device
-from netsim.engine import Engine
-from netsim.network import Network
+from netsim.devices.device import Device
+from netsim.learner.learner import Learner, first_job
+from netsim.network.backhaul import Wire
+from netsim.network.cell import DIRECTIONS, Cell, Direction, Downlink, Uplink
+from netsim.network.cells import Network
 from netsim.population import Population
-from netsim.protocol.cells import CellLeg, Cells
-from netsim.protocol.learner import Learner, first_job
-from netsim.protocol.stage import Progress, Stage
+from netsim.server.stage import Progress, Stage
 from netsim.trace import rows
 from netsim.trace.rows import Capacity, Lap
 

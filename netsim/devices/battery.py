@@ -7,10 +7,10 @@ from typing import Annotated
 
 from pydantic import Field
 
-from netsim.device import SPREADS, Spread
-from netsim.quantities import Joules
+from netsim.core.quantities import Joules
+from netsim.core.streams import uniform
+from netsim.devices.device import SPREADS, Spread
 from netsim.scenario.record import OneOf, Record
-from netsim.streams import uniform
 
 ROUND_OFF = 1e-12
 

@@ -22,9 +22,9 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BeforeValidator, Field, ValidationInfo
 
-from netsim.device import Device
-from netsim.device_file import PATTERN, SUFFIXES, read_device
-from netsim.quantities import closest
+from netsim.core.quantities import closest
+from netsim.devices.device import Device
+from netsim.devices.device_file import PATTERN, SUFFIXES, read_device
 from netsim.scenario.record import Record
 
 _GB = 10**9

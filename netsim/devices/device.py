@@ -9,9 +9,9 @@ from typing import Annotated, Literal, Protocol
 from pydantic import Field
 
 from netsim.channel.budget import dbm_to_w
-from netsim.quantities import Bytes, FlopPerSecond, Watts
+from netsim.core.quantities import Bytes, FlopPerSecond, Watts
+from netsim.core.streams import uniform
 from netsim.scenario.record import Record
-from netsim.streams import uniform
 
 _STANDARD_NORMAL = NormalDist()
 

@@ -7,8 +7,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from netsim.device import Device
-from netsim.quantities import Bytes, Flop, FlopPerSecond, Seconds, Watts
+from netsim.core.quantities import Bytes, Flop, FlopPerSecond, Seconds, Watts
+from netsim.devices.device import Device
 from netsim.scenario.loader import load
 from netsim.scenario.record import Record
 

@@ -9,11 +9,11 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field, model_validator
 
-from netsim.clock import to_ns
+from netsim.core.clock import to_ns
+from netsim.core.quantities import Seconds
 from netsim.errors import InputError
-from netsim.protocol.learner import Score
-from netsim.protocol.stop import Target
-from netsim.quantities import Seconds
+from netsim.learner.learner import Score
+from netsim.learner.stop import Target
 from netsim.scenario import Record
 
 MAX_MARKS = 100_000  # between two versions

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from netsim.trace import rows
 
 if TYPE_CHECKING:
-    from netsim.protocol.cadence import Cadence
+    from netsim.learner.evaluation_schedule import Cadence
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,11 @@ from typing import Annotated, ClassVar, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
-from netsim.clock import to_ns
+from netsim.core.clock import to_ns
+from netsim.core.quantities import Metres, MetresPerSecond, Seconds
+from netsim.core.streams import uniform
 from netsim.mobility.path import Paths, Place
-from netsim.quantities import Metres, MetresPerSecond, Seconds
 from netsim.scenario.record import Record
-from netsim.streams import uniform
 
 Speed = Annotated[MetresPerSecond, Field(gt=0, le=1000)]
 Corner = tuple[Metres, Metres]

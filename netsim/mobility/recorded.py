@@ -13,10 +13,10 @@ from typing import Annotated, ClassVar, Literal, NamedTuple
 from pydantic import AfterValidator, Field, model_validator
 
 from netsim.channel.measured import placed
-from netsim.clock import MAX_NS, to_ns
+from netsim.core.clock import MAX_NS, to_ns
+from netsim.core.quantities import Seconds
 from netsim.errors import InputError
 from netsim.mobility.path import Paths, Place
-from netsim.quantities import Seconds
 from netsim.scenario.record import Record
 
 COLUMNS = ("client_id", "time", "x", "y")

@@ -6,8 +6,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from netsim.clock import to_ns
-from netsim.quantities import BitsPerSecond, Seconds
+from netsim.core.clock import to_ns
+from netsim.core.quantities import BitsPerSecond, Seconds
 from netsim.scenario import Record
 
 

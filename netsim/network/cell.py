@@ -6,12 +6,20 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from netsim.backhaul import Backhaul
 from netsim.channel import FADINGS, PATH_LOSSES, RADIOS, Fading, NoFading, PathLoss
-from netsim.channel.errors import TransmissionErrors
 from netsim.channel.latency import JITTERS, Jitter
+from netsim.channel.packet_errors import TransmissionErrors
 from netsim.channel.radio import Radio
-from netsim.quantities import Dbi, Dbm, DbmPerHertz, Decibel, Hertz, Metres, Seconds
+from netsim.core.quantities import (
+    Dbi,
+    Dbm,
+    DbmPerHertz,
+    Decibel,
+    Hertz,
+    Metres,
+    Seconds,
+)
+from netsim.network.backhaul import Backhaul
 from netsim.scenario import OneOf, Record
 from netsim.sharing import SHARING_RULES, ProcessorSharing, SharingRule
 

@@ -8,8 +8,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from netsim.cell import Cell
 from netsim.errors import InputError
+from netsim.network.cell import Cell
 from netsim.scenario import Record
 
 Association = Literal["strongest", "nearest"]

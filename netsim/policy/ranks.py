@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Protocol, TypeAlias
 
 from pydantic import Field, model_validator
 
-from netsim.device import Device
+from netsim.devices.device import Device
 from netsim.scenario import Record
 
 Rank = Annotated[int, Field(ge=1)]

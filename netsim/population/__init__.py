@@ -1,9 +1,9 @@
 """Who is out there: places, devices, channels and data weights of all clients."""
 
-from netsim.cell import Direction
+from netsim.network.cell import Direction
 from netsim.population.config import PopulationConfig
-from netsim.population.drawn import Population
 from netsim.population.fleet import Fleet
+from netsim.population.population import Population
 from netsim.population.radio_map import RadioMap
 
 __all__ = ["Direction", "Fleet", "Population", "PopulationConfig", "RadioMap"]

@@ -8,12 +8,12 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from netsim.cell import Cell, Direction
 from netsim.channel.budget import mean_cn0_hz
 from netsim.channel.shadowing import ShadowedPaths
+from netsim.core.streams import stream
 from netsim.mobility import Place
+from netsim.network.cell import Cell, Direction
 from netsim.population.config import PopulationConfig
-from netsim.streams import stream
 
 FloatArray = npt.NDArray[np.float64]
 _ROUNDING = 1e-9  # a device placed at a limit may come out a bit beyond it

@@ -7,15 +7,15 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from netsim.availability import AVAILABILITIES, Always, Availability
-from netsim.battery import Battery
-from netsim.cell import Gain, Power
 from netsim.channel import PLACEMENTS, Placement
 from netsim.channel.own_links import LINKS, Links
-from netsim.device import SPREADS, Spread
-from netsim.device_catalogue import DeviceChoice
-from netsim.device_file import NO_POWERS
+from netsim.core.quantities import Hertz
+from netsim.devices.battery import Battery
+from netsim.devices.catalogue import DeviceChoice
+from netsim.devices.device import SPREADS, Spread
+from netsim.devices.device_file import NO_POWERS
 from netsim.mobility import MOBILITIES, Mobility, Still
-from netsim.quantities import Hertz
+from netsim.network.cell import Gain, Power
 from netsim.scenario import OneOf, Record
 from netsim.scenario.each import OneOrEach
 

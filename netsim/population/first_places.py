@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from netsim.network import Network
+from netsim.core.streams import stream
+from netsim.network.cells import Network
 from netsim.population.config import PopulationConfig
-from netsim.streams import stream
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -8,13 +8,13 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from netsim.clock import to_ns
-from netsim.device import Device, jitter_factor, spread_factor
-from netsim.device_catalogue import DeviceMix
+from netsim.core.clock import to_ns
+from netsim.core.quantities import format_quantity
+from netsim.core.streams import stream
+from netsim.devices.catalogue import DeviceMix
+from netsim.devices.device import Device, jitter_factor, spread_factor
 from netsim.errors import InputError
 from netsim.population.config import PopulationConfig
-from netsim.quantities import format_quantity
-from netsim.streams import stream
 
 FloatArray = npt.NDArray[np.float64]
 Value = TypeVar("Value")

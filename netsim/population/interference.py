@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from netsim.cell import Direction
-from netsim.network import Network
-from netsim.population.air import Air
+from netsim.network.cell import Direction
+from netsim.network.cells import Network
+from netsim.population.cell_losses import Air
 
 
 class NoiseRise:

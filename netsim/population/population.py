@@ -8,7 +8,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from netsim.network import Network
+from netsim.network.cells import Network
 from netsim.population.config import PopulationConfig
 from netsim.population.fleet import Fleet
 from netsim.population.radio_map import RadioMap

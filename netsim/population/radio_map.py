@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from netsim.cell import Direction, Downlink, Uplink
 from netsim.channel import Channel, Fading, Link, MovingLink
 from netsim.channel.budget import db_to_linear, linear_to_db
-from netsim.clock import to_ns
+from netsim.core.clock import to_ns
 from netsim.errors import InputError
 from netsim.mobility import Place
-from netsim.network import Network
-from netsim.population.air import Air
+from netsim.network.cell import Direction, Downlink, Uplink
+from netsim.network.cells import Network
+from netsim.population.cell_losses import Air
 from netsim.population.config import PopulationConfig
-from netsim.population.placing import first_places
-from netsim.population.rise import NoiseRise
+from netsim.population.first_places import first_places
+from netsim.population.interference import NoiseRise
 from netsim.scenario.each import of_client
 
 FloatArray = npt.NDArray[np.float64]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from netsim.core.files import write_atomically
 from netsim.errors import InputError
 from netsim.report.libraries import drawing_script, require_drawing
 from netsim.report.page import Page
-from netsim.trace.files import write_atomically
 
 __all__ = ["FILE_NAME", "write_report"]
 
@@ -50,6 +50,6 @@ def _page(folder: Path) -> Page:
 
         return study_page(load_study(folder))
     from netsim.report.run_page import run_page
-    from netsim.runs import load_run
+    from netsim.runs.run import load_run
 
     return run_page(load_run(folder))

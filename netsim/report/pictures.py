@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from netsim.core.files import write_atomically
 from netsim.report.page import Chart, Page
-from netsim.trace.files import write_atomically
 
 WIDTH_PX = 640
 SQUARE_PX = 400

@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from netsim import questions
 from netsim.report import marks, words
 from netsim.report.page import Chart, Column, Key, Section, Table
 from netsim.report.run_facts import end_s
-from netsim.runs import Run
+from netsim.runs import questions
+from netsim.runs.run import Run
 
 NUM_BINS = 160
 MAX_CELLS = 40

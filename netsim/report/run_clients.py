@@ -5,12 +5,12 @@ from __future__ import annotations
 import altair as alt
 import pandas as pd
 
-from netsim import questions
 from netsim.report import marks, words
 from netsim.report.page import Chart, Column, Key, Section, Table
 from netsim.report.run_facts import end_s
 from netsim.report.sampling import thinned
-from netsim.runs import Run
+from netsim.runs import questions
+from netsim.runs.run import Run
 
 MAX_DOTS = 1500
 MAX_HISTOGRAM = 40

@@ -5,11 +5,11 @@ from __future__ import annotations
 import altair as alt
 import pandas as pd
 
-from netsim import questions
 from netsim.report import marks, words
 from netsim.report.page import Chart, Chooser, Section
 from netsim.report.sampling import shown_rounds, thinned
-from netsim.runs import Run
+from netsim.runs import questions
+from netsim.runs.run import Run
 
 MAX_CLIENTS = 50  # per round
 PHASES = ("download", "compute", "upload")

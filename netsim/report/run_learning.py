@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import altair as alt
 import pandas as pd
 
-from netsim import questions
 from netsim.report import marks, words
 from netsim.report.page import Chart, Column, Key, Section, Table
 from netsim.report.run_facts import end_s, global_evals, target_level
 from netsim.report.sampling import binned, thinned
-from netsim.runs import FALLING_METRICS, Run
+from netsim.runs import questions
+from netsim.runs.run import FALLING_METRICS, Run
 
 MAX_POINTS = 1000
 MAX_LAYERS = 40

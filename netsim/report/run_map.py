@@ -9,7 +9,7 @@ import pandas as pd
 from netsim.report import marks
 from netsim.report.page import Chart, Section
 from netsim.report.sampling import thinned
-from netsim.runs import Run
+from netsim.runs.run import Run
 
 MAX_DOTS = 1500
 MARGIN = 1.06  # of the farthest client's place

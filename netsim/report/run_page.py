@@ -10,7 +10,7 @@ from netsim.report.run_gantt import gantt_section
 from netsim.report.run_learning import accuracy_section, merge_section
 from netsim.report.run_map import map_section
 from netsim.report.run_time import time_section
-from netsim.runs import Run
+from netsim.runs.run import Run
 
 SECTIONS = (
     accuracy_section,

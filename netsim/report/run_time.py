@@ -5,11 +5,11 @@ from __future__ import annotations
 import altair as alt
 import pandas as pd
 
-from netsim import questions
 from netsim.report import marks, words
 from netsim.report.page import Chart, Column, Section, Table
 from netsim.report.sampling import binned
-from netsim.runs import Run, server_kind
+from netsim.runs import questions
+from netsim.runs.run import Run, server_kind
 
 MAX_BARS = 100
 MAX_GROUPS = 12

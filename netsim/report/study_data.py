@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from netsim.errors import InputError
-from netsim.runs import part_paths
+from netsim.runs.run import part_paths
 from netsim.scenario import load_text
 from netsim.study import Study
 from netsim.study.design import Combination, combinations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from netsim.quantities import format_duration_ns, format_quantity
+from netsim.core.quantities import format_duration_ns, format_quantity
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from netsim.core.files import damage
 from netsim.cosim.files import ADAPTER_FOLDER, SCENARIO_FILE
 from netsim.errors import InputError
-from netsim.manifest import FILE_NAME, read_manifest
-from netsim.trace.files import damage
+from netsim.runs.manifest import FILE_NAME, read_manifest
 
 
 def require_as_left(adapter: Path) -> None:

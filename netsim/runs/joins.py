@@ -5,7 +5,7 @@ a left key is missing (a broadcast has no client, a lost update no merge), so ar
 Where every cell has a server of its own a round has a row for each: tasks join with
 that of their client's edge, transfers with their cell's, evaluations with the cloud's.
 Bands join with clients by ``cell_id``, and with transfers by cell, direction and time,
-which is no equality: see :mod:`netsim.questions`.
+which is no equality: see :mod:`netsim.runs.questions`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from netsim.errors import InputError
-from netsim.runs import Run, server_kind
+from netsim.runs.run import Run, server_kind
 
 
 class Join(NamedTuple):

@@ -13,8 +13,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from netsim import __version__
+from netsim.core.files import Part, StoredFile, write_atomically
 from netsim.errors import InputError
-from netsim.trace.files import Part, StoredFile, write_atomically
 from netsim.trace.rows import TRACE_VERSION
 
 FILE_NAME = "manifest.json"

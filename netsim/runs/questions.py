@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from netsim.errors import InputError
-from netsim.runs import Run, server_kind
+from netsim.runs.run import Run, server_kind
 
 PHASES = ["download_s", "compute_s", "upload_s"]
 UHZ_PER_HZ = 1e6

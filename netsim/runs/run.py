@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
+from netsim.core.files import StoredFile, damage
 from netsim.errors import InputError
-from netsim.manifest import Manifest, read_manifest
-from netsim.trace.files import StoredFile, damage
+from netsim.runs.manifest import Manifest, read_manifest
 from netsim.trace.schemas import SCHEMAS
 
 FALLING_METRICS = frozenset({"loss", "perplexity"})  # a level is reached from above

@@ -14,8 +14,8 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from netsim.core.quantities import QUANTITIES, closest
 from netsim.errors import InputError
-from netsim.quantities import QUANTITIES, closest
 from netsim.scenario.overrides import Overridden, apply_overrides
 from netsim.scenario.record import note_model, read_model, yaml_keys
 from netsim.scenario.source import (

@@ -29,7 +29,7 @@ from pydantic_core import (
     core_schema,
 )
 
-from netsim.quantities import closest, is_yaml
+from netsim.core.quantities import closest, is_yaml
 
 Model = TypeVar("Model", bound=BaseModel)
 UNIT_SUFFIXES = tuple(

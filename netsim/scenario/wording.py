@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence, Sized
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-from netsim.quantities import closest
+from netsim.core.quantities import closest
 
 _RULES: Mapping[str, str] = {
     "int_type": "must be a whole number",

@@ -1,11 +1,6 @@
 """The story of the server: who starts when, and what is merged when."""
 
-from netsim.protocol.adaptive import AdaptivePolicy, Constants
-from netsim.protocol.asynchronous import Asynchronous
-from netsim.protocol.buffered import Buffered
-from netsim.protocol.course import Policy
-from netsim.protocol.hierarchical import Hierarchical
-from netsim.protocol.learner import (
+from netsim.learner.learner import (
     Arrival,
     Job,
     LayerError,
@@ -13,13 +8,18 @@ from netsim.protocol.learner import (
     Merged,
     Score,
 )
-from netsim.protocol.no_learning import NoLearning
-from netsim.protocol.piloting import Pilot
-from netsim.protocol.planned import PlannedPolicy
-from netsim.protocol.proportional import ProportionalPolicy
-from netsim.protocol.rounds import Deadline, Synchronous
-from netsim.protocol.stage import Progress, Stage
-from netsim.protocol.stop import Stop, Target
+from netsim.learner.no_learning import NoLearning
+from netsim.learner.stop import Stop, Target
+from netsim.server.asynchronous import Asynchronous
+from netsim.server.buffered import Buffered
+from netsim.server.hierarchical import Hierarchical
+from netsim.server.policies.adaptive import AdaptivePolicy, Constants
+from netsim.server.policies.piloting import Pilot
+from netsim.server.policies.planned import PlannedPolicy
+from netsim.server.policies.policy import Policy
+from netsim.server.policies.proportional import ProportionalPolicy
+from netsim.server.rounds import Deadline, Synchronous
+from netsim.server.stage import Progress, Stage
 
 SERVERS = {
     "asynchronous": Asynchronous,

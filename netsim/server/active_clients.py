@@ -7,10 +7,10 @@ from heapq import heappop, heappush
 
 import simpy
 
-from netsim.clock import MAX_NS
-from netsim.protocol.participation import Participation, Process
-from netsim.protocol.stage import Stage
-from netsim.streams import uniform
+from netsim.client.participation import Participation, Process
+from netsim.core.clock import MAX_NS
+from netsim.core.streams import uniform
+from netsim.server.stage import Stage
 
 CUT = frozenset({"server-down", "unfinished"})  # by the server itself: no news to it
 

@@ -6,13 +6,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from netsim.protocol.flushes import Flushes, require_enough_clients
-from netsim.protocol.outages import Outages
-from netsim.protocol.participation import Participation, Process
-from netsim.protocol.stage import Stage
-from netsim.protocol.staleness import STALENESSES, PolynomialStaleness, Staleness
-from netsim.quantities import Seconds
+from netsim.client.participation import Participation, Process
+from netsim.core.quantities import Seconds
 from netsim.scenario import OneOf, Record
+from netsim.server.buffer_loop import Flushes, require_enough_clients
+from netsim.server.outages import Outages
+from netsim.server.stage import Stage
+from netsim.server.staleness import STALENESSES, PolynomialStaleness, Staleness
 
 
 class Asynchronous(Record):

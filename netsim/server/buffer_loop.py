@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 
 import simpy
 
-from netsim.clock import to_ns
+from netsim.client.participation import Participation, Process
+from netsim.core.clock import to_ns
 from netsim.errors import InputError
-from netsim.protocol.crew import Crew
-from netsim.protocol.outages import DOWN, Downtime, Outage
-from netsim.protocol.participation import Participation, Process
-from netsim.protocol.stage import Stage
+from netsim.server.active_clients import Crew
+from netsim.server.outages import DOWN, Downtime, Outage
+from netsim.server.stage import Stage
 
 MAX_LOST_IN_A_ROW = 10_000
 

@@ -6,12 +6,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from netsim.protocol.flushes import Flushes, require_enough_clients
-from netsim.protocol.outages import Outages
-from netsim.protocol.participation import Participation, Process
-from netsim.protocol.stage import Stage
-from netsim.quantities import Seconds
+from netsim.client.participation import Participation, Process
+from netsim.core.quantities import Seconds
 from netsim.scenario import Record
+from netsim.server.buffer_loop import Flushes, require_enough_clients
+from netsim.server.outages import Outages
+from netsim.server.stage import Stage
 
 
 class Buffered(Record):

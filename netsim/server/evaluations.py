@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from netsim.protocol.cadence import Marks
-from netsim.protocol.learner import Score
-from netsim.protocol.participation import Participation
-from netsim.streams import stream
+from netsim.client.participation import Participation
+from netsim.core.streams import stream
+from netsim.learner.evaluation_schedule import Marks
+from netsim.learner.learner import Score
 
 if TYPE_CHECKING:
-    from netsim.protocol.stage import Stage
+    from netsim.server.stage import Stage
 
 
 class Scoring:

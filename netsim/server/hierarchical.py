@@ -10,17 +10,17 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from netsim.clock import to_ns
+from netsim.client.broadcast import broadcast
+from netsim.client.cells import Load, over_wire
+from netsim.client.participation import Participation, Process
+from netsim.client.reservation import reserve
+from netsim.core.clock import to_ns
+from netsim.core.quantities import Seconds
+from netsim.core.streams import stream
+from netsim.learner.learner import Branch
 from netsim.policy import SAMPLERS, Drawn, Sampler
-from netsim.protocol.broadcast import broadcast
-from netsim.protocol.cells import Load, over_wire
-from netsim.protocol.learner import Branch
-from netsim.protocol.participation import Participation, Process
-from netsim.protocol.reservation import reserve
-from netsim.protocol.stage import Stage
-from netsim.quantities import Seconds
 from netsim.scenario import OneOf, Record
-from netsim.streams import stream
+from netsim.server.stage import Stage
 from netsim.trace.rows import Round
 
 Duration = Annotated[Seconds, Field(ge=0)]

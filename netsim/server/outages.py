@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Annotated
 import simpy
 from pydantic import AfterValidator, Field, model_validator
 
-from netsim.clock import to_ns
-from netsim.engine import DEADLINES, Wake
-from netsim.quantities import Seconds
+from netsim.core.clock import to_ns
+from netsim.core.engine import DEADLINES, Wake
+from netsim.core.quantities import Seconds
+from netsim.core.streams import uniform
 from netsim.scenario import Record
-from netsim.streams import uniform
 
 if TYPE_CHECKING:
-    from netsim.protocol.participation import Process
-    from netsim.protocol.stage import Stage
+    from netsim.client.participation import Process
+    from netsim.server.stage import Stage
 
 DOWN = "server-down"  # the status of all that was lost
 

@@ -8,19 +8,19 @@ from dataclasses import dataclass, field
 
 import simpy
 
-from netsim.clock import to_ns
-from netsim.engine import DEADLINES, Wake
+from netsim.client.broadcast import broadcast
+from netsim.client.cells import in_every_cell
+from netsim.client.participation import Participation, Process
+from netsim.client.reservation import reserve
+from netsim.core.clock import to_ns
+from netsim.core.engine import DEADLINES, Wake
+from netsim.core.streams import stream
 from netsim.policy import Sampler
-from netsim.protocol.broadcast import broadcast
-from netsim.protocol.cells import in_every_cell
-from netsim.protocol.course import Outcome
-from netsim.protocol.manners import Manners
-from netsim.protocol.outages import DOWN, Downtime
-from netsim.protocol.participation import Participation, Process
-from netsim.protocol.reservation import reserve
-from netsim.protocol.round_timing import RoundTiming
-from netsim.protocol.stage import Stage
-from netsim.streams import stream
+from netsim.server.outages import DOWN, Downtime
+from netsim.server.policies.policy import Outcome
+from netsim.server.round_settings import Manners
+from netsim.server.round_timing import RoundTiming
+from netsim.server.stage import Stage
 
 
 @dataclass(slots=True)

@@ -6,10 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from netsim.core.quantities import Seconds
 from netsim.policy import SAMPLERS, Sampler
-from netsim.protocol.outages import Outages
-from netsim.quantities import Seconds
 from netsim.scenario import OneOf, Record
+from netsim.server.outages import Outages
 
 DrawnBy = Annotated[Sampler, OneOf(SAMPLERS)]
 Duration = Annotated[Seconds, Field(ge=0)]

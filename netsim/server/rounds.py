@@ -6,12 +6,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from netsim.protocol.manners import Manners
-from netsim.protocol.participation import Process
-from netsim.protocol.round_timing import RoundTiming
-from netsim.protocol.stage import Stage
-from netsim.protocol.turns import Turns
-from netsim.quantities import Seconds
+from netsim.client.participation import Process
+from netsim.core.quantities import Seconds
+from netsim.server.round_loop import Turns
+from netsim.server.round_settings import Manners
+from netsim.server.round_timing import RoundTiming
+from netsim.server.stage import Stage
 
 
 class Synchronous(Manners):

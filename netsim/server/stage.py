@@ -10,25 +10,25 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from netsim.band import OwnLinks, SharedBand, Terms
-from netsim.engine import Engine
-from netsim.errors import InputError
-from netsim.policy import Ranks, Sampler
-from netsim.policy.planner import Planner
-from netsim.population import Direction, Population
-from netsim.protocol.attendance import Attendance
-from netsim.protocol.cells import Cells
-from netsim.protocol.course import Course, Policy, as_given
-from netsim.protocol.learner import Branch, Job, LayerError, Learner, Merged, Score
-from netsim.protocol.leg import Leg
-from netsim.protocol.participation import (
+from netsim.client.attendance import Attendance
+from netsim.client.cells import Cells
+from netsim.client.participation import (
     Participation,
     Process,
     take_part,
     task_row,
 )
-from netsim.protocol.round_timing import RoundTiming
-from netsim.protocol.scoring import Scoring
-from netsim.protocol.stop import Stop
+from netsim.core.engine import Engine
+from netsim.errors import InputError
+from netsim.learner.learner import Branch, Job, LayerError, Learner, Merged, Score
+from netsim.learner.stop import Stop
+from netsim.policy import Ranks, Sampler
+from netsim.policy.planner import Planner
+from netsim.population import Direction, Population
+from netsim.server.evaluations import Scoring
+from netsim.server.phase import Leg
+from netsim.server.policies.policy import Course, Policy, as_given
+from netsim.server.round_timing import RoundTiming
 from netsim.trace.rows import Event, Round
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from pydantic import Field
 from netsim.band.shared import BandNow
 from netsim.band.transfer import Terms, Transfer
 from netsim.channel.radio import Radio
-from netsim.quantities import Bits
+from netsim.core.quantities import Bits
 from netsim.sharing.rule import AtEvents, Expected, PerRound, pins
 
 

@@ -12,9 +12,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from netsim.core.files import write_atomically
 from netsim.errors import InputError
 from netsim.study.summary import sentence, summarise
-from netsim.trace.files import write_atomically
 
 TABLE, CURVES, SUMMARY = "study.parquet", "curves.parquet", "summary.parquet"
 CHECKSUM = b"netsim.checksum"

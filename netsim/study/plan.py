@@ -10,18 +10,18 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
-from netsim.cosim.learnings import UNTRAINED
-from netsim.cosim.retraining import verdicts
+from netsim.cosim.learning_kinds import UNTRAINED
+from netsim.cosim.reuse import verdicts
 from netsim.cosim.scenario import Scenario, read_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
-from netsim.manifest import FILE_NAME, read_manifest
+from netsim.runs.manifest import FILE_NAME, read_manifest
 from netsim.scenario import dump, load, scenario_digest
 from netsim.scenario.source import Document, KeyPath, Position, read_document
 from netsim.scenario.wording import describe
 from netsim.study.design import Combination, combinations
 from netsim.study.record import Override, StudyConfig
-from netsim.study.search import TuneConfig
+from netsim.tune.search import TuneConfig
 
 Config = TypeVar("Config", StudyConfig, TuneConfig)
 CONTINUED = "    "  # a line that belongs to the message above it

@@ -10,8 +10,8 @@ from typing import Annotated, NamedTuple
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from netsim.protocol.stop import Target
-from netsim.quantities import closest
+from netsim.core.quantities import closest
+from netsim.learner.stop import Target
 from netsim.scenario import Record
 from netsim.scenario.source import KeyPath
 

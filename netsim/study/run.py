@@ -10,13 +10,20 @@ from pathlib import Path
 
 import pandas as pd
 
-from fl.executor import Executor, Inline
-from fl.process_crew import processes
-from fl.ray_crew import NoCluster, ray_workers
+from fl.workers.executor import Executor, Inline
+from fl.workers.processes import processes
+from fl.workers.ray_cluster import NoCluster, ray_workers
+from netsim.core.files import write_atomically
+from netsim.core.locks import is_empty, locked
 from netsim.cosim.scenario import Scenario
 from netsim.cosim.shipped import find_study
-from netsim.cosim.study_plan import PlannedRun, StudyPlan, plan_study
-from netsim.cosim.study_work import (
+from netsim.errors import InputError
+from netsim.runs.run import load_run
+from netsim.scenario import dump
+from netsim.study.frames import Study, write_curves, write_summary, write_table
+from netsim.study.outcomes import THE_END, curve, final_metrics, outcomes, target_name
+from netsim.study.plan import PlannedRun, StudyPlan, plan_study
+from netsim.study.work import (
     Ending,
     Host,
     Job,
@@ -26,13 +33,6 @@ from netsim.cosim.study_work import (
     run_one,
     unpack,
 )
-from netsim.errors import InputError
-from netsim.locks import is_empty, locked
-from netsim.runs import load_run
-from netsim.scenario import dump
-from netsim.study.frames import Study, write_curves, write_summary, write_table
-from netsim.study.outcomes import THE_END, curve, final_metrics, outcomes, target_name
-from netsim.trace.files import write_atomically
 
 RESULTS = Path("results") / "studies"
 STUDY_FILE = "study.yaml"

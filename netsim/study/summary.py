@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from netsim.streams import stream
+from netsim.core.streams import stream
 from netsim.study.statistics import (
     Ratio,
     Sample,

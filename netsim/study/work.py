@@ -16,12 +16,12 @@ from multiprocessing import connection, parent_process
 from pathlib import Path
 from typing import Literal
 
+from netsim.core.locks import LOCK_FILE, locked
 from netsim.cosim.run import run_scenario
 from netsim.cosim.scenario import Scenario
-from netsim.locks import LOCK_FILE, locked
-from netsim.manifest import FILE_NAME, Manifest
-from netsim.protocol.stage import Progress
+from netsim.runs.manifest import FILE_NAME, Manifest
 from netsim.scenario import load_text
+from netsim.server.stage import Progress
 
 PATIENCE_S = 60.0  # with a worker of a killed study that is about to notice
 

@@ -10,9 +10,10 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import BinaryIO, TextIO, TypeAlias, cast
 
+from netsim.core.files import whole_file
 from netsim.errors import InputError
-from netsim.manifest import Manifest
-from netsim.runs import load_run, server_kind, stream_rows
+from netsim.runs.manifest import Manifest
+from netsim.runs.run import load_run, server_kind, stream_rows
 from netsim.timeline.counters import Buffer, write_bands, write_score
 from netsim.timeline.slices import (
     Group,
@@ -27,7 +28,6 @@ from netsim.timeline.slices import (
 from netsim.timeline.trace_events import Args, TraceEvents
 from netsim.timeline.tracks import Tracks
 from netsim.trace import rows
-from netsim.trace.files import whole_file
 
 __all__ = ["write_timeline"]
 

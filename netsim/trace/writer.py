@@ -15,9 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from netsim.core.files import Part, write_atomically
 from netsim.trace import rows
 from netsim.trace.digest import TableDigest, network_digest, run_digest
-from netsim.trace.files import Part, write_atomically
 from netsim.trace.schemas import (
     OPTIONAL_TABLES,
     SCHEMAS,

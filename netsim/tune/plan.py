@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from netsim.cosim.learnings import LearningOff
+from netsim.cosim.learning_kinds import LearningOff
 from netsim.cosim.scenario import Scenario, read_scenario
-from netsim.cosim.study_plan import Places, with_whole_path
 from netsim.errors import InputError
 from netsim.scenario import dump, load
 from netsim.scenario.source import read_document
+from netsim.study.plan import Places, with_whole_path
 from netsim.study.record import Override
-from netsim.study.search import TuneConfig
+from netsim.tune.search import TuneConfig
 
 
 @dataclass(frozen=True, slots=True)

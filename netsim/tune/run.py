@@ -16,18 +16,18 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fl.executor import Executor
-from netsim.cosim.study import Workers, endings, job_of
-from netsim.cosim.study_work import Ending, Host, Job
-from netsim.cosim.tune_plan import TunePlan
+from fl.workers.executor import Executor
+from netsim.core.files import write_atomically
+from netsim.core.locks import is_empty, locked
+from netsim.core.streams import stream
 from netsim.errors import InputError
-from netsim.locks import is_empty, locked
-from netsim.runs import load_run
+from netsim.runs.run import load_run
 from netsim.scenario import dump
-from netsim.streams import stream
-from netsim.study.search import Setting, TuneConfig
-from netsim.study.trials import AS_IS, Measured, TrialRow, best, measured, table
-from netsim.trace.files import write_atomically
+from netsim.study.run import Workers, endings, job_of
+from netsim.study.work import Ending, Host, Job
+from netsim.tune.plan import TunePlan
+from netsim.tune.search import Setting, TuneConfig
+from netsim.tune.trials import AS_IS, Measured, TrialRow, best, measured, table
 
 if TYPE_CHECKING:
     from optuna import Study, Trial

@@ -11,9 +11,9 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails
 
+from netsim.core.quantities import NUMBER, QUANTITIES, closest
 from netsim.errors import InputError
-from netsim.protocol.stop import Target
-from netsim.quantities import NUMBER, QUANTITIES, closest
+from netsim.learner.stop import Target
 from netsim.scenario import Record
 from netsim.study.record import NAME, Scalar, label_of, problem
 

@@ -10,9 +10,9 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from netsim.protocol.stop import Target
-from netsim.quantities import format_quantity
-from netsim.runs import Run
+from netsim.core.quantities import format_quantity
+from netsim.learner.stop import Target
+from netsim.runs.run import Run
 from netsim.study.outcomes import (
     Outcome,
     client_energies_j,
@@ -20,7 +20,7 @@ from netsim.study.outcomes import (
     outcomes,
     target_name,
 )
-from netsim.study.search import MEASURES, TuneConfig
+from netsim.tune.search import MEASURES, TuneConfig
 
 AS_IS = 0  # the trial that is the scenario itself
 UNIT_SUFFIX = {"s": "_s", "J": "_j", "bit": "_bits", "": ""}

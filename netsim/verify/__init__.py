@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from netsim.errors import InputError
-from netsim.manifest import Manifest
-from netsim.runs import load_run, scenario_values, stream_rows
+from netsim.runs.manifest import Manifest
+from netsim.runs.run import load_run, scenario_values, stream_rows
 from netsim.trace import rows
-from netsim.verify.books import Books, check_books
-from netsim.verify.claims import check_claims
 from netsim.verify.clock import check_bands, check_clock
+from netsim.verify.consistency import Books, check_books
 from netsim.verify.files import check_digests, check_files
 from netsim.verify.finding import Finding
+from netsim.verify.manifest import check_claims
 from netsim.verify.presence import check_presence
 
 __all__ = ["Finding", "verify"]

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from operator import attrgetter
 
-from netsim.clock import to_ns
+from netsim.core.clock import to_ns
 from netsim.trace.rows import Cell, Client, Crossing, Event, Task, Transfer
 from netsim.verify.finding import Finding
 

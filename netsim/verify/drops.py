@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from netsim.trace.rows import Task
-    from netsim.verify.books import Books
+    from netsim.verify.consistency import Books
 
 IN_THE_END = frozenset({"unfinished", "unmerged"})  # cut by the run's end, not dropped
 AT_ONCE = frozenset({"late", "surplus"})  # cut when their own round is over

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from netsim.core.files import Part, StoredFile, file_sha256
 from netsim.errors import InputError
-from netsim.manifest import Manifest
-from netsim.runs import part_paths, read_part
+from netsim.runs.manifest import Manifest
+from netsim.runs.run import part_paths, read_part
 from netsim.trace.digest import TableDigest, network_digest, run_digest
-from netsim.trace.files import Part, StoredFile, file_sha256
 from netsim.trace.schemas import OPTIONAL_TABLES, SCHEMAS
 from netsim.verify.finding import Finding
 

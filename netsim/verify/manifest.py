@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from netsim.errors import InputError
-from netsim.manifest import FILE_NAME, METRICS, Manifest, known_metrics
-from netsim.runs import scenario_values
-from netsim.verify.books import Books
+from netsim.runs.manifest import FILE_NAME, METRICS, Manifest, known_metrics
+from netsim.runs.run import scenario_values
+from netsim.verify.consistency import Books
 from netsim.verify.finding import Finding
 
 

@@ -10,7 +10,7 @@ from typing import Annotated
 from pydantic import TypeAdapter, ValidationError
 
 from netsim.availability import AVAILABILITIES, Availability, Presence
-from netsim.clock import MAX_NS
+from netsim.core.clock import MAX_NS
 from netsim.scenario import OneOf
 from netsim.trace.rows import Task
 from netsim.verify.finding import Finding

@@ -20,13 +20,13 @@ import numpy as np
 import torch
 
 from fl.backbones import read
-from fl.cohort.cutting import passes
-from fl.cohort.grouping import joined
-from fl.evaluation import evaluate
-from fl.resident import ResidentModel
+from fl.model.evaluation import evaluate
+from fl.model.lora_model import ResidentModel
 from fl.streams import stream
-from fl.training import mini_batches
-from netsim.cosim.learnings import LoraLearning
+from fl.training.cutting import passes
+from fl.training.grouping import joined
+from fl.training.local_training import mini_batches
+from netsim.cosim.learning_kinds import LoraLearning
 from netsim.cosim.scenario import read_scenario
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 import netsim
-from netsim.cosim.merge_study import merge_study
+from netsim.cosim.commands.merge_study import merge_study
 from netsim.study import folder_name
 
 HERE = Path(__file__).parent

@@ -57,7 +57,7 @@ SENT = {  # numbers per matrix up and down, by what each paper says; the head be
 }
 
 
-def finished(studies: Path) -> Iterator[tuple[dict[str, object], netsim.runs.Run]]:
+def finished(studies: Path) -> Iterator[tuple[dict[str, object], netsim.runs.run.Run]]:
     """Yield every finished run, with what is particular about it."""
     for name in ("methods", "seeds", "skew", "clients"):
         folder = studies / f"merges-{name}"
@@ -75,7 +75,7 @@ def finished(studies: Path) -> Iterator[tuple[dict[str, object], netsim.runs.Run
             )
 
 
-def ends(run: netsim.runs.Run) -> dict[str, float]:
+def ends(run: netsim.runs.run.Run) -> dict[str, float]:
     """Return what a run ends with, and what a client sends and gets in a round."""
     shared = run.evals[run.evals.client_id.isna()]
     gap = run.local_gap()

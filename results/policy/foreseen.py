@@ -19,7 +19,7 @@ import pandas as pd
 import yaml
 
 from netsim.cli.planning import compare
-from netsim.cosim.planning import Assumptions, build_task
+from netsim.cosim.plan_problem import Assumptions, build_task
 from netsim.cosim.scenario import read_scenario
 
 HERE = Path(__file__).parent

@@ -21,13 +21,13 @@ from netsim.study import folder_name
 METRIC = "accuracy"
 
 
-def run_of(study: Path, fleet: str, arm: str, seed: int) -> netsim.runs.Run:
+def run_of(study: Path, fleet: str, arm: str, seed: int) -> netsim.runs.run.Run:
     """Return one run of the study."""
     combination = f"{folder_name(fleet)}+{folder_name(arm)}"
     return netsim.load_run(study / "runs" / combination / str(seed))
 
 
-def reached(run: netsim.runs.Run) -> dict[str, float]:
+def reached(run: netsim.runs.run.Run) -> dict[str, float]:
     """Return rounds and seconds of training until the loss that the plan is for."""
     if "loss" not in run.manifest.predicted:
         return {}
@@ -42,7 +42,7 @@ def reached(run: netsim.runs.Run) -> dict[str, float]:
     return {"simulated_rounds": rounds.rounds, "simulated_s": time_s.rounds}
 
 
-def fitted(run: netsim.runs.Run) -> dict[str, float]:
+def fitted(run: netsim.runs.run.Run) -> dict[str, float]:
     """Return the exponent of ``r / k`` that a run measured in its pilots."""
     estimates = run.estimates
     found = estimates[estimates.name == "nu"]
@@ -51,7 +51,7 @@ def fitted(run: netsim.runs.Run) -> dict[str, float]:
     return {"nu": found.iloc[0].value, "nu_error": found.iloc[0].standard_error}
 
 
-def row(run: netsim.runs.Run, level: float) -> dict:
+def row(run: netsim.runs.run.Run, level: float) -> dict:
     """Return what one run comes to: one line of the table, without its names."""
     predicted = run.manifest.predicted
     charged = run.time_to(METRIC, level)

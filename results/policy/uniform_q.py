@@ -16,12 +16,12 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from netsim.cosim.planning import Assumptions, Task, build_task
+from netsim.core.streams import stream
+from netsim.cosim.plan_problem import Assumptions, Task, build_task
 from netsim.cosim.scenario import Scenario, read_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.policy.problem import Choice
 from netsim.policy.solver import score
-from netsim.streams import stream
 
 RULES = ("equal-fixed", "equal-finish", "processor-sharing")
 COLOURS = ("#D55E00", "#E69F00", "#0072B2")  # Okabe and Ito

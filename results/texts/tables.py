@@ -20,7 +20,7 @@ import pandas as pd
 from scipy import stats
 
 from netsim import load_run
-from netsim.runs import Run
+from netsim.runs.run import Run
 
 HERE = Path(__file__).parent
 NAMES = {"fedit": "FedIT", "flora-na": "FLoRA-NA", "thin-svd": "thin SVD"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from netsim.band import BandNow, Terms, Transfer
-from netsim.quantities import Hertz
+from netsim.core.quantities import Hertz
 from netsim.sharing import AtEvents
 
 

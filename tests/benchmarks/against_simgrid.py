@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from netsim.band import Message, SharedBand
-from netsim.engine import Engine, calm_garbage_collector
+from netsim.core.engine import Engine, calm_garbage_collector
 from netsim.sharing import ProcessorSharing
 from netsim.trace.writer import Recorder
 

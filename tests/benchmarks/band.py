@@ -17,7 +17,7 @@ from pathlib import Path
 import simpy
 
 from netsim.band import Message, SharedBand
-from netsim.engine import Engine, calm_garbage_collector
+from netsim.core.engine import Engine, calm_garbage_collector
 from netsim.sharing import ProcessorSharing
 from netsim.trace.writer import Recorder
 

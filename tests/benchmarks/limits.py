@@ -19,7 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from training import CASES, Case, cpu_s, jobs_of, peft_loop, ways_of
 
 from fl.aggregation import FedIT, FloraNA, LayerComponents, ThinSVD
-from fl.resident import ResidentModel
+from fl.model.lora_model import ResidentModel
 from netsim.trace.writer import Recorder
 
 NUM_TURNS = 5

@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from netsim.cli.planning import plan_command
-from netsim.cosim.planning import Assumptions
+from netsim.cosim.plan_problem import Assumptions
 from netsim.policy.problem import Problem
 from netsim.policy.solver import SAMPLE_SIZE, Prices, respond, search, solve, stratify
 from netsim.policy.surrogate import Surrogate

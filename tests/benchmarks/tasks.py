@@ -18,7 +18,7 @@ from pathlib import Path
 from netsim.cosim.run import run_scenario
 from netsim.cosim.scenario import read_scenario
 from netsim.cosim.shipped import find_scenario
-from netsim.manifest import Manifest
+from netsim.runs.manifest import Manifest
 
 SIZES = ((20, 200), (1_000, 40), (10_000, 4))  # clients, rounds
 FADING_SIZES = ((20, 200), (200, 20))  # every coherence time is a segment per sender

@@ -33,17 +33,17 @@ from transformers import (
     LlamaForCausalLM,
 )
 
-from fl.adapters import LoraSettings
 from fl.backbones import FromConfig, SmallViT
-from fl.cohort.grouping import ALONE, Rule
-from fl.federation import Arrival, Federation
-from fl.jobs import Job
-from fl.learning import Learning
+from fl.federation.federation import Arrival, Federation
+from fl.federation.jobs import Job
+from fl.model.adapters import LoraSettings
+from fl.model.lora_model import ResidentModel
 from fl.partition import IID
-from fl.resident import ResidentModel
+from fl.settings.federation import Learning
 from fl.streams import stream
 from fl.tasks import Digits, Synthetic
-from fl.training import LocalJob, TrainingSettings, mini_batches, train
+from fl.training.grouping import ALONE, Rule
+from fl.training.local_training import LocalJob, TrainingSettings, mini_batches, train
 
 NUM_REPEATS = 3
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from netsim import load_run
-from netsim.manifest import FILE_NAME
+from netsim.runs.manifest import FILE_NAME
 
 from .judging import judged
 from .table import Table

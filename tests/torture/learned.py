@@ -6,7 +6,7 @@ import pickle
 import shutil
 import traceback
 
-from fl.cache import cache_folder
+from fl.memory.files import cache_folder
 
 from .judging import judged
 
@@ -49,7 +49,7 @@ def import_all():
     import transformers  # noqa: F401
 
     import netsim.cosim.learner
-    import netsim.cosim.study  # noqa: F401
+    import netsim.study.run  # noqa: F401
 
     torch.set_num_threads(1)
 

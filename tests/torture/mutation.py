@@ -13,7 +13,15 @@ HOSTILE = (
     *(math.nan, math.inf, -math.inf, -0.0, 1e308, 5e-324, 1e-300, 0.1, 1.0000001),
     *("", " ", "nan", "inf", "-0", "null", "~", "a" * 5000, "é\u202e😀", "0x10", "1e3"),
     *("../..", "/", ".", "/dev/null", "/dev/zero", "/nonexistent/x", "a\nb", "a\tb"),
-    *("os:system", "os.path:join", "netsim.cell:Cell", "a.b:C", ":", "1:2", "kind"),
+    *(
+        "os:system",
+        "os.path:join",
+        "netsim.network.cell:Cell",
+        "a.b:C",
+        ":",
+        "1:2",
+        "kind",
+    ),
     *(None, True, False, [], {}, [[]], [None], {"kind": None}, {"kind": "x"}, {1: 2}),
     *(["a", "b"], {"a": {"b": {"c": {}}}}, [1, 2, 3], [0.5, 0.5], ["1 Hz", "2 Hz"]),
 )

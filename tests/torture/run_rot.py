@@ -9,7 +9,7 @@ import pandas as pd
 
 from netsim import load_run
 from netsim.errors import InputError
-from netsim.manifest import FILE_NAME
+from netsim.runs.manifest import FILE_NAME
 from netsim.trace.schemas import SCHEMAS
 
 from .judging import judged

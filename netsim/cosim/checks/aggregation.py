@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from fl.aggregation import Ability
-from netsim.cosim.servers import (
+from netsim.cosim.checks.servers import (
     meets_old_versions,
     what_loses_messages,
     what_thins_rounds,
@@ -14,7 +14,7 @@ from netsim.cosim.servers import (
 from netsim.errors import Refusal
 
 if TYPE_CHECKING:
-    from netsim.cosim.learnings import LoraLearning
+    from netsim.cosim.learning_kinds import LoraLearning
     from netsim.cosim.scenario import Scenario
 
 SUMS_TO_ONE = ("full", "data-weighted")  # the samplers whose weights do

@@ -9,7 +9,7 @@ from fl.aggregation import PlainServer
 from netsim.errors import Refusal
 
 if TYPE_CHECKING:
-    from netsim.cosim.learnings import LoraLearning
+    from netsim.cosim.learning_kinds import LoraLearning
     from netsim.cosim.scenario import Scenario
 
 

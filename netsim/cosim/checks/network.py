@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from netsim.channel import Points, require_reach
 from netsim.errors import InputError, Refusal
 from netsim.mobility import RandomWaypoint
-from netsim.network import Network, require_names
+from netsim.network.cells import Network, require_names
 from netsim.population import PopulationConfig
 
 

@@ -5,23 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from netsim.cosim.abilities import refused_demands
-from netsim.cosim.edges import refused_edges, refused_learning
-from netsim.cosim.learnings import UNTRAINED, LearningOff, LoraLearning
-from netsim.cosim.own_links import refused_links
-from netsim.cosim.reach import refused_networks
-from netsim.cosim.servers import (
+from netsim.cosim.checks.aggregation import refused_demands
+from netsim.cosim.checks.hierarchy import refused_edges, refused_learning
+from netsim.cosim.checks.links import refused_links
+from netsim.cosim.checks.network import refused_networks
+from netsim.cosim.checks.servers import (
     ASYNCHRONOUS,
     refused_servers,
     what_defies_plans,
     with_article,
 )
+from netsim.cosim.learning_kinds import UNTRAINED, LearningOff, LoraLearning
 from netsim.errors import Refusal
 from netsim.scenario.each import wrong_count
 
 if TYPE_CHECKING:
     from netsim.cosim.scenario import Scenario
-    from netsim.protocol import Policy
+    from netsim.server import Policy
 
 
 def contradictions(scenario: Scenario) -> Iterator[Refusal]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from netsim.cell import DIRECTIONS
 from netsim.errors import Refusal
+from netsim.network.cell import DIRECTIONS
 
 if TYPE_CHECKING:
     from netsim.cosim.scenario import Scenario
-    from netsim.protocol.stage import ServerStory
+    from netsim.server.stage import ServerStory
 
 ASYNCHRONOUS = frozenset({"asynchronous", "buffered"})  # they have no rounds
 

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fl.calibration import Measured, measure
-from fl.device import resolved
+from fl.model.device import resolved
+from netsim.core.files import write_atomically
 from netsim.cosim.learner import as_input_error, told_apart
-from netsim.cosim.learnings import LoraLearning
+from netsim.cosim.learning_kinds import LoraLearning
 from netsim.cosim.scenario import Scenario
-from netsim.device_file import SUFFIXES, Calibration, DeviceFile
+from netsim.devices.device_file import SUFFIXES, Calibration, DeviceFile
 from netsim.errors import InputError
-from netsim.manifest import versions
+from netsim.runs.manifest import versions
 from netsim.scenario import dump
-from netsim.trace.files import write_atomically
 
 CPU_INFO = Path("/proc/cpuinfo")
 HEADER = """\

@@ -13,12 +13,12 @@ from netsim.availability import AVAILABILITIES
 from netsim.channel import FADINGS, PATH_LOSSES, PLACEMENTS, RADIOS
 from netsim.channel.latency import JITTERS
 from netsim.channel.own_links import LINKS
-from netsim.cosim.learnings import LEARNINGS
-from netsim.device import SPREADS
+from netsim.cosim.learning_kinds import LEARNINGS
+from netsim.devices.device import SPREADS
 from netsim.mobility import MOBILITIES
 from netsim.policy import RANKS, SAMPLERS
-from netsim.protocol import POLICIES, SERVERS
-from netsim.protocol.staleness import STALENESSES
+from netsim.server import POLICIES, SERVERS
+from netsim.server.staleness import STALENESSES
 from netsim.sharing import SHARING_RULES
 
 SEAMS: tuple[tuple[str, str, Mapping[str, Any]], ...] = (

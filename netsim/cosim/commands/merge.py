@@ -10,8 +10,8 @@ from typing import Annotated
 
 from fl.aggregation import AGGREGATIONS, FloraNA, Method
 from fl.peft_folders import LayerReport, MergeReport, merge_folders
+from netsim.core.quantities import closest
 from netsim.errors import InputError
-from netsim.quantities import closest
 from netsim.scenario import OneOf, Record, load_text
 
 __all__ = ["LayerReport", "MergeReport", "Request", "merge_as_asked"]

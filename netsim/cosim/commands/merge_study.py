@@ -13,24 +13,24 @@ from typing import TYPE_CHECKING, cast
 import pandas as pd
 
 from fl.aggregation import AGGREGATIONS, Method, Pair
-from fl.evaluation import Metrics
+from fl.federation.versions import Version, refolded
 from fl.merge_study import Judge, LayerTrial, Round, Trial, compare
-from fl.versions import Version, refolded
-from netsim.cosim.learnings import LoraLearning
-from netsim.cosim.merging import require_method
+from fl.model.evaluation import Metrics
+from netsim.core.engine import calm_garbage_collector
+from netsim.cosim.checks.servers import meets_old_versions
+from netsim.cosim.commands.merge import require_method
+from netsim.cosim.learning_kinds import LoraLearning
 from netsim.cosim.replay import recorded_scenario
 from netsim.cosim.scenario import Scenario
-from netsim.cosim.servers import meets_old_versions
 from netsim.cosim.world import build_population, build_stage, play
-from netsim.engine import calm_garbage_collector
 from netsim.errors import InputError
-from netsim.manifest import read_manifest
-from netsim.runs import load_run
+from netsim.runs.manifest import read_manifest
+from netsim.runs.run import load_run
 from netsim.trace.writer import Recorder
 
 if TYPE_CHECKING:
-    from fl.adapters import Adapter
-    from fl.merging import Component
+    from fl.federation.merging import Component
+    from fl.model.adapters import Adapter
     from netsim.cosim.learner import FederatedLearner
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from fl.store import DEFAULT_LIMIT_BYTES, Store
+from fl.memory.store import DEFAULT_LIMIT_BYTES, Store
 
 
 @dataclass(frozen=True, slots=True)

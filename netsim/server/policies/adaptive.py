@@ -10,6 +10,7 @@ from typing import Annotated, Final, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
+from netsim.core.streams import stream
 from netsim.errors import InputError
 from netsim.policy import Sampler
 from netsim.policy.baselines import weight_floors
@@ -24,11 +25,10 @@ from netsim.policy.pilots import (
 from netsim.policy.planner import Decision, Planner
 from netsim.policy.sampler import Coins, FloatArray
 from netsim.policy.surrogate import Surrogate
-from netsim.protocol.course import Course
-from netsim.protocol.piloting import Notebook, Pilot, Piloted, run_pilots
-from netsim.protocol.stage import Stage
 from netsim.scenario import Record
-from netsim.streams import stream
+from netsim.server.policies.piloting import Notebook, Pilot, Piloted, run_pilots
+from netsim.server.policies.policy import Course
+from netsim.server.stage import Stage
 
 FULL_ROUNDS: Final = 100.0  # of full participation at full rank, where none is known
 

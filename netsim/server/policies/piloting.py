@@ -13,13 +13,13 @@ from netsim.policy.baselines import weight_floors
 from netsim.policy.pilots import Curve, Trial, Update
 from netsim.policy.planner import Planner
 from netsim.policy.sampler import Coins, FloatArray
-from netsim.protocol.course import Outcome, global_loss
-from netsim.protocol.leg import Leg
 from netsim.scenario import Record
+from netsim.server.phase import Leg
+from netsim.server.policies.policy import Outcome, global_loss
 from netsim.trace.rows import Estimate
 
 if TYPE_CHECKING:
-    from netsim.protocol.stage import Stage
+    from netsim.server.stage import Stage
 
 
 class Pilot(Record):

@@ -13,9 +13,9 @@ from netsim.errors import InputError
 from netsim.policy import Sampler
 from netsim.policy.planner import Planner
 from netsim.policy.sampler import Coins, FloatArray
-from netsim.protocol.course import Course
-from netsim.protocol.stage import Stage
 from netsim.scenario import Record
+from netsim.server.policies.policy import Course
+from netsim.server.stage import Stage
 
 COLUMNS = ("client_id", "sampling_probability", "rank")
 

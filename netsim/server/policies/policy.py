@@ -10,10 +10,10 @@ from netsim.policy import Sampler
 from netsim.policy.pilots import Update
 
 if TYPE_CHECKING:
+    from netsim.client.participation import Participation
+    from netsim.learner.learner import Score
     from netsim.policy.planner import Planner
-    from netsim.protocol.learner import Score
-    from netsim.protocol.participation import Participation
-    from netsim.protocol.stage import Stage
+    from netsim.server.stage import Stage
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,10 +20,10 @@ from netsim.policy.pilots import Update, client_norms2, norm_exponent
 from netsim.policy.planner import Planner
 from netsim.policy.sampler import Coins, FloatArray
 from netsim.policy.weighted import WeightedSampling
-from netsim.protocol.course import Course
-from netsim.protocol.piloting import Notebook, Pilot, run_pilots
-from netsim.protocol.stage import Stage
 from netsim.scenario import Record
+from netsim.server.policies.piloting import Notebook, Pilot, run_pilots
+from netsim.server.policies.policy import Course
+from netsim.server.stage import Stage
 
 MEASURED = ("statistics", "statistics-per-time")
 

@@ -16,12 +16,12 @@ from pathlib import Path
 
 import numpy as np
 
-from fl.checkpoint import write_base, write_checkpoint
-from fl.learning import Learning
+from fl.federation.trainer import Trainer
+from fl.model.checkpoint import write_base, write_checkpoint
 from fl.partition import divide
+from fl.settings.federation import Learning
 from fl.streams import stream
-from fl.trainer import Trainer
-from fl.training import mini_batches
+from fl.training.local_training import mini_batches
 from netsim.cosim.scenario import Scenario, read_scenario
 
 SCENARIO = Path(__file__).with_name("digits.yaml")

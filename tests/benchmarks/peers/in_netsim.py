@@ -13,7 +13,7 @@ from client import mark
 from export import scenario
 
 from netsim.cosim.run import run_scenario
-from netsim.protocol.stage import Progress
+from netsim.server.stage import Progress
 
 
 def note(progress: Progress) -> None:

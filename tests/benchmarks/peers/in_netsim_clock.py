@@ -14,7 +14,7 @@ from pathlib import Path
 
 from netsim.cosim.run import run_scenario
 from netsim.cosim.scenario import read_scenario
-from netsim.runs import load_run
+from netsim.runs.run import load_run
 
 ASYNC = "{kind: asynchronous, concurrency: %d, mixing: 0.6, merge_time: 0 s}"
 

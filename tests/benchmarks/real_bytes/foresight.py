@@ -11,7 +11,7 @@ from link import FRAME_BYTES, MTU, Shape
 
 from netsim.cosim.run import run_scenario
 from netsim.cosim.scenario import Scenario, read_scenario
-from netsim.runs import Run, load_run
+from netsim.runs.run import Run, load_run
 
 TCP_IP_BYTES = 20 + 20 + 12  # headers of IPv4 and TCP, with timestamps
 PAYLOAD_FACTOR = FRAME_BYTES / (MTU - TCP_IP_BYTES)  # bytes of frames per byte sent

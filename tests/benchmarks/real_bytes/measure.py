@@ -28,7 +28,7 @@ from patterns import NO_CEILINGS, PATTERNS, RANKS
 from netsim import load_run
 from netsim.cosim.scenario import read_scenario
 from netsim.errors import InputError
-from netsim.runs import Run
+from netsim.runs.run import Run
 
 RESULTS = Path("results") / "real-bytes"
 RUNS = Path("results") / "runs" / "real-bytes"

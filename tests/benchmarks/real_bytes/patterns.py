@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from netsim.streams import stream
+from netsim.core.streams import stream
 
 NUM_CLIENTS = 10
 

@@ -3,6 +3,7 @@ round's update, from Grams of centred factors."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -86,7 +87,7 @@ class Centred:
         cross, own = (overlap_b * overlap_a).sum(), (own_b * own_a).sum()
         square = float(gap**2 - 2 * cross + own)
         if square > CANCELLING * gap**2:
-            return square**0.5
+            return math.sqrt(square)
         lefts = [self.drift.lora_b.T, product.lora_b.T]
         rights = [self.drift.lora_a, product.lora_a]
         signs = [torch.ones(len(lefts[0])), -torch.ones(len(lefts[1]))]

@@ -3,7 +3,6 @@ round's update, from Grams of centred factors."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -85,9 +84,9 @@ class Centred:
         own_b = product.lora_b.T @ product.lora_b
         own_a = product.lora_a @ product.lora_a.T
         cross, own = (overlap_b * overlap_a).sum(), (own_b * own_a).sum()
-        square = float(gap**2 - 2 * cross + own)
-        if square > CANCELLING * gap**2:
-            return math.sqrt(square)
+        square = (gap**2 - 2 * cross + own).clamp(min=0)
+        if not square <= CANCELLING * gap**2:  # nan too
+            return float(square.sqrt())
         lefts = [self.drift.lora_b.T, product.lora_b.T]
         rights = [self.drift.lora_a, product.lora_a]
         signs = [torch.ones(len(lefts[0])), -torch.ones(len(lefts[1]))]

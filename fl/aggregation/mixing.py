@@ -20,7 +20,6 @@ from fl.aggregation.grams import (
     Grams,
     batches,
     full,
-    product_error,
     residual,
     stack_grams,
 )
@@ -36,8 +35,6 @@ from fl.aggregation.reference_norms import Yardstick, averaged, is_settled, meas
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-CANCELLING = 1e-6  # of ||P - w|| ||W*||: below it Grams tell an error poorly
 
 # Grams and the squared norms [L] of the averaging gap and of W*
 Descent: TypeAlias = "Callable[[Grams, Tensor, Tensor], Found]"
@@ -94,10 +91,6 @@ def merge_mixed(
             layer = layers[name]
             pair = _pair(layer, sizes[name], left, right, gauge=gauge)
             spreads = spread(left, layer.weights), spread(right, layer.weights)
-            if error < CANCELLING * max(spreads) * sizes[name].norm:
-                error = sizes[name].norm * product_error(
-                    layer.double(), [mix(layer.double(), left, right)]
-                )
             if error > sizes[name].gap:  # by round-off
                 merged[name] = averaged(layer, sizes[name], spreads=(0.0, 0.0))
                 continue

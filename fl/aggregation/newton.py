@@ -68,11 +68,11 @@ def deepest(
     errors = torch.stack([trial.squared_error for trial in trials])
     rows = torch.arange(len(left))
     for places in errors.argsort(dim=0, stable=True)[:NUM_KEPT]:
-        starts = (
+        left, right = (
             torch.stack([trial[side] for trial in trials])[places, rows]
             for side in (0, 1)
         )
-        end = descend(grams, *starts, tolerance, MAX_STEPS)
+        end = descend(grams, left, right, tolerance, MAX_STEPS)
         is_better = apart & (end.squared_error < found.squared_error)
         found = _chosen(is_better, end, found)
     return found
@@ -142,7 +142,7 @@ def _quadratic(grams: Grams, left: Tensor, right: Tensor) -> tuple[Tensor, Tenso
     half = torch.einsum("lkm,lkic->limc", missing, grams.left)
     inner = torch.einsum("limc,lmjc->lij", half, grams.right)  # <residual, X_i Y_j>
     rank = round(grams.left.shape[3] ** 0.5)
-    turned = products_a.unflatten(2, (rank, rank)).transpose(2, 3).flatten(2)
+    turned = products_a.view(*shape[:2], rank, rank).transpose(2, 3).flatten(2)
     cross = products_b @ turned.transpose(1, 2) - inner
     bend = torch.cat(
         [torch.cat([bend_b, cross], 2), torch.cat([cross.transpose(1, 2), bend_a], 2)],

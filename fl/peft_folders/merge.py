@@ -16,7 +16,7 @@ from fl.aggregation import (
     Pair,
 )
 from fl.aggregation.grams import product_error
-from fl.aggregation.reference_norms import Yardstick, ratio, yardsticks
+from fl.aggregation.reference_norms import ReferenceNorms, ratio, reference_norms
 from fl.memory.recipe import settings
 from fl.peft_folders.base_delta import write_base_delta
 from fl.peft_folders.components import WEIGHT_SUM_TOLERANCE, Components
@@ -135,7 +135,7 @@ def _report(
     onto: Path | None,
 ) -> MergeReport:
     layers = components.layers()
-    sizes = yardsticks(layers)
+    sizes = reference_norms(layers)
     rows = [
         _row(name, layers[name], sizes[name], layer, components.written(layer))
         for name, layer in merged.items()
@@ -163,7 +163,7 @@ def _report(
 def _row(
     name: str,
     layer: LayerComponents,
-    size: Yardstick,
+    size: ReferenceNorms,
     merged: MergedLayer,
     written: Sequence[Pair],
 ) -> LayerReport:

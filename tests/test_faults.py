@@ -9,8 +9,8 @@ from torture import worker_faults
 from torture.faulty import OVERRIDES, PROCESSES, TWO, Faulty, wait
 from torture.learned import new_cache
 
+from netsim.cosim.reading import read_scenario
 from netsim.cosim.run import run_scenario
-from netsim.cosim.scenario import read_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.verify import verify
 

@@ -25,8 +25,8 @@ from fl.tasks import Digits
 from fl.training.core import fixed_basis
 from fl.training.local_training import TrainingSettings, mini_batches
 from netsim import load_run
+from netsim.cosim.reading import read_scenario
 from netsim.cosim.run import run_scenario
-from netsim.cosim.scenario import read_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
 from netsim.verify import verify

@@ -7,8 +7,8 @@ from test_timeline import MBIT, patient, play_out, scenario
 
 import netsim
 from netsim import load_run, questions
+from netsim.cosim.reading import read_scenario
 from netsim.cosim.run import run_scenario
-from netsim.cosim.scenario import read_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
 

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 import pytest
 from pydantic import ValidationError
-from test_cells import BOARD, EAST, THREE, WEST, cell, counted, population, scenario
-from test_timeline import MBIT, S, play_out, times
 
 from netsim.availability import Recorded
 from netsim.channel import Points
@@ -28,6 +26,17 @@ from netsim.server import Deadline, Hierarchical, NoLearning, Synchronous
 from netsim.server.outages import Outage
 from netsim.trace.writer import Recorder
 from netsim.verify import verify
+from tests.support.networks import (
+    BOARD,
+    EAST,
+    THREE,
+    WEST,
+    cell,
+    counted,
+    population,
+    scenario,
+)
+from tests.support.timelines import MBIT, S, play_out, times
 
 
 def impatient(deadline_s, **changes):

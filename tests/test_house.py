@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 HEAVY = {"torch", "peft", "transformers"}
 COUPLING = ROOT / "netsim" / "cosim"
-USERS_OF_COSIM = ROOT / "netsim" / "cli"
+USERS_OF_COSIM = {ROOT / "netsim" / room for room in ("cli", "runs", "study", "tune")}
 
 
 def imported(path):
@@ -28,7 +28,7 @@ def packages(path):
 @pytest.mark.parametrize("path", sorted((ROOT / "netsim").rglob("*.py")), ids=str)
 def test_netsim_never_imports_learning(path):
     assert not packages(path) & HEAVY
-    if COUPLING not in path.parents:
+    if not {COUPLING, *USERS_OF_COSIM} & {*path.parents}:
         assert "fl" not in packages(path)
 
 
@@ -39,6 +39,6 @@ def test_fl_never_imports_the_network(path):
 
 @pytest.mark.parametrize("path", sorted((ROOT / "netsim").rglob("*.py")), ids=str)
 def test_only_the_edge_imports_the_coupling(path):
-    allowed = {COUPLING, USERS_OF_COSIM} & {path.parent, *path.parents}
+    allowed = {COUPLING, *USERS_OF_COSIM} & {*path.parents}
     if not allowed and path.name != "__init__.py":
         assert not any(name.startswith("netsim.cosim") for name in imported(path))

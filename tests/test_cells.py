@@ -167,9 +167,15 @@ def test_interference_is_every_rival_at_its_mean_power():
 
 def test_a_reuse_factor_says_which_cells_are_rivals():
     network = Network(tuple(cell(name, 0.0) for name in "abcde"), "strongest", None)
-    assert network.rivals(0) == []
+    assert network.interferers(0) == []
     tight = Network(network.cells, "strongest", Interference(reuse=2))
-    assert [tight.rivals(n) for n in range(5)] == [[2, 4], [3], [0, 4], [1], [0, 2]]
+    assert [tight.interferers(n) for n in range(5)] == [
+        [2, 4],
+        [3],
+        [0, 4],
+        [1],
+        [0, 2],
+    ]
 
 
 def test_the_strongest_cell_may_not_be_the_nearest():

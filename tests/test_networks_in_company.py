@@ -215,7 +215,7 @@ def test_a_battery_may_last_for_less_than_a_tick(tmp_path):
 def test_a_battery_is_refused_where_a_device_draws_nobody_knows_what():
     unknown = BOARD.model_copy(update={"source": NO_POWERS})
     devices = (DeviceChoice(device=unknown),)
-    with pytest.raises(ValidationError, match="needs to know what 'board' draws"):
+    with pytest.raises(ValidationError, match="needs the powers of 'board'"):
         PopulationConfig(
             num_clients=1,
             placement=Points(places_m=THREE[:1]),

@@ -23,7 +23,7 @@ class OneFade(Record):
     def effective_gain(self, snr):
         return 1.0
 
-    def heard_by(self, radio):
+    def effective_radio(self, radio):
         return radio
 
     def gain(self, seed, direction, client_id, now_ns):

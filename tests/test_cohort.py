@@ -22,7 +22,6 @@ from fl.model.adapters import LoraSettings
 from fl.model.lora_model import ResidentModel
 from fl.model.sketch import draw_sketch
 from fl.streams import forked, stream
-from fl.training.cutting import passes
 from fl.training.grouping import ALONE, Rule, Shape, groups, joined
 from fl.training.local_training import (
     Diverged,
@@ -32,6 +31,7 @@ from fl.training.local_training import (
     train,
 )
 from fl.training.losses import client_losses, num_items
+from fl.training.slicing import passes
 
 SEED = 3
 TOGETHER = Rule(max_positions=10**6, pass_cost=10**6)

@@ -69,7 +69,7 @@ class Centred:
         )
 
     def distance(self, gap: float, product: Pair) -> float:
-        """Return ``||W* - Bbar Abar - product||``; ``gap`` is ``||W* - Bbar Abar||``."""
+        """Return ``||W* - Bbar Abar - product||``; ``gap`` is ``||W* - Bbar Abar||``"""
         overlap_b = self.drift.lora_b.T @ product.lora_b
         overlap_a = self.drift.lora_a @ product.lora_a.T
         own_b = product.lora_b.T @ product.lora_b

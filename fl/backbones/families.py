@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from fl.backbones.backbone import Precision
 from fl.tasks import Objective, Source
-from fl.tasks.places import did_you_mean
+from fl.tasks.data_files import did_you_mean
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

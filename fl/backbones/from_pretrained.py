@@ -22,7 +22,7 @@ from fl.memory import recipe
 from fl.record import Record
 from fl.streams import forked
 from fl.tasks import Source, Tokenizer
-from fl.tasks.places import absolute, file_digest, scenario_folder, unreachable
+from fl.tasks.data_files import absolute, file_digest, scenario_folder, unreachable
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

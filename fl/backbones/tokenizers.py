@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from fl.memory import recipe
 from fl.memory.files import recall, remember
 from fl.tasks import Source, Tokenizer
-from fl.tasks.places import file_digest
+from fl.tasks.data_files import file_digest
 
 if TYPE_CHECKING:
     import tokenizers

@@ -17,7 +17,7 @@ from fl.memory import recipe
 from fl.memory.recipe import Json
 from fl.model.adapters import LoraSettings
 from fl.record import Record
-from fl.tasks.places import did_you_mean
+from fl.tasks.data_files import did_you_mean
 from fl.training.local_training import TrainingSettings
 
 USUAL_TARGETS = {

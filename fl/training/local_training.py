@@ -19,7 +19,6 @@ from fl.record import Record
 from fl.streams import forked, stream, torch_stream
 from fl.tasks import Task
 from fl.training import CoreStack, Rows, Stack, Switched
-from fl.training.cutting import passes
 from fl.training.losses import num_items
 from fl.training.optimisers import (
     OptimiserName,
@@ -28,6 +27,7 @@ from fl.training.optimisers import (
     optimiser_for,
     rate_factor,
 )
+from fl.training.slicing import passes
 
 if TYPE_CHECKING:
     import torch

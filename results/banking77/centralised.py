@@ -23,9 +23,9 @@ from fl.backbones import read
 from fl.model.evaluation import evaluate
 from fl.model.lora_model import ResidentModel
 from fl.streams import stream
-from fl.training.cutting import passes
 from fl.training.grouping import joined
 from fl.training.local_training import mini_batches
+from fl.training.slicing import passes
 from netsim.cosim.learning_kinds import LoraLearning
 from netsim.cosim.reading import read_scenario
 

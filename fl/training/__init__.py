@@ -1,4 +1,4 @@
-"""Many clients' adapters trained at once over one frozen base."""
+"""Local training of many clients at once over one frozen base."""
 
 from fl.training.core import CoreStack
 from fl.training.stack import Stack

@@ -42,7 +42,7 @@ from fl.partition import IID
 from fl.settings.federation import Learning
 from fl.streams import stream
 from fl.tasks import Digits, Synthetic
-from fl.training.grouping import ALONE, Rule
+from fl.training.grouping import ONE_CLIENT_PER_PASS, PassRule
 from fl.training.local_training import LocalJob, TrainingSettings, mini_batches, train
 
 NUM_REPEATS = 3
@@ -193,7 +193,7 @@ def ways_of(case: Case) -> dict[str, Callable[[], None]]:
     settings = TrainingSettings(per_device_train_batch_size=case.batch_size)
     chosen = resident.rule
 
-    def engine(rule: Rule) -> None:
+    def engine(rule: PassRule) -> None:
         resident.rule = rule
         train(resident, case.task, jobs, settings=settings, seed=0)
 
@@ -205,10 +205,10 @@ def ways_of(case: Case) -> dict[str, Callable[[], None]]:
     ways: dict[str, Callable[[], None]] = {
         "floor": lambda: peft_loop(resident, case, jobs),
         "ours": lambda: engine(chosen),
-        "one per pass": lambda: engine(ALONE),
+        "one per pass": lambda: engine(ONE_CLIENT_PER_PASS),
     }
     if isinstance(case.task, Texts):
-        ways["whole batches"] = lambda: engine(replace(chosen, cuts=False))
+        ways["whole batches"] = lambda: engine(replace(chosen, slices_texts=False))
         ways["padded floor"] = padded_floor
     return ways
 

@@ -9,7 +9,8 @@ import torch
 
 from fl.aggregation import AGGREGATIONS, FedIT, FloraNA
 from fl.backbones import SmallViT
-from fl.federation.federation import Arrival, Federation, Job, Merged
+from fl.contract import Arrival, Job, Merged
+from fl.federation.federation import Federation
 from fl.model.adapters import LoraSettings
 from fl.model.payload import Payload
 from fl.partition import IID
@@ -302,7 +303,8 @@ def test_bfloat16_rounds_what_travels_both_ways(tmp_path):
 PROCESS = """
 import torch
 from fl.backbones import SmallViT
-from fl.federation.federation import Arrival, Federation, Job, Merged
+from fl.contract import Arrival, Job, Merged
+from fl.federation.federation import Federation
 from fl.settings.federation import Learning
 
 torch.set_num_threads(1)

@@ -7,9 +7,9 @@ import pytest
 from rich.console import Console
 from test_cli import netsim
 
+from fl.contract import LayerError, Score
 from netsim.cli.live import LiveView
 from netsim.cli.spectators import JsonLines, all_of, scalars
-from netsim.learner.learner import LayerError, Score
 from netsim.learner.stop import Stop
 from netsim.server.phase import Leg
 from netsim.server.stage import Progress

@@ -13,8 +13,8 @@ import torch
 from fl.aggregation import AGGREGATIONS, COMPRESSIONS, FedIT, FedSALora, FedSB
 from fl.aggregation.server_optimiser import MomentumServer
 from fl.backbones import SmallViT
-from fl.federation.federation import Arrival, Federation
-from fl.federation.jobs import Job
+from fl.contract import Arrival, Job
+from fl.federation.federation import Federation
 from fl.model.adapters import LoraSettings
 from fl.model.payload import Payload
 from fl.partition import IID

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from test_cells import BOARD, EAST, THREE, WEST, cell, counted, population, scenario
 from test_timeline import MBIT, S, play_out, times
 
+from fl.contract import Score
 from netsim.availability import Recorded
 from netsim.channel import Points
 from netsim.cosim.learning_kinds import LearningOff
@@ -19,12 +20,12 @@ from netsim.devices.battery import Battery
 from netsim.devices.catalogue import DeviceChoice
 from netsim.devices.device_file import NO_POWERS
 from netsim.learner.evaluation_schedule import Cadence
-from netsim.learner.learner import Score
+from netsim.learner.no_learning import NoLearning
 from netsim.network.backhaul import Backhaul
 from netsim.policy import FullParticipation
 from netsim.population import PopulationConfig
 from netsim.runs.run import load_run
-from netsim.server import Deadline, Hierarchical, NoLearning, Synchronous
+from netsim.server import Deadline, Hierarchical, Synchronous
 from netsim.server.outages import Outage
 from netsim.trace.writer import Recorder
 from netsim.verify import verify

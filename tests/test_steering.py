@@ -10,19 +10,18 @@ import numpy as np
 import pytest
 from test_timeline import S, scenario
 
+from fl.contract import Merged, Score
 from netsim.cosim.learning_kinds import LoraLearning
 from netsim.cosim.world import build_population, build_stage, play
 from netsim.errors import InputError
+from netsim.learner.no_learning import NoLearning
 from netsim.policy import FullParticipation, IndependentSampling
 from netsim.server import (
     AdaptivePolicy,
     Constants,
     Deadline,
-    Merged,
-    NoLearning,
     Pilot,
     ProportionalPolicy,
-    Score,
     Stop,
     Synchronous,
     Target,

@@ -15,11 +15,12 @@ from netsim.cosim.scenario import Scenario
 from netsim.cosim.world import build_population, build_stage, play
 from netsim.devices.catalogue import DeviceChoice
 from netsim.devices.device import Device
+from netsim.learner.no_learning import NoLearning
 from netsim.network.cell import Cell, Downlink, Uplink
 from netsim.policy import FullParticipation, IndependentSampling
 from netsim.population import PopulationConfig
 from netsim.scenario import Record
-from netsim.server import Buffered, Deadline, NoLearning, Stop, Synchronous
+from netsim.server import Buffered, Deadline, Stop, Synchronous
 from netsim.sharing import EqualFixed, FirstComeTdma, ProcessorSharing
 from netsim.trace.writer import Recorder
 

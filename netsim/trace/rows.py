@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from fl.contract import Score
+
 TRACE_VERSION = 1
 
 
@@ -188,6 +190,11 @@ class Evaluation(NamedTuple):
     accuracy: float
     perplexity: float | None = None  # of a causal model
     exact_match: float | None = None  # where answers were written out
+
+
+def evaluation_row(score: Score, round_id: int, phase: str, time_ns: int) -> Evaluation:
+    """Return a score as a row of ``evals``."""
+    return Evaluation(round_id, phase, score.client_id, time_ns, *score[:-1])
 
 
 class Merge(NamedTuple):

@@ -11,7 +11,7 @@ import yaml
 from typer.main import get_command
 
 from netsim.cli.main import app
-from netsim.cosim.scenario import read_scenario
+from netsim.cosim.reading import read_scenario
 from netsim.trace.schemas import TABLES
 
 ROOT = Path(__file__).parents[1]

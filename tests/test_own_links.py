@@ -17,8 +17,8 @@ from netsim.channel.own_links import LINK_HZ, MeasuredLinks, OwnLink
 from netsim.core.engine import Engine
 from netsim.cosim.cost import estimate
 from netsim.cosim.plan_problem import Assumptions, build_task
+from netsim.cosim.reading import read_scenario
 from netsim.cosim.run import run_scenario
-from netsim.cosim.scenario import read_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
 from netsim.trace import rows
@@ -172,7 +172,7 @@ def test_a_lap_from_an_offset_is_the_lap_moved(steps, offset_ns, now_ns):
         [Step(edges[n], edges[n + 1], steps[n][1]) for n in range(len(steps))]
     )
     moved = table.from_offset(offset_ns)
-    assert moved.lap_ns == table.lap_ns
+    assert moved.period_ns == table.period_ns
     assert moved.at(now_ns) == table.at(now_ns + offset_ns) - table.at(offset_ns)
 
 

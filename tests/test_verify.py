@@ -12,10 +12,12 @@ from netsim.runs.run import read_table
 from netsim.trace import rows
 from netsim.trace.digest import TableDigest, network_digest, run_digest
 from netsim.trace.schemas import SCHEMAS
+from netsim.trace.tables import Rows
 from netsim.trace.writer import Recorder
 from netsim.verify import verify
 from netsim.verify.clock import check_clock
-from netsim.verify.consistency import Books, check_books
+from netsim.verify.consistency import check_consistency
+from netsim.verify.trace import Trace
 
 
 @pytest.fixture
@@ -52,6 +54,11 @@ def replaced(content, index, **change):
     return [
         row._replace(**change) if i == index else row for i, row in enumerate(content)
     ]
+
+
+def clock(**changes):
+    content = {"transfers": TRANSFERS, "segments": SEGMENTS, "bands": BANDS}
+    return list(check_clock(Rows(**{**content, **changes})))
 
 
 def rules(findings):
@@ -145,7 +152,7 @@ def test_running_trace_is_sound_as_far_as_it_goes(tmp_path):
     ],
 )
 def test_bits_must_be_reached_at_the_last_tick(index, change, expected):
-    findings = check_clock(replaced(TRANSFERS, index, **change), SEGMENTS, BANDS)
+    findings = clock(transfers=replaced(TRANSFERS, index, **change))
     assert [(f.row, f.rule) for f in findings] == [("transfer 2", expected)]
 
 
@@ -154,7 +161,7 @@ def test_one_tick_more_or_less_is_found():
         transfers = [TRANSFERS[0]._replace(end_ns=end_ns)]
         segments = [SEGMENTS[0]._replace(end_ns=end_ns)]
         bands = [BANDS[0]._replace(end_ns=end_ns)]
-        (finding,) = check_clock(transfers, segments, bands)
+        (finding,) = clock(transfers=transfers, segments=segments, bands=bands)
         assert finding.row == "transfer 0"
 
 
@@ -163,12 +170,16 @@ def test_a_gap_between_segments_is_found():
         SEGMENTS[0]._replace(end_ns=S // 2),
         SEGMENTS[0]._replace(start_ns=S // 2 + 1),
     ]
-    found = check_clock(TRANSFERS[:1], halves, BANDS[:1])
+    found = clock(transfers=TRANSFERS[:1], segments=halves, bands=BANDS[:1])
     assert ("segments", "transfer 0", "segments must tile the transfer") in rules(found)
 
 
 def test_a_segment_outside_its_band_is_found():
-    found = check_clock(TRANSFERS[:1], SEGMENTS[:1], [BANDS[0]._replace(start_ns=1)])
+    found = clock(
+        transfers=TRANSFERS[:1],
+        segments=SEGMENTS[:1],
+        bands=[BANDS[0]._replace(start_ns=1)],
+    )
     assert ("segments", "transfer 0", "a segment must lie in its band") in rules(found)
 
 
@@ -181,7 +192,7 @@ def test_a_segment_outside_its_band_is_found():
     ],
 )
 def test_a_row_must_be_the_division_of_its_segments(change, detail):
-    findings = list(check_clock(TRANSFERS, SEGMENTS, replaced(BANDS, 1, **change)))
+    findings = list(clock(bands=replaced(BANDS, 1, **change)))
     (finding,) = (f for f in findings if f.table == "bands")
     assert finding.row == f"cell 0 up from {2 * S} ns"
     assert detail in finding.detail
@@ -189,7 +200,7 @@ def test_a_row_must_be_the_division_of_its_segments(change, detail):
 
 def test_a_change_inside_a_row_is_found():
     bands = [BANDS[0], BANDS[1]._replace(end_ns=4 * S)]
-    findings = check_clock(TRANSFERS, SEGMENTS, bands)
+    findings = clock(bands=bands)
     details = [f.detail for f in findings if f.table == "bands"]
     assert details == [
         f"at {3 * S} ns unit_share_uhz {HZ}, segments give {2 * HZ}; "
@@ -199,7 +210,7 @@ def test_a_change_inside_a_row_is_found():
 
 def test_overlap_and_excess_are_found():
     bands = [*BANDS, BANDS[0]._replace(start_ns=S - 1, allocated_uhz=3 * HZ)]
-    found = {rule for _, _, rule in rules(check_clock(TRANSFERS, SEGMENTS, bands))}
+    found = {rule for _, _, rule in rules(clock(bands=bands))}
     assert found >= {"rows must not overlap", "shares must not exceed the band"}
 
 
@@ -216,7 +227,7 @@ def test_pinned_and_elastic_transfers_share_a_band():
         rows.Segment(1, S, 2 * S, 2, None, 2 * EFFICIENCY),
     ]
     bands = [rows.Band(0, "up", 0, 2 * S, HZ // 2, 2, 2 * HZ, 2)]
-    assert list(check_clock(transfers, segments, bands)) == []
+    assert list(clock(transfers=transfers, segments=segments, bands=bands)) == []
 
 
 def books(**changes):
@@ -230,7 +241,7 @@ def books(**changes):
         "events": [],
         "sim_time_ns": 4 * S,
     }
-    return rules(check_books(Books(**{**content, **changes})))
+    return rules(check_consistency(Trace(**{**content, **changes})))
 
 
 @pytest.mark.parametrize(

@@ -9,98 +9,35 @@ import math
 
 import pytest
 from pydantic import ValidationError
-from test_timeline import MBIT, SNR_3_LOSS_DB, S, play_out, times
-from test_verify import forge
 
-from netsim.channel import LogDistance, PerHertzRadio, Points, Ring, UrbanMicro
+from netsim.channel import Ring, UrbanMicro
 from netsim.cosim.learning_kinds import LearningOff
 from netsim.cosim.plan_problem import Assumptions, build_task
 from netsim.cosim.run import run_scenario
-from netsim.cosim.scenario import Scenario
 from netsim.devices.catalogue import DeviceChoice
-from netsim.devices.device import Device
 from netsim.errors import InputError
-from netsim.mobility import Recorded
 from netsim.network.backhaul import Backhaul
-from netsim.network.cell import Cell, Downlink, Uplink
 from netsim.network.cells import Interference, Network
 from netsim.policy import FullParticipation, IndependentSampling
 from netsim.population import PopulationConfig, RadioMap
 from netsim.runs.run import load_run
-from netsim.server import Deadline, Stop, Synchronous
-from netsim.sharing import EqualFixed, ProcessorSharing
+from netsim.server import Deadline, Synchronous
+from netsim.sharing import EqualFixed
 from netsim.timeline import write_timeline
 from netsim.verify import verify
-
-BOARD = Device(
-    name="board",
-    peak_flop_per_s=1e9,
-    efficiency=1.0,
-    memory_bytes=1,
-    compute_power_w=10.0,
-    idle_power_w=1.0,
+from tests.support.forgery import forge
+from tests.support.networks import (
+    BOARD,
+    EAST,
+    THREE,
+    WEST,
+    cell,
+    counted,
+    population,
+    scenario,
+    walk,
 )
-
-
-def cell(name, x_m, *, down_hz=6e6, sharing=None, mode="broadcast", **changes):
-    radio = PerHertzRadio(reference_band_hz=1e6)
-    return Cell(
-        name=name,
-        position_m=(x_m, 0.0),
-        uplink=Uplink(band_hz=6e6, radio=radio, sharing=sharing or ProcessorSharing()),
-        downlink=Downlink(
-            band_hz=down_hz,
-            radio=radio,
-            transmit_power_dbm=27.0,
-            mode=mode,
-            sharing=ProcessorSharing() if mode == "unicast" else None,
-        ),
-        path_loss=LogDistance(
-            exponent=2.0, reference_loss_db=SNR_3_LOSS_DB, reference_distance_m=100.0
-        ),
-        **changes,
-    )
-
-
-def population(places, **changes):
-    return PopulationConfig(
-        num_clients=len(places),
-        placement=Points(places_m=places),
-        placed_around="origin",
-        devices=(DeviceChoice(device=BOARD),),
-        **changes,
-    )
-
-
-def scenario(cells, people, *, server=None, rounds=1, learning=None, **changes):
-    return Scenario(
-        name="cells",
-        stop=Stop(rounds=rounds),
-        server=server
-        or Synchronous(
-            sampling=FullParticipation(), announce_time_s=0.5, merge_time_s=0.25
-        ),
-        population=people,
-        cells=cells,
-        learning=learning
-        or LearningOff(download_bits=0, upload_bits=0, compute_flop=0),
-        **changes,
-    )
-
-
-WEST, EAST = cell("west", 0.0), cell("east", 1000.0)
-THREE = ((100.0, 0.0), (0.0, 100.0), (900.0, 0.0))  # two in the west, one in the east
-
-
-def counted(cells, folder, **changes):
-    """Return the trace of one round in which everybody does as much."""
-    return play_out(
-        scenario(cells, population(THREE), **changes),
-        folder,
-        uploads=(12 * MBIT,) * 3,
-        flops=(10**9,) * 3,
-        download=12 * MBIT,
-    )
+from tests.support.timelines import MBIT, S, play_out, times
 
 
 def test_each_cell_shares_its_own_band_and_starts_when_its_own_broadcast_ends(tmp_path):
@@ -230,9 +167,15 @@ def test_interference_is_every_rival_at_its_mean_power():
 
 def test_a_reuse_factor_says_which_cells_are_rivals():
     network = Network(tuple(cell(name, 0.0) for name in "abcde"), "strongest", None)
-    assert network.rivals(0) == []
+    assert network.interferers(0) == []
     tight = Network(network.cells, "strongest", Interference(reuse=2))
-    assert [tight.rivals(n) for n in range(5)] == [[2, 4], [3], [0, 4], [1], [0, 2]]
+    assert [tight.interferers(n) for n in range(5)] == [
+        [2, 4],
+        [3],
+        [0, 4],
+        [1],
+        [0, 2],
+    ]
 
 
 def test_the_strongest_cell_may_not_be_the_nearest():
@@ -265,16 +208,6 @@ def test_another_cell_alters_nobody_s_channel():
     alone = radio_map((shadowed[0],), THREE[:2])
     both = radio_map(tuple(shadowed), THREE[:2], association="nearest")
     assert snrs(both, "up") == snrs(alone, "up")
-
-
-def walk(tmp_path, *rows, interval_s=1.0):
-    path = tmp_path / "walk.csv"
-    path.write_text("client_id,time,x,y\n" + "\n".join(rows))
-    return PopulationConfig(
-        num_clients=len({row.split(",")[0] for row in rows}),
-        mobility=Recorded(path=str(path), interval_s=interval_s),
-        devices=(DeviceChoice(device=BOARD),),
-    )
 
 
 def test_a_message_stays_in_its_cell_and_the_next_one_goes_by_another(tmp_path):

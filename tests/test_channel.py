@@ -27,7 +27,7 @@ from netsim.channel import (
     linear_to_db,
     mean_cn0_hz,
     noise_dbm,
-    require_reach,
+    require_reachable,
 )
 from netsim.channel.radio import _snr_at_load
 from netsim.core.streams import stream
@@ -321,11 +321,11 @@ def test_one_more_client_moves_nobody(placement):
 
 
 def test_a_placement_beyond_the_path_loss_is_refused_before_the_run():
-    require_reach(Disc(radius_m=500), UMI)
+    require_reachable(Disc(radius_m=500), UMI)
     with pytest.raises(InputError, match="got a distance of 5 m"):
-        require_reach(Disc(radius_m=500, min_distance_m=5), UMI)
+        require_reachable(Disc(radius_m=500, min_distance_m=5), UMI)
     with pytest.raises(InputError, match="got a distance of 6000 m"):
-        require_reach(Positions(distances_m=(20, 6000)), UMI)
+        require_reachable(Positions(distances_m=(20, 6000)), UMI)
 
 
 # configuration

@@ -133,7 +133,7 @@ def test_the_mean_rate_by_quadrature(snr, cap):
 def test_fast_fading_is_the_mean_over_block_fading(radio, cn0_hz):
     sample = gains(RayleighBlock(coherence_time_s=0.01), 20_000)
     rates_bps = np.array([radio.rate_bps(cn0_hz * g, 2e5) for g in sample])
-    fast = RayleighFast().heard_by(radio)
+    fast = RayleighFast().effective_radio(radio)
     error_bps = 4 * rates_bps.std() / math.sqrt(len(rates_bps))
     assert fast.rate_bps(cn0_hz, 2e5) == pytest.approx(rates_bps.mean(), abs=error_bps)
     assert fast.efficiency_nbit(cn0_hz, 2 * 10**11) == pytest.approx(
@@ -159,7 +159,7 @@ def test_the_share_for_a_rate_under_fast_fading(radio):
 def test_only_fast_fading_changes_the_radio():
     block = RayleighBlock(coherence_time_s=1.0)
     for fading in (NoFading(), block, rician(3)):
-        assert fading.heard_by(RADIOS[0]) is RADIOS[0]
+        assert fading.effective_radio(RADIOS[0]) is RADIOS[0]
     assert RayleighFast().gain(1, "up", 2, 3) == (1.0, None)
 
 

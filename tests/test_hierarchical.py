@@ -8,10 +8,6 @@ import pytest
 import torch
 from pydantic import ValidationError
 from safetensors.torch import load_file
-from test_cells import EAST, THREE, WEST, population, scenario, walk
-from test_federation import TINY, federation, numbers, own_cache, submit
-from test_timeline import MBIT, S, play_out, times
-from test_verify import forge
 
 from fl.aggregation import FedExLora, FedIT
 from fl.aggregation.server_optimiser import MomentumServer
@@ -30,6 +26,10 @@ from netsim.runs.run import load_run
 from netsim.server import Hierarchical, Synchronous
 from netsim.timeline import write_timeline
 from netsim.verify import verify
+from tests.support.federations import TINY, federation, numbers, own_cache, submit
+from tests.support.forgery import forge
+from tests.support.networks import EAST, THREE, WEST, population, scenario, walk
+from tests.support.timelines import MBIT, S, play_out, times
 
 __all__ = ["own_cache"]
 WIRED = [

@@ -10,7 +10,6 @@ from types import SimpleNamespace
 from typing import Literal
 
 import pytest
-from test_timeline import MBIT, S, patient, play_out, scenario, times
 
 from netsim import load_run
 from netsim.channel import OutageRadio, PerHertzRadio
@@ -38,6 +37,7 @@ from netsim.verify import verify
 from netsim.verify.cells import Whereabouts
 from netsim.verify.clock import check_clock
 from netsim.verify.messages import Messages, check_messages
+from tests.support.timelines import MBIT, S, patient, play_out, scenario, times
 
 
 class SomeLost(TransmissionErrors):
@@ -59,7 +59,7 @@ class Fade(Record):
     def effective_gain(self, snr):
         return 1.0
 
-    def heard_by(self, radio):
+    def effective_radio(self, radio):
         return radio
 
     def gain(self, seed, direction, client_id, now_ns):

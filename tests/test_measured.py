@@ -82,7 +82,7 @@ def test_the_inverse_is_the_first_tick_that_reaches_it(rows, capacity):
 
 def test_a_lap_by_hand():
     capacities = CapacityTable([Step(0, 10, 3), Step(10, 20, 0), Step(20, 25, 4)])
-    assert (capacities.lap_ns, capacities.per_lap) == (25, 50)
+    assert (capacities.period_ns, capacities.capacity_per_period) == (25, 50)
     assert [capacities.at(t) for t in (0, 1, 10, 15, 20, 21, 25, 26)] == [
         *(0, 3, 30, 30, 30, 34, 50, 53)
     ]
@@ -99,7 +99,7 @@ def test_packets_are_spread_over_the_millisecond_that_ends_at_their_mark(tmp_pat
     capacities = table("2\n2\n5\n", tmp_path)
     counts = [bits(capacities.at(t * MS // 2)) / PACKET for t in range(13)]
     assert counts == [0, 0, 0, 1, 2, 2, 2, 2, 2, 2.5, 3, 3, 3]
-    assert capacities.lap_ns == 5 * MS
+    assert capacities.period_ns == 5 * MS
     # the third packet of the second lap is there at 10 ms, its first half a ms earlier
     assert capacities.first_ns(6 * PACKET * 10**12) == 10 * MS
     assert capacities.first_ns(11 * PACKET * 10**12 // 2) == 9 * MS + MS // 2
@@ -114,7 +114,7 @@ def test_a_mark_of_zero_counts_as_one(tmp_path):
 def test_bits_agree_with_a_count_of_packets_at_every_millisecond(path):
     marks_ms = [int(word) for word in path.read_text().split()]
     capacities = read_capacity(path, "mahimahi", MHZ)
-    assert capacities.lap_ns == marks_ms[-1] * MS
+    assert capacities.period_ns == marks_ms[-1] * MS
     num_packets = 0
     for now_ms in range(marks_ms[-1] + 1):
         while num_packets < len(marks_ms) and marks_ms[num_packets] <= now_ms:

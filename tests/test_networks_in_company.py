@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 import pytest
 from pydantic import ValidationError
-from test_cells import BOARD, EAST, THREE, WEST, cell, counted, population, scenario
-from test_timeline import MBIT, S, play_out, times
 
 from netsim.availability import Recorded
 from netsim.channel import Points
@@ -28,6 +26,17 @@ from netsim.server import Deadline, Hierarchical, NoLearning, Synchronous
 from netsim.server.outages import Outage
 from netsim.trace.writer import Recorder
 from netsim.verify import verify
+from tests.support.networks import (
+    BOARD,
+    EAST,
+    THREE,
+    WEST,
+    cell,
+    counted,
+    population,
+    scenario,
+)
+from tests.support.timelines import MBIT, S, play_out, times
 
 
 def impatient(deadline_s, **changes):
@@ -206,7 +215,7 @@ def test_a_battery_may_last_for_less_than_a_tick(tmp_path):
 def test_a_battery_is_refused_where_a_device_draws_nobody_knows_what():
     unknown = BOARD.model_copy(update={"source": NO_POWERS})
     devices = (DeviceChoice(device=unknown),)
-    with pytest.raises(ValidationError, match="needs to know what 'board' draws"):
+    with pytest.raises(ValidationError, match="needs the powers of 'board'"):
         PopulationConfig(
             num_clients=1,
             placement=Points(places_m=THREE[:1]),

@@ -165,7 +165,7 @@ def test_a_lap_from_an_offset_is_the_lap_moved(steps, offset_ns, now_ns):
         [Step(edges[n], edges[n + 1], steps[n][1]) for n in range(len(steps))]
     )
     moved = table.from_offset(offset_ns)
-    assert moved.lap_ns == table.lap_ns
+    assert moved.period_ns == table.period_ns
     assert moved.at(now_ns) == table.at(now_ns + offset_ns) - table.at(offset_ns)
 
 

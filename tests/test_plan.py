@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from test_cli import netsim
 
 from netsim.cosim.plan_problem import Assumptions, build_problem
 from netsim.cosim.scenario import read_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
 from netsim.population import Population
+from tests.support.command import netsim
 
 NAMES = 11
 DEADLINE = (
@@ -188,7 +188,7 @@ def test_arrays_say_what_one_client_at_a_time_says(radio, fading):
         rates = [band.radio.rate_bps(cn0_hz, band.band_hz) for cn0_hz in cn0s_hz]
         found_hz = population.radio_map.effective_cn0s_hz(direction)
         assert found_hz == pytest.approx(cn0s_hz, rel=1e-12)
-        assert population.radio_map.lone_rates_bps(direction) == pytest.approx(
+        assert population.radio_map.full_band_rates_bps(direction) == pytest.approx(
             rates, rel=1e-12
         )
     one_s = [population.fleet.expected_compute_s(n, 1) for n in ids]

@@ -9,7 +9,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
-from test_cli import netsim
 
 from netsim import load_run
 from netsim.cli.live import LiveView
@@ -22,6 +21,7 @@ from netsim.server.phase import Leg
 from netsim.server.policies.planned import read_plan
 from netsim.server.stage import Progress
 from netsim.verify import verify
+from tests.support.command import netsim
 
 PILOTS = (
     "[{probability: 0.6, rounds: 4}, {probability: 1.0, rounds: 3}, "

@@ -2,8 +2,6 @@
 
 import pandas as pd
 import pytest
-import tiny_run
-from test_timeline import MBIT, patient, play_out, scenario
 
 import netsim
 from netsim import load_run
@@ -12,6 +10,8 @@ from netsim.cosim.scenario import read_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
 from netsim.runs import questions
+from tests.support import tiny_run
+from tests.support.timelines import MBIT, patient, play_out, scenario
 
 S = tiny_run.S
 PHASES = questions.PHASES

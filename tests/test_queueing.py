@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from netsim.band import Message, SharedBand
-from netsim.core.engine import Engine, calm_garbage_collector
+from netsim.core.engine import Engine, rare_garbage_collection
 from netsim.sharing import FirstComeTdma, ProcessorSharing, ShortestFirstTdma
 
 NUM_REPLICATIONS = 16
@@ -94,7 +94,7 @@ def sojourns(starts_ns, bits, rule, ceiling_uhz=None):
             env.process(transfer(job_id, size))
 
     env.process(source())
-    with calm_garbage_collector():
+    with rare_garbage_collection():
         env.run()
     return took_ns
 

@@ -5,8 +5,6 @@ three. Boards compute at 10 W, wait at 1 W and send at 10^-0.7 / 0.35 W on top.
 """
 
 import pytest
-from test_cli import netsim
-from test_timeline import MBIT, S, patient, play_out, scenario, times
 
 from netsim.availability import Periodic, Recorded
 from netsim.cosim.scenario import read_scenario
@@ -22,6 +20,8 @@ from netsim.trace.rows import Client
 from netsim.verify.clock import check_clock
 from netsim.verify.consistency import check_consistency
 from netsim.verify.trace import Trace
+from tests.support.command import netsim
+from tests.support.timelines import MBIT, S, patient, play_out, scenario, times
 
 SENDING_W = 10**-0.7 / 0.35
 EVERYBODY = FullParticipation()

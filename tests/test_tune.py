@@ -10,7 +10,6 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
-from test_cli import netsim
 
 from netsim.cosim import shipped
 from netsim.errors import InputError
@@ -22,6 +21,7 @@ from netsim.tune.plan import plan_tune
 from netsim.tune.run import carry_out_search
 from netsim.tune.search import Limit, Setting, TuneConfig, read_limit
 from netsim.tune.trials import Measured, TrialRow, best, measured, sentence
+from tests.support.command import netsim
 
 optuna = pytest.importorskip("optuna", reason="needs the extra `tune`")
 

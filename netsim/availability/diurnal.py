@@ -37,7 +37,7 @@ class Diurnal(Record):
     spread_s: Offset = 0.0
 
     @model_validator(mode="after")
-    def _rises(self) -> Self:
+    def _check_bounds(self) -> Self:
         if self.low > self.high:
             raise ValueError(
                 f"low must not exceed high ({self.high:g}), got {self.low:g}"

@@ -37,7 +37,7 @@ class Recorded(Record):
     lap_s: Span | None = None
 
     @model_validator(mode="after")
-    def _can_be_read(self) -> Self:
+    def _check_file(self) -> Self:
         last_ns = max(rows[-1][1] for rows in self._rows().values())
         if self.lap_s is not None and last_ns > to_ns(self.lap_s):
             raise InputError(

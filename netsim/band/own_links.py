@@ -1,4 +1,4 @@
-"""Links that clients have to themselves: exact ends by bisection in measured tables."""
+"""Clients' own measured links: exact ends by bisection in capacity tables."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LINK_UHZ = LINK_HZ * 10**6
 
 
 class Medium(Protocol):
-    """What carries transfers: a cell's band, or the clients' own links."""
+    """Carries transfers: a cell's band or the clients' own links."""
 
     @property
     def direction(self) -> str: ...
@@ -40,7 +40,7 @@ class Medium(Protocol):
 
 
 class Ledger(Protocol):
-    """Where links write their rows."""
+    """The trace tables that own links write to."""
 
     @property
     def transfers(self) -> list[rows.Transfer]: ...
@@ -51,16 +51,16 @@ class Ledger(Protocol):
 
 
 class LinkChoice(Protocol):
-    """Answers which file a client's link follows, and from where."""
+    """Returns the file that a client's link follows, and its offset."""
 
     def __call__(self, client_id: int) -> OwnLink: ...
 
 
 class OwnLinks:
-    """Transfers that meet nobody: each has all of what its client's trace gives.
+    """Transfers that share no band: each uses the whole capacity of its client's link.
 
-    A transfer's one segment holds the whole link, as the trace's own band; a link is
-    written when it is first used. Ends of one tick come in the order of client ids.
+    The one segment of a transfer holds the whole link. A link's row is written at its
+    first use. Transfers that end at one tick end in the order of client ids.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class OwnLinks:
         self._choice = choice
         self._ledger = ledger
         self._transfer_ids = transfer_ids
-        self._links: dict[int, OwnLink] = {}  # of those that were used
+        self._links: dict[int, OwnLink] = {}  # the links used so far
         self._ends: list[tuple[int, tuple[int, int], Transfer]] = []
         self._wake: Wake | None = None
         self._wake_ns = -1
@@ -95,8 +95,7 @@ class OwnLinks:
         ceiling_uhz: int | None = None,
         ends_as: str = "done",
     ) -> Transfer:
-        """Start a transfer at this tick; a measured link has met its channel, and
-        shares with nobody."""
+        """Start a transfer at this tick; channel, terms and ceiling have no effect."""
         assert message.bits > 0
         assert message.client_id is not None
         transfer = Transfer(
@@ -114,14 +113,14 @@ class OwnLinks:
         return transfer
 
     def cut(self, transfer: Transfer, status: str) -> None:
-        """End a transfer at this tick with ``status`` unless it is done by now."""
+        """End a transfer at this tick with ``status`` unless it has ended."""
         self._finish_due()
         if not transfer.done.triggered:
             self._end(transfer, status)
 
     def _end_ns(self, client_id: int, bits: int) -> int:
-        """Return the first tick by which the client's link has carried so many bits
-        from now on."""
+        """Return the tick at which the client's link has carried ``bits``, starting
+        now."""
         link = self._links.get(client_id)
         if link is None:
             link = self._links[client_id] = self._choice(client_id)
@@ -147,7 +146,7 @@ class OwnLinks:
             self._wake = Wake(self._env, delay_ns, BANDS, self._on_wake)
 
     def _on_wake(self, event: simpy.Event) -> None:
-        if event is self._wake:  # else overtaken
+        if event is self._wake:  # an earlier end has replaced a stale wake-up
             self._wake = None
             self._finish_due()
             self._wake_for_next()
@@ -165,7 +164,11 @@ class OwnLinks:
         transfer.airtime_ns = now_ns - transfer.start_ns
         if transfer.airtime_ns:
             span = (transfer.transfer_id, transfer.start_ns, now_ns)
-            whole = (0, transfer.pinned_uhz, 1)  # times the table's own efficiency
+            whole = (
+                0,
+                transfer.pinned_uhz,
+                1,
+            )  # the table's efficiency multiplies the 1
             self._ledger.segments.append(rows.Segment(*span, *whole))
         self._ledger.transfers.append(
             rows.Transfer(

@@ -1,4 +1,4 @@
-"""A fluid band inside the engine: one pending wake-up, divided once per tick."""
+"""A fluid band inside the engine: one pending wake-up, one division per tick."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ UHZ_PER_HZ = 1_000_000
 
 
 class BandNow(Protocol):
-    """What a rule may ask of the band that it divides at this tick."""
+    """What a sharing rule can query of the band that it divides at this tick."""
 
     @property
     def radio(self) -> Radio: ...
 
     def ruled_uhz(self) -> int:
-        """Return the part of the band that is the rule's to give, in micro-hertz."""
+        """Return the part of the band that the rule divides, in micro-hertz."""
 
     def work_left(self, transfer: Transfer) -> int:
         """Return what a transfer has yet to send, in units of 1e-24 bit."""
@@ -45,7 +45,7 @@ class Divider(Protocol):
 
 
 class Ledger(Protocol):
-    """Where a band writes its rows."""
+    """The trace tables that a band writes to."""
 
     @property
     def transfers(self) -> list[rows.Transfer]: ...
@@ -56,12 +56,12 @@ class Ledger(Protocol):
 
 
 class SharedBand:
-    """A band whose transfers end by themselves; ``transfer.done`` yields the status.
+    """A band that ends its transfers; ``transfer.done`` succeeds with the status.
 
-    All starts of a tick are admitted together at its end, by client id; a wake-up that
-    a later change has overtaken is ignored when it fires. A band with a ``capacity``
-    follows it without an event of its own. A transfer that is in outage for the whole
-    of ``outage_timeout_ns``, waiting for its turn or not, ends as ``outage``.
+    All starts of a tick are admitted together at its end, in the order of client ids.
+    A wake-up that a later change made stale is ignored when it fires. A measured
+    ``capacity`` causes no events. A transfer that stays in outage for
+    ``outage_timeout_ns``, even without a share, ends with status ``outage``.
     """
 
     def __init__(
@@ -105,8 +105,8 @@ class SharedBand:
         ceiling_uhz: int | None = None,
         ends_as: str = "done",
     ) -> Transfer:
-        """Start a transfer at this tick; without ``terms`` the rule gives them.
-        ``ends_as`` is its status once all of its bits were sent."""
+        """Start a transfer at this tick; without ``terms`` the rule sets them.
+        ``ends_as`` is its status after its last bit."""
         assert message.bits > 0
         transfer = Transfer(
             next(self._transfer_ids),
@@ -122,7 +122,7 @@ class SharedBand:
         return transfer
 
     def cut(self, transfer: Transfer, status: str) -> None:
-        """End a transfer at this tick with ``status`` unless it is done by now."""
+        """End a transfer at this tick with ``status`` unless it has ended."""
         self._finish_due()
         if transfer.done.triggered:
             return
@@ -134,11 +134,11 @@ class SharedBand:
         self._wake_at(self._env.now)
 
     def free_uhz(self) -> int:
-        """Return the part of the band that no pinned transfer holds."""
+        """Return the part of the band without pinned shares, in micro-hertz."""
         return self._fluid.band_uhz - self._fluid.pinned_sum_uhz
 
     def close(self) -> None:
-        """Write the interval of division still open, when the run ends."""
+        """Write the last division's row at the end of the run."""
         self._note_division((0, 0, 0))
 
     def _wake_at(self, tick_ns: int) -> None:
@@ -149,26 +149,28 @@ class SharedBand:
         self._wake_ns = tick_ns
 
     def _on_wake(self, event: simpy.Event) -> None:
-        """End what is due; when the tick has nothing more to end or start, divide."""
+        """End the transfers that are due; divide when this tick ends no more."""
         if event is not self._wake:
-            return  # overtaken
+            return  # stale: a later change has set another wake-up
         self._wake = None
         if self._finish_due():
-            self._wake_at(self._env.now)  # others may start where these ended
+            self._wake_at(
+                self._env.now
+            )  # the processes that these ends resume may start others
         else:
             self._divide()
 
     def _divide(self) -> None:
         fluid = self._fluid
-        fluid.hear_gains()
+        fluid.update_gains()
         started = self._admit() if self._starting else ()
         for transfer, terms in self._divider.divide(started, fluid.live, fluid):
-            fluid.agree(transfer, terms)
+            fluid.set_terms(transfer, terms)
         for transfer in started:
             if not transfer.has_terms:
                 raise InputError(
-                    f"the sharing rule gives no terms to client "
-                    f"{transfer.message.client_id}, who starts on the "
+                    f"the sharing rule sets no terms for client "
+                    f"{transfer.message.client_id}, which starts on the "
                     f"{self.direction}link at {self._env.now} ns"
                 )
         fluid.divide()
@@ -180,7 +182,7 @@ class SharedBand:
             self._wake_at(next_ns)
 
     def _admit(self) -> list[Transfer]:
-        """Admit this tick's starts by client id; return those without terms."""
+        """Admit this tick's starts by client id; return those that need terms."""
         unruled = []
         if len(self._starting) > 1:
             self._starting.sort(key=lambda start: start[0].order)
@@ -190,7 +192,7 @@ class SharedBand:
             if terms is None:
                 unruled.append(transfer)
             else:
-                self._fluid.agree(transfer, terms)
+                self._fluid.set_terms(transfer, terms)
         self._starting.clear()
         return unruled
 
@@ -222,7 +224,7 @@ class SharedBand:
         transfer.done.succeed(status)
 
     def _note_division(self, division: tuple[int, int, int]) -> None:
-        """Write the interval of the division that ends here."""
+        """Write the row of the division that ends now."""
         unit_share_uhz, num_live, allocated_uhz = self._division
         since_ns, now_ns = self._division_since_ns, self._env.now
         self._division, self._division_since_ns = division, now_ns

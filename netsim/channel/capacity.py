@@ -34,26 +34,26 @@ class CapacityTable:
         self._starts_ns = [one.start_ns for one in steps]
         grown = ((one.end_ns - one.start_ns) * one.efficiency_nbit for one in steps)
         self._reached = list(accumulate(grown, initial=0))  # at starts, and at the end
-        assert self.per_lap > 0
+        assert self.capacity_per_period > 0
 
     @property
-    def lap_ns(self) -> int:
+    def period_ns(self) -> int:
         """Return after how many ticks the table starts over."""
         return self.steps[-1].end_ns
 
     @property
-    def per_lap(self) -> int:
+    def capacity_per_period(self) -> int:
         """Return the capacity of one lap."""
         return self._reached[-1]
 
     @property
     def mean_efficiency_bit_s_hz(self) -> float:
         """Return the efficiency averaged over a lap."""
-        return self.per_lap / self.lap_ns / 1e9
+        return self.capacity_per_period / self.period_ns / 1e9
 
     def from_offset(self, offset_ns: int) -> CapacityTable:
         """Return the lap that begins so far into this one."""
-        offset_ns %= self.lap_ns
+        offset_ns %= self.period_ns
         later = [
             Step(max(one.start_ns, offset_ns), one.end_ns, one.efficiency_nbit)
             for one in self.steps
@@ -61,8 +61,8 @@ class CapacityTable:
         ]
         earlier = [
             Step(
-                one.start_ns + self.lap_ns,
-                min(one.end_ns, offset_ns) + self.lap_ns,
+                one.start_ns + self.period_ns,
+                min(one.end_ns, offset_ns) + self.period_ns,
                 one.efficiency_nbit,
             )
             for one in self.steps
@@ -77,21 +77,21 @@ class CapacityTable:
 
     def at(self, now_ns: int) -> int:
         """Return the capacity from time zero to a tick."""
-        lap, within_ns = divmod(now_ns, self.lap_ns)
+        lap, within_ns = divmod(now_ns, self.period_ns)
         index = bisect_right(self._starts_ns, within_ns) - 1
         step = self.steps[index]
         grown = (within_ns - step.start_ns) * step.efficiency_nbit
-        return lap * self.per_lap + self._reached[index] + grown
+        return lap * self.capacity_per_period + self._reached[index] + grown
 
     def first_ns(self, capacity: int) -> int:
         """Return the first tick by which so much capacity has been there."""
         if capacity <= 0:
             return 0
         lap, before = divmod(
-            capacity - 1, self.per_lap
+            capacity - 1, self.capacity_per_period
         )  # none is missing at a lap's end
         within = before + 1
         index = bisect_left(self._reached, within) - 1
         step = self.steps[index]
         missing = within - self._reached[index]
-        return lap * self.lap_ns + step.start_ns - -missing // step.efficiency_nbit
+        return lap * self.period_ns + step.start_ns - -missing // step.efficiency_nbit

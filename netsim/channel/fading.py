@@ -22,15 +22,14 @@ FloatArray = npt.NDArray[np.float64]
 
 
 class Fading(Protocol):
-    """Answers the power gain at a tick and the next tick at which it changes, ``None``
-    for never. A gain depends on its arguments alone, whenever and in whatever order it
-    is asked for.
+    """Small-scale fading of one link.
 
-    ``effective_gain`` is the constant gain whose Shannon rate at an SNR equals the
-    fading channel's mean rate: what stands for it in a plan; ``effective_gains`` is the
-    same for many at once. ``heard_by`` is the radio that serves transfers at the gains:
-    the given one, unless fading is too fast for it to follow; a measured radio has
-    heard its own fading.
+    ``gain`` returns the power gain at a tick and the next tick at which it changes,
+    None for never; it is a pure function of its arguments. ``effective_gain`` is the
+    constant gain whose Shannon rate at an SNR equals the fading channel's mean rate; a
+    plan uses it in place of the fading. ``effective_gains`` is its array form.
+    ``effective_radio`` is the radio that serves transfers: the given one, or its
+    average over the gain where fading is faster than a transfer.
     """
 
     def gain(
@@ -41,7 +40,7 @@ class Fading(Protocol):
 
     def effective_gains(self, snr: FloatArray) -> FloatArray: ...
 
-    def heard_by(self, radio: Radio) -> Radio: ...
+    def effective_radio(self, radio: Radio) -> Radio: ...
 
 
 class NoFading(Record):
@@ -60,7 +59,7 @@ class NoFading(Record):
     def effective_gains(self, snr: FloatArray) -> FloatArray:
         return np.ones_like(snr)
 
-    def heard_by(self, radio: Radio) -> Radio:
+    def effective_radio(self, radio: Radio) -> Radio:
         return radio
 
 
@@ -90,7 +89,7 @@ class RayleighBlock(Record):
             rates += np.log1p(gain * snr)
         return np.asarray(np.expm1(rates / len(_EXPONENTIAL_MIDPOINTS)) / snr)
 
-    def heard_by(self, radio: Radio) -> Radio:
+    def effective_radio(self, radio: Radio) -> Radio:
         return radio
 
 
@@ -130,7 +129,7 @@ class RicianBlock(Record):
             rates += np.log1p((a_less_1 + root_less_1) / 2)
         return np.asarray(np.expm1(rates / len(_EXPONENTIAL_MIDPOINTS)) / snr)
 
-    def heard_by(self, radio: Radio) -> Radio:
+    def effective_radio(self, radio: Radio) -> Radio:
         return radio
 
     @property
@@ -155,7 +154,7 @@ class RayleighFast(Record):
     def effective_gains(self, snr: FloatArray) -> FloatArray:
         return np.array([self.effective_gain(one) for one in snr.tolist()])
 
-    def heard_by(self, radio: Radio) -> Radio:
+    def effective_radio(self, radio: Radio) -> Radio:
         return AveragedRadio(radio) if radio.capacity() is None else radio
 
 

@@ -35,13 +35,13 @@ def placed(value: str, info: ValidationInfo) -> str:
 
 
 def offset_ns(
-    offset_s: float | Literal["random"], lap_ns: int, seed: int, whose: str | int
+    offset_s: float | Literal["random"], period_ns: int, seed: int, whose: str | int
 ) -> int:
     """Return where in its lap a trace is at time zero, as given or drawn."""
     if offset_s == "random":
-        num_ms = -(-lap_ns // NS_PER_MS)
+        num_ms = -(-period_ns // NS_PER_MS)
         return int(uniform(seed, "trace-offset", whose) * num_ms) * NS_PER_MS
-    return to_ns(offset_s) % lap_ns
+    return to_ns(offset_s) % period_ns
 
 
 def read_capacity(path: Path, form: Format, band_hz: float) -> CapacityTable:
@@ -84,7 +84,7 @@ def mahimahi_rates(text: str) -> Iterator[Rate]:
     counts as one. The lap ends at the last mark.
     """
     last_ms = 0
-    for mark_ms, marks in groupby(_marks_ms(text)):
+    for mark_ms, marks in groupby(_timestamps_ms(text)):
         if mark_ms - 1 > last_ms:
             yield last_ms * NS_PER_MS, (mark_ms - 1) * NS_PER_MS, Fraction(0)
         rate_bps = Fraction(sum(1 for _ in marks) * PACKET_BITS * 1000)
@@ -110,7 +110,7 @@ def csv_rates(text: str) -> Iterator[Rate]:
         yield start_ns, end_ns, rate_bps
 
 
-def _marks_ms(text: str) -> Iterator[int]:
+def _timestamps_ms(text: str) -> Iterator[int]:
     last_ms = 0
     for number, line in enumerate(text.splitlines(), start=1):
         word = line.strip()

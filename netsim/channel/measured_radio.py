@@ -27,7 +27,7 @@ class MeasuredRadio(Record):
     depends_on_share: ClassVar[bool] = False
 
     @model_validator(mode="after")
-    def _can_be_read(self) -> Self:
+    def _check_file(self) -> Self:
         self.capacity()
         return self
 
@@ -37,7 +37,7 @@ class MeasuredRadio(Record):
     def started(self, seed: int, direction: str) -> CapacityTable:
         """Return the lap from where the trace of a band in this direction starts."""
         table = self.capacity()
-        start = offset_ns(self.start_offset_s, table.lap_ns, seed, direction)
+        start = offset_ns(self.start_offset_s, table.period_ns, seed, direction)
         return table.from_offset(start)
 
     @property

@@ -51,7 +51,7 @@ class MeasuredLinks(Record):
     start_offset_s: Offset = 0.0
 
     @model_validator(mode="after")
-    def _can_be_read(self) -> Self:
+    def _check_file(self) -> Self:
         self.tables()
         return self
 
@@ -63,8 +63,10 @@ class MeasuredLinks(Record):
         if self.assignment == "random":
             draw = uniform(seed, "link-file", client_id)
             file_id = int(draw * len(self.files))
-        lap_ns = self._table(file_id).lap_ns
-        return OwnLink(file_id, offset_ns(self.start_offset_s, lap_ns, seed, client_id))
+        period_ns = self._table(file_id).period_ns
+        return OwnLink(
+            file_id, offset_ns(self.start_offset_s, period_ns, seed, client_id)
+        )
 
     def _table(self, file_id: int) -> CapacityTable:
         return read_capacity(Path(self.files[file_id]), self.format, LINK_HZ)

@@ -33,7 +33,7 @@ class TransmissionErrors(Record):
     backoff_factor: float = Field(default=1.0, ge=1, le=10)
 
     @model_validator(mode="after")
-    def _says_one_thing(self) -> TransmissionErrors:
+    def _check_probabilities(self) -> TransmissionErrors:
         if (self.probability is None) == (self.packet_error_rate is None):
             raise ValueError(
                 "needs `probability` (of losing a message) or `packet_error_rate`, one "

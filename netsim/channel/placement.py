@@ -37,7 +37,7 @@ class Disc(Record):
     min_distance_m: Annotated[Metres, Field(ge=0)] = 10.0
 
     @model_validator(mode="after")
-    def _has_area(self) -> Self:
+    def _check_radii(self) -> Self:
         if not self.min_distance_m < self.radius_m:
             raise ValueError(
                 f"radius must exceed the minimum distance of {self.min_distance_m:g} m,"
@@ -119,7 +119,7 @@ class Points(Record):
         return x_m, y_m
 
 
-def require_reach(placement: Placement, path_loss: PathLoss) -> None:
+def require_reachable(placement: Placement, path_loss: PathLoss) -> None:
     """Raise ``InputError`` if a device may be placed where the path loss is undefined,
     whatever is drawn: for checks before a run."""
     for distance_m in placement.range_m:

@@ -13,7 +13,7 @@ from netsim.availability import Presence
 from netsim.client.energy import energies_j, power_w
 from netsim.core.clock import MAX_NS
 from netsim.core.engine import DEPARTURES, Wake
-from netsim.devices.battery import is_empty, lasts_ns
+from netsim.devices.battery import depletion_ns, is_empty
 
 if TYPE_CHECKING:
     from netsim.client.participation import Participation
@@ -120,7 +120,7 @@ class Attendance:
             return MAX_NS
         now_ns = self._stage.env.now
         power = power_w(self._stage.population, part)
-        span_ns = lasts_ns(max(0.0, self._rest_j(part)), power)
+        span_ns = depletion_ns(max(0.0, self._rest_j(part)), power)
         return MAX_NS if span_ns is None else min(MAX_NS, now_ns + span_ns)
 
     def _capacity_j(self, client_id: int) -> float:

@@ -42,7 +42,7 @@ class Wake(simpy.Event):
 
 
 @contextmanager
-def calm_garbage_collector() -> Iterator[None]:
+def rare_garbage_collection() -> Iterator[None]:
     """Look for cycles rarely: a trace's rows are many, live and free of cycles."""
     before = gc.get_threshold()
     gc.set_threshold(200_000, 20, 100)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from netsim.core.engine import calm_garbage_collector
+from netsim.core.engine import rare_garbage_collection
 from netsim.core.files import damage, stored_file, write_atomically
 from netsim.core.locks import is_empty, locked
 from netsim.cosim import extend as extension
@@ -98,7 +98,7 @@ def _run(
     folder.mkdir(parents=True, exist_ok=True)
     text = dump(scenario).encode()
     manifest = _open_manifest(scenario, text, command)
-    with _recording(manifest, folder) as recorder, calm_garbage_collector():
+    with _recording(manifest, folder) as recorder, rare_garbage_collection():
         write_atomically(folder / SCENARIO_FILE, text)
         stage = build_stage(scenario, learner, population, recorder, watch)
         play(stage, scenario)

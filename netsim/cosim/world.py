@@ -46,9 +46,9 @@ def build_population(scenario: Scenario, learner: Learner) -> Population:
     if scenario.policy is None or not scenario.policy.decides_ranks:
         population.fleet.require_memory(partial(_needed_bytes, scenario, learner))
     job = first_job(learner)
-    population.radio_map.require_audible("down", sum(learner.bits_down(job, None)))
+    population.radio_map.require_usable_links("down", sum(learner.bits_down(job, None)))
     if scenario.population.links is None:
-        population.radio_map.require_audible("up", learner.bits_up(job))
+        population.radio_map.require_usable_links("up", learner.bits_up(job))
     return population
 
 
@@ -149,7 +149,7 @@ def _cell_rows(network: Network) -> Iterator[rows.Cell]:
 def _heard(cell: Cell, air: Uplink | Downlink) -> Radio:
     """Return the radio as transfers meet it: fading may be too fast for it to follow,
     and below a minimum SNR there is nothing; with fast fading that is the mean SNR."""
-    radio = cell.fading.heard_by(air.radio)
+    radio = cell.fading.effective_radio(air.radio)
     if air.minimum_snr_db is None:
         return radio
     return OutageRadio(radio, db_to_linear(air.minimum_snr_db))

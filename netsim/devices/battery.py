@@ -35,7 +35,7 @@ def is_empty(left_j: float, capacity_j: float) -> bool:
     return left_j <= capacity_j * ROUND_OFF
 
 
-def lasts_ns(left_j: float, power_w: float) -> int | None:
+def depletion_ns(left_j: float, power_w: float) -> int | None:
     """Return the tick, from now, at which a power has used up the rest; None: never."""
     if not power_w:
         return None

@@ -35,7 +35,7 @@ class RandomWaypoint(Record):
     has_places: ClassVar[bool] = False
 
     @model_validator(mode="after")
-    def _is_possible(self) -> RandomWaypoint:
+    def _check_ranges(self) -> RandomWaypoint:
         if self.min_speed_m_s > self.max_speed_m_s:
             raise ValueError(
                 f"min_speed must not exceed max_speed ({self.max_speed_m_s:g} m/s), "
@@ -56,7 +56,7 @@ class RandomWaypoint(Record):
         return (x0, y0), (x1, y0), (x0, y1), (x1, y1)
 
     def paths(self, num_clients: int, starts: Sequence[Place], seed: int) -> Paths:
-        return Walks(self, starts, seed)
+        return WaypointPaths(self, starts, seed)
 
 
 class Leg(NamedTuple):
@@ -70,7 +70,7 @@ class Leg(NamedTuple):
     end_ns: int
 
 
-class Walks:
+class WaypointPaths:
     """Everybody's legs, drawn one after the other as far as they are asked for."""
 
     def __init__(

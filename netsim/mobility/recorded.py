@@ -22,7 +22,7 @@ from netsim.scenario.record import Record
 COLUMNS = ("client_id", "time", "x", "y")
 
 
-class Mark(NamedTuple):
+class Sample(NamedTuple):
     """Where a client is at a tick, in metres."""
 
     time_ns: int
@@ -42,34 +42,37 @@ class Recorded(Record):
     has_places: ClassVar[bool] = True
 
     @model_validator(mode="after")
-    def _can_be_read(self) -> Recorded:
-        read_marks(Path(self.path))
+    def _check_file(self) -> Recorded:
+        read_samples(Path(self.path))
         return self
 
     def paths(self, num_clients: int, starts: Sequence[Place], seed: int) -> Paths:
-        marks = read_marks(Path(self.path))
+        samples = read_samples(Path(self.path))
         for client_id in range(num_clients):
-            if client_id not in marks:
+            if client_id not in samples:
                 raise InputError(
                     f"population.mobility: '{self.path}' has no row of client "
                     f"{client_id}; each of the {num_clients} needs one"
                 )
-        return Tracks(marks)
+        return RecordedPaths(samples)
 
 
-class Tracks:
+class RecordedPaths:
     """The recorded ways."""
 
-    def __init__(self, marks: Mapping[int, tuple[Mark, ...]]) -> None:
-        self._marks = marks
-        self._times = {n: [m.time_ns for m in own] for n, own in marks.items()}
+    def __init__(self, samples: Mapping[int, tuple[Sample, ...]]) -> None:
+        self._samples = samples
+        self._times = {n: [m.time_ns for m in own] for n, own in samples.items()}
 
     def at(self, client_id: int, now_ns: int) -> Place:
-        marks, index = (
-            self._marks[client_id],
+        samples, index = (
+            self._samples[client_id],
             bisect_right(self._times[client_id], now_ns),
         )
-        before, after = marks[max(index - 1, 0)], marks[min(index, len(marks) - 1)]
+        before, after = (
+            samples[max(index - 1, 0)],
+            samples[min(index, len(samples) - 1)],
+        )
         if not before.time_ns < now_ns < after.time_ns:
             last = before if before.time_ns <= now_ns else after
             return last.x_m, last.y_m
@@ -81,28 +84,28 @@ class Tracks:
 
 
 @functools.lru_cache(maxsize=4)
-def read_marks(path: Path) -> dict[int, tuple[Mark, ...]]:
+def read_samples(path: Path) -> dict[int, tuple[Sample, ...]]:
     """Return every client's places; a file is read once per process."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"'{path}' cannot be read: {error}") from error
-    found: dict[int, list[Mark]] = {}
-    for number, client_id, mark in _rows(path, text):
+    found: dict[int, list[Sample]] = {}
+    for number, client_id, sample in _rows(path, text):
         own = found.setdefault(client_id, [])
-        if own and mark.time_ns <= own[-1].time_ns:
+        if own and sample.time_ns <= own[-1].time_ns:
             raise InputError(
                 f"'{path}', line {number}: the times of client {client_id} must "
-                f"increase, got {mark.time_ns / 1e9:g} s after "
+                f"increase, got {sample.time_ns / 1e9:g} s after "
                 f"{own[-1].time_ns / 1e9:g} s"
             )
-        own.append(mark)
+        own.append(sample)
     if not found:
         raise InputError(f"'{path}' has no row of {','.join(COLUMNS)}")
     return {client_id: tuple(own) for client_id, own in found.items()}
 
 
-def _rows(path: Path, text: str) -> Iterator[tuple[int, int, Mark]]:
+def _rows(path: Path, text: str) -> Iterator[tuple[int, int, Sample]]:
     for number, words in enumerate(csv.reader(text.splitlines()), start=1):
         row = tuple(word.strip() for word in words)
         if not row or (number == 1 and row == COLUMNS):
@@ -113,7 +116,7 @@ def _rows(path: Path, text: str) -> Iterator[tuple[int, int, Mark]]:
             raise InputError(f"'{path}', line {number}: {error}") from error
 
 
-def _row(row: tuple[str, ...]) -> tuple[int, Mark]:
+def _row(row: tuple[str, ...]) -> tuple[int, Sample]:
     if len(row) != len(COLUMNS):
         raise ValueError(f"must have the values {','.join(COLUMNS)}, got {len(row)}")
     if not (row[0].isascii() and row[0].isdigit()):
@@ -123,4 +126,4 @@ def _row(row: tuple[str, ...]) -> tuple[int, Mark]:
         raise ValueError(
             f"time must be 0 s or more, x and y finite, got {','.join(row[1:])}"
         )
-    return int(row[0]), Mark(to_ns(time_s), x_m, y_m)
+    return int(row[0]), Sample(to_ns(time_s), x_m, y_m)

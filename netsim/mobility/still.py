@@ -17,10 +17,10 @@ class Still(Record):
     has_places: ClassVar[bool] = False
 
     def paths(self, num_clients: int, starts: Sequence[Place], seed: int) -> Paths:
-        return Standing(starts)
+        return FixedPaths(starts)
 
 
-class Standing:
+class FixedPaths:
     """Ways that end where they begin."""
 
     def __init__(self, starts: Sequence[Place]) -> None:

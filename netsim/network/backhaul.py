@@ -25,10 +25,10 @@ class Wire:
     def __init__(self, config: Backhaul) -> None:
         self._rate_bps = config.rate_bps
         self.latency_ns = to_ns(config.latency_s)
-        self._is_free_ns = 0
+        self._free_from_ns = 0
 
     def enter(self, now_ns: int, bits: int) -> int:
         """Return the tick at which a message that enters now is at the other end."""
-        start_ns = max(now_ns, self._is_free_ns)
-        self._is_free_ns = start_ns + to_ns(bits / self._rate_bps)
-        return self._is_free_ns + self.latency_ns
+        start_ns = max(now_ns, self._free_from_ns)
+        self._free_from_ns = start_ns + to_ns(bits / self._rate_bps)
+        return self._free_from_ns + self.latency_ns

@@ -60,8 +60,8 @@ class Uplink(Record):
     errors: TransmissionErrors | None = None
 
     @model_validator(mode="after")
-    def _outage_makes_sense(self) -> Uplink:
-        _require_outage(self)
+    def _check_outage(self) -> Uplink:
+        _require_valid_outage(self)
         return self
 
 
@@ -88,12 +88,12 @@ class Downlink(Record):
     errors: TransmissionErrors | None = None
 
     @model_validator(mode="after")
-    def _outage_makes_sense(self) -> Downlink:
-        _require_outage(self)
+    def _check_outage(self) -> Downlink:
+        _require_valid_outage(self)
         return self
 
     @model_validator(mode="after")
-    def _sharing_suits_the_mode(self) -> Downlink:
+    def _check_sharing(self) -> Downlink:
         if self.mode == "broadcast" and self.sharing is not None:
             raise ValueError(
                 "a broadcast shares nothing: remove `sharing`, or set `mode: unicast`"
@@ -113,7 +113,7 @@ class Downlink(Record):
         return ProcessorSharing() if self.sharing is None else self.sharing
 
 
-def _require_outage(air: Uplink | Downlink) -> None:
+def _require_valid_outage(air: Uplink | Downlink) -> None:
     """Refuse outages that could not begin, or that a rule cannot divide around."""
     if air.minimum_snr_db is None:
         if air.outage_timeout_s is not None:

@@ -36,7 +36,7 @@ class Network:
     association: Association = "strongest"
     interference: Interference | None = None
 
-    def rivals(self, cell_id: int) -> list[int]:
+    def interferers(self, cell_id: int) -> list[int]:
         """Return the cells that disturb this one."""
         if self.interference is None:
             return []

@@ -127,7 +127,7 @@ class Stage:
         if full_rank is None:
             return [None] * len(self.population)
         memory_at = self.learner.memory_at
-        return fleet.of_kinds(
+        return fleet.per_client(
             [self.ranks.rank(full_rank, kind, memory_at) for kind in fleet.kinds]
         )
 

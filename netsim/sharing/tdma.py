@@ -12,8 +12,8 @@ from netsim.band.shared import BandNow
 from netsim.band.transfer import Terms, Transfer
 from netsim.sharing.rule import AtEvents
 
-SENDS: Final = Terms(weight=1)
-WAITS: Final = Terms(weight=0)
+WHOLE_BAND: Final = Terms(weight=1)
+NO_SHARE: Final = Terms(weight=0)
 
 
 class FirstComeTdma(AtEvents):
@@ -61,12 +61,12 @@ def _serve(
     head: Transfer | None, before: Transfer | None, started: Sequence[Transfer]
 ) -> Iterator[tuple[Transfer, Terms]]:
     if before is not None and before is not head:
-        yield before, WAITS
+        yield before, NO_SHARE
     for transfer in started:
         if transfer is not head:
-            yield transfer, WAITS
+            yield transfer, NO_SHARE
     if head is not None:
-        yield head, SENDS
+        yield head, WHOLE_BAND
 
 
 def _rank(transfer: Transfer) -> tuple[int, float, tuple[int, int]]:

@@ -16,7 +16,7 @@ from fl.aggregation import AGGREGATIONS, Method, Pair
 from fl.federation.versions import Version, refolded
 from fl.merge_study import Judge, LayerTrial, Round, Trial, compare
 from fl.model.evaluation import Metrics
-from netsim.core.engine import calm_garbage_collector
+from netsim.core.engine import rare_garbage_collection
 from netsim.cosim.checks.servers import meets_old_versions
 from netsim.cosim.commands.merge import require_method
 from netsim.cosim.learning_kinds import LoraLearning
@@ -98,7 +98,7 @@ def _simulate(
     """Play a scenario and return the digests of its tables."""
     population = build_population(scenario, learner)
     recorder = Recorder(folder)
-    with calm_garbage_collector():
+    with rare_garbage_collection():
         stage = build_stage(scenario, learner, population, recorder, lambda _: None)
         play(stage, scenario)
     return dict(recorder.close().table_digests)

@@ -10,7 +10,7 @@ import yaml
 from typer.main import get_command
 
 from netsim.cli.main import app
-from netsim.cosim.scenario import read_scenario
+from netsim.cosim.reading import read_scenario
 from netsim.trace.tables import TABLES
 
 ROOT = Path(__file__).parents[1]

@@ -9,8 +9,8 @@ from fl.model.evaluation import EvaluationSettings, Metrics, measured
 from fl.partition import DirichletByLabel
 from fl.tasks import Digits
 from netsim import load_run
+from netsim.cosim.reading import read_scenario
 from netsim.cosim.run import run_scenario
-from netsim.cosim.scenario import read_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
 from netsim.verify import verify

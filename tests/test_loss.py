@@ -23,8 +23,8 @@ from netsim.channel.latency import (
 )
 from netsim.channel.packet_errors import TransmissionErrors
 from netsim.cosim.plan_problem import Assumptions, build_task
+from netsim.cosim.reading import read_scenario
 from netsim.cosim.run import run_scenario
-from netsim.cosim.scenario import read_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
 from netsim.runs.questions import bits, phases

@@ -20,8 +20,8 @@ from fl.streams import stream
 from fl.tasks import Digits
 from fl.training.core import fixed_basis
 from fl.training.local_training import mini_batches
+from netsim.cosim.reading import read_scenario
 from netsim.cosim.run import run_scenario
-from netsim.cosim.scenario import read_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
 from tests.support.methods import (  # noqa: F401  a fixture

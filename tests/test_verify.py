@@ -17,6 +17,11 @@ from tests.support.forgery import forge
 from tests.support.tiny_run import BANDS, EFFICIENCY, HZ, SEGMENTS, TRANSFERS, S
 
 
+@pytest.fixture
+def folder(tmp_path):
+    return tiny_run.write_run(tmp_path / "tiny")
+
+
 def replaced(content, index, **change):
     return [
         row._replace(**change) if i == index else row for i, row in enumerate(content)

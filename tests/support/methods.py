@@ -11,8 +11,8 @@ from fl.partition import IID
 from fl.settings.federation import Learning
 from fl.training.local_training import TrainingSettings
 from netsim import load_run
+from netsim.cosim.reading import read_scenario
 from netsim.cosim.run import run_scenario
-from netsim.cosim.scenario import read_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.verify import verify
 

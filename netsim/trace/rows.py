@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from typing import Annotated, NamedTuple
 
+from netsim.trace.literals import EventKind, Status
+
 TRACE_VERSION = 1
 
 
@@ -69,7 +71,7 @@ class Task(NamedTuple):
     idle_energy_j: float
     merged_round_id: int | None
     staleness: int | None
-    status: str
+    status: Status
 
 
 class Transfer(NamedTuple):
@@ -84,7 +86,7 @@ class Transfer(NamedTuple):
     bits: int
     start_ns: int
     end_ns: int
-    status: str
+    status: Status
 
 
 class Arrival(NamedTuple):
@@ -155,7 +157,7 @@ class Crossing(NamedTuple):
     client_id: int | None
     start_ns: int
     end_ns: int
-    status: str
+    status: Status
 
 
 class OwnLink(NamedTuple):
@@ -231,7 +233,7 @@ class Event(NamedTuple):
 
     sequence: int
     time_ns: int
-    kind: str
+    kind: EventKind
     round_id: int | None
     client_id: int | None
     detail: str

@@ -7,6 +7,7 @@ from typing import NamedTuple, get_type_hints
 import pyarrow as pa
 
 from netsim.trace import rows
+from netsim.trace.literals import EventKind, Status
 from netsim.trace.tables import TABLES
 
 CATEGORY = pa.dictionary(pa.int32(), pa.string())
@@ -17,6 +18,8 @@ ARROW_TYPES: dict[object, pa.DataType] = {
     int: pa.int64(),
     float: pa.float64(),
     str: CATEGORY,
+    Status: CATEGORY,
+    EventKind: CATEGORY,
     int | None: pa.int64(),
     float | None: pa.float64(),
 }

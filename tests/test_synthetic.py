@@ -85,11 +85,11 @@ def test_sums_are_right_and_no_pair_is_in_two_splits():
     task = Arithmetic(num_samples=5_000, num_test=2_000, num_public=2_000)
     pairs = {}
     for split in ("train", "test", "public"):
-        pairs = task.prompt_replies(split, range(2_000))
-        for prompt, reply in pairs:
+        samples = task.prompt_replies(split, range(2_000))
+        for prompt, reply in samples:
             first, second = prompt.removesuffix("=").split("+")
             assert int(first) + int(second) == int(reply)
-        pairs[split] = {prompt for prompt, _ in pairs}
+        pairs[split] = {prompt for prompt, _ in samples}
     assert not pairs["train"] & pairs["test"]
     assert not pairs["train"] & pairs["public"]
     assert not pairs["public"] & pairs["test"]

@@ -12,25 +12,12 @@ import pandas as pd
 import pytest
 
 from fl.tasks import Digits
-from netsim.cli import main
 from netsim.cosim import shipped
 from netsim.runs.manifest import read_manifest
+from tests.support.command import netsim
 
 NETWORK_ONLY = (shipped.FOLDER / "network-only.yaml").read_text()
 SMALL = ("--set", "stop.rounds=3", "--quiet")
-
-
-def netsim(*args):
-    """Run the command in this process; return its exit code."""
-    before = sys.argv
-    sys.argv = ["netsim", *map(str, args)]
-    try:
-        main()
-    except SystemExit as stop:
-        return stop.code or 0
-    finally:
-        sys.argv = before
-    return 0
 
 
 def changed(before, after):

@@ -4,9 +4,6 @@ import math
 
 import pytest
 import torch
-from test_federation import SEED, federation, submit
-from test_run import SERVERS, scenario
-from torture.poison import Poisoned
 
 from fl.aggregation.compression import TopK
 from fl.federation.divergence import MergeDiverged
@@ -21,6 +18,9 @@ from netsim import load_run
 from netsim.cosim.run import run_scenario
 from netsim.errors import InputError
 from netsim.verify import verify
+from tests.support.federations import SEED, federation, submit
+from tests.support.servers import SERVERS, scenario
+from tests.torture.poison import Poisoned
 
 NUM_CLIENTS = 3
 
@@ -249,7 +249,7 @@ def test_a_run_may_end_where_a_client_diverges(tmp_path):
 def poisoned_scenario(*overrides, name="quickstart", sick=(3, 4)):
     """Return a shipped scenario with eight clients, some of them unable to learn."""
     samples = list(poison(*sick, num_clients=8, seed=1).samples)
-    task = {"kind": "torture.poison:Poisoned", "samples": samples}
+    task = {"kind": "tests.torture.poison:Poisoned", "samples": samples}
     return scenario(
         name,
         "population.num_clients=8",

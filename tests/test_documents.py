@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import get_type_hints
+from typing import get_args, get_type_hints
 
 import pytest
 import yaml
 from typer.main import get_command
 
 from netsim.cli.main import app
-from netsim.cosim.scenario import read_scenario
+from netsim.cosim.reading import read_scenario
+from netsim.trace.literals import EventKind, Status
 from netsim.trace.schemas import TABLES
 
 ROOT = Path(__file__).parents[1]
@@ -96,3 +97,12 @@ def test_columns_are_those_of_the_trace():
     text = (ROOT / "netsim/TRACE.md").read_text()
     start, end = "<!-- tables -->\n", "\n<!-- end of tables -->"
     assert text.partition(start)[2].partition(end)[0] == tables()
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), [("statuses", Status), ("event kinds", EventKind)]
+)
+def test_words_of_the_trace_are_explained(name, words):
+    text = (ROOT / "netsim/TRACE.md").read_text()
+    part = text.partition(f"<!-- {name} -->")[2].partition(f"<!-- end of {name} -->")[0]
+    assert re.findall(r"^\| `([^`]+)`", part, re.MULTILINE) == list(get_args(words))

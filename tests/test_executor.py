@@ -1,39 +1,12 @@
 """Work spread over processes: the same results, deaths survived, nobody left behind."""
 
 import os
-import time
 
 import pytest
 
 from fl.workers.executor import Inline, WorkerDied
 from fl.workers.processes import processes
-
-
-def plus(state, item):
-    return state + item
-
-
-def refuse_three(state, item):
-    if item >= 3:
-        raise ValueError(f"{item} is too much")
-    return item
-
-
-def die_for_want_of(path, item):
-    """Die where the file is absent, and leave it to those who come after."""
-    if item == 1 and not path.exists():
-        path.touch()
-        os._exit(9)
-    return item
-
-
-def die(state, item):
-    os._exit(9)
-
-
-def say_who(state, item):
-    time.sleep(0.05)
-    return os.getpid()
+from tests.support.work import die, die_for_want_of, plus, refuse_three, say_who
 
 
 def is_alive(pid):

@@ -5,14 +5,14 @@ import os
 import signal
 
 import pytest
-from torture import worker_faults
-from torture.faulty import OVERRIDES, PROCESSES, TWO, Faulty, wait
-from torture.learned import new_cache
 
+from netsim.cosim.reading import read_scenario
 from netsim.cosim.run import run_scenario
-from netsim.cosim.scenario import read_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.verify import verify
+from tests.torture import worker_faults
+from tests.torture.faulty import OVERRIDES, PROCESSES, TWO, Faulty, wait
+from tests.torture.learned import new_cache
 
 pytestmark = pytest.mark.skipif(
     not PROCESSES.is_dir(), reason="processes are looked up in /proc"

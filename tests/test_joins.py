@@ -2,7 +2,6 @@
 
 import pandas as pd
 import pytest
-import tiny_run
 
 import netsim
 from netsim import load_run
@@ -10,6 +9,7 @@ from netsim.errors import InputError
 from netsim.runs.joins import JOINS, joined, with_times
 from netsim.study.frames import write_table
 from netsim.trace.schemas import SCHEMAS
+from tests.support import tiny_run
 
 
 @pytest.fixture

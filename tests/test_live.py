@@ -5,7 +5,6 @@ import json
 
 import pytest
 from rich.console import Console
-from test_cli import netsim
 
 from netsim.cli.live import LiveView
 from netsim.cli.spectators import JsonLines, all_of, scalars
@@ -13,6 +12,7 @@ from netsim.learner.learner import LayerError, Score
 from netsim.learner.stop import Stop
 from netsim.server.phase import Leg
 from netsim.server.stage import Progress
+from tests.support.command import netsim
 
 S = 10**9
 MANY = Stop(rounds=1000, time_s=1e6)

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from test_federation import federation, own_cache, submit  # noqa: F401  a fixture
 
 from fl.federation.federation import Arrival
 from fl.federation.local_metrics import label_shares, weighted
@@ -10,11 +9,12 @@ from fl.model.evaluation import EvaluationSettings, Metrics, measured
 from fl.partition import DirichletByLabel
 from fl.tasks import Digits
 from netsim import load_run
+from netsim.cosim.reading import read_scenario
 from netsim.cosim.run import run_scenario
-from netsim.cosim.scenario import read_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
 from netsim.verify import verify
+from tests.support.federations import federation, own_cache, submit  # noqa: F401  a fixture
 
 SMALL = ("stop.rounds=4", "learning.training.local_steps=3")
 

@@ -10,7 +10,6 @@ from types import SimpleNamespace
 from typing import Literal
 
 import pytest
-from test_timeline import MBIT, S, patient, play_out, scenario, times
 
 from netsim import load_run
 from netsim.channel import OutageRadio, PerHertzRadio
@@ -24,8 +23,8 @@ from netsim.channel.latency import (
 )
 from netsim.channel.packet_errors import TransmissionErrors
 from netsim.cosim.plan_problem import Assumptions, build_task
+from netsim.cosim.reading import read_scenario
 from netsim.cosim.run import run_scenario
-from netsim.cosim.scenario import read_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
 from netsim.runs.questions import bits, phases
@@ -37,6 +36,7 @@ from netsim.verify import verify
 from netsim.verify.cells import Whereabouts
 from netsim.verify.clock import check_clock
 from netsim.verify.messages import Messages, check_messages
+from tests.support.timelines import MBIT, S, patient, play_out, scenario, times
 
 
 class SomeLost(TransmissionErrors):

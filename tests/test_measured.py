@@ -16,8 +16,8 @@ from netsim.channel import Link, MeasuredRadio, NoFading
 from netsim.channel.capacity import CapacityTable, Step
 from netsim.channel.measured import csv_rates, mahimahi_rates, read_capacity
 from netsim.core.engine import Engine
+from netsim.cosim.reading import read_scenario
 from netsim.cosim.run import run_scenario
-from netsim.cosim.scenario import read_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
 from netsim.runs.run import read_table

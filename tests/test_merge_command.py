@@ -4,7 +4,9 @@ import json
 import sys
 
 import pytest
-from peft_clients import (
+
+from netsim.cli import main
+from tests.support.peft_clients import (
     base_of,
     clients,
     distance,
@@ -15,8 +17,6 @@ from peft_clients import (
     only_pickle,
     save,
 )
-
-from netsim.cli import main
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:`is_gradient_checkpointing`:FutureWarning"

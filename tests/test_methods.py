@@ -12,34 +12,31 @@ import torch
 
 from fl.aggregation import AGGREGATIONS, COMPRESSIONS, FedIT, FedSALora, FedSB
 from fl.aggregation.server_optimiser import MomentumServer
-from fl.backbones import SmallViT
-from fl.federation.federation import Arrival, Federation
+from fl.federation.federation import Arrival
 from fl.federation.jobs import Job
-from fl.model.adapters import LoraSettings
 from fl.model.payload import Payload
-from fl.partition import IID
 from fl.peft_folders import apply_base_delta
-from fl.settings.federation import Learning
 from fl.streams import stream
 from fl.tasks import Digits
 from fl.training.core import fixed_basis
-from fl.training.local_training import TrainingSettings, mini_batches
-from netsim import load_run
+from fl.training.local_training import mini_batches
+from netsim.cosim.reading import read_scenario
 from netsim.cosim.run import run_scenario
-from netsim.cosim.scenario import read_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
-from netsim.verify import verify
-
-TINY = SmallViT(
-    hidden_size=16,
-    num_hidden_layers=2,
-    num_attention_heads=2,
-    intermediate_size=24,
-    pretrain_steps=3,
+from tests.support.methods import (  # noqa: F401  a fixture
+    SEED,
+    SMALL,
+    STEPS,
+    TARGETS,
+    TINY,
+    R,
+    federation,
+    own_cache,
+    play_round,
+    run,
 )
-TARGETS = ("q_proj", "fc1")  # 16 x 16 and 24 x 16
-SEED, R, STEPS = 5, 4, 2
+
 EXACT = (
     "fed-sb",
     "fedex-lora",
@@ -53,51 +50,6 @@ WEIGHTS = {
     "unequal": (0.5, 0.3, 0.2),
     "inverse-probability": (0.9, 0.4, 0.6),  # the version before weighs -0.9
 }
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory, monkeypatch):
-    torch.set_num_threads(1)
-    folder = tmp_path_factory.getbasetemp() / "methods-cache"
-    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
-
-
-def federation(aggregation, workers=1, precision="float64", **learning):
-    settings = {
-        "backbone": TINY,
-        "partition": IID(),
-        "lora": LoraSettings(r=R, lora_alpha=6.0, target_modules=TARGETS),
-        "training": TrainingSettings(learning_rate=0.05, optim="sgd"),
-    }
-    return Federation(
-        Learning(aggregation=aggregation, **{**settings, **learning}),
-        num_clients=4,
-        seed=SEED,
-        precision=precision,
-        workers=workers,
-    )
-
-
-def play_round(fed, version, round_id, weights, *, rank=R):
-    """Let clients 0, 1, 2 take part; return the new version and what was received."""
-    jobs = [
-        fed.submit(
-            Job(
-                client_id=client,
-                start_index=round_id - 1,
-                round_id=round_id,
-                version=version,
-                steps=STEPS,
-                rank=rank,
-            )
-        )
-        for client in range(len(weights))
-    ]
-    cohorts = fed._book.cohorts(jobs)
-    arrivals = [Arrival(*pair) for pair in zip(jobs, weights, strict=True)]
-    merged = fed.merge(version, arrivals)
-    outcomes = {k: v for cohort in cohorts for k, v in cohort.outcomes.items()}
-    return merged.version, [outcomes[name].received for name in jobs]
 
 
 def model_change(version):
@@ -511,20 +463,6 @@ UNICAST = (
     "cell.downlink={band: 10 MHz, radio: {kind: per-hertz, reference_band: 10 MHz, "
     "gap: 3 dB}, mode: unicast, sharing: processor-sharing}"
 )
-SMALL = (
-    "stop.rounds=3",
-    "population.num_clients=3",
-    "server.sampling=full",
-    "learning.training.local_steps=2",
-    "learning.lora={r: 4, lora_alpha: 8, target_modules: [q_proj, fc1]}",
-)
-
-
-def run(folder, *overrides):
-    config = read_scenario(find_scenario("quickstart"), (*SMALL, *overrides))
-    run_scenario(config, folder, reuse=False)
-    assert verify(folder) == []
-    return load_run(folder)
 
 
 def test_the_table_of_traffic_is_complete():

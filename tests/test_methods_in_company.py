@@ -2,19 +2,19 @@
 
 import pytest
 import torch
-from test_methods import (
+
+from fl.aggregation import COMPRESSIONS, SERVER_OPTIMISERS, FedIT, FedSALora, FFALora
+from fl.model.payload import Payload
+from netsim.cosim.reading import read_scenario
+from netsim.cosim.shipped import find_scenario
+from netsim.errors import InputError
+from tests.support.methods import (
     SMALL,
     federation,
     own_cache,  # noqa: F401  a fixture
     play_round,
     run,
 )
-
-from fl.aggregation import COMPRESSIONS, SERVER_OPTIMISERS, FedIT, FedSALora, FFALora
-from fl.model.payload import Payload
-from netsim.cosim.scenario import read_scenario
-from netsim.cosim.shipped import find_scenario
-from netsim.errors import InputError
 
 WEIGHTS = (0.5, 0.3, 0.2)
 

@@ -17,8 +17,8 @@ from netsim.channel.own_links import LINK_HZ, MeasuredLinks, OwnLink
 from netsim.core.engine import Engine
 from netsim.cosim.cost import estimate
 from netsim.cosim.plan_problem import Assumptions, build_task
+from netsim.cosim.reading import read_scenario
 from netsim.cosim.run import run_scenario
-from netsim.cosim.scenario import read_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
 from netsim.trace import rows

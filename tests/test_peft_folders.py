@@ -8,22 +8,6 @@ import warnings
 import pytest
 import torch
 from peft import HiraConfig, PeftModel
-from peft_clients import (
-    WEIGHTS,
-    averaged,
-    base_of,
-    bert,
-    clients,
-    distance,
-    gpt2,
-    llama,
-    loaded,
-    logits,
-    lora,
-    moved,
-    only_pickle,
-    save,
-)
 from safetensors.torch import load_file, save_file
 
 from fl.aggregation import (
@@ -43,6 +27,22 @@ from fl.aggregation import (
 )
 from fl.aggregation.residual import ByCount
 from fl.peft_folders import apply_base_delta, merge_folders
+from tests.support.peft_clients import (
+    WEIGHTS,
+    averaged,
+    base_of,
+    bert,
+    clients,
+    distance,
+    gpt2,
+    llama,
+    loaded,
+    logits,
+    lora,
+    moved,
+    only_pickle,
+    save,
+)
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:`is_gradient_checkpointing`:FutureWarning",

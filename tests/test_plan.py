@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from test_cli import netsim
 
 from netsim.cosim.plan_problem import Assumptions, build_problem
-from netsim.cosim.scenario import read_scenario
+from netsim.cosim.reading import read_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
 from netsim.population import Population
+from tests.support.command import netsim
 
 NAMES = 11
 DEADLINE = (

@@ -4,15 +4,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from test_solver import fleet, least_total_s
 
 from netsim.core.streams import stream
 from netsim.cosim.plan_problem import Assumptions, build_task
-from netsim.cosim.scenario import read_scenario
+from netsim.cosim.reading import read_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.policy import solver
 from netsim.policy.problem import Choice, at_top_rank, value
 from netsim.policy.surrogate import Surrogate
+from tests.support.fleets import fleet, least_total_s
 
 RANKS = (1, 2, 4, 8)
 NUM_CLIENTS = 30

@@ -9,12 +9,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
-from test_cli import netsim
 
 from netsim import load_run
 from netsim.cli.live import LiveView
+from netsim.cosim.reading import read_scenario
 from netsim.cosim.run import run_scenario
-from netsim.cosim.scenario import read_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
 from netsim.learner.stop import Stop
@@ -22,6 +21,7 @@ from netsim.server.phase import Leg
 from netsim.server.policies.planned import read_plan
 from netsim.server.stage import Progress
 from netsim.verify import verify
+from tests.support.command import netsim
 
 PILOTS = (
     "[{probability: 0.6, rounds: 4}, {probability: 1.0, rounds: 3}, "
@@ -66,7 +66,7 @@ def test_an_adaptive_run_is_sound_and_the_same_again_without_torch(own_store, tm
         "import fl.memory.store\n"
         "fl.memory.store.default_folder = lambda: Path(sys.argv[1])\n"
         "from netsim.cosim.run import run_scenario\n"
-        "from netsim.cosim.scenario import read_scenario\n"
+        "from netsim.cosim.reading import read_scenario\n"
         "from netsim.cosim.shipped import find_scenario\n"
         "config = read_scenario(find_scenario('adaptive'), tuple(sys.argv[3:]))\n"
         "done = run_scenario(config, Path(sys.argv[2]))\n"

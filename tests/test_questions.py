@@ -2,15 +2,16 @@
 
 import pandas as pd
 import pytest
-import tiny_run
-from test_timeline import MBIT, patient, play_out, scenario
 
 import netsim
-from netsim import load_run, questions
+from netsim import load_run
+from netsim.cosim.reading import read_scenario
 from netsim.cosim.run import run_scenario
-from netsim.cosim.scenario import read_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
+from netsim.runs import questions
+from tests.support import tiny_run
+from tests.support.timelines import MBIT, patient, play_out, scenario
 
 S = tiny_run.S
 PHASES = questions.PHASES

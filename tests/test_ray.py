@@ -12,9 +12,6 @@ import zipfile
 
 import pandas as pd
 import pytest
-from test_cli import netsim
-from test_executor import die, die_for_want_of, plus, refuse_three, say_who
-from test_study import killed_midway, written
 
 import netsim as package
 from fl.workers import ray_cluster as ray_crew
@@ -24,6 +21,9 @@ from netsim.core.locks import locked
 from netsim.errors import InputError
 from netsim.study import work as study_work
 from netsim.study.work import Host, Mark, packed, run_one, unpack
+from tests.support.command import netsim
+from tests.support.studies import killed_midway, written
+from tests.support.work import die, die_for_want_of, plus, refuse_three, say_who
 
 NUM_WORKERS = 2
 NETWORK = """\

@@ -7,16 +7,16 @@ from html import unescape
 import numpy as np
 import pandas as pd
 import pytest
-import tiny_run
-from test_cli import netsim
 
 import netsim as package
 from netsim.core.files import file_sha256
+from netsim.cosim.reading import read_scenario
 from netsim.cosim.run import run_scenario
-from netsim.cosim.scenario import read_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
 from netsim.trace.writer import Recorder
+from tests.support import tiny_run
+from tests.support.command import netsim
 
 pytest.importorskip("altair")
 pytest.importorskip("vl_convert")

@@ -5,10 +5,10 @@ import shutil
 import time
 
 import pytest
-import tiny_run
 
 import netsim as package
 from netsim.report import write_report
+from tests.support import tiny_run
 
 pytest.importorskip("altair")
 pytest.importorskip("vl_convert")

@@ -2,10 +2,10 @@
 
 import pytest
 
+from netsim.cosim.reading import read_scenario
 from netsim.cosim.replay import recorded_scenario
 from netsim.cosim.reuse import conclusion, verdicts
 from netsim.cosim.run import run_scenario
-from netsim.cosim.scenario import read_scenario
 from netsim.cosim.shipped import find_scenario
 
 DEADLINE = (
@@ -186,7 +186,7 @@ def test_without_learning_there_is_nothing_to_say():
 
 
 def test_the_command_says_it_first_and_takes_workers(tmp_path, capsys):
-    from test_cli import netsim
+    from tests.support.command import netsim
 
     small = [f"--set={one}" for one in ("stop.rounds=1", "learning.cohort_size=4")]
     assert netsim("run", "quickstart", *small, "--out", tmp_path / "run") == 0

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from test_sharing import LinearRadio, play_round
 
 from netsim.policy import round_time
 from netsim.policy.round_time import ROUND_TIMES, Draws, Load
 from netsim.sharing import SHARING_RULES, Expected, Weighted
+from tests.support.shared_rounds import LinearRadio, play_round
 
 BAND_HZ = 5_000_000
 BOUNDED = ["equal-finish", "processor-sharing", "work-conserving", "tdma-first-come"]

@@ -8,29 +8,11 @@ import pytest
 
 from netsim import load_run
 from netsim.cosim.run import claim_folder, run_scenario
-from netsim.cosim.scenario import read_scenario
-from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
 from netsim.verify import verify
+from tests.support.servers import SERVERS, scenario
 
 LEARNING = ("stop.rounds=2", "learning.training.local_steps=2")
-SERVERS = {
-    "synchronous": (),
-    "deadline": (
-        "server={kind: deadline, deadline: 900 ms, announce_time: 1 ms, "
-        "merge_time: 0 s, sampling: {kind: uniform, num_drawn: 6}}",
-    ),
-    "buffered": (
-        "server={kind: buffered, concurrency: 6, buffer_size: 3, merge_time: 5 ms}",
-        "cell.downlink={band: 10 MHz, radio: {kind: fixed-power}, "
-        "mode: unicast, sharing: processor-sharing}",
-        "cell.uplink.sharing=processor-sharing",
-    ),
-}
-
-
-def scenario(name, *overrides):
-    return read_scenario(find_scenario(name), overrides)
 
 
 def digest_elsewhere(folder, *overrides):
@@ -39,7 +21,7 @@ def digest_elsewhere(folder, *overrides):
         "import sys, json\n"
         "from pathlib import Path\n"
         "from netsim.cosim.run import run_scenario\n"
-        "from netsim.cosim.scenario import read_scenario\n"
+        "from netsim.cosim.reading import read_scenario\n"
         "from netsim.cosim.shipped import find_scenario\n"
         "name, folder, *overrides = sys.argv[1:]\n"
         "config = read_scenario(find_scenario(name), tuple(overrides))\n"

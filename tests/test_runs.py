@@ -6,13 +6,13 @@ import sys
 
 import pandas as pd
 import pytest
-import tiny_run
 
 from netsim import load_run
 from netsim.errors import InputError
 from netsim.runs.manifest import read_manifest
 from netsim.runs.run import read_table
 from netsim.trace.writer import Recorder
+from tests.support import tiny_run
 
 
 @pytest.fixture

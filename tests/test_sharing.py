@@ -6,13 +6,11 @@ The hand-counted round has a band of 12 MHz and three clients: A and B start at 
 
 import itertools
 import math
-from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_timeline import MBIT, S, patient, play_out, scenario
 
 from netsim.band import Message, SharedBand
 from netsim.channel import FixedPowerRadio, PerHertzRadio
@@ -33,88 +31,18 @@ from netsim.sharing import (
     WorkConserving,
 )
 from netsim.verify.clock import check_clock
+from tests.support.shared_rounds import HZ, Ledger, LinearRadio, Still, play_round
+from tests.support.timelines import MBIT, S, patient, play_out, scenario
 
 RULES = [rule() for rule in SHARING_RULES.values()]
 LIVE = ("max-min-live", "proportional-fair-live", "shortest-first")
 BUSY = ("processor-sharing", "weighted", "work-conserving", *LIVE)  # ceilings or not
 TDMA = ("tdma-first-come", "tdma-shortest-first")
 RADIOS = [PerHertzRadio(reference_band_hz=1e6), FixedPowerRadio()]
-HZ = 10**6  # in micro-hertz
 MHZ = 10**6
 
 each_rule = pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.kind)
 each_radio = pytest.mark.parametrize("radio", RADIOS, ids=lambda radio: radio.kind)
-
-
-@dataclass(frozen=True)
-class LinearRadio:
-    """Efficiency in bit/s/Hz is whatever the channel says."""
-
-    depends_on_share: bool = False
-
-    def efficiency_nbit(self, cn0_hz, share_uhz):
-        return round(cn0_hz * 1e9)
-
-    def rate_bps(self, cn0_hz, share_hz):
-        return cn0_hz * share_hz
-
-    def share_hz_for_rate(self, cn0_hz, rate_bps):
-        return rate_bps / cn0_hz
-
-
-@dataclass(frozen=True)
-class Still:
-    """A channel that never changes."""
-
-    cn0_hz: float
-
-    def at(self, now_ns):
-        return self.cn0_hz, None
-
-
-@dataclass
-class Ledger:
-    transfers: list = field(default_factory=list)
-    segments: list = field(default_factory=list)
-    bands: list = field(default_factory=list)
-
-
-def play_round(rule, expected, band_hz, radio):
-    """Return each client's end in ns, and the trace, of one round on the engine."""
-    env, ledger = Engine(), Ledger()
-    band = SharedBand(
-        env,
-        cell_id=0,
-        direction="up",
-        band_hz=band_hz,
-        radio=radio,
-        divider=rule,
-        ledger=ledger,
-        transfer_ids=itertools.count(),
-    )
-    terms = {}
-    if rule.plans_rounds:
-        terms = rule.reserve(expected, band.free_uhz(), radio)
-    ends = {}
-
-    def client(one):
-        if one.compute_s:
-            yield env.timeout(to_ns(one.compute_s))
-        has_ceiling = math.isfinite(one.ceiling_hz)
-        transfer = band.send(
-            Message(1, one.bits, one.client_id, one.client_id),
-            Still(one.cn0_hz),
-            terms=terms.get(one.client_id),
-            ceiling_uhz=round(one.ceiling_hz * HZ) if has_ceiling else None,
-        )
-        yield transfer.done
-        ends[one.client_id] = env.now
-
-    for one in expected:
-        env.process(client(one))
-    env.run()
-    band.close()
-    return [ends[one.client_id] for one in expected], ledger
 
 
 def optimum_s(expected, band_hz, radio):

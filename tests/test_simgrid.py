@@ -1,8 +1,15 @@
 """The shared band against SimGrid's fluid model, where SimGrid is installed."""
 
 import pytest
-from benchmarks.against_simgrid import Flow, ends_here, ends_in_simgrid, flows, gaps
-from benchmarks.against_simgrid import version as simgrid_version
+
+from tests.benchmarks.against_simgrid import (
+    Flow,
+    ends_here,
+    ends_in_simgrid,
+    flows,
+    gaps,
+)
+from tests.benchmarks.against_simgrid import version as simgrid_version
 
 PYTHON = "/usr/bin/python3"
 BY_HAND = [  # 12.5 MB/s in all; the second one's radio sends a fifth of that

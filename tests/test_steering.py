@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
-from test_timeline import S, scenario
 
 from netsim.cosim.learning_kinds import LoraLearning
 from netsim.cosim.world import build_population, build_stage, play
@@ -29,6 +28,7 @@ from netsim.server import (
 )
 from netsim.trace.schemas import TABLES
 from netsim.trace.writer import Recorder
+from tests.support.timelines import S, scenario
 
 ALPHA, BETA, NU = 30.0, 4.0, 0.7
 SAMPLES = (1, 2, 3, 4, 5, 5)

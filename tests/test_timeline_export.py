@@ -8,8 +8,6 @@ from decimal import Decimal
 from itertools import pairwise
 
 import pytest
-import tiny_run
-from test_cli import netsim as command
 
 import netsim
 from netsim.errors import InputError
@@ -18,6 +16,8 @@ from netsim.timeline import write_timeline
 from netsim.timeline.slices import grouped
 from netsim.timeline.trace_events import micros
 from netsim.trace.writer import Recorder
+from tests.support import tiny_run
+from tests.support.command import netsim as command
 
 S = tiny_run.S
 FIELDS = {  # the trace-event format asks for these of every phase

@@ -8,15 +8,15 @@ import sys
 import time
 
 import pytest
-from torture import crash
-from torture.judging import judged
-from torture.shapes import seeded
 
 from netsim import load_run
+from tests.torture import crash
+from tests.torture.judging import judged
+from tests.torture.shapes import seeded
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="runs are forked")
 WHAT = ("network-only synchronous", "network-only buffered", "study")
-GREEDY = "learning.task={kind: 'torture.poison:Greedy'}"
+GREEDY = "learning.task={kind: 'tests.torture.poison:Greedy'}"
 
 
 @pytest.mark.parametrize("what", WHAT)

@@ -1,7 +1,8 @@
 """What must not matter to a run does not."""
 
 import pytest
-from torture import determinism
+
+from tests.torture import determinism
 
 NAME = "network-only"
 

@@ -5,7 +5,8 @@ import subprocess
 import tempfile
 
 import pytest
-from torture import disk
+
+from tests.torture import disk
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,8 @@
 """Data files that are damaged, hostile or of another kind are refused by name."""
 
 import pytest
-from torture import data_files
+
+from tests.torture import data_files
 
 READERS = data_files.right_files()
 FEW = 6

@@ -1,9 +1,10 @@
 """Mutated scenarios and studies end with exit code 0 or 2 and one message."""
 
 import pytest
-from torture import bad_input
-from torture.judging import judged
-from torture.mutation import as_yaml
+
+from tests.torture import bad_input
+from tests.torture.judging import judged
+from tests.torture.mutation import as_yaml
 
 FEW = 12
 

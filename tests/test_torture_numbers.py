@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from torture import extremes
 
 from fl.aggregation import AGGREGATIONS
 from fl.aggregation.components import LayerComponents, Pair
+from tests.torture import extremes
 
 ROWS, COLUMNS, RANK = 12, 10, 3
 # these merge one factor only and refuse pairs whose other one differs

@@ -4,8 +4,9 @@ import os
 import shutil
 
 import pytest
-from torture import bit_rot, run_rot
-from torture.judging import judged
+
+from tests.torture import bit_rot, run_rot
+from tests.torture.judging import judged
 
 FEW = 2
 

@@ -1,6 +1,6 @@
 """The base install is sound and pulls in no more than it needs."""
 
-from torture import supply
+from tests.torture import supply
 
 
 def test_the_installed_packages_are_within_their_ranges():

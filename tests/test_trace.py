@@ -9,12 +9,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import tiny_run
 
 from netsim.trace import rows
 from netsim.trace.digest import TableDigest, run_digest
 from netsim.trace.schemas import OPTIONAL_TABLES, SCHEMAS, TABLES
 from netsim.trace.writer import Recorder, batch_of, clear_trace, record_batch
+from tests.support import tiny_run
 
 PLANS = [rows.Plan(i, i % 3, i / 7, None if i % 2 else i) for i in range(20)]
 

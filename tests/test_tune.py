@@ -10,18 +10,18 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
-from test_cli import netsim
 
 from netsim.cosim import shipped
+from netsim.cosim.workers import Workers
 from netsim.errors import InputError
 from netsim.runs.run import load_run
 from netsim.scenario import load_text
-from netsim.study.run import Workers
 from netsim.tune import run as tuning
 from netsim.tune.plan import plan_tune
 from netsim.tune.run import carry_out_search
 from netsim.tune.search import Limit, Setting, TuneConfig, read_limit
 from netsim.tune.trials import Measured, TrialRow, best, measured, sentence
+from tests.support.command import netsim
 
 optuna = pytest.importorskip("optuna", reason="needs the extra `tune`")
 

@@ -1,51 +1,18 @@
 """The audit: every kind of lie about a run is found and named."""
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-import tiny_run
-from tiny_run import BANDS, EFFICIENCY, HZ, SEGMENTS, TRANSFERS, S
 
 from netsim.core.files import file_sha256
 from netsim.runs.manifest import read_manifest
-from netsim.runs.run import read_table
 from netsim.trace import rows
-from netsim.trace.digest import TableDigest, network_digest, run_digest
 from netsim.trace.schemas import SCHEMAS
 from netsim.trace.writer import Recorder
 from netsim.verify import verify
 from netsim.verify.clock import check_clock
 from netsim.verify.consistency import Books, check_books
-
-
-@pytest.fixture
-def folder(tmp_path):
-    return tiny_run.write_run(tmp_path / "tiny")
-
-
-def forge(folder, table, name, change):
-    """Rewrite a column, and every hash and digest that would give it away."""
-    path = folder / "trace" / table / "part-00000.parquet"
-    old = read_table(folder, table)
-    index = old.schema.names.index(name)
-    values = pa.array(change(old.column(name).to_pylist()), old.schema.types[index])
-    pq.write_table(old.set_column(index, old.schema.field(index), values), path)
-    manifest = read_manifest(folder)
-    sha256 = file_sha256(path)
-    parts = tuple(
-        part.model_copy(update={"sha256": sha256}) if part.table == table else part
-        for part in manifest.parts
-    )
-    digest = TableDigest(table)
-    digest.update(read_table(folder, table))
-    tables = {**manifest.table_digests, table: digest.hexdigest()}
-    update = {
-        "parts": parts,
-        "table_digests": tables,
-        "network_digest": network_digest(tables),
-        "digest": run_digest(tables, ""),
-    }
-    manifest.model_copy(update=update).write(folder)
+from tests.support import tiny_run
+from tests.support.forgery import forge
+from tests.support.tiny_run import BANDS, EFFICIENCY, HZ, SEGMENTS, TRANSFERS, S
 
 
 def replaced(content, index, **change):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from netsim.trace.literals import EventKind, Status
+
 TRACE_VERSION = 1
 
 
@@ -66,7 +68,7 @@ class Task(NamedTuple):
     idle_energy_j: float
     merged_round_id: int | None
     staleness: int | None
-    status: str
+    status: Status
 
 
 class Transfer(NamedTuple):
@@ -81,7 +83,7 @@ class Transfer(NamedTuple):
     bits: int
     start_ns: int
     end_ns: int
-    status: str
+    status: Status
 
 
 class Arrival(NamedTuple):
@@ -152,7 +154,7 @@ class Crossing(NamedTuple):
     client_id: int | None
     start_ns: int
     end_ns: int
-    status: str
+    status: Status
 
 
 class OwnLink(NamedTuple):
@@ -220,7 +222,7 @@ class Event(NamedTuple):
 
     sequence: int
     time_ns: int
-    kind: str
+    kind: EventKind
     round_id: int | None
     client_id: int | None
     detail: str

@@ -7,6 +7,7 @@ from typing import NamedTuple, get_type_hints
 import pyarrow as pa
 
 from netsim.trace import rows
+from netsim.trace.literals import EventKind, Status
 
 TABLES: dict[str, type[NamedTuple]] = {
     "clients": rows.Client,
@@ -45,6 +46,8 @@ ARROW_TYPES: dict[object, pa.DataType] = {
     int: pa.int64(),
     float: pa.float64(),
     str: CATEGORY,
+    Status: CATEGORY,
+    EventKind: CATEGORY,
     int | None: pa.int64(),
     float | None: pa.float64(),
 }

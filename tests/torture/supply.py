@@ -18,7 +18,7 @@ import tempfile
 from importlib import metadata
 from pathlib import Path
 
-from .table import Table
+from tests.torture.table import Table
 
 ROOT = Path(__file__).resolve().parents[2]
 TORCH = ("torch", "torchgen", "functorch")

@@ -12,8 +12,7 @@ import torch
 
 from fl.aggregation import AGGREGATIONS, COMPRESSIONS, FedIT, FedSALora, FedSB
 from fl.aggregation.server_optimiser import MomentumServer
-from fl.federation.federation import Arrival
-from fl.federation.jobs import Job
+from fl.contract import Arrival, Job
 from fl.model.payload import Payload
 from fl.peft_folders import apply_base_delta
 from fl.streams import stream

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pytest
 from pydantic import ValidationError
 
+from fl.contract import Score
 from netsim.availability import Recorded
 from netsim.channel import Points
 from netsim.cosim.checks.scenario import contradictions
@@ -18,12 +19,12 @@ from netsim.devices.battery import Battery
 from netsim.devices.catalogue import DeviceChoice
 from netsim.devices.device_file import NO_POWERS
 from netsim.learner.evaluation_schedule import Cadence
-from netsim.learner.learner import Score
+from netsim.learner.no_learning import NoLearning
 from netsim.network.backhaul import Backhaul
 from netsim.policy import FullParticipation
 from netsim.population import PopulationConfig
 from netsim.runs.run import load_run
-from netsim.server import Deadline, Hierarchical, NoLearning, Synchronous
+from netsim.server import Deadline, Hierarchical, Synchronous
 from netsim.server.outages import Outage
 from netsim.trace.writer import Recorder
 from netsim.verify import verify

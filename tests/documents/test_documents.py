@@ -13,8 +13,8 @@ from typer.main import get_command
 from netsim.cli.main import app
 from netsim.cosim.scenario import read_scenario
 from netsim.trace.schemas import TABLES
+from tests.support.places import ROOT
 
-ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted(
     path
     for pattern in ("*.md", "netsim/*.md", "scenarios/*.md", "results/**/*.md")

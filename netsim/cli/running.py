@@ -12,21 +12,21 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from fl.contract import LayerError
 from netsim.cli.live import LiveView
 from netsim.cli.spectators import JsonLines, Spectator, all_of, scalars
 from netsim.core.quantities import format_duration_ns
 from netsim.cosim.board import tensorboard
 from netsim.cosim.extend import scenario_path
+from netsim.cosim.reading import read_scenario
 from netsim.cosim.reuse import conclusion, verdicts
 from netsim.cosim.run import claim_folder, extended, run_scenario
-from netsim.cosim.scenario import Scenario, read_scenario
+from netsim.cosim.scenario import Scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError, Interrupted
-from netsim.learner.learner import LayerError
 from netsim.runs.manifest import Manifest
 from netsim.server.stage import Progress
 
-RUNS = Path("results") / "runs"
 MAX_TABLE_ROWS = 30
 ERROR_NOTE = (
     "error: how far the merged layers are from the ideal sum of products, relative to\n"
@@ -95,7 +95,7 @@ def run_and_show(
         before = extended(scenario, out)
     if before is not None and not quiet and not fresh:
         foretell(console, before, scenario)
-    folder = out if out is not None else claim_folder(scenario, RUNS)
+    folder = out if out is not None else claim_folder(scenario)
     view = LiveView(console, scenario.stop, scenario.name, is_quiet=quiet)
     with _parting_words(console, scenario, folder, is_claimed=out is None), view:
         manifest = run_scenario(

@@ -13,15 +13,17 @@ from netsim.core.engine import rare_garbage_collection
 from netsim.core.files import damage, stored_file, write_atomically
 from netsim.core.locks import is_empty, locked
 from netsim.cosim import extend as extension
-from netsim.cosim.files import ADAPTER_FOLDER, SCENARIO_FILE
 from netsim.cosim.inputs import changed, inputs
-from netsim.cosim.scenario import Scenario, read_scenario
+from netsim.cosim.reading import read_scenario
+from netsim.cosim.scenario import Scenario
 from netsim.cosim.world import build_population, build_stage, play
 from netsim.errors import InputError
 from netsim.learner.learner import Learner
 from netsim.runs.manifest import (
+    ADAPTER_FOLDER,
     FILE_NAME,
     METRICS,
+    SCENARIO_FILE,
     Manifest,
     Status,
     known_metrics,
@@ -34,8 +36,10 @@ from netsim.scenario.difference import Change, changes
 from netsim.server.stage import Progress, Stage
 from netsim.trace.writer import Recorder, clear_trace
 
+RUNS = Path("results") / "runs"
 
-def claim_folder(scenario: Scenario, parent: Path) -> Path:
+
+def claim_folder(scenario: Scenario, parent: Path = RUNS) -> Path:
     """Make and return a new folder under ``parent``: ``<name>-<digest>``, numbered from
     the second run of the same scenario on."""
     first = parent / f"{scenario.name}-{scenario_digest(scenario)[:12]}"

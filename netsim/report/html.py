@@ -11,7 +11,7 @@ from importlib.resources import files
 
 import pandas as pd
 
-from netsim import __version__
+from netsim.core.version import VERSION
 from netsim.report.page import Chart, Chooser, Fact, Key, Page, Section, Table
 
 # nothing may be fetched, from nowhere: whatever the page needs is in it
@@ -59,7 +59,7 @@ def _body(page: Page) -> Iterator[str]:
     for title, text in page.fold.items():
         yield f"<details><summary>{escape(title)}</summary>"
         yield f"<pre>{escape(text)}</pre></details>"
-    yield f"</main>\n<footer>Made by netsim {__version__} from the files of this "
+    yield f"</main>\n<footer>Made by netsim {VERSION} from the files of this "
     yield "folder; nothing in this page leaves it.</footer>"
 
 

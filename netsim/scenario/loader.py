@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from netsim.core.quantities import QUANTITIES, closest
-from netsim.errors import InputError
+from netsim.errors import InputError, Refusal
 from netsim.scenario.overrides import Overridden, apply_overrides
 from netsim.scenario.record import note_model, read_model, yaml_keys
 from netsim.scenario.source import (
@@ -33,12 +33,24 @@ MAX_ERRORS = 20
 Model = TypeVar("Model", bound=BaseModel)
 
 
-def load(path: Path, model: type[Model], *, overrides: Sequence[str] = ()) -> Model:
+def _right(record: BaseModel) -> Iterable[Refusal]:
+    """Return no refusal: a record that is valid part by part is right."""
+    return ()
+
+
+def load(
+    path: Path,
+    model: type[Model],
+    *,
+    overrides: Sequence[str] = (),
+    check: Callable[[Model], Iterable[Refusal]] = _right,
+) -> Model:
     """Read a scenario file as ``model``; all that is wrong is one InputError.
 
-    Validators find the scenario's folder as ``info.context["folder"]``.
+    ``check`` yields what is wrong with a record whose parts are each valid. Validators
+    find the scenario's folder as ``info.context["folder"]``.
     """
-    return _load(read_document(path), model, overrides, path.parent)
+    return _load(read_document(path), model, overrides, path.parent, check)
 
 
 def load_text(
@@ -48,9 +60,11 @@ def load_text(
     name: str = "scenario",
     overrides: Sequence[str] = (),
     folder: Path | None = None,
+    check: Callable[[Model], Iterable[Refusal]] = _right,
 ) -> Model:
     """Read a scenario text as ``model``; ``name`` stands for a file in messages."""
-    return _load(parse_document(text, name), model, overrides, folder or Path())
+    document = parse_document(text, name)
+    return _load(document, model, overrides, folder or Path(), check)
 
 
 def dump(record: BaseModel) -> str:
@@ -114,17 +128,24 @@ for _name, _pattern, _first in SCALARS:
 
 
 def _load(
-    document: Document, model: type[Model], overrides: Sequence[str], folder: Path
+    document: Document,
+    model: type[Model],
+    overrides: Sequence[str],
+    folder: Path,
+    check: Callable[[Model], Iterable[Refusal]],
 ) -> Model:
     data, origins = apply_overrides(document.data, overrides)
     context: dict[str, Any] = {"source": "yaml", "folder": folder, "models": {}}
     note_model(context, data, model)
+    report = _Report(document, Overridden(data, origins), context["models"])
     try:
-        return read_model(model, data, context)
+        record = read_model(model, data, context)
     except ValidationError as error:
-        report = _Report(document, Overridden(data, origins), context["models"])
-        errors = error.errors(include_url=False)
-        raise InputError(report.text(errors)) from error
+        raise InputError(report.invalid(error.errors(include_url=False))) from error
+    refusals = list(check(record))
+    if refusals:
+        raise InputError(report.refused(refusals))
+    return record
 
 
 @dataclass(frozen=True)
@@ -145,11 +166,22 @@ class _Report:
     overridden: Overridden
     models: dict[int, type[BaseModel]]
 
-    def text(self, errors: list[ErrorDetails]) -> str:
-        """Return all errors in the order of the file, at most ``MAX_ERRORS``."""
+    def invalid(self, errors: list[ErrorDetails]) -> str:
+        """Return the message about values that are wrong by themselves."""
         complaints = [self._complaint(e) for e in errors if not is_echo(e)]
-        merged = _merged(_without_echoes(complaints))
-        placed = sorted(map(self._place, merged), key=lambda item: item[0])
+        return self._text(_merged(_without_echoes(complaints)))
+
+    def refused(self, refusals: Sequence[Refusal]) -> str:
+        """Return the message about values that contradict each other."""
+        found = [
+            (_follow(self.overridden.data, path)[0], why) for path, why in refusals
+        ]
+        return self._text([_Complaint(*one) for one in dict.fromkeys(found)])
+
+    def _text(self, complaints: Iterable[_Complaint]) -> str:
+        """Return a line per complaint in the order of the file, at most
+        ``MAX_ERRORS``."""
+        placed = sorted(map(self._place, complaints), key=lambda item: item[0])
         lines = [line for _, line in placed[:MAX_ERRORS]]
         if len(placed) > MAX_ERRORS:
             lines.append(f"and {len(placed) - MAX_ERRORS} more")

@@ -27,7 +27,7 @@ from fl.training.cutting import passes
 from fl.training.grouping import joined
 from fl.training.local_training import mini_batches
 from netsim.cosim.learning_kinds import LoraLearning
-from netsim.cosim.scenario import read_scenario
+from netsim.cosim.reading import read_scenario
 
 
 def curve(

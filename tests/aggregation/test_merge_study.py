@@ -15,8 +15,8 @@ from fl.model.payload import Payload
 from netsim import load_run
 from netsim.cli import main
 from netsim.cosim.commands.merge_study import merge_study
+from netsim.cosim.reading import read_scenario
 from netsim.cosim.run import run_scenario
-from netsim.cosim.scenario import read_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
 from netsim.verify import verify

@@ -5,7 +5,7 @@ import torch
 
 from fl.aggregation import COMPRESSIONS, SERVER_OPTIMISERS, FedIT, FedSALora, FFALora
 from fl.model.payload import Payload
-from netsim.cosim.scenario import read_scenario
+from netsim.cosim.reading import read_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
 from tests.support.methods import (

@@ -12,16 +12,15 @@ import torch
 
 from fl.aggregation import AGGREGATIONS, COMPRESSIONS, FedIT, FedSALora, FedSB
 from fl.aggregation.server_optimiser import MomentumServer
-from fl.federation.federation import Arrival
-from fl.federation.jobs import Job
+from fl.contract import Arrival, Job
 from fl.model.payload import Payload
 from fl.peft_folders import apply_base_delta
 from fl.streams import stream
 from fl.tasks import Digits
 from fl.training.core import fixed_basis
 from fl.training.local_training import mini_batches
+from netsim.cosim.reading import read_scenario
 from netsim.cosim.run import run_scenario
-from netsim.cosim.scenario import read_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
 from tests.support.methods import (  # noqa: F401  a fixture

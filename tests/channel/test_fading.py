@@ -13,8 +13,8 @@ from netsim.channel import (
     RicianBlock,
 )
 from netsim.channel.averaged import AveragedRadio, mean_log1p, scaled_e1
+from netsim.cosim.reading import read_scenario
 from netsim.cosim.run import run_scenario
-from netsim.cosim.scenario import read_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.verify import verify
 

@@ -6,9 +6,9 @@ import json
 import pytest
 from rich.console import Console
 
+from fl.contract import LayerError, Score
 from netsim.cli.live import LiveView
 from netsim.cli.spectators import JsonLines, all_of, scalars
-from netsim.learner.learner import LayerError, Score
 from netsim.learner.stop import Stop
 from netsim.server.phase import Leg
 from netsim.server.stage import Progress

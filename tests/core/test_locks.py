@@ -11,8 +11,8 @@ import pytest
 
 from netsim.core import locks
 from netsim.core.locks import LOCK_FILE, locked
+from netsim.cosim.reading import read_scenario
 from netsim.cosim.run import run_scenario
-from netsim.cosim.scenario import read_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
 from tests.support.command import netsim

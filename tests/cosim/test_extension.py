@@ -10,8 +10,8 @@ import pytest
 
 from netsim import load_run
 from netsim.cosim import extend as extension
+from netsim.cosim.reading import read_scenario
 from netsim.cosim.run import run_scenario
-from netsim.cosim.scenario import read_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
 from netsim.runs.manifest import read_manifest

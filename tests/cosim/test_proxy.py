@@ -13,8 +13,8 @@ from fl.training.local_training import TrainingSettings
 from netsim.cosim.learner import FederatedLearner
 from netsim.cosim.learning_kinds import LoraLearning
 from netsim.cosim.proxy import ProxyLearning
+from netsim.cosim.reading import read_scenario
 from netsim.cosim.run import run_scenario
-from netsim.cosim.scenario import read_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
 from netsim.learner.learner import first_job

@@ -2,10 +2,10 @@
 
 import pytest
 
+from netsim.cosim.reading import read_scenario
 from netsim.cosim.replay import recorded_scenario
 from netsim.cosim.reuse import conclusion, verdicts
 from netsim.cosim.run import run_scenario
-from netsim.cosim.scenario import read_scenario
 from netsim.cosim.shipped import find_scenario
 
 DEADLINE = (

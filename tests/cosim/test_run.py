@@ -21,7 +21,7 @@ def digest_elsewhere(folder, *overrides):
         "import sys, json\n"
         "from pathlib import Path\n"
         "from netsim.cosim.run import run_scenario\n"
-        "from netsim.cosim.scenario import read_scenario\n"
+        "from netsim.cosim.reading import read_scenario\n"
         "from netsim.cosim.shipped import find_scenario\n"
         "name, folder, *overrides = sys.argv[1:]\n"
         "config = read_scenario(find_scenario(name), tuple(overrides))\n"

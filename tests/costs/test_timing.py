@@ -8,6 +8,7 @@ import torch
 from pydantic import ValidationError
 
 from fl.backbones import FromConfig
+from fl.contract import Job
 from fl.costs import SHAPES, TimingAs, count_facts, count_timing, known_timing
 from fl.costs.meta import meta_model
 from fl.costs.timing import model_values
@@ -16,7 +17,6 @@ from fl.tasks import Arithmetic
 from fl.training.local_training import TrainingSettings
 from netsim.cosim.learner import FederatedLearner
 from netsim.cosim.learning_kinds import LoraLearning
-from netsim.learner.learner import Job
 
 TINY = {
     "hidden_size": 16,

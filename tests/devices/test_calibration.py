@@ -15,8 +15,8 @@ from fl.training.local_training import TrainingSettings
 from netsim import load_run
 from netsim.cli.main import app
 from netsim.cosim.commands.calibrate import Request, calibrate
+from netsim.cosim.reading import read_scenario
 from netsim.cosim.run import run_scenario
-from netsim.cosim.scenario import read_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.devices.catalogue import DeviceChoice
 from netsim.devices.device_file import NO_POWERS

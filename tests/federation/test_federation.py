@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from fl.aggregation import AGGREGATIONS, FloraNA
-from fl.federation.federation import Arrival, Federation, Job, Merged
+from fl.contract import Arrival, Job, Merged
+from fl.federation.federation import Federation
 from fl.model.payload import Payload
 from fl.settings.federation import Learning
 from fl.streams import forked, stream
@@ -245,7 +246,8 @@ def test_bfloat16_rounds_what_travels_both_ways(tmp_path):
 PROCESS = """
 import torch
 from fl.backbones import SmallViT
-from fl.federation.federation import Arrival, Federation, Job, Merged
+from fl.contract import Arrival, Job, Merged
+from fl.federation.federation import Federation
 from fl.settings.federation import Learning
 
 torch.set_num_threads(1)

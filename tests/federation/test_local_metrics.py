@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from fl.federation.federation import Arrival
+from fl.contract import Arrival, Score
 from fl.federation.local_metrics import label_shares, weighted
-from fl.model.evaluation import EvaluationSettings, Metrics, measured
+from fl.model.evaluation import EvaluationSettings, measured
 from fl.partition import DirichletByLabel
 from fl.tasks import Digits
 from netsim import load_run
+from netsim.cosim.reading import read_scenario
 from netsim.cosim.run import run_scenario
-from netsim.cosim.scenario import read_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
 from netsim.verify import verify
@@ -24,7 +24,7 @@ def scenario(*overrides):
 
 
 def metrics(loss, accuracy, num_samples, perplexity=None):
-    return Metrics(
+    return Score(
         split="test",
         num_samples=num_samples,
         loss=loss,
@@ -54,9 +54,9 @@ def test_equal_to_samples_judged_one_by_one():
     first = fed.initial_version
     jobs = {client: submit(fed, client, first) for client in (0, 2)}
     merged = fed.merge(first, [Arrival(jobs[0], 1.0)], examined=[jobs[0]])
-    (row,) = merged.local  # of weight one: what the client sent is the merged one
-    assert row.client_id == 0
-    assert row.personal.loss == pytest.approx(row.shared.loss, rel=1e-12)
+    personal, shared = merged.scores  # of weight one: what it sent is the merged one
+    assert personal.client_id == shared.client_id == 0
+    assert personal.loss == pytest.approx(shared.loss, rel=1e-12)
     task, resident = fed._trainer.task, fed._trainer.resident
     resident.write(fed._history.model(merged.version).adapter)
     held = task.labels("test")
@@ -75,7 +75,7 @@ def test_equal_to_samples_judged_one_by_one():
     weights = [shares.get(label, 0) / (held == label).sum() for label in held.tolist()]
     for name in ("loss", "accuracy"):
         values = [getattr(one, name) for one in alone]
-        assert getattr(row.shared, name) == pytest.approx(np.dot(weights, values))
+        assert getattr(shared, name) == pytest.approx(np.dot(weights, values))
 
 
 EXAMINED = "learning.evaluation.clients={every: 2, count: 3}"

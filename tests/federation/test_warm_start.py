@@ -11,8 +11,8 @@ from fl.federation.warm_start import content_digest, read_header
 from fl.memory import recipe
 from fl.model.adapters import LoraSettings
 from netsim import load_run
+from netsim.cosim.reading import read_scenario
 from netsim.cosim.run import run_scenario
-from netsim.cosim.scenario import read_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
 
@@ -70,7 +70,7 @@ def test_what_is_remembered_needs_no_torch(earlier, tmp_path):
         "import sys\n"
         "from pathlib import Path\n"
         "from netsim.cosim.run import run_scenario\n"
-        "from netsim.cosim.scenario import read_scenario\n"
+        "from netsim.cosim.reading import read_scenario\n"
         "config = read_scenario(Path(sys.argv[1]))\n"
         "print(run_scenario(config, Path(sys.argv[2])).digest)\n"
         "assert 'torch' not in sys.modules\n"

@@ -6,7 +6,6 @@ from tests.support.sources import imported
 HEAVY = {"torch", "peft", "transformers"}
 COUPLING = "netsim/cosim/"
 OF_COSIM = ("cli/", "study/", "tune/", "runs/adapter.py", "__init__.py")
-OF_WORKERS = ("netsim/study/", "netsim/tune/")  # they spread whole runs over processes
 
 
 def crossings(package, is_wrong):
@@ -31,8 +30,6 @@ def test_netsim_never_imports_what_computes_learning():
 def test_only_the_coupling_imports_fl():
     def is_wrong(place, name):
         if top(name) != "fl" or place.startswith(COUPLING):
-            return False
-        if place.startswith(OF_WORKERS) and name.startswith("fl.workers."):
             return False
         return not f"{name}.".startswith("fl.contract.")
 

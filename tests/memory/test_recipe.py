@@ -1,30 +1,29 @@
 import json
 import subprocess
 import sys
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
 
 from fl.aggregation import FedIT
+from fl.contract import Arrival, Job
 from fl.memory import recipe
 from fl.model.adapters import LoraSettings
 from fl.record import Record
 from fl.training.local_training import TrainingSettings
 
-JOB = recipe.JobRecipe(
-    version="v0",
-    client_id=3,
-    start_index=1,
-    round_id=2,
-    rank=8,
-    steps=10,
-    task="digits",
-    samples=recipe.samples_digest(np.array([4, 5, 6])),
-    training={"learning_rate": 0.1},
-    payload={"precision": "float32"},
-    seed=7,
-    treatment={"trains": ["B", "A"]},
+JOB = Job(
+    version="v0", client_id=3, start_index=1, round_id=2, rank=8, steps=10, state="s"
 )
+TREATED = {
+    "task": "digits",
+    "samples": recipe.samples_digest(np.array([4, 5, 6])),
+    "training": {"learning_rate": 0.1},
+    "payload": {"precision": "float32"},
+    "seed": 7,
+    "treatment": {"trains": ["B", "A"]},
+}
 
 
 class Strategy(Record):
@@ -36,11 +35,11 @@ def test_digests_are_these():
     assert recipe.digest("x", {"b": 1, "a": [0.1, None, "é"]}) == (
         "ed51a784436fce45c3d6fb6581fd2075f9ecbd961d035ad6a83307257ee5bccf"
     )
-    assert JOB.digest == (
+    assert recipe.job_digest(JOB, **TREATED) == (
         "5d5c8371ecbd152f0a3cf62c69d405a61d45a6cea4947e45a259d3212a4dfa6e"
     )
     assert recipe.merged_version(
-        Strategy(), "v0", [("j", 0.25)], cohorts=[], server=Strategy()
+        Strategy(), "v0", [Arrival("j", 0.25)], cohorts=[], server=Strategy()
     ) == ("6710c5f45c8289c8eae2ea549492c0acbd21edce1aa3a52a212ae8922a002095")
     assert recipe.initial_version(base="b", lora=Strategy(), seed=1) == (
         "0370882d6763aa5cfb77d1cf7604952b948881da6015bb007ea1741f7b3b8c16"
@@ -48,13 +47,15 @@ def test_digests_are_these():
 
 
 def test_every_field_of_a_job_counts():
-    from dataclasses import fields, replace
-
-    changed = {
-        field.name: replace(JOB, **{field.name: {"other": 1}}).digest
-        for field in fields(JOB)
-    }
-    assert len({JOB.digest, *changed.values()}) == len(changed) + 1
+    """The state counts as a part of the treatment."""
+    named = [field.name for field in fields(JOB) if field.name != "state"]
+    found = {recipe.job_digest(JOB, **TREATED)}
+    for name in named:
+        changed = replace(JOB, **{name: {"other": 1}})
+        found.add(recipe.job_digest(changed, **TREATED))
+    for name in TREATED:
+        found.add(recipe.job_digest(JOB, **{**TREATED, name: {"other": 1}}))
+    assert len(found) == 1 + len(named) + len(TREATED)
 
 
 def test_order_weights_method_and_history_of_a_merge_count():
@@ -64,7 +65,7 @@ def test_order_weights_method_and_history_of_a_merge_count():
         return recipe.merged_version(
             Strategy(strength=strength),
             previous,
-            arrivals,
+            [Arrival(*pair) for pair in arrivals],
             cohorts=["c"],
             server=Strategy(strength=step),
         )
@@ -109,7 +110,8 @@ def test_records_take_lists_and_refuse_nonsense():
 WITHOUT_TORCH = """
 import sys
 from fl.costs import known_facts
-from fl.federation.federation import Federation, Job
+from fl.contract import Job
+from fl.federation.federation import Federation
 from fl.settings.federation import Learning
 from fl.memory.recipe import Environment
 

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from fl.memory.store import Entry, Store
+from netsim.cosim.reading import read_scenario
 from netsim.cosim.run import run_scenario
-from netsim.cosim.scenario import read_scenario
 from netsim.cosim.shipped import find_scenario
 
 SHORT = ("stop.rounds=3", "learning.training.local_steps=2")
@@ -101,7 +101,7 @@ def test_another_network_trains_nothing_and_loads_no_torch(own_store, tmp_path):
         "import fl.memory.store\n"
         "fl.memory.store.default_folder = lambda: Path(sys.argv[1])\n"
         "from netsim.cosim.run import run_scenario\n"
-        "from netsim.cosim.scenario import read_scenario\n"
+        "from netsim.cosim.reading import read_scenario\n"
         "from netsim.cosim.shipped import find_scenario\n"
         "config = read_scenario(find_scenario('quickstart'), tuple(sys.argv[3:]))\n"
         "done = run_scenario(config, Path(sys.argv[2]))\n"
@@ -160,7 +160,7 @@ def test_a_killed_run_resumes_to_the_same_digest(moment, own_store, tmp_path):
         "import sys; from pathlib import Path; import fl.memory.store\n"
         "fl.memory.store.default_folder = lambda: Path(sys.argv[1])\n"
         "from netsim.cosim.run import run_scenario\n"
-        "from netsim.cosim.scenario import read_scenario\n"
+        "from netsim.cosim.reading import read_scenario\n"
         "from netsim.cosim.shipped import find_scenario\n"
         "config = read_scenario(find_scenario('quickstart'), tuple(sys.argv[3:]))\n"
         "run_scenario(config, Path(sys.argv[2]), resume=True)\n"

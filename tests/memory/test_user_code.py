@@ -8,8 +8,8 @@ import pytest
 from fl.memory.user_code import own_code
 from fl.settings.federation import Learning
 from netsim import load_run
+from netsim.cosim.reading import read_scenario
 from netsim.cosim.run import run_scenario
-from netsim.cosim.scenario import read_scenario
 from netsim.cosim.shipped import find_scenario
 
 HALVED = """

@@ -12,7 +12,7 @@ from fl.streams import stream
 from fl.tasks import Digits
 from fl.training.local_training import LocalJob, TrainingSettings, train
 from netsim.cosim.learner import FederatedLearner
-from netsim.cosim.scenario import read_scenario
+from netsim.cosim.reading import read_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
 

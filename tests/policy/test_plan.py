@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from netsim.cosim.plan_problem import Assumptions, build_problem
-from netsim.cosim.scenario import read_scenario
+from netsim.cosim.reading import read_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
 from netsim.population import Population

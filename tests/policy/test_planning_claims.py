@@ -7,7 +7,7 @@ import pytest
 
 from netsim.core.streams import stream
 from netsim.cosim.plan_problem import Assumptions, build_task
-from netsim.cosim.scenario import read_scenario
+from netsim.cosim.reading import read_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.policy import solver
 from netsim.policy.problem import Choice, at_top_rank, value

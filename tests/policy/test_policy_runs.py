@@ -12,8 +12,8 @@ from rich.console import Console
 
 from netsim import load_run
 from netsim.cli.live import LiveView
+from netsim.cosim.reading import read_scenario
 from netsim.cosim.run import run_scenario
-from netsim.cosim.scenario import read_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
 from netsim.learner.stop import Stop
@@ -66,7 +66,7 @@ def test_an_adaptive_run_is_sound_and_the_same_again_without_torch(own_store, tm
         "import fl.memory.store\n"
         "fl.memory.store.default_folder = lambda: Path(sys.argv[1])\n"
         "from netsim.cosim.run import run_scenario\n"
-        "from netsim.cosim.scenario import read_scenario\n"
+        "from netsim.cosim.reading import read_scenario\n"
         "from netsim.cosim.shipped import find_scenario\n"
         "config = read_scenario(find_scenario('adaptive'), tuple(sys.argv[3:]))\n"
         "done = run_scenario(config, Path(sys.argv[2]))\n"

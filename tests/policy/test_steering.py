@@ -9,24 +9,23 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
+from fl.contract import Merged, Score
 from netsim.cosim.learning_kinds import LoraLearning
 from netsim.cosim.world import build_population, build_stage, play
 from netsim.errors import InputError
+from netsim.learner.no_learning import NoLearning
 from netsim.policy import FullParticipation, IndependentSampling
 from netsim.server import (
     AdaptivePolicy,
     Constants,
     Deadline,
-    Merged,
-    NoLearning,
     Pilot,
     ProportionalPolicy,
-    Score,
     Stop,
     Synchronous,
     Target,
 )
-from netsim.trace.schemas import TABLES
+from netsim.trace.tables import TABLES
 from netsim.trace.writer import Recorder
 from tests.support.timelines import S, scenario
 
@@ -89,7 +88,7 @@ class RowRecorder(Recorder):
 
     def write_columns(self, table, columns):
         getattr(self, table).extend(
-            map(TABLES[table]._make, zip(*columns, strict=True))
+            map(TABLES[table].row._make, zip(*columns, strict=True))
         )
 
 

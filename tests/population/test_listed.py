@@ -4,8 +4,8 @@ import pytest
 
 from netsim import load_run
 from netsim.cosim.cost import estimate
+from netsim.cosim.reading import read_scenario
 from netsim.cosim.run import run_scenario
-from netsim.cosim.scenario import read_scenario
 from netsim.errors import InputError
 from netsim.verify import verify
 

@@ -10,8 +10,8 @@ import pytest
 
 import netsim as package
 from netsim.core.files import file_sha256
+from netsim.cosim.reading import read_scenario
 from netsim.cosim.run import run_scenario
-from netsim.cosim.scenario import read_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
 from netsim.trace.writer import Recorder

@@ -5,8 +5,8 @@ from typer.testing import CliRunner
 
 from netsim.cli.main import app
 from netsim.cosim import inputs
+from netsim.cosim.reading import read_scenario
 from netsim.cosim.run import run_scenario
-from netsim.cosim.scenario import read_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
 from netsim.runs.manifest import read_manifest

@@ -2,8 +2,8 @@
 
 import pytest
 
+from netsim.cosim.reading import read_scenario
 from netsim.cosim.run import run_scenario
-from netsim.cosim.scenario import read_scenario
 from netsim.cosim.shipped import FOLDER, names
 from netsim.scenario.loader import dump
 from netsim.verify import verify

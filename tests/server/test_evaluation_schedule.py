@@ -4,15 +4,15 @@ from itertools import pairwise
 
 import pytest
 
+from fl.contract import Score
 from netsim import load_run
 from netsim.core.clock import NS_PER_S
 from netsim.core.streams import stream
+from netsim.cosim.reading import read_scenario
 from netsim.cosim.run import run_scenario
-from netsim.cosim.scenario import read_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
 from netsim.learner.evaluation_schedule import MAX_MARKS, Cadence, Examined, Marks
-from netsim.learner.learner import Score
 from netsim.learner.stop import Target
 from netsim.verify import verify
 

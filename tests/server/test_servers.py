@@ -7,7 +7,8 @@ three. Boards compute at 10 W, wait at 1 W and send at 10^-0.7 / 0.35 W on top.
 import pytest
 
 from netsim.availability import Periodic, Recorded
-from netsim.cosim.scenario import read_scenario
+from netsim.cosim.checks.scenario import contradictions
+from netsim.cosim.reading import read_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.devices.battery import Battery
 from netsim.errors import InputError
@@ -18,7 +19,8 @@ from netsim.server.staleness import ConstantStaleness, HingeStaleness
 from netsim.sharing import EqualFixed, FirstComeTdma
 from netsim.trace.rows import Client
 from netsim.verify.clock import check_clock
-from netsim.verify.consistency import Books, check_books
+from netsim.verify.consistency import check_consistency
+from netsim.verify.trace import Trace
 from tests.support.command import netsim
 from tests.support.timelines import MBIT, S, patient, play_out, scenario, times
 
@@ -60,15 +62,14 @@ def played_by_two(server, folder, *, rounds, **changes):
 
 def audit(trace):
     who = sorted({task.client_id for task in trace.tasks})
-    tables = ("plans", "rounds", "tasks", "transfers", "evals")
-    books = Books(
+    tables = ("plans", "rounds", "tasks", "transfers", "segments", "bands", "evals")
+    whole = Trace(
         **{name: getattr(trace, name) for name in tables},
         clients=[Client(n, 0, "board", 0.0, 0.0, 0.0, True, 0.0, 1, 0.5) for n in who],
         events=trace.events,
         sim_time_ns=trace.rounds[-1].end_ns,
     )
-    clock = check_clock(trace.transfers, trace.segments, trace.bands)
-    return [*check_books(books), *clock]
+    return [*check_consistency(whole), *check_clock(whole)]
 
 
 def ends(trace):
@@ -486,6 +487,13 @@ def test_periodic_clients_come_and_go_at_their_times(tmp_path):
     ]
 
 
+def checked(*parts, **settings):
+    """Raise for what contradicts each other in a scenario."""
+    reasons = [reason for _, reason in contradictions(scenario(*parts, **settings))]
+    if reasons:
+        raise ValueError("; ".join(reasons))
+
+
 REFUSED = {
     "late needs `merge_first`": lambda: bare(late="next-round"),
     "staleness_exponent needs `late: next-round`": lambda: bare(staleness_exponent=1.0),
@@ -502,16 +510,16 @@ REFUSED = {
     "must begin after the one before it has ended, at 2 s, got 2 s": lambda: bare(
         outages=(Outage(at_s=1.0, duration_s=1.0), Outage(at_s=2.0, duration_s=1.0))
     ),
-    "'equal-fixed' divides the band once per round and with `late": lambda: scenario(
+    "'equal-fixed' divides the band once per round and with `late": lambda: checked(
         bare(Deadline, deadline_s=1.0, late="next-round"), 3, sharing=EqualFixed()
     ),
-    "an 'asynchronous' server serves clients one by one": lambda: scenario(
+    "an 'asynchronous' server serves clients one by one": lambda: checked(
         Asynchronous(concurrency=1, merge_time_s=0.0), 3
     ),
-    "corrects nothing: with availability 'always'": lambda: scenario(
+    "corrects nothing: with availability 'always'": lambda: checked(
         bare(corrects_presence=True), 3
     ),
-    "must not exceed the 3 clients, got 4": lambda: scenario(bare(merge_first=4), 3),
+    "must not exceed the 3 clients, got 4": lambda: checked(bare(merge_first=4), 3),
 }
 
 

@@ -4,8 +4,8 @@ import random
 
 import pytest
 
+from netsim.cosim.reading import read_scenario
 from netsim.cosim.run import run_scenario
-from netsim.cosim.scenario import read_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.timeline import write_timeline
 from netsim.verify import verify

@@ -12,10 +12,10 @@ import pandas as pd
 import pytest
 
 from netsim.cosim import shipped
+from netsim.cosim.workers import Workers
 from netsim.errors import InputError
 from netsim.runs.run import load_run
 from netsim.scenario import load_text
-from netsim.study.run import Workers
 from netsim.tune import run as tuning
 from netsim.tune.plan import plan_tune
 from netsim.tune.run import carry_out_search

@@ -4,15 +4,15 @@ import pytest
 import torch
 
 from fl.backbones import SmallViT
-from fl.federation.federation import Arrival, Federation
-from fl.federation.jobs import Job
+from fl.contract import Arrival, Job
+from fl.federation.federation import Federation
 from fl.model.adapters import LoraSettings
 from fl.partition import IID
 from fl.settings.federation import Learning
 from fl.training.local_training import TrainingSettings
 from netsim import load_run
+from netsim.cosim.reading import read_scenario
 from netsim.cosim.run import run_scenario
-from netsim.cosim.scenario import read_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.verify import verify
 

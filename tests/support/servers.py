@@ -1,6 +1,6 @@
 """Settings of the quickstart, one for each server."""
 
-from netsim.cosim.scenario import read_scenario
+from netsim.cosim.reading import read_scenario
 from netsim.cosim.shipped import find_scenario
 
 SERVERS = {

@@ -14,8 +14,8 @@ from collections import Counter
 from pathlib import Path
 
 from netsim import load_run
+from netsim.cosim.reading import read_scenario
 from netsim.cosim.run import run_scenario
-from netsim.cosim.scenario import read_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.verify import verify
 from tests.torture.crash import COLUMNS, GO_ON

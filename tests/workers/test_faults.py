@@ -6,8 +6,8 @@ import signal
 
 import pytest
 
+from netsim.cosim.reading import read_scenario
 from netsim.cosim.run import run_scenario
-from netsim.cosim.scenario import read_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.verify import verify
 from tests.torture import worker_faults

@@ -22,7 +22,8 @@ from fl.partition import divide
 from fl.settings.federation import Learning
 from fl.streams import stream
 from fl.training.local_training import mini_batches
-from netsim.cosim.scenario import Scenario, read_scenario
+from netsim.cosim.reading import read_scenario
+from netsim.cosim.scenario import Scenario
 
 SCENARIO = Path(__file__).with_name("digits.yaml")
 

@@ -168,7 +168,7 @@ class _Report:
     models: dict[int, type[BaseModel]]
 
     def invalid(self, errors: list[ErrorDetails]) -> str:
-        """Return the message of pydantic's errors: values that are wrong in themselves."""
+        """Return the message of pydantic's errors: each value by itself."""
         complaints = [self._complaint(e) for e in errors if not is_echo(e)]
         return self._text(_merged(_without_echoes(complaints)))
 

@@ -12,6 +12,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from fl.contract import LayerError
 from netsim.cli.live import LiveView
 from netsim.cli.spectators import JsonLines, Spectator, all_of, tensorboard
 from netsim.core.quantities import format_duration_ns
@@ -22,7 +23,6 @@ from netsim.cosim.run import claim_folder, extended, run_scenario
 from netsim.cosim.scenario import Scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError, Interrupted
-from netsim.learner.learner import LayerError
 from netsim.runs.manifest import Manifest
 from netsim.server.stage import Progress
 

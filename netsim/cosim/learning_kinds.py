@@ -35,10 +35,10 @@ from netsim.core.quantities import Bits, Bytes, Flop
 from netsim.cosim.evaluation import Evaluation
 from netsim.cosim.proxy import ProxyLearning
 from netsim.learner.learner import Learner
+from netsim.learner.no_learning import NoLearning
 from netsim.runs.adapter import require_as_left
 from netsim.scenario import OneOf, Record, refusal
 from netsim.scenario.each import OneOrEach
-from netsim.server import NoLearning
 
 
 class Learning(Protocol):

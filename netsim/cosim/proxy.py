@@ -11,8 +11,8 @@ from fl.model.adapters import LoraSettings
 from fl.model.payload import Payload
 from fl.training.local_training import TrainingSettings
 from netsim.learner.learner import Learner
+from netsim.learner.no_learning import NoLearning
 from netsim.scenario import Record
-from netsim.server import NoLearning
 
 
 class ProxyLearning(Record):

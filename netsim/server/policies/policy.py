@@ -10,8 +10,8 @@ from netsim.policy import Sampler
 from netsim.policy.pilots import Update
 
 if TYPE_CHECKING:
+    from fl.contract import Score
     from netsim.client.participation import Participation
-    from netsim.learner.learner import Score
     from netsim.policy.planner import Planner
     from netsim.server.stage import Stage
 

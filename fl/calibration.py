@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from fl.costs import count_facts
+from fl.costs import count_costs
 from fl.federation.trainer import Trainer
 from fl.settings.federation import Learning
 from fl.training.local_training import Diverged, LocalJob, train
@@ -67,7 +67,7 @@ def measure(
     A trial is one participation at full rank with all of the task's samples. Without
     ``threads`` they are as many as torch takes by itself.
     """
-    facts = count_facts(
+    facts = count_costs(
         learning.task,
         learning.backbone,
         lora=learning.lora,

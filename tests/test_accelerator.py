@@ -8,9 +8,10 @@ from fl.model import device
 from fl.model.adapters import LoraSettings
 from fl.model.lora_model import ResidentModel
 from fl.partition import IID, divide
+from fl.settings.local_training import TrainingSettings
 from fl.streams import stream
 from fl.tasks import Digits
-from fl.training.local_training import LocalJob, TrainingSettings, train
+from fl.training.local_training import LocalJob, train
 from netsim.cosim.learner import FederatedLearner
 from netsim.cosim.reading import read_scenario
 from netsim.cosim.shipped import find_scenario

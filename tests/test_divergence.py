@@ -11,9 +11,10 @@ from fl.federation.divergence import MergeDiverged
 from fl.memory.store import Store
 from fl.model.payload import Payload
 from fl.partition import IID, divide
+from fl.settings.local_training import TrainingSettings
 from fl.streams import stream
 from fl.tasks import Digits
-from fl.training.local_training import Diverged, TrainingSettings
+from fl.training.local_training import Diverged
 from netsim import load_run
 from netsim.cosim.run import run_scenario
 from netsim.errors import InputError

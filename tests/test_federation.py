@@ -12,9 +12,10 @@ from fl.contract import Arrival, Job, Merged
 from fl.federation.federation import Federation
 from fl.model.payload import Payload
 from fl.settings.federation import Learning
+from fl.settings.local_training import TrainingSettings
 from fl.streams import forked, stream
 from fl.tasks import Digits
-from fl.training.local_training import Diverged, TrainingSettings, mini_batches
+from fl.training.local_training import Diverged, mini_batches
 from tests.support.federations import SEED, TINY, federation, numbers, own_cache, submit  # noqa: F401  a fixture
 
 

@@ -9,7 +9,7 @@ import pytest
 from fl.aggregation import AGGREGATIONS
 from fl.costs import TimingAs
 from fl.model.adapters import LoraSettings
-from fl.training.local_training import TrainingSettings
+from fl.settings.local_training import TrainingSettings
 from netsim.cosim.learner import FederatedLearner
 from netsim.cosim.learning_kinds import LoraLearning
 from netsim.cosim.proxy import ProxyLearning

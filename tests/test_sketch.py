@@ -18,8 +18,9 @@ from fl.model.sketch import (
     touched,
     whole_sketch,
 )
+from fl.settings.local_training import TrainingSettings
 from fl.streams import forked, stream
-from fl.training.local_training import LocalJob, TrainingSettings, train
+from fl.training.local_training import LocalJob, train
 
 RANK = 4
 

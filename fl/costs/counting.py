@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fl.backbones import Backbone, read
+from fl.costs.costs import ModelCosts
 from fl.costs.curves import Curve, Lengths, fitted, padded_lengths
-from fl.costs.facts import Facts
 from fl.model.adapters import Layout, LoraSettings
 from fl.model.payload import Extent, Shape
+from fl.settings.local_training import TrainingSettings
 from fl.tasks import Source, Task
-from fl.training.local_training import TrainingSettings
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,7 +46,7 @@ class AtRank:
 
 def counted(
     task: Source, backbone: Backbone, lora: LoraSettings, training: TrainingSettings
-) -> Facts:
+) -> ModelCosts:
     """Return the facts of a model, which is made twice for it."""
     ready = read(task, backbone)
     batch_size = training.per_device_train_batch_size
@@ -56,7 +56,7 @@ def counted(
 
 def assembled(
     low: AtRank, high: AtRank, lengths: Lengths, training: TrainingSettings
-) -> Facts:
+) -> ModelCosts:
     """Return the facts at every rank from the counts at ranks 1 and 2."""
     flop_per_rank, saved_per_rank = (
         Curve(*np.subtract(b, a).tolist())
@@ -67,7 +67,7 @@ def assembled(
         for a, slope in ((low.flop, flop_per_rank), (low.saved, saved_per_rank))
     )
     batch_size = training.per_device_train_batch_size
-    return Facts(
+    return ModelCosts(
         base_flop=base_flop.at(lengths.mean, lengths.mean_square),
         flop_per_rank=flop_per_rank.at(lengths.mean, lengths.mean_square),
         base_flop_curve=base_flop,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from fl.aggregation import Compression, Method, VersionRanks
-from fl.costs import Facts
+from fl.costs import ModelCosts
 from fl.model.payload import NOTHING, Extent, PartName, Payload, parts_extent
 
 
@@ -16,7 +16,7 @@ class Traffic:
     """One method's messages about one model; ``rank`` is the whole adapter's."""
 
     method: Method
-    facts: Facts
+    facts: ModelCosts
     payload: Payload
     rank: int
     compression: Compression | None = None

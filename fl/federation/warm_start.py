@@ -20,7 +20,7 @@ from fl.model.adapters import ALL_LINEAR, Adapter, LoraSettings
 from fl.tasks.places import absolute, scenario_folder
 
 if TYPE_CHECKING:
-    from fl.costs import Facts
+    from fl.costs import ModelCosts
     from fl.model.lora_model import ResidentModel
 
 CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
@@ -226,7 +226,7 @@ def _module(name: str) -> str:
     return inner[: min(places)]
 
 
-def require_sizes(folder: Path, facts: Facts, lora: LoraSettings) -> None:
+def require_sizes(folder: Path, facts: ModelCosts, lora: LoraSettings) -> None:
     """Refuse a start that has not as many numbers as the model's adapter."""
     header = read_header(folder / TENSORS)
     whole = sum(map(math.prod, header.whole().values()))

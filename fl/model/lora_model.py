@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from fl.model.adapters import ALL_LINEAR, Adapter, Layout, LoraSettings, Part
+from fl.model.layers import AdaptedLinear, WholeModule
 from fl.streams import forked
-from fl.training.grouping import rule_for
-from fl.training.layers import AdaptedLinear, WholeModule
 
 if TYPE_CHECKING:
     import torch
@@ -61,11 +60,8 @@ class ResidentModel:
         places = {id(parameter): i for i, parameter in enumerate(self.parameters)}
         self.linears = _adapted_linears(self.model, places)
         self.wholes = _whole_modules(self.model, places)
-        self.rule = rule_for(
-            self.device.type,
-            width=getattr(base.config, "hidden_size", 256),
-            positions_per_image=_positions_per_image(base.config),
-        )
+        self.width: int = getattr(base.config, "hidden_size", 256)
+        self.positions_per_image = _positions_per_image(base.config)
 
     @property
     def dtype(self) -> torch.dtype:

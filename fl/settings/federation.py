@@ -15,13 +15,12 @@ from fl.aggregation import (
     ServerOptimiser,
 )
 from fl.backbones import Backbone, SmallViT
-from fl.federation.divergence import OnDivergence
 from fl.model.adapters import Adapter, LoraSettings, Part
 from fl.model.evaluation import EvaluationSettings
 from fl.model.payload import PartName, Payload
 from fl.partition import DirichletByLabel, Partition
+from fl.settings.local_training import OnDivergence, TrainingSettings
 from fl.tasks import Digits, Source
-from fl.training.local_training import TrainingSettings
 
 # A client of smaller rank trains a random sketch of the adapter, drawn anew for each
 # start, or a LoRA of its own rank: the adapter's first columns, and no more of it.

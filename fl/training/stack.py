@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from fl.model.adapters import Adapter, Layout
 from fl.model.payload import PartName
 from fl.model.sketch import Sketch, scattered, touched
-from fl.training.grouping import Rule, joined, length
+from fl.training.grouping import Rule, joined, length, rule_for
 from fl.training.layers import Group, stacked
 from fl.training.losses import client_losses
 
@@ -126,7 +126,12 @@ def rule_of(resident: ResidentModel) -> Rule:
     """Return which clients go through the model together: with dropout in whole
     mini-batches, since one in slices would draw it in another order."""
     drops = any(linear.dropout for linear in resident.linears)
-    return replace(resident.rule, cuts=resident.rule.cuts and not drops)
+    rule = rule_for(
+        resident.device.type,
+        width=resident.width,
+        positions_per_image=resident.positions_per_image,
+    )
+    return replace(rule, cuts=rule.cuts and not drops)
 
 
 def filled(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from fl.aggregation import VersionRanks
 from fl.contract import Arrival, Branch, Job, Merged, Score
-from fl.costs import Facts, count_facts, count_timing
+from fl.costs import ModelCosts, count_costs, count_timing
 from fl.federation.divergence import MergeDiverged
 from fl.federation.federation import Federation
 from fl.federation.jobs import rank_of
@@ -40,7 +40,7 @@ class FederatedLearner:
         num_clients: int,
         seed: int,
         *,
-        facts: Facts | None = None,
+        facts: ModelCosts | None = None,
         reuse: bool = True,
         workers: int = 1,
     ) -> None:
@@ -185,10 +185,10 @@ class FederatedLearner:
         return self._timing.rank_of(rank, self._lora)
 
 
-def _counted(config: LoraLearning) -> Facts:
+def _counted(config: LoraLearning) -> ModelCosts:
     if config.timing_as is not None:
         return count_timing(config.timing_as, config.lora, config.training)
-    return count_facts(
+    return count_costs(
         config.task, config.backbone, lora=config.lora, training=config.training
     )
 

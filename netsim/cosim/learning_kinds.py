@@ -18,8 +18,7 @@ from fl.aggregation import (
     ServerOptimiser,
 )
 from fl.backbones import BACKBONES, Backbone, SmallViT
-from fl.costs import Facts, TimingAs, count_facts, known_facts, known_timing
-from fl.federation.divergence import OnDivergence
+from fl.costs import ModelCosts, TimingAs, count_costs, known_costs, known_timing
 from fl.federation.warm_start import StartFolder, require_settings, require_sizes
 from fl.memory.recipe import settings
 from fl.model.adapters import LoraSettings
@@ -29,8 +28,8 @@ from fl.partition import PARTITIONS, DirichletByLabel, Partition
 from fl.settings.conflicts import conflicts
 from fl.settings.federation import Learning as Settings
 from fl.settings.federation import LowRank
+from fl.settings.local_training import OnDivergence, TrainingSettings
 from fl.tasks import TASKS, Digits, Source
-from fl.training.local_training import TrainingSettings
 from netsim.core.quantities import Bits, Bytes, Flop
 from netsim.cosim.evaluation import Evaluation
 from netsim.cosim.proxy import ProxyLearning
@@ -180,7 +179,7 @@ class LoraLearning(Record):
         from netsim.cosim.learner import as_input_error
 
         with as_input_error("learning"):
-            facts = self._known_facts()
+            facts = self._known_costs()
         if facts is None and not may_count:
             return None
         from netsim.cosim.learner import FederatedLearner
@@ -203,7 +202,7 @@ class LoraLearning(Record):
         require_as_left(Path(self.start))
         from netsim.cosim.learner import as_input_error
 
-        count = count_facts if may_count else known_facts
+        count = count_costs if may_count else known_costs
         with as_input_error("learning.start"):
             facts = count(
                 self.task, self.backbone, lora=self.lora, training=self.training
@@ -211,10 +210,10 @@ class LoraLearning(Record):
             if facts is not None:
                 require_sizes(Path(self.start), facts, self.lora)
 
-    def _known_facts(self) -> Facts | None:
+    def _known_costs(self) -> ModelCosts | None:
         if self.timing_as is not None:
             return known_timing(self.timing_as, self.lora, self.training)
-        return known_facts(
+        return known_costs(
             self.task, self.backbone, lora=self.lora, training=self.training
         )
 

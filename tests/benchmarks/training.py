@@ -40,10 +40,11 @@ from fl.model.adapters import LoraSettings
 from fl.model.lora_model import ResidentModel
 from fl.partition import IID
 from fl.settings.federation import Learning
+from fl.settings.local_training import TrainingSettings
 from fl.streams import stream
 from fl.tasks import Digits, Synthetic
 from fl.training.grouping import ALONE, Rule
-from fl.training.local_training import LocalJob, TrainingSettings, mini_batches, train
+from fl.training.local_training import LocalJob, mini_batches, train
 
 NUM_REPEATS = 3
 
@@ -191,11 +192,11 @@ def ways_of(case: Case) -> dict[str, Callable[[], None]]:
     resident = ResidentModel(case.model(), case.lora, seed=0)
     jobs = jobs_of(case, resident)
     settings = TrainingSettings(per_device_train_batch_size=case.batch_size)
-    chosen = resident.rule
+    chosen = rule_of(resident)
 
     def engine(rule: Rule) -> None:
-        resident.rule = rule
-        train(resident, case.task, jobs, settings=settings, seed=0)
+        with mock.patch("fl.training.stack.rule_for", return_value=rule):
+            train(resident, case.task, jobs, settings=settings, seed=0)
 
     def padded_floor() -> None:
         case.task.pads_to_maximum = True

@@ -10,7 +10,7 @@ from fl.federation.federation import Federation
 from fl.model.adapters import LoraSettings
 from fl.partition import IID
 from fl.settings.federation import Learning
-from fl.training.local_training import TrainingSettings
+from fl.settings.local_training import TrainingSettings
 
 TINY = SmallViT(
     hidden_size=16,

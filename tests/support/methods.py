@@ -9,7 +9,7 @@ from fl.federation.federation import Federation
 from fl.model.adapters import LoraSettings
 from fl.partition import IID
 from fl.settings.federation import Learning
-from fl.training.local_training import TrainingSettings
+from fl.settings.local_training import TrainingSettings
 from netsim import load_run
 from netsim.cosim.reading import read_scenario
 from netsim.cosim.run import run_scenario

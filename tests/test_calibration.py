@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from fl.calibration import PRODUCT_SIZES, PRODUCTS, measure
 from fl.costs import count_costs
-from fl.settings.federation import Learning
+from fl.settings.federation import FederationSettings
 from fl.settings.local_training import TrainingSettings
 from netsim import load_run
 from netsim.cli.main import app
@@ -31,7 +31,7 @@ SMALL = (
 
 
 def test_achieved_speed_times_a_steps_time_is_the_counted_flop():
-    learning = Learning(training=TRAINING)
+    learning = FederationSettings(training=TRAINING)
     ticks = itertools.count()
     threads = torch.get_num_threads()
     found = measure(

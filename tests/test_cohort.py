@@ -19,7 +19,7 @@ from transformers import (
 )
 
 from fl.model.adapters import LoraSettings
-from fl.model.lora_model import ResidentModel
+from fl.model.lora_model import LoraModel
 from fl.model.sketch import draw_sketch
 from fl.settings.local_training import TrainingSettings
 from fl.streams import forked, stream
@@ -136,7 +136,7 @@ def settings_of(family, **lora):
 
 
 def resident_of(family, precision="float64", **lora):
-    resident = ResidentModel(
+    resident = LoraModel(
         base_of(family), settings_of(family, **lora), seed=SEED, precision=precision
     )
     with forked(SEED, "noise"):  # B is zero at first, and hides A

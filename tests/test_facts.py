@@ -153,13 +153,13 @@ def test_flop_of_a_participation_are_those_expected():
 
 
 def test_payload_bits_are_those_of_the_tensors():
-    from fl.model.lora_model import ResidentModel
+    from fl.model.lora_model import LoraModel
 
     base, adapters = backbone("bert"), lora("query", "value", head=("classifier",))
     facts = facts_of(SENTENCES, base, adapters)
     for rank in (1, 5):
         ranked = adapters.model_copy(update={"r": rank})
-        layout = ResidentModel(base.load(SENTENCES), ranked, seed=0).layout
+        layout = LoraModel(base.load(SENTENCES), ranked, seed=0).layout
         assert facts.num_trainable(rank) == layout.num_numbers
         for precision in ("float32", "int8", "int4"):
             for per in ("row", "tensor"):
@@ -170,13 +170,13 @@ def test_payload_bits_are_those_of_the_tensors():
 
 def test_saved_activations_are_those_of_the_longest_batch():
     from fl.costs.counting import _probe, _saved_bytes
-    from fl.model.lora_model import ResidentModel
+    from fl.model.lora_model import LoraModel
 
     base, adapters = backbone("bert"), lora("query", head=())
     facts = facts_of(SENTENCES, base, adapters)
     model = base.load(SENTENCES)
     model.set_attn_implementation("eager")
-    resident = ResidentModel(model, adapters, seed=0)
+    resident = LoraModel(model, adapters, seed=0)
     ready = SENTENCES.read_by(base.tokenizer(SENTENCES))
     saved = _saved_bytes(resident, _probe(ready, facts.lengths.longest, 16))
     assert facts.saved_bytes + 8 * facts.saved_bytes_per_rank == pytest.approx(

@@ -112,10 +112,10 @@ import sys
 from fl.costs import known_costs
 from fl.contract import Job
 from fl.federation.federation import Federation
-from fl.settings.federation import Learning
+from fl.settings.federation import FederationSettings
 from fl.memory.recipe import Environment
 
-learning = Learning()
+learning = FederationSettings()
 federation = Federation(learning, num_clients=4, seed=0)
 version = federation.initial_version
 job = federation.submit(

@@ -15,7 +15,6 @@ from fl.costs.timing import model_values
 from fl.model.adapters import LoraSettings
 from fl.settings.local_training import TrainingSettings
 from fl.tasks import Arithmetic
-from netsim.cosim.learner import FederatedLearner
 from netsim.cosim.learning_kinds import LoraLearning
 
 TINY = {
@@ -54,7 +53,7 @@ def folder(tmp_path):
 
 def learner(timing, **lora):
     config = LoraLearning(lora=LoraSettings(**lora), training=ONE, timing_as=timing)
-    return FederatedLearner(config, 4, 0, reuse=False)
+    return config.learner(4, 0, reuse=False)
 
 
 def job(rank, version=""):

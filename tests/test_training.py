@@ -8,7 +8,7 @@ from fl.backbones import SmallViT
 from fl.costs import count_costs, known_costs
 from fl.memory.files import cache_folder, recall, remember
 from fl.model.adapters import LoraSettings
-from fl.model.lora_model import ResidentModel
+from fl.model.lora_model import LoraModel
 from fl.settings.local_training import TrainingSettings
 from fl.streams import forked, stream, torch_stream
 from fl.tasks import Digits
@@ -32,7 +32,7 @@ def own_cache(tmp_path, monkeypatch):
 
 def resident_model(**lora):
     settings = LoraSettings(**{"r": 2, **lora})
-    return ResidentModel(TINY.load(TASK), settings, seed=0)
+    return LoraModel(TINY.load(TASK), settings, seed=0)
 
 
 def jobs_for(resident, clients=(0,), steps=3):

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
 
-    from fl.model.lora_model import ResidentModel
+    from fl.model.lora_model import LoraModel
 
 RANKS = (1, 2)
 TEXT_LENGTHS = (8, 16, 24)
@@ -111,19 +111,19 @@ def counted_at(
 
     ``probe`` makes a mini-batch of a length and a size; a single length has no curve.
     """
-    from fl.model.lora_model import ResidentModel
+    from fl.model.lora_model import LoraModel
 
     weights = list(base.parameters())
     base_parameters = sum(weight.numel() for weight in weights)
     base_bytes = sum(weight.nbytes for weight in weights)
-    resident = ResidentModel(base, lora, seed=0, device=device)
-    flop = [_step_flop(resident, probe(length, 1)) for length in lengths]
-    saved = [_saved_bytes(resident, probe(length, batch_size)) for length in lengths]
+    lora_model = LoraModel(base, lora, seed=0, device=device)
+    flop = [_step_flop(lora_model, probe(length, 1)) for length in lengths]
+    saved = [_saved_bytes(lora_model, probe(length, batch_size)) for length in lengths]
     has_curve = len(lengths) > 1
     return AtRank(
         flop=fitted(lengths, flop) if has_curve else Curve(flop[0]),
         saved=fitted(lengths, saved) if has_curve else Curve(saved[0]),
-        layout=resident.layout,
+        layout=lora_model.layout,
         base_parameters=base_parameters,
         base_bytes=base_bytes,
     )
@@ -143,20 +143,20 @@ def _probe(task: Task, length: int, size: int) -> dict[str, Tensor]:
     return {"input_ids": tokens, "attention_mask": ones, "labels": labels}
 
 
-def _step_flop(resident: ResidentModel, batch: dict[str, Tensor]) -> int:
+def _step_flop(lora_model: LoraModel, batch: dict[str, Tensor]) -> int:
     from torch.utils.flop_counter import FlopCounterMode
 
     with FlopCounterMode(display=False) as counter:
-        loss, _ = resident.forward(batch)
+        loss, _ = lora_model.forward(batch)
         loss.backward()  # type: ignore[no-untyped-call]
     return int(counter.get_total_flops())
 
 
-def _saved_bytes(resident: ResidentModel, batch: dict[str, Tensor]) -> int:
+def _saved_bytes(lora_model: LoraModel, batch: dict[str, Tensor]) -> int:
     """Return the bytes that autograd keeps, weights left out, shared memory once."""
     from torch.autograd.graph import saved_tensors_hooks
 
-    weights = {_storage(p) for p in resident.model.parameters()}
+    weights = {_storage(p) for p in lora_model.model.parameters()}
     saved: dict[int, int] = {}
     kept = []  # an address names a storage only while it lives
 
@@ -166,8 +166,8 @@ def _saved_bytes(resident: ResidentModel, batch: dict[str, Tensor]) -> int:
             kept.append(tensor)
         return tensor
 
-    with resident.lora_dropout(), saved_tensors_hooks(keep, lambda tensor: tensor):
-        resident.forward(batch)
+    with lora_model.lora_dropout(), saved_tensors_hooks(keep, lambda tensor: tensor):
+        lora_model.forward(batch)
     return sum(saved.values())
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
 
-class ResidentModel:
+class LoraModel:
     """A frozen base with LoRA on it, and all trained numbers in one flat buffer.
 
     The parameters that PEFT made are views into that buffer, so that exchanging the
@@ -90,11 +90,11 @@ class ResidentModel:
         return len(known) == len(self.parameters)
 
     def read(self) -> Adapter:
-        """Return a copy of the resident adapter."""
+        """Return a copy of the adapter."""
         return Adapter(self.layout, self._flat.to("cpu", copy=True))
 
     def write(self, adapter: Adapter) -> None:
-        """Make ``adapter`` the resident one."""
+        """Exchange the adapter."""
         assert adapter.layout == self.layout
         self.write_flat(adapter.flat)
 
@@ -128,7 +128,7 @@ class ResidentModel:
         return weight
 
     def write_flat(self, flat: Tensor) -> None:
-        """Make these numbers the resident adapter."""
+        """Exchange the adapter's numbers."""
         self._flat.copy_(flat)
 
     def placed(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fl.model.adapters import Adapter
-from fl.model.lora_model import ResidentModel
+from fl.model.lora_model import LoraModel
 from fl.model.payload import PartName
 from fl.model.sketch import Sketch, compensation, whole_sketch
 from fl.settings.local_training import TrainingSettings
@@ -79,7 +79,7 @@ class Diverged(ArithmeticError):
 
 
 def train(
-    resident: ResidentModel,
+    lora_model: LoraModel,
     task: Task,
     jobs: Sequence[LocalJob],
     *,
@@ -92,8 +92,8 @@ def train(
     on without it, and the rest of the chunk does not change.
     """
     outcomes: dict[int, Trained | Diverged] = {}
-    for chunk in _chunks(jobs, is_stackable=resident.is_stackable):
-        cohort = _Cohort(resident, task, [jobs[i] for i in chunk], settings, seed)
+    for chunk in _chunks(jobs, is_stackable=lora_model.is_stackable):
+        cohort = _Cohort(lora_model, task, [jobs[i] for i in chunk], settings, seed)
         outcomes.update(zip(chunk, cohort.outcomes(), strict=True))
     return [outcomes[i] for i in range(len(jobs))]
 
@@ -117,7 +117,7 @@ class _Cohort:
 
     def __init__(
         self,
-        resident: ResidentModel,
+        lora_model: LoraModel,
         task: Task,
         jobs: Sequence[LocalJob],
         settings: TrainingSettings,
@@ -130,19 +130,19 @@ class _Cohort:
         starts = [job.start for job in jobs]
         self._rows: Rows
         if jobs[0].trains == ("core",):
-            dropouts = [_generator(resident, seed, job) for job in jobs]
-            self._rows = CoreStack(resident, starts, dropouts, seed)
-        elif resident.is_stackable:
-            dropouts = [_generator(resident, seed, job) for job in jobs]
+            dropouts = [_generator(lora_model, seed, job) for job in jobs]
+            self._rows = CoreStack(lora_model, starts, dropouts, seed)
+        elif lora_model.is_stackable:
+            dropouts = [_generator(lora_model, seed, job) for job in jobs]
             self._rows = Stack(
-                resident, starts, self._sketches, dropouts, jobs[0].trains
+                lora_model, starts, self._sketches, dropouts, jobs[0].trains
             )
         else:
             (job,) = jobs
             if len(set(job.trains)) < 2:
                 raise ValueError("one factor alone is trained in plain LoRA only")
             dropout = forked(seed, "dropout", job.client_id, job.start_index)
-            self._rows = Switched(resident, job.start, job.sketch, dropout)
+            self._rows = Switched(lora_model, job.start, job.sketch, dropout)
         self._rows.bf16 = settings.bf16
         default = settings.per_device_train_batch_size
         self._batches = [
@@ -223,12 +223,12 @@ class _Cohort:
         return Trained(adapter, math.fsum(own) / len(own))
 
 
-def _generator(resident: ResidentModel, seed: int, job: LocalJob) -> torch.Generator:
+def _generator(lora_model: LoraModel, seed: int, job: LocalJob) -> torch.Generator:
     """Return the stream of a client's dropout, on the device."""
     import torch
 
     own = torch_stream(seed, "dropout", job.client_id, job.start_index)
-    return torch.Generator(resident.device).manual_seed(own.initial_seed())
+    return torch.Generator(lora_model.device).manual_seed(own.initial_seed())
 
 
 def mini_batches(

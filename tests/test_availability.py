@@ -118,8 +118,8 @@ def test_a_file_says_when_and_starts_over(recorded):
         ("0,1,2\nx,1,2\n", "line 2: must be a client_id"),
         ("0,1,two\n", "line 1: start and end must be numbers"),
         ("0,3,2\n", "line 1: start and end must increase"),
-        ("0,3,5\n0,4,6\n", "line 2: client 0 is there already"),
-        ("client_id,start,end\n", "has no row: nobody would ever be there"),
+        ("0,3,5\n0,4,6\n", "line 2: overlaps the row before of client 0"),
+        ("client_id,start,end\n", "has no row: no client would ever be available"),
         (None, "cannot be read"),
     ],
 )

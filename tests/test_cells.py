@@ -325,7 +325,7 @@ def refused(**changes):
 def test_what_cannot_be_together_is_refused(tmp_path):
     assert "exactly one" in refused(cell=WEST)
     assert "exactly one" in refused(cells=None)
-    assert "2 cells are called 'west'" in refused(cells=(WEST, WEST))
+    assert "2 cells have the name 'west'" in refused(cells=(WEST, WEST))
     lonely = refused(cells=(WEST,), interference=Interference(reuse=1))
     assert "nobody to disturb" in lonely
     around = population(THREE).model_copy(update={"placed_around": "cells"})
@@ -337,7 +337,7 @@ def test_what_cannot_be_together_is_refused(tmp_path):
 
 def test_a_plan_knows_one_band(tmp_path):
     several = scenario((WEST, EAST), population(THREE))
-    with pytest.raises(InputError, match=r"a plan knows one band .* got 2 cells"):
+    with pytest.raises(InputError, match=r"a plan supports one band .* got 2 cells"):
         build_task(several, Assumptions())
 
 

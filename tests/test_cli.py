@@ -118,7 +118,7 @@ REFUSED = {
     ),
     "a rule that a broadcast ignores": (
         ["cell.downlink.sharing=processor-sharing"],
-        "a broadcast shares nothing",
+        "a broadcast has no `sharing`",
     ),
     "more drawn than there are": (
         ["server.sampling={kind: uniform, num_drawn: 100}"],

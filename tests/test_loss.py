@@ -575,7 +575,7 @@ def test_a_shipped_scenario_shows_its_loss(name, status, tmp_path):
         (
             "uplink={band: 5 MHz, radio: {kind: fixed-power}, sharing: max-min-live, "
             "minimum_snr: 0 dB}",
-            "cannot look for shares",
+            "cannot search for shares",
         ),
     ],
 )

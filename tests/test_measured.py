@@ -207,7 +207,7 @@ def test_a_wrong_table_of_rates_is_refused_by_its_line(text, message):
 
 
 def test_a_file_without_capacity_or_that_cannot_be_read_is_refused(tmp_path):
-    with pytest.raises(InputError, match="no capacity at all: every rate is zero"):
+    with pytest.raises(InputError, match="no capacity: every rate is zero"):
         table("0,0\n1,0\n", tmp_path, form="csv")
     with pytest.raises(InputError, match="trace' cannot be read"):
         read_capacity(tmp_path / "no" / "trace", "csv", MHZ)

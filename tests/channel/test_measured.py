@@ -3,7 +3,6 @@ import itertools
 from collections import Counter
 from fractions import Fraction
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -25,13 +24,13 @@ from netsim.trace import rows
 from netsim.trace.tables import Rows
 from netsim.verify import verify
 from netsim.verify.clock import check_clock
+from tests.support.places import DATA
 
 MS = 10**6
 S = 10**9
 PACKET = 12_000
 MHZ = 10**6
-DATA = Path(__file__).parents[2] / "shared" / "data" / "cellular"
-CELLULAR = sorted(DATA.glob("*.up"))
+CELLULAR = sorted((DATA / "cellular").glob("*.up"))
 real_files = pytest.mark.parametrize(
     "path",
     CELLULAR or [pytest.param(None, marks=pytest.mark.skip("no measured files here"))],

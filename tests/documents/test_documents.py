@@ -14,8 +14,8 @@ from netsim.cli.main import app
 from netsim.cosim.reading import read_scenario
 from netsim.trace.literals import EventKind, Status
 from netsim.trace.tables import TABLES
+from tests.support.places import ROOT
 
-ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted(
     path
     for pattern in ("*.md", "netsim/*.md", "scenarios/*.md", "results/**/*.md")

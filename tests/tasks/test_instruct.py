@@ -1,6 +1,5 @@
 import json
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,8 +11,9 @@ from fl.model.evaluation import EvaluationSettings, evaluate, written
 from fl.model.lora_model import LoraModel
 from fl.tasks import Instruct
 from fl.tasks.instruct import final_answer
+from tests.support.places import DATA
 
-DATA = Path(__file__).parents[2] / "shared" / "data" / "gsm8k"
+GSM8K = DATA / "gsm8k"
 LLAMA = FromConfig(
     model_type="llama",
     config={
@@ -152,9 +152,9 @@ def test_exact_match_is_asked_for(task):
     assert found.exact_match == 0.0
 
 
-@pytest.mark.skipif(not DATA.is_dir(), reason="no gsm8k at hand")
+@pytest.mark.skipif(not GSM8K.is_dir(), reason="no gsm8k at hand")
 def test_gsm8k_is_read_whole():
-    task = Instruct(train=DATA / "train.jsonl", test=DATA / "test.jsonl")
+    task = Instruct(train=GSM8K / "train.jsonl", test=GSM8K / "test.jsonl")
     assert [len(task.labels(s)) for s in ("train", "test")] == [7_473, 1_319]
     replies = [e.reply for e in task.exchanges("test", range(1_319))]
     assert all(float(final_answer(reply)) is not None for reply in replies)

@@ -11,8 +11,8 @@ import pytest
 from netsim.cosim.reading import read_scenario
 from netsim.cosim.run import run_scenario
 from netsim.runs.run import load_run
+from tests.support.places import ROOT
 
-ROOT = Path(__file__).parents[1]
 SCRIPTS = str(ROOT / "tests" / "benchmarks" / "real_bytes")
 sys.path.insert(0, SCRIPTS)
 try:

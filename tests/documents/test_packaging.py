@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import configparser
-from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+from tests.support.places import ROOT
+
 PACKAGES = ("netsim", "fl", "scenarios")
 SKIPPED = {"__pycache__", ".py", ".pyc"}
 

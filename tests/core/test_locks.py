@@ -1,10 +1,13 @@
 """A folder belongs to one process at a time, and to nobody once that has died."""
 
+import errno
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -82,6 +85,83 @@ def test_a_killed_process_holds_nothing(tmp_path, hold, way):
     assert (tmp_path / LOCK_FILE).exists()
     with locked(tmp_path):
         assert str(os.getpid()) in (tmp_path / LOCK_FILE).read_text()
+
+
+@pytest.fixture(params=["ENOLCK", "ENOSYS"])
+def no_locks(request, monkeypatch):
+    """A file system whose answer to every lock is that it has none."""
+
+    def refuse(handle, operation):
+        raise OSError(getattr(errno, request.param), "no locks here")
+
+    monkeypatch.setattr(locks.fcntl, "flock", refuse)
+
+
+def test_without_locks_one_thread_at_a_time_is_let_in(tmp_path, no_locks):
+    """A lock file of a process that has ended lies there first."""
+    gone = subprocess.run(
+        [sys.executable, "-c", "import os; print(os.getpid())"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    text = json.dumps(
+        {"pid": int(gone.stdout), "host": socket.gethostname(), "command": ""}
+    )
+    (tmp_path / LOCK_FILE).write_text(text)
+    inside, most, done = [], [], []
+
+    def work():
+        for _ in range(20):
+            with locked(tmp_path, patience_s=60):
+                inside.append(1)
+                most.append(len(inside))
+                time.sleep(0.0005)
+                inside.pop()
+                done.append(1)
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (max(most), len(done)) == (1, 160)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_locks_the_holder_is_named_and_the_way_out(tmp_path, no_locks):
+    text = '{"pid": 1, "host": "far-away", "command": "netsim run"}'
+    (tmp_path / LOCK_FILE).write_text(text)
+    with pytest.raises(InputError) as caught, locked(tmp_path):
+        pass
+    assert "process 1 on far-away (netsim run)" in str(caught.value)
+    assert f"if that process has ended, delete {tmp_path / LOCK_FILE}" in str(
+        caught.value
+    )
+
+
+def test_a_file_without_a_name_is_abandoned_after_a_while(tmp_path, no_locks):
+    path = tmp_path / LOCK_FILE
+    path.touch()
+    with pytest.raises(InputError, match="another process"), locked(tmp_path):
+        pass
+    long_ago_s = time.time() - locks.UNNAMED_S - 1
+    os.utime(path, (long_ago_s, long_ago_s))
+    with locked(tmp_path):
+        pass
+
+
+def test_a_lock_of_the_system_respects_one_by_file_alone(tmp_path, monkeypatch):
+    """One process may be refused a lock by a server which serves the next."""
+    with monkeypatch.context() as patch:
+        patch.setattr(locks, "fcntl", None)
+        by_file = locked(tmp_path)
+        by_file.__enter__()
+    with pytest.raises(InputError, match=str(os.getpid())), locked(tmp_path):
+        pass
+    by_file.__exit__(None, None, None)
+    with locked(tmp_path):
+        pass
 
 
 def test_patience_outlasts_the_holder(tmp_path, hold):

@@ -1,13 +1,14 @@
 """The clocks of results/transfer, against numbers that can be had by hand."""
 
 import sys
-from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from tests.support.places import ROOT
+
 pytest.importorskip("altair")
-PAGE = Path(__file__).parents[1] / "results" / "transfer"
+PAGE = ROOT / "results" / "transfer"
 sys.path.insert(0, str(PAGE))
 try:
     import transfer

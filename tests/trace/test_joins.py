@@ -115,3 +115,11 @@ def test_a_studys_times_are_timedeltas_where_they_are_known(tmp_path):
     found = with_times(table)
     assert found["time"][0] == pd.Timedelta(3, "ns")
     assert found["end"].isna().tolist() == [False, True]
+
+
+def test_joins_are_reached_from_the_package(tmp_path):
+    run = netsim.load_run(tiny_run.write_run(tmp_path / "run"))
+    frame = netsim.joins.joined(run, "tasks", "clients")
+    assert frame.device.tolist() == ["phone", "laptop"]
+    with pytest.raises(AttributeError, match="no attribute 'jions'"):
+        _ = netsim.jions

@@ -1,7 +1,6 @@
 import gzip
 import os
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -11,8 +10,8 @@ import pytest
 from fl.backbones import FromConfig, read
 from fl.tasks import Text
 from fl.tasks.places import file_digest
+from tests.support.places import DATA
 
-DATA = Path(__file__).parents[2] / "shared" / "data"
 ROWS = [("good", "a fine film"), ("bad", 'dull, "flat"'), ("good", "warm and wise")]
 WORDS = FromConfig(model_type="bert", vocab_size=300)
 

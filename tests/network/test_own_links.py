@@ -24,11 +24,11 @@ from netsim.trace import rows
 from netsim.trace.tables import Rows
 from netsim.verify import verify
 from netsim.verify.clock import check_clock
+from tests.support.places import DATA
 
 MS = 10**6
 PACKET = 12_000
-DATA = Path(__file__).parents[2] / "shared" / "data" / "cellular"
-CELLULAR = sorted(DATA.glob("*.up"))
+CELLULAR = sorted((DATA / "cellular").glob("*.up"))
 TRACES = Path(find_scenario("measured-links")).parent / "traces"
 every_file = pytest.mark.parametrize(
     "path", [*sorted(TRACES.glob("*.up")), *CELLULAR], ids=lambda path: path.name

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from fl.model.adapters import ALL_LINEAR, Adapter, Layout, LoraSettings, Part
+from fl.model.layers import AdaptedLinear, WholeModule
 from fl.streams import forked
-from fl.training.grouping import pass_rule
-from fl.training.layers import AdaptedLinear, WholeModule
 
 if TYPE_CHECKING:
     import torch
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
 
-class ResidentModel:
+class LoraModel:
     """A frozen base with LoRA, and all trained numbers in one flat buffer.
 
     PEFT's parameters are views into that buffer, so that replacing the adapter is one
@@ -61,11 +60,8 @@ class ResidentModel:
         indices = {id(parameter): i for i, parameter in enumerate(self.parameters)}
         self.linears = _adapted_linears(self.model, indices)
         self.wholes = _whole_modules(self.model, indices)
-        self.rule = pass_rule(
-            self.device.type,
-            width=getattr(base.config, "hidden_size", 256),
-            positions_per_image=_positions_per_image(base.config),
-        )
+        self.width: int = getattr(base.config, "hidden_size", 256)
+        self.positions_per_image = _positions_per_image(base.config)
 
     @property
     def dtype(self) -> torch.dtype:

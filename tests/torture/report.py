@@ -54,8 +54,8 @@ BEDS = {
         "Numbers",
         "extremes",
         "Scenarios with extreme numbers, each audited by `netsim verify`. For "
-        "numbers that are not finite see `tests/test_divergence.py`, for singular "
-        "merges `tests/test_torture_numbers.py`.",
+        "numbers that are not finite see `tests/cosim/test_divergence.py`, for "
+        "singular merges `tests/torture/test_extremes.py`.",
     ),
     "bit-rot": (
         "Bit rot",

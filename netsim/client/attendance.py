@@ -137,7 +137,11 @@ class Attendance:
         return MAX_NS if span_ns is None else min(MAX_NS, self._env.now + span_ns)
 
     def _capacity_j(self, client_id: int) -> float:
-        return 0.0 if self._battery is None else self._battery.of(self._seed, client_id)
+        return (
+            0.0
+            if self._battery is None
+            else self._battery.capacity_of(self._seed, client_id)
+        )
 
     def _rest_j(self, part: Participation) -> float:
         """Return the joules left to a client if its task ended now."""

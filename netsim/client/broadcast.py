@@ -6,6 +6,7 @@ from collections.abc import Generator, Sequence
 
 import simpy
 
+from fl.contract import Job
 from netsim.band import Message, Terms, Transfer
 from netsim.channel import WorstLink
 from netsim.channel.latency import latency_ns
@@ -13,7 +14,7 @@ from netsim.client.crossing import Load, attach, cross
 from netsim.client.participation import Participation, Process
 from netsim.client.scene import Scene
 from netsim.core.clock import to_ns
-from netsim.learner.learner import Job, Learner
+from netsim.learner.learner import Learner
 from netsim.trace.literals import Status
 from netsim.trace.rows import Arrival
 

@@ -7,13 +7,13 @@ from typing import TypeAlias, cast
 
 import simpy
 
+from fl.contract import Job
 from netsim.band import Terms
 from netsim.client.broadcast import broadcast
 from netsim.client.messages import Lost, carry
 from netsim.client.participation import Participation, Process
 from netsim.client.reservation import reserve
 from netsim.client.scene import Scene
-from netsim.learner.learner import Job
 from netsim.trace.literals import Status
 
 AtEnd: TypeAlias = Callable[[Participation], None]

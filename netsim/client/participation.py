@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import simpy
 
+from fl.contract import Job
 from netsim.band import Medium, Transfer
 from netsim.core.clock import to_s
-from netsim.learner.learner import Job
 from netsim.population import Population
 from netsim.trace import rows
 from netsim.trace.literals import Status

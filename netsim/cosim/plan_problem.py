@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from fl.contract import Job
 from netsim.channel.latency import mean_latency_s
 from netsim.cosim.checks.servers import what_defies_plans, with_article
 from netsim.cosim.learning_kinds import LearningOff
 from netsim.cosim.scenario import Scenario
 from netsim.errors import InputError
-from netsim.learner.learner import Job, Learner, first_job
+from netsim.learner.learner import Learner, first_job
 from netsim.policy.problem import Problem
 from netsim.policy.surrogate import Surrogate
 from netsim.population import Population

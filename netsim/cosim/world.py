@@ -201,10 +201,12 @@ def _laps(links: Links) -> Iterator[Lap]:
 def _capacity(
     air: Uplink | Downlink, seed: int, cell_id: int, direction: Direction
 ) -> CapacityTable | None:
-    """Return the lap of a band that follows a measured trace, from where it starts."""
+    """Return the capacity table of a band with a measured radio."""
     radio = air.radio
     if isinstance(radio, MeasuredRadio):
-        return radio.started(seed, f"{direction}/{cell_id}" if cell_id else direction)
+        return radio.from_start(
+            seed, f"{direction}/{cell_id}" if cell_id else direction
+        )
     return radio.capacity()
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from fl.contract import Score
 from netsim.client.participation import Participation
 from netsim.client.scene import Scene
 from netsim.core.streams import stream
 from netsim.learner.evaluation_schedule import Marks
-from netsim.learner.learner import Score
 from netsim.learner.stop import Stop
 from netsim.server.phase import Phase
+from netsim.trace.rows import evaluation_row
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,8 @@ class Evaluations:
     def write(self, now: InForce, scores: Sequence[Score]) -> None:
         """Write scores into the trace."""
         self._scene.recorder.evals.extend(
-            score.row(now.round_id, now.phase.kind, now.time_ns) for score in scores
+            evaluation_row(score, now.round_id, now.phase.kind, now.time_ns)
+            for score in scores
         )
 
     def end_round(

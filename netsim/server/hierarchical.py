@@ -10,11 +10,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from fl.contract import Branch
 from netsim.client.client import serve_cell
 from netsim.client.crossing import Load, over_wire
 from netsim.client.participation import Participation, Process
 from netsim.core.clock import to_ns
-from netsim.learner.learner import Branch
 from netsim.network.cell import Direction
 from netsim.policy import SAMPLERS, Drawn, Sampler
 from netsim.scenario import OneOf, Record

@@ -6,8 +6,8 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from fl.contract import Score
 from netsim.client.participation import Participation
-from netsim.learner.learner import Score
 from netsim.policy import Sampler
 from netsim.policy.pilots import Update
 

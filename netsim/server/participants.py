@@ -5,10 +5,10 @@ from __future__ import annotations
 import itertools
 from collections.abc import Container, Sequence
 
+from fl.contract import Job
 from netsim.client.participation import Participation, task_row
 from netsim.client.scene import Scene
 from netsim.core.streams import stream
-from netsim.learner.learner import Job
 from netsim.policy import Drawn, Ranks, Sampler
 from netsim.trace.literals import Status
 

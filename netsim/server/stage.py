@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from fl.contract import Branch, LayerError, Score
 from netsim.client.participation import Participation
 from netsim.client.scene import Scene
 from netsim.errors import InputError
-from netsim.learner.learner import Branch, LayerError, Score
 from netsim.learner.stop import Stop
 from netsim.policy import Ranks
 from netsim.server.evaluations import Evaluations, InForce

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from fl.contract import Arrival, Branch, Job, LayerError, Merged
 from netsim.client.participation import Participation
 from netsim.client.scene import Scene
-from netsim.learner.learner import Arrival, Branch, Job, LayerError, Merged
+from netsim.trace.rows import Merge
 
 
 class Versions:
@@ -78,7 +79,7 @@ class Versions:
 
     def _write_layers(self, round_id: int, merged: Merged) -> None:
         self._scene.recorder.merges.extend(
-            layer.row(round_id) for layer in merged.layers
+            Merge(round_id, *layer) for layer in merged.layers
         )
 
 

@@ -8,35 +8,7 @@ import pyarrow as pa
 
 from netsim.trace import rows
 from netsim.trace.literals import EventKind, Status
-
-TABLES: dict[str, type[NamedTuple]] = {
-    "clients": rows.Client,
-    "plans": rows.Plan,
-    "rounds": rows.Round,
-    "tasks": rows.Task,
-    "transfers": rows.Transfer,
-    "segments": rows.Segment,
-    "bands": rows.Band,
-    "evals": rows.Evaluation,
-    "merges": rows.Merge,
-    "events": rows.Event,
-    "estimates": rows.Estimate,
-    "capacities": rows.Capacity,
-    "cells": rows.Cell,
-    "crossings": rows.Crossing,
-    "arrivals": rows.Arrival,
-    "links": rows.OwnLink,
-    "laps": rows.Lap,
-}
-
-# without rows they leave no part and no digest: most runs estimate or measure nothing,
-# and have one cell without a backhaul
-OPTIONAL_TABLES = frozenset(
-    {
-        *("arrivals", "capacities", "cells", "crossings", "estimates", "laps"),
-        "links",
-    }
-)
+from netsim.trace.tables import TABLES
 
 CATEGORY = pa.dictionary(pa.int32(), pa.string())
 FREE_TEXT = frozenset({"detail"})  # text that is not one of a few words
@@ -76,7 +48,7 @@ def _schema(table: str, row_type: type[NamedTuple]) -> pa.Schema:
 
 
 SCHEMAS: dict[str, pa.Schema] = {
-    table: _schema(table, row_type) for table, row_type in TABLES.items()
+    name: _schema(name, table.row) for name, table in TABLES.items()
 }
 
 

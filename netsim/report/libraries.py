@@ -20,8 +20,7 @@ def require_drawing() -> None:
 
 
 def drawing_script() -> str:
-    """Return Vega, Vega-Lite and Vega-Embed as one script of about 0.9 MB, which fetches
-    nothing."""
+    """Return Vega, Vega-Lite and Vega-Embed as one script of about 0.9 MB."""
     import altair
     import vl_convert
 

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from pathlib import Path
+from netsim.core.version import VERSION as __version__
 
+if TYPE_CHECKING:
+    from netsim.runs import joins, questions
     from netsim.runs.run import Run
     from netsim.study import Study
 
-__all__ = ["load_run", "load_study", "run", "run_study"]
+__all__ = [
+    "__version__",
+    "joins",
+    "load_run",
+    "load_study",
+    "questions",
+    "run",
+    "run_study",
+]
 
-__version__ = "0.1.0"
+# Imports stand inside the functions: `netsim --help` needs neither pandas nor torch.
 
 
 def run(
@@ -24,19 +36,27 @@ def run(
     """Run a scenario, a file or a shipped name, and return the finished run.
 
     ``overrides`` are written as for ``--set``: ``"cell.uplink.band=1 MHz"``. Without
-    ``out`` the run has a new folder under ``results/runs``. With more ``workers``
-    clients train in as many processes, with the same results.
+    ``out`` the run gets a new folder under ``results/runs``. With more ``workers``
+    clients train in that many processes, with the same results.
     """
-    from netsim.cosim.api import run_and_load  # here, for the same reason
+    from netsim.cosim.reading import read_scenario
+    from netsim.cosim.run import claim_folder, run_scenario
+    from netsim.cosim.shipped import find_scenario
+    from netsim.errors import InputError
 
-    return run_and_load(scenario, overrides, out, workers)
+    if workers < 1:
+        raise InputError(f"workers must be at least 1, got {workers}")
+    config = read_scenario(find_scenario(str(scenario)), overrides)
+    folder = Path(out) if out is not None else claim_folder(config)
+    run_scenario(config, folder, workers=workers)
+    return load_run(folder)
 
 
 def load_run(path: str | Path) -> Run:
     """Return a run on disk, whose tables are pandas frames."""
-    from netsim.runs import run as runs  # here: it imports pandas
+    from netsim.runs.run import load_run
 
-    return runs.load_run(path)
+    return load_run(path)
 
 
 def run_study(
@@ -48,17 +68,24 @@ def run_study(
 ) -> Study:
     """Run what is missing of a study, a file or a shipped name, and return it.
 
-    Without ``out`` its folder is under ``results/studies``. With more ``workers`` so
-    many runs go on at a time, on a Ray cluster where ``ray`` is its address or "auto",
-    with the same results.
+    Without ``out`` its folder is under ``results/studies``. ``workers`` is how many
+    runs go on at a time, on a Ray cluster if ``ray`` is its address or "auto"; the
+    results are the same.
     """
-    from netsim.study import run as studies  # here, for the same reason
+    from netsim.study.run import run_study
 
-    return studies.run_study(study, out=out, workers=workers, ray=ray)
+    return run_study(study, out=out, workers=workers, ray=ray)
 
 
 def load_study(folder: str | Path) -> Study:
     """Return a study on disk, whose tables are pandas frames."""
-    from netsim.study import load_study  # here, for the same reason
+    from netsim.study import load_study
 
     return load_study(folder)
+
+
+def __getattr__(name: str) -> ModuleType:
+    """Return `netsim.joins` or `netsim.questions`, which need pandas."""
+    if name not in ("joins", "questions"):
+        raise AttributeError(f"module 'netsim' has no attribute {name!r}")
+    return import_module(f"netsim.runs.{name}")

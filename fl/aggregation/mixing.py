@@ -16,13 +16,8 @@ from fl.aggregation.components import (
     mix,
 )
 from fl.aggregation.gauge import REFACTORING, Gauge, regauged
-from fl.aggregation.grams import (
-    Grams,
-    batches,
-    full,
-    residual,
-    stack_grams,
-)
+from fl.aggregation.grams import Grams, batches, full, residual, stack_grams
+from fl.aggregation.layerwise import averaged, is_average_exact
 from fl.aggregation.method import (
     NEEDS_FACTORS,
     NEW_GAUGE,
@@ -31,7 +26,7 @@ from fl.aggregation.method import (
     Contract,
 )
 from fl.aggregation.newton import Found
-from fl.aggregation.reference_norms import Yardstick, averaged, is_settled, measured
+from fl.aggregation.reference_norms import ReferenceNorms, norms_of_batch
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -79,22 +74,17 @@ def merge_mixed(
             mixture.squared_error.sqrt().tolist(),
             strict=True,
         )
-        _warn_of_open(
-            [
-                n
-                for n, done in zip(names, mixture.has_converged.tolist(), strict=True)
-                if not done
-            ]
-        )
-        sizes = measured(layers, names, grams)
+        done = zip(names, mixture.has_converged.tolist(), strict=True)
+        _warn_of_open([name for name, is_done in done if not is_done])
+        norms = norms_of_batch(layers, names, grams)
         for name, left, right, error in rows:
             layer = layers[name]
-            pair = _pair(layer, sizes[name], left, right, gauge=gauge)
+            pair = _pair(layer, norms[name], left, right, gauge=gauge)
             spreads = spread(left, layer.weights), spread(right, layer.weights)
-            if error > sizes[name].gap:  # by round-off
-                merged[name] = averaged(layer, sizes[name], spreads=(0.0, 0.0))
+            if error > norms[name].gap:  # by round-off
+                merged[name] = averaged(layer, norms[name], spreads=(0.0, 0.0))
                 continue
-            merged[name] = MergedLayer(pair, sizes[name].diagnostics(error, spreads))
+            merged[name] = MergedLayer(pair, norms[name].diagnostics(error, spreads))
     return {name: merged[name] for name in layers}
 
 
@@ -140,15 +130,19 @@ def best_mixture(
 
 def _pair(
     layer: LayerComponents,
-    size: Yardstick,
+    norms: ReferenceNorms,
     left: Sequence[float],
     right: Sequence[float],
     *,
     gauge: Gauge,
 ) -> Pair:
     """Return the mixed pair in its gauge; scales are in the scalars already."""
-    is_finite = size.norm < float("inf")
-    if gauge in ("as-is", "scale-matched") or is_settled(layer, size) or not is_finite:
+    is_finite = norms.norm < float("inf")
+    if (
+        gauge in ("as-is", "scale-matched")
+        or is_average_exact(layer, norms)
+        or not is_finite
+    ):
         return mix(layer, left, right)
     exact = layer.double()
     average = mix(exact, exact.weights, exact.weights)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from fl.backbones.families import in_precision
+from fl.backbones.families import cast_model
+from fl.costs.costs import ModelCosts
 from fl.costs.counting import TEXT_LENGTHS, AtRank, assembled, counted_at
 from fl.costs.curves import Lengths
-from fl.costs.facts import Facts
 from fl.costs.timing import TimingAs
 from fl.model.adapters import LoraSettings
-from fl.training.local_training import TrainingSettings
+from fl.settings.local_training import TrainingSettings
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,7 +25,7 @@ def counted_on_meta(
     timing: TimingAs,
     lora: LoraSettings,
     training: TrainingSettings,
-) -> Facts:
+) -> ModelCosts:
     """Return the facts of a model of which only the configuration is known."""
     length = timing.sequence_length
     batch_size = training.per_device_train_batch_size
@@ -69,7 +69,7 @@ def meta_model(values: Mapping[str, Any], timing: TimingAs) -> PreTrainedModel:
     with torch.device("meta"):
         model: PreTrainedModel = getattr(transformers, name)(config)
     model.eval()  # type: ignore[no-untyped-call]
-    in_precision(model, timing.dtype)
+    cast_model(model, timing.dtype)
     return model
 
 

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from fl.federation.jobs import Job
+from fl.contract import Job
 from fl.federation.versions import Version
 from fl.memory.store import Entry
 from fl.training.local_training import Diverged
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-# What is not finite is left out of its merge, or it ends the run.
-OnDivergence: TypeAlias = Literal["drop", "stop"]
 
 # By job, the local step at which its own numbers were not finite; None: the merge's.
 Steps: TypeAlias = Mapping[str, int | None]
@@ -40,6 +37,11 @@ def diverged(entry: Entry) -> Steps:
     """Return which jobs a merge left out because of their numbers, or its own."""
     found: dict[str, int | None] = entry.facts["diverged"]
     return found
+
+
+def reason(step: int | None) -> str:
+    """Return why numbers were left out; without a step they were the merge's."""
+    return "the merge is not finite" if step is None else f"at local step {step}"
 
 
 def is_void(entry: Entry) -> bool:

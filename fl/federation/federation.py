@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import asdict, fields, replace
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import fields, replace
 from pathlib import Path
-from types import MappingProxyType
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from fl.aggregation import VersionRanks
+from fl.contract import Arrival, Branch, Job, LayerError, Merged, Score
 from fl.federation.changes import squared_changes
-from fl.federation.cohort_runner import Workshop
+from fl.federation.cohort_runner import CohortRunner
 from fl.federation.divergence import (
     MergeDiverged,
-    Steps,
     diverged,
     is_finite,
     is_void,
+    reason,
     require_finite,
     void_entry,
 )
-from fl.federation.jobs import Cohort, Job, JobBook
-from fl.federation.local_metrics import ByLabel, LocalBench, LocalMetrics
-from fl.federation.merging import Component, MergeRow, combined, merge_adapters
+from fl.federation.jobs import Cohort, JobBook, rank_of, steps_of
+from fl.federation.local_metrics import ByLabel, LocalScorer
+from fl.federation.merging import Component, combined, merge_adapters
 from fl.federation.trainer import NUM_THREADS, Trainer
-from fl.federation.version_cache import History
+from fl.federation.version_cache import VersionCache
 from fl.federation.versions import Version, refolded
 from fl.federation.warm_start import content_digest
 from fl.memory import recipe
@@ -33,37 +33,13 @@ from fl.memory.memory import Memory, folder_entry, write_folder
 from fl.memory.store import Entry, Store
 from fl.memory.user_code import own_code
 from fl.model.adapters import Adapter
-from fl.model.evaluation import Metrics, evaluate
+from fl.model.evaluation import evaluate
 from fl.partition import divide
 from fl.peft_folders.base_delta import save_base_delta
-from fl.settings.federation import Learning
+from fl.settings.federation import FederationSettings
 from fl.streams import stream
 from fl.workers.executor import Executor, Inline
 from fl.workers.processes import processes
-
-
-class Arrival(NamedTuple):
-    """A job whose upload reached the server, and the weight of what it changed; where
-    it is mixed, of what it came to, in place of so much of the newest version."""
-
-    job: str
-    weight: float
-    is_mixed: bool = False
-
-
-class Merged(NamedTuple):
-    """The version after a merge of one round's jobs, or of several's up to a round; per
-    adapted matrix how it went and its ranks; the squared norms of the arrivals'
-    changes, in their order, of those that count; how good the examined clients are; and
-    who was left out, and when, because of numbers that were not finite."""
-
-    version: str
-    layers: tuple[MergeRow, ...] = ()
-    ranks: tuple[VersionRanks, ...] = ()
-    round_id: int = 0
-    norms2: tuple[float | None, ...] = ()
-    local: tuple[LocalMetrics, ...] = ()
-    diverged: Steps = MappingProxyType({})
 
 
 class Federation:
@@ -78,7 +54,7 @@ class Federation:
 
     def __init__(
         self,
-        learning: Learning,
+        learning: FederationSettings,
         *,
         num_clients: int,
         seed: int,
@@ -121,35 +97,38 @@ class Federation:
         self._book = JobBook(learning.cohort_size)
         # told of every merge's components and of the version before, if anyone asks
         self.observe: Callable[[Sequence[Component], Version], None] | None = None
-        self._bench = LocalBench(learning, self._shares, self._trainer, self._memory)
-        self._history = History(self._trainer, self._memory, self.initial_version)
-        self._workshop = Workshop(
-            self._trainer, executor, self._memory, self._history, self._shares
+        self._local = LocalScorer(learning, self._shares, self._trainer, self._memory)
+        self._versions = VersionCache(self._trainer, self._memory, self.initial_version)
+        self._runner = CohortRunner(
+            self._trainer, executor, self._memory, self._versions, self._shares
         )
 
     @property
     def steps_trained(self) -> int:
         """Return how many local steps were computed so far."""
-        return self._workshop.steps_trained
+        return self._runner.steps_trained
 
     @property
     def steps_reused(self) -> int:
         """Return how many local steps were remembered from earlier runs."""
-        return self._workshop.steps_reused
+        return self._runner.steps_reused
 
     def submit(self, job: Job) -> str:
         """Note a job and return its digest; nothing is trained yet."""
-        if not 1 <= job.rank <= self.learning.lora.r:
+        rank = self.learning.lora.r if job.rank is None else job.rank
+        steps = job.steps
+        if steps is None:
+            steps = self.learning.training.local_steps
+        if not 1 <= rank <= self.learning.lora.r:
             raise ValueError(
-                f"rank must be 1 to the adapter's {self.learning.lora.r}, "
-                f"got {job.rank}"
+                f"rank must be 1 to the adapter's {self.learning.lora.r}, got {rank}"
             )
-        if job.steps < 1:
-            raise ValueError(f"steps must be at least 1, got {job.steps}")
+        if steps < 1:
+            raise ValueError(f"steps must be at least 1, got {steps}")
         is_fresh = job.version == self.initial_version
-        state = None if is_fresh else self._workshop.state(job.client_id)
-        job = replace(job, state=state)
-        name = self._recipe(job).digest
+        state = None if is_fresh else self._runner.state(job.client_id)
+        job = replace(job, rank=rank, steps=steps, state=state)
+        name = self._name(job)
         self._book.add(name, job)
         return name
 
@@ -169,16 +148,15 @@ class Federation:
         """
         if not arrivals:
             return Merged(version)
-        by_name = {arrival.job: arrival for arrival in arrivals}
+        by_name = {arrival.ticket: arrival for arrival in arrivals}
         names = self._book.ordered(by_name)
         cohorts = self._book.cohorts(names)
         ordered = [by_name[name] for name in names]
         merged = self._merged_version(version, ordered, cohorts)
         entry = self._remembered(merged, version, ordered, cohorts)
-        round_id = self._round_id(names)
         if self.learning.on_divergence == "stop":
-            weights = {arrival.job: arrival.weight for arrival in arrivals}
-            require_finite(entry, weights, self._book.pending, round_id)
+            weights = {arrival.ticket: arrival.weight for arrival in arrivals}
+            require_finite(entry, weights, self._book.pending, self.round_id(names))
         lost = diverged(entry)
         newest = version if is_void(entry) else merged
         own = [
@@ -188,21 +166,19 @@ class Federation:
         ]
         if self.learning.keeps_state:
             is_fresh = version == self.initial_version
-            self._workshop.renew_states(names, self._book, is_fresh=is_fresh)
+            self._runner.renew_states(names, self._book, is_fresh=is_fresh)
         self._book.remove(names)
-        self._workshop.forget_states(self._book)
-        last = self._history.entry(version) if is_void(entry) else entry
-        self._history.keep(newest, last, self._book.versions())
+        self._runner.forget_states(self._book)
+        last = self._versions.entry(version) if is_void(entry) else entry
+        self._versions.keep(newest, last, self._book.versions())
         return Merged(
             version=newest,
-            layers=tuple(MergeRow(**row) for row in entry.facts["rows"]),
-            ranks=tuple(VersionRanks(*ranks) for ranks in entry.facts["ranks"]),
-            round_id=round_id,
-            norms2=tuple(entry.facts["norms2"].get(a.job) for a in arrivals),
-            local=self._bench.compared(
-                own, newest, lambda: self._history.model(newest)
+            layers=tuple(LayerError(*row) for row in entry.facts["rows"]),
+            norms2=tuple(entry.facts["norms2"].get(a.ticket) for a in arrivals),
+            scores=self._local.compared(
+                own, newest, lambda: self._versions.model(newest)
             ),
-            diverged=lost,
+            diverged={name: reason(step) for name, step in lost.items()},
         )
 
     def _merged_version(
@@ -212,10 +188,9 @@ class Federation:
         return recipe.merged_version(
             self.learning.aggregation,
             version,
-            [(arrival.job, arrival.weight) for arrival in ordered],
+            ordered,
             cohorts=[cohort.digest for cohort in cohorts],
-            server=self.learning.server,
-            mixed=[arrival.job for arrival in ordered if arrival.is_mixed],
+            server=self.learning.server_optimiser,
         )
 
     def _remembered(
@@ -228,10 +203,10 @@ class Federation:
         """Return what a merge came to, as recalled or after the training it needs."""
         entry = None if self.observe else self._memory.recall(merged)
         if entry is None or self.learning.keeps_state:
-            self._workshop.train([c for c in cohorts if c.outcomes is None])
+            self._runner.train([c for c in cohorts if c.outcomes is None])
         else:
-            self._workshop.steps_reused += sum(
-                self._book.pending[arrival.job].steps for arrival in ordered
+            self._runner.steps_reused += sum(
+                steps_of(self._book.pending[arrival.ticket]) for arrival in ordered
             )
         if entry is None:
             entry = self._merge(merged, version, ordered)
@@ -240,10 +215,10 @@ class Federation:
     def hold(self, versions: Collection[str]) -> None:
         """Keep versions that are in force side by side, such as those of edge servers;
         a merge takes any of them for the newest."""
-        self._history.hold(versions)
+        self._versions.hold(versions)
 
     def join(
-        self, version: str, branches: Sequence[tuple[str, float]], *, round_id: int
+        self, version: str, branches: Sequence[Branch], *, round_id: int
     ) -> Merged:
         """Merge held versions that were made of ``version`` side by side, each as it is
         sent and with its weight; the server's optimiser takes no step. A merge that is
@@ -255,27 +230,26 @@ class Federation:
             self._memory.remember(name, entry)
         if is_void(entry):
             if self.learning.on_divergence == "stop":
-                raise MergeDiverged(round_id, max(weight for _, weight in branches))
+                raise MergeDiverged(round_id, max(branch.weight for branch in branches))
             return Merged(version)
-        self._history.keep(name, entry, self._book.versions())
+        self._versions.keep(name, entry, self._book.versions())
         return Merged(
             version=name,
-            layers=tuple(MergeRow(**row) for row in entry.facts["rows"]),
-            ranks=tuple(VersionRanks(*ranks) for ranks in entry.facts["ranks"]),
+            layers=tuple(LayerError(*row) for row in entry.facts["rows"]),
         )
 
     def _joined(
-        self, name: str, version: str, branches: Sequence[tuple[str, float]]
+        self, name: str, version: str, branches: Sequence[Branch]
     ) -> Entry | None:
         """Return the version after branches that are merged as clients' adapters are,
         and note its model; nothing where it is not finite."""
-        before, learning = self._history.model(version), self.learning
+        before, learning = self._versions.model(version), self.learning
         exchanges = [learning.aggregation.exchange(index) for index in range(2)]
         parts = {part for exchange in exchanges for part in exchange.receives}
         terms = [Component(before.adapter, 1.0)]
-        for branch, weight in branches:
-            made = self._history.model(branch).adapter
-            sent = made if branch == version else learning.as_sent(made, parts)
+        for branch in branches:
+            made, weight = self._versions.model(branch.version).adapter, branch.weight
+            sent = made if branch.version == version else learning.as_sent(made, parts)
             terms.append(Component(before.adapter, -weight))
             terms.append(Component(sent, weight))
         components = combined(terms)
@@ -285,7 +259,7 @@ class Federation:
         after = Version(result.adapter, refolded(before, result.folds), before.memory)
         if not is_finite(after):
             return None
-        self._history.note(name, after)
+        self._versions.note(name, after)
         folds = {layer: len(fold.lora_a) for layer, fold in result.folds.items()}
         return after.entry(result.rows, folds)
 
@@ -296,32 +270,32 @@ class Federation:
 
         def arrived() -> Version:
             if cohort.outcomes is None:  # the merge itself was remembered
-                before = self._workshop.steps_reused
-                self._workshop.train([cohort])
-                self._workshop.steps_reused = before
-            fold = self._history.model(job.version).fold
+                before = self._runner.steps_reused
+                self._runner.train([cohort])
+                self._runner.steps_reused = before
+            fold = self._versions.model(job.version).fold
             return Version(self._book.received(name), fold)
 
         origin = f"{name} in {cohort.digest}"
-        return self._bench.personal(job.client_id, origin, arrived)
+        return self._local.personal(job.client_id, origin, arrived)
 
-    def evaluate(self, version: str) -> Metrics:
+    def evaluate(self, version: str) -> Score:
         """Return the metrics of a kept version on the test split, computed once."""
         settings = self.learning.evaluation
         how = recipe.settings(settings)
         name = recipe.digest("evaluation", {"version": version, "settings": how})
         entry = self._memory.recall(name)
         if entry is None:
-            entry = Entry(asdict(self.measured(self._history.model(version))))
+            entry = Entry(self.measured(self._versions.model(version))._asdict())
             self._memory.remember(name, entry)
-        return Metrics(**entry.facts)
+        return Score(**entry.facts)
 
-    def measured(self, model: Version) -> Metrics:
+    def measured(self, model: Version) -> Score:
         """Return the metrics of any model on the test split."""
         settings = self.learning.evaluation
         split = settings.split_name(len(self.learning.task.labels("test")))
-        resident = self._trainer.resident_as(model)
-        return evaluate(resident, self._trainer.task, split, settings)
+        lora_model = self._trainer.model_as(model)
+        return evaluate(lora_model, self._trainer.task, split, settings)
 
     def export(self, version: str, folder: Path) -> None:
         """Write a kept version as a PEFT checkpoint, its base model in ``base/``."""
@@ -332,7 +306,7 @@ class Federation:
             return
         from fl.model.checkpoint import write_base, write_checkpoint
 
-        kept = self._history.model(version)
+        kept = self._versions.model(version)
         write_checkpoint(folder, kept.adapter, self.learning.lora)
         folds = {
             f"{name}.fold": self.learning.lora.scale * matrix
@@ -342,26 +316,27 @@ class Federation:
         write_base(folder, self.learning.backbone.load(self.learning.task))
         self._memory.remember(name, folder_entry(folder))
 
+    def ranks(self, version: str) -> tuple[VersionRanks, ...]:
+        """Return the ranks of a kept version, one pair per adapted matrix."""
+        found = self._versions.entry(version).facts["ranks"]
+        return tuple(VersionRanks(*ranks) for ranks in found)
+
     def adapter_digest(self, version: str) -> str:
         """Return the digest of a kept version's numbers."""
-        return str(self._history.entry(version).facts["adapter"])
+        return str(self._versions.entry(version).facts["adapter"])
 
     def close(self) -> None:
         """End the workers, if there are any."""
-        self._workshop.close()
+        self._runner.close()
 
-    def _recipe(self, job: Job) -> recipe.JobRecipe:
+    def _name(self, job: Job) -> str:
+        """Return the digest of what decides a job's result."""
         learning = self.learning
         exchange = learning.exchange(job.round_id)
         compression = learning.compression
-        is_own = job.rank < learning.lora.r and learning.low_rank == "truncated"
-        return recipe.JobRecipe(
-            version=job.version,
-            client_id=job.client_id,
-            start_index=job.start_index,
-            round_id=job.round_id,
-            rank=job.rank,
-            steps=job.steps,
+        is_small = rank_of(job) < learning.lora.r
+        return recipe.job_digest(
+            job,
             task=learning.task.digest,
             samples=recipe.samples_digest(self._shares[job.client_id]),
             training=recipe.settings(learning.training),
@@ -371,7 +346,7 @@ class Federation:
                 "trains": exchange.trains,
                 "sends": exchange.sends,
                 "personal": learning.aggregation.contract.personal,
-                "is_own_rank": is_own,
+                "is_own_rank": is_small and learning.small_clients == "truncated",
                 "compression": None
                 if compression is None
                 else recipe.settings(compression),
@@ -382,9 +357,9 @@ class Federation:
     def _merge(self, merged: str, version: str, arrivals: Sequence[Arrival]) -> Entry:
         """Merge what was trained, and remember the new version, or that there is none:
         who diverged is left out, and so is a merge that itself does."""
-        steps = {a.job: self._book.outcome(a.job).diverged_at for a in arrivals}
+        steps = {a.ticket: self._book.outcome(a.ticket).diverged_at for a in arrivals}
         lost = {name: step for name, step in steps.items() if step is not None}
-        kept = [arrival for arrival in arrivals if arrival.job not in lost]
+        kept = [arrival for arrival in arrivals if arrival.ticket not in lost]
         entry = self._merged(merged, version, kept) if kept else None
         if entry is None:
             entry = void_entry(steps)
@@ -400,23 +375,23 @@ class Federation:
         it is not finite itself."""
         if not all(math.isfinite(arrival.weight) for arrival in arrivals):
             return None
-        learning, before = self.learning, self._history.model(version)
+        learning, before = self.learning, self._versions.model(version)
         components = self._components(version, arrivals)
         if self.observe is not None:
             self.observe(components, before)
         result = merge_adapters(learning.aggregation, components, before.adapter)
-        flat, memory = learning.server.step(
+        flat, memory = learning.server_optimiser.step(
             before.adapter.flat, result.adapter.flat, before.memory
         )
         adapter = Adapter(result.adapter.layout, flat)
-        names = [arrival.job for arrival in arrivals]
+        names = [arrival.ticket for arrival in arrivals]
         if learning.keeps_as_sent:
-            receives = learning.exchange(self._round_id(names)).receives
+            receives = learning.exchange(self.round_id(names)).receives
             adapter = learning.as_sent(adapter, receives)
         after = Version(adapter, refolded(before, result.folds), memory)
         if not is_finite(after):
             return None
-        self._history.note(merged, after)
+        self._versions.note(merged, after)
         folds = {name: len(fold.lora_a) for name, fold in result.folds.items()}
         entry = after.entry(result.rows, folds)
         entry.facts["norms2"] = dict(zip(names, self._norms2(names), strict=True))
@@ -429,15 +404,15 @@ class Federation:
         A client that started from the newest version's first columns only takes the
         place of its share of the whole, and so does one whose model is mixed in.
         """
-        book, newest = self._book, self._history.model(version).adapter
+        book, newest = self._book, self._versions.model(version).adapter
         starts = []
         for arrival in arrivals:
-            job = book.pending[arrival.job]
-            layout = self._workshop.layout(job.rank)
+            job = book.pending[arrival.ticket]
+            layout = self._runner.layout(rank_of(job))
             is_whole = job.version != version or layout == newest.layout
-            sent = self._history.sent(job.version, layout.rank)
+            sent = self._versions.sent(job.version, layout.rank)
             starts.append(sent if is_whole and not arrival.is_mixed else newest)
-        ends = [book.received(arrival.job) for arrival in arrivals]
+        ends = [book.received(arrival.ticket) for arrival in arrivals]
         weights = [arrival.weight for arrival in arrivals]
         return combined(
             [
@@ -453,12 +428,12 @@ class Federation:
         jobs = [self._book.pending[name] for name in names]
         ends = [self._book.received(name) for name in names]
         starts = [
-            self._history.sent(job.version, end.layout.rank)
+            self._versions.sent(job.version, end.layout.rank)
             for job, end in zip(jobs, ends, strict=True)
         ]
         personal = self.learning.aggregation.contract.personal
         return squared_changes(starts, ends, without=personal)
 
-    def _round_id(self, names: Sequence[str]) -> int:
+    def round_id(self, names: Iterable[str]) -> int:
         """Return the round of a merge of these jobs: the latest that one is of."""
-        return max(self._book.pending[name].round_id for name in names)
+        return max((self._book.pending[name].round_id for name in names), default=0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ from fl.model.adapters import Adapter, Layout
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from fl.federation.merging import MergeRow
+    from fl.contract import LayerError
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +44,7 @@ class Version:
         """Return what was added to each adapted matrix, over the LoRA scale."""
         return {} if self.fold is None else unflattened(self.fold, self.adapter.layout)
 
-    def entry(self, rows: Sequence[MergeRow], fold_ranks: Mapping[str, int]) -> Entry:
+    def entry(self, rows: Sequence[LayerError], fold_ranks: Mapping[str, int]) -> Entry:
         """Return the version as a store keeps it, with how its merge went."""
         pairs = self.adapter.pairs()
         ranks = [
@@ -59,7 +59,7 @@ class Version:
         known = {name: tensor for name, tensor in parts.items() if tensor is not None}
         facts = {
             "adapter": self.digest,
-            "rows": [asdict(row) for row in rows],
+            "rows": [list(row) for row in rows],
             "ranks": ranks,
             "beside": list(known),
         }
@@ -69,7 +69,7 @@ class Version:
 
     @classmethod
     def of(cls, entry: Entry, layout: Layout) -> Version:
-        """Return the version of an entry, of the resident model's matrices."""
+        """Return the version of an entry, of the model's matrices."""
         import torch
 
         modules = zip(layout.modules, entry.facts["ranks"], strict=True)
@@ -95,7 +95,7 @@ class Version:
         }
         return self.adapter.with_pairs(pairs, self.adapter.rest())
 
-    def as_resident(self, layout: Layout) -> Version:
+    def with_layout(self, layout: Layout) -> Version:
         """Return the same model with an adapter of this layout, to compute with: a pair
         of any other rank goes into the fold."""
         if self.adapter.layout == layout:

@@ -1,18 +1,18 @@
-"""How good the resident adapter is on a split."""
+"""How good the model's adapter is on a split."""
 
 from __future__ import annotations
 
 import math
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from fl.model.lora_model import ResidentModel
+from fl.contract import Score
+from fl.model.lora_model import LoraModel
 from fl.record import Record
 from fl.tasks import Quiz, Split, Task
 from fl.tasks.tokens import IGNORED
@@ -45,32 +45,15 @@ class EvaluationSettings(Record):
         return f"test[:{self.limit}]"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Metrics:
-    """The mean loss in nats and the share of right answers on one split.
-
-    For labels, per sample. For a causal model, per token of the responses, each after
-    the right tokens; ``perplexity`` is then ``exp(loss)``, and ``exact_match`` the
-    share of samples whose own answer ends right, where that was asked.
-    """
-
-    split: str
-    num_samples: int
-    loss: float
-    accuracy: float
-    perplexity: float | None = None
-    exact_match: float | None = None
-
-
 def evaluate(
-    resident: ResidentModel,
+    lora_model: LoraModel,
     task: Task,
     split: str,
     settings: EvaluationSettings = EvaluationSettings(),  # noqa: B008  frozen
-) -> Metrics:
-    """Return the metrics of the resident adapter on a split such as ``test[:500]``."""
+) -> Score:
+    """Return the metrics of the model's adapter on a split such as ``test[:500]``."""
     name, indices = chosen_samples(task, split)
-    return measured(resident, task, name, indices, settings=settings, shown=split)
+    return measured(lora_model, task, name, indices, settings=settings, shown=split)
 
 
 def chosen_samples(task: Task, split: str) -> tuple[Split, NDArray[np.int64]]:
@@ -90,31 +73,31 @@ def chosen_samples(task: Task, split: str) -> tuple[Split, NDArray[np.int64]]:
 
 
 def measured(
-    resident: ResidentModel,
+    lora_model: LoraModel,
     task: Task,
     split: Split,
     indices: NDArray[np.int64],
     *,
     settings: EvaluationSettings,
     shown: str,
-) -> Metrics:
-    """Return the metrics of the resident adapter on some samples of a split."""
+) -> Score:
+    """Return the metrics of the model's adapter on some samples of a split."""
     import torch
 
     is_causal = task.objective == "causal"
     totals = np.zeros(3)  # loss, right answers, answers
-    with torch.inference_mode(), resident.autocast(settings.bf16):
+    with torch.inference_mode(), lora_model.autocast(settings.bf16):
         for samples in even_batches(task, split, indices):
             batch = task.batch(split, samples)
-            loss, logits = resident.forward(batch)
+            loss, logits = lora_model.forward(batch)
             right, answers = _right(batch["labels"], logits, is_causal=is_causal)
             totals += loss.item() * answers, right, answers
         exact = None
         if settings.exact_match:
-            exact = _exact_match(resident, task, split, indices, settings)
+            exact = _exact_match(lora_model, task, split, indices, settings)
     loss_sum, num_right, num_answers = totals.tolist()
     mean_loss = loss_sum / num_answers
-    return Metrics(
+    return Score(
         split=shown,
         num_samples=len(indices),
         loss=mean_loss,
@@ -153,7 +136,7 @@ def _right(labels: Tensor, logits: Tensor, *, is_causal: bool) -> tuple[int, int
 
 
 def _exact_match(
-    resident: ResidentModel,
+    lora_model: LoraModel,
     task: Task,
     split: Split,
     indices: NDArray[np.int64],
@@ -167,13 +150,13 @@ def _exact_match(
         )
     num_right = 0
     for samples in even_batches(task, split, indices):
-        answers = written(resident, quiz, split, samples, settings.max_new_tokens)
+        answers = written(lora_model, quiz, split, samples, settings.max_new_tokens)
         num_right += quiz.num_right(split, samples, answers)
     return num_right / len(indices)
 
 
 def written(
-    resident: ResidentModel,
+    lora_model: LoraModel,
     quiz: Quiz,
     split: Split,
     samples: NDArray[np.int64],
@@ -183,7 +166,7 @@ def written(
     from transformers import GenerationConfig
 
     prompts = quiz.prompts(split, samples)
-    device = resident.parameters[0].device
+    device = lora_model.parameters[0].device
     config = GenerationConfig(  # type: ignore[no-untyped-call]
         do_sample=False,
         use_cache=True,
@@ -191,7 +174,7 @@ def written(
         pad_token_id=quiz.pad_id,
         eos_token_id=quiz.end_id,
     )
-    found = resident.model.generate(  # type: ignore[operator]
+    found = lora_model.model.generate(  # type: ignore[operator]
         **{name: value.to(device) for name, value in prompts.items()},
         generation_config=config,
     )

@@ -1,4 +1,4 @@
-"""Local training: what clients do between their downloads and their uploads."""
+"""Local training of clients, between download and upload."""
 
 from __future__ import annotations
 
@@ -9,57 +9,26 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
 
 from fl.model.adapters import Adapter
-from fl.model.lora_model import ResidentModel
+from fl.model.lora_model import LoraModel
 from fl.model.payload import PartName
 from fl.model.sketch import Sketch, compensation, whole_sketch
-from fl.record import Record
+from fl.settings.local_training import TrainingSettings
 from fl.streams import forked, stream, torch_stream
 from fl.tasks import Task
 from fl.training import CoreStack, Rows, Stack, Switched
-from fl.training.cutting import passes
 from fl.training.losses import num_items
 from fl.training.optimisers import (
-    OptimiserName,
-    ScheduleName,
     clip_rows,
     optimiser_for,
     rate_factor,
 )
+from fl.training.slicing import passes
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
-
-
-class TrainingSettings(Record):
-    """A client's local training, in the words of Hugging Face's ``Trainer``.
-
-    A step is one of the optimiser, over ``gradient_accumulation_steps`` mini-batches as
-    if they were one. Schedule and warm-up start anew with each participation.
-    """
-
-    local_steps: int = Field(default=10, ge=1)
-    per_device_train_batch_size: int = Field(default=16, ge=1)
-    gradient_accumulation_steps: int = Field(default=1, ge=1)
-    learning_rate: float = Field(default=5e-3, gt=0, allow_inf_nan=False)
-    lr_scheduler_type: ScheduleName = "constant"
-    warmup_steps: int = Field(default=0, ge=0)
-    optim: OptimiserName = "adamw"
-    weight_decay: float = Field(default=0.0, ge=0, allow_inf_nan=False)
-    max_grad_norm: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-    bf16: bool = False  # matrix products under autocast; memory is counted without
-
-    @model_validator(mode="after")
-    def _warmup_has_a_schedule(self) -> TrainingSettings:
-        if self.warmup_steps and self.lr_scheduler_type == "constant":
-            raise ValueError(
-                "warmup_steps needs another lr_scheduler_type than constant: "
-                "constant_with_warmup, linear or cosine"
-            )
-        return self
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,9 +40,9 @@ class LocalJob:
     steps: int
     start: Adapter
     samples: NDArray[np.int64]
-    sketch: Sketch | None = None  # None: it trains all of its adapter
+    sketch: Sketch | None = None  # None: all of the adapter is trained
     batch_size: int | None = None  # None: per_device_train_batch_size
-    trains: tuple[PartName, ...] = ("A", "B")  # the other factor rests
+    trains: tuple[PartName, ...] = ("A", "B")  # the other factor is frozen
 
     def __post_init__(self) -> None:
         assert self.sketch is None or (self.sketch.full_rank == self.start.layout.rank)
@@ -93,7 +62,7 @@ class Trained:
 
 
 class Diverged(ArithmeticError):
-    """A client's loss or adapter is no longer finite; carries where it happened."""
+    """A client's loss or adapter is no longer finite, at a local step."""
 
     def __init__(self, client_id: int, start_index: int, step: int) -> None:
         super().__init__(client_id, start_index, step)
@@ -110,29 +79,30 @@ class Diverged(ArithmeticError):
 
 
 def train(
-    resident: ResidentModel,
+    lora_model: LoraModel,
     task: Task,
     jobs: Sequence[LocalJob],
     *,
     settings: TrainingSettings,
     seed: int,
 ) -> list[Trained | Diverged]:
-    """Return the outcome of every job of a chunk, in order, trained together.
+    """Return the outcome of every job of a chunk, in order; the jobs train together.
 
-    A client that diverges is an outcome like any other: the caller raises it or goes
-    on without it, and the rest of the chunk does not change.
+    ``Diverged`` is returned, not raised, so that the caller can continue without that
+    client. It does not affect the others.
     """
     outcomes: dict[int, Trained | Diverged] = {}
-    for chunk in _chunks(jobs, is_stackable=resident.is_stackable):
-        cohort = _Cohort(resident, task, [jobs[i] for i in chunk], settings, seed)
+    for chunk in _chunks(jobs, is_stackable=lora_model.is_stackable):
+        cohort = _Cohort(lora_model, task, [jobs[i] for i in chunk], settings, seed)
         outcomes.update(zip(chunk, cohort.outcomes(), strict=True))
     return [outcomes[i] for i in range(len(jobs))]
 
 
 def _chunks(jobs: Sequence[LocalJob], *, is_stackable: bool) -> list[list[int]]:
-    """Return which jobs train together: those that train the same factors, if any.
+    """Return the indices of jobs that train together: those with the same factors.
 
-    Longest first, so that who is done leaves from the end.
+    Jobs are sorted by steps, most first, so that clients that are done leave from the
+    end.
     """
     order = sorted(range(len(jobs)), key=lambda i: -jobs[i].steps)
     if not is_stackable:
@@ -144,11 +114,11 @@ def _chunks(jobs: Sequence[LocalJob], *, is_stackable: bool) -> list[list[int]]:
 
 
 class _Cohort:
-    """Clients who train step by step together, those with the most steps first."""
+    """Clients that train together step by step, those with the most steps first."""
 
     def __init__(
         self,
-        resident: ResidentModel,
+        lora_model: LoraModel,
         task: Task,
         jobs: Sequence[LocalJob],
         settings: TrainingSettings,
@@ -161,19 +131,19 @@ class _Cohort:
         starts = [job.start for job in jobs]
         self._rows: Rows
         if jobs[0].trains == ("core",):
-            dropouts = [_generator(resident, seed, job) for job in jobs]
-            self._rows = CoreStack(resident, starts, dropouts, seed)
-        elif resident.is_stackable:
-            dropouts = [_generator(resident, seed, job) for job in jobs]
+            dropouts = [_generator(lora_model, seed, job) for job in jobs]
+            self._rows = CoreStack(lora_model, starts, dropouts, seed)
+        elif lora_model.is_stackable:
+            dropouts = [_generator(lora_model, seed, job) for job in jobs]
             self._rows = Stack(
-                resident, starts, self._sketches, dropouts, jobs[0].trains
+                lora_model, starts, self._sketches, dropouts, jobs[0].trains
             )
         else:
             (job,) = jobs
             if len(set(job.trains)) < 2:
                 raise ValueError("one factor alone is trained in plain LoRA only")
             dropout = forked(seed, "dropout", job.client_id, job.start_index)
-            self._rows = Switched(resident, job.start, job.sketch, dropout)
+            self._rows = Switched(lora_model, job.start, job.sketch, dropout)
         self._rows.bf16 = settings.bf16
         default = settings.per_device_train_batch_size
         self._batches = [
@@ -186,26 +156,26 @@ class _Cohort:
         ]
 
     def outcomes(self) -> list[Trained | Diverged]:
-        """Train, and return what became of each client."""
+        """Train, and return the outcome of each client."""
         values, gradients = self._rows.values, self._rows.gradients
         settings = self._settings
         optimiser = optimiser_for(
             values, settings.optim, weight_decay=settings.weight_decay
         )
         losses = []
-        with self._rows.at_work():
+        with self._rows.active():
             for step in range(self._jobs[0].steps):
-                alive = sum(step < job.steps for job in self._jobs)
+                num_active = sum(step < job.steps for job in self._jobs)
                 gradients.zero_()
-                losses.append(self._add_gradients(alive))
+                losses.append(self._add_gradients(num_active))
                 if settings.max_grad_norm is not None:
-                    clip_rows(gradients[:alive], settings.max_grad_norm)
-                rates = self._rates(step, alive)
-                optimiser.step(values[:alive], gradients[:alive], rates)
+                    clip_rows(gradients[:num_active], settings.max_grad_norm)
+                rates = self._rates(step, num_active)
+                optimiser.step(values[:num_active], gradients[:num_active], rates)
         return [self._outcome(row, losses) for row in range(len(self._jobs))]
 
-    def _add_gradients(self, alive: int) -> Tensor:
-        """Return the first clients' losses, having noted their gradients."""
+    def _add_gradients(self, num_active: int) -> Tensor:
+        """Add the gradients of the first clients; return their losses."""
         import torch
 
         drawn = [
@@ -213,10 +183,10 @@ class _Cohort:
                 self._task.batch("train", next(batches))
                 for _ in range(self._settings.gradient_accumulation_steps)
             ]
-            for batches in self._batches[:alive]
+            for batches in self._batches[:num_active]
         ]
         counts = [sum(num_items(b["labels"]) for b in batches) for batches in drawn]
-        losses = torch.zeros_like(self._rows.values[:alive, 0])
+        losses = torch.zeros_like(self._rows.values[:num_active, 0])
         for batches in zip(*drawn, strict=True):
             for slices in passes(batches, self._rows.rule):
                 rows = [row for row, _ in slices]
@@ -226,8 +196,8 @@ class _Cohort:
                 losses.index_add_(0, torch.tensor(rows, device=losses.device), parts)
         return losses
 
-    def _rates(self, step: int, alive: int) -> Tensor:
-        """Return the learning rate of each of the first clients, as a column."""
+    def _rates(self, step: int, num_active: int) -> Tensor:
+        """Return the learning rates of the first clients, as a column."""
         settings = self._settings
         factors = [
             rate_factor(
@@ -236,7 +206,7 @@ class _Cohort:
                 warmup_steps=settings.warmup_steps,
                 num_steps=job.steps,
             )
-            for job in self._jobs[:alive]
+            for job in self._jobs[:num_active]
         ]
         rates = [settings.learning_rate * factor for factor in factors]
         return self._rows.values.new_tensor(rates).unsqueeze(1)
@@ -254,20 +224,20 @@ class _Cohort:
         return Trained(adapter, math.fsum(own) / len(own))
 
 
-def _generator(resident: ResidentModel, seed: int, job: LocalJob) -> torch.Generator:
-    """Return the stream of a client's dropout, on the device."""
+def _generator(lora_model: LoraModel, seed: int, job: LocalJob) -> torch.Generator:
+    """Return the generator of a client's dropout, on the device."""
     import torch
 
     own = torch_stream(seed, "dropout", job.client_id, job.start_index)
-    return torch.Generator(resident.device).manual_seed(own.initial_seed())
+    return torch.Generator(lora_model.device).manual_seed(own.initial_seed())
 
 
 def mini_batches(
     samples: NDArray[np.int64], size: int, rng: np.random.Generator
 ) -> Iterator[NDArray[np.int64]]:
-    """Yield batches of exactly ``size`` from one freshly shuffled epoch after another.
+    """Yield batches of exactly ``size`` samples from consecutive shuffled epochs.
 
-    A batch may span two epochs; a client with few samples sees some of them twice.
+    A batch may span two epochs, so a client with few samples has some of them twice.
     """
     queue = samples[:0]
     while True:

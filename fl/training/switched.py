@@ -1,4 +1,4 @@
-"""One client after the other through PEFT's own layers, by one copy of its adapter."""
+"""Training of one client at a time through PEFT's own layers."""
 
 from __future__ import annotations
 
@@ -8,41 +8,41 @@ from typing import TYPE_CHECKING
 
 from fl.model.adapters import Adapter
 from fl.model.sketch import Sketch
-from fl.training.grouping import ALONE
+from fl.training.grouping import ONE_CLIENT_PER_PASS
 from fl.training.losses import client_losses
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from fl.model.lora_model import ResidentModel
+    from fl.model.lora_model import LoraModel
 
 
 class Switched:
-    """A single row of numbers, for client layers that are not plain LoRA."""
+    """The adapter of one client, for layers that are not plain LoRA."""
 
-    rule = ALONE
+    rule = ONE_CLIENT_PER_PASS
     bf16 = False
 
     def __init__(
         self,
-        resident: ResidentModel,
+        lora_model: LoraModel,
         start: Adapter,
         sketch: Sketch | None,
         dropout: AbstractContextManager[None],
     ) -> None:
         if sketch is not None and not sketch.is_whole:
             raise ValueError("only plain LoRA can be sketched, not DoRA or HiRA")
-        self._resident = resident
+        self._lora_model = lora_model
         self._layout = start.layout
         self._dropout = dropout
-        self.values = start.flat.to(resident.device, resident.dtype).unsqueeze(0)
+        self.values = start.flat.to(lora_model.device, lora_model.dtype).unsqueeze(0)
         self.values = self.values.clone()
         self.gradients = self.values.new_zeros(self.values.shape)
 
     @contextmanager
-    def at_work(self) -> Iterator[None]:
-        """Let dropout act, drawing from this client's stream."""
-        with self._dropout, self._resident.lora_dropout():
+    def active(self) -> Iterator[None]:
+        """Activate dropout, drawn from this client's stream."""
+        with self._dropout, self._lora_model.lora_dropout():
             yield
 
     def add_gradients(
@@ -51,18 +51,18 @@ class Switched:
         batches: Sequence[Mapping[str, Tensor]],
         num_items: Sequence[int],
     ) -> Tensor:
-        """Add the gradients of the client's loss to its row; return the loss."""
+        """Add the gradient of the client's loss to its row; return the loss."""
         import torch
 
-        resident = self._resident
-        resident.write_flat(self.values[0])
-        batch = resident.placed(batches[0])
+        lora_model = self._lora_model
+        lora_model.write_flat(self.values[0])
+        batch = lora_model.placed(batches[0])
         losses = client_losses(
-            resident.logits(batch, bf16=self.bf16),
+            lora_model.logits(batch, bf16=self.bf16),
             batch["labels"],
             self.values.new_tensor(num_items),
         )
-        gradients = torch.autograd.grad(losses.sum(), resident.parameters)
+        gradients = torch.autograd.grad(losses.sum(), lora_model.parameters)
         self.gradients[0] += torch.cat([g.flatten() for g in gradients])
         return losses.detach()
 

@@ -1,4 +1,4 @@
-"""Everybody is there all the time."""
+"""Clients that are always available."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from netsim.scenario.record import Record
 
 
 class Always(Record):
-    """Everybody is there all the time."""
+    """All clients are always available."""
 
     kind: Literal["always"] = "always"
 

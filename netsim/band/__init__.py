@@ -1,4 +1,4 @@
-"""One shared band: exact fluid sharing among transfers, on integers only."""
+"""A shared band: exact fluid sharing among transfers in integer arithmetic."""
 
 from netsim.band.fluid import FluidBand
 from netsim.band.own_links import Medium, OwnLinks

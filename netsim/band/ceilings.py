@@ -1,4 +1,4 @@
-"""Water-filling under ceilings: who is pinned at its own radio's limit."""
+"""Water-filling under ceilings: which transfers are pinned at their radio's limit."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ Entry = tuple[int, int, int, Transfer]  # limit, serial, weight, transfer
 
 
 class Ceilings:
-    """Elastic transfers with a ceiling, ordered by the unit share that reaches it.
+    """Elastic transfers with a ceiling, ordered by the unit share at which each
+    reaches its ceiling.
 
-    A transfer of weight ``w`` and ceiling ``c`` is pinned when ``w * unit > c``, which
-    in whole numbers is ``unit > c // w``; one heap holds those to pin next, the other
-    those to free next, so that a change costs O(log n).
+    A transfer of weight ``w`` and ceiling ``c`` is pinned when ``w * unit > c``, in
+    integers ``unit > c // w``. One heap orders the transfers to pin next, the other
+    those to free next, so a change costs O(log n).
     """
 
     def __init__(self) -> None:
@@ -24,11 +25,11 @@ class Ceilings:
         self._serials = itertools.count()
 
     def __bool__(self) -> bool:
-        """Whether anybody has a ceiling."""
+        """Whether any transfer has a ceiling."""
         return bool(self._free or self._pinned)
 
     def watch(self, transfer: Transfer) -> None:
-        """Follow an elastic transfer that has a ceiling."""
+        """Add an elastic transfer; one without a ceiling is ignored."""
         if transfer.ceiling_uhz is None or not transfer.weight:
             return
         limit, serial = transfer.ceiling_uhz // transfer.weight, next(self._serials)
@@ -40,8 +41,12 @@ class Ceilings:
     def balance(
         self, spare_uhz: int, weight_sum: int
     ) -> tuple[list[Transfer], list[Transfer]]:
-        """Return whom to free and whom to pin, given the band left to the elastic and
-        the sum of their weights; freeing and pinning can only raise the unit share."""
+        """Return the transfers to free and those to pin.
+
+        ``spare_uhz`` is the band left to the elastic transfers, ``weight_sum`` the sum
+        of their weights. Freeing and pinning only raise the unit share, so one pass
+        over each heap is enough.
+        """
         freed: list[Transfer] = []
         while entry := _top(self._pinned, is_at_ceiling=True):
             limit, transfer = -entry[0], entry[3]

@@ -1,13 +1,13 @@
-"""The exact arithmetic of one shared band: who ends at which tick.
+"""The exact arithmetic of one shared band: which transfer ends at which tick.
 
-A transfer is elastic (its share is ``weight`` x the unit share) or pinned (a constant
-share). An elastic transfer of constant efficiency needs a fixed amount of the band's
-virtual time, ``dV = unit_share * dt``, and a pinned one a fixed real time; two heaps
-therefore serve the next end in O(log n), and only transfers whose own terms change are
-touched. All quantities are Python integers.
+A transfer is elastic (its share is ``weight`` x the unit share) or pinned (its share is
+constant). At constant efficiency an elastic transfer needs a fixed amount of the band's
+virtual time, ``dV = unit_share * dt``, and a pinned one a fixed real time. Two heaps
+therefore find the next end in O(log n), and an event touches only the transfers whose
+own terms change. All quantities are Python integers.
 
-On a measured band a capacity passes instead of time: what is said of nanoseconds below
-holds of its table's integral, and ends are found at ticks by inverting that.
+On a measured band ``elapsed`` is the integral of the measured capacity instead of time;
+inverting that integral gives the tick of an end.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ class FluidBand:
     ) -> None:
         self.band_uhz = band_uhz
         self.unit_share_uhz = 0
-        self.pinned_sum_uhz = 0  # of those pinned by a rule or by their ceiling
-        self.weight_sum = 0  # of those that are elastic now
+        self.pinned_sum_uhz = 0  # pinned by their terms or by their ceiling
+        self.weight_sum = 0  # of the elastic transfers
         self.live: dict[int, Transfer] = {}
         self.radio = radio
         self._segments = segments
         self._capacity = capacity  # of a measured band
         self._now_ns = 0
-        self._elapsed = 0  # nanoseconds, or the capacity until now
+        self._elapsed = 0  # nanoseconds, or the integral of a measured capacity
         self._virtual = 0
         self._virtual_ends: list[Entry] = []
         self._real_ends: list[Entry] = []
@@ -56,15 +56,15 @@ class FluidBand:
         self._outages = (
             None if outage_timeout_ns is None else Outages(outage_timeout_ns)
         )
-        self._unrated: list[Transfer] = []  # whose efficiency or end is to be found
+        self._to_rate: list[Transfer] = []  # their efficiency or end is out of date
 
     @property
     def allocated_uhz(self) -> int:
-        """Return the part of the band in use, in micro-hertz."""
+        """Return the allocated part of the band, in micro-hertz."""
         return self.unit_share_uhz * self.weight_sum + self.pinned_sum_uhz
 
     def advance(self, now_ns: int) -> list[Transfer]:
-        """Move to ``now_ns`` and return the transfers that end there, by client id."""
+        """Advance to ``now_ns``; return the transfers that end there, by client id."""
         capacity = self._capacity
         elapsed = now_ns if capacity is None else capacity.at(now_ns)
         virtual = self._virtual + self.unit_share_uhz * (elapsed - self._elapsed)
@@ -82,7 +82,7 @@ class FluidBand:
         return ended
 
     def give_up(self) -> list[Transfer]:
-        """Return the transfers whose outage lasts for too long at this tick."""
+        """Remove and return the transfers whose outage reaches the timeout now."""
         if self._outages is None:
             return []
         given_up = self._outages.due(self._now_ns)
@@ -91,29 +91,29 @@ class FluidBand:
         return given_up
 
     def admit(self, transfer: Transfer) -> None:
-        """Add a transfer at this tick; :meth:`agree` must give it its terms."""
+        """Add a transfer at this tick; :meth:`set_terms` must follow."""
         transfer.is_live = True
         transfer.start_ns = transfer.since_ns = self._now_ns
         transfer.since_virtual = self._virtual
         transfer.since_elapsed = self._elapsed
         self.live[transfer.transfer_id] = transfer
-        self._hear(transfer)
+        self._read_channel(transfer)
 
     def remove(self, transfer: Transfer) -> None:
-        """Take a transfer out at this tick, finished or not."""
-        self._settle(transfer)
-        self._count(transfer, -1)
+        """Remove a transfer at this tick, finished or not."""
+        self._book_work(transfer)
+        self._add_to_sums(transfer, -1)
         transfer.is_live = False
         transfer.version += 1
         del self.live[transfer.transfer_id]
 
-    def agree(self, transfer: Transfer, terms: Terms) -> None:
-        """Put a live transfer on new terms from this tick on."""
+    def set_terms(self, transfer: Transfer, terms: Terms) -> None:
+        """Change a live transfer's terms from this tick on."""
         if terms == (transfer.weight, transfer.pinned_uhz) and transfer.version:
             return
-        _require_sane(terms)
-        self._settle(transfer)
-        self._count(transfer, -1)
+        _check_terms(terms)
+        self._book_work(transfer)
+        self._add_to_sums(transfer, -1)
         transfer.is_at_ceiling = False
         transfer.weight, transfer.pinned_uhz = terms
         transfer.has_terms = True
@@ -123,40 +123,40 @@ class FluidBand:
                 self._ceilings.watch(transfer)
             else:
                 transfer.pinned_uhz = min(terms.pinned_uhz, ceiling)
-        self._count(transfer, 1)
-        self._unrated.append(transfer)
+        self._add_to_sums(transfer, 1)
+        self._to_rate.append(transfer)
 
-    def hear_gains(self) -> None:
-        """Read the channel of every transfer whose gain changes at this tick."""
+    def update_gains(self) -> None:
+        """Update every transfer whose channel changes at this tick."""
         heap = self._gain_changes
         while heap and heap[0][0] <= self._now_ns:
             transfer = heappop(heap)[2]
             if transfer.is_live:
-                self._hear(transfer)
-                self._unrated.append(transfer)
+                self._read_channel(transfer)
+                self._to_rate.append(transfer)
 
     def divide(self) -> None:
-        """Find the unit share after all changes of this tick, and the ends it means."""
+        """Compute the unit share and the new ends after all changes of this tick."""
         if self._ceilings:
-            self._heed_ceilings()
+            self._apply_ceilings()
         spare = self.band_uhz - self.pinned_sum_uhz
         if spare < 0:
             raise InputError(
-                f"the sharing rule hands out {-spare} uHz more than the band of "
+                f"the sharing rule allocates {-spare} uHz more than the band of "
                 f"{self.band_uhz} uHz"
             )
         unit = spare // self.weight_sum if self.weight_sum else 0
         if self.radio.depends_on_share and unit != self.unit_share_uhz:
-            self._unrated += self._elastic()
+            self._to_rate += self._elastic()
         self.unit_share_uhz = unit
-        for transfer in self._unrated:
+        for transfer in self._to_rate:
             if transfer.is_live:
-                self._rate(transfer)
-        self._unrated.clear()
+                self._update_rate(transfer)
+        self._to_rate.clear()
 
     def next_ns(self) -> int | None:
-        """Return the next tick at which a transfer ends, hears a new gain or gives up
-        in an outage."""
+        """Return the next tick at which a transfer ends, its channel changes or its
+        outage times out; None without live transfers."""
         if not self.live:
             return None
         next_ns = self._next_end_ns()
@@ -172,7 +172,7 @@ class FluidBand:
         return next_ns
 
     def _next_end_ns(self) -> int:
-        """Return the next tick at which a transfer ends, beyond the last if none."""
+        """Return the tick of the next end, ``MAX_NS + 1`` if there is none."""
         ends = []
         unit = self.unit_share_uhz
         if unit and (entry := _first(self._virtual_ends)):
@@ -185,12 +185,13 @@ class FluidBand:
         return min(ends) if capacity is None else capacity.first_ns(min(ends))
 
     def ruled_uhz(self) -> int:
-        """Return the band less what is pinned by terms that no rule gave."""
+        """Return the band that the rule divides, in micro-hertz: the band less the
+        shares of transfers that came with their own terms."""
         given = (t for t in self.live.values() if not t.is_ruled)
         return self.band_uhz - sum(_pin(transfer) or 0 for transfer in given)
 
     def work_left(self, transfer: Transfer) -> int:
-        """Return a live transfer's work at this tick, booked or not."""
+        """Return what a live transfer has yet to send at this tick, in 1e-24 bit."""
         pin, efficiency = _pin(transfer), transfer.efficiency_nbit
         if pin is None:
             virtual = self._virtual - transfer.since_virtual
@@ -199,40 +200,40 @@ class FluidBand:
             self._elapsed - transfer.since_elapsed
         )
 
-    def _heed_ceilings(self) -> None:
+    def _apply_ceilings(self) -> None:
         spare = self.band_uhz - self.pinned_sum_uhz
         freed, pinned = self._ceilings.balance(spare, self.weight_sum)
         for transfer in freed:
-            self._move(transfer, 1)
+            self._switch(transfer, 1)
         for transfer in pinned:
-            self._move(transfer, -1)
+            self._switch(transfer, -1)
 
     def _elastic(self) -> list[Transfer]:
         return [t for t in self.live.values() if _pin(t) is None]
 
-    def _hear(self, transfer: Transfer) -> None:
+    def _read_channel(self, transfer: Transfer) -> None:
         transfer.cn0_hz, change_ns = transfer.channel.at(self._now_ns)
         if change_ns is not None:
             heappush(self._gain_changes, (change_ns, transfer.order, transfer))
 
-    def _count(self, transfer: Transfer, sign: int) -> None:
+    def _add_to_sums(self, transfer: Transfer, sign: int) -> None:
         pin = _pin(transfer)
         if pin is None:
             self.weight_sum += sign * transfer.weight
         else:
             self.pinned_sum_uhz += sign * pin
 
-    def _move(self, transfer: Transfer, sign: int) -> None:
-        """Book a change of ``is_at_ceiling``: to elastic (1) or to pinned (-1)."""
-        transfer.is_at_ceiling = sign > 0  # as it was, for what it did until now
-        self._settle(transfer)
+    def _switch(self, transfer: Transfer, sign: int) -> None:
+        """Make a transfer elastic (sign 1) or pin it at its ceiling (sign -1)."""
+        transfer.is_at_ceiling = sign > 0  # the old state, under which it worked so far
+        self._book_work(transfer)
         transfer.is_at_ceiling = sign < 0
         self.weight_sum += sign * transfer.weight
         self.pinned_sum_uhz -= sign * (transfer.ceiling_uhz or 0)
-        self._unrated.append(transfer)
+        self._to_rate.append(transfer)
 
-    def _settle(self, transfer: Transfer) -> None:
-        """Book the work done since the terms last changed, and its segment."""
+    def _book_work(self, transfer: Transfer) -> None:
+        """Subtract the work done since the last change and write its segment."""
         now_ns = self._now_ns
         if now_ns == transfer.since_ns:
             return
@@ -254,16 +255,16 @@ class FluidBand:
         transfer.since_ns, transfer.since_virtual = now_ns, self._virtual
         transfer.since_elapsed = self._elapsed
 
-    def _rate(self, transfer: Transfer) -> None:
-        """Find efficiency and end under the present terms."""
+    def _update_rate(self, transfer: Transfer) -> None:
+        """Compute efficiency and end under the present terms."""
         pin = _pin(transfer)
         share = transfer.weight * self.unit_share_uhz if pin is None else pin
         efficiency = self.radio.efficiency_nbit(transfer.cn0_hz, max(share, 1))
         if efficiency != transfer.efficiency_nbit:
-            self._settle(transfer)
+            self._book_work(transfer)
             transfer.efficiency_nbit = efficiency
         if self._outages is not None:
-            self._outages.note(transfer, self._now_ns)
+            self._outages.update(transfer, self._now_ns)
         transfer.version += 1
         speed = efficiency * (transfer.weight if pin is None else pin)
         if not speed:
@@ -288,7 +289,7 @@ def _push(heap: list[Entry], key: int, transfer: Transfer) -> None:
 
 
 def _first(heap: list[Entry]) -> Entry | None:
-    """Return the first entry that is not stale, dropping those that are."""
+    """Return the first entry that is not stale; stale ones are dropped."""
     while heap:
         entry = heap[0]
         if entry[2] == entry[3].version:
@@ -297,8 +298,8 @@ def _first(heap: list[Entry]) -> Entry | None:
     return None
 
 
-def _require_sane(terms: Terms) -> None:
-    """Refuse what a user's own rule may get wrong."""
+def _check_terms(terms: Terms) -> None:
+    """Refuse invalid terms from a user's own sharing rule."""
     weight, pinned_uhz = terms
     if not isinstance(weight, int) or weight < 0:
         raise InputError(f"a sharing rule's weight must be an int >= 0, got {weight!r}")
@@ -315,6 +316,6 @@ def _starved(live: Iterable[Transfer]) -> str:
     return (
         f"the transfer of {name} never ends: its share of the band or its spectral "
         f"efficiency is zero (C/N0 {first.cn0_hz:.3g} Hz); widen the band, serve fewer "
-        "at once, raise the transmit power or move it closer; under a `minimum_snr` "
-        "set an `outage_timeout`"
+        "clients at once, raise the transmit power or move the client closer; under a "
+        "`minimum_snr` set an `outage_timeout`"
     )

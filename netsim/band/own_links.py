@@ -1,4 +1,4 @@
-"""Links that clients have to themselves: exact ends by bisection in measured tables."""
+"""Clients' own measured links: exact ends by bisection in capacity tables."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from netsim.core.clock import MAX_NS
 from netsim.core.engine import BANDS, Engine, Wake
 from netsim.errors import InputError
 from netsim.trace import rows
+from netsim.trace.literals import Status
 
 LINK_UHZ = LINK_HZ * 10**6
 
 
 class Medium(Protocol):
-    """What carries transfers: a cell's band, or the clients' own links."""
+    """Carries transfers: a cell's band or the clients' own links."""
 
     @property
     def direction(self) -> str: ...
@@ -33,14 +34,14 @@ class Medium(Protocol):
         *,
         terms: Terms | None = None,
         ceiling_uhz: int | None = None,
-        ends_as: str = "done",
+        ends_as: Status = "done",
     ) -> Transfer: ...
 
-    def cut(self, transfer: Transfer, status: str) -> None: ...
+    def cut(self, transfer: Transfer, status: Status) -> None: ...
 
 
 class Ledger(Protocol):
-    """Where links write their rows."""
+    """The trace tables that own links write to."""
 
     @property
     def transfers(self) -> list[rows.Transfer]: ...
@@ -51,16 +52,16 @@ class Ledger(Protocol):
 
 
 class LinkChoice(Protocol):
-    """Answers which file a client's link follows, and from where."""
+    """Returns the file that a client's link follows, and its offset."""
 
     def __call__(self, client_id: int) -> OwnLink: ...
 
 
 class OwnLinks:
-    """Transfers that meet nobody: each has all of what its client's trace gives.
+    """Transfers that share no band: each uses the whole capacity of its client's link.
 
-    A transfer's one segment holds the whole link, as the trace's own band; a link is
-    written when it is first used. Ends of one tick come in the order of client ids.
+    The one segment of a transfer holds the whole link. A link's row is written at its
+    first use. Transfers that end at one tick end in the order of client ids.
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class OwnLinks:
         self._choice = choice
         self._ledger = ledger
         self._transfer_ids = transfer_ids
-        self._links: dict[int, OwnLink] = {}  # of those that were used
+        self._links: dict[int, OwnLink] = {}  # the links used so far
         self._ends: list[tuple[int, tuple[int, int], Transfer]] = []
         self._wake: Wake | None = None
         self._wake_ns = -1
@@ -93,10 +94,9 @@ class OwnLinks:
         *,
         terms: Terms | None = None,
         ceiling_uhz: int | None = None,
-        ends_as: str = "done",
+        ends_as: Status = "done",
     ) -> Transfer:
-        """Start a transfer at this tick; a measured link has met its channel, and
-        shares with nobody."""
+        """Start a transfer at this tick; channel, terms and ceiling have no effect."""
         assert message.bits > 0
         assert message.client_id is not None
         transfer = Transfer(
@@ -113,15 +113,15 @@ class OwnLinks:
         self._wake_for_next()
         return transfer
 
-    def cut(self, transfer: Transfer, status: str) -> None:
-        """End a transfer at this tick with ``status`` unless it is done by now."""
+    def cut(self, transfer: Transfer, status: Status) -> None:
+        """End a transfer at this tick with ``status`` unless it has ended."""
         self._finish_due()
         if not transfer.done.triggered:
             self._end(transfer, status)
 
     def _end_ns(self, client_id: int, bits: int) -> int:
-        """Return the first tick by which the client's link has carried so many bits
-        from now on."""
+        """Return the tick at which the client's link has carried ``bits``, starting
+        now."""
         link = self._links.get(client_id)
         if link is None:
             link = self._links[client_id] = self._choice(client_id)
@@ -147,7 +147,7 @@ class OwnLinks:
             self._wake = Wake(self._env, delay_ns, BANDS, self._on_wake)
 
     def _on_wake(self, event: simpy.Event) -> None:
-        if event is self._wake:  # else overtaken
+        if event is self._wake:  # an earlier end has replaced a stale wake-up
             self._wake = None
             self._finish_due()
             self._wake_for_next()
@@ -157,15 +157,19 @@ class OwnLinks:
         while ends and ends[0][0] <= self._env.now:
             transfer = heappop(ends)[2]
             if transfer.is_live:
-                self._end(transfer, transfer.ends_as)
+                self._end(transfer, transfer.status)
 
-    def _end(self, transfer: Transfer, status: str) -> None:
+    def _end(self, transfer: Transfer, status: Status) -> None:
         message, now_ns = transfer.message, self._env.now
-        transfer.is_live = False
+        transfer.is_live, transfer.status = False, status
         transfer.airtime_ns = now_ns - transfer.start_ns
         if transfer.airtime_ns:
             span = (transfer.transfer_id, transfer.start_ns, now_ns)
-            whole = (0, transfer.pinned_uhz, 1)  # times the table's own efficiency
+            whole = (
+                0,
+                transfer.pinned_uhz,
+                1,
+            )  # the table's efficiency multiplies the 1
             self._ledger.segments.append(rows.Segment(*span, *whole))
         self._ledger.transfers.append(
             rows.Transfer(

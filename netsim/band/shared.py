@@ -1,4 +1,4 @@
-"""A fluid band inside the engine: one pending wake-up, divided once per tick."""
+"""A fluid band inside the engine: one pending wake-up, one division per tick."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ from netsim.channel.radio import Radio
 from netsim.core.engine import BANDS, Engine, Wake
 from netsim.errors import InputError
 from netsim.trace import rows
+from netsim.trace.literals import Status
 
 UHZ_PER_HZ = 1_000_000
 
 
 class BandNow(Protocol):
-    """What a rule may ask of the band that it divides at this tick."""
+    """What a sharing rule can query of the band that it divides at this tick."""
 
     @property
     def radio(self) -> Radio: ...
 
     def ruled_uhz(self) -> int:
-        """Return the part of the band that is the rule's to give, in micro-hertz."""
+        """Return the part of the band that the rule divides, in micro-hertz."""
 
     def work_left(self, transfer: Transfer) -> int:
         """Return what a transfer has yet to send, in units of 1e-24 bit."""
@@ -36,16 +37,13 @@ class Divider(Protocol):
     """The part of a sharing rule that acts at events."""
 
     def divide(
-        self,
-        started: Sequence[Transfer],
-        live: Mapping[int, Transfer],
-        band: BandNow,
+        self, started: Sequence[Transfer], live: Mapping[int, Transfer], band: BandNow
     ) -> Iterable[tuple[Transfer, Terms]]:
         """Return new terms where they change; ``live`` is in order of start."""
 
 
 class Ledger(Protocol):
-    """Where a band writes its rows."""
+    """The trace tables that a band writes to."""
 
     @property
     def transfers(self) -> list[rows.Transfer]: ...
@@ -56,12 +54,12 @@ class Ledger(Protocol):
 
 
 class SharedBand:
-    """A band whose transfers end by themselves; ``transfer.done`` yields the status.
+    """A band that ends its transfers; ``transfer.done`` succeeds with the status.
 
-    All starts of a tick are admitted together at its end, by client id; a wake-up that
-    a later change has overtaken is ignored when it fires. A band with a ``capacity``
-    follows it without an event of its own. A transfer that is in outage for the whole
-    of ``outage_timeout_ns``, waiting for its turn or not, ends as ``outage``.
+    All starts of a tick are admitted together at its end, in the order of client ids.
+    A wake-up that a later change made stale is ignored when it fires. A measured
+    ``capacity`` causes no events. A transfer that stays in outage for
+    ``outage_timeout_ns``, even without a share, ends with status ``outage``.
     """
 
     def __init__(
@@ -103,10 +101,10 @@ class SharedBand:
         *,
         terms: Terms | None = None,
         ceiling_uhz: int | None = None,
-        ends_as: str = "done",
+        ends_as: Status = "done",
     ) -> Transfer:
-        """Start a transfer at this tick; without ``terms`` the rule gives them.
-        ``ends_as`` is its status once all of its bits were sent."""
+        """Start a transfer at this tick; without ``terms`` the rule sets them.
+        ``ends_as`` is its status after its last bit."""
         assert message.bits > 0
         transfer = Transfer(
             next(self._transfer_ids),
@@ -121,8 +119,8 @@ class SharedBand:
         self._wake_at(self._env.now)
         return transfer
 
-    def cut(self, transfer: Transfer, status: str) -> None:
-        """End a transfer at this tick with ``status`` unless it is done by now."""
+    def cut(self, transfer: Transfer, status: Status) -> None:
+        """End a transfer at this tick with ``status`` unless it has ended."""
         self._finish_due()
         if transfer.done.triggered:
             return
@@ -134,11 +132,11 @@ class SharedBand:
         self._wake_at(self._env.now)
 
     def free_uhz(self) -> int:
-        """Return the part of the band that no pinned transfer holds."""
+        """Return the part of the band without pinned shares, in micro-hertz."""
         return self._fluid.band_uhz - self._fluid.pinned_sum_uhz
 
     def close(self) -> None:
-        """Write the interval of division still open, when the run ends."""
+        """Write the last division's row at the end of the run."""
         self._note_division((0, 0, 0))
 
     def _wake_at(self, tick_ns: int) -> None:
@@ -149,26 +147,28 @@ class SharedBand:
         self._wake_ns = tick_ns
 
     def _on_wake(self, event: simpy.Event) -> None:
-        """End what is due; when the tick has nothing more to end or start, divide."""
+        """End the transfers that are due; divide when this tick ends no more."""
         if event is not self._wake:
-            return  # overtaken
+            return  # stale: a later change has set another wake-up
         self._wake = None
         if self._finish_due():
-            self._wake_at(self._env.now)  # others may start where these ended
+            self._wake_at(
+                self._env.now
+            )  # the processes that these ends resume may start others
         else:
             self._divide()
 
     def _divide(self) -> None:
         fluid = self._fluid
-        fluid.hear_gains()
+        fluid.update_gains()
         started = self._admit() if self._starting else ()
         for transfer, terms in self._divider.divide(started, fluid.live, fluid):
-            fluid.agree(transfer, terms)
+            fluid.set_terms(transfer, terms)
         for transfer in started:
             if not transfer.has_terms:
                 raise InputError(
-                    f"the sharing rule gives no terms to client "
-                    f"{transfer.message.client_id}, who starts on the "
+                    f"the sharing rule sets no terms for client "
+                    f"{transfer.message.client_id}, which starts on the "
                     f"{self.direction}link at {self._env.now} ns"
                 )
         fluid.divide()
@@ -180,7 +180,7 @@ class SharedBand:
             self._wake_at(next_ns)
 
     def _admit(self) -> list[Transfer]:
-        """Admit this tick's starts by client id; return those without terms."""
+        """Admit this tick's starts by client id; return those that need terms."""
         unruled = []
         if len(self._starting) > 1:
             self._starting.sort(key=lambda start: start[0].order)
@@ -190,21 +190,21 @@ class SharedBand:
             if terms is None:
                 unruled.append(transfer)
             else:
-                self._fluid.agree(transfer, terms)
+                self._fluid.set_terms(transfer, terms)
         self._starting.clear()
         return unruled
 
     def _finish_due(self) -> bool:
         ended = self._fluid.advance(self._env.now)
         for transfer in ended:
-            self._end(transfer, transfer.ends_as)
+            self._end(transfer, transfer.status)
         given_up = self._fluid.give_up()
         for transfer in given_up:
             self._end(transfer, "outage")
         return bool(ended or given_up)
 
-    def _end(self, transfer: Transfer, status: str) -> None:
-        message = transfer.message
+    def _end(self, transfer: Transfer, status: Status) -> None:
+        message, transfer.status = transfer.message, status
         self._transfers.append(
             rows.Transfer(
                 transfer.transfer_id,
@@ -222,7 +222,7 @@ class SharedBand:
         transfer.done.succeed(status)
 
     def _note_division(self, division: tuple[int, int, int]) -> None:
-        """Write the interval of the division that ends here."""
+        """Write the row of the division that ends now."""
         unit_share_uhz, num_live, allocated_uhz = self._division
         since_ns, now_ns = self._division_since_ns, self._env.now
         self._division, self._division_since_ns = division, now_ns

@@ -1,4 +1,4 @@
-"""One message on its way over a band, and the terms on which it is sent."""
+"""A message, the terms on which it is sent, and the state of its transfer."""
 
 from __future__ import annotations
 
@@ -7,19 +7,20 @@ from typing import NamedTuple
 import simpy
 
 from netsim.channel.link import Channel
+from netsim.trace.literals import Status
 
 WORK_PER_BIT = 10**24  # micro-hertz x nano-bit/s/Hz x nanoseconds
 
 
 class Terms(NamedTuple):
-    """Elastic: ``weight`` times the unit share. Pinned: a constant share."""
+    """A share: ``weight`` times the unit share (elastic), or constant (pinned)."""
 
     weight: int = 1
     pinned_uhz: int | None = None
 
 
 class Message(NamedTuple):
-    """What is sent, for whom; a broadcast has neither task nor client."""
+    """Bits to send; a broadcast has neither task nor client."""
 
     round_id: int
     bits: int
@@ -37,20 +38,20 @@ class Transfer:
         "cn0_hz",
         "done",
         "efficiency_nbit",
-        "ends_as",
         "has_terms",
         "is_at_ceiling",
         "is_live",
         "is_ruled",
         "message",
         "order",
+        "outage_since_ns",
         "pinned_uhz",
         "remaining",
-        "silent_since_ns",
         "since_elapsed",
         "since_ns",
         "since_virtual",
         "start_ns",
+        "status",
         "transfer_id",
         "version",
         "weight",
@@ -64,14 +65,14 @@ class Transfer:
         done: simpy.Event,
         *,
         ceiling_uhz: int | None = None,
-        ends_as: str = "done",
+        ends_as: Status = "done",
     ) -> None:
         client_id = message.client_id
         self.transfer_id = transfer_id
         self.message = message
         self.channel = channel
         self.done = done
-        self.ends_as = ends_as  # its status once all of its bits were sent
+        self.status = ends_as  # after its last bit, unless it is cut or given up
         self.ceiling_uhz = ceiling_uhz
         self.order = (-1 if client_id is None else client_id, transfer_id)
         self.remaining = message.bits * WORK_PER_BIT
@@ -83,14 +84,14 @@ class Transfer:
         self.efficiency_nbit = 0
         self.version = 0  # heap entries of an older version are stale
         self.is_live = False
-        self.is_ruled = True  # its terms come from the rule, not with the message
+        self.is_ruled = True  # the sharing rule sets its terms
         self.start_ns = self.since_ns = 0
-        self.silent_since_ns: int | None = None  # with an efficiency of zero
-        self.airtime_ns = 0  # with a share; a turn waited for does not count
+        self.outage_since_ns: int | None = None  # the start of a zero efficiency
+        self.airtime_ns = 0  # the time with a share; waiting for a share does not count
         self.since_elapsed = self.since_virtual = 0
 
     def airtime_by(self, now_ns: int) -> int:
-        """Return for how long it has had a share, until a tick under its terms."""
+        """Return the airtime in ns, if the present terms hold until ``now_ns``."""
         has_share = self.is_at_ceiling or self.pinned_uhz or self.weight
         booked = self.airtime_ns
         return booked + now_ns - self.since_ns if self.is_live and has_share else booked

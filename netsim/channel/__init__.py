@@ -1,4 +1,4 @@
-"""The radio channel: from where a device is to the rate its share of the band gives."""
+"""The radio channel: from a device's place to the rate of its share of the band."""
 
 from netsim.channel.budget import (
     THERMAL_NOISE_DBM_PER_HZ,
@@ -28,7 +28,7 @@ from netsim.channel.placement import (
     Points,
     Positions,
     Ring,
-    require_reach,
+    require_reachable,
 )
 from netsim.channel.radio import RADIOS, FixedPowerRadio, PerHertzRadio, Radio
 from netsim.channel.tr38901 import (
@@ -77,5 +77,5 @@ __all__ = [
     "mean_cn0_hz",
     "noise_dbm",
     "require_distance",
-    "require_reach",
+    "require_reachable",
 ]

@@ -1,4 +1,4 @@
-"""Small-scale fading: a power gain with mean one, constant for a while."""
+"""Small-scale fading: a power gain of mean one, constant between changes."""
 
 from __future__ import annotations
 
@@ -22,15 +22,14 @@ FloatArray = npt.NDArray[np.float64]
 
 
 class Fading(Protocol):
-    """Answers the power gain at a tick and the next tick at which it changes, ``None``
-    for never. A gain depends on its arguments alone, whenever and in whatever order it
-    is asked for.
+    """Small-scale fading of one link.
 
-    ``effective_gain`` is the constant gain whose Shannon rate at an SNR equals the
-    fading channel's mean rate: what stands for it in a plan; ``effective_gains`` is the
-    same for many at once. ``heard_by`` is the radio that serves transfers at the gains:
-    the given one, unless fading is too fast for it to follow; a measured radio has
-    heard its own fading.
+    ``gain`` returns the power gain at a tick and the next tick at which it changes,
+    None for never; it is a pure function of its arguments. ``effective_gain`` is the
+    constant gain whose Shannon rate at an SNR equals the fading channel's mean rate; a
+    plan uses it in place of the fading. ``effective_gains`` is its array form.
+    ``effective_radio`` is the radio that serves transfers: the given one, or its
+    average over the gain where fading is faster than a transfer.
     """
 
     def gain(
@@ -41,11 +40,11 @@ class Fading(Protocol):
 
     def effective_gains(self, snr: FloatArray) -> FloatArray: ...
 
-    def heard_by(self, radio: Radio) -> Radio: ...
+    def effective_radio(self, radio: Radio) -> Radio: ...
 
 
 class NoFading(Record):
-    """The gain is one for ever."""
+    """The gain is always one."""
 
     kind: Literal["none"] = "none"
 
@@ -60,13 +59,13 @@ class NoFading(Record):
     def effective_gains(self, snr: FloatArray) -> FloatArray:
         return np.ones_like(snr)
 
-    def heard_by(self, radio: Radio) -> Radio:
+    def effective_radio(self, radio: Radio) -> Radio:
         return radio
 
 
 class RayleighBlock(Record):
-    """Rayleigh block fading: an Exp(1) power gain, drawn anew for every block of one
-    coherence time; blocks start at multiples of it for all clients."""
+    """Rayleigh block fading: one Exp(1) power gain per block of one coherence time;
+    blocks start at multiples of it for all clients."""
 
     kind: Literal["rayleigh"] = "rayleigh"
     coherence_time_s: Annotated[Seconds, Field(ge=1e-6)]
@@ -90,14 +89,14 @@ class RayleighBlock(Record):
             rates += np.log1p(gain * snr)
         return np.asarray(np.expm1(rates / len(_EXPONENTIAL_MIDPOINTS)) / snr)
 
-    def heard_by(self, radio: Radio) -> Radio:
+    def effective_radio(self, radio: Radio) -> Radio:
         return radio
 
 
 class RicianBlock(Record):
-    """Rician block fading: a path in sight, ``k_factor`` times as strong as all others
-    together, drawn anew for every block of one coherence time; of the same seed,
-    the other paths are those of Rayleigh fading."""
+    """Rician block fading: one power gain per block of one coherence time. The
+    line-of-sight path has ``k_factor`` times the power of all scattered paths together;
+    with the same seed these are the paths of Rayleigh fading."""
 
     kind: Literal["rician"] = "rician"
     coherence_time_s: Annotated[Seconds, Field(ge=1e-6)]
@@ -130,7 +129,7 @@ class RicianBlock(Record):
             rates += np.log1p((a_less_1 + root_less_1) / 2)
         return np.asarray(np.expm1(rates / len(_EXPONENTIAL_MIDPOINTS)) / snr)
 
-    def heard_by(self, radio: Radio) -> Radio:
+    def effective_radio(self, radio: Radio) -> Radio:
         return radio
 
     @property
@@ -139,8 +138,8 @@ class RicianBlock(Record):
 
 
 class RayleighFast(Record):
-    """Rayleigh fading faster than any transfer: every one has the mean of the Shannon
-    rate, ``E[log2(1 + SNR)]``, at every moment (its ergodic rate)."""
+    """Rayleigh fading that is faster than any transfer: every transfer has the ergodic
+    rate, ``E[log2(1 + SNR)]``."""
 
     kind: Literal["rayleigh-fast"] = "rayleigh-fast"
 
@@ -155,12 +154,12 @@ class RayleighFast(Record):
     def effective_gains(self, snr: FloatArray) -> FloatArray:
         return np.array([self.effective_gain(one) for one in snr.tolist()])
 
-    def heard_by(self, radio: Radio) -> Radio:
+    def effective_radio(self, radio: Radio) -> Radio:
         return AveragedRadio(radio) if radio.capacity() is None else radio
 
 
 _EXPONENTIAL_MIDPOINTS = [-math.log((n + 0.5) / 256) for n in range(256)]
-_ticks = functools.lru_cache(maxsize=64)(to_ns)  # exact, hence slow
+_ticks = functools.lru_cache(maxsize=64)(to_ns)  # exact fractions are slow
 
 FADINGS = {
     "none": NoFading,

@@ -1,4 +1,4 @@
-"""What a radio that is heard through something keeps of the radio itself."""
+"""The unchanged part of a radio with another efficiency."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from netsim.channel.radio import Radio
 
 @dataclass(frozen=True, slots=True)
 class WrappedRadio:
-    """A radio whose efficiency something else decides; all else stays its own."""
+    """A wrapper of a radio; subclasses replace its efficiency and nothing else."""
 
     radio: Radio
 

@@ -9,7 +9,7 @@ import typer
 
 from netsim.core.quantities import QUANTITIES, format_quantity
 from netsim.cosim.commands.calibrate import Request, calibrate
-from netsim.cosim.scenario import read_scenario
+from netsim.cosim.reading import read_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.devices.device_file import DeviceFile
 from netsim.errors import InputError

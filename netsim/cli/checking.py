@@ -7,7 +7,8 @@ from pathlib import Path
 
 import typer
 
-from netsim.cosim.scenario import Scenario, read_scenario
+from netsim.cosim.reading import read_scenario
+from netsim.cosim.scenario import Scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.scenario import dump
 

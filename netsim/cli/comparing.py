@@ -14,10 +14,11 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from netsim.core.quantities import format_duration_ns, format_quantity
-from netsim.cosim.files import SCENARIO_FILE
-from netsim.cosim.scenario import Scenario, read_scenario
+from netsim.cosim.reading import read_scenario
+from netsim.cosim.scenario import Scenario
 from netsim.errors import InputError
 from netsim.learner.stop import Target
+from netsim.runs.manifest import SCENARIO_FILE
 from netsim.runs.run import Run, load_run
 from netsim.scenario.difference import changes, num_alike
 from netsim.scenario.wording import describe

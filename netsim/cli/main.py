@@ -9,7 +9,6 @@ from typing import Annotated
 
 import typer
 
-from netsim import __version__
 from netsim.cli.interrupts import interruptible
 from netsim.cli.options import (
     AtOnceOption,
@@ -27,6 +26,7 @@ from netsim.cli.options import (
     SetOption,
     WorkersOption,
 )
+from netsim.core.version import VERSION
 from netsim.errors import InputError, Interrupted
 
 DONE, CHECK_FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
@@ -40,7 +40,7 @@ app = typer.Typer(
 
 def _version(is_asked: bool) -> None:
     if is_asked:
-        typer.echo(__version__)
+        typer.echo(VERSION)
         raise typer.Exit
 
 
@@ -260,8 +260,8 @@ def study(
 ) -> None:
     """Run a study, many variants and seeds, or go on with it; say who is faster."""
     from netsim.cli.study import read_seeds, study_command
+    from netsim.cosim.workers import Workers
     from netsim.study.plan import Instead
-    from netsim.study.run import Workers
 
     who = Workers(workers, ray, gpus)
     instead = Instead(tuple(set_ or ()), read_seeds(seeds))
@@ -296,7 +296,7 @@ def tune(
     Exit code 1: no trial keeps to all limits.
     """
     from netsim.cli.tuning import tune_command
-    from netsim.study.run import Workers
+    from netsim.cosim.workers import Workers
 
     who = Workers(workers, ray, gpus)
     if not tune_command(

@@ -15,8 +15,9 @@ from netsim.cli.plan_picture import draw
 from netsim.cli.plan_tables import show, uniform_s
 from netsim.core.streams import stream
 from netsim.cosim.plan_problem import Assumptions, Task, build_task
+from netsim.cosim.reading import read_scenario
 from netsim.cosim.run import claim_folder
-from netsim.cosim.scenario import Scenario, read_scenario
+from netsim.cosim.scenario import Scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.policy.comparison import JOINT, Comparison, Rival
 from netsim.policy.problem import at_top_rank

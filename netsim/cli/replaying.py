@@ -9,11 +9,10 @@ from pathlib import Path
 import typer
 
 from netsim.cli.running import run_and_show, summary
-from netsim.cosim.files import SCENARIO_FILE
 from netsim.cosim.inputs import changed
+from netsim.cosim.reading import read_scenario
 from netsim.cosim.replay import first_difference, is_same, recorded_scenario
-from netsim.cosim.scenario import read_scenario
-from netsim.runs.manifest import read_manifest
+from netsim.runs.manifest import SCENARIO_FILE, read_manifest
 
 CHECK_FAILED = 1
 

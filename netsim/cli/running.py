@@ -12,21 +12,20 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from fl.contract import LayerError
 from netsim.cli.live import LiveView
-from netsim.cli.spectators import JsonLines, Spectator, all_of, scalars
+from netsim.cli.spectators import JsonLines, Spectator, all_of, tensorboard
 from netsim.core.quantities import format_duration_ns
-from netsim.cosim.board import tensorboard
 from netsim.cosim.extend import scenario_path
+from netsim.cosim.reading import read_scenario
 from netsim.cosim.reuse import conclusion, verdicts
 from netsim.cosim.run import claim_folder, extended, run_scenario
-from netsim.cosim.scenario import Scenario, read_scenario
+from netsim.cosim.scenario import Scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError, Interrupted
-from netsim.learner.learner import LayerError
 from netsim.runs.manifest import Manifest
 from netsim.server.stage import Progress
 
-RUNS = Path("results") / "runs"
 MAX_TABLE_ROWS = 30
 ERROR_NOTE = (
     "error: how far the merged layers are from the ideal sum of products, relative to\n"
@@ -58,7 +57,7 @@ def run_command(
     with ExitStack() as stack:
         spectators: list[Spectator] = [JsonLines(sys.stdout)] if json_lines else []
         if board is not None:
-            spectators.append(stack.enter_context(tensorboard(board, scalars)))
+            spectators.append(stack.enter_context(tensorboard(board)))
         run_and_show(
             scenario,
             out,
@@ -95,7 +94,7 @@ def run_and_show(
         before = extended(scenario, out)
     if before is not None and not quiet and not fresh:
         foretell(console, before, scenario)
-    folder = out if out is not None else claim_folder(scenario, RUNS)
+    folder = out if out is not None else claim_folder(scenario)
     view = LiveView(console, scenario.stop, scenario.name, is_quiet=quiet)
     with _parting_words(console, scenario, folder, is_claimed=out is None), view:
         manifest = run_scenario(
@@ -239,7 +238,7 @@ def _thinned(seen: Sequence[Progress]) -> list[Progress]:
 def _cells(progress: Progress, has_scores: bool) -> list[str]:
     cells = [
         f"pilot {progress.round_id}"
-        if progress.leg.is_pilot
+        if progress.phase.is_pilot
         else str(progress.round_id),
         format_duration_ns(progress.now_ns),
         f"{progress.num_merged}/{progress.num_sampled}" if progress.round_id else "",

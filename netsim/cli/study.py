@@ -19,12 +19,13 @@ from netsim.cli.spectators import JsonLines
 from netsim.core.quantities import format_duration_ns
 from netsim.cosim.learning_kinds import UNTRAINED
 from netsim.cosim.shipped import find_study
+from netsim.cosim.workers import Workers
 from netsim.errors import InputError, Interrupted
 from netsim.learner.stop import Stop
 from netsim.server.stage import Progress
 from netsim.study import Study
 from netsim.study.plan import Instead, PlannedRun, StudyPlan, plan_study
-from netsim.study.run import RESULTS, Workers, carry_out
+from netsim.study.run import RESULTS, carry_out
 from netsim.study.work import Ending
 
 MAX_GROUPS_SHOWN = 8

@@ -9,8 +9,8 @@ import typer
 from rich.console import Console
 
 from netsim.cosim.shipped import find_tune
+from netsim.cosim.workers import Workers
 from netsim.errors import Interrupted
-from netsim.study.run import Workers
 from netsim.tune.plan import TunePlan, plan_tune
 from netsim.tune.run import BEST, RESULTS, TRIALS, carry_out_search
 from netsim.tune.trials import TrialRow, best, sentence

@@ -10,11 +10,10 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from netsim.cosim.files import ADAPTER_FOLDER, SCENARIO_FILE
 from netsim.cosim.replay import first_row
 from netsim.cosim.scenario import Scenario
 from netsim.errors import InputError
-from netsim.runs.manifest import FILE_NAME, read_manifest
+from netsim.runs.manifest import ADAPTER_FOLDER, FILE_NAME, SCENARIO_FILE, read_manifest
 from netsim.runs.run import load_run
 from netsim.scenario import dump
 from netsim.scenario.difference import Change

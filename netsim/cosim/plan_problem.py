@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from fl.contract import Job
 from netsim.channel.latency import mean_latency_s
 from netsim.cosim.checks.servers import what_defies_plans, with_article
 from netsim.cosim.learning_kinds import LearningOff
 from netsim.cosim.scenario import Scenario
 from netsim.errors import InputError
-from netsim.learner.learner import Job, Learner, first_job
+from netsim.learner.learner import Learner, first_job
 from netsim.policy.problem import Problem
 from netsim.policy.surrogate import Surrogate
 from netsim.population import Population
@@ -102,8 +103,8 @@ def _population(scenario: Scenario, learner: Learner) -> Population:
         num_samples=learner.num_samples,
     )
     job = first_job(learner)
-    population.radio_map.require_audible("down", sum(learner.bits_down(job, None)))
-    population.radio_map.require_audible("up", learner.bits_up(job))
+    population.radio_map.require_usable_links("down", sum(learner.bits_down(job, None)))
+    population.radio_map.require_usable_links("up", learner.bits_up(job))
     return population
 
 
@@ -174,7 +175,7 @@ def _need_hz_s(learner: Learner, population: Population, jobs: list[Job]) -> Flo
     sizes = [learner.bits_up(job) for job in jobs]
     attempts = [1.0 if errors is None else errors.mean_attempts(n) for n in sizes]
     bits = np.array(sizes, dtype=float) * np.array(attempts)
-    per_bit = uplink.band_hz / population.radio_map.lone_rates_bps("up")
+    per_bit = uplink.band_hz / population.radio_map.full_band_rates_bps("up")
     return np.asarray(np.outer(per_bit, bits))
 
 
@@ -194,7 +195,7 @@ def _until_sending_s(
     compute_s = np.asarray(np.outer(population.fleet.seconds_per_flop(), flop))
     down = population.network.cells[0].downlink
     bits = learner.bits_down(first_job(learner), None)[0]
-    download_s = bits / population.radio_map.lone_rates_bps("down")
+    download_s = bits / population.radio_map.full_band_rates_bps("down")
     download_s += mean_latency_s(down.latency_s, down.jitter) if bits else 0.0
     if down.mode == "broadcast":
         return compute_s, float(download_s.max())

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from netsim.cosim.files import SCENARIO_FILE
-from netsim.cosim.scenario import Scenario, read_scenario
+from netsim.cosim.reading import read_scenario
+from netsim.cosim.scenario import Scenario
 from netsim.errors import InputError
-from netsim.runs.manifest import Manifest, read_manifest
+from netsim.runs.manifest import SCENARIO_FILE, Manifest, read_manifest
 from netsim.runs.run import load_run, require_scenario
 from netsim.trace.schemas import SCHEMAS
 

@@ -9,19 +9,21 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from netsim.core.engine import calm_garbage_collector
+from netsim.core.engine import rare_garbage_collection
 from netsim.core.files import damage, stored_file, write_atomically
 from netsim.core.locks import is_empty, locked
 from netsim.cosim import extend as extension
-from netsim.cosim.files import ADAPTER_FOLDER, SCENARIO_FILE
 from netsim.cosim.inputs import changed, inputs
-from netsim.cosim.scenario import Scenario, read_scenario
+from netsim.cosim.reading import read_scenario
+from netsim.cosim.scenario import Scenario
 from netsim.cosim.world import build_population, build_stage, play
 from netsim.errors import InputError
 from netsim.learner.learner import Learner
 from netsim.runs.manifest import (
+    ADAPTER_FOLDER,
     FILE_NAME,
     METRICS,
+    SCENARIO_FILE,
     Manifest,
     Status,
     known_metrics,
@@ -34,8 +36,10 @@ from netsim.scenario.difference import Change, changes
 from netsim.server.stage import Progress, Stage
 from netsim.trace.writer import Recorder, clear_trace
 
+RUNS = Path("results") / "runs"
 
-def claim_folder(scenario: Scenario, parent: Path) -> Path:
+
+def claim_folder(scenario: Scenario, parent: Path = RUNS) -> Path:
     """Make and return a new folder under ``parent``: ``<name>-<digest>``, numbered from
     the second run of the same scenario on."""
     first = parent / f"{scenario.name}-{scenario_digest(scenario)[:12]}"
@@ -98,7 +102,7 @@ def _run(
     folder.mkdir(parents=True, exist_ok=True)
     text = dump(scenario).encode()
     manifest = _open_manifest(scenario, text, command)
-    with _recording(manifest, folder) as recorder, calm_garbage_collector():
+    with _recording(manifest, folder) as recorder, rare_garbage_collection():
         write_atomically(folder / SCENARIO_FILE, text)
         stage = build_stage(scenario, learner, population, recorder, watch)
         play(stage, scenario)
@@ -183,9 +187,9 @@ def _open_manifest(
 
 def _finish(manifest: Manifest, folder: Path, stage: Stage) -> Manifest:
     """Write adapter and manifest of a run that came to its end."""
-    learner = stage.learner
+    learner = stage.scene.learner
     adapter_digest = learner.export(stage.version, folder / ADAPTER_FOLDER)
-    summary = stage.recorder.close()
+    summary = stage.scene.recorder.close()
     pilot_rounds, pilot_time_ns = stage.piloted()
     files = [SCENARIO_FILE, *_files_below(folder, ADAPTER_FOLDER)]
     done = manifest.model_copy(
@@ -197,7 +201,7 @@ def _finish(manifest: Manifest, folder: Path, stage: Stage) -> Manifest:
             "adapter_digest": adapter_digest,
             "table_digests": summary.table_digests,
             "rounds": stage.last_round_id,
-            "sim_time_ns": stage.env.now,
+            "sim_time_ns": stage.scene.env.now,
             "pilot_rounds": pilot_rounds,
             "pilot_time_ns": pilot_time_ns,
             "predicted": dict(stage.predicted),
@@ -215,7 +219,7 @@ def _finish(manifest: Manifest, folder: Path, stage: Stage) -> Manifest:
 def _final(stage: Stage) -> dict[str, float | None]:
     """Return the last global metrics; one that is not finite is None."""
     found: dict[str, float | None] = {}
-    for score in stage.scoring.last:
+    for score in stage.evaluations.last:
         if score.client_id is None:
             values = {name: getattr(score, name) for name in METRICS}
             found.update(known_metrics(values))

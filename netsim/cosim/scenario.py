@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from netsim.cosim.checks.scenario import contradictions
 from netsim.cosim.learning_kinds import LEARNINGS, Learning
 from netsim.network.cell import Cell
 from netsim.network.cells import Association, Interference, Network
 from netsim.policy import RANKS, FullRank, Ranks
 from netsim.population import PopulationConfig
-from netsim.scenario import OneOf, Record, load, refusal
+from netsim.scenario import OneOf, Record
 from netsim.server import POLICIES, SERVERS, Policy, Stop
-from netsim.server.stage import ServerStory
+from netsim.server.story import ServerStory
 
 
 class Scenario(Record):
@@ -54,17 +52,3 @@ class Scenario(Record):
         if self.cell is not None:
             return [(("cell",), self.cell)]
         return [(("cells", n), cell) for n, cell in enumerate(self.network.cells)]
-
-    @model_validator(mode="after")
-    def _fits_together(self) -> Scenario:
-        if (self.cell is None) == (self.cells is None):
-            text = "needs `cell`, or a list of `cells`: exactly one of them"
-            raise refusal(text, None, (), bare=True)
-        for path, reason in contradictions(self):
-            raise refusal(reason, None, path, bare=True)
-        return self
-
-
-def read_scenario(path: Path, overrides: tuple[str, ...] = ()) -> Scenario:
-    """Return the scenario of a YAML file, with ``path=value`` overrides applied."""
-    return load(path, Scenario, overrides=overrides)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import netsim
 from netsim.core.quantities import closest
 from netsim.errors import InputError
 
 # by place, not by import: a user's own folder called "scenarios" must not hide ours
-FOLDER = Path(netsim.__file__).resolve().parent.parent / "scenarios"
+FOLDER = Path(__file__).resolve().parents[2] / "scenarios"
 STUDIES = FOLDER / "studies"
 TUNES = FOLDER / "tunes"
 

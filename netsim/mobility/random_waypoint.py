@@ -1,4 +1,4 @@
-"""Random waypoints: to a place drawn in a region, a pause there, and on to the next."""
+"""Random waypoints: each client moves between random places and pauses at each."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ Corner = tuple[Metres, Metres]
 
 
 class RandomWaypoint(Record):
-    """Each client goes straight to a place drawn uniformly in the ``region`` (two
-    opposite corners of a rectangle), at a speed drawn uniformly between ``min_speed``
-    and ``max_speed``, stays there for ``pause``, and goes on (Johnson and Maltz,
-    "Dynamic source routing in ad hoc wireless networks", 1996). The least speed is
-    above zero: with zero the mean speed would fall for ever. Who is placed outside
-    the region walks into it."""
+    """Each client goes straight to a uniformly drawn place of the ``region`` (lower
+    left and upper right corner of a rectangle) at a uniformly drawn speed, stays for
+    ``pause``, and goes to the next place (Johnson and Maltz, "Dynamic source routing
+    in ad hoc wireless networks", 1996). ``min_speed`` is positive: with zero the mean
+    speed would decrease for ever. A client placed outside the region moves into
+    it."""
 
     kind: Literal["random-waypoint"] = "random-waypoint"
     region_m: tuple[Corner, Corner]
@@ -35,7 +35,7 @@ class RandomWaypoint(Record):
     has_places: ClassVar[bool] = False
 
     @model_validator(mode="after")
-    def _is_possible(self) -> RandomWaypoint:
+    def _check_ranges(self) -> RandomWaypoint:
         if self.min_speed_m_s > self.max_speed_m_s:
             raise ValueError(
                 f"min_speed must not exceed max_speed ({self.max_speed_m_s:g} m/s), "
@@ -56,11 +56,11 @@ class RandomWaypoint(Record):
         return (x0, y0), (x1, y0), (x0, y1), (x1, y1)
 
     def paths(self, num_clients: int, starts: Sequence[Place], seed: int) -> Paths:
-        return Walks(self, starts, seed)
+        return WaypointPaths(self, starts, seed)
 
 
 class Leg(NamedTuple):
-    """One straight stretch: from where, to where, and its ticks; then the pause."""
+    """One straight movement, and the pause at its end."""
 
     number: int
     origin: Place
@@ -70,8 +70,8 @@ class Leg(NamedTuple):
     end_ns: int
 
 
-class Walks:
-    """Everybody's legs, drawn one after the other as far as they are asked for."""
+class WaypointPaths:
+    """The legs of all clients, drawn in order as far as they are needed."""
 
     def __init__(
         self, config: RandomWaypoint, starts: Sequence[Place], seed: int
@@ -80,7 +80,7 @@ class Walks:
         self._starts = starts
         self._seed = seed
         self._pause_ns = to_ns(config.pause_s)
-        self._legs: dict[int, Leg] = {}  # the last one asked for
+        self._legs: dict[int, Leg] = {}  # the last one used
 
     def at(self, client_id: int, now_ns: int) -> Place:
         leg = self._legs.get(client_id)

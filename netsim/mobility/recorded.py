@@ -1,4 +1,4 @@
-"""Places from a file: who was where, when."""
+"""Mobility from a file of times and places."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, NamedTuple
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
-from netsim.channel.measured import placed
 from netsim.core.clock import MAX_NS, to_ns
 from netsim.core.quantities import Seconds
 from netsim.errors import InputError
 from netsim.mobility.path import Paths, Place
+from netsim.scenario.file_path import FilePath, read_text
 from netsim.scenario.record import Record
 
 COLUMNS = ("client_id", "time", "x", "y")
 
 
-class Mark(NamedTuple):
-    """Where a client is at a tick, in metres."""
+class Sample(NamedTuple):
+    """A client's place at a tick."""
 
     time_ns: int
     x_m: float
@@ -31,45 +31,47 @@ class Mark(NamedTuple):
 
 
 class Recorded(Record):
-    """A CSV of ``client_id,time,x,y`` in seconds and metres, in place of ``placement``.
+    """A CSV of ``client_id,time,x,y`` in seconds and metres; it replaces ``placement``.
 
-    The rows of a client are in the order of time: it goes straight from one to the
-    next, and stands at the first before and at the last after."""
+    The rows of a client are in the order of time. Places between two rows are
+    interpolated linearly; before the first and after the last row the client stands
+    still."""
 
     kind: Literal["file"] = "file"
-    path: Annotated[str, Field(min_length=1), AfterValidator(placed)]
+    path: FilePath
     interval_s: Annotated[Seconds, Field(ge=1e-3)]
     has_places: ClassVar[bool] = True
 
     @model_validator(mode="after")
-    def _can_be_read(self) -> Recorded:
-        read_marks(Path(self.path))
+    def _check_file(self) -> Recorded:
+        read_samples(Path(self.path))
         return self
 
     def paths(self, num_clients: int, starts: Sequence[Place], seed: int) -> Paths:
-        marks = read_marks(Path(self.path))
+        samples = read_samples(Path(self.path))
         for client_id in range(num_clients):
-            if client_id not in marks:
+            if client_id not in samples:
                 raise InputError(
                     f"population.mobility: '{self.path}' has no row of client "
                     f"{client_id}; each of the {num_clients} needs one"
                 )
-        return Tracks(marks)
+        return RecordedPaths(samples)
 
 
-class Tracks:
-    """The recorded ways."""
+class RecordedPaths:
+    """The recorded paths."""
 
-    def __init__(self, marks: Mapping[int, tuple[Mark, ...]]) -> None:
-        self._marks = marks
-        self._times = {n: [m.time_ns for m in own] for n, own in marks.items()}
+    def __init__(self, samples: Mapping[int, tuple[Sample, ...]]) -> None:
+        self._samples = samples
+        self._times = {n: [m.time_ns for m in own] for n, own in samples.items()}
 
     def at(self, client_id: int, now_ns: int) -> Place:
-        marks, index = (
-            self._marks[client_id],
-            bisect_right(self._times[client_id], now_ns),
+        samples = self._samples[client_id]
+        index = bisect_right(self._times[client_id], now_ns)
+        before, after = (
+            samples[max(index - 1, 0)],
+            samples[min(index, len(samples) - 1)],
         )
-        before, after = marks[max(index - 1, 0)], marks[min(index, len(marks) - 1)]
         if not before.time_ns < now_ns < after.time_ns:
             last = before if before.time_ns <= now_ns else after
             return last.x_m, last.y_m
@@ -81,28 +83,24 @@ class Tracks:
 
 
 @functools.lru_cache(maxsize=4)
-def read_marks(path: Path) -> dict[int, tuple[Mark, ...]]:
-    """Return every client's places; a file is read once per process."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"'{path}' cannot be read: {error}") from error
-    found: dict[int, list[Mark]] = {}
-    for number, client_id, mark in _rows(path, text):
+def read_samples(path: Path) -> dict[int, tuple[Sample, ...]]:
+    """Return a file's samples by client id; it is read once per process."""
+    found: dict[int, list[Sample]] = {}
+    for number, client_id, sample in _rows(path, read_text(path)):
         own = found.setdefault(client_id, [])
-        if own and mark.time_ns <= own[-1].time_ns:
+        if own and sample.time_ns <= own[-1].time_ns:
             raise InputError(
                 f"'{path}', line {number}: the times of client {client_id} must "
-                f"increase, got {mark.time_ns / 1e9:g} s after "
+                f"increase, got {sample.time_ns / 1e9:g} s after "
                 f"{own[-1].time_ns / 1e9:g} s"
             )
-        own.append(mark)
+        own.append(sample)
     if not found:
         raise InputError(f"'{path}' has no row of {','.join(COLUMNS)}")
     return {client_id: tuple(own) for client_id, own in found.items()}
 
 
-def _rows(path: Path, text: str) -> Iterator[tuple[int, int, Mark]]:
+def _rows(path: Path, text: str) -> Iterator[tuple[int, int, Sample]]:
     for number, words in enumerate(csv.reader(text.splitlines()), start=1):
         row = tuple(word.strip() for word in words)
         if not row or (number == 1 and row == COLUMNS):
@@ -113,7 +111,7 @@ def _rows(path: Path, text: str) -> Iterator[tuple[int, int, Mark]]:
             raise InputError(f"'{path}', line {number}: {error}") from error
 
 
-def _row(row: tuple[str, ...]) -> tuple[int, Mark]:
+def _row(row: tuple[str, ...]) -> tuple[int, Sample]:
     if len(row) != len(COLUMNS):
         raise ValueError(f"must have the values {','.join(COLUMNS)}, got {len(row)}")
     if not (row[0].isascii() and row[0].isdigit()):
@@ -123,4 +121,4 @@ def _row(row: tuple[str, ...]) -> tuple[int, Mark]:
         raise ValueError(
             f"time must be 0 s or more, x and y finite, got {','.join(row[1:])}"
         )
-    return int(row[0]), Mark(to_ns(time_s), x_m, y_m)
+    return int(row[0]), Sample(to_ns(time_s), x_m, y_m)

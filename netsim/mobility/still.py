@@ -1,4 +1,4 @@
-"""Nobody moves."""
+"""Clients that do not move."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from netsim.scenario.record import Record
 
 
 class Still(Record):
-    """Everybody stays where it was placed."""
+    """Every client stays at its place."""
 
     kind: Literal["still"] = "still"
     interval_s: ClassVar[float | None] = None
     has_places: ClassVar[bool] = False
 
     def paths(self, num_clients: int, starts: Sequence[Place], seed: int) -> Paths:
-        return Standing(starts)
+        return FixedPaths(starts)
 
 
-class Standing:
-    """Ways that end where they begin."""
+class FixedPaths:
+    """Paths that stay at their first place."""
 
     def __init__(self, starts: Sequence[Place]) -> None:
         self._starts = starts

@@ -1,4 +1,4 @@
-"""Who is out there: places, devices, channels and data weights of all clients."""
+"""All clients: places, devices, channels and data weights."""
 
 from netsim.network.cell import Direction
 from netsim.population.config import PopulationConfig

@@ -1,4 +1,4 @@
-"""What lies between one base station and every client."""
+"""Distance, line of sight and loss between one base station and every client."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from netsim.network.cell import Cell, Direction
 from netsim.population.config import PopulationConfig
 
 FloatArray = npt.NDArray[np.float64]
-_ROUNDING = 1e-9  # a device placed at a limit may come out a bit beyond it
+_ROUNDING = 1e-9  # relative; a place at the limit may round to just beyond it
 
 
-class Air:
-    """One cell's line of sight and losses to everybody, drawn once per run.
+class CellLosses:
+    """One cell's line of sight and losses to all clients, drawn once per run.
 
-    Nearer than the path-loss model goes a client has the loss of its nearest distance;
-    farther it is not heard. While it moves, a client is in sight wherever the model's
-    probability exceeds the client's own draw, which it keeps.
+    Below the path-loss model's least distance the loss is that of the least distance;
+    beyond its greatest distance the loss is infinite. Each client has one draw: it is
+    in line of sight wherever the model's probability exceeds that draw.
     """
 
     def __init__(
@@ -56,13 +56,13 @@ class Air:
             self.is_line_of_sight[n], self.loss_db[n] = found
 
     def distance_to(self, place: Place) -> float:
-        """Return how far a place is from the base station, in metres."""
+        """Return the distance from the base station to a place, in metres."""
         return math.dist(place, self.cell.position_m)
 
     def loss_at(
         self, client_id: int, step: int, place: Callable[[int], Place]
     ) -> float:
-        """Return a client's loss at a step of its way, in dB."""
+        """Return a client's loss at a mobility step, in dB."""
         if not step:
             return float(self.loss_db[client_id])
         shadow = float(self._shadows[client_id])
@@ -71,29 +71,32 @@ class Air:
         return self._loss(client_id, self.distance_to(place(step)), shadow)[1]
 
     def cn0_hz(
-        self, direction: Direction, loss_db: float, hears: Cell | None = None
+        self, direction: Direction, loss_db: float, receiving: Cell | None = None
     ) -> float:
-        """Return the C/N0 over a loss, without interference and fading, in Hz; the
-        noise is that of the cell in which who ``hears`` is, this one if not said."""
+        """Return C/N0 at a given loss, without interference and fading, in Hz.
+
+        ``receiving`` is the cell whose receiver noise counts, by default this one.
+        """
         cell, config = self.cell, self._config
-        noisy = hears or cell
+        receiver = receiving or cell
         power_dbm, noise_figure_db = (
-            (config.transmit_power_dbm, noisy.base_noise_figure_db)
+            (config.transmit_power_dbm, receiver.base_noise_figure_db)
             if direction == "up"
-            else (cell.downlink.transmit_power_dbm, noisy.device_noise_figure_db)
+            else (cell.downlink.transmit_power_dbm, receiver.device_noise_figure_db)
         )
         return mean_cn0_hz(
             transmit_power_dbm=power_dbm,
             antenna_gain_dbi=cell.antenna_gain_dbi + config.antenna_gain_dbi,
             loss_db=loss_db,
             noise_figure_db=noise_figure_db,
-            density_dbm_per_hz=noisy.noise_density_dbm_hz,
+            density_dbm_per_hz=receiver.noise_density_dbm_hz,
         )
 
     def _loss(
         self, client_id: int, distance_m: float, shadow: float
     ) -> tuple[bool, float]:
-        """Return whether a client is in sight so far away, and its loss in dB."""
+        """Return whether a client is in line of sight at a distance, and its loss in
+        dB."""
         model = self.cell.path_loss
         nearest_m, farthest_m = model.valid_range_m
         if distance_m > farthest_m * (1 + _ROUNDING):

@@ -1,4 +1,4 @@
-"""The fleet of a scenario, before anything is drawn."""
+"""The settings of a population: places, devices, radios, availability, batteries."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from netsim.scenario.each import OneOrEach
 
 
 class PopulationConfig(Record):
-    """How many clients there are, where, with which devices and radios.
+    """The number of clients, their places, devices, radios and availability.
 
-    Around ``cells`` client ``n`` is placed around the ``n``-th of them in turn, so that
-    each has as many; around the ``origin`` all are placed alike. In whose cell a client
-    is follows from the channels. The placement is where clients are at first; a file
-    of places has its own.
+    ``placement`` gives the places at time zero; mobility from a file replaces it. With
+    ``placed_around: cells`` the clients are placed around the cells in turn, with
+    ``origin`` all around (0, 0). ``association`` then decides which cell serves a
+    client.
     """
 
     num_clients: int = Field(ge=1, le=10_000_000)
@@ -44,21 +44,23 @@ class PopulationConfig(Record):
     battery: Battery | None = None
 
     @model_validator(mode="after")
-    def _is_placed_once(self) -> PopulationConfig:
+    def _check_placement(self) -> PopulationConfig:
         if self.mobility.has_places == (self.placement is None):
             return self
         if self.placement is None:
             raise ValueError("missing key 'placement'")
-        raise ValueError("mobility from a file says where clients are: no placement")
+        raise ValueError(
+            "mobility from a file sets the clients' places: remove `placement`"
+        )
 
     @model_validator(mode="after")
-    def _can_spend(self) -> PopulationConfig:
+    def _check_powers(self) -> PopulationConfig:
         if self.battery is None:
             return self
         for choice in self.devices:
             if NO_POWERS in choice.device.source:
                 raise ValueError(
-                    f"a battery needs to know what {choice.device.name!r} draws: write "
+                    f"a battery needs the powers of {choice.device.name!r}: write "
                     "compute_power and idle_power into its file"
                 )
         return self

@@ -1,4 +1,4 @@
-"""Where everybody is at first."""
+"""The places of all clients at time zero."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FloatArray = npt.NDArray[np.float64]
 def first_places(
     config: PopulationConfig, network: Network, seed: int
 ) -> tuple[FloatArray, FloatArray]:
-    """Return x and y of every client at first, in metres."""
+    """Return x and y of every client at time zero, in metres."""
     if config.placement is None:
         paths = config.mobility.paths(config.num_clients, (), seed)
         places = [paths.at(n, 0) for n in range(config.num_clients)]

@@ -1,4 +1,4 @@
-"""Which device each client has, and how long it computes."""
+"""The device of each client, and its compute times."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Value = TypeVar("Value")
 
 
 class Fleet:
-    """The drawn devices; each kind is one object that its clients share."""
+    """The drawn devices; clients of one kind share one ``Device``."""
 
     def __init__(self, config: PopulationConfig, seed: int) -> None:
         self._config = config
@@ -31,15 +31,15 @@ class Fleet:
         self._device_index = mix.draw(config.num_clients, stream(seed, "devices"))
 
     def device(self, client_id: int) -> Device:
-        """Return the client's kind of device."""
+        """Return a client's device."""
         return self.kinds[int(self._device_index[client_id])]
 
-    def of_kinds(self, values: Sequence[Value]) -> list[Value]:
-        """Return every client's value, given one for each of ``kinds``."""
+    def per_client(self, values: Sequence[Value]) -> list[Value]:
+        """Return one value per client from one value per entry of ``kinds``."""
         return [values[index] for index in self._device_index.tolist()]
 
     def expected_compute_s(self, client_id: int, flop: int) -> float:
-        """Return the seconds of a computation without its jitter."""
+        """Return a computation's duration without jitter, in seconds."""
         spread = self._config.speed_spread
         factor = 1.0
         if spread is not None:
@@ -47,7 +47,7 @@ class Fleet:
         return self.device(client_id).compute_time_s(flop) * factor
 
     def seconds_per_flop(self) -> FloatArray:
-        """Return what one operation takes on every client, without jitter."""
+        """Return every client's time per FLOP without jitter, in seconds."""
         kinds = np.array([device.compute_time_s(1) for device in self.kinds])
         every = kinds[self._device_index]
         spread = self._config.speed_spread
@@ -57,7 +57,7 @@ class Fleet:
         return np.asarray(every * np.array(factors))
 
     def memories_bytes(self) -> npt.NDArray[np.int64]:
-        """Return the memory of every client's device."""
+        """Return the memory of every client's device, in bytes."""
         return np.array([device.memory_bytes for device in self.kinds])[
             self._device_index
         ]
@@ -68,14 +68,14 @@ class Fleet:
         return np.asarray(names[self._device_index])
 
     def compute_ns(self, client_id: int, occasion: int, flop: int) -> int:
-        """Return the ticks of a computation on one occasion: a round, or a start."""
+        """Return a computation's ticks; ``occasion`` selects the draw of the jitter."""
         jitter = jitter_factor(
             self._seed, client_id, occasion, self._config.compute_jitter
         )
         return to_ns(self.expected_compute_s(client_id, flop) * jitter)
 
     def require_memory(self, needed_bytes: Callable[[Device], int]) -> None:
-        """Raise ``InputError`` if a drawn device cannot hold its training."""
+        """Raise ``InputError`` if a drawn device has too little memory to train."""
         for index in np.unique(self._device_index):
             device = self.kinds[index]
             memory_bytes = needed_bytes(device)

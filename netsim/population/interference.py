@@ -1,4 +1,4 @@
-"""Interference from other cells, as a rise of the noise that no event changes."""
+"""Interference from other cells, as a constant rise of the noise."""
 
 from __future__ import annotations
 
@@ -10,50 +10,56 @@ import numpy.typing as npt
 
 from netsim.network.cell import Direction
 from netsim.network.cells import Network
-from netsim.population.cell_losses import Air
+from netsim.population.cell_losses import CellLosses
 
 
 class NoiseRise:
-    """By which factor interference raises the noise, see ``Interference``."""
+    """The factor by which interference raises the noise; see ``Interference``."""
 
     def __init__(
         self,
         network: Network,
-        airs: Sequence[Air],
+        losses: Sequence[CellLosses],
         cell_ids: npt.NDArray[np.int64],
     ) -> None:
         self._network = network
-        self._airs = airs
+        self._losses = losses
         self._at_bases = [
-            1 + math.fsum(self._load(rival, cell_id, cell_ids) for rival in rivals)
-            for cell_id, rivals in enumerate(map(network.rivals, range(len(airs))))
+            1
+            + math.fsum(
+                self._uplink_noise(n, cell_id, cell_ids)
+                for n in network.interferers(cell_id)
+            )
+            for cell_id in range(len(losses))
         ]
 
     def at(
         self, direction: Direction, cell_id: int, losses_db: Sequence[float]
     ) -> float:
-        """Return the factor for a message to or from a cell by a client with these
-        losses to all cells."""
+        """Return the factor for a message between a cell and a client; ``losses_db``
+        are the client's losses to all cells."""
         if direction == "up":
             return self._at_bases[cell_id]
-        rivals = self._network.rivals(cell_id)
         return 1 + math.fsum(
-            self._sent_down(rival, cell_id, losses_db[rival]) for rival in rivals
+            self._downlink_noise(n, cell_id, losses_db[n])
+            for n in self._network.interferers(cell_id)
         )
 
-    def _sent_down(self, rival: int, cell_id: int, loss_db: float) -> float:
-        """Return how much of the noise density a rival's base station adds."""
-        downlink = self._network.cells[rival].downlink
-        hears = self._network.cells[cell_id]
-        cn0_hz = self._airs[rival].cn0_hz("down", loss_db, hears)
+    def _downlink_noise(self, interferer: int, cell_id: int, loss_db: float) -> float:
+        """Return what another base station adds at a client, relative to its noise."""
+        downlink = self._network.cells[interferer].downlink
+        receiving = self._network.cells[cell_id]
+        cn0_hz = self._losses[interferer].cn0_hz("down", loss_db, receiving)
         return downlink.radio.snr(1.0, downlink.band_hz) * cn0_hz
 
-    def _load(self, rival: int, cell_id: int, cell_ids: npt.NDArray[np.int64]) -> float:
-        """Return how much of a base station's noise density one of the rival's clients
-        adds, in the mean over all of them."""
-        air, uplink = self._airs[cell_id], self._network.cells[rival].uplink
-        losses_db = air.loss_db[cell_ids == rival].tolist()
-        cn0s_hz = [air.cn0_hz("up", loss_db) for loss_db in losses_db]
+    def _uplink_noise(
+        self, interferer: int, cell_id: int, cell_ids: npt.NDArray[np.int64]
+    ) -> float:
+        """Return what a client of another cell adds at a base station, relative to its
+        noise, averaged over that cell's clients."""
+        losses, uplink = self._losses[cell_id], self._network.cells[interferer].uplink
+        losses_db = losses.loss_db[cell_ids == interferer].tolist()
+        cn0s_hz = [losses.cn0_hz("up", loss_db) for loss_db in losses_db]
         if not cn0s_hz:
             return 0.0
         per_hz = uplink.radio.snr(1.0, uplink.band_hz)

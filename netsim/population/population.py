@@ -1,4 +1,4 @@
-"""Who is out there: the drawn fleet with its channels and data weights."""
+"""The drawn clients with their channels and data weights."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Column: TypeAlias = Sequence[object] | npt.NDArray[np.generic]
 
 
 class Population:
-    """The drawn clients; each is an index into fleet, radio map and weights."""
+    """The drawn clients; a client id indexes fleet, radio map and weights."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class Population:
         return self.config.num_clients
 
     def columns(self) -> tuple[Column, ...]:
-        """Return the ``clients`` table, whose rows are as many as the population."""
+        """Return the columns of the ``clients`` table, one row per client."""
         radio_map = self.radio_map
         return (
             np.arange(len(self)),

@@ -1,4 +1,4 @@
-"""Where everybody is, and how well each client and its base station hear each other."""
+"""The places of all clients and their channels to the base stations."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from netsim.errors import InputError
 from netsim.mobility import Place
 from netsim.network.cell import Direction, Downlink, Uplink
 from netsim.network.cells import Network
-from netsim.population.cell_losses import Air
+from netsim.population.cell_losses import CellLosses
 from netsim.population.config import PopulationConfig
 from netsim.population.first_places import first_places
 from netsim.population.interference import NoiseRise
 from netsim.scenario.each import of_client
 
 FloatArray = npt.NDArray[np.float64]
-LONGEST_TRANSFER_S = 1e6  # alone on the band; fading would mean an event per block
+LONGEST_TRANSFER_S = 1e6  # on the whole band; fading has one event per block
 
 
 class RadioMap:
     """Places, line of sight and mean channels.
 
-    What is said of all clients at once holds at first, of each in its own cell then;
-    clients that move have other channels, and maybe other cells, later.
+    Methods and arrays about all clients hold at time zero, for each client in its
+    serving cell then. A moving client's channel and cell change later.
     """
 
     def __init__(self, config: PopulationConfig, network: Network, seed: int) -> None:
@@ -43,38 +43,37 @@ class RadioMap:
         self.x_m, self.y_m = first_places(config, network, seed)
         starts = list(zip(self.x_m.tolist(), self.y_m.tolist(), strict=True))
         self._paths = config.mobility.paths(config.num_clients, starts, seed)
-        self._airs = [
-            Air(config, cell, cell_id, seed=seed, places=(self.x_m, self.y_m))
+        self._losses = [
+            CellLosses(config, cell, cell_id, seed=seed, places=(self.x_m, self.y_m))
             for cell_id, cell in enumerate(network.cells)
         ]
-        self._losses: dict[int, tuple[int, tuple[float, ...]]] = {}  # last step asked
-        self.cell_ids = self._associated()
-        self._rise = NoiseRise(network, self._airs, self.cell_ids)
+        self._last_losses: dict[int, tuple[int, tuple[float, ...]]] = {}  # with step
+        self.cell_ids = self._serving_cells()
+        self._noise_rise = NoiseRise(network, self._losses, self.cell_ids)
         self._mean_cn0_hz = {"up": self._means("up"), "down": self._means("down")}
 
     def ceiling_hz(self, client_id: int) -> float | None:
-        """Return the widest share that a client's radio can use, in Hz."""
+        """Return the widest band that a client's radio can use, in Hz."""
         return of_client(self._config.radio_band_hz, client_id)
 
     def ceiling_uhz(self, *client_ids: int) -> int | None:
-        """Return the widest share that the radios of all these clients can use, in
-        micro-hertz."""
+        """Return the widest band that all these clients' radios can use, in uHz."""
         bands_hz = [self.ceiling_hz(client_id) for client_id in client_ids]
         least_hz = min((one for one in bands_hz if one is not None), default=None)
         return None if least_hz is None else round(least_hz * 1e6)
 
     @property
     def distance_m(self) -> FloatArray:
-        """Return how far everybody is from its own base station, in metres."""
-        return self._of_own_cell([air.distance_m for air in self._airs])
+        """Return every client's distance to its base station, in metres."""
+        return self._of_own_cell([one.distance_m for one in self._losses])
 
     @property
     def is_line_of_sight(self) -> npt.NDArray[np.bool_]:
-        """Return who is in sight of its own base station."""
-        return self._of_own_cell([air.is_line_of_sight for air in self._airs])
+        """Return whether each client is in line of sight of its base station."""
+        return self._of_own_cell([one.is_line_of_sight for one in self._losses])
 
     def mean_snrs_db(self) -> list[float]:
-        """Return every client's uplink SNR alone on the band, fading apart, in dB."""
+        """Return every client's mean uplink SNR on the whole band, in dB."""
         found = []
         for cell_id, cn0_hz in zip(
             self.cell_ids.tolist(), self._mean_cn0_hz["up"].tolist(), strict=True
@@ -85,14 +84,14 @@ class RadioMap:
         return found
 
     def cell_at(self, client_id: int, now_ns: int) -> int:
-        """Return in which cell a message that sets out now goes."""
+        """Return the cell that serves a client at a tick."""
         step = self._step(now_ns)
         if not step:
             return int(self.cell_ids[client_id])
         losses_db = self._losses_at(client_id, step)
         if self.network.association == "nearest":
             place = self._place(client_id, step)
-            merits = [air.distance_to(place) for air in self._airs]
+            merits = [one.distance_to(place) for one in self._losses]
         else:
             merits = [
                 loss_db - cell.antenna_gain_dbi
@@ -104,7 +103,7 @@ class RadioMap:
         return cell_id
 
     def link(self, client_id: int, direction: Direction, cell_id: int) -> Channel:
-        """Return the client's channel to and from a cell, wherever it goes."""
+        """Return a client's channel to or from a cell over the whole run."""
         _, fading = self._band_and_fading(cell_id, direction)
         name = f"{direction}/{cell_id}" if cell_id else direction
         if self._interval_ns is None:
@@ -116,8 +115,8 @@ class RadioMap:
     def effective_cn0_hz(
         self, client_id: int, direction: Direction, now_ns: int = 0
     ) -> float:
-        """Return the C/N0 that stands for the fading channel in a plan, in Hz: of where
-        the client is, in its cell there."""
+        """Return the constant C/N0 that a plan uses for the fading channel, in Hz, at
+        the client's place and in its cell at a tick."""
         cell_id = self.cell_at(client_id, now_ns)
         mean_hz = self._mean_at(client_id, direction, cell_id, now_ns)
         band, fading = self._band_and_fading(cell_id, direction)
@@ -125,7 +124,7 @@ class RadioMap:
         return mean_hz * fading.effective_gain(snr)
 
     def effective_cn0s_hz(self, direction: Direction) -> FloatArray:
-        """Return every client's :meth:`effective_cn0_hz` at first."""
+        """Return every client's :meth:`effective_cn0_hz` at time zero."""
         found = np.empty(len(self.cell_ids))
         for cell_id in range(len(self.network.cells)):
             members = self.members(cell_id)
@@ -133,9 +132,8 @@ class RadioMap:
             found[members] = self._effective(means_hz, cell_id, direction)
         return found
 
-    def lone_rates_bps(self, direction: Direction) -> FloatArray:
-        """Return every client's rate alone on its own cell's band, fading averaged, in
-        bit/s."""
+    def full_band_rates_bps(self, direction: Direction) -> FloatArray:
+        """Return every client's mean rate on its cell's whole band, in bit/s."""
         cells = self.network.cells
         bands = [cells[cell_id].band(direction) for cell_id in self.cell_ids.tolist()]
         cn0s_hz = self.effective_cn0s_hz(direction).tolist()
@@ -148,18 +146,18 @@ class RadioMap:
 
     @cached_property
     def weakest_client(self) -> int:
-        """Return whom a broadcast to everybody must wait for: who hears its own base
-        station worst at first, fading apart."""
+        """Return the client with the lowest mean downlink C/N0 at time zero, which sets
+        the rate of a broadcast to all clients."""
         return int(np.argmin(self._mean_cn0_hz["down"]))
 
     def members(self, cell_id: int) -> npt.NDArray[np.int64]:
-        """Return who is in a cell at first, by id."""
+        """Return the ids of a cell's clients at time zero."""
         found: npt.NDArray[np.int64] = np.flatnonzero(self.cell_ids == cell_id)
         return found
 
-    def require_audible(self, direction: Direction, bits: int) -> None:
-        """Raise ``InputError`` if the weakest client of a cell could hardly send or
-        hear from where it is at first."""
+    def require_usable_links(self, direction: Direction, bits: int) -> None:
+        """Raise ``InputError`` if ``bits`` would take the weakest client of a cell more
+        than ``LONGEST_TRANSFER_S`` on the whole band at time zero."""
         for cell_id in range(len(self.network.cells)):
             members = self.members(cell_id)
             if len(members):
@@ -196,25 +194,25 @@ class RadioMap:
     def _mean_at(
         self, client_id: int, direction: Direction, cell_id: int, now_ns: int
     ) -> float:
-        """Return the mean C/N0 to and from a cell at a tick, in Hz."""
+        """Return a client's mean C/N0 to or from a cell at a tick, in Hz."""
         step = self._step(now_ns)
         if not step and cell_id == self.cell_ids[client_id]:
             return float(self._mean_cn0_hz[direction][client_id])
-        return self._heard_hz(direction, cell_id, self._losses_at(client_id, step))
+        return self._mean_cn0_to(direction, cell_id, self._losses_at(client_id, step))
 
     def _mean_until(
         self, client_id: int, direction: Direction, cell_id: int, now_ns: int
     ) -> tuple[float, int]:
-        """Return the mean C/N0 of a moving client, and when it may change."""
+        """Return a moving client's mean C/N0, in Hz, and when it changes next."""
         assert self._interval_ns is not None
         mean_hz = self._mean_at(client_id, direction, cell_id, now_ns)
         return mean_hz, (self._step(now_ns) + 1) * self._interval_ns
 
-    def _heard_hz(
+    def _mean_cn0_to(
         self, direction: Direction, cell_id: int, losses_db: Sequence[float]
     ) -> float:
-        own_hz = self._airs[cell_id].cn0_hz(direction, losses_db[cell_id])
-        return own_hz / self._rise.at(direction, cell_id, losses_db)
+        own_hz = self._losses[cell_id].cn0_hz(direction, losses_db[cell_id])
+        return own_hz / self._noise_rise.at(direction, cell_id, losses_db)
 
     def _step(self, now_ns: int) -> int:
         return 0 if self._interval_ns is None else now_ns // self._interval_ns
@@ -223,19 +221,21 @@ class RadioMap:
         return self._paths.at(client_id, step * (self._interval_ns or 0))
 
     def _losses_at(self, client_id: int, step: int) -> tuple[float, ...]:
-        """Return a client's losses to all cells at a step of its way, in dB."""
-        last = self._losses.get(client_id)
+        """Return a client's losses to all cells at a mobility step, in dB."""
+        last = self._last_losses.get(client_id)
         if last is None or last[0] != step:
             place = partial(self._place, client_id)
-            losses_db = tuple(air.loss_at(client_id, step, place) for air in self._airs)
-            last = self._losses[client_id] = step, losses_db
+            losses_db = tuple(
+                one.loss_at(client_id, step, place) for one in self._losses
+            )
+            last = self._last_losses[client_id] = step, losses_db
         return last[1]
 
-    def _associated(self) -> npt.NDArray[np.int64]:
-        """Return everybody's first cell; a tie goes to the first in the list."""
-        losses_db = np.stack([air.loss_db for air in self._airs])
+    def _serving_cells(self) -> npt.NDArray[np.int64]:
+        """Return every client's cell at time zero; a tie goes to the lower id."""
+        losses_db = np.stack([one.loss_db for one in self._losses])
         if self.network.association == "nearest":
-            merits = np.stack([air.distance_m for air in self._airs])
+            merits = np.stack([one.distance_m for one in self._losses])
         else:
             gains_dbi = [cell.antenna_gain_dbi for cell in self.network.cells]
             merits = losses_db - np.array(gains_dbi)[:, None]
@@ -247,13 +247,13 @@ class RadioMap:
         return cell_ids
 
     def _means(self, direction: Direction) -> FloatArray:
-        """Return everybody's mean C/N0 in its own cell at first, in Hz."""
-        losses = [air.loss_db.tolist() for air in self._airs]
-        everybody = zip(self.cell_ids.tolist(), zip(*losses, strict=True), strict=True)
+        """Return every client's mean C/N0 in its cell at time zero, in Hz."""
+        losses = [one.loss_db.tolist() for one in self._losses]
+        clients = zip(self.cell_ids.tolist(), zip(*losses, strict=True), strict=True)
         return np.array(
             [
-                self._heard_hz(direction, cell_id, losses_db)
-                for cell_id, losses_db in everybody
+                self._mean_cn0_to(direction, cell_id, losses_db)
+                for cell_id, losses_db in clients
             ]
         )
 
@@ -265,6 +265,6 @@ def _beyond(client_id: int, place: Place, now_ns: int) -> InputError:
     x_m, y_m = place
     return InputError(
         f"client {client_id} is at ({x_m:.0f} m, {y_m:.0f} m) after "
-        f"{now_ns / 1e9:g} s, farther than the path loss of its cell goes; place "
+        f"{now_ns / 1e9:g} s, beyond the range of its cell's path loss; place "
         "clients closer, keep them in a smaller region, or add cells"
     )

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from netsim.core.files import damage
-from netsim.cosim.files import ADAPTER_FOLDER, SCENARIO_FILE
 from netsim.errors import InputError
-from netsim.runs.manifest import FILE_NAME, read_manifest
+from netsim.runs.manifest import ADAPTER_FOLDER, FILE_NAME, SCENARIO_FILE, read_manifest
 
 
 def require_as_left(adapter: Path) -> None:

@@ -12,12 +12,14 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from netsim import __version__
 from netsim.core.files import Part, StoredFile, write_atomically
+from netsim.core.version import VERSION
 from netsim.errors import InputError
 from netsim.trace.rows import TRACE_VERSION
 
 FILE_NAME = "manifest.json"
+SCENARIO_FILE = "scenario.yaml"
+ADAPTER_FOLDER = "adapter"
 PACKAGES = ("numpy", "pyarrow", "simpy", "torch", "peft", "transformers")
 
 METRICS = ("accuracy", "loss", "perplexity", "exact_match")
@@ -125,7 +127,7 @@ def known_metrics(values: Mapping[str, float | None]) -> dict[str, float | None]
 
 def versions() -> dict[str, str]:
     """Return the versions of what a result may depend on, importing none of it."""
-    found = {"python": platform.python_version(), "netsim": __version__}
+    found = {"python": platform.python_version(), "netsim": VERSION}
     for package in PACKAGES:
         try:
             found[package] = importlib.metadata.version(package)

@@ -1,11 +1,11 @@
-"""From YAML to a record and back: every error at once, each at its line and column."""
+"""YAML to records and back; one message lists all errors with line and column."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from netsim.core.quantities import QUANTITIES, closest
-from netsim.errors import InputError
+from netsim.errors import InputError, Refusal
 from netsim.scenario.overrides import Overridden, apply_overrides
 from netsim.scenario.record import note_model, read_model, yaml_keys
 from netsim.scenario.source import (
@@ -33,12 +33,24 @@ MAX_ERRORS = 20
 Model = TypeVar("Model", bound=BaseModel)
 
 
-def load(path: Path, model: type[Model], *, overrides: Sequence[str] = ()) -> Model:
-    """Read a scenario file as ``model``; all that is wrong is one InputError.
+def _right(record: BaseModel) -> Iterable[Refusal]:
+    """Return no refusals: the default of ``check``."""
+    return ()
 
-    Validators find the scenario's folder as ``info.context["folder"]``.
+
+def load(
+    path: Path,
+    model: type[Model],
+    *,
+    overrides: Sequence[str] = (),
+    check: Callable[[Model], Iterable[Refusal]] = _right,
+) -> Model:
+    """Return a YAML file as a ``model``; one ``InputError`` lists all errors.
+
+    ``check`` yields contradictions between valid parts. Validators find the file's
+    folder as ``info.context["folder"]``.
     """
-    return _load(read_document(path), model, overrides, path.parent)
+    return _load(read_document(path), model, overrides, path.parent, check)
 
 
 def load_text(
@@ -48,13 +60,15 @@ def load_text(
     name: str = "scenario",
     overrides: Sequence[str] = (),
     folder: Path | None = None,
+    check: Callable[[Model], Iterable[Refusal]] = _right,
 ) -> Model:
-    """Read a scenario text as ``model``; ``name`` stands for a file in messages."""
-    return _load(parse_document(text, name), model, overrides, folder or Path())
+    """Return a YAML text as a ``model``; ``name`` replaces the file in messages."""
+    document = parse_document(text, name)
+    return _load(document, model, overrides, folder or Path(), check)
 
 
 def dump(record: BaseModel) -> str:
-    """Return the fully resolved YAML; loading it gives an equal record."""
+    """Return the YAML with all defaults; loading it gives an equal record."""
     text = yaml.dump(
         _plain_data(record),
         Dumper=_Dumper,
@@ -68,7 +82,7 @@ def dump(record: BaseModel) -> str:
 
 
 def scenario_digest(record: BaseModel) -> str:
-    """Return the SHA-256 of what a record says, whatever the order of its keys."""
+    """Return the SHA-256 of a record's values, independent of the order of keys."""
     text = json.dumps(_plain_data(record), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -81,7 +95,7 @@ def json_schema(model: type[BaseModel]) -> dict[str, Any]:
 
 
 def _write_defaults(schema: object) -> None:
-    """Turn the defaults of quantities into the text a person would write."""
+    """Replace the defaults of quantities by their text, such as ``20 MHz``."""
     if isinstance(schema, list):
         for part in schema:
             _write_defaults(part)
@@ -101,7 +115,8 @@ def _plain_data(record: BaseModel) -> dict[str, Any]:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes a text that YAML 1.1 or 1.2 would read as something else."""
+    """A YAML writer that quotes text which YAML 1.1 or 1.2 would read as a number,
+    boolean or null."""
 
     def ignore_aliases(self, data: object) -> bool:
         return True
@@ -114,22 +129,29 @@ for _name, _pattern, _first in SCALARS:
 
 
 def _load(
-    document: Document, model: type[Model], overrides: Sequence[str], folder: Path
+    document: Document,
+    model: type[Model],
+    overrides: Sequence[str],
+    folder: Path,
+    check: Callable[[Model], Iterable[Refusal]],
 ) -> Model:
     data, origins = apply_overrides(document.data, overrides)
     context: dict[str, Any] = {"source": "yaml", "folder": folder, "models": {}}
     note_model(context, data, model)
+    report = _Report(document, Overridden(data, origins), context["models"])
     try:
-        return read_model(model, data, context)
+        record = read_model(model, data, context)
     except ValidationError as error:
-        report = _Report(document, Overridden(data, origins), context["models"])
-        errors = error.errors(include_url=False)
-        raise InputError(report.text(errors)) from error
+        raise InputError(report.invalid(error.errors(include_url=False))) from error
+    refusals = list(check(record))
+    if refusals:
+        raise InputError(report.refused(refusals))
+    return record
 
 
 @dataclass(frozen=True)
 class _Complaint:
-    """One error: where it is in the data, and whether it speaks of a key there."""
+    """One error: its path in the data, and the missing or unknown key."""
 
     path: KeyPath
     message: str
@@ -139,17 +161,28 @@ class _Complaint:
 
 @dataclass(frozen=True)
 class _Report:
-    """Turns pydantic's errors into lines that point into the file."""
+    """Turns errors into lines that point into the file."""
 
     document: Document
     overridden: Overridden
     models: dict[int, type[BaseModel]]
 
-    def text(self, errors: list[ErrorDetails]) -> str:
-        """Return all errors in the order of the file, at most ``MAX_ERRORS``."""
+    def invalid(self, errors: list[ErrorDetails]) -> str:
+        """Return the message of pydantic's errors: each value by itself."""
         complaints = [self._complaint(e) for e in errors if not is_echo(e)]
-        merged = _merged(_without_echoes(complaints))
-        placed = sorted(map(self._place, merged), key=lambda item: item[0])
+        return self._text(_merged(_without_echoes(complaints)))
+
+    def refused(self, refusals: Sequence[Refusal]) -> str:
+        """Return the message of refusals: values that contradict each other."""
+        found = [
+            (_follow(self.overridden.data, path)[0], why) for path, why in refusals
+        ]
+        return self._text([_Complaint(*one) for one in dict.fromkeys(found)])
+
+    def _text(self, complaints: Iterable[_Complaint]) -> str:
+        """Return one line per error in the order of the file, at most
+        ``MAX_ERRORS``."""
+        placed = sorted(map(self._place, complaints), key=lambda item: item[0])
         lines = [line for _, line in placed[:MAX_ERRORS]]
         if len(placed) > MAX_ERRORS:
             lines.append(f"and {len(placed) - MAX_ERRORS} more")
@@ -168,7 +201,7 @@ class _Report:
         return _Complaint(path, message, loc[-1], is_unknown=True)
 
     def _models_at(self, path: KeyPath) -> list[type[BaseModel]]:
-        """Return the models that may read the mapping at ``path``."""
+        """Return the models that can read the mapping at ``path``."""
         _, value = _follow(self.overridden.data, path)
         if id(value) in self.models:
             return [self.models[id(value)]]
@@ -185,7 +218,7 @@ class _Report:
         ]
 
     def _place(self, complaint: _Complaint) -> tuple[tuple[int, int], str]:
-        """Return a sort key and the text of one complaint."""
+        """Return the sort key and the line of one error."""
         dotted = ".".join(map(str, complaint.path))
         message = f"{dotted}: {complaint.message}" if dotted else complaint.message
         path = complaint.path
@@ -197,7 +230,7 @@ class _Report:
         return (at.line, at.column), self.document.source.point(at, message)
 
     def _origin(self, path: KeyPath, is_unknown: bool) -> tuple[str | None, Position]:
-        """Return the override that made ``path``, or its position in the file."""
+        """Return the override that set ``path``, or the position in the file."""
         origins, document = self.overridden.origins, self.document
         for end in range(len(path), 0, -1):  # all below an override is its own
             if path[:end] in origins:
@@ -216,7 +249,8 @@ class _Report:
 
 
 def _follow(data: YamlValue, loc: Sequence[str | int]) -> tuple[KeyPath, YamlValue]:
-    """Return the path in the data that ``loc`` means; pydantic's tags are skipped."""
+    """Return the path of ``loc`` in the data, and its value; tags that pydantic adds
+    are skipped."""
     path: KeyPath = ()
     for step in loc:
         if not _has(data, step):
@@ -234,7 +268,7 @@ def _has(data: YamlValue, step: str | int) -> bool:
 
 
 def _models_in(annotation: object) -> list[type[BaseModel]]:
-    """Return the models that an annotation such as ``tuple[Cell, ...]`` names."""
+    """Return the models in an annotation such as ``tuple[Cell, ...]``."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [model for part in get_args(annotation) for model in _models_in(part)]
@@ -246,7 +280,7 @@ def _is_collection(data: YamlValue, path: KeyPath) -> bool:
 
 
 def _without_echoes(complaints: list[_Complaint]) -> list[_Complaint]:
-    """Drop a missing key that an unknown one next to it was meant to be."""
+    """Drop a missing key if an unknown key at the same place is a misspelling of it."""
     missing: dict[KeyPath, list[str]] = {}
     for complaint in complaints:
         if complaint.key is not None and not complaint.is_unknown:
@@ -260,7 +294,7 @@ def _without_echoes(complaints: list[_Complaint]) -> list[_Complaint]:
 
 
 def _merged(complaints: list[_Complaint]) -> list[_Complaint]:
-    """Join what the members of a union each say about one value."""
+    """Join the errors that the members of a union report for one value."""
     by_place: dict[tuple[KeyPath, str | int | None], _Complaint] = {}
     for complaint in complaints:
         place = (complaint.path, complaint.key)

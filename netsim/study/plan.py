@@ -11,8 +11,9 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from netsim.cosim.learning_kinds import UNTRAINED
+from netsim.cosim.reading import read_scenario
 from netsim.cosim.reuse import verdicts
-from netsim.cosim.scenario import Scenario, read_scenario
+from netsim.cosim.scenario import Scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
 from netsim.runs.manifest import FILE_NAME, read_manifest

@@ -10,13 +10,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from fl.workers.executor import Executor, Inline
-from fl.workers.processes import processes
-from fl.workers.ray_cluster import NoCluster, ray_workers
 from netsim.core.files import write_atomically
 from netsim.core.locks import is_empty, locked
 from netsim.cosim.scenario import Scenario
 from netsim.cosim.shipped import find_study
+from netsim.cosim.workers import Executor, NoCluster, Workers
 from netsim.errors import InputError
 from netsim.runs.run import load_run
 from netsim.scenario import dump
@@ -96,36 +94,18 @@ def _keys(run: PlannedRun) -> dict[str, str | int]:
     }
 
 
-@dataclass(frozen=True, slots=True)
-class Workers:
-    """Who runs a study: so many processes here, or workers of a Ray cluster, by default
-    as many as it has free processors."""
-
-    num: int | None = None
-    ray: str | None = None  # auto, or an address
-    num_gpus: float = 0.0  # that each worker of a Ray cluster reserves
-
-    def executor(self, folder: Path, watch: Watch | None = None) -> Executor[Host]:
-        """Return the executor of a study or search whose folder is held."""
-        if self.ray is None:
-            if self.num_gpus:
-                raise InputError("--gpus: only workers of a cluster reserve any: --ray")
-            host = Host(watch)
-            num = self.num or 1
-            return Inline(host) if num == 1 else processes(num, host)
-        host = Host(mark=Mark.of(folder))
-        try:
-            return ray_workers(
-                self.ray, host, num_workers=self.num, num_gpus=self.num_gpus
-            )
-        except NoCluster as error:
-            raise InputError(f"--ray {self.ray}: {error}") from error
+def executor_of(
+    workers: Workers, folder: Path, watch: Watch | None = None
+) -> Executor[Host]:
+    """Return the executor of a study or search whose folder is locked."""
+    is_far = workers.ray is not None
+    return workers.executor(Host(mark=Mark.of(folder)) if is_far else Host(watch))
 
 
 def carry_out(
     plan: StudyPlan,
     *,
-    workers: Workers = Workers(),
+    workers: Workers | None = None,
     watch: Watch | None = None,
     tell: Callable[[PlannedRun, Ending], None] = lambda run, ending: None,
 ) -> Study:
@@ -140,7 +120,7 @@ def carry_out(
     with locked(plan.folder):
         tables = Tables(plan)
         finished = _opened(plan, tables)
-        with closing(workers.executor(plan.folder, watch)) as executor:
+        with closing(executor_of(workers or Workers(), plan.folder, watch)) as executor:
             for runs in (plan.leaders(), plan.followers()):
                 missing = [run for run in runs if run.folder not in finished]
                 jobs = [job_of(r.scenario, r.base_folder, r.folder) for r in missing]

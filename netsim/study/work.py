@@ -17,10 +17,9 @@ from pathlib import Path
 from typing import Literal
 
 from netsim.core.locks import LOCK_FILE, locked
+from netsim.cosim.reading import parse_scenario
 from netsim.cosim.run import run_scenario
-from netsim.cosim.scenario import Scenario
 from netsim.runs.manifest import FILE_NAME, Manifest
-from netsim.scenario import load_text
 from netsim.server.stage import Progress
 
 PATIENCE_S = 60.0  # with a worker of a killed study that is about to notice
@@ -101,7 +100,7 @@ def run_one(host: Host, job: Job) -> Ending:
 
 def _run(host: Host, job: Job, folder: Path) -> Manifest:
     _clear_unbegun(folder)
-    scenario = load_text(job.scenario_text, Scenario, folder=job.base_folder)
+    scenario = parse_scenario(job.scenario_text, job.base_folder)
     return run_scenario(
         scenario,
         folder,

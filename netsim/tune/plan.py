@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from netsim.cosim.learning_kinds import LearningOff
-from netsim.cosim.scenario import Scenario, read_scenario
+from netsim.cosim.reading import read_scenario
+from netsim.cosim.scenario import Scenario
 from netsim.errors import InputError
 from netsim.scenario import dump, load
 from netsim.scenario.source import read_document

@@ -16,14 +16,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fl.workers.executor import Executor
 from netsim.core.files import write_atomically
 from netsim.core.locks import is_empty, locked
 from netsim.core.streams import stream
+from netsim.cosim.workers import Executor, Workers
 from netsim.errors import InputError
 from netsim.runs.run import load_run
 from netsim.scenario import dump
-from netsim.study.run import Workers, endings, job_of
+from netsim.study.run import endings, executor_of, job_of
 from netsim.study.work import Ending, Host, Job
 from netsim.tune.plan import TunePlan
 from netsim.tune.search import Setting, TuneConfig
@@ -78,7 +78,7 @@ def carry_out_search(
         _open_folder(plan)
         study = _opened_study(plan)
         answers = Answers(plan)
-        with closing((workers or Workers()).executor(plan.folder)) as executor:
+        with closing(executor_of(workers or Workers(), plan.folder)) as executor:
             answers.add(_tried(plan, executor, {AS_IS: {}})[0])
             for row in map(_row, _answered(study)):
                 answers.add(row)

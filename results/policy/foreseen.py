@@ -20,7 +20,7 @@ import yaml
 
 from netsim.cli.planning import compare
 from netsim.cosim.plan_problem import Assumptions, build_task
-from netsim.cosim.scenario import read_scenario
+from netsim.cosim.reading import read_scenario
 
 HERE = Path(__file__).parent
 RATIO, EXPONENTS, MAX_WEIGHT = 0.5, (1.0, 0.65), 0.5

@@ -18,7 +18,8 @@ import pandas as pd
 
 from netsim.core.streams import stream
 from netsim.cosim.plan_problem import Assumptions, Task, build_task
-from netsim.cosim.scenario import Scenario, read_scenario
+from netsim.cosim.reading import read_scenario
+from netsim.cosim.scenario import Scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.policy.problem import Choice
 from netsim.policy.solver import score

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from netsim.band import Message, SharedBand
-from netsim.core.engine import Engine, calm_garbage_collector
+from netsim.core.engine import Engine, rare_garbage_collection
 from netsim.sharing import ProcessorSharing
 from netsim.trace.writer import Recorder
 
@@ -105,7 +105,7 @@ def ends_here(given: list[Flow]) -> tuple[list[float], float]:
         for number, flow in enumerate(given):
             env.process(send(number, flow))
         start_s = time.process_time()
-        with calm_garbage_collector():
+        with rare_garbage_collection():
             env.run()
         took_s = time.process_time() - start_s
         band.close()

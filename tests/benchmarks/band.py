@@ -17,7 +17,7 @@ from pathlib import Path
 import simpy
 
 from netsim.band import Message, SharedBand
-from netsim.core.engine import Engine, calm_garbage_collector
+from netsim.core.engine import Engine, rare_garbage_collection
 from netsim.sharing import ProcessorSharing
 from netsim.trace.writer import Recorder
 
@@ -77,7 +77,7 @@ def ends_per_cpu_s(
         for client_id in range(num_live):
             env.process(client(client_id))
         start_s = time.process_time()
-        with calm_garbage_collector():
+        with rare_garbage_collection():
             env.run()
         band.close()
         recorder.close()

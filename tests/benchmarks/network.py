@@ -90,8 +90,8 @@ def measure(case: Case) -> Cost:
     """Return what a case costs in this process, which has done nothing else."""
     from netsim.core.engine import Engine
     from netsim.cosim import world
+    from netsim.cosim.reading import read_scenario
     from netsim.cosim.run import run_scenario
-    from netsim.cosim.scenario import read_scenario
     from netsim.cosim.shipped import find_scenario
 
     engines = []

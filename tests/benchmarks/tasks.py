@@ -15,8 +15,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from netsim.cosim.reading import read_scenario
 from netsim.cosim.run import run_scenario
-from netsim.cosim.scenario import read_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.runs.manifest import Manifest
 

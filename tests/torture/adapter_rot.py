@@ -8,8 +8,14 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from .learned import import_all, judged_apart, new_cache, run_words, summary
-from .rotting import answered
+from tests.torture.learned import (
+    import_all,
+    judged_apart,
+    new_cache,
+    run_words,
+    summary,
+)
+from tests.torture.rotting import answered
 
 WEIGHTS = "adapter_model.safetensors"
 

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import yaml
 
-from .judging import judged, limit_memory, peak_bytes
-from .mutation import as_yaml, mutated, redrawn, scrambled
-from .shapes import Shapes, seeded
-from .table import Table, ignored
+from tests.torture.judging import judged, limit_memory, peak_bytes
+from tests.torture.mutation import as_yaml, mutated, redrawn, scrambled
+from tests.torture.shapes import Shapes, seeded
+from tests.torture.table import Table, ignored
 
 SCENARIOS = Path(__file__).resolve().parents[2] / "scenarios"
 KINDS = ("structure", "bytes", "drawn")

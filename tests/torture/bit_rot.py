@@ -8,13 +8,13 @@ from collections import Counter
 from functools import partial
 from pathlib import Path
 
-from .adapter_rot import sound_adapter
-from .judging import limit_memory
-from .rotting import DAMAGES, damaged_copy
-from .run_rot import sound_run
-from .shapes import seeded
-from .store_rot import sound_store
-from .table import Table, ignored
+from tests.torture.adapter_rot import sound_adapter
+from tests.torture.judging import limit_memory
+from tests.torture.rotting import DAMAGES, damaged_copy
+from tests.torture.run_rot import sound_run
+from tests.torture.shapes import seeded
+from tests.torture.store_rot import sound_store
+from tests.torture.table import Table, ignored
 
 SOUND = {"run": sound_run, "store": sound_store, "adapter": sound_adapter}
 # of all cases: those of a store and of an adapter train

@@ -21,10 +21,9 @@ from netsim import load_run
 from netsim.cli.main import main as netsim_main
 from netsim.errors import InputError
 from netsim.trace.schemas import SCHEMAS
-
-from .learned import import_all, new_cache
-from .shapes import seeded
-from .table import Table
+from tests.torture.learned import import_all, new_cache
+from tests.torture.shapes import seeded
+from tests.torture.table import Table
 
 UNICAST = (
     "cell.downlink={band: 10 MHz, radio: {kind: fixed-power}, mode: unicast, "

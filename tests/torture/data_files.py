@@ -15,11 +15,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fl.tasks import Digits
-
-from .judging import judged, limit_memory, peak_bytes
-from .mutation import scrambled
-from .shapes import seeded
-from .table import Table, ignored
+from tests.torture.judging import judged, limit_memory, peak_bytes
+from tests.torture.mutation import scrambled
+from tests.torture.shapes import seeded
+from tests.torture.table import Table, ignored
 
 ROWS = [
     (f"label {n % 3}", f"some words, {n} of them", f"user {n % 5}") for n in range(60)

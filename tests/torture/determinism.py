@@ -18,7 +18,7 @@ from pathlib import Path
 
 import yaml
 
-from .table import Table
+from tests.torture.table import Table
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = (

@@ -20,9 +20,8 @@ from pathlib import Path
 
 from netsim import load_run
 from netsim.runs.manifest import FILE_NAME
-
-from .judging import judged
-from .table import Table
+from tests.torture.judging import judged
+from tests.torture.table import Table
 
 WORDS = ("run", "network-only", "--set", "stop={rounds: 20}", "--quiet")
 LONG = ("run", "network-only", "--set", "stop={time: 1000 h}", "--quiet")

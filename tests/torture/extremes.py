@@ -9,8 +9,7 @@ import shutil
 from pathlib import Path
 
 from netsim import load_run
-
-from .judging import judged, limit_memory
+from tests.torture.judging import judged, limit_memory
 
 ONE_HERTZ = "{kind: per-hertz, reference_band: 1 Hz}"
 ROUNDS = "{kind: synchronous, announce_time: %s, merge_time: %s, sampling: %s}"

@@ -7,8 +7,7 @@ import shutil
 import traceback
 
 from fl.memory.files import cache_folder
-
-from .judging import judged
+from tests.torture.judging import judged
 
 SETTINGS = (
     "stop={rounds: 2}",

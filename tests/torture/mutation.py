@@ -5,7 +5,7 @@ import math
 
 import yaml
 
-from .shapes import places
+from tests.torture.shapes import places
 
 UNITS = ("Hz", "MHz", "s", "ms", "dBm", "dB", "W", "m", "km", "GB", "bit", "day", "x")
 HOSTILE = (

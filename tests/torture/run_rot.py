@@ -11,9 +11,8 @@ from netsim import load_run
 from netsim.errors import InputError
 from netsim.runs.manifest import FILE_NAME
 from netsim.trace.schemas import SCHEMAS
-
-from .judging import judged
-from .rotting import answered
+from tests.torture.judging import judged
+from tests.torture.rotting import answered
 
 SCENARIO = "network-only"
 SETTINGS = ("stop={rounds: 3}", "population.num_clients=5")

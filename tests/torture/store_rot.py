@@ -4,8 +4,15 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from .learned import STORE, import_all, judged_apart, new_cache, run_words, summary
-from .rotting import answered
+from tests.torture.learned import (
+    STORE,
+    import_all,
+    judged_apart,
+    new_cache,
+    run_words,
+    summary,
+)
+from tests.torture.rotting import answered
 
 DAMAGED = "is damaged"
 

@@ -14,17 +14,16 @@ from collections import Counter
 from pathlib import Path
 
 from netsim import load_run
+from netsim.cosim.reading import read_scenario
 from netsim.cosim.run import run_scenario
-from netsim.cosim.scenario import read_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.verify import verify
-
-from .crash import COLUMNS, GO_ON
-from .faulty import OVERRIDES, TWO, Faulty
-from .learned import new_cache
-from .poison import HUNGER_BYTES, Hungry
-from .shapes import seeded
-from .table import Table
+from tests.torture.crash import COLUMNS, GO_ON
+from tests.torture.faulty import OVERRIDES, TWO, Faulty
+from tests.torture.learned import new_cache
+from tests.torture.poison import HUNGER_BYTES, Hungry
+from tests.torture.shapes import seeded
+from tests.torture.table import Table
 
 WHAT = "quickstart, 2 workers"
 HUNGRY = (*OVERRIDES, f"learning.task={{kind: '{Hungry.__module__}:Hungry'}}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from netsim.channel import Points, require_reach
+from netsim.channel import Points, require_reachable
 from netsim.errors import InputError, Refusal
 from netsim.mobility import RandomWaypoint
 from netsim.network.cells import Network, require_names
@@ -46,7 +46,7 @@ def _misplaced(network: Network, population: PopulationConfig) -> Iterator[Refus
         return
     for cell in cells:
         try:
-            require_reach(placement, cell.path_loss)
+            require_reachable(placement, cell.path_loss)
         except InputError as error:
             yield ("population", "placement"), str(error)
 

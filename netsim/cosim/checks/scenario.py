@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 def contradictions(scenario: Scenario) -> Iterator[Refusal]:
     """Yield where parts of a scenario contradict each other, and why."""
+    if (scenario.cell is None) == (scenario.cells is None):
+        yield (), "needs `cell`, or a list of `cells`: exactly one of them"
+        return  # no other rule is clear about which cells are meant
     yield from refused_networks(scenario.network, scenario.population)
     yield from refused_edges(scenario)
     yield from _refused_lists(scenario)

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, cast
 import pandas as pd
 
 from fl.aggregation import AGGREGATIONS, Method, Pair
+from fl.contract import Score
 from fl.federation.versions import Version, refolded
 from fl.merge_study import Judge, LayerTrial, Round, Trial, compare
-from fl.model.evaluation import Metrics
-from netsim.core.engine import calm_garbage_collector
+from netsim.core.engine import rare_garbage_collection
 from netsim.cosim.checks.servers import meets_old_versions
 from netsim.cosim.commands.merge import require_method
 from netsim.cosim.learning_kinds import LoraLearning
@@ -71,9 +71,8 @@ def merge_study(
     merged_rounds = list(dict.fromkeys(load_run(run).merges["round_id"].tolist()))
     chosen = _chosen_rounds(rounds, merged_rounds)
     compared = _methods(methods, learning)
-    learner = cast(
-        "FederatedLearner",
-        learning.learner(scenario.population.num_clients, scenario.seed, reuse=True),
+    learner = learning.learner(
+        scenario.population.num_clients, scenario.seed, reuse=True
     )
     observer = _Observer(
         scenario, learner, compared, merged_rounds, chosen, evaluate, say
@@ -98,7 +97,7 @@ def _simulate(
     """Play a scenario and return the digests of its tables."""
     population = build_population(scenario, learner)
     recorder = Recorder(folder)
-    with calm_garbage_collector():
+    with rare_garbage_collection():
         stage = build_stage(scenario, learner, population, recorder, lambda _: None)
         play(stage, scenario)
     return dict(recorder.close().table_digests)
@@ -173,7 +172,7 @@ class _Observer:
     def _judge(self, before: Version) -> Judge:
         """Return how good the models are that merges make of a version."""
 
-        def judged(adapter: Adapter, folds: Mapping[str, Pair]) -> Metrics:
+        def judged(adapter: Adapter, folds: Mapping[str, Pair]) -> Score:
             return self.learner.measured(Version(adapter, refolded(before, folds)))
 
         return judged
@@ -262,7 +261,7 @@ def _summary(
     }
 
 
-def _scores(found: Sequence[Metrics]) -> Mapping[str, float]:
+def _scores(found: Sequence[Score]) -> Mapping[str, float]:
     """Return the mean loss and accuracy of merged models, where any was evaluated."""
     if not found:
         return {"mean_loss": float("nan"), "mean_accuracy": float("nan")}

@@ -12,8 +12,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from netsim.cosim.reading import read_scenario
 from netsim.cosim.run import run_scenario
-from netsim.cosim.scenario import read_scenario
 from netsim.runs.run import load_run
 
 ASYNC = "{kind: asynchronous, concurrency: %d, mixing: 0.6, merge_time: 0 s}"

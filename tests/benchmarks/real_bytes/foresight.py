@@ -9,8 +9,9 @@ import pandas as pd
 from harness import Part, Plan, Played, Upload
 from link import FRAME_BYTES, MTU, Shape
 
+from netsim.cosim.reading import read_scenario
 from netsim.cosim.run import run_scenario
-from netsim.cosim.scenario import Scenario, read_scenario
+from netsim.cosim.scenario import Scenario
 from netsim.runs.run import Run, load_run
 
 TCP_IP_BYTES = 20 + 20 + 12  # headers of IPv4 and TCP, with timestamps

@@ -26,7 +26,7 @@ from link import Refused, require
 from patterns import NO_CEILINGS, PATTERNS, RANKS
 
 from netsim import load_run
-from netsim.cosim.scenario import read_scenario
+from netsim.cosim.reading import read_scenario
 from netsim.errors import InputError
 from netsim.runs.run import Run
 

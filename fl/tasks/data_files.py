@@ -1,0 +1,135 @@
+"""Data files: relative to the scenario, on this machine, or on the Hugging Face hub."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import os
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, BeforeValidator, ValidationInfo
+
+from fl.memory.files import recall, remember
+
+HUB = "hf://datasets/"
+_HUB_FILE = re.compile(rf"{HUB}([\w.-]+/[\w.-]+?)(?:@([^/]+))?/(.+)")
+LARGE_BYTES = 1 << 24  # the digest of a larger file is cached
+
+
+def _absolute_or_hub(value: str, info: ValidationInfo) -> str:
+    """Return an absolute path, relative to the scenario's folder, which must exist."""
+    if value.startswith("hf://"):
+        _hub_parts(value)
+        return value
+    folder = scenario_folder(info)
+    path = absolute(value, folder or Path())
+    if folder is not None:  # the scenario's reader can name the line now
+        require_file(path)
+    return str(path)
+
+
+def _text(value: object) -> object:
+    return str(value) if isinstance(value, Path) else value
+
+
+# A local path or ``hf://datasets/owner/name@revision/file``.
+DataFile = Annotated[str, BeforeValidator(_text), AfterValidator(_absolute_or_hub)]
+
+
+def scenario_folder(info: ValidationInfo) -> Path | None:
+    """Return the folder of the scenario that is being read, if any."""
+    context = info.context
+    folder = context.get("folder") if isinstance(context, dict) else None
+    return folder if isinstance(folder, Path) else None
+
+
+def absolute(path: str, folder: Path) -> Path:
+    """Return the absolute path of ``path`` relative to ``folder``; links are kept."""
+    return Path(os.path.abspath(folder / Path(path).expanduser()))
+
+
+def require_file(path: Path) -> None:
+    """Raise ``ValueError`` with the closest file name if the path is not a file."""
+    if path.is_file():
+        return
+    if path.is_dir():
+        raise ValueError(f"must be a file, got the folder '{path}'")
+    if not path.parent.is_dir():
+        raise ValueError(f"no such file and no such folder, got '{path}'")
+    names = sorted(p.name for p in path.parent.iterdir() if p.is_file())
+    raise ValueError(f"no such file, got '{path}'{did_you_mean(path.name, names)}")
+
+
+def did_you_mean(name: str, choices: Iterable[str]) -> str:
+    """Return a hint with the closest choice, or an empty text."""
+    found = difflib.get_close_matches(name, list(choices), n=1, cutoff=0.5)
+    return f"; did you mean {found[0]!r}?" if found else ""
+
+
+def local_file(source: str) -> Path:
+    """Return the file on this machine, after a download if it is on the hub."""
+    if source.startswith("hf://"):
+        return _downloaded(source)
+    path = Path(source)
+    require_file(path)
+    return path
+
+
+def _hub_parts(source: str) -> tuple[str, str | None, str]:
+    match = _HUB_FILE.fullmatch(source)
+    if match is None:
+        raise ValueError(
+            f"a hub file is written {HUB}OWNER/NAME@REVISION/FILE, got {source!r}"
+        )
+    return match[1], match[2], match[3]
+
+
+@lru_cache(maxsize=32)
+def _downloaded(source: str) -> Path:
+    from huggingface_hub import hf_hub_download
+
+    repository, revision, name = _hub_parts(source)
+    revision = "refs/convert/parquet" if revision == "~parquet" else revision
+    try:
+        found = hf_hub_download(
+            repository, name, revision=revision, repo_type="dataset"
+        )
+    except (OSError, ValueError) as error:
+        raise ValueError(unreachable(source, error)) from error
+    return Path(found)
+
+
+def unreachable(what: str, error: Exception) -> str:
+    """Return a one-line message: a hub resource is neither cached nor reachable."""
+    from huggingface_hub import constants
+
+    first = str(error).strip().splitlines()
+    why = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else first[0][:200]
+    return (
+        f"{what} is not in the cache {constants.HF_HUB_CACHE} and cannot be fetched "
+        f"({why}); fetch it where the hub can be reached, or name a local path"
+    )
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file, recomputed only if its size or time changed."""
+    status = path.stat()
+    return _file_digest(str(path.resolve()), status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=256)
+def _file_digest(path: str, size: int, mtime_ns: int) -> str:
+    if size < LARGE_BYTES:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    identity = hashlib.sha256(f"{path} {size} {mtime_ns}".encode()).hexdigest()
+    name = f"{identity}.sha256"
+    known = recall(name)
+    if known is None:
+        with open(path, "rb") as file:
+            known = hashlib.file_digest(file, "sha256").hexdigest().encode()
+        remember(name, known)
+    return known.decode()

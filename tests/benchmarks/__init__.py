@@ -1,0 +1,1 @@
+"""Programs that measure netsim: each is run by itself."""

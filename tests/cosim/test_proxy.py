@@ -1,0 +1,86 @@
+"""Learning by proxy: a model that is counted gives sizes and work; none is trained."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from fl.aggregation import AGGREGATIONS
+from fl.costs import TimingAs
+from fl.model.adapters import LoraSettings
+from fl.settings.local_training import TrainingSettings
+from netsim.cosim.learning_kinds import LoraLearning
+from netsim.cosim.proxy import ProxyLearning
+from netsim.cosim.reading import read_scenario
+from netsim.cosim.run import run_scenario
+from netsim.cosim.shipped import find_scenario
+from netsim.errors import InputError
+from netsim.learner.learner import first_job
+from netsim.verify import verify
+
+BIG = TimingAs(model="qwen2.5-0.5b", sequence_length=64, r=16)
+TRAINING = TrainingSettings(local_steps=3, per_device_train_batch_size=2)
+
+
+def test_it_costs_what_training_timed_as_the_model_costs():
+    lora = LoraSettings(r=8)
+    proxy = ProxyLearning(model=BIG, lora=lora, training=TRAINING)
+    ours = proxy.learner(4, 0, reuse=False)
+    config = LoraLearning(
+        lora=lora,
+        training=TRAINING,
+        timing_as=BIG,
+        aggregation=AGGREGATIONS["fedit"](),
+    )
+    theirs = config.learner(4, 0, reuse=False)
+    job = first_job(theirs)
+    assert sum(ours.bits_down(job, None)) == sum(theirs.bits_down(job, None))
+    assert ours.bits_up(job) == theirs.bits_up(job)
+    assert ours.flop(job) == theirs.flop(job)
+    assert ours.memory_bytes == theirs.memory_bytes
+    assert proxy.timing_model()["time"] == config.timing_model()["time"]
+
+
+def test_a_run_by_proxy_trains_nothing_and_imports_no_torch(tmp_path):
+    overrides = (
+        "learning={kind: proxy, model: {model: qwen2.5-0.5b, sequence_length: 64}}",
+        "stop.rounds=2",
+    )
+    scenario = read_scenario(find_scenario("network-only"), overrides)
+    manifest = run_scenario(scenario, tmp_path / "run")  # counts the model, once
+    assert manifest.steps_trained == 0
+    assert manifest.final == {}
+    assert "qwen2.5-0.5b" in manifest.timing_model["time"]
+    assert verify(tmp_path / "run") == []
+    code = (
+        "import sys; from netsim.cli.main import app\n"
+        f"sys.argv = ['netsim', 'replay', {str(tmp_path / 'run')!r}, '--quiet', "
+        f"'--json', '--out', {str(tmp_path / 'again')!r}]\n"
+        "try: app()\nexcept SystemExit as end: assert not end.code\n"
+        "assert 'torch' not in sys.modules"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr
+    assert json.loads(found.stdout.splitlines()[-1])["digest"] == manifest.digest
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("stop={rounds: 2, target: {level: 0.9}}", "needs learning: nothing is scored"),
+        ("ranks={kind: fixed, rank: 2}", "needs learning: nothing has a rank"),
+    ],
+)
+def test_what_needs_training_is_refused(change, message):
+    learning = "learning={kind: proxy, model: {model: llama-3.2-1b}}"
+    with pytest.raises(InputError, match=message):
+        read_scenario(find_scenario("network-only"), (learning, change))
+
+
+def test_an_unknown_model_is_refused_by_name():
+    with pytest.raises(InputError, match="did you mean"):
+        read_scenario(
+            find_scenario("network-only"),
+            ("learning={kind: proxy, model: {model: llama-3.2-1bb}}",),
+        )

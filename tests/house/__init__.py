@@ -1,0 +1,1 @@
+"""The rules of the house, each with one test that lists what breaks it."""

@@ -1,0 +1,195 @@
+"""Remembered learning: reused where nothing changed, never trusted when damaged."""
+
+import json
+import os
+import platform
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from fl.memory.store import Entry, Store
+from netsim.cosim.reading import read_scenario
+from netsim.cosim.run import run_scenario
+from netsim.cosim.shipped import find_scenario
+
+SHORT = ("stop.rounds=3", "learning.training.local_steps=2")
+
+
+def scenario(*overrides):
+    return read_scenario(find_scenario("quickstart"), (*SHORT, *overrides))
+
+
+@pytest.fixture
+def own_store(tmp_path, monkeypatch):
+    """A store of this test alone, over the shared cache of base models and facts."""
+    folder = tmp_path / "store"
+    monkeypatch.setattr("fl.memory.store.default_folder", lambda: folder)
+    return folder
+
+
+def entry(number):
+    return Entry({"n": number}, (np.full((2, 3), number, "<f4"),))
+
+
+def test_an_entry_comes_back_as_it_was(tmp_path):
+    store = Store(tmp_path)
+    store.remember("ab" * 32, entry(7))
+    found = store.recall("ab" * 32)
+    assert found.facts == {"n": 7}
+    assert found.arrays[0].tolist() == [[7.0] * 3] * 2
+    assert store.recall("cd" * 32) is None
+
+
+@pytest.mark.parametrize("damage", ["flip", "truncate", "empty"])
+def test_a_damaged_entry_is_dropped_and_reported(damage, tmp_path, caplog):
+    store = Store(tmp_path)
+    store.remember("ab" * 32, entry(7))
+    path, _ = store.files()[0]
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 64
+    cut = {"flip": content, "truncate": content[:-9], "empty": b""}[damage]
+    path.write_bytes(cut)
+    assert store.recall("ab" * 32) is None
+    assert "damaged" in caplog.text
+    assert not path.exists()
+
+
+def test_another_entrys_content_is_no_entry(tmp_path, caplog):
+    store = Store(tmp_path)
+    for key in ("ab" * 32, "cd" * 32):
+        store.remember(key, entry(7))
+    first, second = (path for path, _ in store.files())
+    first.write_bytes(second.read_bytes())
+    assert store.recall(first.parent.name + first.name) is None
+    assert "damaged" in caplog.text
+    assert store.recall(second.parent.name + second.name) is not None
+
+
+def test_the_oldest_used_entries_leave_first(tmp_path):
+    store = Store(tmp_path)
+    keys = [f"{n:064x}"[::-1] for n in range(4)]
+    for age, key in enumerate(keys):
+        store.remember(key, entry(age))
+        path = tmp_path / key[:2] / key[2:]
+        os.utime(path, (age, age))
+    assert store.recall(keys[0]) is not None  # used again just now
+    size = store.files()[0][1].st_size
+    store.prune(2 * size)
+    assert [store.recall(key) is not None for key in keys] == [True, False, False, True]
+
+
+def test_a_store_stays_within_its_limit(tmp_path):
+    size = len(entry(0).pack()) + 65
+    store = Store(tmp_path, limit_bytes=5 * size)
+    for n in range(40):
+        store.remember(f"{n:064x}"[::-1], entry(n))
+    total = sum(status.st_size for _, status in store.files())
+    assert 3 * size <= total <= 6 * size
+
+
+def test_another_network_trains_nothing_and_loads_no_torch(own_store, tmp_path):
+    first = run_scenario(scenario(), tmp_path / "first")
+    assert first.steps_trained > 0
+    code = (
+        "import sys, json\n"
+        "from pathlib import Path\n"
+        "import fl.memory.store\n"
+        "fl.memory.store.default_folder = lambda: Path(sys.argv[1])\n"
+        "from netsim.cosim.run import run_scenario\n"
+        "from netsim.cosim.reading import read_scenario\n"
+        "from netsim.cosim.shipped import find_scenario\n"
+        "config = read_scenario(find_scenario('quickstart'), tuple(sys.argv[3:]))\n"
+        "done = run_scenario(config, Path(sys.argv[2]))\n"
+        "print(json.dumps([done.steps_trained, done.steps_reused, done.final,\n"
+        "    done.adapter_digest, done.network_digest, 'torch' in sys.modules]))\n"
+    )
+    changes = (
+        "cell.uplink.band=7 MHz",
+        "cell.uplink.sharing=processor-sharing",
+        "cell.path_loss={kind: log-distance, exponent: 3.1, reference_loss: 40 dB}",
+    )
+    finished = subprocess.run(
+        [sys.executable, "-c", code, own_store, tmp_path / "second", *SHORT, *changes],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    trained, reused, final, adapter, network, is_torch_loaded = json.loads(
+        finished.stdout.splitlines()[-1]
+    )
+    assert (trained, reused) == (0, first.steps_trained)
+    assert (final, adapter) == (first.final, first.adapter_digest)
+    assert network != first.network_digest
+    assert not is_torch_loaded
+
+
+def test_reuse_and_training_give_the_same_digest(own_store, tmp_path):
+    trained = run_scenario(scenario(), tmp_path / "a")
+    reused = run_scenario(scenario(), tmp_path / "b")
+    fresh = run_scenario(scenario(), tmp_path / "c", reuse=False)
+    assert trained.digest == reused.digest == fresh.digest
+    assert (reused.steps_trained, fresh.steps_reused) == (0, 0)
+
+
+@pytest.mark.parametrize("fraction", [0.3, 0.8])
+def test_a_store_with_holes_gives_the_same_digest(fraction, own_store, tmp_path):
+    buffered = (
+        "server={kind: buffered, concurrency: 6, buffer_size: 3, merge_time: 5 ms}",
+        "cell.downlink={band: 10 MHz, radio: {kind: fixed-power}, "
+        "mode: unicast, sharing: processor-sharing}",
+        "cell.uplink.sharing=processor-sharing",
+        "learning.cohort_size=4",
+    )
+    whole = run_scenario(scenario(*buffered), tmp_path / "a")
+    files = [path for path, _ in Store(own_store).files()]
+    for path in random.Random(1).sample(files, int(fraction * len(files))):
+        path.unlink()
+    again = run_scenario(scenario(*buffered), tmp_path / "b")
+    assert again.digest == whole.digest
+
+
+@pytest.mark.parametrize("moment", range(2))
+def test_a_killed_run_resumes_to_the_same_digest(moment, own_store, tmp_path):
+    whole = run_scenario(scenario(), tmp_path / "whole", reuse=False)
+    code = (
+        "import sys; from pathlib import Path; import fl.memory.store\n"
+        "fl.memory.store.default_folder = lambda: Path(sys.argv[1])\n"
+        "from netsim.cosim.run import run_scenario\n"
+        "from netsim.cosim.reading import read_scenario\n"
+        "from netsim.cosim.shipped import find_scenario\n"
+        "config = read_scenario(find_scenario('quickstart'), tuple(sys.argv[3:]))\n"
+        "run_scenario(config, Path(sys.argv[2]), resume=True)\n"
+    )
+    folder = tmp_path / "killed"
+    process = subprocess.Popen([sys.executable, "-c", code, own_store, folder, *SHORT])
+    while not any(own_store.glob("??/*")) and process.poll() is None:
+        time.sleep(0.02)
+    time.sleep(0.15 * moment)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    resumed = run_scenario(scenario(), folder, resume=True)
+    assert resumed.digest == whole.digest
+
+
+def test_a_killed_writers_draft_goes_and_a_living_ones_stays(tmp_path):
+    store = Store(tmp_path)
+    store.remember("ab" * 32, Entry({"n": 1}))
+    folder = tmp_path / "ab"
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    drafts = {
+        pid: folder / f".draft-name.{platform.node()}.{pid}.x"
+        for pid in (dead.pid, os.getpid())
+    }
+    elsewhere = folder / f".draft-name.elsewhere.{dead.pid}.x"
+    for path in (*drafts.values(), elsewhere):
+        path.write_bytes(b"half of it")
+    store.files()
+    assert not drafts[dead.pid].exists()
+    assert drafts[os.getpid()].exists()
+    assert elsewhere.exists()

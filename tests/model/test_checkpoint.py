@@ -1,0 +1,84 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from fl.backbones import SmallViT
+from fl.model.adapters import LoraSettings
+from fl.model.checkpoint import read_checkpoint, write_base, write_checkpoint
+from fl.model.lora_model import LoraModel
+from fl.streams import torch_stream
+from fl.tasks import Digits
+
+TINY = SmallViT(
+    hidden_size=16,
+    num_hidden_layers=1,
+    num_attention_heads=2,
+    intermediate_size=24,
+    pretrain_steps=3,
+)
+ALL = ("q_proj", "k_proj", "v_proj", "o_proj", "fc1", "fc2")
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    torch.set_num_threads(1)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def saved(folder, lora):
+    """Return a model with a random adapter, after saving that and the base."""
+    resident = LoraModel(TINY.load(Digits()), lora, seed=0)
+    flat = torch.randn(resident.layout.num_numbers, generator=torch_stream(0, "test"))
+    tensors = resident.layout.views(flat)
+    resident.write(resident.layout.pack(tensors))
+    write_checkpoint(folder, resident.read(), lora)
+    write_base(folder, TINY.load(Digits()))
+    return resident
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
+@pytest.mark.parametrize(
+    "lora",
+    [
+        LoraSettings(),
+        LoraSettings(r=3, lora_alpha=5.5, lora_dropout=0.1, target_modules=ALL),
+        LoraSettings(modules_to_save=()),
+    ],
+)
+def test_peft_loads_the_folder_without_any_difference(lora, tmp_path):
+    from peft import PeftModel
+    from transformers import AutoModelForImageClassification
+
+    resident = saved(tmp_path / "adapter", lora)
+    base = AutoModelForImageClassification.from_pretrained(tmp_path / "adapter/base")
+    model = PeftModel.from_pretrained(base, tmp_path / "adapter")
+    batch = Digits().batch("test", np.arange(32))
+    with torch.no_grad():
+        loss, logits = resident.forward(batch)
+        output = model(**batch)
+    assert torch.equal(output.logits, logits)
+    assert torch.equal(output.loss, loss)
+
+
+def test_a_checkpoint_comes_back_equal_and_is_written_the_same(tmp_path):
+    lora = LoraSettings()
+    resident = saved(tmp_path / "one", lora)
+    adapter = read_checkpoint(tmp_path / "one", resident.layout)
+    assert adapter == resident.read()
+    write_checkpoint(tmp_path / "two", adapter, lora)
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        one, two = (tmp_path / folder / name for folder in ("one", "two"))
+        assert one.read_bytes() == two.read_bytes()
+    config = json.loads((tmp_path / "one/adapter_config.json").read_text())
+    assert config["target_modules"] == ["q_proj", "v_proj"]
+    assert config["inference_mode"] is True
+
+
+def test_a_checkpoint_of_another_shape_is_refused(tmp_path):
+    resident = saved(tmp_path, LoraSettings(r=4))
+    other = LoraModel(TINY.load(Digits()), LoraSettings(r=2), seed=0)
+    assert read_checkpoint(tmp_path, resident.layout)
+    with pytest.raises(ValueError, match="does not fit the model"):
+        read_checkpoint(tmp_path, other.layout)

@@ -1,0 +1,68 @@
+"""A federation of a few clients around a tiny model."""
+
+import pytest
+import torch
+
+from fl.aggregation import FedIT
+from fl.backbones import SmallViT
+from fl.contract import Job
+from fl.federation.federation import Federation
+from fl.model.adapters import LoraSettings
+from fl.partition import IID
+from fl.settings.federation import FederationSettings
+from fl.settings.local_training import TrainingSettings
+
+TINY = SmallViT(
+    hidden_size=16,
+    num_hidden_layers=2,
+    num_attention_heads=2,
+    intermediate_size=24,
+    pretrain_steps=3,
+)
+SEED = 5
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory, monkeypatch):
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.getbasetemp() / "federation-cache"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
+
+
+def federation(num_clients=3, precision="float64", workers=1, store=None, **learning):
+    settings = {
+        "backbone": TINY,
+        "partition": IID(),
+        "lora": LoraSettings(r=2, lora_alpha=6.0),
+        "training": TrainingSettings(learning_rate=0.05, optim="sgd"),
+        "aggregation": FedIT(),
+    }
+    return Federation(
+        FederationSettings(**{**settings, **learning}),
+        num_clients=num_clients,
+        seed=SEED,
+        precision=precision,
+        workers=workers,
+        store=store,
+    )
+
+
+def submit(fed, client, version, start_index=0, steps=3):
+    return fed.submit(
+        Job(
+            client_id=client,
+            start_index=start_index,
+            round_id=0,
+            version=version,
+            steps=steps,
+            rank=2,
+        )
+    )
+
+
+def numbers(fed, version, folder):
+    """Return a version's tensors as anyone can read them."""
+    from safetensors.torch import load_file
+
+    fed.export(version, folder)
+    return load_file(folder / "adapter_model.safetensors")

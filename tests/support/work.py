@@ -1,0 +1,31 @@
+"""Pieces of work for executors; workers import them from here."""
+
+import os
+import time
+
+
+def plus(state, item):
+    return state + item
+
+
+def refuse_three(state, item):
+    if item >= 3:
+        raise ValueError(f"{item} is too much")
+    return item
+
+
+def die_for_want_of(path, item):
+    """Die where the file is absent, and leave it to those who come after."""
+    if item == 1 and not path.exists():
+        path.touch()
+        os._exit(9)
+    return item
+
+
+def die(state, item):
+    os._exit(9)
+
+
+def say_who(state, item):
+    time.sleep(0.05)
+    return os.getpid()

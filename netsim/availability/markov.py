@@ -5,19 +5,21 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator
-from typing import Literal
+from typing import ClassVar, Literal
 
 from netsim.availability.periodic import Span
 from netsim.availability.presence import Interval
 from netsim.core.clock import to_ns
 from netsim.core.streams import uniform
 from netsim.scenario.record import Record
+from netsim.scenario.traits import Traits
 
 
 class Markov(Record):
     """A two-state Markov process of each client: exponential times there, of mean
     ``mean_on``, and away, of mean ``mean_off``; it is in equilibrium from the start."""
 
+    traits: ClassVar[Traits] = {"comes-and-goes": ""}
     kind: Literal["markov"] = "markov"
     mean_on_s: Span
     mean_off_s: Span

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
@@ -17,6 +17,7 @@ from netsim.availability.presence import Interval
 from netsim.core.clock import MAX_NS, NS_PER_S, to_ns
 from netsim.errors import InputError
 from netsim.scenario.record import Record
+from netsim.scenario.traits import Traits
 
 COLUMNS = ["client_id", "start", "end"]
 
@@ -32,6 +33,7 @@ class Recorded(Record):
     which the client is there, in order. A client without a row is never there; after
     ``lap`` all of it comes again, else nobody comes back after their last row."""
 
+    traits: ClassVar[Traits] = {"comes-and-goes": ""}
     kind: Literal["trace"] = "trace"
     path: Annotated[str, Field(min_length=1), AfterValidator(_placed)]
     lap_s: Span | None = None

@@ -36,7 +36,7 @@ class Attendance:
         config = stage.population.config
         self._stage = stage
         self._battery = config.battery
-        self._has_churn = config.availability.kind != "always"
+        self._has_churn = "comes-and-goes" in config.availability.traits
         self._presence = Presence(config.availability, stage.seed)
         self._left_j: dict[int, float] = {}  # of those who have spent some
         self._empty: set[int] = set()

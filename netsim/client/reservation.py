@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def reserve(stage: Stage, parts: Sequence[Participation]) -> dict[int, Terms]:
     """Return the uplink shares that the rule of each cell fixes for a round, if any."""
     cells = stage.population.network.cells
-    if not any(cell.uplink.sharing.plans_rounds for cell in cells):
+    if not any("plans-rounds" in cell.uplink.sharing.traits for cell in cells):
         return {}
     groups: dict[int, list[Participation]] = {}
     for part in parts:
@@ -26,7 +26,7 @@ def reserve(stage: Stage, parts: Sequence[Participation]) -> dict[int, Terms]:
     found: dict[int, Terms] = {}
     for cell_id, own in sorted(groups.items()):
         uplink = cells[cell_id].uplink
-        if uplink.sharing.plans_rounds:
+        if "plans-rounds" in uplink.sharing.traits:
             expected = [_expected(stage, part, cell_id, len(own)) for part in own]
             free_uhz = stage.band(cell_id, "up").free_uhz()
             found |= uplink.sharing.reserve(expected, free_uhz, uplink.radio)

@@ -43,7 +43,7 @@ def build_population(scenario: Scenario, learner: Learner) -> Population:
         seed=scenario.seed,
         num_samples=learner.num_samples,
     )
-    if scenario.policy is None or not scenario.policy.decides_ranks:
+    if scenario.policy is None or "decides-ranks" not in scenario.policy.traits:
         population.fleet.require_memory(partial(_needed_bytes, scenario, learner))
     job = first_job(learner)
     population.radio_map.require_usable_links("down", sum(learner.bits_down(job, None)))

@@ -40,6 +40,7 @@ class Recorded(Record):
     path: Annotated[str, Field(min_length=1), AfterValidator(placed)]
     interval_s: Annotated[Seconds, Field(ge=1e-3)]
     has_places: ClassVar[bool] = True
+    corners_m: ClassVar[tuple[Place, ...]] = ()
 
     @model_validator(mode="after")
     def _check_file(self) -> Recorded:

@@ -16,16 +16,6 @@ from netsim.server.stage import Stage
 MAX_LOST_IN_A_ROW = 10_000
 
 
-def require_enough_clients(stage: Stage, concurrency: int) -> None:
-    """Raise ``InputError`` where more shall work at a time than there are."""
-    num_clients = len(stage.population)
-    if concurrency > num_clients:
-        raise InputError(
-            f"server.concurrency must not exceed the {num_clients} clients, "
-            f"got {concurrency}"
-        )
-
-
 class Flushes:
     """A server that merges whenever so many updates have arrived."""
 

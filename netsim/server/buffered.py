@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from netsim.client.participation import Participation, Process
 from netsim.core.quantities import Seconds
 from netsim.scenario import Record
-from netsim.server.buffer_loop import Flushes, require_enough_clients
+from netsim.scenario.traits import Traits
+from netsim.server.buffer_loop import Flushes
 from netsim.server.outages import Outages
 from netsim.server.stage import Stage
 
@@ -23,6 +25,7 @@ class Buffered(Record):
     often than slow ones; nothing corrects for that.
     """
 
+    sampling: ClassVar[None] = None
     kind: Literal["buffered"] = "buffered"
     concurrency: int = Field(ge=1)
     buffer_size: int = Field(ge=1)
@@ -40,12 +43,20 @@ class Buffered(Record):
         return self
 
     @property
+    def counts(self) -> Mapping[str, int]:
+        return {"concurrency": self.concurrency}
+
+    @property
+    def traits(self) -> Traits:
+        outages: Traits = {"has-outages": "outages"} if self.outages else {}
+        return {"serves-one-by-one": "", "merges-old-versions": "", **outages}
+
+    @property
     def round_timing(self) -> None:
         return None
 
     def play(self, stage: Stage) -> Process:
         """Run until the run is over; who is under way then is recorded unfinished."""
-        require_enough_clients(stage, self.concurrency)
 
         def weigh(part: Participation, staleness: int) -> float:
             discount = float((1 + staleness) ** -self.staleness_exponent)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -20,6 +20,7 @@ from netsim.core.streams import stream
 from netsim.learner.learner import Branch
 from netsim.policy import SAMPLERS, Drawn, Sampler
 from netsim.scenario import OneOf, Record
+from netsim.scenario.traits import SAMPLER, Traits
 from netsim.server.stage import Stage
 from netsim.trace.rows import Round
 
@@ -40,12 +41,22 @@ class Hierarchical(Record):
     ``stop`` counts rounds of the edges and is looked at when the cloud has merged.
     """
 
+    counts: ClassVar[Mapping[str, int]] = {}
     kind: Literal["hierarchical"] = "hierarchical"
-    sampling: Annotated[Sampler, OneOf(SAMPLERS)]
+    sampling: Annotated[Sampler, OneOf(SAMPLERS, SAMPLER)]
     edge_rounds: int = Field(ge=1)
     announce_time_s: Duration
     merge_time_s: Duration
     cloud_merge_time_s: Duration
+
+    @property
+    def traits(self) -> Traits:
+        return {
+            "waits-for-all": "",
+            "merges-new-versions": "",
+            "has-edges": "",
+            "has-sampling": "sampling",
+        }
 
     @property
     def round_timing(self) -> None:

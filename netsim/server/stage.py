@@ -25,6 +25,7 @@ from netsim.learner.stop import Stop
 from netsim.policy import Ranks, Sampler
 from netsim.policy.planner import Planner
 from netsim.population import Direction, Population
+from netsim.scenario.traits import Traits
 from netsim.server.evaluations import Scoring
 from netsim.server.phase import Leg
 from netsim.server.policies.policy import Course, Policy, as_given
@@ -46,6 +47,18 @@ class ServerStory(Protocol):
     @property
     def kind(self) -> str:
         """Return the name under which a scenario chooses it."""
+
+    @property
+    def traits(self) -> Traits:
+        """Return what it declares about its rounds and its merges."""
+
+    @property
+    def sampling(self) -> Sampler | None:
+        """Return who draws; nothing where a policy or the server itself does."""
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """Return its settings that must not exceed the number of clients, by key."""
 
     @property
     def round_timing(self) -> RoundTiming | None:

@@ -11,6 +11,7 @@ from netsim.band.shared import BandNow
 from netsim.band.transfer import Terms, Transfer
 from netsim.channel.radio import Radio
 from netsim.scenario import Record
+from netsim.scenario.traits import Traits
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +33,8 @@ class SharingRule(Protocol):
         """Return the name under which a scenario chooses it."""
 
     @property
-    def plans_rounds(self) -> bool:
-        """Whether shares are fixed at a round's start (else at every event)."""
+    def traits(self) -> Traits:
+        """Return what it declares: whether shares are fixed when a round begins."""
 
     def reserve(
         self, expected: Sequence[Expected], free_uhz: int, radio: Radio
@@ -56,7 +57,7 @@ class SharingRule(Protocol):
 class AtEvents(Record):
     """Divides whenever a transfer starts or ends, and plans no round."""
 
-    plans_rounds: ClassVar[bool] = False
+    traits: ClassVar[Traits] = {"divides-at-events": ""}
 
     def reserve(
         self, expected: Sequence[Expected], free_uhz: int, radio: Radio
@@ -67,7 +68,7 @@ class AtEvents(Record):
 class PerRound(Record):
     """Plans every round, and lets its plan stand until the next one."""
 
-    plans_rounds: ClassVar[bool] = True
+    traits: ClassVar[Traits] = {"plans-rounds": ""}
 
     def divide(
         self,

@@ -26,6 +26,7 @@ from netsim.policy.planner import Decision, Planner
 from netsim.policy.sampler import Coins, FloatArray
 from netsim.policy.surrogate import Surrogate
 from netsim.scenario import Record
+from netsim.scenario.traits import Trait, Traits
 from netsim.server.policies.piloting import Notebook, Pilot, Piloted, run_pilots
 from netsim.server.policies.policy import Course
 from netsim.server.stage import Stage
@@ -71,16 +72,21 @@ class AdaptivePolicy(Record):
         return self
 
     @property
-    def decides_sampling(self) -> bool:
-        return "sampling" in self.decides
+    def traits(self) -> Traits:
+        draws = "sampling" in self.decides
+        found: dict[Trait, str] = {
+            "decides-sampling" if draws else "keeps-sampling": ""
+        }
+        if self.decides_ranks:
+            found |= {"decides-ranks": "", "needs-learning": "decides"}
+        if self.pilots:
+            found |= {"runs-pilots": "pilots", "needs-learning": "pilots"}
+        return found
 
     @property
     def decides_ranks(self) -> bool:
+        """Return whether it chooses each client's rank."""
         return "ranks" in self.decides
-
-    @property
-    def needs_learning(self) -> bool:
-        return bool(self.pilots) or self.decides_ranks
 
     def require(self, planner: Planner) -> None:
         """Raise ``InputError`` where a pilot's rank is none of the adapter's."""

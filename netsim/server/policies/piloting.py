@@ -83,7 +83,7 @@ def _set_out(
     stage: Stage, pilot: Pilot, planner: Planner, chances: FloatArray, *, is_first: bool
 ) -> None:
     """Put the pilot's ranks and probabilities in force, from the first version."""
-    if stage.policy is not None and stage.policy.decides_ranks:
+    if stage.policy is not None and "decides-ranks" in stage.policy.traits:
         top = planner.top_ranks().tolist()
         wanted = pilot.client_rank
         stage.client_ranks = [k if wanted is None else min(k, wanted) for k in top]

@@ -14,6 +14,7 @@ from netsim.policy import Sampler
 from netsim.policy.planner import Planner
 from netsim.policy.sampler import Coins, FloatArray
 from netsim.scenario import Record
+from netsim.scenario.traits import Traits
 from netsim.server.policies.policy import Course
 from netsim.server.stage import Stage
 
@@ -27,9 +28,7 @@ class PlannedPolicy(Record):
     and written down as absolute.
     """
 
-    decides_sampling: ClassVar[bool] = True
-    decides_ranks: ClassVar[bool] = True
-    needs_learning: ClassVar[bool] = False
+    traits: ClassVar[Traits] = {"decides-sampling": "", "decides-ranks": ""}
     charges_pilots: ClassVar[bool] = True
     max_weight: ClassVar[float | None] = None
     kind: Literal["planned"] = "planned"

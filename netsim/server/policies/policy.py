@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from netsim.policy import Sampler
 from netsim.policy.pilots import Update
+from netsim.scenario.traits import Traits
 
 if TYPE_CHECKING:
     from netsim.client.participation import Participation
@@ -55,16 +56,8 @@ class Policy(Protocol):
         """Return the name under which a scenario chooses it."""
 
     @property
-    def decides_sampling(self) -> bool:
-        """Return whether it takes the place of ``server.sampling``."""
-
-    @property
-    def decides_ranks(self) -> bool:
-        """Return whether it takes the place of ``ranks``."""
-
-    @property
-    def needs_learning(self) -> bool:
-        """Return whether it measures what only real learning has."""
+    def traits(self) -> Traits:
+        """Return what it declares: what it decides, and what it needs for that."""
 
     @property
     def charges_pilots(self) -> bool:

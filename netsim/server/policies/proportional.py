@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -21,6 +21,7 @@ from netsim.policy.planner import Planner
 from netsim.policy.sampler import Coins, FloatArray
 from netsim.policy.weighted import WeightedSampling
 from netsim.scenario import Record
+from netsim.scenario.traits import Traits
 from netsim.server.policies.piloting import Notebook, Pilot, run_pilots
 from netsim.server.policies.policy import Course
 from netsim.server.stage import Stage
@@ -36,8 +37,6 @@ class ProportionalPolicy(Record):
     (arXiv 2112.11256); ``G_n`` comes from pilots, which those two need.
     """
 
-    decides_sampling: ClassVar[bool] = True
-    decides_ranks: ClassVar[bool] = False
     kind: Literal["proportional"] = "proportional"
     to: Literal["system", "statistics", "statistics-per-time"]
     num_expected: float = Field(gt=0)
@@ -60,8 +59,9 @@ class ProportionalPolicy(Record):
         return self
 
     @property
-    def needs_learning(self) -> bool:
-        return bool(self.pilots)
+    def traits(self) -> Traits:
+        pilots: Traits = {"runs-pilots": "pilots", "needs-learning": "pilots"}
+        return {"decides-sampling": "", **(pilots if self.pilots else {})}
 
     def require(self, planner: Planner) -> None:
         """Raise ``InputError`` where so many cannot be expected."""

@@ -1,7 +1,7 @@
 """The shared band against an oracle that steps every transfer in exact fractions."""
 
 import itertools
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 
 import pytest
@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from netsim.band import Message, SharedBand, Terms
 from netsim.core.engine import Engine
 from netsim.errors import InputError
+from netsim.trace.tables import Rows
 
 
 @dataclass(frozen=True)
@@ -60,13 +61,6 @@ class FirstCome:
         ]
 
 
-@dataclass
-class Ledger:
-    transfers: list = field(default_factory=list)
-    segments: list = field(default_factory=list)
-    bands: list = field(default_factory=list)
-
-
 @dataclass(frozen=True)
 class Plan:
     """One transfer: when it starts, how much, and on which terms."""
@@ -81,7 +75,7 @@ class Plan:
 
 def simulate(plans, band_hz, radio, divider=None):
     env = Engine()
-    ledger = Ledger()
+    ledger = Rows()
     band = SharedBand(
         env,
         cell_id=0,
@@ -252,7 +246,7 @@ def test_first_come_serves_one_at_a_time():
 
 
 def test_a_cut_transfer_frees_its_share_at_that_tick():
-    env, ledger = Engine(), Ledger()
+    env, ledger = Engine(), Rows()
     band = SharedBand(
         env,
         cell_id=0,

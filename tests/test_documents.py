@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import get_type_hints
+from typing import get_args
 
 import pytest
 import yaml
@@ -12,7 +12,8 @@ from typer.main import get_command
 
 from netsim.cli.main import app
 from netsim.cosim.reading import read_scenario
-from netsim.trace.schemas import TABLES
+from netsim.trace.literals import EventKind, Status
+from netsim.trace.tables import TABLES
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted(
@@ -83,12 +84,14 @@ def test_every_shipped_file_is_in_the_handbook(folder: str):
 
 def tables() -> str:
     """Return the tables of a trace with their columns, as the document has them."""
-    lines = ["| table | a row is | columns |", "|---|---|---|"]
-    for name, row in TABLES.items():
-        said = " ".join((row.__doc__ or "").split())
-        said = (said[:1].lower() + said[1:]).rstrip(".")
-        columns = " ".join(f"`{column}`" for column in get_type_hints(row))
-        lines.append(f"| `{name}` | {said} | {columns} |")
+    lines = ["| table | a row is | sorted by | columns |", "|---|---|---|---|"]
+    for name, table in TABLES.items():
+        columns = ", ".join(
+            f"`{column}`" + (f" ({said})" if (said := table.notes.get(column)) else "")
+            for column in table.row._fields
+        )
+        order = " ".join(f"`{column}`" for column in table.order.by)
+        lines.append(f"| `{name}` | {table.meaning} | {order} | {columns} |")
     return "\n".join(lines)
 
 
@@ -96,3 +99,12 @@ def test_columns_are_those_of_the_trace():
     text = (ROOT / "netsim/TRACE.md").read_text()
     start, end = "<!-- tables -->\n", "\n<!-- end of tables -->"
     assert text.partition(start)[2].partition(end)[0] == tables()
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), [("statuses", Status), ("event kinds", EventKind)]
+)
+def test_words_of_the_trace_are_explained(name, words):
+    text = (ROOT / "netsim/TRACE.md").read_text()
+    part = text.partition(f"<!-- {name} -->")[2].partition(f"<!-- end of {name} -->")[0]
+    assert re.findall(r"^\| `([^`]+)`", part, re.MULTILINE) == list(get_args(words))

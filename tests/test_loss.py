@@ -32,6 +32,7 @@ from netsim.scenario import Record
 from netsim.server import Deadline
 from netsim.sharing import EqualFinish, FirstComeTdma, ProcessorSharing
 from netsim.timeline import write_timeline
+from netsim.trace.tables import Rows
 from netsim.verify import verify
 from netsim.verify.cells import Whereabouts
 from netsim.verify.clock import check_clock
@@ -108,7 +109,7 @@ def sent(recorder, direction="up"):
 
 def audit(recorder):
     return [
-        *check_clock(recorder.transfers, recorder.segments, recorder.bands),
+        *check_clock(recorder),
         *audit_messages(recorder.tasks, recorder.transfers, recorder.arrivals),
     ]
 
@@ -438,10 +439,10 @@ def test_forged_losses_and_outages_are_found(tmp_path):
 
     def found(index, status):
         transfers = edited(recorder.transfers, index, status=status)
-        return [
-            one.rule
-            for one in check_clock(transfers, recorder.segments, recorder.bands)
-        ]
+        trace = Rows(
+            transfers=transfers, segments=recorder.segments, bands=recorder.bands
+        )
+        return [one.rule for one in check_clock(trace)]
 
     assert found(first, "failed") == ["work must reach the bits at end_ns"]
     assert found(second, "failed") == []  # a draw that only a replay can tell

@@ -1,7 +1,6 @@
 import bisect
 import itertools
 from collections import Counter
-from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -23,6 +22,7 @@ from netsim.errors import InputError
 from netsim.runs.run import read_table
 from netsim.sharing import SHARING_RULES, ProcessorSharing
 from netsim.trace import rows
+from netsim.trace.tables import Rows
 from netsim.verify import verify
 from netsim.verify.clock import check_clock
 
@@ -218,16 +218,9 @@ def test_a_file_without_capacity_or_that_cannot_be_read_is_refused(tmp_path):
 # a band that follows a table
 
 
-@dataclass
-class Ledger:
-    transfers: list = field(default_factory=list)
-    segments: list = field(default_factory=list)
-    bands: list = field(default_factory=list)
-
-
 def send(capacity, uploads, *, band_hz=MHZ, radio=None):
     """Return the ledger of uploads given as (start in ns, bits, terms or None)."""
-    env, ledger = Engine(), Ledger()
+    env, ledger = Engine(), Rows()
     band = SharedBand(
         env,
         cell_id=0,
@@ -266,7 +259,7 @@ def ends_ns(ledger):
 
 def audit(ledger, capacity):
     laps = [rows.Capacity(0, "up", *step) for step in capacity.steps]
-    return list(check_clock(ledger.transfers, ledger.segments, ledger.bands, laps))
+    return list(check_clock(Rows(**{**vars(ledger), "capacities": laps})))
 
 
 def test_two_uploads_share_the_packets_of_a_trace(tmp_path):
@@ -296,7 +289,7 @@ def test_the_audit_finds_an_end_that_the_table_does_not_give(tmp_path):
     slower = CapacityTable([Step(0, MS, 24 * 10**9), Step(MS, 5 * MS, 3 * 10**9)])
     assert {finding.rule for finding in audit(ledger, slower)}
     laps = [rows.Capacity(0, "up", *step) for step in capacity.steps[1:]]
-    found = check_clock(ledger.transfers, ledger.segments, ledger.bands, laps)
+    found = check_clock(Rows(**{**vars(ledger), "capacities": laps}))
     assert next(found).rule == "rows must tile a lap from time zero on"
 
 

@@ -2,7 +2,6 @@
 
 import bisect
 import itertools
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -22,6 +21,7 @@ from netsim.cosim.run import run_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
 from netsim.trace import rows
+from netsim.trace.tables import Rows
 from netsim.verify import verify
 from netsim.verify.clock import check_clock
 
@@ -33,13 +33,6 @@ TRACES = Path(find_scenario("measured-links")).parent / "traces"
 every_file = pytest.mark.parametrize(
     "path", [*sorted(TRACES.glob("*.up")), *CELLULAR], ids=lambda path: path.name
 )
-
-
-@dataclass
-class Ledger:
-    transfers: list = field(default_factory=list)
-    segments: list = field(default_factory=list)
-    links: list = field(default_factory=list)
 
 
 def marks_of(path):
@@ -54,7 +47,7 @@ def packets_by(marks_ms, now_ms):
 
 def sent(tables, chosen, uploads):
     """Return the ledger of uploads given as (start in ns, bits), one client each."""
-    env, ledger = Engine(), Ledger()
+    env, ledger = Engine(), Rows()
     links = OwnLinks(
         env,
         cell_id=0,
@@ -86,8 +79,8 @@ def audit(ledger, tables):
         for file_id, table in enumerate(tables)
         for step in table.steps
     ]
-    content = (ledger.transfers, ledger.segments, [], [], ledger.links, laps)
-    return [finding.rule for finding in check_clock(*content)]
+    trace = Rows(**{**vars(ledger), "laps": laps})
+    return [finding.rule for finding in check_clock(trace)]
 
 
 # bits and ends against packets
@@ -218,7 +211,7 @@ def test_forged_links_are_found(tmp_path):
     first = ledger.links[0]
 
     def found(**changes):
-        return set(audit(Ledger(**{**vars(ledger), **changes}), tables))
+        return set(audit(Rows(**{**vars(ledger), **changes}), tables))
 
     moved = [first._replace(offset_ns=MS), *ledger.links[1:]]
     assert found(links=moved) == {"work must not reach the bits before end_ns"}
@@ -239,7 +232,7 @@ def test_forged_links_are_found(tmp_path):
 
 def test_a_forged_lap_is_found():
     laps = [rows.Lap(0, 0, 5, 1), rows.Lap(0, 6, 7, 1), rows.Lap(1, 0, 5, 0)]
-    assert [one.rule for one in check_clock([], [], [], [], [], laps)] == [
+    assert [one.rule for one in check_clock(Rows(laps=laps))] == [
         "rows must tile a lap from time zero on",
         "efficiencies must not be negative, nor all zero",
     ]

@@ -19,7 +19,8 @@ from netsim.server.staleness import ConstantStaleness, HingeStaleness
 from netsim.sharing import EqualFixed, FirstComeTdma
 from netsim.trace.rows import Client
 from netsim.verify.clock import check_clock
-from netsim.verify.consistency import Books, check_books
+from netsim.verify.consistency import check_consistency
+from netsim.verify.trace import Trace
 from tests.support.command import netsim
 from tests.support.timelines import MBIT, S, patient, play_out, scenario, times
 
@@ -61,15 +62,14 @@ def played_by_two(server, folder, *, rounds, **changes):
 
 def audit(trace):
     who = sorted({task.client_id for task in trace.tasks})
-    tables = ("plans", "rounds", "tasks", "transfers", "evals")
-    books = Books(
+    tables = ("plans", "rounds", "tasks", "transfers", "segments", "bands", "evals")
+    whole = Trace(
         **{name: getattr(trace, name) for name in tables},
         clients=[Client(n, 0, "board", 0.0, 0.0, 0.0, True, 0.0, 1, 0.5) for n in who],
         events=trace.events,
         sim_time_ns=trace.rounds[-1].end_ns,
     )
-    clock = check_clock(trace.transfers, trace.segments, trace.bands)
-    return [*check_books(books), *clock]
+    return [*check_consistency(whole), *check_clock(whole)]
 
 
 def ends(trace):

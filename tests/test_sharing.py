@@ -30,8 +30,9 @@ from netsim.sharing import (
     Weighted,
     WorkConserving,
 )
+from netsim.trace.tables import Rows
 from netsim.verify.clock import check_clock
-from tests.support.shared_rounds import HZ, Ledger, LinearRadio, Still, play_round
+from tests.support.shared_rounds import HZ, LinearRadio, Still, play_round
 from tests.support.timelines import MBIT, S, patient, play_out, scenario
 
 RULES = [rule() for rule in SHARING_RULES.values()]
@@ -308,7 +309,7 @@ class Fades:
 def test_a_channel_in_outage_leaves_the_band_to_the_others(kind):
     """A sends 48 Mbit at 4 bit/s/Hz, B 60 at 1; the band has 12 MHz, A is out in the
     second second, in which B has all of it."""
-    ends, ledger = {}, Ledger()
+    ends, ledger = {}, Rows()
     env = Engine()
     band = SharedBand(
         env,
@@ -328,7 +329,7 @@ def test_a_channel_in_outage_leaves_the_band_to_the_others(kind):
     env.process(client(0, 48 * MBIT, Fades()))
     env.process(client(1, 60 * MBIT, Still(1.0)))
     env.run()
-    assert not list(check_clock(ledger.transfers, ledger.segments, ledger.bands))
+    assert not list(check_clock(ledger))
     by_hand = {
         "max-min-live": (2 + 38.4 / 9.6, 6.0),  # 9.6 Mbit/s each, then B alone
         "proportional-fair-live": (3.0, 6.0),  # 24 and 6 Mbit/s
@@ -362,7 +363,7 @@ def test_a_whole_scenario_keeps_to_the_rule(rule, tmp_path):
 @given(expected=rounds(), band_hz=st.integers(1_000_000, 5_000_000))
 def test_shares_fill_the_band_to_less_than_a_hertz(rule, radio, expected, band_hz):
     _, ledger = play_round(rule, expected, band_hz, radio)
-    assert not list(check_clock(ledger.transfers, ledger.segments, ledger.bands))
+    assert not list(check_clock(ledger))
     if "plans-rounds" in rule.traits and rule.kind != "work-conserving":
         terms = rule.reserve(expected, band_hz * HZ, radio).values()
         assert 0 <= band_hz * HZ - sum(one.pinned_uhz for one in terms) < HZ
@@ -378,7 +379,7 @@ def test_ceilings_are_kept_and_only_they_leave_band_idle(
     rule, radio, expected, band_hz
 ):
     _, ledger = play_round(rule, expected, band_hz, radio)
-    assert not list(check_clock(ledger.transfers, ledger.segments, ledger.bands))
+    assert not list(check_clock(ledger))
     limit = {n: round(one.ceiling_hz * HZ) for n, one in enumerate(expected)}
     client = {t.transfer_id: t.client_id for t in ledger.transfers}
     for segment in ledger.segments:

@@ -26,7 +26,7 @@ from netsim.server import (
     Synchronous,
     Target,
 )
-from netsim.trace.schemas import TABLES
+from netsim.trace.tables import TABLES
 from netsim.trace.writer import Recorder
 from tests.support.timelines import S, scenario
 
@@ -89,7 +89,7 @@ class RowRecorder(Recorder):
 
     def write_columns(self, table, columns):
         getattr(self, table).extend(
-            map(TABLES[table]._make, zip(*columns, strict=True))
+            map(TABLES[table].row._make, zip(*columns, strict=True))
         )
 
 

@@ -12,7 +12,8 @@ import pytest
 
 from netsim.trace import rows
 from netsim.trace.digest import TableDigest, run_digest
-from netsim.trace.schemas import OPTIONAL_TABLES, SCHEMAS, TABLES
+from netsim.trace.schemas import SCHEMAS
+from netsim.trace.tables import TABLES
 from netsim.trace.writer import Recorder, batch_of, clear_trace, record_batch
 from tests.support import tiny_run
 
@@ -28,9 +29,9 @@ def digest_of(table, *parts):
 
 @pytest.mark.parametrize("table", SCHEMAS)
 def test_schema_has_the_names_and_nulls_of_its_rows(table):
-    hints = get_type_hints(TABLES[table])
+    hints = get_type_hints(TABLES[table].row)
     schema = SCHEMAS[table]
-    assert tuple(schema.names) == TABLES[table]._fields
+    assert tuple(schema.names) == TABLES[table].row._fields
     assert {f.name: f.nullable for f in schema} == {
         name: hint in (int | None, float | None) for name, hint in hints.items()
     }
@@ -158,7 +159,7 @@ def test_a_column_of_a_wrong_type_is_refused(columns, message):
 
 def test_empty_tables_have_their_columns(tmp_path):
     summary = Recorder(tmp_path).close()
-    always = [table for table in SCHEMAS if table not in OPTIONAL_TABLES]
+    always = [name for name, table in TABLES.items() if not table.is_optional]
     assert [part.num_rows for part in summary.parts] == [0] * len(always)
     assert sorted(path.name for path in (tmp_path / "trace").iterdir()) == sorted(
         always

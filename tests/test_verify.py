@@ -6,19 +6,31 @@ from netsim.core.files import file_sha256
 from netsim.runs.manifest import read_manifest
 from netsim.trace import rows
 from netsim.trace.schemas import SCHEMAS
+from netsim.trace.tables import Rows
 from netsim.trace.writer import Recorder
 from netsim.verify import verify
 from netsim.verify.clock import check_clock
-from netsim.verify.consistency import Books, check_books
+from netsim.verify.consistency import check_consistency
+from netsim.verify.trace import Trace
 from tests.support import tiny_run
 from tests.support.forgery import forge
 from tests.support.tiny_run import BANDS, EFFICIENCY, HZ, SEGMENTS, TRANSFERS, S
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tiny_run.write_run(tmp_path / "tiny")
 
 
 def replaced(content, index, **change):
     return [
         row._replace(**change) if i == index else row for i, row in enumerate(content)
     ]
+
+
+def clock(**changes):
+    content = {"transfers": TRANSFERS, "segments": SEGMENTS, "bands": BANDS}
+    return list(check_clock(Rows(**{**content, **changes})))
 
 
 def rules(findings):
@@ -112,7 +124,7 @@ def test_running_trace_is_sound_as_far_as_it_goes(tmp_path):
     ],
 )
 def test_bits_must_be_reached_at_the_last_tick(index, change, expected):
-    findings = check_clock(replaced(TRANSFERS, index, **change), SEGMENTS, BANDS)
+    findings = clock(transfers=replaced(TRANSFERS, index, **change))
     assert [(f.row, f.rule) for f in findings] == [("transfer 2", expected)]
 
 
@@ -121,7 +133,7 @@ def test_one_tick_more_or_less_is_found():
         transfers = [TRANSFERS[0]._replace(end_ns=end_ns)]
         segments = [SEGMENTS[0]._replace(end_ns=end_ns)]
         bands = [BANDS[0]._replace(end_ns=end_ns)]
-        (finding,) = check_clock(transfers, segments, bands)
+        (finding,) = clock(transfers=transfers, segments=segments, bands=bands)
         assert finding.row == "transfer 0"
 
 
@@ -130,12 +142,16 @@ def test_a_gap_between_segments_is_found():
         SEGMENTS[0]._replace(end_ns=S // 2),
         SEGMENTS[0]._replace(start_ns=S // 2 + 1),
     ]
-    found = check_clock(TRANSFERS[:1], halves, BANDS[:1])
+    found = clock(transfers=TRANSFERS[:1], segments=halves, bands=BANDS[:1])
     assert ("segments", "transfer 0", "segments must tile the transfer") in rules(found)
 
 
 def test_a_segment_outside_its_band_is_found():
-    found = check_clock(TRANSFERS[:1], SEGMENTS[:1], [BANDS[0]._replace(start_ns=1)])
+    found = clock(
+        transfers=TRANSFERS[:1],
+        segments=SEGMENTS[:1],
+        bands=[BANDS[0]._replace(start_ns=1)],
+    )
     assert ("segments", "transfer 0", "a segment must lie in its band") in rules(found)
 
 
@@ -148,7 +164,7 @@ def test_a_segment_outside_its_band_is_found():
     ],
 )
 def test_a_row_must_be_the_division_of_its_segments(change, detail):
-    findings = list(check_clock(TRANSFERS, SEGMENTS, replaced(BANDS, 1, **change)))
+    findings = list(clock(bands=replaced(BANDS, 1, **change)))
     (finding,) = (f for f in findings if f.table == "bands")
     assert finding.row == f"cell 0 up from {2 * S} ns"
     assert detail in finding.detail
@@ -156,7 +172,7 @@ def test_a_row_must_be_the_division_of_its_segments(change, detail):
 
 def test_a_change_inside_a_row_is_found():
     bands = [BANDS[0], BANDS[1]._replace(end_ns=4 * S)]
-    findings = check_clock(TRANSFERS, SEGMENTS, bands)
+    findings = clock(bands=bands)
     details = [f.detail for f in findings if f.table == "bands"]
     assert details == [
         f"at {3 * S} ns unit_share_uhz {HZ}, segments give {2 * HZ}; "
@@ -166,7 +182,7 @@ def test_a_change_inside_a_row_is_found():
 
 def test_overlap_and_excess_are_found():
     bands = [*BANDS, BANDS[0]._replace(start_ns=S - 1, allocated_uhz=3 * HZ)]
-    found = {rule for _, _, rule in rules(check_clock(TRANSFERS, SEGMENTS, bands))}
+    found = {rule for _, _, rule in rules(clock(bands=bands))}
     assert found >= {"rows must not overlap", "shares must not exceed the band"}
 
 
@@ -183,7 +199,7 @@ def test_pinned_and_elastic_transfers_share_a_band():
         rows.Segment(1, S, 2 * S, 2, None, 2 * EFFICIENCY),
     ]
     bands = [rows.Band(0, "up", 0, 2 * S, HZ // 2, 2, 2 * HZ, 2)]
-    assert list(check_clock(transfers, segments, bands)) == []
+    assert list(clock(transfers=transfers, segments=segments, bands=bands)) == []
 
 
 def books(**changes):
@@ -197,7 +213,7 @@ def books(**changes):
         "events": [],
         "sim_time_ns": 4 * S,
     }
-    return rules(check_books(Books(**{**content, **changes})))
+    return rules(check_consistency(Trace(**{**content, **changes})))
 
 
 @pytest.mark.parametrize(

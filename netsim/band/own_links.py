@@ -16,6 +16,7 @@ from netsim.core.clock import MAX_NS
 from netsim.core.engine import BANDS, Engine, Wake
 from netsim.errors import InputError
 from netsim.trace import rows
+from netsim.trace.literals import Status
 
 LINK_UHZ = LINK_HZ * 10**6
 
@@ -33,10 +34,10 @@ class Medium(Protocol):
         *,
         terms: Terms | None = None,
         ceiling_uhz: int | None = None,
-        ends_as: str = "done",
+        ends_as: Status = "done",
     ) -> Transfer: ...
 
-    def cut(self, transfer: Transfer, status: str) -> None: ...
+    def cut(self, transfer: Transfer, status: Status) -> None: ...
 
 
 class Ledger(Protocol):
@@ -93,7 +94,7 @@ class OwnLinks:
         *,
         terms: Terms | None = None,
         ceiling_uhz: int | None = None,
-        ends_as: str = "done",
+        ends_as: Status = "done",
     ) -> Transfer:
         """Start a transfer at this tick; channel, terms and ceiling have no effect."""
         assert message.bits > 0
@@ -112,7 +113,7 @@ class OwnLinks:
         self._wake_for_next()
         return transfer
 
-    def cut(self, transfer: Transfer, status: str) -> None:
+    def cut(self, transfer: Transfer, status: Status) -> None:
         """End a transfer at this tick with ``status`` unless it has ended."""
         self._finish_due()
         if not transfer.done.triggered:
@@ -156,11 +157,11 @@ class OwnLinks:
         while ends and ends[0][0] <= self._env.now:
             transfer = heappop(ends)[2]
             if transfer.is_live:
-                self._end(transfer, transfer.ends_as)
+                self._end(transfer, transfer.status)
 
-    def _end(self, transfer: Transfer, status: str) -> None:
+    def _end(self, transfer: Transfer, status: Status) -> None:
         message, now_ns = transfer.message, self._env.now
-        transfer.is_live = False
+        transfer.is_live, transfer.status = False, status
         transfer.airtime_ns = now_ns - transfer.start_ns
         if transfer.airtime_ns:
             span = (transfer.transfer_id, transfer.start_ns, now_ns)

@@ -15,6 +15,7 @@ from netsim.channel.radio import Radio
 from netsim.core.engine import BANDS, Engine, Wake
 from netsim.errors import InputError
 from netsim.trace import rows
+from netsim.trace.literals import Status
 
 UHZ_PER_HZ = 1_000_000
 
@@ -103,7 +104,7 @@ class SharedBand:
         *,
         terms: Terms | None = None,
         ceiling_uhz: int | None = None,
-        ends_as: str = "done",
+        ends_as: Status = "done",
     ) -> Transfer:
         """Start a transfer at this tick; without ``terms`` the rule sets them.
         ``ends_as`` is its status after its last bit."""
@@ -121,7 +122,7 @@ class SharedBand:
         self._wake_at(self._env.now)
         return transfer
 
-    def cut(self, transfer: Transfer, status: str) -> None:
+    def cut(self, transfer: Transfer, status: Status) -> None:
         """End a transfer at this tick with ``status`` unless it has ended."""
         self._finish_due()
         if transfer.done.triggered:
@@ -199,14 +200,14 @@ class SharedBand:
     def _finish_due(self) -> bool:
         ended = self._fluid.advance(self._env.now)
         for transfer in ended:
-            self._end(transfer, transfer.ends_as)
+            self._end(transfer, transfer.status)
         given_up = self._fluid.give_up()
         for transfer in given_up:
             self._end(transfer, "outage")
         return bool(ended or given_up)
 
-    def _end(self, transfer: Transfer, status: str) -> None:
-        message = transfer.message
+    def _end(self, transfer: Transfer, status: Status) -> None:
+        message, transfer.status = transfer.message, status
         self._transfers.append(
             rows.Transfer(
                 transfer.transfer_id,

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import simpy
 
 from netsim.channel.link import Channel
+from netsim.trace.literals import Status
 
 WORK_PER_BIT = 10**24  # micro-hertz x nano-bit/s/Hz x nanoseconds
 
@@ -37,7 +38,6 @@ class Transfer:
         "cn0_hz",
         "done",
         "efficiency_nbit",
-        "ends_as",
         "has_terms",
         "is_at_ceiling",
         "is_live",
@@ -51,6 +51,7 @@ class Transfer:
         "since_ns",
         "since_virtual",
         "start_ns",
+        "status",
         "transfer_id",
         "version",
         "weight",
@@ -64,14 +65,14 @@ class Transfer:
         done: simpy.Event,
         *,
         ceiling_uhz: int | None = None,
-        ends_as: str = "done",
+        ends_as: Status = "done",
     ) -> None:
         client_id = message.client_id
         self.transfer_id = transfer_id
         self.message = message
         self.channel = channel
         self.done = done
-        self.ends_as = ends_as  # its status after its last bit
+        self.status = ends_as  # after its last bit, unless it is cut or given up
         self.ceiling_uhz = ceiling_uhz
         self.order = (-1 if client_id is None else client_id, transfer_id)
         self.remaining = message.bits * WORK_PER_BIT

@@ -54,6 +54,8 @@ class Radio(Protocol):
 
     def capacity(self) -> CapacityTable | None: ...
 
+    def started(self, seed: int, direction: str) -> CapacityTable | None: ...
+
 
 class PerHertzRadio(Record):
     """Power per hertz is constant: the SNR is that of the reference band."""
@@ -80,6 +82,9 @@ class PerHertzRadio(Record):
         return rate_bps / efficiency_bit_s_hz if efficiency_bit_s_hz else math.inf
 
     def capacity(self) -> None:
+        return None
+
+    def started(self, seed: int, direction: str) -> None:
         return None
 
     def _efficiency_bit_s_hz(self, cn0_hz: float) -> float:
@@ -118,6 +123,9 @@ class FixedPowerRadio(Record):
         return max(c_hz / snr, rate_bps / self.max_efficiency_bit_s_hz)
 
     def capacity(self) -> None:
+        return None
+
+    def started(self, seed: int, direction: str) -> None:
         return None
 
     def _efficiency_bit_s_hz(self, cn0_hz: float, share_hz: float) -> float:

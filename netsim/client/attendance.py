@@ -14,6 +14,7 @@ from netsim.client.energy import energies_j, power_w
 from netsim.core.clock import MAX_NS
 from netsim.core.engine import DEPARTURES, Wake
 from netsim.devices.battery import depletion_ns, is_empty
+from netsim.trace.literals import Status
 
 if TYPE_CHECKING:
     from netsim.client.participation import Participation
@@ -173,7 +174,7 @@ class Attendance:
         else:
             self.changed(part)
 
-    def _cut(self, part: Participation, status: str) -> None:
+    def _cut(self, part: Participation, status: Status) -> None:
         part.gone_ns = self._stage.env.now
         if part.status == "running":
             self._stage.cut(part, status)

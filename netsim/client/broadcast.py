@@ -13,6 +13,7 @@ from netsim.channel.latency import latency_ns
 from netsim.client.cells import Load, attach, cross
 from netsim.core.clock import to_ns
 from netsim.core.engine import Wake
+from netsim.trace.literals import Status
 from netsim.trace.rows import Arrival
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def _sent(
     client_ids: Sequence[int],
     load: Load,
     ends: Sequence[simpy.Event],
-) -> Generator[simpy.Event, object, str]:
+) -> Generator[simpy.Event, object, Status]:
     """Carry a broadcast over the backhaul and the air until one of the events that end
     it, and return how it ended."""
     status = yield from cross(stage, cell_id, "down", load, ends)
@@ -70,7 +71,7 @@ def _sent(
     yield stage.env.any_of([transfer.done, *ends])
     if not transfer.done.triggered:
         band.cut(transfer, "late")
-    status = str(transfer.done.value)
+    status = transfer.status
     if status == "done" and not (yield from _arrive(stage, cell_id, transfer, ends)):
         status = "late"
     return status
@@ -93,7 +94,7 @@ def _arrive(
     return arrival.processed
 
 
-def _receive(stage: Stage, cell_id: int, part: Participation, status: str) -> None:
+def _receive(stage: Stage, cell_id: int, part: Participation, status: Status) -> None:
     """Let one device have the broadcast, or lose it."""
     errors = stage.population.network.cells[cell_id].downlink.errors
     if status == "done" and errors is not None:

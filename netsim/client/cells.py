@@ -6,13 +6,14 @@ import itertools
 from collections import defaultdict
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, cast
 
 import simpy
 
 from netsim.band import SharedBand
 from netsim.network.backhaul import Wire
 from netsim.network.cell import Direction
+from netsim.trace.literals import Status
 from netsim.trace.rows import Crossing
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from netsim.server.stage import Stage
 
 CellLeg: TypeAlias = tuple[int, Direction]
-HANDOVER = "handover"  # the kind of its event
+HANDOVER: Final = "handover"  # the kind of its event
 
 
 @dataclass(kw_only=True, slots=True)
@@ -73,7 +74,7 @@ def cross(
     direction: Direction,
     load: Load,
     ends: Sequence[simpy.Event] = (),
-) -> Generator[simpy.Event, object, str]:
+) -> Generator[simpy.Event, object, Status]:
     """Carry a message between base station and server, where a backhaul is between
     them, and return how it ended: done, or late at one of the events that end it."""
     if stage.cells.are_servers:
@@ -87,7 +88,7 @@ def over_wire(
     direction: Direction,
     load: Load,
     ends: Sequence[simpy.Event] = (),
-) -> Generator[simpy.Event, object, str]:
+) -> Generator[simpy.Event, object, Status]:
     """Carry a message over the cell's backhaul, if it has one, and return how it ended.
 
     One that is cut on the way is lost, but has its turn on the wire all the same.
@@ -95,14 +96,15 @@ def over_wire(
     wire = stage.cells.wires.get((cell_id, direction))
     if wire is None:
         return "done"
-    env, start_ns, status = stage.env, stage.env.now, "done"
+    env, start_ns = stage.env, stage.env.now
+    status: Status = "done"
     crossing_id, end_ns = next(stage.cells.ids), wire.enter(start_ns, load.bits)
     try:
         way = env.timeout(end_ns - start_ns)
         yield env.any_of([way, *ends]) if ends else way
         status = "done" if env.now >= end_ns else "late"
     except simpy.Interrupt as cut:
-        status = str(cut.cause)
+        status = cast(Status, cut.cause)
         raise
     finally:
         kept = (crossing_id, cell_id, direction, *load, start_ns, env.now, status)

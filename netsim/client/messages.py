@@ -14,6 +14,7 @@ from netsim.client.cells import CellLeg, Load, attach, cross
 from netsim.core.clock import to_ns
 from netsim.network.cell import Downlink, Uplink
 from netsim.population import Direction
+from netsim.trace.literals import Status
 from netsim.trace.rows import Arrival
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 class Lost(Exception):
     """A message that is not sent again; ``cause`` is what became of it."""
 
-    def __init__(self, cause: str) -> None:
+    def __init__(self, cause: Status) -> None:
         super().__init__(cause)
         self.cause = cause
 
@@ -63,7 +64,7 @@ def _over_the_air(
         if transfer.done.value == "done":
             break
         if errors is None or attempt >= errors.max_retries:
-            raise Lost(str(transfer.done.value))
+            raise Lost(transfer.status)
         pause_s = errors.pause_s(attempt + 1)
         if pause_s:
             yield stage.env.timeout(to_ns(pause_s))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, cast
 
 import simpy
 
@@ -13,6 +13,7 @@ from netsim.client.energy import energies_j
 from netsim.client.messages import Lost, carry, note_airtime
 from netsim.learner.learner import Arrival, Job
 from netsim.trace import rows
+from netsim.trace.literals import Status
 
 if TYPE_CHECKING:
     from netsim.population import Population
@@ -45,7 +46,7 @@ class Participation:
     compute_flop: int = 0
     airtime_ns: int = 0
     ticket: str = ""
-    status: str = "running"
+    status: Status | Literal["running"] = "running"
     has_missed: bool = False  # the round's broadcast
     pause_ns: int = 0  # before it is sent what it has missed
     sending: tuple[Medium, Transfer] | None = None
@@ -113,11 +114,11 @@ def take_part(stage: Stage, part: Participation, terms: Terms | None = None) -> 
         yield from carry(stage, part, "up", part.upload_bits, terms)
         part.status = "done"
     except (simpy.Interrupt, Lost) as cut:
-        part.status = str(cut.cause)
+        status = part.status = cast(Status, cut.cause)
         learner.withdraw(part.ticket)
         if part.sending is not None:
             medium, transfer = part.sending
-            medium.cut(transfer, part.status)
+            medium.cut(transfer, status)
             part.sending = None
             note_airtime(part, medium, transfer)
     part.end_ns = stage.env.now
@@ -132,6 +133,7 @@ def task_row(
 ) -> rows.Task:
     """Return the finished participation as a row, as of now."""
     assert part.end_ns is not None
+    assert part.status != "running"
     return rows.Task(
         part.task_id,
         part.round_id,

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from netsim.band import OwnLinks, SharedBand
 from netsim.channel import (
     CapacityTable,
-    MeasuredRadio,
     OutageRadio,
     Radio,
     db_to_linear,
@@ -186,10 +185,7 @@ def _capacity(
     air: Uplink | Downlink, seed: int, cell_id: int, direction: Direction
 ) -> CapacityTable | None:
     """Return the lap of a band that follows a measured trace, from where it starts."""
-    radio = air.radio
-    if isinstance(radio, MeasuredRadio):
-        return radio.started(seed, f"{direction}/{cell_id}" if cell_id else direction)
-    return radio.capacity()
+    return air.radio.started(seed, f"{direction}/{cell_id}" if cell_id else direction)
 
 
 def play(stage: Stage, scenario: Scenario) -> None:

@@ -17,8 +17,8 @@ from netsim.devices.device_file import NO_POWERS
 from netsim.mobility import MOBILITIES, Mobility, Still
 from netsim.network.cell import Gain, Power
 from netsim.scenario import OneOf, Record
-from netsim.scenario.traits import AVAILABILITY, PLACEMENT
 from netsim.scenario.each import OneOrEach
+from netsim.scenario.traits import AVAILABILITY, PLACEMENT
 
 
 class PopulationConfig(Record):
@@ -41,7 +41,9 @@ class PopulationConfig(Record):
     antenna_gain_dbi: Gain = 0.0
     links: Annotated[Links, OneOf(LINKS)] | None = None
     radio_band_hz: OneOrEach[Annotated[Hertz, Field(gt=0)]] | None = None
-    availability: Annotated[Availability, OneOf(AVAILABILITIES, AVAILABILITY)] = Always()
+    availability: Annotated[Availability, OneOf(AVAILABILITIES, AVAILABILITY)] = (
+        Always()
+    )
     battery: Battery | None = None
 
     @model_validator(mode="after")

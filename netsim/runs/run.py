@@ -12,9 +12,11 @@ import pyarrow.parquet as pq
 import yaml
 
 from netsim.core.files import StoredFile, damage
+from netsim.core.quantities import closest
 from netsim.errors import InputError
 from netsim.runs.manifest import Manifest, read_manifest
 from netsim.trace.schemas import SCHEMAS
+from netsim.trace.tables import TABLES
 
 FALLING_METRICS = frozenset({"loss", "perplexity"})  # a level is reached from above
 NOT_METRICS = frozenset({"round_id", "client_id", "time_ns", "num_samples"})
@@ -48,90 +50,16 @@ class Run:
         require_scenario(self.folder, self.manifest)
         return (self.folder / "scenario.yaml").read_text(encoding="utf-8")
 
-    @property
-    def clients(self) -> pd.DataFrame:
-        """One row per client."""
-        return self.table("clients")
+    def __getattr__(self, name: str) -> pd.DataFrame:
+        """Return the table ``name`` as a frame: ``run.tasks``, ``run.evals``, ..."""
+        if name in TABLES:
+            return self.table(name)
+        near = closest(name, TABLES)
+        hint = f", did you mean {near!r}?" if near else ""
+        raise AttributeError(f"a run has no {name!r}{hint}")
 
-    @property
-    def plans(self) -> pd.DataFrame:
-        """One row per client and plan in force."""
-        return self.table("plans")
-
-    @property
-    def rounds(self) -> pd.DataFrame:
-        """One row per server round, or flush of an asynchronous buffer."""
-        return self.table("rounds")
-
-    @property
-    def tasks(self) -> pd.DataFrame:
-        """One row per participation of a client."""
-        return self.table("tasks")
-
-    @property
-    def transfers(self) -> pd.DataFrame:
-        """One row per message over a band."""
-        return self.table("transfers")
-
-    @property
-    def segments(self) -> pd.DataFrame:
-        """One row per interval in which a transfer's own terms are constant."""
-        return self.table("segments")
-
-    @property
-    def bands(self) -> pd.DataFrame:
-        """One row per interval of constant division of a band."""
-        return self.table("bands")
-
-    @property
-    def evals(self) -> pd.DataFrame:
-        """One row per evaluation; no client means the global adapter."""
-        return self.table("evals")
-
-    @property
-    def merges(self) -> pd.DataFrame:
-        """One row per merged layer."""
-        return self.table("merges")
-
-    @property
-    def events(self) -> pd.DataFrame:
-        """One row per other mark on the timeline."""
-        return self.table("events")
-
-    @property
-    def estimates(self) -> pd.DataFrame:
-        """One row per constant that a policy estimated; empty without a policy."""
-        return self.table("estimates")
-
-    @property
-    def capacities(self) -> pd.DataFrame:
-        """One row per interval of a measured band's lap; empty without one."""
-        return self.table("capacities")
-
-    @property
-    def cells(self) -> pd.DataFrame:
-        """One row per cell; empty where there is one alone, without a backhaul."""
-        return self.table("cells")
-
-    @property
-    def crossings(self) -> pd.DataFrame:
-        """One row per message that crossed a backhaul; empty without one."""
-        return self.table("crossings")
-
-    @property
-    def arrivals(self) -> pd.DataFrame:
-        """One row per message that arrived later than its last bit."""
-        return self.table("arrivals")
-
-    @property
-    def links(self) -> pd.DataFrame:
-        """One row per own link that was used; empty without measured links."""
-        return self.table("links")
-
-    @property
-    def laps(self) -> pd.DataFrame:
-        """One row per interval of a measured link's lap; empty without such links."""
-        return self.table("laps")
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *TABLES]
 
     def table(self, name: str) -> pd.DataFrame:
         """Return the table ``name`` as a frame, read once; a damaged one is refused."""
@@ -237,8 +165,9 @@ def read_table(run_folder: Path, table: str) -> pa.Table:
     return pa.concat_tables(parts).unify_dictionaries()
 
 
-def stream_rows(run_folder: Path, table: str, row_type: type[Row]) -> Iterator[Row]:
-    """Yield the rows of all finished parts, with one part in memory at a time."""
+def stream_rows(run_folder: Path, row_type: type[Row]) -> Iterator[Row]:
+    """Yield the rows of a table's finished parts, with one part in memory at a time."""
+    (table,) = (name for name, one in TABLES.items() if one.row is row_type)
     for path in part_paths(run_folder, table):
         for batch in read_part(path, table).to_batches(BATCH_ROWS):
             columns = [column.to_pylist() for column in batch.columns]

@@ -53,6 +53,7 @@ Trait: TypeAlias = Literal[
     # learning
     "learns",
     "trains-nothing",
+    "differs-by-client",  # sizes or work are listed
     "lists-downloads",  # each client has a download of its own size
     "steps-at-server",  # the server takes optimiser steps
     "keeps-state",  # clients keep something from round to round
@@ -60,6 +61,7 @@ Trait: TypeAlias = Literal[
     "keeps-sketched-errors",  # of a sketch
     "examines-clients",
     "ends-near-target",
+    "looks-by-clock",  # evaluations are due at simulated times
     "has-no-labels",
     "is-not-plain-lora",
 ]
@@ -80,7 +82,7 @@ AVAILABILITY: Questions = (("always-there", "comes-and-goes"),)
 LEARNING: Questions = (("learns", "trains-nothing"),)
 
 
-def faults(traits: Mapping[str, str], questions: Questions) -> Iterator[str]:
+def faults(traits: Traits, questions: Questions) -> Iterator[str]:
     """Yield what is wrong with the declaration of a class."""
     known = get_args(Trait)
     for name in traits:

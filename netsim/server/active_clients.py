@@ -11,6 +11,7 @@ from netsim.client.participation import Participation, Process
 from netsim.core.clock import MAX_NS
 from netsim.core.streams import uniform
 from netsim.server.stage import Stage
+from netsim.trace.literals import Status
 
 CUT = frozenset({"server-down", "unfinished"})  # by the server itself: no news to it
 
@@ -50,7 +51,7 @@ class Crew:
             self._at_work[client_id] = part
             self.num_started += 1
 
-    def dismiss(self, *, running: str, arrived: str) -> Process:
+    def dismiss(self, *, running: Status, arrived: Status) -> Process:
         """Cut everybody off and record what was lost, for a reason."""
         stage = self._stage
         lost = sorted(self._at_work.values(), key=lambda part: part.task_id)

@@ -12,6 +12,7 @@ from netsim.errors import InputError
 from netsim.server.active_clients import Crew
 from netsim.server.outages import DOWN, Downtime, Outage
 from netsim.server.stage import Stage
+from netsim.trace.literals import Status
 
 MAX_LOST_IN_A_ROW = 10_000
 
@@ -121,7 +122,7 @@ class Flushes:
         self._give_up_buffer(DOWN)
         yield from self._crew.dismiss(running=DOWN, arrived=DOWN)
 
-    def _give_up_buffer(self, status: str) -> None:
+    def _give_up_buffer(self, status: Status) -> None:
         for part in self._buffer:
             self._stage.lose(part, status)
             self._stage.record(part)

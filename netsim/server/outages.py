@@ -6,7 +6,7 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import simpy
 from pydantic import AfterValidator, Field, model_validator
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from netsim.client.participation import Process
     from netsim.server.stage import Stage
 
-DOWN = "server-down"  # the status of all that was lost
+DOWN: Final = "server-down"  # the status of all that was lost
 
 
 class Outage(Record):

@@ -21,6 +21,7 @@ from netsim.server.policies.policy import Outcome
 from netsim.server.round_settings import Manners
 from netsim.server.round_timing import RoundTiming
 from netsim.server.stage import Stage
+from netsim.trace.literals import EventKind, Status
 
 
 @dataclass(slots=True)
@@ -186,14 +187,14 @@ class Turns:
         else:
             yield from self._drop(turn, others)
         if num_late:
-            kind = "deadline" if turn.is_late else "enough"
+            kind: EventKind = "deadline" if turn.is_late else "enough"
             stage.mark(kind, round_id=turn.round_id, detail=f"{num_late} late")
         turn.arrived = sorted(late_now + in_time, key=_place)
         self._weigh(turn, len(in_time))
 
     def _drop(self, turn: Turn, parts: Sequence[Participation]) -> Process:
         """Cut off who is not in time, and the broadcasts that are for nobody else."""
-        running = "late" if turn.is_late else "surplus"
+        running: Status = "late" if turn.is_late else "surplus"
         yield from _end_all(self._stage, parts, running=running, arrived="surplus")
         if turn.serving is not None and turn.serving.is_alive:
             self._stage.hush()
@@ -265,7 +266,7 @@ class Turns:
 
 
 def _end_all(
-    stage: Stage, parts: Sequence[Participation], *, running: str, arrived: str
+    stage: Stage, parts: Sequence[Participation], *, running: Status, arrived: Status
 ) -> Process:
     """End parts for a reason, at this tick, be they under way or arrived."""
     for part in _with_status(parts, "done"):

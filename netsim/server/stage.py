@@ -30,6 +30,7 @@ from netsim.server.evaluations import Scoring
 from netsim.server.phase import Leg
 from netsim.server.policies.policy import Course, Policy, as_given
 from netsim.server.round_timing import RoundTiming
+from netsim.trace.literals import EventKind, Status
 from netsim.trace.rows import Event, Round
 
 if TYPE_CHECKING:
@@ -195,7 +196,7 @@ class Stage:
 
         part.process = self.env.process(play())
 
-    def cut(self, part: Participation, status: str) -> None:
+    def cut(self, part: Participation, status: Status) -> None:
         """End a running part at this tick, for a reason."""
         if part.process is not None:
             part.process.interrupt(status)
@@ -207,7 +208,7 @@ class Stage:
         self.hushed.succeed()
         self.hushed = self.env.event()
 
-    def lose(self, part: Participation, status: str) -> None:
+    def lose(self, part: Participation, status: Status) -> None:
         """Give up an update that has arrived, for a reason."""
         part.status = status
         self.learner.withdraw(part.ticket)
@@ -387,7 +388,7 @@ class Stage:
 
     def mark(
         self,
-        kind: str,
+        kind: EventKind,
         *,
         round_id: int | None = None,
         client_id: int | None = None,

@@ -50,7 +50,7 @@ def write_timeline(run_folder: str | Path, path: str | Path) -> int:
 
 
 def _write_tables(events: TraceEvents, folder: Path) -> None:
-    tracks = Tracks(events, stream_rows(folder, "clients", rows.Client))
+    tracks = Tracks(events, stream_rows(folder, rows.Client))
     tracks.server_pid()
     buffer = Buffer(events, tracks) if server_kind(folder) == "buffered" else None
     for group in _groups(folder):
@@ -60,28 +60,28 @@ def _write_tables(events: TraceEvents, folder: Path) -> None:
     if buffer is not None:
         buffer.close()
     _write_messages(events, tracks, folder)
-    write_bands(events, tracks, stream_rows(folder, "bands", rows.Band))
-    for score in stream_rows(folder, "evals", rows.Evaluation):
+    write_bands(events, tracks, stream_rows(folder, rows.Band))
+    for score in stream_rows(folder, rows.Evaluation):
         write_score(events, tracks, score)
-    for event in stream_rows(folder, "events", rows.Event):
+    for event in stream_rows(folder, rows.Event):
         write_event(events, tracks, event)
 
 
 def _groups(folder: Path) -> Iterator[Group]:
     """Return the rounds with their tasks, in the order of the tables."""
-    rounds = stream_rows(folder, "rounds", rows.Round)
-    tasks = stream_rows(folder, "tasks", rows.Task)
+    rounds = stream_rows(folder, rows.Round)
+    tasks = stream_rows(folder, rows.Task)
     if server_kind(folder) != "hierarchical":
         return grouped(rounds, tasks)
-    num_cells = sum(1 for _ in stream_rows(folder, "cells", rows.Cell))
+    num_cells = sum(1 for _ in stream_rows(folder, rows.Cell))
     return grouped_by_edge(rounds, tasks, num_cells)
 
 
 def _write_messages(events: TraceEvents, tracks: Tracks, folder: Path) -> None:
     """Write what was on the air and on wires, in the order in which it ended."""
-    aired: Iterator[Message] = stream_rows(folder, "transfers", rows.Transfer)
-    wired: Iterator[Message] = stream_rows(folder, "crossings", rows.Crossing)
-    arrivals = dict(stream_rows(folder, "arrivals", rows.Arrival))
+    aired: Iterator[Message] = stream_rows(folder, rows.Transfer)
+    wired: Iterator[Message] = stream_rows(folder, rows.Crossing)
+    arrivals = dict(stream_rows(folder, rows.Arrival))
     for row in heapq.merge(aired, wired, key=lambda row: row.end_ns):
         if isinstance(row, rows.Crossing):
             write_crossing(events, tracks, row)

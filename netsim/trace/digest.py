@@ -16,10 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from netsim.trace.rows import TRACE_VERSION
-from netsim.trace.schemas import CATEGORY, OPTIONAL_TABLES, SCHEMAS
-
-LEARNING_TABLES = ("evals", "merges", "estimates")
-CLOCK_TABLES = tuple(table for table in SCHEMAS if table not in LEARNING_TABLES)
+from netsim.trace.schemas import CATEGORY, SCHEMAS
+from netsim.trace.tables import TABLES, Group
 
 
 class TableDigest:
@@ -46,22 +44,23 @@ class TableDigest:
 
 def network_digest(table_digests: Mapping[str, str]) -> str:
     """Return the digest of everything that the clock decides."""
-    clock = [
-        [table, table_digests[table]]
-        for table in CLOCK_TABLES
-        if table in table_digests or table not in OPTIONAL_TABLES
-    ]
-    return _digest(clock)
+    return _digest(_of_group("clock", table_digests))
 
 
 def run_digest(table_digests: Mapping[str, str], adapter_digest: str) -> str:
     """Return the digest of the clock's tables, the learning and the final adapter."""
-    learning = [
-        [table, table_digests[table]]
-        for table in LEARNING_TABLES
-        if table in table_digests  # optional ones are left out where empty
-    ]
+    learning = _of_group("learning", table_digests)
     return _digest([network_digest(table_digests), learning, adapter_digest])
+
+
+def _of_group(group: Group, table_digests: Mapping[str, str]) -> list[list[str]]:
+    """Return names and digests of a group's tables; optional ones may be absent."""
+    names = [name for name, table in TABLES.items() if table.order.group == group]
+    return [
+        [name, table_digests[name]]
+        for name in names
+        if name in table_digests or not TABLES[name].is_optional
+    ]
 
 
 class _ColumnDigest:

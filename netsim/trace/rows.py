@@ -1,8 +1,11 @@
-"""One row type per table of the trace; field order is column order."""
+"""One row type per table of the trace: its docstring, its columns in order, and what a
+column means where its name and unit do not say it."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
+
+from netsim.trace.literals import EventKind, Status
 
 TRACE_VERSION = 1
 
@@ -17,7 +20,7 @@ class Client(NamedTuple):
     y_m: float
     distance_m: float
     is_line_of_sight: bool
-    mean_snr_db: float  # uplink, as the radio sees it alone on the band, fading apart
+    mean_snr_db: Annotated[float, "uplink, alone on the band, without fading"]
     num_samples: int
     weight: float
 
@@ -27,7 +30,9 @@ class Plan(NamedTuple):
 
     round_id: int
     client_id: int
-    sampling_probability: float | None  # None where a server draws among the idle
+    sampling_probability: Annotated[
+        float | None, "null where the server draws among idle clients"
+    ]
     rank: int | None
 
 
@@ -51,7 +56,7 @@ class Task(NamedTuple):
     round_id: int
     client_id: int
     rank: int | None
-    weight: float | None  # None where it was never given one
+    weight: Annotated[float | None, "in its merge; null where it was given none"]
     download_start_ns: int
     download_end_ns: int | None
     compute_start_ns: int | None
@@ -66,7 +71,7 @@ class Task(NamedTuple):
     idle_energy_j: float
     merged_round_id: int | None
     staleness: int | None
-    status: str
+    status: Status
 
 
 class Transfer(NamedTuple):
@@ -81,11 +86,11 @@ class Transfer(NamedTuple):
     bits: int
     start_ns: int
     end_ns: int
-    status: str
+    status: Status
 
 
 class Arrival(NamedTuple):
-    """When a message was there, its latency after its transfer's last bit."""
+    """When a message was delivered: its latency after its transfer's last bit."""
 
     transfer_id: int
     arrival_ns: int
@@ -103,7 +108,7 @@ class Segment(NamedTuple):
 
 
 class Band(NamedTuple):
-    """An interval in which a band's division is constant and somebody is sending."""
+    """An interval of constant division of a band, while at least one transfer runs."""
 
     cell_id: int
     direction: str
@@ -116,8 +121,8 @@ class Band(NamedTuple):
 
 
 class Capacity(NamedTuple):
-    """An interval of a measured band's lap, which is repeated from time zero on: its
-    efficiency counts on top of the segments' own, which is then 1 or 0."""
+    """An interval of a measured band's trace, which repeats from time zero on: its
+    efficiency multiplies the segments' own, which is then 1 or 0."""
 
     cell_id: int
     direction: str
@@ -127,7 +132,7 @@ class Capacity(NamedTuple):
 
 
 class Cell(NamedTuple):
-    """A base station and the wire behind it; None where there is no backhaul."""
+    """A base station and its backhaul; null where it has none."""
 
     cell_id: int
     name: str
@@ -140,10 +145,10 @@ class Cell(NamedTuple):
 
 
 class Crossing(NamedTuple):
-    """One message on a cell's backhaul: from when it came there to when it was through,
-    waiting and latency included; a broadcast is of no task and no client."""
+    """One message on a cell's backhaul, from its arrival there to its delivery, waiting
+    and latency included; a broadcast has no task and no client."""
 
-    crossing_id: int  # in the order in which they came
+    crossing_id: Annotated[int, "in order of their start"]
     cell_id: int
     direction: str
     round_id: int
@@ -152,12 +157,12 @@ class Crossing(NamedTuple):
     client_id: int | None
     start_ns: int
     end_ns: int
-    status: str
+    status: Status
 
 
 class OwnLink(NamedTuple):
-    """A link that one client has to itself: the lap that it follows from time zero on,
-    and how far into it it is then."""
+    """The own link of one client: the measured trace that it follows, and its offset in
+    that trace at time zero."""
 
     client_id: int
     direction: str
@@ -166,7 +171,7 @@ class OwnLink(NamedTuple):
 
 
 class Lap(NamedTuple):
-    """An interval of a measured link's lap; the efficiency is over the 1 MHz that the
+    """An interval of a measured link's trace; its efficiency is over the 1 MHz that the
     segments of a link's transfers hold."""
 
     file_id: int
@@ -186,8 +191,8 @@ class Evaluation(NamedTuple):
     num_samples: int
     loss: float
     accuracy: float
-    perplexity: float | None = None  # of a causal model
-    exact_match: float | None = None  # where answers were written out
+    perplexity: Annotated[float | None, "of a causal model"] = None
+    exact_match: Annotated[float | None, "where answers are generated"] = None
 
 
 class Merge(NamedTuple):
@@ -198,21 +203,29 @@ class Merge(NamedTuple):
     method: str
     num_components: int
     relative_error: float
-    average_relative_error: float  # plain factor averaging on the same updates
-    update_relative_error: float | None = None  # relative to the round's own update
-    left_spread: float | None = None  # how far P and Q of FLoRA-NA are from the weights
-    right_spread: float | None = None
+    average_relative_error: Annotated[
+        float, "that of plain factor averaging on the same updates"
+    ]
+    update_relative_error: Annotated[
+        float | None, "relative to the round's own update"
+    ] = None
+    left_spread: Annotated[
+        float | None, "how far FLoRA-NA's P is from the clients' weights"
+    ] = None
+    right_spread: Annotated[float | None, "the same of its Q"] = None
 
 
 class Estimate(NamedTuple):
-    """What a policy takes a constant to be, from this round on; no client: of all."""
+    """What a policy takes a constant to be from this round on; no client means all."""
 
     round_id: int
     time_ns: int
     name: str
     client_id: int | None
     value: float
-    standard_error: float | None  # None where it was given, or nothing tells
+    standard_error: Annotated[
+        float | None, "null where the value was given or the error is unknown"
+    ]
 
 
 class Event(NamedTuple):
@@ -220,7 +233,7 @@ class Event(NamedTuple):
 
     sequence: int
     time_ns: int
-    kind: str
+    kind: EventKind
     round_id: int | None
     client_id: int | None
     detail: str

@@ -7,35 +7,8 @@ from typing import NamedTuple, get_type_hints
 import pyarrow as pa
 
 from netsim.trace import rows
-
-TABLES: dict[str, type[NamedTuple]] = {
-    "clients": rows.Client,
-    "plans": rows.Plan,
-    "rounds": rows.Round,
-    "tasks": rows.Task,
-    "transfers": rows.Transfer,
-    "segments": rows.Segment,
-    "bands": rows.Band,
-    "evals": rows.Evaluation,
-    "merges": rows.Merge,
-    "events": rows.Event,
-    "estimates": rows.Estimate,
-    "capacities": rows.Capacity,
-    "cells": rows.Cell,
-    "crossings": rows.Crossing,
-    "arrivals": rows.Arrival,
-    "links": rows.OwnLink,
-    "laps": rows.Lap,
-}
-
-# without rows they leave no part and no digest: most runs estimate or measure nothing,
-# and have one cell without a backhaul
-OPTIONAL_TABLES = frozenset(
-    {
-        *("arrivals", "capacities", "cells", "crossings", "estimates", "laps"),
-        "links",
-    }
-)
+from netsim.trace.literals import EventKind, Status
+from netsim.trace.tables import TABLES
 
 CATEGORY = pa.dictionary(pa.int32(), pa.string())
 FREE_TEXT = frozenset({"detail"})  # text that is not one of a few words
@@ -45,6 +18,8 @@ ARROW_TYPES: dict[object, pa.DataType] = {
     int: pa.int64(),
     float: pa.float64(),
     str: CATEGORY,
+    Status: CATEGORY,
+    EventKind: CATEGORY,
     int | None: pa.int64(),
     float | None: pa.float64(),
 }
@@ -73,7 +48,7 @@ def _schema(table: str, row_type: type[NamedTuple]) -> pa.Schema:
 
 
 SCHEMAS: dict[str, pa.Schema] = {
-    table: _schema(table, row_type) for table, row_type in TABLES.items()
+    name: _schema(name, table.row) for name, table in TABLES.items()
 }
 
 

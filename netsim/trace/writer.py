@@ -16,14 +16,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from netsim.core.files import Part, write_atomically
-from netsim.trace import rows
 from netsim.trace.digest import TableDigest, network_digest, run_digest
-from netsim.trace.schemas import (
-    OPTIONAL_TABLES,
-    SCHEMAS,
-    category_columns,
-    column_encodings,
-)
+from netsim.trace.schemas import SCHEMAS, category_columns, column_encodings
+from netsim.trace.tables import TABLES, Rows
 
 CHUNK_ROWS = 4096  # become columns together: few enough to stay in the cache
 
@@ -48,36 +43,21 @@ class TraceSummary:
         return run_digest(self.table_digests, adapter_digest)
 
 
-class Recorder:
+class Recorder(Rows):
     """Takes rows by ``recorder.tasks.append(...)``; the lists stay the same objects.
 
-    The story calls :meth:`flush_full` often (it costs ten ``len``), which bounds the
-    memory: rows become columns after some thousands, and columns a part at
+    The server calls :meth:`flush_full` often (it costs a ``len`` per table), which
+    bounds the memory: rows become columns after some thousands, and columns a part at
     ``flush_rows``. A part is never smaller, save a table's last.
     """
 
     def __init__(self, run_folder: Path, flush_rows: int = 65_536) -> None:
-        self.clients: list[rows.Client] = []
-        self.plans: list[rows.Plan] = []
-        self.rounds: list[rows.Round] = []
-        self.tasks: list[rows.Task] = []
-        self.transfers: list[rows.Transfer] = []
-        self.segments: list[rows.Segment] = []
-        self.bands: list[rows.Band] = []
-        self.evals: list[rows.Evaluation] = []
-        self.merges: list[rows.Merge] = []
-        self.events: list[rows.Event] = []
-        self.estimates: list[rows.Estimate] = []
-        self.capacities: list[rows.Capacity] = []
-        self.cells: list[rows.Cell] = []
-        self.crossings: list[rows.Crossing] = []
-        self.arrivals: list[rows.Arrival] = []
-        self.links: list[rows.OwnLink] = []
-        self.laps: list[rows.Lap] = []
+        super().__init__()
         self._flush_rows = flush_rows
         self._pack_rows = min(flush_rows, CHUNK_ROWS)
-        buffers: dict[str, list[NamedTuple]] = {t: getattr(self, t) for t in SCHEMAS}
-        self._tables = [_Table(run_folder, table, buffers[table]) for table in SCHEMAS]
+        self._tables = [
+            _Table(run_folder, name, getattr(self, name)) for name in TABLES
+        ]
 
     def flush_full(self) -> None:
         """Pack rows into columns, and write a part of every table that is full."""
@@ -103,7 +83,7 @@ class Recorder:
         """Write what is left; a table has at least one part then, unless optional."""
         for table in self._tables:
             table.pack()
-            if table.num_packed or not (table.parts or table.name in OPTIONAL_TABLES):
+            if table.num_packed or not (table.parts or table.is_optional):
                 table.flush()
         return TraceSummary(
             parts=tuple(part for table in self._tables for part in table.parts),
@@ -131,8 +111,9 @@ class _Table:
         self._packed: list[pa.RecordBatch] = []
         self.digest = TableDigest(name)
         self._run_folder = run_folder
+        self.is_optional = TABLES[name].is_optional
         folder = run_folder / "trace" / name
-        if name not in OPTIONAL_TABLES:
+        if not self.is_optional:
             folder.mkdir(parents=True, exist_ok=True)
         if any(folder.glob("part-*.parquet")):
             raise FileExistsError(f"{folder} holds a trace already; clear it first")

@@ -1,4 +1,4 @@
-"""The audit of a run's folder: its files, the physics of its bands, and its books."""
+"""The audit of a run's folder: its files, the physics of its bands, its tables."""
 
 from __future__ import annotations
 
@@ -8,22 +8,23 @@ from pathlib import Path
 from netsim.errors import InputError
 from netsim.runs.manifest import Manifest
 from netsim.runs.run import load_run, scenario_values, stream_rows
-from netsim.trace import rows
+from netsim.trace.rows import Band
 from netsim.verify.clock import check_bands, check_clock
-from netsim.verify.consistency import Books, check_books
+from netsim.verify.consistency import check_consistency
 from netsim.verify.files import check_digests, check_files
 from netsim.verify.finding import Finding
-from netsim.verify.manifest import check_claims
+from netsim.verify.manifest import check_manifest
 from netsim.verify.presence import check_presence
+from netsim.verify.trace import read_trace
 
 __all__ = ["Finding", "verify"]
 
 
 def verify(path: str | Path) -> list[Finding]:
-    """Return everything that is wrong with the run in ``path``; a sound one has none.
+    """Return everything that is wrong with the run in ``path``; nothing if it is sound.
 
-    Of a run that is not complete the tables end at different moments, so only its
-    files and the rows of ``bands`` by themselves are checked.
+    The tables of an incomplete run end at different moments: there only the files and
+    the rows of ``bands`` on their own are checked.
     """
     run = load_run(path)
     findings = list(check_files(run.folder, run.manifest))
@@ -36,34 +37,14 @@ def verify(path: str | Path) -> list[Finding]:
 
 
 def _check_content(run_folder: Path, manifest: Manifest) -> Iterator[Finding]:
-    """Yield what readable tables say wrongly."""
+    """Yield the errors of tables that can be read."""
     if manifest.status == "complete" or manifest.table_digests:
         yield from check_digests(run_folder, manifest)
-    bands = list(stream_rows(run_folder, "bands", rows.Band))
     if manifest.status != "complete":
-        yield from check_bands(bands)
+        yield from check_bands(list(stream_rows(run_folder, Band)))
         return
-    transfers = list(stream_rows(run_folder, "transfers", rows.Transfer))
-    segments = list(stream_rows(run_folder, "segments", rows.Segment))
-    capacities = list(stream_rows(run_folder, "capacities", rows.Capacity))
-    links = list(stream_rows(run_folder, "links", rows.OwnLink))
-    laps = list(stream_rows(run_folder, "laps", rows.Lap))
-    yield from check_clock(transfers, segments, bands, capacities, links, laps)
-    books = Books(
-        clients=list(stream_rows(run_folder, "clients", rows.Client)),
-        plans=list(stream_rows(run_folder, "plans", rows.Plan)),
-        rounds=list(stream_rows(run_folder, "rounds", rows.Round)),
-        tasks=list(stream_rows(run_folder, "tasks", rows.Task)),
-        transfers=transfers,
-        evals=list(stream_rows(run_folder, "evals", rows.Evaluation)),
-        events=list(stream_rows(run_folder, "events", rows.Event)),
-        sim_time_ns=manifest.sim_time_ns,
-        estimates=list(stream_rows(run_folder, "estimates", rows.Estimate)),
-        cells=list(stream_rows(run_folder, "cells", rows.Cell)),
-        crossings=list(stream_rows(run_folder, "crossings", rows.Crossing)),
-        arrivals=list(stream_rows(run_folder, "arrivals", rows.Arrival)),
-    )
-    yield from check_books(books)
-    yield from check_claims(run_folder, manifest, books)
-    scenario = scenario_values(run_folder)
-    yield from check_presence(scenario, books.tasks, run_folder)
+    trace = read_trace(run_folder, manifest.sim_time_ns)
+    yield from check_clock(trace)
+    yield from check_consistency(trace)
+    yield from check_manifest(run_folder, manifest, trace)
+    yield from check_presence(scenario_values(run_folder), trace.tasks, run_folder)

@@ -5,22 +5,24 @@ with ``laps`` of clients that have a link to themselves. Virtual time is
 ``V(t) = integral of unit_share``; an elastic segment did ``weight * efficiency *
 (V(end) - V(start))`` of work and a pinned one ``pinned * efficiency * (end - start)``,
 in units of 1e-24 bit. On a band with rows in ``capacities`` the integral of their
-efficiency, lap after lap, passes instead of time.
+efficiency, repeated without end, counts instead of time.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from itertools import accumulate, groupby, pairwise
+from itertools import accumulate, pairwise
 from operator import attrgetter
 from typing import Protocol
 
 from netsim.channel.capacity import CapacityTable, Step
-from netsim.trace.rows import Band, Capacity, Lap, OwnLink, Segment, Transfer
+from netsim.trace.rows import Band, Capacity, Segment, Transfer
+from netsim.trace.tables import Rows
 from netsim.verify.division import check_division
 from netsim.verify.finding import Finding
 from netsim.verify.own_links import check_links, check_use, link_times
+from netsim.verify.trace import grouped
 
 BandKey = tuple[int, str]
 Elapsed = Callable[[int], int]  # what has passed by a tick: ns, or a capacity
@@ -65,31 +67,26 @@ class VirtualTime:
         return row.unit_share_uhz * passed
 
 
-def check_clock(
-    transfers: list[Transfer],
-    segments: list[Segment],
-    bands: list[Band],
-    capacities: Sequence[Capacity] = (),
-    links: Sequence[OwnLink] = (),
-    laps: Sequence[Lap] = (),
-) -> Iterator[Finding]:
+NO_TIME = VirtualTime([])  # of a band without rows
+
+
+def check_clock(trace: Rows) -> Iterator[Finding]:
     """Yield every breach of the clock's invariants in a complete trace."""
-    broken = [*check_capacities(capacities), *check_links(links, laps)]
+    broken = [
+        *check_capacities(trace.capacities),
+        *check_links(trace.links, trace.laps),
+    ]
     yield from broken
-    measured = {} if broken else _tables(capacities)
-    own_times = {} if broken else link_times(links, laps)
+    measured = {} if broken else _tables(trace.capacities)
+    own_times = {} if broken else link_times(trace.links, trace.laps)
     on_links: list[tuple[Transfer, list[Segment]]] = []
-    segments = sorted(segments, key=attrgetter("transfer_id", "start_ns"))
-    of_transfer = {
-        transfer_id: list(rows)
-        for transfer_id, rows in groupby(segments, key=attrgetter("transfer_id"))
-    }
-    of_band = _by_band(bands)
+    of_transfer = grouped(trace.segments, attrgetter("transfer_id"))
+    of_band = grouped(trace.bands, _band_of)
     virtual = {
         key: VirtualTime(rows, measured.get(key, int)) for key, rows in of_band.items()
     }
     live: dict[BandKey, list[Segment]] = {}
-    for transfer in transfers:
+    for transfer in trace.transfers:
         key = (transfer.cell_id, transfer.direction)
         own = of_transfer.pop(transfer.transfer_id, [])
         own_time = own_times.get((transfer.client_id, transfer.direction))
@@ -98,22 +95,21 @@ def check_clock(
         else:
             on_links.append((transfer, own))
         yield from _check_tiles(transfer, own)
-        passing = own_time or virtual.get(key, VirtualTime([]))
-        yield from _check_work(transfer, own, passing)
+        yield from _check_work(transfer, own, own_time or virtual.get(key, NO_TIME))
         yield from _check_outage(transfer, own)
     for transfer_id in of_transfer:
         rule = "a segment must belong to one transfer"
         detail = "transfers has no such transfer_id, or it stands there twice"
         yield Finding("segments", f"transfer {transfer_id}", rule, detail)
     yield from check_use(on_links)
-    yield from check_bands(bands)
+    yield from check_bands(trace.bands)
     for key, rows in of_band.items():
         yield from check_division(rows, live.get(key, []))
 
 
 def check_bands(bands: list[Band]) -> Iterator[Finding]:
     """Yield rows that overlap, are empty or give away more than the band has."""
-    for rows in _by_band(bands).values():
+    for rows in grouped(bands, _band_of).values():
         end_ns = None
         for row in rows:
             where = band_row(row)
@@ -132,8 +128,8 @@ def check_bands(bands: list[Band]) -> Iterator[Finding]:
 
 
 def check_capacities(capacities: Sequence[Capacity]) -> Iterator[Finding]:
-    """Yield bands whose rows are no lap of a capacity: from zero on, without a gap."""
-    for (cell_id, direction), rows in _laps(capacities).items():
+    """Yield bands whose rows do not tile a trace: from zero on, without a gap."""
+    for (cell_id, direction), rows in grouped(capacities, _band_of).items():
         where = f"cell {cell_id} {direction}"
         ends = [0, *(row.end_ns for row in rows)]
         if any(row.start_ns != end_ns for row, end_ns in zip(rows, ends, strict=False)):
@@ -153,14 +149,8 @@ def check_capacities(capacities: Sequence[Capacity]) -> Iterator[Finding]:
 def _tables(capacities: Sequence[Capacity]) -> dict[BandKey, Elapsed]:
     return {
         key: CapacityTable([Step(*row[2:]) for row in rows]).at
-        for key, rows in _laps(capacities).items()
+        for key, rows in grouped(capacities, _band_of).items()
     }
-
-
-def _laps(capacities: Sequence[Capacity]) -> dict[BandKey, list[Capacity]]:
-    ordered = sorted(capacities, key=attrgetter("cell_id", "direction", "start_ns"))
-    key = attrgetter("cell_id", "direction")
-    return {band: list(rows) for band, rows in groupby(ordered, key=key)}
 
 
 def band_row(row: Band) -> str:
@@ -168,10 +158,8 @@ def band_row(row: Band) -> str:
     return f"cell {row.cell_id} {row.direction} from {row.start_ns} ns"
 
 
-def _by_band(bands: list[Band]) -> dict[BandKey, list[Band]]:
-    ordered = sorted(bands, key=attrgetter("cell_id", "direction", "start_ns"))
-    key = attrgetter("cell_id", "direction")
-    return {band: list(rows) for band, rows in groupby(ordered, key=key)}
+def _band_of(row: Band | Capacity) -> BandKey:
+    return row.cell_id, row.direction
 
 
 def _check_tiles(transfer: Transfer, segments: list[Segment]) -> Iterator[Finding]:

@@ -5,22 +5,9 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
-from netsim.trace.rows import (
-    Arrival,
-    Cell,
-    Client,
-    Crossing,
-    Estimate,
-    Evaluation,
-    Event,
-    Plan,
-    Round,
-    Task,
-    Transfer,
-)
+from netsim.trace.rows import Event, Round, Task
 from netsim.verify.cells import (
     Whereabouts,
     check_crossed,
@@ -32,70 +19,42 @@ from netsim.verify.cells import (
 from netsim.verify.drops import Drops
 from netsim.verify.finding import Finding
 from netsim.verify.messages import Messages, check_messages
+from netsim.verify.trace import Trace
 
 TICK_J = 1e-7  # what a hundred watts use in one
 STEPS = tuple(name for name in Task._fields if name.endswith("_ns"))  # in order
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Books:
-    """The tables that are kept against each other."""
-
-    clients: Sequence[Client]
-    plans: Sequence[Plan]
-    rounds: Sequence[Round]
-    tasks: Sequence[Task]
-    transfers: Sequence[Transfer]
-    evals: Sequence[Evaluation]
-    events: Sequence[Event]
-    sim_time_ns: int
-    estimates: Sequence[Estimate] = ()
-    cells: Sequence[Cell] = ()
-    crossings: Sequence[Crossing] = ()
-    arrivals: Sequence[Arrival] = ()
-
-    @property
-    def cloud_id(self) -> int:
-        """Return the id of the server above edge servers, whose ids are their cells';
-        without these no server has it."""
-        return len(self.cells) or -1
-
-    @property
-    def has_edges(self) -> bool:
-        """Return whether every cell has a server of its own."""
-        return any(row.server_id == self.cloud_id for row in self.rounds)
-
-
-def check_books(books: Books) -> Iterator[Finding]:
+def check_consistency(trace: Trace) -> Iterator[Finding]:
     """Yield every disagreement between the tables of a complete trace."""
-    yield from _check_ids(books)
-    for task in books.tasks:
+    yield from _check_ids(trace)
+    for task in trace.tasks:
         yield from _check_task(task)
-    whereabouts = Whereabouts(books.clients, books.events)
-    crossings = () if books.has_edges else books.crossings
-    messages = Messages(books.transfers, books.arrivals, crossings)
-    yield from check_messages(books.tasks, messages, whereabouts)
-    yield from _check_rounds(books)
-    yield from _check_edges(books)
-    yield from _check_company(books)
-    yield from _check_weights(books)
-    yield from _check_times(books)
-    yield from _check_estimates(books)
-    yield from _check_phases(books)
-    yield from check_handovers(books.clients, books.events)
-    yield from check_places(books.transfers, whereabouts)
-    yield from check_wires(books.cells, books.crossings)
-    if books.has_edges:
-        yield from check_exchanges(books.crossings)
+    whereabouts = Whereabouts(trace.clients, trace.events)
+    crossings = () if trace.has_edges else trace.crossings
+    messages = Messages(trace.transfers, trace.arrivals, crossings)
+    yield from check_messages(trace.tasks, messages, whereabouts)
+    yield from _check_rounds(trace)
+    yield from _check_edges(trace)
+    yield from _check_company(trace)
+    yield from _check_weights(trace)
+    yield from _check_times(trace)
+    yield from _check_estimates(trace)
+    yield from _check_phases(trace)
+    yield from check_handovers(trace.clients, trace.events)
+    yield from check_places(trace.transfers, whereabouts)
+    yield from check_wires(trace.cells, trace.crossings)
+    if trace.has_edges:
+        yield from check_exchanges(trace.crossings)
         return
-    yield from check_crossed(books.cells, books.crossings, books.transfers, books.tasks)
+    yield from check_crossed(trace.cells, trace.crossings, trace.transfers, trace.tasks)
 
 
-def _check_ids(books: Books) -> Iterator[Finding]:
+def _check_ids(trace: Trace) -> Iterator[Finding]:
     columns = {
-        "clients": [("client", row.client_id) for row in books.clients],
-        "tasks": [("task", row.task_id) for row in books.tasks],
-        "transfers": [("transfer", row.transfer_id) for row in books.transfers],
+        "clients": [("client", row.client_id) for row in trace.clients],
+        "tasks": [("task", row.task_id) for row in trace.tasks],
+        "transfers": [("transfer", row.transfer_id) for row in trace.transfers],
     }
     for table, ids in columns.items():
         for (noun, number), times in Counter(ids).items():
@@ -132,21 +91,21 @@ def _staleness(task: Task) -> int | None:
     return None if merged is None else merged - task.round_id
 
 
-def _check_rounds(books: Books) -> Iterator[Finding]:
+def _check_rounds(trace: Trace) -> Iterator[Finding]:
     """Yield rounds whose counts are not those of their tasks."""
     written: dict[int, Counter[str]] = defaultdict(Counter)
-    for row in books.rounds:
-        if row.server_id == books.cloud_id:  # counts edges
+    for row in trace.rounds:
+        if row.server_id == trace.cloud_id:  # counts edges
             continue
         written[row.round_id]["num_sampled"] += row.num_sampled
         written[row.round_id]["num_merged"] += row.num_merged
         written[row.round_id]["num_dropped"] += row.num_dropped
     counted: dict[int, Counter[str]] = defaultdict(Counter)
-    for task in books.tasks:
+    for task in trace.tasks:
         counted[task.round_id]["num_sampled"] += 1
         if task.merged_round_id is not None:
             counted[task.merged_round_id]["num_merged"] += 1
-    drops = Drops(books)
+    drops = Drops(trace)
     for round_id in sorted(written.keys() | counted.keys() | drops.sure.keys()):
         said = written[round_id]
         counted[round_id]["num_dropped"] = drops.nearest(round_id, said["num_dropped"])
@@ -158,14 +117,14 @@ def _check_rounds(books: Books) -> Iterator[Finding]:
                 yield Finding("rounds", f"round {round_id}", rule, detail)
 
 
-def _check_edges(books: Books) -> Iterator[Finding]:
+def _check_edges(trace: Trace) -> Iterator[Finding]:
     """Yield merges of the cloud before an edge has come to the same round, or with
     another number of edges than there are."""
     edges: dict[int, list[Round]] = defaultdict(list)
-    for row in books.rounds:
+    for row in trace.rounds:
         edges[row.round_id].append(row)
-    for row in books.rounds:
-        if row.server_id != books.cloud_id:
+    for row in trace.rounds:
+        if row.server_id != trace.cloud_id:
             continue
         own = [edge for edge in edges[row.round_id] if edge is not row]
         ids = {edge.server_id for edge in own}
@@ -176,12 +135,12 @@ def _check_edges(books: Books) -> Iterator[Finding]:
             yield Finding("rounds", f"round {row.round_id}", rule, detail)
 
 
-def _check_company(books: Books) -> Iterator[Finding]:
+def _check_company(trace: Trace) -> Iterator[Finding]:
     """Yield clients that are at two tasks at a time, or at one with an empty battery,
     or whose tasks have not used up the battery when it is empty."""
-    empty = {e.client_id: e for e in books.events if e.kind == "battery empty"}
+    empty = {e.client_id: e for e in trace.events if e.kind == "battery empty"}
     of_client: dict[int, list[Task]] = defaultdict(list)
-    for task in books.tasks:
+    for task in trace.tasks:
         of_client[task.client_id].append(task)
     for client_id, tasks in of_client.items():
         tasks.sort(key=lambda task: (task.download_start_ns, task.end_ns))
@@ -192,7 +151,7 @@ def _check_company(books: Books) -> Iterator[Finding]:
                 yield Finding("tasks", f"task {task.task_id}", rule, detail)
         if client_id in empty:
             yield from _check_battery(empty[client_id], tasks)
-    for task in books.tasks:
+    for task in trace.tasks:
         if task.status == "battery" and task.client_id not in empty:
             rule = "an exhausted client must have an event 'battery empty'"
             yield Finding("tasks", f"task {task.task_id}", rule, "there is none")
@@ -214,20 +173,20 @@ def _check_battery(event: Event, tasks: Sequence[Task]) -> Iterator[Finding]:
         yield Finding("events", where, rule, f"{detail} of {event.detail}")
 
 
-def _check_weights(books: Books) -> Iterator[Finding]:
+def _check_weights(trace: Trace) -> Iterator[Finding]:
     """Yield numbers that are not finite, and probabilities that are none."""
     rule = "must be a finite number"
-    for client in books.clients:
+    for client in trace.clients:
         if not math.isfinite(client.weight):
             where = f"client {client.client_id}"
             yield Finding("clients", where, f"weight {rule}", str(client.weight))
-    for task in books.tasks:
+    for task in trace.tasks:
         for name in ("weight", "compute_energy_j", "transmit_energy_j"):
             value = getattr(task, name)
             if value is not None and not math.isfinite(value):
                 where = f"task {task.task_id}"
                 yield Finding("tasks", where, f"{name} {rule}", str(value))
-    for plan in books.plans:
+    for plan in trace.plans:
         probability = plan.sampling_probability
         if probability is not None and not 0 <= probability <= 1:
             where = f"round {plan.round_id}, client {plan.client_id}"
@@ -236,20 +195,20 @@ def _check_weights(books: Books) -> Iterator[Finding]:
             )
 
 
-def _check_times(books: Books) -> Iterator[Finding]:
+def _check_times(trace: Trace) -> Iterator[Finding]:
     """Yield what happens outside the run, rounds that end early, and lost order."""
-    end_ns = books.sim_time_ns
-    for row in books.rounds:
+    end_ns = trace.sim_time_ns
+    for row in trace.rounds:
         if not 0 <= row.start_ns <= row.end_ns <= end_ns:
             detail = f"{row.start_ns} to {row.end_ns} ns, the run ends at {end_ns}"
             rule = "a round must lie within the run"
             yield Finding("rounds", f"round {row.round_id}", rule, detail)
-    for score in books.evals:
+    for score in trace.evals:
         if not 0 <= score.time_ns <= end_ns:
             detail = f"time_ns {score.time_ns}, the run ends at {end_ns}"
             rule = "an evaluation must lie within the run"
             yield Finding("evals", f"round {score.round_id}", rule, detail)
-    for before, event in pairwise(books.events):
+    for before, event in pairwise(trace.events):
         is_later = event.sequence > before.sequence and event.time_ns >= before.time_ns
         if not is_later:
             detail = f"{event[:2]} after {before[:2]}"
@@ -257,10 +216,10 @@ def _check_times(books: Books) -> Iterator[Finding]:
             yield Finding("events", f"event {event.sequence}", rule, detail)
 
 
-def _check_estimates(books: Books) -> Iterator[Finding]:
+def _check_estimates(trace: Trace) -> Iterator[Finding]:
     """Yield estimates that are no numbers, of nobody, or of no time."""
-    client_ids = {client.client_id for client in books.clients}
-    for row in books.estimates:
+    client_ids = {client.client_id for client in trace.clients}
+    for row in trace.estimates:
         error, where = row.standard_error, f"{row.name}, round {row.round_id}"
         if not math.isfinite(row.value):
             rule = "a value must be a finite number"
@@ -271,22 +230,22 @@ def _check_estimates(books: Books) -> Iterator[Finding]:
         if row.client_id is not None and row.client_id not in client_ids:
             rule = "a client must be one of clients"
             yield Finding("estimates", where, rule, f"client {row.client_id}")
-        if not 0 <= row.time_ns <= books.sim_time_ns:
-            detail = f"time_ns {row.time_ns}, the run ends at {books.sim_time_ns}"
+        if not 0 <= row.time_ns <= trace.sim_time_ns:
+            detail = f"time_ns {row.time_ns}, the run ends at {trace.sim_time_ns}"
             rule = "an estimate must lie within the run"
             yield Finding("estimates", where, rule, detail)
 
 
-def _check_phases(books: Books) -> Iterator[Finding]:
+def _check_phases(trace: Trace) -> Iterator[Finding]:
     """Yield pilot rounds after training, and scores of another phase than theirs."""
-    phases = {row.round_id: row.phase for row in books.rounds}
+    phases = {row.round_id: row.phase for row in trace.rounds}
     last_pilot = max((n for n, phase in phases.items() if phase == "pilot"), default=0)
-    for row in books.rounds:
+    for row in trace.rounds:
         if row.phase != "pilot" and row.round_id <= last_pilot:
             rule = "pilots must come before all training"
             detail = f"round {last_pilot} is a pilot's"
             yield Finding("rounds", f"round {row.round_id}", rule, detail)
-    for score in books.evals:
+    for score in trace.evals:
         is_start = score.round_id in (0, last_pilot)  # of pilots, or of training
         if not is_start and score.phase != phases.get(score.round_id):
             rule = "an evaluation must be of its round's phase"

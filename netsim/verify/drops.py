@@ -5,11 +5,9 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter
 from heapq import heappop, heappush
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from netsim.trace.rows import Task
-    from netsim.verify.consistency import Books
+from netsim.trace.rows import Task
+from netsim.verify.trace import Trace
 
 IN_THE_END = frozenset({"unfinished", "unmerged"})  # cut by the run's end, not dropped
 AT_ONCE = frozenset({"late", "surplus"})  # cut when their own round is over
@@ -25,9 +23,9 @@ class Drops:
     begins; so may be any later one for an update that was lost at the server.
     """
 
-    def __init__(self, books: Books) -> None:
+    def __init__(self, trace: Trace) -> None:
         spans: dict[int, tuple[int, int]] = {}  # of all servers that have the round
-        for row in books.rounds:
+        for row in trace.rounds:
             start_ns, end_ns = spans.get(row.round_id, (row.start_ns, row.end_ns))
             span = min(start_ns, row.start_ns), max(end_ns, row.end_ns)
             spans[row.round_id] = span
@@ -37,7 +35,7 @@ class Drops:
         self.sure: Counter[int] = Counter()
         self._coming: list[tuple[int, int]] = []  # first and last round, both included
         self._open: list[int] = []  # the last rounds of those whose first has come
-        for task in books.tasks:
+        for task in trace.tasks:
             if task.merged_round_id is None and task.status not in IN_THE_END:
                 self._count(task)
         self._coming.sort(reverse=True)

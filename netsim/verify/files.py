@@ -10,7 +10,7 @@ from netsim.errors import InputError
 from netsim.runs.manifest import Manifest
 from netsim.runs.run import part_paths, read_part
 from netsim.trace.digest import TableDigest, network_digest, run_digest
-from netsim.trace.schemas import OPTIONAL_TABLES, SCHEMAS
+from netsim.trace.tables import TABLES
 from netsim.verify.finding import Finding
 
 
@@ -22,7 +22,7 @@ def check_files(run_folder: Path, manifest: Manifest) -> Iterator[Finding]:
         yield from _check_stored(run_folder, file)
     if manifest.status != "running":  # its manifest may list none yet
         yield from _unlisted(run_folder, manifest)
-    for table in SCHEMAS:
+    for table in TABLES:
         for path in part_paths(run_folder, table):
             try:
                 read_part(path, table)
@@ -35,10 +35,10 @@ def check_files(run_folder: Path, manifest: Manifest) -> Iterator[Finding]:
 def check_digests(run_folder: Path, manifest: Manifest) -> Iterator[Finding]:
     """Yield digests of a closed trace that differ from what its tables say."""
     found = {}
-    for table in SCHEMAS:
+    for table in TABLES:
         paths = part_paths(run_folder, table)
         is_listed = table in manifest.table_digests
-        if table in OPTIONAL_TABLES and not paths and not is_listed:
+        if TABLES[table].is_optional and not paths and not is_listed:
             continue
         digest = TableDigest(table)
         for path in paths:

@@ -8,17 +8,17 @@ from pathlib import Path
 from netsim.errors import InputError
 from netsim.runs.manifest import FILE_NAME, METRICS, Manifest, known_metrics
 from netsim.runs.run import scenario_values
-from netsim.verify.consistency import Books
 from netsim.verify.finding import Finding
+from netsim.verify.trace import Trace
 
 
-def check_claims(
-    run_folder: Path, manifest: Manifest, books: Books
+def check_manifest(
+    run_folder: Path, manifest: Manifest, trace: Trace
 ) -> Iterator[Finding]:
     """Yield every figure of the manifest that its own run contradicts."""
-    last_round_id = max((row.round_id for row in books.rounds), default=0)
-    last_ns = max((row.end_ns for row in books.rounds), default=0)
-    pilots = [row for row in books.rounds if row.phase == "pilot"]
+    last_round_id = max((row.round_id for row in trace.rounds), default=0)
+    last_ns = max((row.end_ns for row in trace.rounds), default=0)
+    pilots = [row for row in trace.rounds if row.phase == "pilot"]
     scenario = _scenario(run_folder)
     expected: dict[str, tuple[object, object]] = {
         "rounds": (manifest.rounds, last_round_id),
@@ -29,12 +29,12 @@ def check_claims(
             max((row.end_ns for row in pilots), default=0),
         ),
         **{name: (getattr(manifest, name), value) for name, value in scenario.items()},
-        "final": (manifest.final, _final(books)),
+        "final": (manifest.final, _final(trace)),
     }
-    for name, (claimed, found) in expected.items():
-        if claimed != found:
+    for name, (stated, found) in expected.items():
+        if stated != found:
             yield Finding(
-                FILE_NAME, name, "says what the run says", f"{claimed} != {found}"
+                FILE_NAME, name, "says what the run says", f"{stated} != {found}"
             )
 
 
@@ -48,9 +48,9 @@ def _scenario(run_folder: Path) -> dict[str, object]:
     return {name: found.get(name) for name in ("seed", "name") if found}
 
 
-def _final(books: Books) -> dict[str, float | None]:
+def _final(trace: Trace) -> dict[str, float | None]:
     """Return the last global metrics in the tables; None where not finite."""
-    rows = [row for row in books.evals if row.client_id is None]
+    rows = [row for row in trace.evals if row.client_id is None]
     if not rows:
         return {}
     return known_metrics({name: getattr(rows[-1], name) for name in METRICS})

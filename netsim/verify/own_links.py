@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby, pairwise
+from itertools import pairwise
 from operator import attrgetter
 
 from netsim.channel.capacity import CapacityTable, Step
 from netsim.channel.own_links import LINK_HZ
 from netsim.trace.rows import Lap, OwnLink, Segment, Transfer
 from netsim.verify.finding import Finding
+from netsim.verify.trace import grouped
 
 LINK_UHZ = LINK_HZ * 10**6
 
@@ -37,7 +38,7 @@ def link_times(
     """Return the time of every link, by client and direction."""
     tables = {
         file_id: CapacityTable([Step(*row[1:]) for row in rows])
-        for file_id, rows in _by_file(laps).items()
+        for file_id, rows in grouped(laps, attrgetter("file_id")).items()
     }
     return {
         (link.client_id, link.direction): LinkTime(_moved(tables, link))
@@ -52,7 +53,7 @@ def _moved(tables: Mapping[int, CapacityTable], link: OwnLink) -> Callable[[int]
 
 def check_links(links: Sequence[OwnLink], laps: Sequence[Lap]) -> Iterator[Finding]:
     """Yield laps that are none, and links that follow none."""
-    files = _by_file(laps)
+    files = grouped(laps, attrgetter("file_id"))
     for file_id, rows in files.items():
         ends = [0, *(row.end_ns for row in rows)]
         starts = [row.start_ns for row in rows]
@@ -94,9 +95,3 @@ def check_use(
                 where = f"transfer {after.transfer_id}"
                 detail = f"transfer {before.transfer_id} ends at {before.end_ns}"
                 yield Finding("transfers", where, rule, detail)
-
-
-def _by_file(laps: Sequence[Lap]) -> dict[int, list[Lap]]:
-    ordered = sorted(laps, key=attrgetter("file_id", "start_ns"))
-    key = attrgetter("file_id")
-    return {file_id: list(rows) for file_id, rows in groupby(ordered, key=key)}

@@ -2,18 +2,11 @@
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pytest
 
 from netsim.core.files import file_sha256
 from netsim.runs.manifest import read_manifest
 from netsim.runs.run import read_table
 from netsim.trace.digest import TableDigest, network_digest, run_digest
-from tests.support import tiny_run
-
-
-@pytest.fixture
-def folder(tmp_path):
-    return tiny_run.write_run(tmp_path / "tiny")
 
 
 def forge(folder, table, name, change):

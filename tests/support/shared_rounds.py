@@ -2,11 +2,12 @@
 
 import itertools
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from netsim.band import Message, SharedBand
 from netsim.core.clock import to_ns
 from netsim.core.engine import Engine
+from netsim.trace.tables import Rows
 
 HZ = 10**6  # in micro-hertz
 
@@ -37,16 +38,9 @@ class Still:
         return self.cn0_hz, None
 
 
-@dataclass
-class Ledger:
-    transfers: list = field(default_factory=list)
-    segments: list = field(default_factory=list)
-    bands: list = field(default_factory=list)
-
-
 def play_round(rule, expected, band_hz, radio):
     """Return each client's end in ns, and the trace, of one round on the engine."""
-    env, ledger = Engine(), Ledger()
+    env, ledger = Engine(), Rows()
     band = SharedBand(
         env,
         cell_id=0,

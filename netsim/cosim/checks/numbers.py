@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from netsim.channel import require_reach
+from netsim.channel import require_reachable
 from netsim.errors import InputError, Refusal
 from netsim.network.cells import Network, require_names
 from netsim.population import PopulationConfig
@@ -40,7 +40,7 @@ def _misplaced(network: Network, population: PopulationConfig) -> Iterator[Refus
         return
     for cell in cells:
         try:
-            require_reach(placement, cell.path_loss)
+            require_reachable(placement, cell.path_loss)
         except InputError as error:
             yield ("population", "placement"), str(error)
 

@@ -1,8 +1,8 @@
 """The table of what does not go together.
 
-A rule stands at the setting that declares its first trait. Its reason may name the kind
-of the choice there (``{kind}``), the kind of the other (``{other}``; ``{an_other}`` with
-its article) and the setting that declares the other trait (``{setting}``).
+A contradiction stands at the setting that declares the first trait of its rule. The
+reason may name the kind there (``{kind}``), the other kind (``{other}``, ``{an_other}``
+with its article) and the setting that declares the other trait (``{setting}``).
 """
 
 from __future__ import annotations

@@ -36,6 +36,6 @@ def _lacking(scenario: Scenario, found: Sequence[Declared]) -> Iterator[Refusal]
     method, is_truncated = learning.aggregation, learning.small_clients == "truncated"
     for trait, ability in DEMANDS:
         needed = "unequal-ranks" if ability == "sketches" and is_truncated else ability
-        for one in found:
-            for reason in method.contract.refusals([needed] * (one.trait == trait)):
-                yield one.path, f"does not go with aggregation {method.kind!r}: {reason}"
+        for reason in method.contract.refusals([needed]):
+            text = f"does not go with aggregation {method.kind!r}: {reason}"
+            yield from ((one.path, text) for one in found if one.trait == trait)

@@ -28,18 +28,10 @@ from netsim.policy.surrogate import Surrogate
 from netsim.scenario import Record
 from netsim.scenario.traits import Trait, Traits
 from netsim.server.policies.piloting import Notebook, Pilot, Piloted, run_pilots
-from netsim.server.policies.policy import Course
+from netsim.server.policies.policy import Constants, Course
 from netsim.server.stage import Stage
 
 FULL_ROUNDS: Final = 100.0  # of full participation at full rank, where none is known
-
-
-class Constants(Record):
-    """What pilots would have told: ``ratio`` is ``beta / alpha`` of the surrogate with
-    every ``G_n`` one, ``nu`` how variance grows as ``(r / k)^nu``."""
-
-    ratio: float | None = None
-    nu: float | None = None
 
 
 class AdaptivePolicy(Record):
@@ -73,20 +65,22 @@ class AdaptivePolicy(Record):
 
     @property
     def traits(self) -> Traits:
-        draws = "sampling" in self.decides
-        found: dict[Trait, str] = {
-            "decides-sampling" if draws else "keeps-sampling": ""
-        }
+        samples = "sampling" in self.decides
+        draws: Trait = "decides-sampling" if samples else "keeps-sampling"
+        found: dict[Trait, str] = {draws: ""}
         if self.decides_ranks:
-            found |= {"decides-ranks": "", "needs-learning": "decides"}
+            found |= {"decides-ranks": "", "needs-learning": ""}
         if self.pilots:
-            found |= {"runs-pilots": "pilots", "needs-learning": "pilots"}
+            found |= {"runs-pilots": "pilots", "needs-learning": ""}
         return found
 
     @property
     def decides_ranks(self) -> bool:
         """Return whether it chooses each client's rank."""
         return "ranks" in self.decides
+
+    def require_files(self, num_clients: int) -> None:
+        return None
 
     def require(self, planner: Planner) -> None:
         """Raise ``InputError`` where a pilot's rank is none of the adapter's."""

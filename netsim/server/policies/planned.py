@@ -31,12 +31,12 @@ class PlannedPolicy(Record):
     traits: ClassVar[Traits] = {"decides-sampling": "", "decides-ranks": ""}
     charges_pilots: ClassVar[bool] = True
     max_weight: ClassVar[float | None] = None
+    constants: ClassVar[None] = None
     kind: Literal["planned"] = "planned"
     path: Annotated[str, Field(min_length=1), AfterValidator(os.path.abspath)]
 
-    def read(self, num_clients: int) -> Plan:
-        """Return the plan in the file, checked against the number of clients."""
-        return read_plan(Path(self.path), num_clients)
+    def require_files(self, num_clients: int) -> None:
+        read_plan(Path(self.path), num_clients)
 
     def require(self, planner: Planner) -> None:
         self._plan(planner)
@@ -51,7 +51,7 @@ class PlannedPolicy(Record):
             yield Coins(plan.probabilities)
 
     def _plan(self, planner: Planner) -> Plan:
-        plan = self.read(len(planner.problem))
+        plan = read_plan(Path(self.path), len(planner.problem))
         for client_id, top in enumerate(planner.top_ranks().tolist()):
             rank = plan.ranks[client_id]
             if not 1 <= rank <= planner.problem.global_rank:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from netsim.policy import Sampler
 from netsim.policy.pilots import Update
+from netsim.scenario import Record
 from netsim.scenario.traits import Traits
 
 if TYPE_CHECKING:
@@ -48,6 +49,14 @@ def global_loss(scores: Sequence[Score]) -> float | None:
 Course: TypeAlias = Generator[Sampler, Outcome, None]  # a sampler per round
 
 
+class Constants(Record):
+    """What pilots would have told: ``ratio`` is ``beta / alpha`` of the surrogate with
+    every ``G_n`` one, ``nu`` how variance grows as ``(r / k)^nu``."""
+
+    ratio: float | None = None
+    nu: float | None = None
+
+
 class Policy(Protocol):
     """Decides within a run who takes part how often, at which rank, or both."""
 
@@ -66,6 +75,13 @@ class Policy(Protocol):
     @property
     def max_weight(self) -> float | None:
         """Return the most that ``a_n / q_n`` may be, where it is limited."""
+
+    @property
+    def constants(self) -> Constants | None:
+        """Return what it plans with in place of pilots, where that is given."""
+
+    def require_files(self, num_clients: int) -> None:
+        """Raise ``InputError`` where a file that it names is wrong."""
 
     def require(self, planner: Planner) -> None:
         """Raise ``InputError`` where it cannot work on this fleet."""

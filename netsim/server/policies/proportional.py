@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -37,6 +37,7 @@ class ProportionalPolicy(Record):
     (arXiv 2112.11256); ``G_n`` comes from pilots, which those two need.
     """
 
+    constants: ClassVar[None] = None
     kind: Literal["proportional"] = "proportional"
     to: Literal["system", "statistics", "statistics-per-time"]
     num_expected: float = Field(gt=0)
@@ -60,8 +61,11 @@ class ProportionalPolicy(Record):
 
     @property
     def traits(self) -> Traits:
-        pilots: Traits = {"runs-pilots": "pilots", "needs-learning": "pilots"}
+        pilots: Traits = {"runs-pilots": "pilots", "needs-learning": ""}
         return {"decides-sampling": "", **(pilots if self.pilots else {})}
+
+    def require_files(self, num_clients: int) -> None:
+        return None
 
     def require(self, planner: Planner) -> None:
         """Raise ``InputError`` where so many cannot be expected."""

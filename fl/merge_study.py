@@ -21,9 +21,9 @@ from fl.aggregation import (
 from fl.aggregation.grams import product_error
 from fl.aggregation.method import Ability
 from fl.aggregation.reference_norms import ratio, yardsticks
+from fl.contract import Score
 from fl.federation.merging import Component, assembled
 from fl.model.adapters import Adapter
-from fl.model.evaluation import Metrics
 from fl.model.payload import NOTHING, Extent, Payload, parts_extent
 
 
@@ -47,7 +47,7 @@ class Trial:
     download_bits: int
     host_s: float
     layers: tuple[LayerTrial, ...] = ()
-    metrics: Metrics | None = None  # of the merged model, where that was asked
+    metrics: Score | None = None  # of the merged model, where that was asked
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,7 +99,7 @@ class Round:
 
 
 # Returns how good the model is that an adapter makes, with what is added to the base.
-Judge: TypeAlias = Callable[[Adapter, Mapping[str, Pair]], Metrics]
+Judge: TypeAlias = Callable[[Adapter, Mapping[str, Pair]], Score]
 
 
 def compare(

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from netsim.core.version import VERSION as __version__
 
 if TYPE_CHECKING:
+    from netsim.runs import joins, questions
     from netsim.runs.run import Run
     from netsim.study import Study
 
-__all__ = ["__version__", "load_run", "load_study", "run", "run_study"]
+__all__ = [
+    "__version__",
+    "joins",
+    "load_run",
+    "load_study",
+    "questions",
+    "run",
+    "run_study",
+]
 
 # Imports stand inside the functions: `netsim --help` needs neither pandas nor torch.
 
@@ -71,3 +82,10 @@ def load_study(folder: str | Path) -> Study:
     from netsim.study import load_study
 
     return load_study(folder)
+
+
+def __getattr__(name: str) -> ModuleType:
+    """Return `netsim.joins` or `netsim.questions`, which need pandas."""
+    if name not in ("joins", "questions"):
+        raise AttributeError(f"module 'netsim' has no attribute {name!r}")
+    return import_module(f"netsim.runs.{name}")

@@ -1,14 +1,14 @@
-"""The one error that a user's input can cause, and the end that a user can make."""
+"""The error for wrong input, and the interrupt that a user causes."""
 
 from typing import TypeAlias
 
-# where in a scenario, and what is wrong there: several are told at once
+# the path of a setting and the message about it; a check reports all of them
 Refusal: TypeAlias = tuple[tuple[str | int, ...], str]
 
 
 class InputError(ValueError):
-    """What the user wrote is wrong; ``str()`` is the whole message, line by line."""
+    """The user's input is wrong; ``str()`` is the whole message, one line per error."""
 
 
 class Interrupted(KeyboardInterrupt):
-    """An interrupt after which the user was told how to go on."""
+    """An interrupt whose message explains how to continue the work."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from fl.federation.jobs import Cohort, JobBook, Outcome
+from fl.federation.jobs import Cohort, JobBook, Outcome, rank_of
 from fl.federation.trainer import (
     Chunk,
     Numbers,
@@ -115,7 +115,7 @@ class Workshop:
             name: Outcome(
                 None
                 if one.received is None
-                else as_adapter(self.layout(job.rank), one.received),
+                else as_adapter(self.layout(rank_of(job)), one.received),
                 one.kept,
                 one.diverged_at,
             )

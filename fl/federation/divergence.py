@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from fl.federation.jobs import Job
+from fl.contract import Job
 from fl.federation.versions import Version
 from fl.memory.store import Entry
 from fl.training.local_training import Diverged
@@ -40,6 +40,11 @@ def diverged(entry: Entry) -> Steps:
     """Return which jobs a merge left out because of their numbers, or its own."""
     found: dict[str, int | None] = entry.facts["diverged"]
     return found
+
+
+def reason(step: int | None) -> str:
+    """Return why numbers were left out; without a step they were the merge's."""
+    return "the merge is not finite" if step is None else f"at local step {step}"
 
 
 def is_void(entry: Entry) -> bool:

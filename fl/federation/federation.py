@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import asdict, fields, replace
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import fields, replace
 from pathlib import Path
-from types import MappingProxyType
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from fl.aggregation import VersionRanks
+from fl.contract import Arrival, Branch, Job, LayerError, Merged, Score
 from fl.federation.changes import squared_changes
 from fl.federation.cohort_runner import Workshop
 from fl.federation.divergence import (
     MergeDiverged,
-    Steps,
     diverged,
     is_finite,
     is_void,
+    reason,
     require_finite,
     void_entry,
 )
-from fl.federation.jobs import Cohort, Job, JobBook
-from fl.federation.local_metrics import ByLabel, LocalBench, LocalMetrics
-from fl.federation.merging import Component, MergeRow, combined, merge_adapters
+from fl.federation.jobs import Cohort, JobBook, rank_of, steps_of
+from fl.federation.local_metrics import ByLabel, LocalBench
+from fl.federation.merging import Component, combined, merge_adapters
 from fl.federation.trainer import NUM_THREADS, Trainer
 from fl.federation.version_cache import History
 from fl.federation.versions import Version, refolded
@@ -33,37 +33,13 @@ from fl.memory.memory import Memory, folder_entry, write_folder
 from fl.memory.store import Entry, Store
 from fl.memory.user_code import own_code
 from fl.model.adapters import Adapter
-from fl.model.evaluation import Metrics, evaluate
+from fl.model.evaluation import evaluate
 from fl.partition import divide
 from fl.peft_folders.base_delta import save_base_delta
 from fl.settings.federation import Learning
 from fl.streams import stream
 from fl.workers.executor import Executor, Inline
 from fl.workers.processes import processes
-
-
-class Arrival(NamedTuple):
-    """A job whose upload reached the server, and the weight of what it changed; where
-    it is mixed, of what it came to, in place of so much of the newest version."""
-
-    job: str
-    weight: float
-    is_mixed: bool = False
-
-
-class Merged(NamedTuple):
-    """The version after a merge of one round's jobs, or of several's up to a round; per
-    adapted matrix how it went and its ranks; the squared norms of the arrivals'
-    changes, in their order, of those that count; how good the examined clients are; and
-    who was left out, and when, because of numbers that were not finite."""
-
-    version: str
-    layers: tuple[MergeRow, ...] = ()
-    ranks: tuple[VersionRanks, ...] = ()
-    round_id: int = 0
-    norms2: tuple[float | None, ...] = ()
-    local: tuple[LocalMetrics, ...] = ()
-    diverged: Steps = MappingProxyType({})
 
 
 class Federation:
@@ -139,17 +115,20 @@ class Federation:
 
     def submit(self, job: Job) -> str:
         """Note a job and return its digest; nothing is trained yet."""
-        if not 1 <= job.rank <= self.learning.lora.r:
+        rank = self.learning.lora.r if job.rank is None else job.rank
+        steps = job.steps
+        if steps is None:
+            steps = self.learning.training.local_steps
+        if not 1 <= rank <= self.learning.lora.r:
             raise ValueError(
-                f"rank must be 1 to the adapter's {self.learning.lora.r}, "
-                f"got {job.rank}"
+                f"rank must be 1 to the adapter's {self.learning.lora.r}, got {rank}"
             )
-        if job.steps < 1:
-            raise ValueError(f"steps must be at least 1, got {job.steps}")
+        if steps < 1:
+            raise ValueError(f"steps must be at least 1, got {steps}")
         is_fresh = job.version == self.initial_version
         state = None if is_fresh else self._workshop.state(job.client_id)
-        job = replace(job, state=state)
-        name = self._recipe(job).digest
+        job = replace(job, rank=rank, steps=steps, state=state)
+        name = self._name(job)
         self._book.add(name, job)
         return name
 
@@ -169,16 +148,15 @@ class Federation:
         """
         if not arrivals:
             return Merged(version)
-        by_name = {arrival.job: arrival for arrival in arrivals}
+        by_name = {arrival.ticket: arrival for arrival in arrivals}
         names = self._book.ordered(by_name)
         cohorts = self._book.cohorts(names)
         ordered = [by_name[name] for name in names]
         merged = self._merged_version(version, ordered, cohorts)
         entry = self._remembered(merged, version, ordered, cohorts)
-        round_id = self._round_id(names)
         if self.learning.on_divergence == "stop":
-            weights = {arrival.job: arrival.weight for arrival in arrivals}
-            require_finite(entry, weights, self._book.pending, round_id)
+            weights = {arrival.ticket: arrival.weight for arrival in arrivals}
+            require_finite(entry, weights, self._book.pending, self.round_id(names))
         lost = diverged(entry)
         newest = version if is_void(entry) else merged
         own = [
@@ -195,14 +173,12 @@ class Federation:
         self._history.keep(newest, last, self._book.versions())
         return Merged(
             version=newest,
-            layers=tuple(MergeRow(**row) for row in entry.facts["rows"]),
-            ranks=tuple(VersionRanks(*ranks) for ranks in entry.facts["ranks"]),
-            round_id=round_id,
-            norms2=tuple(entry.facts["norms2"].get(a.job) for a in arrivals),
-            local=self._bench.compared(
+            layers=tuple(LayerError(*row) for row in entry.facts["rows"]),
+            norms2=tuple(entry.facts["norms2"].get(a.ticket) for a in arrivals),
+            scores=self._bench.compared(
                 own, newest, lambda: self._history.model(newest)
             ),
-            diverged=lost,
+            diverged={name: reason(step) for name, step in lost.items()},
         )
 
     def _merged_version(
@@ -212,10 +188,9 @@ class Federation:
         return recipe.merged_version(
             self.learning.aggregation,
             version,
-            [(arrival.job, arrival.weight) for arrival in ordered],
+            ordered,
             cohorts=[cohort.digest for cohort in cohorts],
             server=self.learning.server,
-            mixed=[arrival.job for arrival in ordered if arrival.is_mixed],
         )
 
     def _remembered(
@@ -231,7 +206,7 @@ class Federation:
             self._workshop.train([c for c in cohorts if c.outcomes is None])
         else:
             self._workshop.steps_reused += sum(
-                self._book.pending[arrival.job].steps for arrival in ordered
+                steps_of(self._book.pending[arrival.ticket]) for arrival in ordered
             )
         if entry is None:
             entry = self._merge(merged, version, ordered)
@@ -243,7 +218,7 @@ class Federation:
         self._history.hold(versions)
 
     def join(
-        self, version: str, branches: Sequence[tuple[str, float]], *, round_id: int
+        self, version: str, branches: Sequence[Branch], *, round_id: int
     ) -> Merged:
         """Merge held versions that were made of ``version`` side by side, each as it is
         sent and with its weight; the server's optimiser takes no step. A merge that is
@@ -255,17 +230,16 @@ class Federation:
             self._memory.remember(name, entry)
         if is_void(entry):
             if self.learning.on_divergence == "stop":
-                raise MergeDiverged(round_id, max(weight for _, weight in branches))
+                raise MergeDiverged(round_id, max(branch.weight for branch in branches))
             return Merged(version)
         self._history.keep(name, entry, self._book.versions())
         return Merged(
             version=name,
-            layers=tuple(MergeRow(**row) for row in entry.facts["rows"]),
-            ranks=tuple(VersionRanks(*ranks) for ranks in entry.facts["ranks"]),
+            layers=tuple(LayerError(*row) for row in entry.facts["rows"]),
         )
 
     def _joined(
-        self, name: str, version: str, branches: Sequence[tuple[str, float]]
+        self, name: str, version: str, branches: Sequence[Branch]
     ) -> Entry | None:
         """Return the version after branches that are merged as clients' adapters are,
         and note its model; nothing where it is not finite."""
@@ -273,9 +247,9 @@ class Federation:
         exchanges = [learning.aggregation.exchange(index) for index in range(2)]
         parts = {part for exchange in exchanges for part in exchange.receives}
         terms = [Component(before.adapter, 1.0)]
-        for branch, weight in branches:
-            made = self._history.model(branch).adapter
-            sent = made if branch == version else learning.as_sent(made, parts)
+        for branch in branches:
+            made, weight = self._history.model(branch.version).adapter, branch.weight
+            sent = made if branch.version == version else learning.as_sent(made, parts)
             terms.append(Component(before.adapter, -weight))
             terms.append(Component(sent, weight))
         components = combined(terms)
@@ -305,18 +279,18 @@ class Federation:
         origin = f"{name} in {cohort.digest}"
         return self._bench.personal(job.client_id, origin, arrived)
 
-    def evaluate(self, version: str) -> Metrics:
+    def evaluate(self, version: str) -> Score:
         """Return the metrics of a kept version on the test split, computed once."""
         settings = self.learning.evaluation
         how = recipe.settings(settings)
         name = recipe.digest("evaluation", {"version": version, "settings": how})
         entry = self._memory.recall(name)
         if entry is None:
-            entry = Entry(asdict(self.measured(self._history.model(version))))
+            entry = Entry(self.measured(self._history.model(version))._asdict())
             self._memory.remember(name, entry)
-        return Metrics(**entry.facts)
+        return Score(**entry.facts)
 
-    def measured(self, model: Version) -> Metrics:
+    def measured(self, model: Version) -> Score:
         """Return the metrics of any model on the test split."""
         settings = self.learning.evaluation
         split = settings.split_name(len(self.learning.task.labels("test")))
@@ -342,6 +316,11 @@ class Federation:
         write_base(folder, self.learning.backbone.load(self.learning.task))
         self._memory.remember(name, folder_entry(folder))
 
+    def ranks(self, version: str) -> tuple[VersionRanks, ...]:
+        """Return the ranks of a kept version, one pair per adapted matrix."""
+        found = self._history.entry(version).facts["ranks"]
+        return tuple(VersionRanks(*ranks) for ranks in found)
+
     def adapter_digest(self, version: str) -> str:
         """Return the digest of a kept version's numbers."""
         return str(self._history.entry(version).facts["adapter"])
@@ -350,18 +329,14 @@ class Federation:
         """End the workers, if there are any."""
         self._workshop.close()
 
-    def _recipe(self, job: Job) -> recipe.JobRecipe:
+    def _name(self, job: Job) -> str:
+        """Return the digest of what decides a job's result."""
         learning = self.learning
         exchange = learning.exchange(job.round_id)
         compression = learning.compression
-        is_own = job.rank < learning.lora.r and learning.low_rank == "truncated"
-        return recipe.JobRecipe(
-            version=job.version,
-            client_id=job.client_id,
-            start_index=job.start_index,
-            round_id=job.round_id,
-            rank=job.rank,
-            steps=job.steps,
+        is_own = rank_of(job) < learning.lora.r and learning.low_rank == "truncated"
+        return recipe.job_digest(
+            job,
             task=learning.task.digest,
             samples=recipe.samples_digest(self._shares[job.client_id]),
             training=recipe.settings(learning.training),
@@ -382,9 +357,9 @@ class Federation:
     def _merge(self, merged: str, version: str, arrivals: Sequence[Arrival]) -> Entry:
         """Merge what was trained, and remember the new version, or that there is none:
         who diverged is left out, and so is a merge that itself does."""
-        steps = {a.job: self._book.outcome(a.job).diverged_at for a in arrivals}
+        steps = {a.ticket: self._book.outcome(a.ticket).diverged_at for a in arrivals}
         lost = {name: step for name, step in steps.items() if step is not None}
-        kept = [arrival for arrival in arrivals if arrival.job not in lost]
+        kept = [arrival for arrival in arrivals if arrival.ticket not in lost]
         entry = self._merged(merged, version, kept) if kept else None
         if entry is None:
             entry = void_entry(steps)
@@ -409,9 +384,9 @@ class Federation:
             before.adapter.flat, result.adapter.flat, before.memory
         )
         adapter = Adapter(result.adapter.layout, flat)
-        names = [arrival.job for arrival in arrivals]
+        names = [arrival.ticket for arrival in arrivals]
         if learning.keeps_as_sent:
-            receives = learning.exchange(self._round_id(names)).receives
+            receives = learning.exchange(self.round_id(names)).receives
             adapter = learning.as_sent(adapter, receives)
         after = Version(adapter, refolded(before, result.folds), memory)
         if not is_finite(after):
@@ -432,12 +407,12 @@ class Federation:
         book, newest = self._book, self._history.model(version).adapter
         starts = []
         for arrival in arrivals:
-            job = book.pending[arrival.job]
-            layout = self._workshop.layout(job.rank)
+            job = book.pending[arrival.ticket]
+            layout = self._workshop.layout(rank_of(job))
             is_whole = job.version != version or layout == newest.layout
             sent = self._history.sent(job.version, layout.rank)
             starts.append(sent if is_whole and not arrival.is_mixed else newest)
-        ends = [book.received(arrival.job) for arrival in arrivals]
+        ends = [book.received(arrival.ticket) for arrival in arrivals]
         weights = [arrival.weight for arrival in arrivals]
         return combined(
             [
@@ -459,6 +434,6 @@ class Federation:
         personal = self.learning.aggregation.contract.personal
         return squared_changes(starts, ends, without=personal)
 
-    def _round_id(self, names: Sequence[str]) -> int:
+    def round_id(self, names: Iterable[str]) -> int:
         """Return the round of a merge of these jobs: the latest that one is of."""
-        return max(self._book.pending[name].round_id for name in names)
+        return max((self._book.pending[name].round_id for name in names), default=0)

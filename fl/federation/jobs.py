@@ -9,23 +9,23 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from fl.contract import Job
 from fl.memory import recipe
 
 if TYPE_CHECKING:
     from fl.model.adapters import Adapter
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Job:
-    """One participation as the network knows it."""
+def rank_of(job: Job) -> int:
+    """Return the rank that a job trains."""
+    assert job.rank is not None, "real learning has a rank"
+    return job.rank
 
-    client_id: int
-    start_index: int  # how many times this client has started before
-    round_id: int
-    version: str  # the adapter that the client is sent
-    steps: int
-    rank: int
-    state: str | None = None  # the job whose leftovers this client goes on with
+
+def steps_of(job: Job) -> int:
+    """Return the local steps of a submitted job."""
+    assert job.steps is not None, "decided when it was submitted"
+    return job.steps
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -52,7 +52,7 @@ class Cohort:
     @property
     def num_steps(self) -> int:
         """Return the local steps of all its jobs."""
-        return sum(job.steps for job in self.jobs.values())
+        return sum(steps_of(job) for job in self.jobs.values())
 
 
 @dataclass

@@ -10,30 +10,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fl.contract import Score
 from fl.federation.trainer import Trainer
 from fl.federation.versions import Version
 from fl.memory import recipe
 from fl.memory.memory import Memory
 from fl.memory.store import Entry
-from fl.model.evaluation import Metrics, chosen_samples, measured
+from fl.model.evaluation import chosen_samples, measured
 from fl.settings.federation import Learning
 
 PERSONAL, GLOBAL = "local-personal", "local-global"
-ByLabel = Mapping[int, Metrics]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LocalMetrics:
-    """What a client's own and the global adapter reach on its label distribution."""
-
-    client_id: int
-    personal: Metrics
-    shared: Metrics
+ByLabel = Mapping[int, Score]
 
 
 def label_shares(labels: NDArray[np.int64]) -> dict[int, float]:
@@ -43,7 +35,7 @@ def label_shares(labels: NDArray[np.int64]) -> dict[int, float]:
     return dict(zip(found.tolist(), shares.tolist(), strict=True))
 
 
-def weighted(metrics: ByLabel, shares: Mapping[int, float], shown: str) -> Metrics:
+def weighted(metrics: ByLabel, shares: Mapping[int, float], shown: str) -> Score:
     """Return the metrics under shares of labels; labels without any are left out."""
     known = {label: share for label, share in shares.items() if label in metrics}
     total = math.fsum(known.values())
@@ -54,7 +46,7 @@ def weighted(metrics: ByLabel, shares: Mapping[int, float], shown: str) -> Metri
 
     loss = mean("loss")
     is_causal = any(metrics[label].perplexity is not None for label in known)
-    return Metrics(
+    return Score(
         split=shown,
         num_samples=sum(metrics[label].num_samples for label in known),
         loss=loss,
@@ -84,20 +76,20 @@ class LocalBench:
         personal: Sequence[tuple[int, ByLabel]],
         version: str,
         model: Callable[[], Version],
-    ) -> tuple[LocalMetrics, ...]:
-        """Return the clients' own adapters beside a version of the global one."""
+    ) -> tuple[Score, ...]:
+        """Return of each client the score of its own adapter, then that of a version
+        of the global one."""
         if not personal:
             return ()
         everything = label_shares(self.learning.task.labels("test"))
         shared = self._by_label(version, everything, model)
         return tuple(
-            LocalMetrics(
-                client_id=client_id,
-                personal=weighted(own, self._labels(client_id), PERSONAL),
-                shared=weighted(shared, self._labels(client_id), GLOBAL),
+            weighted(found, self._labels(client_id), shown)._replace(
+                client_id=client_id
             )
             for client_id, own in sorted(personal, key=lambda pair: pair[0])
             if own  # else the test has none of its labels
+            for found, shown in ((own, PERSONAL), (shared, GLOBAL))
         )
 
     def _labels(self, client_id: int) -> dict[int, float]:
@@ -117,10 +109,10 @@ class LocalBench:
         entry = self.memory.recall(key)
         if entry is None:
             found = self._measured(model(), labels)
-            rows = {str(label): asdict(metrics) for label, metrics in found.items()}
+            rows = {str(label): list(metrics) for label, metrics in found.items()}
             entry = Entry(rows)
             self.memory.remember(key, entry)
-        return {int(label): Metrics(**row) for label, row in entry.facts.items()}
+        return {int(label): Score(*row) for label, row in entry.facts.items()}
 
     def _measured(self, model: Version, labels: Mapping[int, float]) -> ByLabel:
         task, settings = self.trainer.task, self.learning.evaluation

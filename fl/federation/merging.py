@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from fl.aggregation import LayerComponents, MergedLayer, Method, Pair, weighted_mean
 from fl.aggregation.dora import merged_magnitudes
+from fl.contract import LayerError
 from fl.model.adapters import Adapter
 
 if TYPE_CHECKING:
@@ -23,20 +24,6 @@ class Component(NamedTuple):
 
     adapter: Adapter
     weight: float
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class MergeRow:
-    """How far one layer's merge is from the ideal one."""
-
-    layer: str
-    method: str
-    num_components: int
-    relative_error: float
-    average_relative_error: float
-    update_relative_error: float | None
-    left_spread: float | None
-    right_spread: float | None
 
 
 def combined(terms: Sequence[Component]) -> list[Component]:
@@ -54,7 +41,7 @@ class MergedAdapter:
 
     adapter: Adapter
     folds: dict[str, Pair]
-    rows: tuple[MergeRow, ...]
+    rows: tuple[LayerError, ...]
 
 
 def merge_adapters(
@@ -83,7 +70,7 @@ def merge_adapters(
         }
     )
     rows = tuple(
-        MergeRow(layer=name, method=method.kind, **asdict(layer.diagnostics))
+        LayerError(name, method.kind, **asdict(layer.diagnostics))
         for name, layer in merged.items()
     )
     return MergedAdapter(*assembled(components, merged), rows)

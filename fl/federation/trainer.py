@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fl.backbones import read
-from fl.federation.jobs import Job
+from fl.contract import Job
+from fl.federation.jobs import rank_of, steps_of
 from fl.federation.upload import uploaded
 from fl.federation.versions import Version, unflattened
 from fl.federation.warm_start import start_adapter
@@ -117,7 +118,7 @@ class Trainer:
                 LocalJob(
                     client_id=job.client_id,
                     start_index=job.start_index,
-                    steps=job.steps,
+                    steps=steps_of(job),
                     start=start,
                     samples=chunk.samples[job.client_id],
                     sketch=self._sketch(job),
@@ -171,13 +172,13 @@ class Trainer:
 
     def _sketch(self, job: Job) -> Sketch | None:
         """Return the part of the adapter that a job trains; None is all of it."""
-        full_rank = self.learning.lora.r
-        if job.rank == full_rank:
+        rank, full_rank = rank_of(job), self.learning.lora.r
+        if rank == full_rank:
             return None
         if self.learning.low_rank == "truncated":
-            return own_rank(job.rank, full_rank)
+            return own_rank(rank, full_rank)
         rng = stream(self.seed, "sketch", job.client_id, job.start_index)
-        return draw_sketch(job.rank, full_rank, rng)
+        return draw_sketch(rank, full_rank, rng)
 
     def _uploaded(
         self, job: Job, chunk: Chunk, start: Adapter, trained: Adapter
@@ -196,7 +197,7 @@ class Trainer:
             kept=None if kept is None else torch.from_numpy(kept.copy()),
         )
         if not upload.received.flat.isfinite().all():
-            return Trained(None, None, job.steps)
+            return Trained(None, None, steps_of(job))
         left = None if upload.kept is None else upload.kept.numpy()
         return Trained(upload.received.flat.numpy(), left)
 

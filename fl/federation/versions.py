@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ from fl.model.adapters import Adapter, Layout
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from fl.federation.merging import MergeRow
+    from fl.contract import LayerError
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +44,7 @@ class Version:
         """Return what was added to each adapted matrix, over the LoRA scale."""
         return {} if self.fold is None else unflattened(self.fold, self.adapter.layout)
 
-    def entry(self, rows: Sequence[MergeRow], fold_ranks: Mapping[str, int]) -> Entry:
+    def entry(self, rows: Sequence[LayerError], fold_ranks: Mapping[str, int]) -> Entry:
         """Return the version as a store keeps it, with how its merge went."""
         pairs = self.adapter.pairs()
         ranks = [
@@ -59,7 +59,7 @@ class Version:
         known = {name: tensor for name, tensor in parts.items() if tensor is not None}
         facts = {
             "adapter": self.digest,
-            "rows": [asdict(row) for row in rows],
+            "rows": [list(row) for row in rows],
             "ranks": ranks,
             "beside": list(known),
         }

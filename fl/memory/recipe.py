@@ -21,6 +21,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from fl.contract import Arrival, Branch, Job
 from fl.record import Record
 
 Json: TypeAlias = (
@@ -58,68 +59,69 @@ def initial_version(
     return digest("initial", recipe | given)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class JobRecipe:
-    """Everything that decides what one client's local training gives."""
-
-    version: str
-    client_id: int
-    start_index: int
-    round_id: int
-    rank: int
-    steps: int
-    task: str
-    samples: str
-    training: Json
-    payload: Json
-    seed: int
-    treatment: Json  # what a method asks of its clients, and what they kept
-
-    @property
-    def digest(self) -> str:
-        """Return the job's digest."""
-        return digest("job", asdict(self))
+def job_digest(
+    job: Job,
+    *,
+    task: str,
+    samples: str,
+    training: Json,
+    payload: Json,
+    seed: int,
+    treatment: Mapping[str, Json],
+) -> str:
+    """Return the digest of everything that decides what one client's local training
+    gives; ``treatment`` is what a method asks of its clients, and what they kept."""
+    named = {name: value for name, value in asdict(job).items() if name != "state"}
+    return digest(
+        "job",
+        {
+            **named,
+            "task": task,
+            "samples": samples,
+            "training": training,
+            "payload": payload,
+            "seed": seed,
+            "treatment": treatment,
+        },
+    )
 
 
 def merged_version(
     method: object,
     previous: str,
-    arrivals: Sequence[tuple[str, float]],
+    arrivals: Sequence[Arrival],
     *,
     cohorts: Sequence[str],
     server: object,
-    mixed: Sequence[str] = (),
 ) -> str:
-    """Return the digest of a merge of (job digest, weight) pairs, in their order, and
-    of the server's step after it; ``mixed`` are the jobs whose whole model counts.
+    """Return the digest of a merge of arrivals, in their order, and of the server's
+    step after it.
 
     ``cohorts`` are the digests of what was trained together, which decides the last
     digits of a result.
     """
+    mixed = [one.ticket for one in arrivals if one.is_mixed]
     return digest(
         "merge",
         {
             "method": settings(method),
             "server": settings(server),
             "previous": previous,
-            "arrivals": [[job, repr(float(weight))] for job, weight in arrivals],
+            "arrivals": [[one.ticket, repr(float(one.weight))] for one in arrivals],
             "cohorts": list(cohorts),
-            **({"mixed": list(mixed)} if mixed else {}),
+            **({"mixed": mixed} if mixed else {}),
         },
     )
 
 
-def joined_version(
-    method: object, previous: str, branches: Sequence[tuple[str, float]]
-) -> str:
-    """Return the digest of a merge of (version, weight) pairs, in their order, that
-    were all made of one."""
+def joined_version(method: object, previous: str, branches: Sequence[Branch]) -> str:
+    """Return the digest of a merge of branches, in their order."""
     return digest(
         "join",
         {
             "method": settings(method),
             "previous": previous,
-            "branches": [[name, repr(float(weight))] for name, weight in branches],
+            "branches": [[one.version, repr(float(one.weight))] for one in branches],
         },
     )
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from fl.contract import Score
 from fl.model.lora_model import ResidentModel
 from fl.record import Record
 from fl.tasks import Quiz, Split, Task
@@ -45,29 +45,12 @@ class EvaluationSettings(Record):
         return f"test[:{self.limit}]"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Metrics:
-    """The mean loss in nats and the share of right answers on one split.
-
-    For labels, per sample. For a causal model, per token of the responses, each after
-    the right tokens; ``perplexity`` is then ``exp(loss)``, and ``exact_match`` the
-    share of samples whose own answer ends right, where that was asked.
-    """
-
-    split: str
-    num_samples: int
-    loss: float
-    accuracy: float
-    perplexity: float | None = None
-    exact_match: float | None = None
-
-
 def evaluate(
     resident: ResidentModel,
     task: Task,
     split: str,
     settings: EvaluationSettings = EvaluationSettings(),  # noqa: B008  frozen
-) -> Metrics:
+) -> Score:
     """Return the metrics of the resident adapter on a split such as ``test[:500]``."""
     name, indices = chosen_samples(task, split)
     return measured(resident, task, name, indices, settings=settings, shown=split)
@@ -97,7 +80,7 @@ def measured(
     *,
     settings: EvaluationSettings,
     shown: str,
-) -> Metrics:
+) -> Score:
     """Return the metrics of the resident adapter on some samples of a split."""
     import torch
 
@@ -114,7 +97,7 @@ def measured(
             exact = _exact_match(resident, task, split, indices, settings)
     loss_sum, num_right, num_answers = totals.tolist()
     mean_loss = loss_sum / num_answers
-    return Metrics(
+    return Score(
         split=shown,
         num_samples=len(indices),
         loss=mean_loss,

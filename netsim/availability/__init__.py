@@ -1,4 +1,4 @@
-"""When clients are there: always, by turns, at random, by the time of day, as seen."""
+"""Client availability: always, periodic, random, by the time of day, or from a file."""
 
 from netsim.availability.always import Always
 from netsim.availability.diurnal import Diurnal

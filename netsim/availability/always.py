@@ -1,4 +1,4 @@
-"""Everybody is there all the time."""
+"""Clients that are always available."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from netsim.scenario.traits import Traits
 
 
 class Always(Record):
-    """Everybody is there all the time."""
+    """All clients are always available."""
 
     traits: ClassVar[Traits] = {"always-there": ""}
     kind: Literal["always"] = "always"

@@ -1,4 +1,4 @@
-"""There the more likely, the nearer a time of the day."""
+"""Availability that follows the time of day."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ Offset = Annotated[Seconds, Field(ge=0)]
 
 
 class Diurnal(Record):
-    """A client is there with a probability between ``low`` and ``high``, a cosine with
-    its top at ``peak``; a run begins at midnight, clients' own clocks go behind by up
-    to ``spread``.
+    """A client is available with a probability that follows a cosine over the day,
+    from ``low`` to ``high``, with its maximum at ``peak``.
 
-    Each client draws one level a day and is there while the curve is above it: once a
-    day, around the top.
+    A run begins at midnight. Each client's clock is behind by a uniform draw up to
+    ``spread``. Each client draws one level per day and is available while the cosine
+    exceeds it: one interval around the maximum.
     """
 
     traits: ClassVar[Traits] = {"comes-and-goes": ""}
@@ -61,7 +61,7 @@ class Diurnal(Record):
         return (self.low + self.high) / 2
 
     def _half_s(self, level: float) -> float:
-        """Return for how long around the top the curve is above a level, half of it."""
+        """Return half of the time per day that the cosine exceeds a level, in s."""
         if level <= self.low:
             return self.day_s / 2
         if level >= self.high:

@@ -1,4 +1,4 @@
-"""There and away by turns, each for an exponential time."""
+"""Availability in intervals of exponential length."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from netsim.scenario.traits import Traits
 
 
 class Markov(Record):
-    """A two-state Markov process of each client: exponential times there, of mean
-    ``mean_on``, and away, of mean ``mean_off``; it is in equilibrium from the start."""
+    """A two-state Markov process per client: available for exponential times of mean
+    ``mean_on``, away for exponential times of mean ``mean_off``. It starts in
+    equilibrium."""
 
     traits: ClassVar[Traits] = {"comes-and-goes": ""}
     kind: Literal["markov"] = "markov"
@@ -25,15 +26,15 @@ class Markov(Record):
     mean_off_s: Span
 
     def intervals(self, seed: int, client_id: int, since_ns: int) -> Iterator[Interval]:
-        is_there = uniform(seed, "availability", client_id) < self.share(client_id)
+        is_available = uniform(seed, "availability", client_id) < self.share(client_id)
         now_ns = 0
         for number in itertools.count():
-            mean_s = self.mean_on_s if is_there else self.mean_off_s
+            mean_s = self.mean_on_s if is_available else self.mean_off_s
             draw = uniform(seed, "availability", client_id, number)
             start_ns, now_ns = now_ns, now_ns + to_ns(-mean_s * math.log1p(-draw))
-            if is_there:
+            if is_available:
                 yield start_ns, now_ns
-            is_there = not is_there
+            is_available = not is_available
 
     def share(self, client_id: int) -> float:
         return self.mean_on_s / (self.mean_on_s + self.mean_off_s)

@@ -1,4 +1,4 @@
-"""There and away by turns, each for a fixed time."""
+"""Availability in intervals of fixed length."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from netsim.core.streams import uniform
 from netsim.scenario.record import Record
 from netsim.scenario.traits import Traits
 
-Span = Annotated[Seconds, Field(ge=1e-3)]  # shorter ones are a look per nanosecond
+Span = Annotated[Seconds, Field(ge=1e-3)]  # shorter ones cost too many events
 
 
 class Periodic(Record):
-    """There for ``on``, away for ``off``, and so on; a run begins ``phase`` after a
-    client came, by default at a random moment of each client's cycle."""
+    """A client is available for ``on``, away for ``off``, in turn. A run begins
+    ``phase`` into the cycle; the default is a random phase per client."""
 
     traits: ClassVar[Traits] = {"comes-and-goes": ""}
     kind: Literal["periodic"] = "periodic"

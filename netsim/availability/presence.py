@@ -1,4 +1,4 @@
-"""Who is there at a tick, found out client by client, for those who are asked after."""
+"""Whether a client is available at a tick, evaluated on demand."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Protocol
 from netsim.core.clock import MAX_NS
 from netsim.scenario.traits import Traits
 
-Interval = tuple[int, int]  # there from the first tick on, away from the second on
+Interval = tuple[int, int]  # available from the first tick, away from the second
 
 
 class Availability(Protocol):
-    """When clients are there, each by random draws of its own."""
+    """When clients are available; each client has its own random draws."""
 
     @property
     def kind(self) -> str:
@@ -23,16 +23,15 @@ class Availability(Protocol):
         """Return what it declares: whether clients may be away."""
 
     def intervals(self, seed: int, client_id: int, since_ns: int) -> Iterator[Interval]:
-        """Yield, in order, when a client is there: the intervals that end after a
-        tick, perhaps some before it; an endless one ends at ``MAX_NS``."""
+        """Yield in order the client's intervals that end after ``since_ns``; earlier
+        ones may precede them. An interval without end ends at ``MAX_NS``."""
 
     def share(self, client_id: int) -> float:
-        """Return the part of the time that a client is there in the long run."""
+        """Return the long-run fraction of time that a client is available."""
 
 
 class Presence:
-    """Looks at clients at ticks that never go back; who is not asked after costs
-    nothing."""
+    """Evaluates availability at increasing ticks; only queried clients cost time."""
 
     def __init__(self, availability: Availability, seed: int) -> None:
         self._availability = availability
@@ -40,8 +39,8 @@ class Presence:
         self._known: dict[int, tuple[Interval, Iterator[Interval]]] = {}
 
     def at(self, client_id: int, tick_ns: int) -> tuple[bool, int]:
-        """Return whether a client is there, and until when at least that holds;
-        ``MAX_NS`` is for good."""
+        """Return whether a client is available and the tick until which that holds at
+        least; ``MAX_NS`` means to the end."""
         if client_id in self._known:
             interval, later = self._known[client_id]
         else:

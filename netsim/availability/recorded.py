@@ -1,41 +1,36 @@
-"""There when a file says so."""
+"""Availability from a file."""
 
 from __future__ import annotations
 
 import csv
 import functools
-import os
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self
 
-from pydantic import AfterValidator, Field, ValidationInfo, model_validator
+from pydantic import model_validator
 
 from netsim.availability.periodic import Span
 from netsim.availability.presence import Interval
 from netsim.core.clock import MAX_NS, NS_PER_S, to_ns
 from netsim.errors import InputError
+from netsim.scenario.file_path import FilePath, read_text
 from netsim.scenario.record import Record
 from netsim.scenario.traits import Traits
 
 COLUMNS = ["client_id", "start", "end"]
 
 
-def _placed(value: str, info: ValidationInfo) -> str:
-    """Return the absolute path of a file beside the scenario that is being read."""
-    folder = (info.context or {}).get("folder") or Path()
-    return os.path.abspath(folder / Path(value).expanduser())
-
-
 class Recorded(Record):
-    """A CSV with the columns client_id, start and end, in s: a row per interval in
-    which the client is there, in order. A client without a row is never there; after
-    ``lap`` all of it comes again, else nobody comes back after their last row."""
+    """A CSV with the columns client_id, start and end, in s: one row per interval in
+    which the client is available, in order. A client without a row is never available.
+    The file repeats every ``lap``; without it a client stays away after its last
+    row."""
 
     traits: ClassVar[Traits] = {"comes-and-goes": ""}
     kind: Literal["trace"] = "trace"
-    path: Annotated[str, Field(min_length=1), AfterValidator(_placed)]
+    path: FilePath
     lap_s: Span | None = None
 
     @model_validator(mode="after")
@@ -61,11 +56,11 @@ class Recorded(Record):
             offset_ns += lap_ns
 
     def share(self, client_id: int) -> float:
-        everybody = self._rows()
-        span_ns = max(rows[-1][1] for rows in everybody.values())
+        all_rows = self._rows()
+        span_ns = max(rows[-1][1] for rows in all_rows.values())
         if self.lap_s is not None:
             span_ns = to_ns(self.lap_s)
-        own = everybody.get(client_id, ())
+        own = all_rows.get(client_id, ())
         return sum(end_ns - start_ns for start_ns, end_ns in own) / span_ns
 
     def _rows(self) -> Mapping[int, tuple[Interval, ...]]:
@@ -74,25 +69,21 @@ class Recorded(Record):
 
 @functools.lru_cache(maxsize=16)
 def read_intervals(path: Path) -> Mapping[int, tuple[Interval, ...]]:
-    """Return the intervals of a file by client, in ticks; it is read once."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"'{path}' cannot be read: {error}") from error
+    """Return a file's intervals by client id, in ns; it is read once per process."""
     found: dict[int, list[Interval]] = {}
-    for number, cells in enumerate(csv.reader(text.splitlines()), start=1):
+    for number, cells in enumerate(csv.reader(read_text(path).splitlines()), start=1):
         if not cells or (number == 1 and [c.strip() for c in cells] == COLUMNS):
             continue
         try:
             client_id, interval = _interval(cells)
             rows = found.setdefault(client_id, [])
             if rows and interval[0] < rows[-1][1]:
-                raise InputError(f"client {client_id} is there already at its start")
+                raise InputError(f"overlaps the row before of client {client_id}")
         except InputError as error:
             raise InputError(f"'{path}', line {number}: {error}") from error
         rows.append(interval)
     if not found:
-        raise InputError(f"'{path}' has no row: nobody would ever be there")
+        raise InputError(f"'{path}' has no row: no client would ever be available")
     return {client_id: tuple(rows) for client_id, rows in found.items()}
 
 

@@ -37,10 +37,7 @@ class Divider(Protocol):
     """The part of a sharing rule that acts at events."""
 
     def divide(
-        self,
-        started: Sequence[Transfer],
-        live: Mapping[int, Transfer],
-        band: BandNow,
+        self, started: Sequence[Transfer], live: Mapping[int, Transfer], band: BandNow
     ) -> Iterable[tuple[Transfer, Terms]]:
         """Return new terms where they change; ``live`` is in order of start."""
 

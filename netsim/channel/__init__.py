@@ -1,4 +1,4 @@
-"""The radio channel: from where a device is to the rate its share of the band gives."""
+"""The radio channel: from a device's place to the rate of its share of the band."""
 
 from netsim.channel.budget import (
     THERMAL_NOISE_DBM_PER_HZ,

@@ -1,4 +1,4 @@
-"""Shannon rates averaged over Rayleigh fading that is faster than any code word."""
+"""Ergodic rates: Shannon rates averaged over fast Rayleigh fading."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def mean_log1p(snr: float, cap: float = math.inf) -> float:
         return snr
     start = 1 / snr
     longest = math.expm1(cap) / snr if cap < 700 else math.inf
-    if longest > 700:  # exp(-longest) is nothing
+    if longest > 700:  # exp(-longest) underflows
         return scaled_e1(start)
     return scaled_e1(start) - math.exp(-longest) * scaled_e1(start + longest)
 
@@ -44,8 +44,8 @@ def scaled_e1(x: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class AveragedRadio(WrappedRadio):
-    """A radio over Rayleigh fading so fast that every transfer sees all of it: its
-    efficiency is the mean over the gain, each gain served up to the radio's ceiling."""
+    """A radio over Rayleigh fading that is faster than any transfer: its efficiency is
+    the mean over the gain, capped at each gain by the radio's ceiling."""
 
     def efficiency_nbit(self, cn0_hz: float, share_uhz: int) -> int:
         return round(self._efficiency_bit_s_hz(cn0_hz, share_uhz / 1e6) * 1e9)
@@ -54,7 +54,7 @@ class AveragedRadio(WrappedRadio):
         return share_hz * self._efficiency_bit_s_hz(cn0_hz, share_hz)
 
     def share_hz_for_rate(self, cn0_hz: float, rate_bps: float) -> float:
-        """By bisection from the share without fading, which is never wider."""
+        """Bisect, starting at the share without fading, which is never wider."""
         low_hz = self.radio.share_hz_for_rate(cn0_hz, rate_bps)
         if not 0 < low_hz < math.inf:
             return low_hz

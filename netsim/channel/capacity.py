@@ -1,9 +1,8 @@
-"""A capacity that changes as it was measured: a table, inverted by bisection.
+"""A measured capacity over time: a periodic table, inverted by bisection.
 
-Efficiency is constant between the table's rows and starts over after the last one.
-Everything is an integer, so that a band stays exact: the capacity at a tick is the
-integral of efficiency since time zero, in 1e-9 bit/s/Hz x nanoseconds, which is 1e-18
-bit for every Hz that is held all the time.
+Efficiency is piecewise constant, and the table repeats after its last row. Capacity at
+a tick is the integral of efficiency since time zero, in 1e-9 bit/s/Hz x nanoseconds,
+that is 1e-18 bit per Hz held. All values are integers, so a band stays exact.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from typing import NamedTuple
 
 
 class Step(NamedTuple):
-    """An interval of one lap with constant efficiency, in 1e-9 bit/s/Hz."""
+    """An interval of constant efficiency, in 1e-9 bit/s/Hz."""
 
     start_ns: int
     end_ns: int
@@ -23,7 +22,7 @@ class Step(NamedTuple):
 
 
 class CapacityTable:
-    """One lap of a measured capacity, which is repeated for ever from time zero on."""
+    """One period of a measured capacity, which repeats from time zero on."""
 
     def __init__(self, steps: Sequence[Step]) -> None:
         assert steps
@@ -38,21 +37,21 @@ class CapacityTable:
 
     @property
     def period_ns(self) -> int:
-        """Return after how many ticks the table starts over."""
+        """Return the table's period in ticks."""
         return self.steps[-1].end_ns
 
     @property
     def capacity_per_period(self) -> int:
-        """Return the capacity of one lap."""
+        """Return the capacity of one period."""
         return self._reached[-1]
 
     @property
     def mean_efficiency_bit_s_hz(self) -> float:
-        """Return the efficiency averaged over a lap."""
+        """Return the mean efficiency over a period, in bit/s/Hz."""
         return self.capacity_per_period / self.period_ns / 1e9
 
     def from_offset(self, offset_ns: int) -> CapacityTable:
-        """Return the lap that begins so far into this one."""
+        """Return the table that begins ``offset_ns`` into this one."""
         offset_ns %= self.period_ns
         later = [
             Step(max(one.start_ns, offset_ns), one.end_ns, one.efficiency_nbit)
@@ -77,21 +76,21 @@ class CapacityTable:
 
     def at(self, now_ns: int) -> int:
         """Return the capacity from time zero to a tick."""
-        lap, within_ns = divmod(now_ns, self.period_ns)
+        num_periods, within_ns = divmod(now_ns, self.period_ns)
         index = bisect_right(self._starts_ns, within_ns) - 1
         step = self.steps[index]
         grown = (within_ns - step.start_ns) * step.efficiency_nbit
-        return lap * self.capacity_per_period + self._reached[index] + grown
+        return num_periods * self.capacity_per_period + self._reached[index] + grown
 
     def first_ns(self, capacity: int) -> int:
-        """Return the first tick by which so much capacity has been there."""
+        """Return the first tick at which :meth:`at` reaches ``capacity``."""
         if capacity <= 0:
             return 0
-        lap, before = divmod(
-            capacity - 1, self.capacity_per_period
-        )  # none is missing at a lap's end
+        # minus one, so that a whole period ends at its last tick, not at the next start
+        num_periods, before = divmod(capacity - 1, self.capacity_per_period)
         within = before + 1
         index = bisect_left(self._reached, within) - 1
         step = self.steps[index]
         missing = within - self._reached[index]
-        return lap * self.period_ns + step.start_ns - -missing // step.efficiency_nbit
+        end_ns = step.start_ns - -missing // step.efficiency_nbit
+        return num_periods * self.period_ns + end_ns

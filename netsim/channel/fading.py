@@ -1,4 +1,4 @@
-"""Small-scale fading: a power gain with mean one, constant for a while."""
+"""Small-scale fading: a power gain of mean one, constant between changes."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Fading(Protocol):
 
 
 class NoFading(Record):
-    """The gain is one for ever."""
+    """The gain is always one."""
 
     kind: Literal["none"] = "none"
 
@@ -64,8 +64,8 @@ class NoFading(Record):
 
 
 class RayleighBlock(Record):
-    """Rayleigh block fading: an Exp(1) power gain, drawn anew for every block of one
-    coherence time; blocks start at multiples of it for all clients."""
+    """Rayleigh block fading: one Exp(1) power gain per block of one coherence time;
+    blocks start at multiples of it for all clients."""
 
     kind: Literal["rayleigh"] = "rayleigh"
     coherence_time_s: Annotated[Seconds, Field(ge=1e-6)]
@@ -94,9 +94,9 @@ class RayleighBlock(Record):
 
 
 class RicianBlock(Record):
-    """Rician block fading: a path in sight, ``k_factor`` times as strong as all others
-    together, drawn anew for every block of one coherence time; of the same seed,
-    the other paths are those of Rayleigh fading."""
+    """Rician block fading: one power gain per block of one coherence time. The
+    line-of-sight path has ``k_factor`` times the power of all scattered paths together;
+    with the same seed these are the paths of Rayleigh fading."""
 
     kind: Literal["rician"] = "rician"
     coherence_time_s: Annotated[Seconds, Field(ge=1e-6)]
@@ -138,8 +138,8 @@ class RicianBlock(Record):
 
 
 class RayleighFast(Record):
-    """Rayleigh fading faster than any transfer: every one has the mean of the Shannon
-    rate, ``E[log2(1 + SNR)]``, at every moment (its ergodic rate)."""
+    """Rayleigh fading that is faster than any transfer: every transfer has the ergodic
+    rate, ``E[log2(1 + SNR)]``."""
 
     kind: Literal["rayleigh-fast"] = "rayleigh-fast"
 
@@ -159,7 +159,7 @@ class RayleighFast(Record):
 
 
 _EXPONENTIAL_MIDPOINTS = [-math.log((n + 0.5) / 256) for n in range(256)]
-_ticks = functools.lru_cache(maxsize=64)(to_ns)  # exact, hence slow
+_ticks = functools.lru_cache(maxsize=64)(to_ns)  # exact fractions are slow
 
 FADINGS = {
     "none": NoFading,

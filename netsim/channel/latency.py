@@ -1,4 +1,4 @@
-"""Latency: how long a message is under way after its last bit was sent."""
+"""Latency: the delay between sending and arrival of a message's last bit."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _STANDARD_NORMAL = NormalDist()
 
 
 class Jitter(Protocol):
-    """What comes on top of a latency, drawn anew for every message: its quantile
-    function in seconds, and its mean."""
+    """A random delay added to the latency of each message; ``delay_s`` is its quantile
+    function, ``mean_s`` its mean."""
 
     @property
     def mean_s(self) -> float: ...
@@ -27,7 +27,7 @@ class Jitter(Protocol):
 
 
 class ExponentialJitter(Record):
-    """Exponential: mostly short, now and then several times the mean."""
+    """An exponential delay."""
 
     kind: Literal["exponential"] = "exponential"
     mean_s: Annotated[Seconds, Field(gt=0)]
@@ -37,7 +37,7 @@ class ExponentialJitter(Record):
 
 
 class UniformJitter(Record):
-    """Uniform from nothing to the longest."""
+    """A uniform delay from zero to ``longest``."""
 
     kind: Literal["uniform"] = "uniform"
     longest_s: Annotated[Seconds, Field(gt=0)]
@@ -51,7 +51,7 @@ class UniformJitter(Record):
 
 
 class LogNormalJitter(Record):
-    """Log-normal, ``sigma`` the standard deviation of its logarithm."""
+    """A log-normal delay; ``sigma`` is the standard deviation of its logarithm."""
 
     kind: Literal["log-normal"] = "log-normal"
     mean_s: Annotated[Seconds, Field(gt=0)]
@@ -70,14 +70,14 @@ JITTERS = {
 
 
 def mean_latency_s(latency_s: float, jitter: Jitter | None) -> float:
-    """Return the seconds that a message is under way in the mean, for plans."""
+    """Return the mean latency of a message, in seconds."""
     return latency_s if jitter is None else latency_s + jitter.mean_s
 
 
 def latency_ns(
     latency_s: float, jitter: Jitter | None, seed: int, *message: str | int
 ) -> int:
-    """Return the ticks that the message so named is under way."""
+    """Return a message's latency in ticks; ``message`` is the key of its draw."""
     if jitter is None:
         return to_ns(latency_s) if latency_s else 0
     draw = uniform(seed, "latency", *message)

@@ -1,4 +1,4 @@
-"""Channels: the carrier-to-noise density that a transfer sees over time."""
+"""Channels: the carrier-to-noise density of a transfer over time."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from netsim.channel.fading import Fading
 
 
 class Channel(Protocol):
-    """Answers the carrier-to-noise density in Hz at a tick and the next tick at which
-    it may change, ``None`` for never."""
+    """Returns C/N0 in Hz at a tick, and the next tick at which it may change (None for
+    never)."""
 
     def at(self, now_ns: int) -> tuple[float, int | None]: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """One client's channel in one direction; ``direction`` names its fading's draws."""
+    """One client's channel in one direction; ``direction`` keys the fading draws."""
 
     mean_cn0_hz: float
     fading: Fading
@@ -35,8 +35,8 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class MovingLink:
-    """One moving client's channel in one direction; ``mean_until`` answers its mean at
-    a tick and the next tick at which that may change."""
+    """One moving client's channel in one direction; ``mean_until`` returns the mean
+    C/N0 at a tick, and the next tick at which that may change."""
 
     mean_until: Callable[[int], tuple[float, int]]
     fading: Fading
@@ -49,19 +49,18 @@ class MovingLink:
         gain, change_ns = self.fading.gain(
             self.seed, self.direction, self.client_id, now_ns
         )
-        return mean_hz * gain, moved_ns if change_ns is None else min(
-            moved_ns, change_ns
-        )
+        next_ns = moved_ns if change_ns is None else min(moved_ns, change_ns)
+        return mean_hz * gain, next_ns
 
 
 @dataclass(frozen=True, slots=True)
 class WorstLink:
-    """A broadcast: everybody must hear it, so the weakest channel sets the rate."""
+    """The channel of a broadcast: the weakest receiver's channel sets the rate."""
 
     links: tuple[Channel, ...]
 
     def __post_init__(self) -> None:
-        assert self.links, "a broadcast needs somebody to hear it"
+        assert self.links, "a broadcast needs a receiver"
 
     def at(self, now_ns: int) -> tuple[float, int | None]:
         states = [link.at(now_ns) for link in self.links]

@@ -1,26 +1,26 @@
-"""Measured capacities in files: mahimahi's packet opportunities, or rates over time."""
+"""Files of measured capacity: mahimahi packet opportunities, or rates over time."""
 
 from __future__ import annotations
 
 import csv
 import functools
 import math
-import os
 from collections.abc import Iterator
 from fractions import Fraction
 from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationInfo
+from pydantic import Field
 
 from netsim.channel.capacity import CapacityTable, Step
 from netsim.core.clock import MAX_NS, to_ns
 from netsim.core.quantities import Seconds
 from netsim.core.streams import uniform
 from netsim.errors import InputError
+from netsim.scenario.file_path import read_text
 
-PACKET_BITS = 1500 * 8  # what mahimahi sends at one opportunity
+PACKET_BITS = 1500 * 8  # per opportunity of mahimahi
 NS_PER_MS = 1_000_000
 
 Format = Literal["mahimahi", "csv"]
@@ -28,25 +28,19 @@ Offset = Annotated[Seconds, Field(ge=0, le=1e9)] | Literal["random"]
 Rate = tuple[int, int, Fraction]  # from and to in ns, bit/s between
 
 
-def placed(value: str, info: ValidationInfo) -> str:
-    """Return the absolute path of a file beside the scenario that is being read."""
-    folder = (info.context or {}).get("folder") or Path()
-    return os.path.abspath(folder / Path(value).expanduser())
-
-
 def offset_ns(
-    offset_s: float | Literal["random"], period_ns: int, seed: int, whose: str | int
+    offset_s: float | Literal["random"], period_ns: int, seed: int, name: str | int
 ) -> int:
-    """Return where in its lap a trace is at time zero, as given or drawn."""
+    """Return a trace's offset within its period at time zero, given or drawn, in ns."""
     if offset_s == "random":
         num_ms = -(-period_ns // NS_PER_MS)
-        return int(uniform(seed, "trace-offset", whose) * num_ms) * NS_PER_MS
+        return int(uniform(seed, "trace-offset", name) * num_ms) * NS_PER_MS
     return to_ns(offset_s) % period_ns
 
 
 def read_capacity(path: Path, form: Format, band_hz: float) -> CapacityTable:
-    """Return a file's capacity as the efficiency of a band so wide, which is rounded to
-    1e-9 bit/s/Hz; a file is read once per process, and again when it has changed."""
+    """Return a file's capacity as the efficiency of a band of ``band_hz``, rounded to
+    1e-9 bit/s/Hz; a process reads a file again only if it has changed."""
     try:
         status = path.stat()
     except OSError as error:
@@ -58,10 +52,7 @@ def read_capacity(path: Path, form: Format, band_hz: float) -> CapacityTable:
 def _read(
     path: Path, form: Format, band_hz: float, state: tuple[int, int]
 ) -> CapacityTable:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"'{path}' cannot be read: {error}") from error
+    text = read_text(path)
     try:
         rates = list(mahimahi_rates(text) if form == "mahimahi" else csv_rates(text))
     except InputError as error:
@@ -71,32 +62,32 @@ def _read(
         for start_ns, end_ns, rate_bps in rates
     ]
     if not any(step.efficiency_nbit for step in steps):
-        raise InputError(f"'{path}' has no capacity at all: every rate is zero")
+        raise InputError(f"'{path}' has no capacity: every rate is zero")
     return CapacityTable(steps)
 
 
 def mahimahi_rates(text: str) -> Iterator[Rate]:
-    """Yield the rates of one lap of a mahimahi trace (Netravali et al., USENIX ATC
-    2015): a line per opportunity to send one packet of 1500 bytes, at a millisecond.
+    """Yield the rates of one period of a mahimahi trace (Netravali et al., USENIX ATC
+    2015): each line is an opportunity to send one packet of 1500 bytes, in ms.
 
-    The packets of a millisecond are spread over the one that ends there, so that at
-    every millisecond exactly the packets until then have been there; a mark of zero
-    counts as one. The lap ends at the last mark.
+    The packets of a timestamp are spread over the millisecond that ends there, so the
+    capacity is exact at every whole millisecond. A timestamp of zero counts as one. The
+    period ends at the last timestamp.
     """
     last_ms = 0
-    for mark_ms, marks in groupby(_timestamps_ms(text)):
-        if mark_ms - 1 > last_ms:
-            yield last_ms * NS_PER_MS, (mark_ms - 1) * NS_PER_MS, Fraction(0)
-        rate_bps = Fraction(sum(1 for _ in marks) * PACKET_BITS * 1000)
-        yield (mark_ms - 1) * NS_PER_MS, mark_ms * NS_PER_MS, rate_bps
-        last_ms = mark_ms
+    for time_ms, packets in groupby(_timestamps_ms(text)):
+        if time_ms - 1 > last_ms:
+            yield last_ms * NS_PER_MS, (time_ms - 1) * NS_PER_MS, Fraction(0)
+        rate_bps = Fraction(sum(1 for _ in packets) * PACKET_BITS * 1000)
+        yield (time_ms - 1) * NS_PER_MS, time_ms * NS_PER_MS, rate_bps
+        last_ms = time_ms
 
 
 def csv_rates(text: str) -> Iterator[Rate]:
-    """Yield the rates of one lap of a table with the columns time, in s, and rate, in
-    bit/s: each holds until the next time, the last one as long as the one before.
+    """Yield the rates of one period of a table with the columns time (s) and rate
+    (bit/s). A rate holds until the next row, the last one as long as the one before.
 
-    A first line of names is passed over; time counts from the first row.
+    A header line is skipped; time counts from the first row.
     """
     rows = list(_csv_rows(text))
     if len(rows) < 2:
@@ -105,7 +96,7 @@ def csv_rates(text: str) -> Iterator[Rate]:
     ticks = [math.floor((time_s - origin_s) * 10**9) for time_s, _ in rows]
     ticks.append(2 * ticks[-1] - ticks[-2])
     if ticks[-1] > MAX_NS:
-        raise InputError(f"lasts longer than {MAX_NS} ns, which no run can")
+        raise InputError(f"lasts longer than {MAX_NS} ns, the limit of a run")
     for (start_ns, end_ns), (_, rate_bps) in zip(pairwise(ticks), rows, strict=True):
         yield start_ns, end_ns, rate_bps
 
@@ -127,7 +118,7 @@ def _timestamps_ms(text: str) -> Iterator[int]:
         last_ms = int(word)
         yield max(last_ms, 1)
     if not last_ms:
-        raise InputError("must go beyond 0 ms: it holds no opportunity to send")
+        raise InputError("must go beyond 0 ms: it has no opportunity to send")
 
 
 def _csv_rows(text: str) -> Iterator[tuple[Fraction, Fraction]]:
@@ -170,7 +161,7 @@ def _is_header(cells: list[str]) -> bool:
 
 
 def _number(cell: str, line: int) -> Fraction:
-    """Return a decimal number exactly."""
+    """Return a decimal number as an exact fraction."""
     word = cell.strip()
     try:
         if len(word) < 40 and math.isfinite(float(word)):

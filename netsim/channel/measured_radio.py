@@ -1,4 +1,4 @@
-"""A radio whose efficiency is what somebody measured, for everybody alike."""
+"""A radio with a measured efficiency, the same for all clients."""
 
 from __future__ import annotations
 
@@ -6,21 +6,22 @@ import math
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from netsim.channel.capacity import CapacityTable
-from netsim.channel.measured import Format, Offset, offset_ns, placed, read_capacity
+from netsim.channel.measured import Format, Offset, offset_ns, read_capacity
 from netsim.core.quantities import Hertz
+from netsim.scenario.file_path import FilePath
 from netsim.scenario.record import Record
 
 
 class MeasuredRadio(Record):
-    """A measured trace: its rate, over the reference band, is the efficiency at every
-    moment, of whoever sends. Distance and fading play no part; plans take its mean.
-    ``start_offset`` is where in its lap the trace is at time zero."""
+    """A measured trace: its rate divided by ``reference_band`` is the efficiency of
+    every sender. Distance and fading have no effect; plans use the mean. The trace
+    repeats; ``start_offset`` is its position at time zero."""
 
     kind: Literal["measured"] = "measured"
-    path: Annotated[str, Field(min_length=1), AfterValidator(placed)]
+    path: FilePath
     format: Format = "mahimahi"
     reference_band_hz: Annotated[Hertz, Field(ge=1, le=1e12)]
     start_offset_s: Offset = 0.0
@@ -34,8 +35,8 @@ class MeasuredRadio(Record):
     def capacity(self) -> CapacityTable:
         return read_capacity(Path(self.path), self.format, self.reference_band_hz)
 
-    def started(self, seed: int, direction: str) -> CapacityTable:
-        """Return the lap from where the trace of a band in this direction starts."""
+    def from_start(self, seed: int, direction: str) -> CapacityTable:
+        """Return the capacity of a band from its start offset on."""
         table = self.capacity()
         start = offset_ns(self.start_offset_s, table.period_ns, seed, direction)
         return table.from_offset(start)
@@ -52,7 +53,7 @@ class MeasuredRadio(Record):
         return cn0_hz / self.reference_band_hz
 
     def efficiency_nbit(self, cn0_hz: float, share_uhz: int) -> int:
-        return 1  # times the table's own, which passes instead of time
+        return 1  # the capacity table multiplies it
 
     def rate_bps(self, cn0_hz: float, share_hz: float) -> float:
         return share_hz * self.capacity().mean_efficiency_bit_s_hz

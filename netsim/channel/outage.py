@@ -1,4 +1,4 @@
-"""Outage: below a minimum SNR nothing gets through."""
+"""Outage: zero rate below a minimum SNR."""
 
 from __future__ import annotations
 
@@ -33,6 +33,6 @@ class OutageRadio(WrappedRadio):
         return self.radio.capacity()
 
     def _is_out(self, cn0_hz: float, share_hz: float) -> bool:
-        if not share_hz:  # no share of fixed power is heard as well as one likes
+        if not share_hz:  # at fixed power a zero share has an infinite SNR
             return not self.radio.depends_on_share and self._is_out(cn0_hz, 1.0)
         return self.radio.snr(cn0_hz, share_hz) < self.minimum_snr

@@ -1,29 +1,30 @@
-"""Links that clients have to themselves, as somebody measured them."""
+"""Clients' own uplinks, from measured traces."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Final, Literal, NamedTuple, Protocol, Self
+from typing import Final, Literal, NamedTuple, Protocol, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from netsim.channel.capacity import CapacityTable
-from netsim.channel.measured import Format, Offset, offset_ns, placed, read_capacity
+from netsim.channel.measured import Format, Offset, offset_ns, read_capacity
 from netsim.core.streams import uniform
+from netsim.scenario.file_path import FilePath
 from netsim.scenario.record import Record
 
-LINK_HZ: Final = 1_000_000  # of a link's table; so a packet is a whole number in it
+LINK_HZ: Final = 1_000_000  # the nominal band; a packet per ms is an integer in it
 
 
 class OwnLink(NamedTuple):
-    """Which file a client's link follows, and from where in its lap at time zero."""
+    """The file that a client's link follows, and its offset at time zero."""
 
     file_id: int
     offset_ns: int
 
 
 class Links(Protocol):
-    """Answers what a client's own uplink follows; its tables are by file id."""
+    """Returns the trace of each client's own uplink; tables are indexed by file id."""
 
     @property
     def kind(self) -> str: ...
@@ -34,18 +35,16 @@ class Links(Protocol):
 
 
 class MeasuredLinks(Record):
-    """Every client's uplink follows a measured trace, which starts over at its end.
+    """Every client's uplink follows its own measured trace, which repeats.
 
-    It is the client's alone: no part of a cell's band, whose radio, width and sharing
-    and a radio's own limit then play no part in uploads. ``assignment`` gives the files
-    to clients in turn, or each a random one; ``start_offset`` is where in its lap a
-    client's link is at time zero, drawn in whole milliseconds where it is random.
+    The link is not part of a cell's band: the band's radio, width and sharing and the
+    client's ``radio_band`` have no effect on uploads. ``assignment`` gives each client
+    a file, in turn or at random. ``start_offset`` is the position in the trace at time
+    zero; ``random`` draws whole milliseconds.
     """
 
     kind: Literal["measured"] = "measured"
-    files: tuple[Annotated[str, Field(min_length=1), AfterValidator(placed)], ...] = (
-        Field(min_length=1)
-    )
+    files: tuple[FilePath, ...] = Field(min_length=1)
     format: Format = "mahimahi"
     assignment: Literal["round-robin", "random"] = "round-robin"
     start_offset_s: Offset = 0.0

@@ -1,4 +1,4 @@
-"""Transmission errors: messages that are lost at their last bit, and sent again."""
+"""Transmission errors: lost messages and their retries."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _Chance = Annotated[float, Field(ge=0, lt=1)]
 
 
 class TransmissionErrors(Record):
-    """A message is lost as a whole, which is known at its last bit, and sent again.
+    """A message is lost as a whole; the loss is detected at its last bit.
 
-    ``probability`` is that of losing a message, whatever its size; with
-    ``packet_error_rate`` it is that of losing any of its packets. An attempt that is
-    lost, or given up in an outage, is followed by another one ``backoff`` later,
-    ``backoff_factor`` times as long before each further one; after ``max_retries`` of
-    them the participation is dropped.
+    ``probability`` is the probability of losing a message of any size;
+    ``packet_error_rate`` is the one of losing a packet, and a message is lost with any
+    of its packets. After a loss, or an outage that ended the transfer, the message is
+    sent again after ``backoff``, which grows by ``backoff_factor`` with every retry.
+    After ``max_retries`` retries the participation is dropped.
     """
 
     probability: _Chance | None = None
@@ -50,7 +50,7 @@ class TransmissionErrors(Record):
         return self
 
     def loss_probability(self, bits: int) -> float:
-        """Return the probability that an attempt to send so many bits is lost."""
+        """Return the probability that one attempt to send ``bits`` is lost."""
         if self.packet_error_rate is None:
             assert self.probability is not None
             return self.probability
@@ -58,18 +58,18 @@ class TransmissionErrors(Record):
         return -math.expm1(num_packets * math.log1p(-self.packet_error_rate))
 
     def mean_attempts(self, bits: int) -> float:
-        """Return how often so many bits are sent in the mean, ``(1 - p^n) / (1 - p)``
+        """Return the mean number of attempts to send ``bits``, ``(1 - p^n) / (1 - p)``
         with at most ``n`` attempts."""
         lost = self.loss_probability(bits)
         most = self.max_retries + 1
         return float(most) if lost == 1 else (1 - lost**most) / (1 - lost)
 
     def is_lost(self, bits: int, seed: int, *attempt: str | int) -> bool:
-        """Return whether the attempt so named is lost."""
+        """Return whether an attempt is lost; ``attempt`` is the key of its draw."""
         return uniform(seed, "loss", *attempt) < self.loss_probability(bits)
 
     def pause_s(self, num_lost: int) -> float:
-        """Return the seconds to wait after so many lost attempts."""
+        """Return the backoff after ``num_lost`` lost attempts, in seconds."""
         if not self.backoff_s:
             return 0.0
         return self.backoff_s * math.pow(self.backoff_factor, num_lost - 1)

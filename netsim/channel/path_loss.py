@@ -1,4 +1,4 @@
-"""Path loss in dB over distance, with what goes with it: sight and shadowing."""
+"""Path loss over distance, with line of sight and shadowing."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from netsim.core.quantities import Decibel, Metres
 from netsim.errors import InputError
 from netsim.scenario.record import Record
 
-_ROUNDING = 1e-9  # a device placed at the limit may come out a bit beyond it
+_ROUNDING = 1e-9  # relative; a place at the limit may round to just beyond it
 
 
 class PathLoss(Protocol):
     """A propagation model over the horizontal distance between device and base.
 
-    ``loss_db`` refuses a distance outside ``valid_range_m``, where the model says
-    nothing; shadowing is log-normal with ``shadowing_sigma_db`` there.
+    ``loss_db`` refuses a distance outside ``valid_range_m``; shadowing is log-normal
+    with ``shadowing_sigma_db``.
     """
 
     @property
@@ -35,7 +35,7 @@ class PathLoss(Protocol):
 
 class LogDistance(Record):
     """``PL(d) = PL(d0) + 10 n log10(d / d0)`` (Rappaport, Wireless Communications,
-    section 4.9.1), the same in and out of sight; every device counts as in sight."""
+    section 4.9.1); every device counts as in line of sight."""
 
     kind: Literal["log-distance"] = "log-distance"
     exponent: float = Field(gt=0)
@@ -60,7 +60,7 @@ class LogDistance(Record):
 
 
 def require_distance(path_loss: PathLoss, distance_2d_m: float) -> None:
-    """Raise ``InputError`` for a distance at which the model is not defined."""
+    """Raise ``InputError`` if the model is not defined at a distance."""
     nearest_m, farthest_m = path_loss.valid_range_m
     near_enough = distance_2d_m <= farthest_m * (1 + _ROUNDING)
     if not (near_enough and distance_2d_m >= nearest_m * (1 - _ROUNDING)):

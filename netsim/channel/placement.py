@@ -1,4 +1,4 @@
-"""Placements: where devices are, around a base station or around the origin."""
+"""Placements: the places of devices around a base station or the origin."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ FloatArray = npt.NDArray[np.float64]
 
 
 class Placement(Protocol):
-    """Draws the positions of a population as two arrays, x and y in metres;
-    ``range_m`` are the least and the greatest distance it can draw."""
+    """Draws the places of a population as two arrays, x and y in metres; ``range_m``
+    is the least and the greatest distance that it can draw."""
 
     @property
     def traits(self) -> Traits: ...
@@ -63,7 +63,7 @@ class Disc(Record):
 
 
 class Ring(Record):
-    """Everybody at one distance, in a random direction."""
+    """All clients at one distance, in random directions."""
 
     traits: ClassVar[Traits] = {"around-a-cell": ""}
     kind: Literal["ring"] = "ring"
@@ -128,21 +128,21 @@ class Points(Record):
 
 
 def require_reachable(placement: Placement, path_loss: PathLoss) -> None:
-    """Raise ``InputError`` if a device may be placed where the path loss is undefined,
-    whatever is drawn: for checks before a run."""
+    """Raise ``InputError`` if any draw of a placement could lie outside the range of
+    the path loss."""
     for distance_m in placement.range_m:
         require_distance(path_loss, distance_m)
 
 
 def _pairs(num_clients: int, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
-    """Draw two uniform numbers per client, client by client: one more client moves
-    nobody."""
+    """Draw two uniform numbers per client, in the order of clients, so that another
+    client changes no earlier draw."""
     area, turn = rng.random((num_clients, 2)).T
     return area, turn
 
 
 def _around(distances_m: FloatArray, turn: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """By the functions of the C library: numpy's own differ between processors."""
+    """Use ``math`` for cos and sin: numpy's results differ between processors."""
     angles = (2 * math.pi * turn).tolist()
     x, y = (np.array([f(angle) for angle in angles]) for f in (math.cos, math.sin))
     return distances_m * x, distances_m * y

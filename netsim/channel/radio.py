@@ -1,9 +1,9 @@
-"""Radios: what carrier-to-noise density and a share of the band give in bit/s.
+"""Radios: the rate of a carrier-to-noise density and a share of the band.
 
-Two models (AFL, arXiv 2505.23555, and its lineage use the first): power per hertz held
-constant, so that rate is linear in the share, and transmit power held constant, so that
-rate is concave in the share and saturates at ``cn0 / (gap ln 2)``. Both follow Shannon,
-``log2(1 + SNR / gap)``, up to the modulation's own ceiling.
+Two models. With constant power per hertz (as in AFL, arXiv 2505.23555) the rate is
+linear in the share. With constant transmit power it is concave in the share and
+saturates at ``cn0 / (gap ln 2)``. Both have the spectral efficiency
+``log2(1 + SNR / gap)``, capped by the highest modulation.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ _Ceiling = Annotated[BitPerSecondPerHertz, Field(gt=0)]
 class Radio(Protocol):
     """Maps carrier-to-noise density (Hz, linear) and a share of the band to rate.
 
-    ``efficiency_nbit`` is the engine's fixed-point efficiency in 1e-9 bit/s/Hz (zero is
-    an outage); ``share_hz_for_rate`` is the least band that reaches a rate, infinite
-    where none does. Where ``depends_on_share`` is false, efficiency is the same at
-    every share. A measured radio has a ``capacity``, whose efficiency over time counts
-    on top of ``efficiency_nbit``; others have none.
+    ``efficiency_nbit`` is the efficiency in 1e-9 bit/s/Hz, an integer for the exact
+    band; zero is an outage. ``share_hz_for_rate`` is the least share that reaches a
+    rate, infinite if none does. If ``depends_on_share`` is false, all shares have the
+    same efficiency. Only a measured radio has a ``capacity``; its efficiency over time
+    multiplies ``efficiency_nbit``.
     """
 
     @property
@@ -54,11 +54,11 @@ class Radio(Protocol):
 
     def capacity(self) -> CapacityTable | None: ...
 
-    def started(self, seed: int, direction: str) -> CapacityTable | None: ...
+    def from_start(self, seed: int, direction: str) -> CapacityTable | None: ...
 
 
 class PerHertzRadio(Record):
-    """Power per hertz is constant: the SNR is that of the reference band."""
+    """Constant power per hertz: the SNR is that of the reference band at any share."""
 
     kind: Literal["per-hertz"] = "per-hertz"
     reference_band_hz: Annotated[Hertz, Field(gt=0)]
@@ -84,18 +84,18 @@ class PerHertzRadio(Record):
     def capacity(self) -> None:
         return None
 
-    def started(self, seed: int, direction: str) -> None:
+    def from_start(self, seed: int, direction: str) -> None:
         return None
 
     def _efficiency_bit_s_hz(self, cn0_hz: float) -> float:
         snr: float = cn0_hz / self.reference_band_hz * 10.0 ** (-0.1 * self.gap_db)
         shannon_bit_s_hz = math.log1p(snr) / _LN2
-        cap_bit_s_hz = self.max_efficiency_bit_s_hz  # no min(): this is the hot path
+        cap_bit_s_hz = self.max_efficiency_bit_s_hz  # min() is too slow here
         return shannon_bit_s_hz if shannon_bit_s_hz < cap_bit_s_hz else cap_bit_s_hz
 
 
 class FixedPowerRadio(Record):
-    """Transmit power is constant: a narrower share is a stronger signal per hertz."""
+    """Constant transmit power: a narrower share has a higher SNR."""
 
     kind: Literal["fixed-power"] = "fixed-power"
     gap_db: Annotated[Decibel, Field(ge=0)] = 0.0
@@ -113,7 +113,8 @@ class FixedPowerRadio(Record):
 
     def share_hz_for_rate(self, cn0_hz: float, rate_bps: float) -> float:
         """``f = c / x`` with ``ln(1 + x) / x = kappa``, where ``c = cn0 / gap`` and
-        ``kappa = rate ln 2 / c``; never less than the cap asks (derived here)."""
+        ``kappa = rate ln 2 / c``; at least the share that the cap needs (derived
+        here)."""
         if not rate_bps:
             return 0.0
         c_hz: float = cn0_hz * 10.0 ** (-0.1 * self.gap_db)
@@ -125,12 +126,12 @@ class FixedPowerRadio(Record):
     def capacity(self) -> None:
         return None
 
-    def started(self, seed: int, direction: str) -> None:
+    def from_start(self, seed: int, direction: str) -> None:
         return None
 
     def _efficiency_bit_s_hz(self, cn0_hz: float, share_hz: float) -> float:
         cap_bit_s_hz = self.max_efficiency_bit_s_hz
-        if not share_hz:  # the limit of ever narrower shares
+        if not share_hz:  # the limit of narrow shares
             return cap_bit_s_hz if cn0_hz else 0.0
         snr: float = cn0_hz / share_hz * 10.0 ** (-0.1 * self.gap_db)
         shannon_bit_s_hz = math.log1p(snr) / _LN2

@@ -1,4 +1,4 @@
-"""Shadowing along a way: alike at places near each other."""
+"""Spatially correlated shadowing along clients' paths."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ Place = tuple[float, float]
 
 
 class ShadowedPaths:
-    """One cell's shadowing along its clients' ways, in standard deviations.
+    """One cell's shadowing along its clients' paths, in standard deviations.
 
-    From step to step it is an autoregression whose correlation over a distance ``d`` is
-    ``exp(-d / d_corr)`` (Gudmundson, "Correlation model for shadow fading in mobile
-    radio systems", Electronics Letters 27(23), 1991): distances along the way count,
-    so that who comes back to a place does not find the same shadow. Each step has its
-    own draw, named by client, cell and step, whoever asks for it in whatever order.
+    It is an autoregressive process with correlation ``exp(-d / d_corr)`` over a
+    distance ``d`` (Gudmundson, "Correlation model for shadow fading in mobile radio
+    systems", Electronics Letters 27(23), 1991). The distance is measured along the
+    path, so a client that returns to a place has another shadow there. Each step's draw
+    is keyed by client, cell and step, so the order of queries does not matter.
     """
 
     def __init__(
@@ -30,7 +30,8 @@ class ShadowedPaths:
         self._last: dict[int, tuple[int, Place, float]] = {}
 
     def at(self, client_id: int, step: int, place: Callable[[int], Place]) -> float:
-        """Return the shadow at a step; ``place`` answers where each step is."""
+        """Return the shadow at a step, in standard deviations; ``place`` maps a step to
+        its place."""
         last = self._last.get(client_id)
         if last is None or last[0] > step:
             last = 0, place(0), float(self._first[client_id])
@@ -53,6 +54,6 @@ class ShadowedPaths:
 
 
 def _standard_normal(seed: int, what: str, *ids: int) -> float:
-    """Return one draw with random access (Box and Muller, 1958)."""
+    """Return one standard normal draw by its key (Box and Muller, 1958)."""
     length = math.sqrt(-2 * math.log(uniform(seed, what, *ids, "length")))
     return length * math.cos(2 * math.pi * uniform(seed, what, *ids, "turn"))

@@ -1,7 +1,7 @@
 """Path loss of 3GPP TR 38.901: Tables 7.4.1-1 (loss) and 7.4.2-1 (line of sight).
 
-Where the standard gives a height for a scenario it is the default here; the loss out of
-sight is never less than that in sight.
+Heights that the standard gives for a scenario are the defaults. The loss without line
+of sight is never less than that with it.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ class UrbanMicro(Record):
 
 
 class UrbanMacro(Record):
-    """Urban macro, from 10 m to 5 km, for devices up to 13 m high: above that the
-    standard draws the height of the ground that reflects at random."""
+    """Urban macro, from 10 m to 5 km, for devices up to 13 m high; for higher ones the
+    standard draws the effective ground height at random."""
 
     kind: Literal["uma"] = "uma"
     carrier_hz: Carrier
@@ -93,8 +93,8 @@ class UrbanMacro(Record):
 
 
 class RuralMacro(Record):
-    """Rural macro, from 10 m to 5 km (in sight the standard goes on to 10 km), up to
-    30 GHz, among buildings and streets of an average height and width."""
+    """Rural macro, from 10 m to 5 km (the standard: 10 km in line of sight), up to
+    30 GHz, for an average building height and street width."""
 
     kind: Literal["rma"] = "rma"
     carrier_hz: Annotated[Hertz, Field(ge=0.5e9, le=30e9)]
@@ -129,7 +129,7 @@ class RuralMacro(Record):
 
     @property
     def breakpoint_m(self) -> float:
-        """``2 pi h_BS h_UT f_c / c``, heights over the ground itself."""
+        """``2 pi h_BS h_UT f_c / c``, with heights above ground."""
         heights_m2 = self.base_height_m * self.device_height_m
         return 2 * math.pi * heights_m2 * self.carrier_hz / _LIGHT_M_PER_S
 
@@ -153,8 +153,8 @@ class RuralMacro(Record):
 
 
 class IndoorOffice(Record):
-    """Indoor hotspot in an office of closed rooms (mixed) or an open one, from 1 m to
-    150 m as the wave goes."""
+    """Indoor hotspot in a mixed (closed rooms) or open office, from 1 m to 150 m in
+    three dimensions."""
 
     kind: Literal["inh"] = "inh"
     carrier_hz: Carrier
@@ -207,7 +207,8 @@ def _sighted_in_town_db(
     *,
     slope_db: float,
 ) -> float:
-    """Return the loss of two slopes; the knee's ``(40 - slope) / 2`` joins them."""
+    """Return the loss in dB, with 40 dB per decade beyond the breakpoint; the term
+    ``(40 - slope) / 2`` makes it continuous there."""
     decades_m = math.log10(_distance_3d_m(model, distance_2d_m))
     near_db = loss_1m_db + 20 * _decades_ghz(model.carrier_hz)
     if distance_2d_m <= model.breakpoint_m:

@@ -1,4 +1,4 @@
-"""What a radio that is heard through something keeps of the radio itself."""
+"""The unchanged part of a radio with another efficiency."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from netsim.channel.radio import Radio
 
 @dataclass(frozen=True, slots=True)
 class WrappedRadio:
-    """A radio whose efficiency something else decides; all else stays its own."""
+    """A wrapper of a radio; subclasses replace its efficiency and nothing else."""
 
     radio: Radio
 
@@ -29,5 +29,5 @@ class WrappedRadio:
     def snr(self, cn0_hz: float, share_hz: float) -> float:
         return self.radio.snr(cn0_hz, share_hz)
 
-    def started(self, seed: int, direction: str) -> CapacityTable | None:
-        return self.radio.started(seed, direction)
+    def from_start(self, seed: int, direction: str) -> CapacityTable | None:
+        return self.radio.from_start(seed, direction)

@@ -14,9 +14,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from fl.contract import Score
 from netsim.core.clock import to_s
 from netsim.core.quantities import format_duration_ns
-from netsim.learner.learner import Score
 from netsim.learner.stop import Stop
 from netsim.server.stage import Progress
 

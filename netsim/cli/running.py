@@ -12,10 +12,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from fl.contract import LayerError
 from netsim.cli.live import LiveView
-from netsim.cli.spectators import JsonLines, Spectator, all_of, scalars
+from netsim.cli.spectators import JsonLines, Spectator, all_of, tensorboard
 from netsim.core.quantities import format_duration_ns
-from netsim.cosim.board import tensorboard
 from netsim.cosim.extend import scenario_path
 from netsim.cosim.reading import read_scenario
 from netsim.cosim.reuse import conclusion, verdicts
@@ -23,7 +23,6 @@ from netsim.cosim.run import claim_folder, extended, run_scenario
 from netsim.cosim.scenario import Scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError, Interrupted
-from netsim.learner.learner import LayerError
 from netsim.runs.manifest import Manifest
 from netsim.server.stage import Progress
 
@@ -58,7 +57,7 @@ def run_command(
     with ExitStack() as stack:
         spectators: list[Spectator] = [JsonLines(sys.stdout)] if json_lines else []
         if board is not None:
-            spectators.append(stack.enter_context(tensorboard(board, scalars)))
+            spectators.append(stack.enter_context(tensorboard(board)))
         run_and_show(
             scenario,
             out,

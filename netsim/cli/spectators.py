@@ -1,22 +1,27 @@
-"""Who watches a run beside the person at the terminal: other programs."""
+"""Spectators of a run that are programs: lines of JSON, and TensorBoard."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TextIO
 
+from netsim.core.clock import to_s
+from netsim.errors import InputError
 from netsim.server.stage import Progress
 
 Spectator = Callable[[Progress], None]
+MS_PER_S = 1000
 METRICS = ("accuracy", "loss", "perplexity", "exact_match")
 
 
 @dataclass(frozen=True, slots=True)
 class JsonLines:
-    """Writes a line of JSON, at once, whenever something has happened."""
+    """Writes one line of JSON per event, without delay."""
 
     file: TextIO
 
@@ -58,7 +63,7 @@ def mean_error(progress: Progress) -> float | None:
 
 
 def scalars(progress: Progress) -> dict[str, float]:
-    """Return the numbers of a round that are worth a curve."""
+    """Return the numbers of a round that TensorBoard draws."""
     found = global_metrics(progress)
     error = mean_error(progress)
     if error is not None:
@@ -70,13 +75,39 @@ def scalars(progress: Progress) -> dict[str, float]:
 
 
 def all_of(spectators: Sequence[Spectator]) -> Spectator:
-    """Return one spectator that tells several, in order."""
+    """Return one spectator that calls several, in order."""
 
-    def tell(progress: Progress) -> None:
+    def call(progress: Progress) -> None:
         for spectator in spectators:
             spectator(progress)
 
-    return tell
+    return call
+
+
+@contextmanager
+def tensorboard(folder: Path) -> Iterator[Spectator]:
+    """Open a spectator that writes every scalar twice: under ``round/`` by round, and
+    under ``time/`` by the milliseconds of simulated time. Points carry the simulated
+    time as their wall time, so that TensorBoard's relative axis shows it too."""
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"--tensorboard {folder} is a file, not a folder")
+    try:
+        from tensorboard.summary import Writer
+    except ImportError as error:
+        raise InputError(
+            "scalars for TensorBoard need it installed: "
+            "pip install 'netsim-fl[tensorboard]'"
+        ) from error
+    with closing(Writer(str(folder))) as writer:
+
+        def write(progress: Progress) -> None:
+            time_s = to_s(progress.now_ns)
+            steps = {"round": progress.round_id, "time": round(time_s * MS_PER_S)}
+            for name, value in scalars(progress).items():
+                for tag, step in steps.items():
+                    writer.add_scalar(f"{tag}/{name}", value, step, wall_time=time_s)
+
+        yield write
 
 
 def _plain(value: object) -> object:

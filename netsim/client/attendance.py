@@ -127,7 +127,7 @@ class Attendance:
     def _capacity_j(self, client_id: int) -> float:
         if self._battery is None:
             return 0.0
-        return self._battery.of(self._stage.seed, client_id)
+        return self._battery.capacity_of(self._stage.seed, client_id)
 
     def _rest_j(self, part: Participation) -> float:
         """Return what would be left to a client if its task ended now."""

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Literal, cast
 
 import simpy
 
+from fl.contract import Arrival, Job
 from netsim.band import Medium, Terms, Transfer
 from netsim.client.energy import energies_j
 from netsim.client.messages import Lost, carry, note_airtime
-from netsim.learner.learner import Arrival, Job
 from netsim.trace import rows
 from netsim.trace.literals import Status
 

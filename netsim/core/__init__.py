@@ -1,1 +1,1 @@
-"""The exact clock, the event engine, random streams, quantities and safe files."""
+"""The clock, the event engine, random streams, quantities, files and locks."""

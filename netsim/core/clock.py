@@ -1,4 +1,4 @@
-"""Simulated time is an integer number of nanoseconds; seconds become ticks here."""
+"""Conversion between seconds and simulated time, an integer number of nanoseconds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MAX_NS = 2**63 - 1  # the trace stores int64
 
 
 def to_ns(seconds: float) -> int:
-    """Return the nearest tick; a positive duration is never less than one tick."""
+    """Return a duration in ticks of 1 ns, rounded; a positive one is at least 1."""
     if not 0 <= seconds < MAX_NS / NS_PER_S:  # also rejects nan
         raise InputError(
             f"a simulated duration must lie in 0 to 292 years, got {seconds!r} s"
@@ -21,5 +21,5 @@ def to_ns(seconds: float) -> int:
 
 
 def to_s(ticks_ns: int) -> float:
-    """Return ticks as seconds, for people and for plans, never for the clock."""
+    """Return ticks as seconds, for output and plans; the clock itself uses ticks."""
     return ticks_ns / NS_PER_S

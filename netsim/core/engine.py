@@ -1,4 +1,4 @@
-"""The engine: SimPy on an integer clock, and events that come last in their tick."""
+"""The engine: SimPy on an integer clock, with events that fire last in their tick."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Final
 
 import simpy
 
-BANDS: Final = 2  # after every ordinary event: a band divides itself once per tick
-DEADLINES: Final = 3  # after the bands: who ends at the deadline's tick is in time
-DEPARTURES: Final = 4  # last: who ends at the tick at which it leaves is in time
+BANDS: Final = 2  # after all ordinary events: a band is divided once per tick
+DEADLINES: Final = 3  # after the bands: an end at the deadline's tick is in time
+DEPARTURES: Final = 4  # last: a client that ends at the tick it leaves is in time
 
 
 class Engine(simpy.Environment):
     """A SimPy environment whose clock counts nanoseconds from zero."""
 
-    if TYPE_CHECKING:  # at run time SimPy's own, which keeps the int it was given
+    if TYPE_CHECKING:  # SimPy declares a float; at run time it keeps our int
 
         @property
         def now(self) -> int:
@@ -25,7 +25,8 @@ class Engine(simpy.Environment):
 
 
 class Wake(simpy.Event):
-    """An event ``delay_ns`` from now that yields to all events of lower priority."""
+    """An event in ``delay_ns`` that fires after the tick's events of smaller
+    ``priority``."""
 
     def __init__(
         self,
@@ -43,7 +44,7 @@ class Wake(simpy.Event):
 
 @contextmanager
 def rare_garbage_collection() -> Iterator[None]:
-    """Look for cycles rarely: a trace's rows are many, live and free of cycles."""
+    """Collect garbage rarely: a trace has many live rows without reference cycles."""
     before = gc.get_threshold()
     gc.set_threshold(200_000, 20, 100)
     try:

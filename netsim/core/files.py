@@ -1,4 +1,4 @@
-"""Files that are whole or absent, and what is remembered of each."""
+"""Atomic file writing, and the records of files in a manifest."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ class Part(BaseModel):
 
 
 def write_atomically(path: Path, content: bytes | memoryview) -> None:
-    """Write a whole file or none."""
+    """Write a file completely, or leave it unchanged."""
     with whole_file(path) as file:
         file.write(content)
 
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """Open a file to write that appears, whole, only when all went well: hidden
+    """Open a file for writing that appears only if the block succeeds: a hidden
     temporary file, fsync, rename."""
     temporary = path.with_name(f".{path.name}{DRAFT}")
     try:
@@ -63,18 +63,18 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
 
 
 def is_draft(path: Path) -> bool:
-    """Return whether a file was being written when its writer was killed."""
+    """Return whether a file is the unfinished draft of a killed writer."""
     return path.name.startswith(".") and path.suffix == DRAFT
 
 
 def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file's content, in hexadecimal."""
+    """Return the SHA-256 of a file's content in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def damage(run_folder: Path, stored: Part | StoredFile) -> str:
-    """Return what is wrong with a file that a manifest lists; nothing if sound."""
+    """Return what is wrong with a file of a manifest; empty if it is intact."""
     path = run_folder / stored.path
     if not path.is_file():
         return f"{path} is missing: the manifest lists it"
@@ -84,7 +84,7 @@ def damage(run_folder: Path, stored: Part | StoredFile) -> str:
 
 
 def stored_file(run_folder: Path, path: str) -> StoredFile:
-    """Return the record of ``path``, which is relative to the run's folder."""
+    """Return the record of a file; ``path`` is relative to the run's folder."""
     full = run_folder / path
     return StoredFile(
         path=path, num_bytes=full.stat().st_size, sha256=file_sha256(full)

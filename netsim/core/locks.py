@@ -1,5 +1,5 @@
 """One process at a time in a folder: a lock of the operating system, which ends with
-its process, however that ends."""
+its process; where a file system has none, a file that one process alone creates."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from netsim.core.files import is_draft
+from netsim.core.files import DRAFT, is_draft
 from netsim.errors import InputError
 
 try:
@@ -25,23 +25,25 @@ except ImportError:  # Windows
 
 LOCK_FILE = ".lock"
 POLL_S = 0.1
+UNNAMED_S = 60.0  # a lock file without a name is abandoned after this time
 _NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK}  # of the file system
 
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Who holds a lock."""
+    """The process that holds a lock; ``is_by_file``: without the system."""
 
     pid: int
     host: str
     command: str
+    is_by_file: bool = False
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host} ({self.command})"
 
     @property
     def is_gone(self) -> bool:
-        """Return whether it is known to have ended; of another host nothing is."""
+        """Return whether it is known to have ended; of another host it never is."""
         if self.host != socket.gethostname():
             return False
         try:
@@ -57,9 +59,9 @@ class Holder:
 def locked(folder: Path, *, patience_s: float = 0.0) -> Iterator[None]:
     """Hold a folder, made where it is missing, against other processes.
 
-    Where another one holds it, wait so long for it, then refuse and name it. A folder
-    that was made and is empty at the end goes again; one that cannot be written needs
-    no lock. Without locks of the system, the file's process must be alive to count.
+    Where another process holds it, wait up to ``patience_s``, then refuse and name that
+    process. A folder that was made and is empty at the end is removed; one that cannot
+    be written needs no lock.
     """
     if folder.exists() and not folder.is_dir():
         raise InputError(f"--out {folder} is a file, not a folder")
@@ -73,7 +75,8 @@ def locked(folder: Path, *, patience_s: float = 0.0) -> Iterator[None]:
     try:
         yield
     finally:
-        path.unlink(missing_ok=True)  # while it is held, so that it is ours
+        if _is_current(handle, path):
+            path.unlink(missing_ok=True)  # while it is held, so that it is ours
         os.close(handle)
         if is_made:
             with contextlib.suppress(OSError):  # it holds something by now
@@ -81,7 +84,7 @@ def locked(folder: Path, *, patience_s: float = 0.0) -> Iterator[None]:
 
 
 def is_empty(folder: Path) -> bool:
-    """Return whether a folder holds nothing, a lock and unfinished files apart."""
+    """Return whether a folder holds nothing but a lock and unfinished files."""
     return all(path.name == LOCK_FILE or is_draft(path) for path in folder.iterdir())
 
 
@@ -93,22 +96,83 @@ def _taken(path: Path, patience_s: float) -> int:
         if handle is not None:
             return handle
         if time.monotonic() >= until_s:
-            holder = _holder(path)
             raise InputError(
-                f"{path.parent} is in use by {holder or 'another process'}; wait for "
-                "it, or choose another folder"
+                f"{path.parent} is in use by {_holder(path) or 'another process'}; "
+                "wait for it, or choose another folder; if that process has ended, "
+                f"delete {path}"
             )
         time.sleep(POLL_S)
 
 
 def _try(path: Path) -> int | None:
-    """Return the lock's open file, or None where somebody else holds it."""
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    if not (_is_locked(handle, path) and _is_current(handle, path)):
+    """Return the lock's open file, or None where another process holds it."""
+    handle, is_new = _opened(path)
+    is_locked = _is_locked(handle)
+    if is_locked is None and not is_new and _is_abandoned(handle, path):
+        _remove(handle, path)
+        os.close(handle)
+        handle, is_new = _opened(path)
+    is_ours = is_new if is_locked is None else is_locked and not _is_held_by_file(path)
+    if not (is_ours and _is_current(handle, path)):
         os.close(handle)
         return None
+    _sign(handle, path, is_by_file=is_locked is None)
+    return handle
+
+
+def _opened(path: Path) -> tuple[int, bool]:
+    """Return the lock's open file, and whether this call has created it."""
+    while True:
+        with contextlib.suppress(FileExistsError):
+            return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644), True
+        with contextlib.suppress(FileNotFoundError):  # its holder has let go since
+            return os.open(path, os.O_RDWR), False
+
+
+def _is_locked(handle: int) -> bool | None:
+    """Return whether the system's lock is ours; None where there are no locks."""
+    if fcntl is None:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        return None
+    return True
+
+
+def _is_held_by_file(path: Path) -> bool:
+    """Return whether a live process holds the lock that could not lock the file: file
+    systems over a network may refuse one process and serve the next."""
+    holder = _holder(path)
+    return holder is not None and holder.is_by_file and not holder.is_gone
+
+
+def _is_abandoned(handle: int, path: Path) -> bool:
+    """Return whether the creator of a lock file has ended, or never wrote its name."""
+    holder = _holder(path)
+    if holder is None:
+        return time.time() - os.fstat(handle).st_mtime > UNNAMED_S
+    return holder.is_gone
+
+
+def _remove(handle: int, path: Path) -> None:
+    """Remove an abandoned lock file, and no other that has come in its place."""
+    aside = path.with_name(f"{path.name}-{os.getpid()}-{handle}{DRAFT}")
+    with contextlib.suppress(FileNotFoundError):  # another process was first
+        os.rename(path, aside)
+        if not _is_current(handle, aside):
+            os.link(aside, path)
+        aside.unlink()
+
+
+def _sign(handle: int, path: Path, *, is_by_file: bool) -> None:
+    """Write who holds the lock into its file."""
     command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
-    me = Holder(os.getpid(), socket.gethostname(), command)
+    me = Holder(os.getpid(), socket.gethostname(), command, is_by_file)
     try:
         os.ftruncate(handle, 0)
         os.pwrite(handle, json.dumps(asdict(me)).encode(), 0)
@@ -117,36 +181,19 @@ def _try(path: Path) -> int | None:
         os.close(handle)
         what = f"cannot write, {error.strerror}"
         raise OSError(error.errno, what, str(path)) from error
-    return handle
-
-
-def _is_locked(handle: int, path: Path) -> bool:
-    """Return whether the lock is ours now: by the system, else by what it says."""
-    if fcntl is not None:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        except OSError as error:
-            if error.errno not in _NO_LOCKS:
-                raise
-        else:
-            return True
-    holder = _holder(path)
-    return holder is None or holder.is_gone
 
 
 def _is_current(handle: int, path: Path) -> bool:
-    """Return whether the open file is still the one that others find."""
+    """Return whether the open file is still the one at ``path``."""
     try:
         found = os.stat(path)
-    except FileNotFoundError:  # its holder has let go since
+    except FileNotFoundError:
         return False
     return os.path.samestat(found, os.fstat(handle))
 
 
 def _holder(path: Path) -> Holder | None:
-    """Return who says to hold a lock; nobody where it says nothing yet."""
+    """Return the process that a lock file names; None where it names none yet."""
     try:
         return Holder(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):

@@ -1,4 +1,4 @@
-"""Numbers with units: what people write becomes SI numbers, and back for people."""
+"""Numbers with units: text such as ``20 MHz`` to SI numbers and back."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ from netsim.errors import InputError
 NUMBER = r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]{1,3})?"
 _WRITTEN = re.compile(rf"\s*({NUMBER})\s*(.*?)\s*")
 _MAX_CHARS = 100
-MAX_S = 9.2e9  # what the clock's int64 ns can hold, 291 years
+MAX_S = 9.2e9  # the limit of int64 nanoseconds, 291 years
 MAX_LEVEL_DB = 400.0  # a ratio of 10^40
 _MAX_WHOLE = 2**63 - 1  # the trace stores int64
 _NS_PER_S = 1_000_000_000
 
 
 def closest(name: str, choices: Iterable[str]) -> str | None:
-    """Return the choice that ``name`` most likely stands for, or None."""
+    """Return the choice most similar to ``name``, or None."""
     by_folded = {choice.casefold(): choice for choice in reversed(list(choices))}
     found = difflib.get_close_matches(name.casefold(), by_folded, n=1, cutoff=0.5)
     return by_folded[found[0]] if found else None
 
 
 def is_yaml(context: object) -> bool:
-    """Return whether a pydantic validation context says that a file is being read."""
+    """Return whether pydantic validates the content of a YAML file."""
     return isinstance(context, Mapping) and context.get("source") == "yaml"
 
 
 def _scaled(prefixes: str, unit: str, step: int = 1000) -> dict[str, Fraction]:
-    """Return ``unit`` under each prefix, each ``step`` times the one before it."""
+    """Return ``unit`` with each prefix; each is ``step`` times the previous one."""
     return {p.strip() + unit: Fraction(step) ** k for k, p in enumerate(prefixes)}
 
 
 def _times(factor: int, units: Mapping[str, Fraction]) -> dict[str, Fraction]:
-    """Return the same units, each worth ``factor`` times as much."""
+    """Return the same units, each multiplied by ``factor``."""
     return {name: factor * value for name, value in units.items()}
 
 
@@ -51,21 +51,21 @@ def _times(factor: int, units: Mapping[str, Fraction]) -> dict[str, Fraction]:
 class Quantity:
     """One dimension as pydantic metadata: ``Annotated[float, Quantity(...)]``.
 
-    A string is parsed exactly; a bare number is SI already and is refused from YAML.
+    Text is parsed exactly. A bare number counts as SI, and YAML must not give one.
     """
 
     base: str
     example: str
     units: Mapping[str, Fraction]
-    others: Mapping[str, Fraction] = field(default_factory=dict)  # written if shorter
-    synonyms: Mapping[str, Fraction] = field(default_factory=dict)  # never written
+    others: Mapping[str, Fraction] = field(default_factory=dict)  # output if shorter
+    synonyms: Mapping[str, Fraction] = field(default_factory=dict)  # input only
     levels: Mapping[str, Callable[[Fraction], float]] = field(default_factory=dict)
     is_whole: bool = False
-    most: float = math.inf  # its size at most; sums of levels must stay powers of ten
+    most: float = math.inf  # of the magnitude; keeps ratios of levels finite
 
     @property
     def unit_names(self) -> tuple[str, ...]:
-        """Every unit a person may write."""
+        """Return every unit that ``parse`` accepts."""
         return (*self.units, *self.others, *self.synonyms, *self.levels)
 
     def parse(self, text: str) -> float | int:
@@ -132,7 +132,7 @@ class Quantity:
         )
 
     def _number(self, value: float | int, unit: str, scale: Fraction) -> str | None:
-        """Return ``value`` in ``unit`` as text if that parses back exactly."""
+        """Return ``value`` as a number in ``unit``, or None if that is inexact."""
         if scale == 1:
             return _plain(value)
         if not 1e-100 < abs(value) < 1e100:
@@ -153,7 +153,7 @@ class Quantity:
     def __get_pydantic_core_schema__(
         self, source: object, handler: GetCoreSchemaHandler
     ) -> CoreSchema:
-        number = handler(source)  # with the bounds that a field adds
+        number = handler(source)  # includes the bounds of the field
         if number["type"] == "float":
             number = {**number, "allow_inf_nan": False}
         return core_schema.with_info_before_validator_function(
@@ -178,13 +178,13 @@ class Quantity:
 
 
 def _finite(convert: Callable[[Fraction], float], exact: Fraction, text: str) -> float:
-    """Return the float of an exact number; too large and too small are refused."""
+    """Return the float of an exact number; refuse overflow and underflow."""
     try:
         value = convert(exact)
     except OverflowError:
         value = math.inf
     if math.isinf(value) or (convert is float and exact and not value):
-        raise InputError(f"is beyond what a number can hold, got {text!r}")
+        raise InputError(f"is outside the range of a number, got {text!r}")
     return value
 
 
@@ -202,7 +202,7 @@ def _watts(level_dbm: Fraction) -> float:
 
 
 def _dbm(milliwatts: int) -> Callable[[Fraction], float]:
-    """Return the conversion to dBm of a power in units of so many milliwatts."""
+    """Return the conversion to dBm of a power in units of ``milliwatts``."""
 
     def convert(power: Fraction) -> float:
         if not power > 0:
@@ -289,7 +289,7 @@ Joules = Annotated[float, QUANTITIES["J"]]
 
 
 def format_quantity(value: float, base: str, *, num_digits: int = 4) -> str:
-    """Return an SI number rounded for people: ``format_quantity(2e7, "Hz")``."""
+    """Return an SI number as rounded text: ``20 MHz`` for ``(2e7, "Hz")``."""
     units = QUANTITIES[base].units
     if not math.isfinite(value):
         return f"{value} {base}"
@@ -303,7 +303,7 @@ def format_quantity(value: float, base: str, *, num_digits: int = 4) -> str:
 
 
 def format_duration_ns(duration_ns: int) -> str:
-    """Return simulated time for people: ``12.0 ms``, ``3.42 s``, ``1 h 02 min``."""
+    """Return a duration as rounded text: ``12.0 ms``, ``3.42 s``, ``1 h 02 min``."""
     if duration_ns < 0:
         return "-" + format_duration_ns(-duration_ns)
     if duration_ns < 59_950_000_000:

@@ -7,28 +7,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fl.aggregation import VersionRanks
+from fl.contract import Arrival, Branch, Job, Merged, Score
 from fl.costs import Facts, count_facts, count_timing
 from fl.federation.divergence import MergeDiverged
-from fl.federation.federation import Arrival as Delivered
 from fl.federation.federation import Federation
-from fl.federation.jobs import Job as Training
+from fl.federation.jobs import rank_of
 from fl.federation.merging import Component
 from fl.federation.traffic import Journal, Traffic
 from fl.federation.versions import Version
 from fl.federation.warm_start import DoesNotFit
 from fl.memory.store import Store
 from fl.model.device import Unusable, is_out_of_memory, resolved
-from fl.model.evaluation import Metrics
 from fl.model.sketch import index_bits
 from fl.training.local_training import Diverged
 from fl.workers.executor import WorkerDied
 from netsim.errors import InputError
-from netsim.learner.learner import Arrival, Branch, Job, LayerError, Merged, Score
 
 if TYPE_CHECKING:
     from netsim.cosim.learning_kinds import LoraLearning
@@ -101,31 +98,22 @@ class FederatedLearner:
         )
 
     def bits_down(self, job: Job, have: str | None) -> tuple[int, int]:
-        rank, whole = self._timed(_rank(job)), self._timed(self.rank)
+        rank, whole = self._timed(rank_of(job)), self._timed(self.rank)
         common = self._journal.bits_down(job.version, have, rank)
         is_sketched = self._learning.low_rank == "sketched"
         return common, index_bits(rank, whole) if is_sketched else 0
 
     def bits_up(self, job: Job) -> int:
-        rank = self._timed(_rank(job))
+        rank = self._timed(rank_of(job))
         return self._journal.traffic.bits_up(rank, max(0, job.round_id - 1))
 
     def flop(self, job: Job) -> int:
         return self._facts.training_flop(
-            rank=self._timed(_rank(job)), steps=self._steps
+            rank=self._timed(rank_of(job)), steps=self._steps
         )
 
     def submit(self, job: Job) -> str:
-        return self._federation.submit(
-            Training(
-                client_id=job.client_id,
-                start_index=job.start_index,
-                round_id=job.round_id,
-                version=job.version,
-                steps=self._steps,
-                rank=_rank(job),
-            )
-        )
+        return self._federation.submit(job)
 
     def withdraw(self, ticket: str) -> None:
         self._federation.withdraw(ticket)
@@ -133,21 +121,11 @@ class FederatedLearner:
     def merge(
         self, version: str, arrivals: Sequence[Arrival], examined: Sequence[str] = ()
     ) -> Merged:
-        delivered = [Delivered(a.ticket, a.weight, a.is_mixed) for a in arrivals]
+        round_id = self._federation.round_id(one.ticket for one in arrivals)
         with told_apart():
-            merged = self._federation.merge(version, delivered, examined)
-        if merged.version != version:
-            ranks = self._ranks(merged.ranks)
-            index = max(0, merged.round_id - 1)
-            self._journal.note(merged.version, version, index, ranks)
-        layers = tuple(LayerError(**asdict(row)) for row in merged.layers)
-        scores = [
-            _score(metrics, row.client_id)
-            for row in merged.local
-            for metrics in (row.personal, row.shared)
-        ]
-        diverged = {name: _when(step) for name, step in merged.diverged.items()}
-        return Merged(merged.version, layers, tuple(scores), merged.norms2, diverged)
+            merged = self._federation.merge(version, arrivals, examined)
+        self._note(merged.version, version, round_id)
+        return merged
 
     def hold(self, versions: Sequence[str]) -> None:
         self._federation.hold(versions)
@@ -155,18 +133,14 @@ class FederatedLearner:
     def join(
         self, version: str, branches: Sequence[Branch], *, round_id: int
     ) -> Merged:
-        pairs = [(branch.version, branch.weight) for branch in branches]
         with told_apart():
-            merged = self._federation.join(version, pairs, round_id=round_id)
-        if merged.version != version:
-            ranks = self._ranks(merged.ranks)
-            self._journal.note(merged.version, version, max(0, round_id - 1), ranks)
-        layers = tuple(LayerError(**asdict(row)) for row in merged.layers)
-        return Merged(merged.version, layers)
+            merged = self._federation.join(version, branches, round_id=round_id)
+        self._note(merged.version, version, round_id)
+        return merged
 
     def evaluate(self, version: str) -> Sequence[Score]:
         with told_apart():
-            return (_score(self._federation.evaluate(version)),)
+            return (self._federation.evaluate(version),)
 
     def export(self, version: str, folder: Path) -> str:
         with told_apart():
@@ -179,12 +153,18 @@ class FederatedLearner:
         """Be told of every merge's components and of the version before it."""
         self._federation.observe = observe
 
-    def measured(self, model: Version) -> Metrics:
+    def measured(self, model: Version) -> Score:
         """Return how good any model is on the test split."""
         return self._federation.measured(model)
 
     def close(self) -> None:
         self._federation.close()
+
+    def _note(self, version: str, parent: str, round_id: int) -> None:
+        """Note of a new version what its downloads depend on."""
+        if version != parent:
+            ranks = self._ranks(self._federation.ranks(version))
+            self._journal.note(version, parent, max(0, round_id - 1), ranks)
 
     def _ranks(self, made: Sequence[VersionRanks]) -> Sequence[VersionRanks]:
         """Return the ranks of a version's matrices in the model that gives the time: of
@@ -203,28 +183,6 @@ class FederatedLearner:
         if self._timing is None:
             return rank
         return self._timing.rank_of(rank, self._lora)
-
-
-def _score(metrics: Metrics, client_id: int | None = None) -> Score:
-    return Score(
-        metrics.split,
-        metrics.num_samples,
-        metrics.loss,
-        metrics.accuracy,
-        client_id,
-        metrics.perplexity,
-        metrics.exact_match,
-    )
-
-
-def _when(step: int | None) -> str:
-    """Return when numbers were not finite; without a step they were the merge's."""
-    return "the merge is not finite" if step is None else f"at local step {step}"
-
-
-def _rank(job: Job) -> int:
-    assert job.rank is not None, "real learning has a rank"
-    return job.rank
 
 
 def _counted(config: LoraLearning) -> Facts:

@@ -37,11 +37,11 @@ from netsim.cosim.evaluation import Evaluation
 from netsim.cosim.proxy import ProxyLearning
 from netsim.errors import Refusal
 from netsim.learner.learner import Learner
+from netsim.learner.no_learning import NoLearning
 from netsim.runs.adapter import require_as_left
 from netsim.scenario import OneOf, Record
 from netsim.scenario.each import OneOrEach, is_listed, wrong_count
 from netsim.scenario.traits import Trait, Traits
-from netsim.server import NoLearning
 
 
 class Learning(Protocol):

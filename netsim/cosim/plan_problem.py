@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from fl.contract import Job
 from netsim.channel.latency import mean_latency_s
 from netsim.cosim.checks.declared import declared, find
 from netsim.cosim.checks.rules import with_article
 from netsim.cosim.scenario import Scenario
 from netsim.errors import InputError
-from netsim.learner.learner import Job, Learner, first_job
+from netsim.learner.learner import Learner, first_job
 from netsim.policy.problem import Problem
 from netsim.policy.surrogate import Surrogate
 from netsim.population import Population

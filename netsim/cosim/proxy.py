@@ -13,9 +13,9 @@ from fl.model.payload import Payload
 from fl.training.local_training import TrainingSettings
 from netsim.errors import Refusal
 from netsim.learner.learner import Learner
+from netsim.learner.no_learning import NoLearning
 from netsim.scenario import Record
 from netsim.scenario.traits import Traits
-from netsim.server import NoLearning
 
 
 class ProxyLearning(Record):

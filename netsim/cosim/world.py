@@ -184,8 +184,10 @@ def _laps(links: Links) -> Iterator[Lap]:
 def _capacity(
     air: Uplink | Downlink, seed: int, cell_id: int, direction: Direction
 ) -> CapacityTable | None:
-    """Return the lap of a band that follows a measured trace, from where it starts."""
-    return air.radio.started(seed, f"{direction}/{cell_id}" if cell_id else direction)
+    """Return the capacity table of a band with a measured radio."""
+    return air.radio.from_start(
+        seed, f"{direction}/{cell_id}" if cell_id else direction
+    )
 
 
 def play(stage: Stage, scenario: Scenario) -> None:

@@ -1,13 +1,13 @@
-"""Real devices with the sources of their figures, and mixes of them.
+"""Real devices with the sources of their figures, and mixes of devices.
 
 Peak is the vendor's single-precision figure without tensor cores, or cores x lanes x
-clock where the vendor gives none. *Efficiency is an assumption of ours*, stated per
-device: it is measured for none of them. It rests on the fraction of peak that dense
-solvers and matrix products are known to reach on that hardware (Raspberry Pi 5: 30.2 of
-76.8 GFLOP/s in double precision under HPL, 39 %, at 11 W, geerlingguy/top500-benchmark
-issue 18), less what training loses to small batches and memory traffic; large-scale
-training reports 21 to 46 % (PaLM, arXiv 2204.02311, Table 3). Idle powers are
-assumptions too. Give your own figures for your own boards.
+clock where the vendor gives none. *Efficiency is our assumption*, stated per device; it
+was measured on none of them. It is the fraction of peak that dense solvers and matrix
+products reach on that hardware (Raspberry Pi 5: 30.2 of 76.8 GFLOP/s in double
+precision under HPL, 39 %, at 11 W, geerlingguy/top500-benchmark issue 18), reduced for
+small batches and memory traffic; large-scale training reports 21 to 46 % (PaLM, arXiv
+2204.02311, Table 3). Idle powers are assumptions too. ``netsim calibrate`` measures
+your own devices.
 """
 
 from __future__ import annotations
@@ -280,9 +280,9 @@ _CATALOGUE = (
 DEVICES: Mapping[str, Device] = MappingProxyType({one.name: one for one in _CATALOGUE})
 
 
-def _found(device: object, info: ValidationInfo) -> object:
-    """Return the device of a name or of a file beside the scenario; anything else is
-    validated as a device."""
+def _resolve(device: object, info: ValidationInfo) -> object:
+    """Return the device of a catalogue name or of a file in the scenario's folder;
+    pydantic validates anything else as a device."""
     if not isinstance(device, str):
         return device
     if device.endswith(SUFFIXES):
@@ -300,13 +300,13 @@ def _found(device: object, info: ValidationInfo) -> object:
 
 
 class DeviceChoice(Record):
-    """A device and its share: by its name in the catalogue, by the file that `netsim
-    calibrate` wrote (beside the scenario), or written out."""
+    """A device and its share of the population. The device is a name of the catalogue,
+    a file of ``netsim calibrate`` (relative to the scenario), or its fields."""
 
     device: Annotated[
         Device,
         BeforeValidator(
-            _found,
+            _resolve,
             json_schema_input_type=Literal[tuple(sorted(DEVICES))]
             | Annotated[str, Field(pattern=PATTERN)]
             | Device,
@@ -316,18 +316,18 @@ class DeviceChoice(Record):
 
 
 class DeviceMix(Record):
-    """What a population is made of; shares need not add up to one."""
+    """The devices of a population; the shares are normalised to sum one."""
 
     choices: tuple[DeviceChoice, ...] = Field(min_length=1)
 
     @property
     def devices(self) -> tuple[Device, ...]:
-        """The devices that ``draw`` points into."""
+        """Return the devices that ``draw`` indexes."""
         return tuple(choice.device for choice in self.choices)
 
     def draw(self, num_clients: int, rng: np.random.Generator) -> npt.NDArray[np.intp]:
-        """Return each client's index into ``devices``, drawn independently: the shares
-        are met on average, and one more client changes nobody's device."""
+        """Return each client's index into ``devices``, drawn independently with the
+        shares as probabilities; another client changes no earlier draw."""
         bounds = list(accumulate(choice.share for choice in self.choices))
         inner = np.array(bounds[:-1]) / bounds[-1]
         return np.searchsorted(inner, rng.random(num_clients), side="right")

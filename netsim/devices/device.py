@@ -1,4 +1,4 @@
-"""Devices: how long they compute, and what that and waiting and sending cost."""
+"""Devices: compute times, and the energy of computing, waiting and sending."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _STANDARD_NORMAL = NormalDist()
 class Device(Record):
     """A kind of device.
 
-    ``efficiency`` is the part of the peak that training reaches. ``compute_power_w``
-    and ``idle_power_w`` are what the whole device draws while it trains and while it
-    waits; the radio's power comes on top while it sends, and ``transmit_efficiency`` is
-    the part of that which leaves the antenna.
+    ``efficiency`` is the fraction of the peak that training reaches. ``compute_power``
+    and ``idle_power`` are those of the whole device while it trains and while it waits.
+    While it sends, the radio's power is added: transmit power divided by
+    ``transmit_efficiency``.
     """
 
     name: str = Field(min_length=1)
@@ -36,34 +36,34 @@ class Device(Record):
 
     @property
     def flop_per_s(self) -> float:
-        """What training achieves, in FLOP/s."""
+        """Return the speed of training, in FLOP/s."""
         return self.peak_flop_per_s * self.efficiency
 
     def compute_time_s(self, flop: int) -> float:
-        """Return the seconds that ``flop`` operations take."""
+        """Return the duration of ``flop`` operations, in seconds."""
         return flop / self.flop_per_s
 
     def compute_energy_j(self, duration_s: float) -> float:
-        """Return the joules of computing for so long."""
+        """Return the energy of computing for a duration, in joules."""
         return self.compute_power_w * duration_s
 
     def idle_energy_j(self, duration_s: float) -> float:
-        """Return the joules of waiting for so long."""
+        """Return the energy of waiting for a duration, in joules."""
         return self.idle_power_w * duration_s
 
     def transmit_energy_j(self, transmit_power_dbm: float, duration_s: float) -> float:
-        """Return the joules that the radio takes to send for so long."""
+        """Return the radio's energy of sending for a duration, in joules."""
         return dbm_to_w(transmit_power_dbm) / self.transmit_efficiency * duration_s
 
 
 class Spread(Protocol):
-    """A positive factor on compute time with mean one, by its quantile function."""
+    """A positive factor of mean one; ``factor`` is its quantile function."""
 
     def factor(self, probability: float) -> float: ...
 
 
 class LogNormalSpread(Record):
-    """``exp(sigma z - sigma^2 / 2)``; sigma zero is no spread at all."""
+    """``exp(sigma z - sigma^2 / 2)`` with ``z`` standard normal."""
 
     kind: Literal["log-normal"] = "log-normal"
     sigma: float = Field(ge=0)
@@ -73,8 +73,8 @@ class LogNormalSpread(Record):
 
 
 class ExponentialSpread(Record):
-    """An exponential factor, as in ``tau ~ Exp(1)`` of many analyses: a few devices are
-    several times slower than the mean, most are faster."""
+    """An exponential factor, ``tau ~ Exp(1)`` in many analyses: most devices are faster
+    than the mean, a few several times slower."""
 
     kind: Literal["exponential"] = "exponential"
 
@@ -86,13 +86,13 @@ SPREADS = {"exponential": ExponentialSpread, "log-normal": LogNormalSpread}
 
 
 def spread_factor(seed: int, client_id: int, spread: Spread) -> float:
-    """Return what one client's compute times are multiplied by in the whole run."""
+    """Return the factor on a client's compute times in the whole run."""
     return spread.factor(uniform(seed, "device-spread", client_id))
 
 
 def jitter_factor(seed: int, client_id: int, round_id: int, sigma: float) -> float:
-    """Return what a client's compute time is multiplied by in one round: log-normal,
-    mean one, ``sigma`` the standard deviation of its logarithm."""
+    """Return the factor on a client's compute time in one round: log-normal, mean one,
+    ``sigma`` the standard deviation of its logarithm."""
     if not sigma:
         return 1.0
     return _log_normal(sigma, uniform(seed, "compute-jitter", client_id, round_id))

@@ -1,4 +1,4 @@
-"""A device in a file of its own, as ``netsim calibrate`` writes it."""
+"""Device files, as ``netsim calibrate`` writes them."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from netsim.scenario.loader import load
 from netsim.scenario.record import Record
 
 SUFFIXES = (".yaml", ".yml")
-PATTERN = r"\.ya?ml$"  # what a file is called
+PATTERN = r"\.ya?ml$"  # of a file's name
 NO_POWERS = "power not known: its energy counts as zero"
 
 
 class Calibration(Record):
-    """Where the figures come from: what was timed, on which host, when, with what."""
+    """The origin of the figures: host, date, software versions and timings."""
 
     host: str
     date: str
@@ -36,7 +36,7 @@ class Calibration(Record):
 
 
 class DeviceFile(Record):
-    """The fields of a device; a power that nobody knows is null."""
+    """The fields of a device; an unknown power is null."""
 
     name: str = Field(min_length=1)
     peak_flop_per_s: Annotated[FlopPerSecond, Field(gt=0)]
@@ -49,8 +49,8 @@ class DeviceFile(Record):
     calibration: Calibration | None = None
 
     def device(self) -> Device:
-        """Return the device; energy at a power that is not known counts as zero, and
-        its source says so."""
+        """Return the device; an unknown power counts as zero, and ``source`` notes
+        that."""
         powers = (self.compute_power_w, self.idle_power_w)
         notes = [self.source, NO_POWERS if None in powers else ""]
         return Device(
@@ -66,5 +66,5 @@ class DeviceFile(Record):
 
 
 def read_device(path: Path) -> Device:
-    """Return the device in a file; raises ``InputError`` where it holds none."""
+    """Return the device of a file; raise ``InputError`` if the file is invalid."""
     return load(path, DeviceFile).device()

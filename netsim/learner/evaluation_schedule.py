@@ -9,10 +9,10 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field, model_validator
 
+from fl.contract import Score
 from netsim.core.clock import to_ns
 from netsim.core.quantities import Seconds
 from netsim.errors import InputError
-from netsim.learner.learner import Score
 from netsim.learner.stop import Target
 from netsim.scenario import Record
 

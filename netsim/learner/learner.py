@@ -2,116 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-from netsim.trace import rows
-
-if TYPE_CHECKING:
-    from netsim.learner.evaluation_schedule import Cadence
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One client's local training, named by simulated history only."""
-
-    client_id: int
-    start_index: int  # how many jobs this client has started before
-    round_id: int
-    version: str  # the adapter it starts from
-    rank: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """A finished job on the server's desk, with its weight in the merge: of the change
-    that it made, or, where it is mixed, of its model in place of the newest one's."""
-
-    ticket: str
-    weight: float
-    is_mixed: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Branch:
-    """A version that an edge server made, with its weight in the merge of edges."""
-
-    version: str
-    weight: float
-
-
-@dataclass(frozen=True, slots=True)
-class LayerError:
-    """How one merged layer compares with the ideal sum of products."""
-
-    layer: str
-    method: str
-    num_components: int
-    relative_error: float
-    average_relative_error: float
-    update_relative_error: float | None = None
-    left_spread: float | None = None
-    right_spread: float | None = None
-
-    def row(self, round_id: int) -> rows.Merge:
-        """Return this layer as a row of ``merges``."""
-        return rows.Merge(
-            round_id,
-            self.layer,
-            self.method,
-            self.num_components,
-            self.relative_error,
-            self.average_relative_error,
-            self.update_relative_error,
-            self.left_spread,
-            self.right_spread,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Merged:
-    """A new adapter version and what its merge cost in accuracy, layer by layer.
-
-    ``norms2`` are the squared norms of the arrivals' changes, in their order; nothing
-    where learning does not know them. ``diverged`` says by ticket why an arrival was
-    left out because of numbers that were not finite.
-    """
-
-    version: str
-    layers: tuple[LayerError, ...] = ()
-    scores: tuple[Score, ...] = ()  # of clients that were examined
-    norms2: tuple[float | None, ...] = ()
-    diverged: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Score:
-    """Metrics of one version on one split; no client means the global test."""
-
-    split: str
-    num_samples: int
-    loss: float
-    accuracy: float
-    client_id: int | None = None
-    perplexity: float | None = None
-    exact_match: float | None = None
-
-    def row(self, round_id: int, phase: str, time_ns: int) -> rows.Evaluation:
-        """Return this score as a row of ``evals``."""
-        return rows.Evaluation(
-            round_id,
-            phase,
-            self.client_id,
-            time_ns,
-            self.split,
-            self.num_samples,
-            self.loss,
-            self.accuracy,
-            self.perplexity,
-            self.exact_match,
-        )
+from fl.contract import Arrival, Branch, Job, Merged, Score
+from netsim.learner.evaluation_schedule import Cadence
 
 
 class Learner(Protocol):

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fl.contract import Arrival, Branch, Job, Merged, Score
 from netsim.learner.evaluation_schedule import Cadence
-from netsim.learner.learner import Arrival, Branch, Job, Merged, Score
 from netsim.scenario.each import of_client
 
 

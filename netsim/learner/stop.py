@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from fl.contract import Score
 from netsim.core.clock import to_ns
 from netsim.core.quantities import Seconds
-from netsim.learner.learner import Score
 from netsim.scenario import Record
 
 

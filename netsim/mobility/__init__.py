@@ -1,4 +1,4 @@
-"""Where clients are over time: still, on random ways, or as recorded."""
+"""Client mobility: still, random waypoints, or from a file."""
 
 from netsim.mobility.path import Mobility, Paths, Place
 from netsim.mobility.random_waypoint import RandomWaypoint

@@ -1,4 +1,4 @@
-"""What is asked of mobility: where a client is at a tick."""
+"""The interface of mobility: the place of a client at a tick."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ Place: TypeAlias = tuple[float, float]  # x and y in metres
 
 
 class Paths(Protocol):
-    """The ways of all clients, the same whenever and in whatever order one asks."""
+    """The paths of all clients; a place is a pure function of client and tick."""
 
     def at(self, client_id: int, now_ns: int) -> Place:
-        """Return where a client is at a tick, in metres."""
+        """Return a client's place at a tick, in metres."""
 
 
 class Mobility(Protocol):
-    """How clients move. Channels look at places once per ``interval_s``, at multiples
-    of it; without one nobody moves."""
+    """How clients move. Channels read the places at multiples of ``interval_s``; None
+    means that no client moves."""
 
     @property
     def kind(self) -> str:
@@ -25,7 +25,7 @@ class Mobility(Protocol):
 
     @property
     def interval_s(self) -> float | None:
-        """Return how often channels look at places, in seconds."""
+        """Return the interval at which channels read the places, in seconds."""
 
     @property
     def corners_m(self) -> tuple[Place, ...]:
@@ -33,7 +33,8 @@ class Mobility(Protocol):
 
     @property
     def has_places(self) -> bool:
-        """Return whether it says itself where clients are at first."""
+        """Return whether it sets the places at time zero itself."""
 
     def paths(self, num_clients: int, starts: Sequence[Place], seed: int) -> Paths:
-        """Return everybody's way from their first places, if it does not say these."""
+        """Return the paths of all clients; ``starts`` are their places at time zero,
+        unless ``has_places``."""

@@ -1,4 +1,4 @@
-"""Random waypoints: to a place drawn in a region, a pause there, and on to the next."""
+"""Random waypoints: each client moves between random places and pauses at each."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ Corner = tuple[Metres, Metres]
 
 
 class RandomWaypoint(Record):
-    """Each client goes straight to a place drawn uniformly in the ``region`` (two
-    opposite corners of a rectangle), at a speed drawn uniformly between ``min_speed``
-    and ``max_speed``, stays there for ``pause``, and goes on (Johnson and Maltz,
-    "Dynamic source routing in ad hoc wireless networks", 1996). The least speed is
-    above zero: with zero the mean speed would fall for ever. Who is placed outside
-    the region walks into it."""
+    """Each client goes straight to a uniformly drawn place of the ``region`` (lower
+    left and upper right corner of a rectangle) at a uniformly drawn speed, stays for
+    ``pause``, and goes to the next place (Johnson and Maltz, "Dynamic source routing
+    in ad hoc wireless networks", 1996). ``min_speed`` is positive: with zero the mean
+    speed would decrease for ever. A client placed outside the region moves into
+    it."""
 
     kind: Literal["random-waypoint"] = "random-waypoint"
     region_m: tuple[Corner, Corner]
@@ -60,7 +60,7 @@ class RandomWaypoint(Record):
 
 
 class Leg(NamedTuple):
-    """One straight stretch: from where, to where, and its ticks; then the pause."""
+    """One straight movement, and the pause at its end."""
 
     number: int
     origin: Place
@@ -71,7 +71,7 @@ class Leg(NamedTuple):
 
 
 class WaypointPaths:
-    """Everybody's legs, drawn one after the other as far as they are asked for."""
+    """The legs of all clients, drawn in order as far as they are needed."""
 
     def __init__(
         self, config: RandomWaypoint, starts: Sequence[Place], seed: int
@@ -80,7 +80,7 @@ class WaypointPaths:
         self._starts = starts
         self._seed = seed
         self._pause_ns = to_ns(config.pause_s)
-        self._legs: dict[int, Leg] = {}  # the last one asked for
+        self._legs: dict[int, Leg] = {}  # the last one used
 
     def at(self, client_id: int, now_ns: int) -> Place:
         leg = self._legs.get(client_id)

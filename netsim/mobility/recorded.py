@@ -1,4 +1,4 @@
-"""Places from a file: who was where, when."""
+"""Mobility from a file of times and places."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, NamedTuple
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
-from netsim.channel.measured import placed
 from netsim.core.clock import MAX_NS, to_ns
 from netsim.core.quantities import Seconds
 from netsim.errors import InputError
 from netsim.mobility.path import Paths, Place
+from netsim.scenario.file_path import FilePath, read_text
 from netsim.scenario.record import Record
 
 COLUMNS = ("client_id", "time", "x", "y")
 
 
 class Sample(NamedTuple):
-    """Where a client is at a tick, in metres."""
+    """A client's place at a tick."""
 
     time_ns: int
     x_m: float
@@ -31,13 +31,14 @@ class Sample(NamedTuple):
 
 
 class Recorded(Record):
-    """A CSV of ``client_id,time,x,y`` in seconds and metres, in place of ``placement``.
+    """A CSV of ``client_id,time,x,y`` in seconds and metres; it replaces ``placement``.
 
-    The rows of a client are in the order of time: it goes straight from one to the
-    next, and stands at the first before and at the last after."""
+    The rows of a client are in the order of time. Places between two rows are
+    interpolated linearly; before the first and after the last row the client stands
+    still."""
 
     kind: Literal["file"] = "file"
-    path: Annotated[str, Field(min_length=1), AfterValidator(placed)]
+    path: FilePath
     interval_s: Annotated[Seconds, Field(ge=1e-3)]
     has_places: ClassVar[bool] = True
     corners_m: ClassVar[tuple[Place, ...]] = ()
@@ -59,17 +60,15 @@ class Recorded(Record):
 
 
 class RecordedPaths:
-    """The recorded ways."""
+    """The recorded paths."""
 
     def __init__(self, samples: Mapping[int, tuple[Sample, ...]]) -> None:
         self._samples = samples
         self._times = {n: [m.time_ns for m in own] for n, own in samples.items()}
 
     def at(self, client_id: int, now_ns: int) -> Place:
-        samples, index = (
-            self._samples[client_id],
-            bisect_right(self._times[client_id], now_ns),
-        )
+        samples = self._samples[client_id]
+        index = bisect_right(self._times[client_id], now_ns)
         before, after = (
             samples[max(index - 1, 0)],
             samples[min(index, len(samples) - 1)],
@@ -86,13 +85,9 @@ class RecordedPaths:
 
 @functools.lru_cache(maxsize=4)
 def read_samples(path: Path) -> dict[int, tuple[Sample, ...]]:
-    """Return every client's places; a file is read once per process."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"'{path}' cannot be read: {error}") from error
+    """Return a file's samples by client id; it is read once per process."""
     found: dict[int, list[Sample]] = {}
-    for number, client_id, sample in _rows(path, text):
+    for number, client_id, sample in _rows(path, read_text(path)):
         own = found.setdefault(client_id, [])
         if own and sample.time_ns <= own[-1].time_ns:
             raise InputError(

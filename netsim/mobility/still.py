@@ -1,4 +1,4 @@
-"""Nobody moves."""
+"""Clients that do not move."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from netsim.scenario.record import Record
 
 
 class Still(Record):
-    """Everybody stays where it was placed."""
+    """Every client stays at its place."""
 
     kind: Literal["still"] = "still"
     interval_s: ClassVar[float | None] = None
@@ -22,7 +22,7 @@ class Still(Record):
 
 
 class FixedPaths:
-    """Ways that end where they begin."""
+    """Paths that stay at their first place."""
 
     def __init__(self, starts: Sequence[Place]) -> None:
         self._starts = starts

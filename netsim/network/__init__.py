@@ -1,1 +1,1 @@
-"""Cells, what stands in each, and the wires behind them."""
+"""Cells, the interference between them, and their backhauls."""

@@ -1,4 +1,4 @@
-"""The wire between a base station and the server: a rate, and a latency."""
+"""The backhaul between a base station and the server: a rate and a latency."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from netsim.scenario import Record
 
 
 class Backhaul(Record):
-    """One wire for each direction: messages go through one after the other in the order
-    in which they come, each as fast as ``rate`` allows, and ``latency`` is on top."""
+    """One first-come-first-served link per direction: a message takes its bits divided
+    by ``rate``, and then ``latency``."""
 
     rate_bps: Annotated[BitsPerSecond, Field(gt=0)]
     latency_s: Annotated[Seconds, Field(ge=0)] = 0.0
 
 
 class Wire:
-    """One direction of a backhaul; what has entered goes through, awaited or not."""
+    """One direction of a backhaul; a message that has entered is not withdrawn."""
 
     def __init__(self, config: Backhaul) -> None:
         self._rate_bps = config.rate_bps
@@ -28,7 +28,7 @@ class Wire:
         self._free_from_ns = 0
 
     def enter(self, now_ns: int, bits: int) -> int:
-        """Return the tick at which a message that enters now is at the other end."""
+        """Return the tick of arrival of a message that enters now."""
         start_ns = max(now_ns, self._free_from_ns)
         self._free_from_ns = start_ns + to_ns(bits / self._rate_bps)
         return self._free_from_ns + self.latency_ns

@@ -1,4 +1,4 @@
-"""A cell: its place and bands, its radio, and what lies before and behind it."""
+"""A cell: place, uplink and downlink bands, radio channel and backhaul."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from netsim.scenario.traits import SHARING
 from netsim.sharing import SHARING_RULES, ProcessorSharing, SharingRule
 
 
-def _whole(band_hz: float) -> float:
+def _check_whole(band_hz: float) -> float:
     if band_hz != int(band_hz):
         raise ValueError(f"must be a whole number of Hz, got {band_hz!r}")
     return band_hz
@@ -36,18 +36,18 @@ DIRECTIONS: tuple[Direction, Direction] = ("up", "down")
 Power = Annotated[Dbm, Field(ge=-100, le=100)]
 Gain = Annotated[Dbi, Field(ge=-100, le=100)]
 NoiseFigure = Annotated[Decibel, Field(ge=0, le=100)]
-Band = Annotated[Hertz, Field(ge=1, le=1e12), AfterValidator(_whole)]
+Band = Annotated[Hertz, Field(ge=1, le=1e12), AfterValidator(_check_whole)]
 Latency = Annotated[Seconds, Field(ge=0)]
 Timeout = Annotated[Seconds, Field(gt=0)]
 MinimumSnr = Annotated[Decibel, Field(ge=-100, le=100)]
 
 
 class Uplink(Record):
-    """The band that devices send on; their transmit power is the population's.
+    """The band that devices send on; ``population`` sets their transmit power.
 
-    A message arrives ``latency`` and a draw of ``jitter`` after its last bit, without
-    holding any band meanwhile. Below ``minimum_snr`` the efficiency is zero; a transfer
-    in such an outage for the whole of ``outage_timeout`` is given up.
+    A message arrives ``latency`` plus a draw of ``jitter`` after its last bit and uses
+    no band meanwhile. Below ``minimum_snr`` the spectral efficiency is zero (an
+    outage); an outage as long as ``outage_timeout`` ends the transfer.
     """
 
     band_hz: Band
@@ -68,12 +68,11 @@ class Uplink(Record):
 class Downlink(Record):
     """The band that the base station sends on.
 
-    A broadcast is one transfer on the whole band, at the rate of the worst addressed
-    device; in unicast every device has a transfer of its own, under ``sharing``.
-    Latency, outage and errors are those of the uplink. A broadcast has one latency; it
-    is lost by every addressed device on a draw of its own, and by all if it is given up
-    in an outage. Who lost it is sent what it needs in a transfer of its own, which
-    counts as its first retry.
+    A broadcast is one transfer on the whole band at the rate of the addressed device
+    with the weakest channel. In unicast each device has its own transfer, under
+    ``sharing``. Latency, outage and errors work as on the uplink. A broadcast has one
+    latency. Each addressed device loses it by its own draw; all lose it if an outage
+    ends it. A device that lost it gets its own transfer, which counts as first retry.
     """
 
     band_hz: Band
@@ -96,7 +95,7 @@ class Downlink(Record):
     def _check_sharing(self) -> Downlink:
         if self.mode == "broadcast" and self.sharing is not None:
             raise ValueError(
-                "a broadcast shares nothing: remove `sharing`, or set `mode: unicast`"
+                "a broadcast has no `sharing`: remove it, or set `mode: unicast`"
             )
         if self.mode == "unicast" and self.sharing is None:
             raise ValueError("unicast needs `sharing`, such as processor-sharing")
@@ -109,35 +108,35 @@ class Downlink(Record):
 
     @property
     def rule(self) -> SharingRule:
-        """Return who shares the band; a broadcast is alone on it."""
+        """Return the sharing rule of the band."""
         return ProcessorSharing() if self.sharing is None else self.sharing
 
 
 def _require_valid_outage(air: Uplink | Downlink) -> None:
-    """Refuse outages that could not begin, or that a rule cannot divide around."""
+    """Raise ``ValueError`` for outage settings that do not fit radio or rule."""
     if air.minimum_snr_db is None:
         if air.outage_timeout_s is not None:
             raise ValueError("`outage_timeout` needs a `minimum_snr`")
         return
     if air.radio.capacity() is not None:
         raise ValueError(
-            "`minimum_snr` has no meaning for a measured radio: its trace has the "
-            "outages that were met"
+            "`minimum_snr` has no meaning for a measured radio: its trace contains the "
+            "outages"
         )
     seeks = air.sharing is not None and "seeks-shares" in air.sharing.traits
     if air.radio.depends_on_share and air.sharing is not None and seeks:
         raise ValueError(
-            f"{air.sharing.kind!r} cannot look for shares where a wider one may fall "
+            f"{air.sharing.kind!r} cannot search for shares where a wider one may fall "
             "below `minimum_snr`; use the per-hertz radio, or processor-sharing"
         )
 
 
 class Cell(Record):
-    """One base station, and the air around it.
+    """One base station and its radio channel.
 
-    Messages cross the ``backhaul`` between the base station and the server. With a
-    ``shadowing_correlation`` shadowing changes along a moving client's path and is
-    alike at places near each other on it; without, it stays with the client.
+    Messages pass the ``backhaul`` between the base station and the server. With a
+    ``shadowing_correlation`` (a distance), shadowing varies along a moving client's
+    path; without one it is constant per client.
     """
 
     name: str = Field(default="cell", min_length=1, max_length=64)
@@ -158,5 +157,5 @@ class Cell(Record):
         return self.uplink if direction == "up" else self.downlink
 
     def fading_of(self, radio: Radio) -> Fading:
-        """Return the fading that a radio meets; a measured one has met its own."""
+        """Return the fading of a radio; a measured trace already contains it."""
         return self.fading if radio.capacity() is None else NoFading()

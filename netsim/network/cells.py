@@ -1,4 +1,4 @@
-"""The cells of a scenario: who serves whom, and who disturbs whom."""
+"""The cells of a scenario, their association and their interference."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ Association = Literal["strongest", "nearest"]
 
 
 class Interference(Record):
-    """Cells whose places in the list are alike modulo ``reuse`` share a channel, and
-    whoever may send there always does: a constant rise of the noise.
+    """Cells whose ids are equal modulo ``reuse`` use the same channel. Each of them
+    always sends, so interference is a constant rise of the noise.
 
-    At a client the downlink of every such cell counts, with its mean power there. At a
-    base station one device of every such cell counts, with the mean of the powers at
-    which that cell's clients would arrive from their first places. Each is spread over
-    its own cell's band. ``reuse`` changes no bandwidth: write what each cell has.
+    At a client each such cell adds its downlink's mean received power. At a base
+    station each such cell adds the power of one device: the mean, over that cell's
+    clients at time zero, of their received powers. Each power is spread over its own
+    cell's band. ``reuse`` does not change any bandwidth.
     """
 
     reuse: int = Field(ge=1)
@@ -30,14 +30,14 @@ class Interference(Record):
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """All cells; a cell's id is its place in the list."""
+    """All cells; a cell's id is its index in the list."""
 
     cells: tuple[Cell, ...]
     association: Association = "strongest"
     interference: Interference | None = None
 
     def interferers(self, cell_id: int) -> list[int]:
-        """Return the cells that disturb this one."""
+        """Return the ids of the cells that interfere with a cell."""
         if self.interference is None:
             return []
         reuse = self.interference.reuse
@@ -48,17 +48,20 @@ class Network:
         ]
 
     def single(self, what: str) -> Cell:
-        """Return the one cell, for ``what`` knows no more; else ``InputError``."""
+        """Return the only cell; raise ``InputError`` if there are several, because
+        ``what`` supports one."""
         if len(self.cells) > 1:
             raise InputError(
-                f"cells: {what} knows one band that all clients share, got "
+                f"cells: {what} supports one band that all clients share, got "
                 f"{len(self.cells)} cells; give one `cell`"
             )
         return self.cells[0]
 
 
 def require_names(cells: tuple[Cell, ...]) -> None:
-    """Raise ``ValueError`` where two cells have one name."""
+    """Raise ``ValueError`` if two cells have the same name."""
     for name, times in Counter(cell.name for cell in cells).items():
         if times > 1:
-            raise ValueError(f"{times} cells are called {name!r}; give each its `name`")
+            raise ValueError(
+                f"{times} cells have the name {name!r}; give each its `name`"
+            )

@@ -1,14 +1,5 @@
 """The story of the server: who starts when, and what is merged when."""
 
-from netsim.learner.learner import (
-    Arrival,
-    Job,
-    LayerError,
-    Learner,
-    Merged,
-    Score,
-)
-from netsim.learner.no_learning import NoLearning
 from netsim.learner.stop import Stop, Target
 from netsim.server.asynchronous import Asynchronous
 from netsim.server.buffered import Buffered
@@ -39,23 +30,16 @@ __all__ = [
     "POLICIES",
     "SERVERS",
     "AdaptivePolicy",
-    "Arrival",
     "Asynchronous",
     "Buffered",
     "Constants",
     "Deadline",
     "Hierarchical",
-    "Job",
-    "LayerError",
-    "Learner",
-    "Merged",
-    "NoLearning",
     "Pilot",
     "PlannedPolicy",
     "Policy",
     "Progress",
     "ProportionalPolicy",
-    "Score",
     "Stage",
     "Stop",
     "Synchronous",

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from fl.contract import Score
 from netsim.client.participation import Participation
 from netsim.core.streams import stream
 from netsim.learner.evaluation_schedule import Marks
-from netsim.learner.learner import Score
+from netsim.trace.rows import evaluation_row
 
 if TYPE_CHECKING:
     from netsim.server.stage import Stage
@@ -52,7 +53,7 @@ class Scoring:
         """Write scores into the trace."""
         phase = self._stage.leg.phase
         self._stage.recorder.evals.extend(
-            score.row(round_id, phase, time_ns) for score in scores
+            evaluation_row(score, round_id, phase, time_ns) for score in scores
         )
 
     def verdict(

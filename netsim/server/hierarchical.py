@@ -10,6 +10,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from fl.contract import Branch
 from netsim.client.broadcast import broadcast
 from netsim.client.cells import Load, over_wire
 from netsim.client.participation import Participation, Process
@@ -17,7 +18,6 @@ from netsim.client.reservation import reserve
 from netsim.core.clock import to_ns
 from netsim.core.quantities import Seconds
 from netsim.core.streams import stream
-from netsim.learner.learner import Branch
 from netsim.policy import SAMPLERS, Drawn, Sampler
 from netsim.scenario import OneOf, Record
 from netsim.scenario.traits import SAMPLER, Traits

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from fl.contract import Branch, Job, LayerError, Merged, Score
 from netsim.band import OwnLinks, SharedBand, Terms
 from netsim.client.attendance import Attendance
 from netsim.client.cells import Cells
@@ -20,7 +21,7 @@ from netsim.client.participation import (
 )
 from netsim.core.engine import Engine
 from netsim.errors import InputError
-from netsim.learner.learner import Branch, Job, LayerError, Learner, Merged, Score
+from netsim.learner.learner import Learner
 from netsim.learner.stop import Stop
 from netsim.policy import Ranks, Sampler
 from netsim.policy.planner import Planner
@@ -31,7 +32,7 @@ from netsim.server.phase import Leg
 from netsim.server.policies.policy import Course, Policy, as_given
 from netsim.server.round_timing import RoundTiming
 from netsim.trace.literals import EventKind, Status
-from netsim.trace.rows import Event, Round
+from netsim.trace.rows import Event, Merge, Round
 
 if TYPE_CHECKING:
     from netsim.trace.writer import (
@@ -343,7 +344,7 @@ class Stage:
         self._note_diverged(round_id, parts, merged)
         self.scoring.write(round_id, self.env.now, merged.scores)
         self._last_layers = merged.layers
-        self.recorder.merges.extend(layer.row(round_id) for layer in merged.layers)
+        self.recorder.merges.extend(Merge(round_id, *layer) for layer in merged.layers)
         return merged.norms2 or [None] * len(parts)
 
     def merge_into(
@@ -353,7 +354,7 @@ class Stage:
         and write how good the merge is."""
         merged = self.learner.merge(version, [part.arrival() for part in parts])
         self._note_diverged(round_id, parts, merged)
-        self.recorder.merges.extend(layer.row(round_id) for layer in merged.layers)
+        self.recorder.merges.extend(Merge(round_id, *layer) for layer in merged.layers)
         return merged.version
 
     def join(self, round_id: int, branches: Sequence[Branch]) -> None:
@@ -366,7 +367,7 @@ class Stage:
         joined = self.learner.join(self.version, branches, round_id=round_id)
         self.learner.hold([joined.version])
         self.version, self._last_layers = joined.version, joined.layers
-        self.recorder.merges.extend(layer.row(round_id) for layer in joined.layers)
+        self.recorder.merges.extend(Merge(round_id, *layer) for layer in joined.layers)
 
     def _note_diverged(
         self, round_id: int, parts: Sequence[Participation], merged: Merged

@@ -1,11 +1,11 @@
-"""Who gets how much of the band: one strategy per rule.
+"""The sharing rules: how transfers divide a band, one strategy per rule.
 
 ``processor-sharing``, ``weighted``, ``work-conserving``, ``shortest-first``, the rules
-that end in ``live`` and both kinds of TDMA never leave the band idle while somebody has
-bits to send (TDMA: unless a ceiling binds); the others fix each participant's share for
-a round. Under the per-hertz radio, constant efficiency and no ceilings all that never
-idle end a round at the same moment; they differ in who ends when, and under fixed power
-in that moment too.
+that end in ``live`` and both kinds of TDMA are work-conserving: they never leave the
+band idle while a transfer has bits to send (TDMA: unless a ceiling binds). The others
+fix each participant's share for a round. With the per-hertz radio, constant efficiency
+and no ceilings all work-conserving rules end a round at the same time and differ only
+in the order of the ends; at fixed power the end of the round differs too.
 """
 
 from netsim.sharing.equal import EqualFixed, ProcessorSharing

@@ -1,4 +1,4 @@
-"""Equal shares: fixed for a round, or divided anew at every start and end."""
+"""Equal shares: fixed for a round, or divided again at every start and end."""
 
 from __future__ import annotations
 
@@ -12,21 +12,18 @@ from netsim.sharing.rule import AtEvents, Expected, PerRound
 
 
 class ProcessorSharing(AtEvents):
-    """Everyone who is sending has the same share at every moment."""
+    """All live transfers have equal shares at every moment."""
 
     kind: Literal["processor-sharing"] = "processor-sharing"
 
     def divide(
-        self,
-        started: Sequence[Transfer],
-        live: Mapping[int, Transfer],
-        band: BandNow,
+        self, started: Sequence[Transfer], live: Mapping[int, Transfer], band: BandNow
     ) -> Iterable[tuple[Transfer, Terms]]:
         return [(transfer, Terms(weight=1)) for transfer in started]
 
 
 class EqualFixed(PerRound):
-    """Each of a round's ``K`` participants has ``band / K``, whoever else sends."""
+    """Each of a round's ``K`` participants has the fixed share ``band / K``."""
 
     kind: Literal["equal-fixed"] = "equal-fixed"
 

@@ -11,13 +11,13 @@ from netsim.channel.radio import Radio
 from netsim.sharing.rule import Expected, PerRound, pins
 
 NUM_BISECTIONS = 200  # stops earlier, when the interval is one float wide
-WIDENED = 1 + 1e-9  # so that rounding cannot put a lone client above its ceiling
+WIDENED = 1 + 1e-9  # rounding must not put a single client above its ceiling
 
 
 class EqualFinish(PerRound):
-    """The least round time among fixed shares: all end at one ``T``.
+    """Fixed shares with the least round time: all participants end at one time ``T``.
 
-    In the manner of arXiv 2505.23555: ``f_n`` carries ``bits_n`` in ``T - tau_n``, and
+    As in arXiv 2505.23555: the share ``f_n`` carries ``bits_n`` in ``T - tau_n``, and
     ``T`` is the root of ``sum f_n(T) = band``.
     """
 
@@ -26,8 +26,6 @@ class EqualFinish(PerRound):
     def reserve(
         self, expected: Sequence[Expected], free_uhz: int, radio: Radio
     ) -> dict[int, Terms]:
-        if not expected:
-            return {}
         return pins(expected, finish_shares_hz(expected, free_uhz, radio), free_uhz)
 
 
@@ -35,6 +33,8 @@ def finish_shares_hz(
     expected: Sequence[Expected], free_uhz: int, radio: Radio
 ) -> list[float]:
     """Return the shares with which all end at :func:`finish_s`, in Hz."""
+    if not expected:
+        return []
     end_s = finish_s(expected, free_uhz / 1e6, radio)
     return [_share_hz(one, end_s, radio) for one in expected]
 

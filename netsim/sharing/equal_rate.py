@@ -1,4 +1,4 @@
-"""Shares fixed for a round so that the slowest sends as fast as it can."""
+"""Shares fixed for a round that maximise the lowest rate."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from netsim.sharing.rule import Expected, PerRound, pins
 
 
 class EqualRate(PerRound):
-    """All of a round's participants send at one rate, the greatest that all can have;
-    a share is inverse to spectral efficiency.
+    """All participants of a round send at the greatest common rate; a share is inverse
+    to spectral efficiency.
 
-    One who is held at its radio's ceiling holds all the others at its rate.
+    A participant at its radio's ceiling limits all others to its rate.
     """
 
     kind: Literal["equal-rate"] = "equal-rate"
@@ -25,19 +25,17 @@ class EqualRate(PerRound):
     def reserve(
         self, expected: Sequence[Expected], free_uhz: int, radio: Radio
     ) -> dict[int, Terms]:
-        if not expected:
-            return {}
-        # one bit each, started at once: to end together is to have equal rates
+        # transfers of one bit that start and end together have equal rates
         alike = [replace(one, compute_s=0.0, bits=1) for one in expected]
         return pins(expected, finish_shares_hz(alike, free_uhz, radio), free_uhz)
 
 
 class MaxMin(PerRound):
-    """A round's fixed shares are max-min fair in rate: nobody can have more without one
-    who has less losing some.
+    """A round's fixed shares are max-min fair in rate: no rate can increase unless a
+    lower one decreases.
 
-    The rates are equal but for those whose radio's ceiling keeps them lower; what these
-    leave goes to the others. Without ceilings it is ``equal-rate``.
+    All rates are equal, except those that a radio's ceiling keeps lower; the others
+    divide the rest of the band. Without ceilings this is ``equal-rate``.
     """
 
     kind: Literal["max-min"] = "max-min"
@@ -45,8 +43,6 @@ class MaxMin(PerRound):
     def reserve(
         self, expected: Sequence[Expected], free_uhz: int, radio: Radio
     ) -> dict[int, Terms]:
-        if not expected:
-            return {}
         band_hz = free_uhz / 1e6
         return pins(expected, max_min_shares_hz(expected, band_hz, radio), free_uhz)
 
@@ -54,7 +50,7 @@ class MaxMin(PerRound):
 def max_min_shares_hz(
     expected: Sequence[Expected], band_hz: float, radio: Radio
 ) -> list[float]:
-    """Return the shares of greatest least rate, in Hz: bisect for the rate at which
+    """Return the max-min fair shares, in Hz, by bisection for the rate at which
     ``sum min(ceiling_n, f_n(rate)) = band``."""
     most_hz = [min(one.ceiling_hz, band_hz) for one in expected]
     if math.fsum(most_hz) <= band_hz:
@@ -66,13 +62,8 @@ def max_min_shares_hz(
             for one in expected
         ]
 
-    low, high = (
-        0.0,
-        max(
-            radio.rate_bps(one.cn0_hz, share)
-            for one, share in zip(expected, most_hz, strict=True)
-        ),
-    )
+    pairs = zip(expected, most_hz, strict=True)
+    low, high = 0.0, max(radio.rate_bps(one.cn0_hz, share) for one, share in pairs)
     for _ in range(NUM_BISECTIONS):
         middle = (low + high) / 2
         if not low < middle < high:

@@ -1,4 +1,4 @@
-"""Fair shares that are found anew at every event, among those who are sending."""
+"""Fair shares of the live transfers, computed again at every event."""
 
 from __future__ import annotations
 
@@ -14,30 +14,27 @@ from netsim.sharing.equal_rate import max_min_shares_hz
 from netsim.sharing.proportional_fair import fair_shares_hz
 from netsim.sharing.rule import AtEvents, Expected, pins
 
-WEIGHT_SUM: Final = 1_000_000  # at most: a unit of weight loses less than a micro-hertz
+WEIGHT_SUM: Final = 1_000_000  # at most; rounding loses < 1 uHz per unit of weight
 NO_SHARE: Final = Terms(weight=0)
 
 SharesHz: TypeAlias = Callable[[Sequence[Expected], float, Radio], Sequence[float]]
 
 
 class LiveMaxMin(AtEvents):
-    """At every moment the rates of those who are sending are equal, but for who is held
-    at its radio's ceiling; what these leave goes to the others.
+    """At every moment the rates of the live transfers are max-min fair: equal, except
+    those that a radio's ceiling keeps lower.
 
-    A channel in outage has no share until it is back. Under the per-hertz radio a share
-    is elastic, its weight inverse to efficiency and whole, so that rates are equal to
-    about one part in ten thousand among a hundred senders. Under fixed power every
-    event touches everyone who is sending.
+    A transfer in outage has no share. With the per-hertz radio a share is elastic, and
+    its weight is an integer inverse to efficiency, so the rates of a hundred senders
+    are equal to about one part in ten thousand. At fixed power an event costs time
+    linear in the number of live transfers.
     """
 
     traits: ClassVar[Traits] = {"divides-at-events": "", "seeks-shares": ""}
     kind: Literal["max-min-live"] = "max-min-live"
 
     def divide(
-        self,
-        started: Sequence[Transfer],
-        live: Mapping[int, Transfer],
-        band: BandNow,
+        self, started: Sequence[Transfer], live: Mapping[int, Transfer], band: BandNow
     ) -> Iterable[tuple[Transfer, Terms]]:
         reachable, terms = _split_by_outage(live, band.radio)
         if band.radio.depends_on_share:
@@ -46,22 +43,19 @@ class LiveMaxMin(AtEvents):
 
 
 class LiveProportionalFair(AtEvents):
-    """At every moment the product of the rates of those who are sending is greatest
+    """At every moment the shares maximise the product of the live transfers' rates
     (Kelly, "Charging and rate control for elastic traffic", 1997).
 
-    Under the per-hertz radio that is processor sharing. Under fixed power stronger
-    channels, whose rates saturate later, have more, and every event touches everyone
-    who is sending. A channel in outage has no share until it is back.
+    With the per-hertz radio that is processor sharing. At fixed power stronger
+    channels, whose rates saturate later, have more, and an event costs time linear in
+    the number of live transfers. A transfer in outage has no share.
     """
 
     traits: ClassVar[Traits] = {"divides-at-events": "", "seeks-shares": ""}
     kind: Literal["proportional-fair-live"] = "proportional-fair-live"
 
     def divide(
-        self,
-        started: Sequence[Transfer],
-        live: Mapping[int, Transfer],
-        band: BandNow,
+        self, started: Sequence[Transfer], live: Mapping[int, Transfer], band: BandNow
     ) -> Iterable[tuple[Transfer, Terms]]:
         reachable, terms = _split_by_outage(live, band.radio)
         if band.radio.depends_on_share:
@@ -72,7 +66,7 @@ class LiveProportionalFair(AtEvents):
 def _split_by_outage(
     live: Mapping[int, Transfer], radio: Radio
 ) -> tuple[list[Transfer], list[tuple[Transfer, Terms]]]:
-    """Return who can be reachable, and the terms of who cannot."""
+    """Return the transfers that are not in outage, and no share for those that are."""
     ruled = [one for one in live.values() if one.is_ruled]
     reachable = [one for one in ruled if radio.efficiency_nbit(one.cn0_hz, 1)]
     if len(reachable) == len(ruled):
@@ -91,7 +85,7 @@ def _expected(transfer: Transfer) -> Expected:
 def _pinned(
     reachable: Sequence[Transfer], band: BandNow, shares_hz: SharesHz
 ) -> Iterator[tuple[Transfer, Terms]]:
-    """Yield everybody's part of what the band has free, as a rule divides it."""
+    """Yield a fixed share for every transfer, as ``shares_hz`` divides the band."""
     free_uhz = band.ruled_uhz()
     expected = [_expected(one) for one in reachable]
     terms = pins(expected, shares_hz(expected, free_uhz / 1e6, band.radio), free_uhz)
@@ -101,7 +95,7 @@ def _pinned(
 def _inverse_to_efficiency(
     reachable: Sequence[Transfer], radio: Radio
 ) -> Iterator[tuple[Transfer, Terms]]:
-    """Scale the weights by a power of two, so that they seldom change together."""
+    """Scale the weights by a power of two, so that an event seldom changes all."""
     parts = [1e9 / radio.efficiency_nbit(one.cn0_hz, 1) for one in reachable]
     if not parts:
         return

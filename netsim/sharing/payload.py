@@ -1,4 +1,4 @@
-"""Shares in proportion to what is to be sent: fixed for a round, or as weights."""
+"""Shares in proportion to payloads: fixed for a round, or as weights."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from netsim.sharing.rule import AtEvents, Expected, PerRound, pins
 
 
 class Proportional(PerRound):
-    """Each of a round's participants has a fixed share in proportion to its payload."""
+    """Each participant of a round has a fixed share in proportion to its payload."""
 
     kind: Literal["proportional"] = "proportional"
 
@@ -29,21 +29,18 @@ class Proportional(PerRound):
 
 
 class Weighted(AtEvents):
-    """Those who are sending share the band in proportion to their payloads, each
-    counted in whole units of ``unit`` and at least one.
+    """Live transfers divide the band in proportion to their payloads, rounded up to
+    multiples of ``unit``.
 
-    A share is a whole number of micro-hertz per unit of weight, so less than one
-    micro-hertz per unit stays unused.
+    The share of one unit is a whole number of micro-hertz, so less than one micro-hertz
+    per unit stays unused.
     """
 
     kind: Literal["weighted"] = "weighted"
     unit_bits: Annotated[Bits, Field(gt=0)] = 80_000
 
     def divide(
-        self,
-        started: Sequence[Transfer],
-        live: Mapping[int, Transfer],
-        band: BandNow,
+        self, started: Sequence[Transfer], live: Mapping[int, Transfer], band: BandNow
     ) -> Iterable[tuple[Transfer, Terms]]:
         return [
             (transfer, Terms(weight=-(-transfer.message.bits // self.unit_bits)))

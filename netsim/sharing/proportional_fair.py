@@ -1,4 +1,4 @@
-"""Shares fixed for a round so that the product of rates is greatest."""
+"""Shares fixed for a round that maximise the product of rates."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from netsim.sharing.rule import Expected, PerRound, pins
 
 MAX_HALVINGS: Final = 60
 PRECISION: Final = 1e-9  # of a root, relative
-LEAST_PRICE: Final = 1e-9  # times one over the band: where nobody wants less
+LEAST_PRICE: Final = 1e-9  # x 1 / band: so cheap that all shares are widest
 STEP: Final = 1e-6  # of the difference quotient; the optimum is flat
 
 
@@ -20,8 +20,8 @@ class ProportionalFair(PerRound):
     """A round's fixed shares maximise ``sum log(rate_n)`` (Kelly, "Charging and rate
     control for elastic traffic", 1997).
 
-    Under the per-hertz radio that is an equal share for everybody below its ceiling;
-    under fixed power stronger channels, whose rates saturate later, have more.
+    With the per-hertz radio all participants below their ceilings have equal shares; at
+    fixed power stronger channels, whose rates saturate later, have more.
     """
 
     kind: Literal["proportional-fair"] = "proportional-fair"
@@ -29,16 +29,14 @@ class ProportionalFair(PerRound):
     def reserve(
         self, expected: Sequence[Expected], free_uhz: int, radio: Radio
     ) -> dict[int, Terms]:
-        if not expected:
-            return {}
         return pins(expected, fair_shares_hz(expected, free_uhz / 1e6, radio), free_uhz)
 
 
 def fair_shares_hz(
     expected: Sequence[Expected], band_hz: float, radio: Radio
 ) -> list[float]:
-    """Return the shares of greatest product of rates, in Hz: find the price per hertz
-    at which they fill the band.
+    """Return the shares with the greatest product of rates, in Hz, by search for the
+    price per hertz at which they fill the band.
 
     At price ``p`` a share solves ``d log(rate) / d f = p``; elasticities are at most
     one, so ``p`` is at most ``K / band``.
@@ -57,12 +55,12 @@ def fair_shares_hz(
         return math.fsum(shares_hz(price)) / band_hz - 1
 
     highest = len(expected) / band_hz
-    # a hair too much, which ``pins`` takes off
+    # the sum slightly exceeds the band; ``pins`` scales it down
     return shares_hz(_last_positive(excess, LEAST_PRICE / band_hz, highest))
 
 
 def _share_hz(cn0_hz: float, price: float, most_hz: float, radio: Radio) -> float:
-    """Return the widest share whose last hertz is worth its price."""
+    """Return the widest share, in Hz, whose marginal utility is at least the price."""
     widest_hz = min(most_hz, 1 / price)
 
     def surplus(share_hz: float) -> float:
@@ -74,10 +72,10 @@ def _share_hz(cn0_hz: float, price: float, most_hz: float, radio: Radio) -> floa
 
 
 def _last_positive(falling: Callable[[float], float], low: float, high: float) -> float:
-    """Return where a falling function crosses zero, from the side where it is positive.
+    """Return the root of a decreasing function, from its positive side.
 
     Ridders' method ("A new algorithm for computing a single root of a real continuous
-    function", 1979), which at least halves the interval, in logarithms.
+    function", 1979) in logarithms; each step at least halves the interval.
     """
     at_low, at_high = falling(low), falling(high)
     if at_low < 0:

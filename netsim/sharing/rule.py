@@ -1,4 +1,4 @@
-"""What a sharing rule is asked, and what it is told."""
+"""The interface of sharing rules."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from netsim.scenario.traits import Traits
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """A participant as the server sees it at the round's start."""
+    """A participant as the server expects it at the start of a round."""
 
     client_id: int
-    compute_s: float  # without the jitter that nobody knows yet
+    compute_s: float  # without jitter
     bits: int
     cn0_hz: float  # effective, see ``Fading.effective_gain``
     ceiling_hz: float = math.inf
 
 
 class SharingRule(Protocol):
-    """Who gets how much of the band."""
+    """Divides a band among transfers."""
 
     @property
     def kind(self) -> str:
@@ -39,23 +39,20 @@ class SharingRule(Protocol):
     def reserve(
         self, expected: Sequence[Expected], free_uhz: int, radio: Radio
     ) -> dict[int, Terms]:
-        """Return terms by client id that hold for one round, or nothing.
+        """Return the terms by client id for one round; empty for rules at events.
 
-        Fixed shares waste what their holder does not use; weights hold for the round
-        too, but share the band among those who are sending.
+        A fixed share is idle while its client does not send; weights divide the band
+        among the live transfers.
         """
 
     def divide(
-        self,
-        started: Sequence[Transfer],
-        live: Mapping[int, Transfer],
-        band: BandNow,
+        self, started: Sequence[Transfer], live: Mapping[int, Transfer], band: BandNow
     ) -> Iterable[tuple[Transfer, Terms]]:
-        """Return new terms where they change, after starts and ends of one tick."""
+        """Return the terms that change after the starts and ends of one tick."""
 
 
 class AtEvents(Record):
-    """Divides whenever a transfer starts or ends, and plans no round."""
+    """A rule that divides the band at every start and end of a transfer."""
 
     traits: ClassVar[Traits] = {"divides-at-events": ""}
 
@@ -66,15 +63,12 @@ class AtEvents(Record):
 
 
 class PerRound(Record):
-    """Plans every round, and lets its plan stand until the next one."""
+    """A rule that fixes the terms at the start of every round."""
 
     traits: ClassVar[Traits] = {"plans-rounds": ""}
 
     def divide(
-        self,
-        started: Sequence[Transfer],
-        live: Mapping[int, Transfer],
-        band: BandNow,
+        self, started: Sequence[Transfer], live: Mapping[int, Transfer], band: BandNow
     ) -> Iterable[tuple[Transfer, Terms]]:
         return ()
 
@@ -82,12 +76,12 @@ class PerRound(Record):
 def pins(
     expected: Sequence[Expected], shares_hz: Sequence[float], free_uhz: int
 ) -> dict[int, Terms]:
-    """Return fixed shares in whole micro-hertz that together never exceed the band."""
+    """Return fixed shares by client id, in whole uHz whose sum fits in ``free_uhz``."""
     total_hz = math.fsum(shares_hz)
     scale = min(1.0, free_uhz / 1e6 / total_hz) if total_hz else 0.0
     whole = [int(share * scale * 1e6) for share in shares_hz]
     excess = sum(whole) - free_uhz
-    if excess > 0:  # the scaled floats may add up to an ulp too much
+    if excess > 0:  # the sum of the scaled floats can be an ulp too large
         whole[whole.index(max(whole))] -= excess
     return {
         one.client_id: Terms(weight=0, pinned_uhz=share)

@@ -1,6 +1,6 @@
-"""One at a time: the whole band to one transfer while the others wait.
+"""TDMA: one transfer has the whole band while the others wait.
 
-Where the one is held at its radio's ceiling, the rest of the band stays idle.
+If a radio's ceiling limits it, the rest of the band stays idle.
 """
 
 from __future__ import annotations
@@ -17,40 +17,36 @@ NO_SHARE: Final = Terms(weight=0)
 
 
 class FirstComeTdma(AtEvents):
-    """Who started first has the whole band until it is done; ties go by client id."""
+    """Transfers have the whole band in the order of their starts; ties go to the lower
+    client id."""
 
     kind: Literal["tdma-first-come"] = "tdma-first-come"
 
     def divide(
-        self,
-        started: Sequence[Transfer],
-        live: Mapping[int, Transfer],
-        band: BandNow,
+        self, started: Sequence[Transfer], live: Mapping[int, Transfer], band: BandNow
     ) -> Iterable[tuple[Transfer, Terms]]:
         head = next(iter(live.values()), None)
         return _serve(head, None, started)
 
 
 class ShortestFirstTdma(AtEvents):
-    """Who has the fewest bits left has the whole band, and gives way to a newcomer with
-    fewer; among equals the stronger channel goes first, then the lower client id.
+    """The transfer with the fewest remaining bits has the whole band; a new transfer
+    with fewer bits preempts it. Ties go to the stronger channel, then to the lower
+    client id.
 
-    The next head is found by a pass over those waiting, so an end costs O(n).
+    Every end searches all waiting transfers for the next one, O(n).
     """
 
     kind: Literal["tdma-shortest-first"] = "tdma-shortest-first"
 
     def divide(
-        self,
-        started: Sequence[Transfer],
-        live: Mapping[int, Transfer],
-        band: BandNow,
+        self, started: Sequence[Transfer], live: Mapping[int, Transfer], band: BandNow
     ) -> Iterable[tuple[Transfer, Terms]]:
         before = next((one for one in live.values() if one.weight), None)
         head = before
         if before is None:
             head = min(live.values(), key=_rank, default=None)
-        elif started:  # those who wait have more left than the head, as they had
+        elif started:  # waiting transfers keep their rank, so only new ones can preempt
             head = min(started, key=_rank)
             now_left = band.work_left(before), -before.cn0_hz, before.order
             head = before if now_left < _rank(head) else head

@@ -1,4 +1,4 @@
-"""Equal-finish that wastes nothing: its shares as weights among those who send."""
+"""Work-conserving equal-finish: its shares are weights among the live transfers."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from netsim.channel.radio import Radio
 from netsim.sharing.equal_finish import finish_shares_hz
 from netsim.sharing.rule import Expected, PerRound
 
-WEIGHT_SUM: Final = 1_000_000  # a unit of weight loses less than a micro-hertz
+WEIGHT_SUM: Final = 1_000_000  # rounding loses less than 1 uHz per unit of weight
 
 
 class WorkConserving(PerRound):
-    """A round's equal-finish shares are weights by which those who are sending divide
-    the whole band, so nobody ends later than under equal-finish, up to the rounding of
+    """Live transfers divide the whole band, with a round's equal-finish shares as
+    weights. No client ends later than under equal-finish, except for the rounding of
     weights to a millionth of the band.
 
-    Under the per-hertz radio without ceilings a round ends at the least possible
+    With the per-hertz radio and no ceilings a round ends at the least possible
     ``T* = max over x of (x + sum over {tau_n >= x} of t_n / band)``, as under every
-    rule that never idles (derived here); under ceilings or fixed power the order
-    matters, and this one favours those who need longest.
+    work-conserving rule (derived here). With ceilings or fixed power the order
+    matters; this rule favours the transfers that need longest.
     """
 
     kind: Literal["work-conserving"] = "work-conserving"
@@ -30,8 +30,6 @@ class WorkConserving(PerRound):
     def reserve(
         self, expected: Sequence[Expected], free_uhz: int, radio: Radio
     ) -> dict[int, Terms]:
-        if not expected:
-            return {}
         shares_hz = finish_shares_hz(expected, free_uhz, radio)
         total_hz = math.fsum(shares_hz) or 1.0
         scale = (WEIGHT_SUM - len(expected)) / total_hz

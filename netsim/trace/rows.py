@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Annotated, NamedTuple
 
+from fl.contract import Score
 from netsim.trace.literals import EventKind, Status
 
 TRACE_VERSION = 1
@@ -193,6 +194,11 @@ class Evaluation(NamedTuple):
     accuracy: float
     perplexity: Annotated[float | None, "of a causal model"] = None
     exact_match: Annotated[float | None, "where answers are generated"] = None
+
+
+def evaluation_row(score: Score, round_id: int, phase: str, time_ns: int) -> Evaluation:
+    """Return a score as a row of ``evals``."""
+    return Evaluation(round_id, phase, score.client_id, time_ns, *score[:-1])
 
 
 class Merge(NamedTuple):

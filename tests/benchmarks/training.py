@@ -34,8 +34,8 @@ from transformers import (
 )
 
 from fl.backbones import FromConfig, SmallViT
-from fl.federation.federation import Arrival, Federation
-from fl.federation.jobs import Job
+from fl.contract import Arrival, Job
+from fl.federation.federation import Federation
 from fl.model.adapters import LoraSettings
 from fl.model.lora_model import ResidentModel
 from fl.partition import IID

@@ -5,7 +5,8 @@ import torch
 
 from fl.aggregation import FedIT
 from fl.backbones import SmallViT
-from fl.federation.federation import Federation, Job
+from fl.contract import Job
+from fl.federation.federation import Federation
 from fl.model.adapters import LoraSettings
 from fl.partition import IID
 from fl.settings.federation import Learning

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from fl.backbones import SmallViT
-from fl.federation.federation import Arrival, Federation
-from fl.federation.jobs import Job
+from fl.contract import Arrival, Job
+from fl.federation.federation import Federation
 from fl.model.adapters import LoraSettings
 from fl.partition import IID
 from fl.settings.federation import Learning

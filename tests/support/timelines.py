@@ -12,10 +12,11 @@ from netsim.cosim.scenario import Scenario
 from netsim.cosim.world import build_population, build_stage, play
 from netsim.devices.catalogue import DeviceChoice
 from netsim.devices.device import Device
+from netsim.learner.no_learning import NoLearning
 from netsim.network.cell import Cell, Downlink, Uplink
 from netsim.policy import FullParticipation
 from netsim.population import PopulationConfig
-from netsim.server import NoLearning, Stop, Synchronous
+from netsim.server import Stop, Synchronous
 from netsim.sharing import ProcessorSharing
 from netsim.trace.writer import Recorder
 

@@ -49,8 +49,8 @@ BEDS = {
         "Numbers",
         "extremes",
         "Scenarios at the ends of what numbers allow, each audited by `netsim verify`. "
-        "What is not finite: `tests/test_divergence.py`; singular merges: "
-        "`tests/test_torture_numbers.py`.",
+        "What is not finite: `tests/cosim/test_divergence.py`; singular merges: "
+        "`tests/torture/test_extremes.py`.",
     ),
     "bit-rot": (
         "Bit rot",

@@ -25,8 +25,9 @@ TORCH = ("torch", "torchgen", "functorch")
 # scipy is not among them: transformers takes it where it is there
 NEVER_NEEDED = ("pytest", "hypothesis", "altair", "vl_convert", "ray", "mypy")
 EXTRAS = ("report", "tensorboard", "cluster", "tune", "test")
-SHORT_TESTS = ("quantities", "trace", "runs", "band", "scenario_loading", "cohort")
-SHORT_TESTS += ("peft_folders", "checkpoint", "tune", "plan")
+SHORT_TESTS = ("core/quantities", "trace/trace", "trace/runs", "band/band")
+SHORT_TESTS += ("scenario/loading", "training/cohort", "peft_folders/peft_folders")
+SHORT_TESTS += ("model/checkpoint", "study/tune", "policy/plan")
 SHORT_RUN = ("stop={rounds: 2}", "learning.training.local_steps=2")
 COLUMNS = ("what", "result")
 _RANGE = re.compile(r"^([A-Za-z0-9_-]+)\s*>=\s*([0-9.]+)")
@@ -106,7 +107,7 @@ def tried(end, place):
         for words in _smoke(Path(folder) / "run"):
             done = _run([python, "-m", "netsim", *words], **cache)
             yield f"netsim {words[0]}", _outcome(done)
-        files = [f"tests/test_{name}.py" for name in SHORT_TESTS]
+        files = [f"tests/{'/test_'.join(name.split('/'))}.py" for name in SHORT_TESTS]
         # what is newer than the lowest typer deprecates what that imports
         words = ["-m", "pytest", "-W", "ignore::DeprecationWarning", *files]
         done = _run([python, *words, "-p", "no:cacheprovider"], **cache)

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, cast
 import pandas as pd
 
 from fl.aggregation import AGGREGATIONS, Method, Pair
+from fl.contract import Score
 from fl.federation.versions import Version, refolded
 from fl.merge_study import Judge, LayerTrial, Round, Trial, compare
-from fl.model.evaluation import Metrics
 from netsim.core.engine import rare_garbage_collection
 from netsim.cosim.commands.merge import require_method
 from netsim.cosim.learning_kinds import LoraLearning
@@ -173,7 +173,7 @@ class _Observer:
     def _judge(self, before: Version) -> Judge:
         """Return how good the models are that merges make of a version."""
 
-        def judged(adapter: Adapter, folds: Mapping[str, Pair]) -> Metrics:
+        def judged(adapter: Adapter, folds: Mapping[str, Pair]) -> Score:
             return self.learner.measured(Version(adapter, refolded(before, folds)))
 
         return judged
@@ -262,7 +262,7 @@ def _summary(
     }
 
 
-def _scores(found: Sequence[Metrics]) -> Mapping[str, float]:
+def _scores(found: Sequence[Score]) -> Mapping[str, float]:
     """Return the mean loss and accuracy of merged models, where any was evaluated."""
     if not found:
         return {"mean_loss": float("nan"), "mean_accuracy": float("nan")}

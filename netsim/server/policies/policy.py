@@ -12,8 +12,8 @@ from netsim.scenario import Record
 from netsim.scenario.traits import Traits
 
 if TYPE_CHECKING:
+    from fl.contract import Score
     from netsim.client.participation import Participation
-    from netsim.learner.learner import Score
     from netsim.policy.planner import Planner
     from netsim.server.stage import Stage
 

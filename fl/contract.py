@@ -1,0 +1,88 @@
+"""What crosses between the simulated network and learning: plain frozen records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple, TypeAlias, get_args
+
+Metric: TypeAlias = Literal["accuracy", "exact_match", "loss", "perplexity"]
+METRICS: tuple[Metric, ...] = get_args(Metric)
+FALLING_METRICS = frozenset({"loss", "perplexity"})  # a level is reached from above
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One client's local training, named by simulated history only."""
+
+    client_id: int
+    start_index: int  # how many jobs this client has started before
+    round_id: int
+    version: str  # the adapter that the client is sent
+    rank: int | None = None  # None: the adapter's
+    steps: int | None = None  # None: ``training.local_steps``
+    state: str | None = None  # the job that the client continues from: learning's own
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A finished job at the server, with its weight in the merge: of the change that it
+    made, or, where it is mixed, of its model in place of the newest one's."""
+
+    ticket: str
+    weight: float
+    is_mixed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """A version that an edge server made, with its weight in the merge of edges."""
+
+    version: str
+    weight: float
+
+
+class LayerError(NamedTuple):
+    """How one merged layer compares with the ideal sum of products."""
+
+    layer: str
+    method: str
+    num_components: int
+    relative_error: float
+    average_relative_error: float  # of plain factor averaging on the same updates
+    update_relative_error: float | None = None  # relative to the round's own update
+    left_spread: float | None = None
+    right_spread: float | None = None
+
+
+class Score(NamedTuple):
+    """Metrics of one version on one split; no client means the global test.
+
+    For a causal model ``loss`` is the mean of its answers' tokens and ``accuracy`` the
+    share of the right tokens; ``perplexity`` is then ``exp(loss)``, and ``exact_match``
+    the share of right answers, where it was asked to write them.
+    """
+
+    split: str
+    num_samples: int
+    loss: float
+    accuracy: float
+    perplexity: float | None = None
+    exact_match: float | None = None
+    client_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """A new adapter version and what its merge cost in accuracy, layer by layer.
+
+    ``norms2`` are the squared norms of the arrivals' changes, in their order; nothing
+    where learning does not know them. ``diverged`` gives, by ticket, the reason why an
+    arrival was left out because of numbers that were not finite.
+    """
+
+    version: str
+    layers: tuple[LayerError, ...] = ()
+    scores: tuple[Score, ...] = ()  # of clients that were examined
+    norms2: tuple[float | None, ...] = ()
+    diverged: Mapping[str, str] = field(default_factory=dict)

@@ -1,0 +1,1 @@
+"""The shared band on the exact clock."""

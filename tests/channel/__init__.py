@@ -1,0 +1,1 @@
+"""Gains, losses and measured traces."""

@@ -1,0 +1,1 @@
+"""What lies under all of netsim."""

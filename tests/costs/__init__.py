@@ -1,0 +1,1 @@
+"""FLOP, bits and memory of a model."""

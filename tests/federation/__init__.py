@@ -1,0 +1,1 @@
+"""Rounds of learning without a network."""

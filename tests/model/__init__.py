@@ -1,0 +1,1 @@
+"""The model: base, adapters, and what is sent of it."""

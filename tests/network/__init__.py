@@ -1,0 +1,1 @@
+"""Cells, wires, links and losses."""

@@ -1,0 +1,1 @@
+"""Adapters in folders, as peft writes and reads them."""

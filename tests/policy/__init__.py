@@ -1,0 +1,1 @@
+"""Who takes part: samplers, the solver, pilots and plans."""

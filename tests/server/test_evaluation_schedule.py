@@ -1,0 +1,180 @@
+"""When versions are evaluated: by rounds, by the clock, and near a target."""
+
+from itertools import pairwise
+
+import pytest
+
+from fl.contract import Score
+from netsim import load_run
+from netsim.core.clock import NS_PER_S
+from netsim.core.streams import stream
+from netsim.cosim.reading import read_scenario
+from netsim.cosim.run import run_scenario
+from netsim.cosim.shipped import find_scenario
+from netsim.errors import InputError
+from netsim.learner.evaluation_schedule import MAX_MARKS, Cadence, Examined, Marks
+from netsim.learner.stop import Target
+from netsim.verify import verify
+
+SERVERS = {
+    "synchronous": (),
+    "deadline": (
+        "server={kind: deadline, deadline: 260 ms, announce_time: 1 ms, "
+        "merge_time: 0 s, sampling: {kind: uniform, num_drawn: 6}}",
+    ),
+    "buffered": (
+        "server={kind: buffered, concurrency: 6, buffer_size: 3, merge_time: 5 ms}",
+        "cell.downlink={band: 10 MHz, radio: {kind: fixed-power}, "
+        "mode: unicast, sharing: processor-sharing}",
+        "cell.uplink.sharing=processor-sharing",
+    ),
+}
+MARK_NS = NS_PER_S // 10
+
+
+def scenario(*overrides):
+    base = ("stop.rounds=4", "learning.training.local_steps=1")
+    return read_scenario(find_scenario("quickstart"), (*base, *overrides))
+
+
+def evaluation(text):
+    return "learning.evaluation={" + text + "}"
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_marks_score_the_version_in_force_and_move_no_event(server, tmp_path):
+    dense = run_scenario(scenario(*SERVERS[server]), tmp_path / "dense")
+    marked = scenario(*SERVERS[server], evaluation("at: 100 ms"))
+    manifest = run_scenario(marked, tmp_path / "marked")
+    run, reference = load_run(tmp_path / "marked"), load_run(tmp_path / "dense")
+    assert manifest.network_digest == dense.network_digest
+    assert manifest.adapter_digest == dense.adapter_digest
+    assert manifest.final == dense.final
+    assert verify(tmp_path / "marked") == []
+    evals, ends = run.evals, reference.rounds.end_ns.tolist()
+    marks = range(MARK_NS, manifest.sim_time_ns, MARK_NS)
+    assert evals.time_ns.tolist() == [0, *marks, manifest.sim_time_ns]
+    in_force = [sum(end <= mark for end in ends) for mark in marks]
+    assert evals.round_id.tolist() == [0, *in_force, manifest.rounds]
+    known = reference.evals.set_index("round_id").loss
+    assert evals.loss.tolist() == known.loc[evals.round_id].tolist()
+
+
+def test_marks_and_rounds_go_together(tmp_path):
+    run_scenario(scenario(evaluation("every: 2, at: 100 ms")), tmp_path)
+    run = load_run(tmp_path)
+    ends = run.rounds.set_index("round_id").end_ns
+    marks = set(range(MARK_NS, int(ends.iloc[-1]), MARK_NS))
+    assert run.evals.time_ns.tolist() == sorted({0, ends[2], ends[4]} | marks)
+
+
+def test_a_round_that_ends_at_a_mark_is_scored_once(tmp_path):
+    timed = (
+        "cell.downlink.band=1 GHz",
+        "server={kind: deadline, deadline: 100 ms, announce_time: 1 ms, "
+        "merge_time: 0 s, sampling: full}",
+        "cell.uplink.band=1 kHz",  # nobody is in time: every round ends at a mark
+    )
+    run_scenario(scenario(*timed, evaluation("every: 2, at: 100 ms")), tmp_path)
+    run = load_run(tmp_path)
+    assert run.rounds.end_ns.tolist() == [MARK_NS * n for n in (1, 2, 3, 4)]
+    assert run.evals.time_ns.tolist() == [MARK_NS * n for n in range(5)]
+    assert run.evals.round_id.tolist() == [0, 1, 2, 3, 4]
+
+
+def test_a_target_met_at_a_mark_ends_the_run_with_its_round(tmp_path):
+    stop = "stop={rounds: 9, target: {level: 0.1}}"
+    manifest = run_scenario(scenario(stop, evaluation("at: 1 ms")), tmp_path)
+    assert manifest.rounds == 1
+    assert load_run(tmp_path).events.detail.tolist() == ["target"]
+
+
+def test_near_a_target_every_round_is_scored(tmp_path):
+    run_scenario(scenario("learning.training.local_steps=5"), tmp_path / "dense")
+    accuracy = load_run(tmp_path / "dense").evals.accuracy.tolist()
+    assert accuracy[2] > accuracy[0]
+    stop = "stop={rounds: 4, target: {level: 0.99}}"
+    near = evaluation(f"every: 2, near: {0.99 - accuracy[2]}")
+    config = scenario(stop, "learning.training.local_steps=5", near)
+    run_scenario(config, tmp_path / "near")
+    assert load_run(tmp_path / "near").evals.round_id.tolist() == [0, 2, 3, 4]
+
+
+def test_marks_by_hand():
+    marks, cadence = Marks(), Cadence(at_s=2.0)
+    second = NS_PER_S
+    assert list(marks.passed(cadence, 0)) == []
+    assert list(marks.passed(cadence, 2 * second)) == []  # the next version has it
+    assert list(marks.passed(cadence, 5 * second)) == [2 * second, 4 * second]
+    assert list(marks.passed(cadence, 6 * second)) == []
+    assert list(marks.passed(cadence, 6 * second + 1)) == [6 * second]
+    with pytest.raises(InputError, match="make it longer"):
+        list(marks.passed(cadence, 3 * MAX_MARKS * second))
+
+
+@pytest.mark.parametrize(
+    ("metric", "values", "lack"),
+    [
+        ("accuracy", [0.5, 0.875], 0.0625),
+        ("loss", [1.5, 1.25], 0.3125),
+        ("accuracy", [], float("inf")),
+        ("accuracy", [float("nan")], float("inf")),
+    ],
+)
+def test_the_distance_to_a_target(metric, values, lack):
+    target = Target(metric=metric, level=0.9375)
+    scores = [Score("test", 1, value, value) for value in values]
+    others = [Score("local-global", 1, 0.0, 1.0, client_id=3)]
+    assert target.distance([*scores, *others]) == lack
+    assert not target.is_met([*scores, *others])
+
+
+def test_defaults_and_what_contradicts_itself():
+    assert Cadence().every == 1
+    assert Cadence(at_s=60.0).every is None
+    assert Cadence(at_s=60.0, every=5).every == 5
+    for text, message in (
+        ("near: 0.1", "near adds nothing"),
+        ("every: null, near: 0.1", "near needs `every` or `at`"),
+        ("every: 5, near: 0.1", r"needs `stop\.target`"),
+        ("every: 0", "must be at least 1"),
+        ("at: 1 us", "must be at least 0.001"),
+        ("at: 60", "needs a unit, such as '90 s', got 60$"),
+        ("clients: {count: 2, ids: [1]}", "both choose the clients"),
+        ("clients: {ids: [1, 1]}", "must be different"),
+        ("clients: {ids: [20]}", "from 0 to 19, got 20"),
+    ):
+        with pytest.raises(InputError, match=message):
+            scenario(evaluation(text))
+
+
+def test_only_the_first_and_the_final_version(tmp_path):
+    run_scenario(scenario(evaluation("every: null")), tmp_path)
+    assert load_run(tmp_path).evals.round_id.tolist() == [0, 4]
+
+
+def test_a_count_of_clients_is_drawn_anew_each_round():
+    arrived = list(range(10))
+    draws = [
+        Examined(count=3).chosen(arrived, stream(1, "examined clients", round_id))
+        for round_id in range(30)
+    ]
+    assert {len(draw) for draw in draws} == {3}
+    assert set().union(*draws) == set(arrived)
+    assert any(before != after for before, after in pairwise(draws))
+    assert Examined(ids=(2, 30)).chosen(arrived, stream(1)) == {2}
+    assert Examined(count=30).chosen(arrived, stream(1)) == set(arrived)
+
+
+@pytest.mark.parametrize(
+    ("metric", "level", "message"),
+    [
+        ("accuracy", 90.0, "a share of right answers lies in 0 to 1"),
+        ("exact_match", -0.1, "a share of right answers lies in 0 to 1"),
+        ("loss", -1.0, "level of loss cannot be met below 0, got -1.0"),
+        ("perplexity", 0.9, "level of perplexity cannot be met below 1, got 0.9"),
+    ],
+)
+def test_a_level_that_nothing_can_meet_is_refused(metric, level, message):
+    with pytest.raises(ValueError, match=message):
+        Target(metric=metric, level=level)

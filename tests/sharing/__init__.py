@@ -1,0 +1,1 @@
+"""How a band is divided."""

@@ -1,0 +1,1 @@
+"""Data sets, their partition and the models for them."""

@@ -1,0 +1,1 @@
+"""Training of clients, alone and in cohorts."""

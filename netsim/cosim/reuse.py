@@ -141,7 +141,7 @@ def _of_learning(change: Change, before: Scenario, after: Scenario) -> Answer:
 
 def _of_merging(before: Scenario, after: Scenario) -> Answer:
     exchanges = [
-        learning.told().exchange(1)
+        learning.settings.exchange(1)
         for learning in (before.learning.federated, after.learning.federated)
         if learning is not None
     ]

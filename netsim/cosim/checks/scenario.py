@@ -33,7 +33,10 @@ def _lacking(scenario: Scenario, found: Sequence[Declared]) -> Iterator[Refusal]
     learning = scenario.learning.federated
     if learning is None:
         return
-    method, is_truncated = learning.aggregation, learning.small_clients == "truncated"
+    method, is_truncated = (
+        learning.aggregation,
+        learning.settings.small_clients == "truncated",
+    )
     for trait, ability in DEMANDS:
         needed = "unequal-ranks" if ability == "sketches" and is_truncated else ability
         for reason in method.contract.refusals([needed]):

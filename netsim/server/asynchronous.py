@@ -1,4 +1,4 @@
-"""The story of a fully asynchronous server (FedAsync, arXiv 1903.03934)."""
+"""A fully asynchronous server (FedAsync, arXiv 1903.03934)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from netsim.client.participation import Participation, Process
 from netsim.core.quantities import Seconds
 from netsim.scenario import OneOf, Record
 from netsim.scenario.traits import Traits
-from netsim.server.buffer_loop import Flushes
+from netsim.server.buffer_loop import BufferLoop
 from netsim.server.outages import Outages
 from netsim.server.stage import Stage
 from netsim.server.staleness import STALENESSES, PolynomialStaleness, Staleness
@@ -24,6 +24,7 @@ class Asynchronous(Record):
     """
 
     sampling: ClassVar[None] = None
+    round_timing: ClassVar[None] = None
     kind: Literal["asynchronous"] = "asynchronous"
     concurrency: int = Field(ge=1)
     mixing: float = Field(default=0.6, gt=0, le=1)
@@ -40,13 +41,9 @@ class Asynchronous(Record):
         outages: Traits = {"has-outages": "outages"} if self.outages else {}
         return {"serves-one-by-one": "", "merges-old-versions": "", **outages}
 
-    @property
-    def round_timing(self) -> None:
-        return None
-
     def play(self, stage: Stage) -> Process:
-        """Run until the run is over; who is under way then is recorded unfinished."""
-        flushes = Flushes(
+        """Run until the run is over; tasks under way then are recorded unfinished."""
+        loop = BufferLoop(
             stage,
             concurrency=self.concurrency,
             buffer_size=1,
@@ -54,7 +51,7 @@ class Asynchronous(Record):
             weigh=self._weight,
             is_mixed=True,
         )
-        return flushes.play(self.outages)
+        return loop.play(self.outages)
 
     def _weight(self, part: Participation, staleness: int) -> float:
         return self.mixing * self.staleness.discount(staleness)

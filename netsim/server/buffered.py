@@ -1,4 +1,4 @@
-"""The story of a buffered asynchronous server (FedBuff, arXiv 2106.06639)."""
+"""A buffered asynchronous server (FedBuff, arXiv 2106.06639)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from netsim.client.participation import Participation, Process
 from netsim.core.quantities import Seconds
 from netsim.scenario import Record
 from netsim.scenario.traits import Traits
-from netsim.server.buffer_loop import Flushes
+from netsim.server.buffer_loop import BufferLoop
 from netsim.server.outages import Outages
 from netsim.server.stage import Stage
 
@@ -26,6 +26,7 @@ class Buffered(Record):
     """
 
     sampling: ClassVar[None] = None
+    round_timing: ClassVar[None] = None
     kind: Literal["buffered"] = "buffered"
     concurrency: int = Field(ge=1)
     buffer_size: int = Field(ge=1)
@@ -34,7 +35,7 @@ class Buffered(Record):
     outages: Outages = ()
 
     @model_validator(mode="after")
-    def _fills(self) -> Buffered:
+    def _check_buffer_size(self) -> Buffered:
         if self.buffer_size > self.concurrency:
             raise ValueError(
                 f"buffer_size must not exceed concurrency, got {self.buffer_size} "
@@ -51,23 +52,20 @@ class Buffered(Record):
         outages: Traits = {"has-outages": "outages"} if self.outages else {}
         return {"serves-one-by-one": "", "merges-old-versions": "", **outages}
 
-    @property
-    def round_timing(self) -> None:
-        return None
-
     def play(self, stage: Stage) -> Process:
-        """Run until the run is over; who is under way then is recorded unfinished."""
+        """Run until the run is over; tasks under way then are recorded unfinished."""
+        population = stage.scene.population
 
         def weigh(part: Participation, staleness: int) -> float:
             discount = float((1 + staleness) ** -self.staleness_exponent)
-            data_weight = float(stage.population.data_weights[part.client_id])
-            return len(stage.population) * data_weight * discount / self.buffer_size
+            data_weight = float(population.data_weights[part.client_id])
+            return len(population) * data_weight * discount / self.buffer_size
 
-        flushes = Flushes(
+        loop = BufferLoop(
             stage,
             concurrency=self.concurrency,
             buffer_size=self.buffer_size,
             merge_time_s=self.merge_time_s,
             weigh=weigh,
         )
-        return flushes.play(self.outages)
+        return loop.play(self.outages)

@@ -42,7 +42,7 @@ class Attendance:
         self._seed = seed
         self._mark = mark
         self._battery = config.battery
-        self._has_churn = config.availability.kind != "always"
+        self._has_churn = "comes-and-goes" in config.availability.traits
         self._presence = Presence(config.availability, seed)
         self._left_j: dict[int, float] = {}  # of clients that have spent some
         self._empty: set[int] = set()

@@ -30,12 +30,6 @@ class BufferLoop:
         weigh: Callable[[Participation, int], float],  # of a part and its staleness
         is_mixed: bool = False,  # updates replace a share of the newest version
     ) -> None:
-        num_clients = len(stage.scene.population)
-        if concurrency > num_clients:
-            raise InputError(
-                f"server.concurrency must not exceed the {num_clients} clients, "
-                f"got {concurrency}"
-            )
         self._stage = stage
         self._env = stage.scene.env
         self._buffer_size = buffer_size

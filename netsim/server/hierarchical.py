@@ -6,7 +6,7 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -18,6 +18,7 @@ from netsim.core.clock import to_ns
 from netsim.network.cell import Direction
 from netsim.policy import SAMPLERS, Drawn, Sampler
 from netsim.scenario import OneOf, Record
+from netsim.scenario.traits import SAMPLER, Traits
 from netsim.server.round_settings import Duration
 from netsim.server.stage import Counts, Stage
 
@@ -36,16 +37,23 @@ class Hierarchical(Record):
     rounds of the edges and is looked at when the cloud has merged.
     """
 
+    counts: ClassVar[Mapping[str, int]] = {}
+    round_timing: ClassVar[None] = None
     kind: Literal["hierarchical"] = "hierarchical"
-    sampling: Annotated[Sampler, OneOf(SAMPLERS)]
+    sampling: Annotated[Sampler, OneOf(SAMPLERS, SAMPLER)]
     edge_rounds: int = Field(ge=1)
     announce_time_s: Duration
     merge_time_s: Duration
     cloud_merge_time_s: Duration
 
     @property
-    def round_timing(self) -> None:
-        return None
+    def traits(self) -> Traits:
+        return {
+            "waits-for-all": "",
+            "merges-new-versions": "",
+            "has-edges": "",
+            "has-sampling": "sampling",
+        }
 
     def play(self, stage: Stage) -> Process:
         """Run until the cloud has merged what was asked for."""

@@ -10,7 +10,6 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
-from netsim.cosim.learning_kinds import UNTRAINED
 from netsim.cosim.reading import read_scenario
 from netsim.cosim.reuse import verdicts
 from netsim.cosim.scenario import Scenario
@@ -155,7 +154,7 @@ def learning_groups(scenarios: list[Scenario]) -> list[int]:
 
 
 def _is_shared(first: Scenario, other: Scenario) -> bool:
-    if any(isinstance(one.learning, UNTRAINED) for one in (first, other)):
+    if any("trains-nothing" in one.learning.traits for one in (first, other)):
         return False
     return all(verdict.effect == "nothing" for verdict in verdicts(first, other))
 
@@ -195,7 +194,7 @@ def _resolved(
 
 
 def _require_scores(config: StudyConfig, scenario: Scenario) -> None:
-    if config.targets and isinstance(scenario.learning, UNTRAINED):
+    if config.targets and "trains-nothing" in scenario.learning.traits:
         raise InputError("targets: need learning: nothing is scored without it")
 
 

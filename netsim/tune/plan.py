@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from netsim.cosim.learning_kinds import LearningOff
 from netsim.cosim.reading import read_scenario
 from netsim.cosim.scenario import Scenario
 from netsim.errors import InputError
@@ -58,7 +57,7 @@ def _scenario(config: TuneConfig, base: Path, *overrides: str) -> Scenario:
     """Return the scenario with the first seed; it ends when the target is met."""
     seed = f"seed={config.seeds[0]}"
     scenario = read_scenario(base, (*config.overrides, *overrides, seed))
-    if config.target is None or isinstance(scenario.learning, LearningOff):
+    if config.target is None or "trains-nothing" in scenario.learning.traits:
         return scenario
     metric, level = config.target.metric, config.target.level
     target = f"stop.target={{metric: {metric}, level: {level!r}}}"
@@ -90,7 +89,7 @@ def _checked(config: TuneConfig, base: Path, places: Places) -> Scenario:
 
 def _require_scores(config: TuneConfig, scenario: Scenario) -> None:
     """Refuse a goal that needs metrics where nothing is learned."""
-    if not isinstance(scenario.learning, LearningOff):
+    if "trains-nothing" not in scenario.learning.traits:
         return
     if config.target is not None:
         raise InputError("target: needs learning: nothing is scored without it")

@@ -12,6 +12,7 @@ import time
 import numpy as np
 import pytest
 
+from fl.federation.versions import StoredVersion
 from fl.memory.store import Entry, Store
 from netsim.cosim.reading import read_scenario
 from netsim.cosim.run import run_scenario
@@ -39,10 +40,17 @@ def entry(number):
 def test_an_entry_comes_back_as_it_was(tmp_path):
     store = Store(tmp_path)
     store.remember("ab" * 32, entry(7))
-    found = store.recall("ab" * 32)
-    assert found.facts == {"n": 7}
+    found = store.recall("ab" * 32, dict[str, int])
+    assert found.record == {"n": 7}
     assert found.arrays[0].tolist() == [[7.0] * 3] * 2
-    assert store.recall("cd" * 32) is None
+    assert store.recall("cd" * 32, dict[str, int]) is None
+
+
+def test_an_entry_of_another_kind_is_absent(tmp_path, caplog):
+    store = Store(tmp_path)
+    store.remember("ab" * 32, entry(7))
+    assert store.recall("ab" * 32, StoredVersion) is None
+    assert "damaged" in caplog.text
 
 
 @pytest.mark.parametrize("damage", ["flip", "truncate", "empty"])
@@ -54,7 +62,7 @@ def test_a_damaged_entry_is_dropped_and_reported(damage, tmp_path, caplog):
     content[-3] ^= 64
     cut = {"flip": content, "truncate": content[:-9], "empty": b""}[damage]
     path.write_bytes(cut)
-    assert store.recall("ab" * 32) is None
+    assert store.recall("ab" * 32, dict[str, int]) is None
     assert "damaged" in caplog.text
     assert not path.exists()
 

@@ -11,11 +11,11 @@ import contextlib
 import json
 import logging
 import os
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,14 +60,14 @@ def unpacked(payload: bytes, kind: type[T]) -> Entry[T]:
             array = np.frombuffer(body, np.dtype(dtype), count, start).reshape(shape)
             arrays.append(array)
             start += array.nbytes
-        record: T = _reader(cast("Hashable", kind)).validate_python(described["record"])
+        record: T = _reader(kind).validate_python(described["record"])
     except (KeyError, TypeError, ValueError) as error:
         raise Damaged(str(error)) from error
     return Entry(record, tuple(arrays))
 
 
 @cache
-def _reader(kind: Hashable) -> TypeAdapter[Any]:
+def _reader(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 

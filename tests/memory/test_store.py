@@ -73,9 +73,9 @@ def test_another_entrys_content_is_no_entry(tmp_path, caplog):
         store.remember(key, entry(7))
     first, second = (path for path, _ in store.files())
     first.write_bytes(second.read_bytes())
-    assert store.recall(first.parent.name + first.name) is None
+    assert store.recall(first.parent.name + first.name, dict[str, int]) is None
     assert "damaged" in caplog.text
-    assert store.recall(second.parent.name + second.name) is not None
+    assert store.recall(second.parent.name + second.name, dict[str, int]) is not None
 
 
 def test_the_oldest_used_entries_leave_first(tmp_path):
@@ -85,10 +85,15 @@ def test_the_oldest_used_entries_leave_first(tmp_path):
         store.remember(key, entry(age))
         path = tmp_path / key[:2] / key[2:]
         os.utime(path, (age, age))
-    assert store.recall(keys[0]) is not None  # used again just now
+    assert store.recall(keys[0], dict[str, int]) is not None  # used again just now
     size = store.files()[0][1].st_size
     store.prune(2 * size)
-    assert [store.recall(key) is not None for key in keys] == [True, False, False, True]
+    assert [store.recall(key, dict[str, int]) is not None for key in keys] == [
+        True,
+        False,
+        False,
+        True,
+    ]
 
 
 def test_a_store_stays_within_its_limit(tmp_path):

@@ -226,7 +226,7 @@ class Federation:
         steps = {one.ticket: outcomes[one.ticket].diverged_at for one in arrivals}
         lost = {ticket: step for ticket, step in steps.items() if step is not None}
         kept = [one for one in arrivals if one.ticket not in lost]
-        void = Entry(StoredVersion(diverged=steps))
+        void = Entry(StoredVersion("", diverged=steps))
         if not kept or not all(math.isfinite(one.weight) for one in kept):
             return void
         tickets = [one.ticket for one in kept]
@@ -314,7 +314,7 @@ class Federation:
         merged = self._merge(components(before.adapter, starts, sent, weights), before)
         after = joined_version(before, merged)
         if not is_finite(after):
-            return Entry(StoredVersion())
+            return Entry(StoredVersion(""))
         self._versions.note(name, after)
         return after.entry(merged.layers, merged.folds)
 

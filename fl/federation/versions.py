@@ -27,7 +27,7 @@ class StoredVersion:
     """What a store keeps of a version besides its arrays, and of the merge that made
     it; a merge of nothing has no arrays."""
 
-    digest: str = ""
+    digest: str  # of the model's numbers; of a merge of nothing it is empty
     ranks: tuple[VersionRanks, ...] = ()  # one per adapted matrix
     extra_arrays: tuple[str, ...] = ()  # those after the adapter's
     layers: tuple[LayerError, ...] = ()

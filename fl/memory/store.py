@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,7 +60,7 @@ def unpacked(payload: bytes, kind: type[T]) -> Entry[T]:
             array = np.frombuffer(body, np.dtype(dtype), count, start).reshape(shape)
             arrays.append(array)
             start += array.nbytes
-        record: T = _reader(kind).validate_python(described["record"])
+        record: T = _reader(cast("Any", kind)).validate_python(described["record"])
     except (KeyError, TypeError, ValueError) as error:
         raise Damaged(str(error)) from error
     return Entry(record, tuple(arrays))

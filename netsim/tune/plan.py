@@ -12,7 +12,7 @@ from netsim.cosim.scenario import Scenario
 from netsim.errors import InputError
 from netsim.scenario import dump, load
 from netsim.scenario.source import read_document
-from netsim.study.plan import Places, with_whole_path
+from netsim.study.plan import Places, whole_path
 from netsim.study.record import Override
 from netsim.tune.search import TuneConfig
 
@@ -43,7 +43,9 @@ def plan_tune(path: Path, parent: Path, out: Path | None = None) -> TunePlan:
     Without ``out`` the folder is ``<name>-<digest>`` under ``parent``; more trials stay
     in the same folder.
     """
-    config = with_whole_path(load(path, TuneConfig), path)
+    config = load(path, TuneConfig)
+    scenario = whole_path(config.scenario, path)
+    config = config.model_copy(update={"scenario": scenario})
     places = Places(read_document(path))
     base = places.base(config.scenario)
     as_is = _checked(config, base, places)

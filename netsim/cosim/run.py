@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from fl.contract import METRICS
 from netsim.core.engine import rare_garbage_collection
 from netsim.core.files import damage, stored_file, write_atomically
 from netsim.core.locks import is_empty, locked
@@ -22,7 +23,6 @@ from netsim.learner.learner import Learner
 from netsim.runs.manifest import (
     ADAPTER_FOLDER,
     FILE_NAME,
-    METRICS,
     SCENARIO_FILE,
     Manifest,
     Status,

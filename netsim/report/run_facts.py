@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping
 
 import pandas as pd
 
+from fl.contract import FALLING_METRICS
 from netsim.report import words
 from netsim.report.page import Fact
 from netsim.runs import questions
-from netsim.runs.run import FALLING_METRICS, Run, scenario_part
+from netsim.runs.run import Run, scenario_part
 from netsim.study.outcomes import ENERGIES
 
 WHY_UNFINISHED = {

@@ -22,7 +22,6 @@ SCENARIO_FILE = "scenario.yaml"
 ADAPTER_FOLDER = "adapter"
 PACKAGES = ("numpy", "pyarrow", "simpy", "torch", "peft", "transformers")
 
-METRICS = ("accuracy", "loss", "perplexity", "exact_match")
 
 Status = Literal["running", "complete", "interrupted", "failed"]
 

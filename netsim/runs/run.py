@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
+from fl.contract import FALLING_METRICS
 from netsim.core.files import StoredFile, damage
 from netsim.core.quantities import closest
 from netsim.errors import InputError
@@ -18,7 +19,6 @@ from netsim.runs.manifest import Manifest, read_manifest
 from netsim.trace.schemas import SCHEMAS
 from netsim.trace.tables import TABLES
 
-FALLING_METRICS = frozenset({"loss", "perplexity"})  # a level is reached from above
 NOT_METRICS = frozenset({"round_id", "client_id", "time_ns", "num_samples"})
 BATCH_ROWS = 4096  # become Python objects together
 

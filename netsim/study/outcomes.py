@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from fl.contract import FALLING_METRICS, METRICS
 from netsim.learner.stop import Target
-from netsim.runs.manifest import METRICS
-from netsim.runs.run import FALLING_METRICS, Run
+from netsim.runs.run import Run
 
 ENERGIES = ("compute_energy_j", "transmit_energy_j", "idle_energy_j")
 THE_END = "the end"  # what a study without targets compares

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from fl.contract import METRICS
 from netsim.cosim.reading import read_scenario
 from netsim.cosim.scenario import Scenario
 from netsim.errors import InputError
@@ -95,5 +96,5 @@ def _require_scores(config: TuneConfig, scenario: Scenario) -> None:
         return
     if config.target is not None:
         raise InputError("target: needs learning: nothing is scored without it")
-    if config.measure in ("accuracy", "loss", "exact_match", "perplexity"):
+    if config.measure in METRICS:
         raise InputError("objective: needs learning: nothing is scored without it")

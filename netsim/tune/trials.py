@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from fl.contract import FALLING_METRICS
 from netsim.core.quantities import format_quantity
 from netsim.learner.stop import Target
 from netsim.runs.run import Run
@@ -106,7 +107,7 @@ def _lack(run: Run, target: Target) -> float:
     numbers = values[target.metric].astype("float64").dropna()
     if numbers.empty:
         return math.inf
-    is_falling = target.metric in ("loss", "perplexity")
+    is_falling = target.metric in FALLING_METRICS
     best = float(numbers.min() if is_falling else numbers.max())
     return abs(best - target.level) / (abs(target.level) or 1.0)
 

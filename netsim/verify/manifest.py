@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from fl.contract import METRICS
 from netsim.errors import InputError
-from netsim.runs.manifest import FILE_NAME, METRICS, Manifest, known_metrics
+from netsim.runs.manifest import FILE_NAME, Manifest, known_metrics
 from netsim.runs.run import scenario_values
 from netsim.verify.finding import Finding
 from netsim.verify.trace import Trace

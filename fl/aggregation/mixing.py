@@ -16,6 +16,7 @@ from fl.aggregation.components import (
 )
 from fl.aggregation.gauge import REFACTORING, Gauge, regauged
 from fl.aggregation.grams import Grams, batches, full, residual, stack_grams
+from fl.aggregation.layerwise import is_average_exact
 from fl.aggregation.method import (
     NEEDS_FACTORS,
     NEW_GAUGE,
@@ -23,7 +24,7 @@ from fl.aggregation.method import (
     Ability,
     Contract,
 )
-from fl.aggregation.reference_norms import Yardstick, is_settled, measured
+from fl.aggregation.reference_norms import ReferenceNorms, norms_of_batch
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -69,12 +70,12 @@ def merge_mixed(
             mixture.squared_error.sqrt().tolist(),
             strict=True,
         )
-        sizes = measured(layers, names, grams)
+        norms = norms_of_batch(layers, names, grams)
         for name, left, right, error in rows:
             layer = layers[name]
-            pair = _pair(layer, sizes[name], left, right, gauge=gauge)
+            pair = _pair(layer, norms[name], left, right, gauge=gauge)
             spreads = spread(left, layer.weights), spread(right, layer.weights)
-            merged[name] = MergedLayer(pair, sizes[name].diagnostics(error, spreads))
+            merged[name] = MergedLayer(pair, norms[name].diagnostics(error, spreads))
     return {name: merged[name] for name in layers}
 
 
@@ -106,15 +107,19 @@ def best_mixture(grams: Grams, descent: Descent, gauge: Gauge) -> Mixture:
 
 def _pair(
     layer: LayerComponents,
-    size: Yardstick,
+    norms: ReferenceNorms,
     left: Sequence[float],
     right: Sequence[float],
     *,
     gauge: Gauge,
 ) -> Pair:
     """Return the mixed pair in its gauge; scales are in the scalars already."""
-    is_finite = size.norm < float("inf")
-    if gauge in ("as-is", "scale-matched") or is_settled(layer, size) or not is_finite:
+    is_finite = norms.norm < float("inf")
+    if (
+        gauge in ("as-is", "scale-matched")
+        or is_average_exact(layer, norms)
+        or not is_finite
+    ):
         return mix(layer, left, right)
     exact = layer.double()
     average = mix(exact, exact.weights, exact.weights)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from fl.model.adapters import Adapter
 from fl.model.payload import PartName
-from fl.model.sketch import Sketch, scattered, touched, whole_sketch
+from fl.model.sketch import Sketch, scattered, sketched, whole_sketch
 from fl.settings.federation import FederationSettings
 
 if TYPE_CHECKING:
@@ -36,13 +36,13 @@ def uploaded(
     flat upload; ``kept`` is what its last one left behind.
     """
     whole = sketch or whole_sketch(trained.layout.rank)
-    after = touched(trained.layout, trained.tensors(), whole)
+    after = sketched(trained.layout, trained.tensors(), whole)
     names = [p.name for p in trained.layout.parts if learning.travels(p, sends)]
     left = trained.flat if learning.aggregation.contract.personal else None
     if learning.compression is None:
         after.update((name, learning.payload.rounded(after[name])) for name in names)
     else:
-        before = touched(start.layout, start.tensors(), whole)
+        before = sketched(start.layout, start.tensors(), whole)
         delivery = learning.compression.deliver(
             _joined(before, names), _joined(after, names), kept
         )

@@ -27,12 +27,11 @@ def check_command(
     from netsim.cosim.cost import estimate
     from netsim.cosim.policy_setup import build_planner
     from netsim.cosim.world import build_population
-    from netsim.server import PlannedPolicy
 
     scenario = read_scenario(find_scenario(given), overrides)
     typer.echo(dump(scenario), nl=False)
-    if isinstance(scenario.policy, PlannedPolicy):  # also where nothing is counted
-        scenario.policy.read(scenario.population.num_clients)
+    if scenario.policy is not None:  # also where nothing is counted
+        scenario.policy.require_files(scenario.population.num_clients)
     learner = scenario.learning.known_learner(
         scenario.population.num_clients, scenario.seed, may_count=count
     )

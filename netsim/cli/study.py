@@ -17,7 +17,6 @@ from netsim.cli import study_picture
 from netsim.cli.live import PLAIN_LINE_EVERY_S, LiveView
 from netsim.cli.spectators import JsonLines
 from netsim.core.quantities import format_duration_ns
-from netsim.cosim.learning_kinds import UNTRAINED
 from netsim.cosim.shipped import find_study
 from netsim.cosim.workers import Workers
 from netsim.errors import InputError, Interrupted
@@ -106,7 +105,7 @@ def _work_left(plan: StudyPlan) -> str:
     missing = [run for run in plan.runs if not run.is_finished]
     if not missing:
         return "nothing is left to run"
-    learning = [r for r in missing if not isinstance(r.scenario.learning, UNTRAINED)]
+    learning = [r for r in missing if "learns" in r.scenario.learning.traits]
     if not learning:
         return f"{len(missing)} runs, none of which trains"
     leading = {run.folder for run in plan.leaders()}

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 from netsim.band import OwnLinks, SharedBand
 from netsim.channel import (
     CapacityTable,
-    MeasuredRadio,
     OutageRadio,
     Radio,
     db_to_linear,
 )
 from netsim.channel.own_links import Links
-from netsim.client.cells import CellLeg, Cells
+from netsim.client.cells import CellDirection, Cells
+from netsim.client.scene import Scene
 from netsim.core.clock import to_ns
 from netsim.core.engine import Engine
 from netsim.cosim.policy_setup import build_planner
@@ -27,6 +27,7 @@ from netsim.network.backhaul import Wire
 from netsim.network.cell import DIRECTIONS, Cell, Direction, Downlink, Uplink
 from netsim.network.cells import Network
 from netsim.population import Population
+from netsim.server.outcome import Samplers
 from netsim.server.stage import Progress, Stage
 from netsim.trace import rows
 from netsim.trace.rows import Capacity, Lap
@@ -43,7 +44,7 @@ def build_population(scenario: Scenario, learner: Learner) -> Population:
         seed=scenario.seed,
         num_samples=learner.num_samples,
     )
-    if scenario.policy is None or not scenario.policy.decides_ranks:
+    if scenario.policy is None or "decides-ranks" not in scenario.policy.traits:
         population.fleet.require_memory(partial(_needed_bytes, scenario, learner))
     job = first_job(learner)
     population.radio_map.require_usable_links("down", sum(learner.bits_down(job, None)))
@@ -75,7 +76,7 @@ def build_stage(
     recorder.capacities.extend(_capacities(scenario))
     recorder.cells.extend(_cell_rows(scenario.network))
     recorder.laps.extend(() if links is None else _laps(links))
-    return Stage(
+    scene = Scene(
         env=env,
         seed=scenario.seed,
         population=population,
@@ -83,20 +84,34 @@ def build_stage(
         links=_own_links(scenario, env, recorder, transfer_ids),
         learner=learner,
         recorder=recorder,
-        stop=scenario.stop,
-        ranks=scenario.ranks,
-        watch=watch,
-        policy=scenario.policy,
-        planner=build_planner(scenario, learner, population),
     )
+    policy = scenario.policy
+    return Stage(
+        scene=scene,
+        ranks=scenario.ranks,
+        stop=scenario.stop,
+        watch=watch,
+        samplers=_samplers(scenario, learner, population),
+        charges_pilots=policy is None or policy.charges_pilots,
+    )
+
+
+def _samplers(
+    scenario: Scenario, learner: Learner, population: Population
+) -> Callable[[Stage], Samplers] | None:
+    """Return the samplers of the policy, if there is one."""
+    planner = build_planner(scenario, learner, population)
+    if scenario.policy is None or planner is None:
+        return None
+    return partial(scenario.policy.samplers, planner=planner)
 
 
 def _build_cells(
     env: Engine, scenario: Scenario, recorder: Recorder, transfer_ids: Iterator[int]
 ) -> Cells:
     """Return everybody's bands, and the wires behind them."""
-    bands: dict[CellLeg, SharedBand] = {}
-    wires: dict[CellLeg, Wire] = {}
+    bands: dict[CellDirection, SharedBand] = {}
+    wires: dict[CellDirection, Wire] = {}
     for cell_id, cell in enumerate(scenario.network.cells):
         for direction in DIRECTIONS:
             key, air = (cell_id, direction), cell.band(direction)
@@ -186,15 +201,13 @@ def _capacity(
     air: Uplink | Downlink, seed: int, cell_id: int, direction: Direction
 ) -> CapacityTable | None:
     """Return the capacity table of a band with a measured radio."""
-    radio = air.radio
-    if isinstance(radio, MeasuredRadio):
-        return radio.from_start(
-            seed, f"{direction}/{cell_id}" if cell_id else direction
-        )
-    return radio.capacity()
+    return air.radio.from_start(
+        seed, f"{direction}/{cell_id}" if cell_id else direction
+    )
 
 
 def play(stage: Stage, scenario: Scenario) -> None:
     """Run the server's story to its end."""
-    stage.env.run(until=stage.env.process(scenario.server.play(stage)))
-    stage.cells.close()
+    env = stage.scene.env
+    env.run(until=env.process(scenario.server.play(stage)))
+    stage.scene.cells.close()

@@ -1,15 +1,17 @@
-"""The story of a fully asynchronous server (FedAsync, arXiv 1903.03934)."""
+"""A fully asynchronous server (FedAsync, arXiv 1903.03934)."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from netsim.client.participation import Participation, Process
 from netsim.core.quantities import Seconds
 from netsim.scenario import OneOf, Record
-from netsim.server.buffer_loop import Flushes, require_enough_clients
+from netsim.scenario.traits import Traits
+from netsim.server.buffer_loop import BufferLoop
 from netsim.server.outages import Outages
 from netsim.server.stage import Stage
 from netsim.server.staleness import STALENESSES, PolynomialStaleness, Staleness
@@ -21,6 +23,8 @@ class Asynchronous(Record):
     staleness. The client's whole model counts, not its change, and not its data.
     """
 
+    sampling: ClassVar[None] = None
+    round_timing: ClassVar[None] = None
     kind: Literal["asynchronous"] = "asynchronous"
     concurrency: int = Field(ge=1)
     mixing: float = Field(default=0.6, gt=0, le=1)
@@ -29,13 +33,17 @@ class Asynchronous(Record):
     outages: Outages = ()
 
     @property
-    def round_timing(self) -> None:
-        return None
+    def counts(self) -> Mapping[str, int]:
+        return {"concurrency": self.concurrency}
+
+    @property
+    def traits(self) -> Traits:
+        outages: Traits = {"has-outages": "outages"} if self.outages else {}
+        return {"serves-one-by-one": "", "merges-old-versions": "", **outages}
 
     def play(self, stage: Stage) -> Process:
-        """Run until the run is over; who is under way then is recorded unfinished."""
-        require_enough_clients(stage, self.concurrency)
-        flushes = Flushes(
+        """Run until the run is over; tasks under way then are recorded unfinished."""
+        loop = BufferLoop(
             stage,
             concurrency=self.concurrency,
             buffer_size=1,
@@ -43,7 +51,7 @@ class Asynchronous(Record):
             weigh=self._weight,
             is_mixed=True,
         )
-        return flushes.play(self.outages)
+        return loop.play(self.outages)
 
     def _weight(self, part: Participation, staleness: int) -> float:
         return self.mixing * self.staleness.discount(staleness)

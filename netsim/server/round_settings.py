@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -9,32 +10,33 @@ from pydantic import Field, model_validator
 from netsim.core.quantities import Seconds
 from netsim.policy import SAMPLERS, Sampler
 from netsim.scenario import OneOf, Record
+from netsim.scenario.traits import SAMPLER, Trait, Traits
 from netsim.server.outages import Outages
 
-DrawnBy = Annotated[Sampler, OneOf(SAMPLERS)]
+DrawnBy = Annotated[Sampler, OneOf(SAMPLERS, SAMPLER)]
 Duration = Annotated[Seconds, Field(ge=0)]
 
 
-class Manners(Record):
+class RoundSettings(Record):
     """What servers that work in rounds have in common.
 
     ``announce_time`` precedes every round, ``merge_time`` every merge; zero is free of
     charge only because the scenario says so. Without ``sampling`` a policy decides it.
-    Who is drawn and away, or still at work for an earlier round, takes no part.
+    A drawn client that is away, or still at work for an earlier round, takes no part.
     """
 
     sampling: DrawnBy | None = None
     announce_time_s: Duration
     merge_time_s: Duration
-    merge_first: Annotated[int, Field(ge=1)] | None = None  # the round ends with them
-    late: Literal["drop", "next-round"] = "drop"  # what becomes of who is not in time
+    merge_first: Annotated[int, Field(ge=1)] | None = None  # arrivals end the round
+    late: Literal["drop", "next-round"] = "drop"  # what becomes of late clients
     staleness_exponent: float = Field(default=0.0, ge=0)  # of the late: (1 + s) ** -e
     corrects_arrivals: bool = False  # weights over the part of the round that arrived
-    corrects_presence: bool = False  # weights over the part of the time one is there
+    corrects_presence: bool = False  # weights over the client's share of time available
     outages: Outages = ()
 
     @model_validator(mode="after")
-    def _minds_the_late(self) -> Manners:
+    def _check_late(self) -> RoundSettings:
         if self.late == "drop" and self.staleness_exponent:
             raise ValueError("staleness_exponent needs `late: next-round`")
         if self.late == "next-round" and self.corrects_arrivals:
@@ -43,3 +45,25 @@ class Manners(Record):
                 "arrive too"
             )
         return self
+
+    @property
+    def common_traits(self) -> Traits:
+        """Return the traits that follow from these settings."""
+        found: dict[Trait, str] = {
+            "lacks-sampling" if self.sampling is None else "has-sampling": "sampling"
+        }
+        if self.merge_first is not None:
+            found["takes-first"] = "merge_first"
+        if self.late == "next-round":
+            found |= {"merges-old-versions": "late", "overlaps-rounds": "late"}
+        else:
+            found["merges-new-versions"] = ""
+        if self.corrects_presence:
+            found["corrects-presence"] = "corrects_presence"
+        if self.outages:
+            found["has-outages"] = "outages"
+        return found
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        return {} if self.merge_first is None else {"merge_first": self.merge_first}

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from netsim.cosim.learning_kinds import UNTRAINED
 from netsim.cosim.reading import read_scenario
 from netsim.cosim.reuse import verdicts
 from netsim.cosim.scenario import Scenario
@@ -153,7 +152,7 @@ def learning_groups(scenarios: list[Scenario]) -> list[int]:
 
 
 def _is_shared(first: Scenario, other: Scenario) -> bool:
-    if any(isinstance(one.learning, UNTRAINED) for one in (first, other)):
+    if any("trains-nothing" in one.learning.traits for one in (first, other)):
         return False
     return all(verdict.effect == "nothing" for verdict in verdicts(first, other))
 
@@ -195,7 +194,7 @@ def _resolved(
 
 def require_scores(scenario: Scenario, what: str) -> None:
     """Refuse a goal that needs metrics where nothing is trained."""
-    if isinstance(scenario.learning, UNTRAINED):
+    if "trains-nothing" in scenario.learning.traits:
         raise InputError(f"{what} learning: nothing is scored without it")
 
 

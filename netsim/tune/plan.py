@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fl.contract import METRICS
-from netsim.cosim.learning_kinds import UNTRAINED
 from netsim.cosim.reading import read_scenario
 from netsim.cosim.scenario import Scenario
 from netsim.errors import InputError
@@ -60,7 +59,7 @@ def _scenario(config: TuneConfig, base: Path, *overrides: str) -> Scenario:
     """Return the scenario with the first seed; it ends when the target is met."""
     seed = f"seed={config.seeds[0]}"
     scenario = read_scenario(base, (*config.overrides, *overrides, seed))
-    if config.target is None or isinstance(scenario.learning, UNTRAINED):
+    if config.target is None or "trains-nothing" in scenario.learning.traits:
         return scenario
     metric, level = config.target.metric, config.target.level
     target = f"stop.target={{metric: {metric}, level: {level!r}}}"

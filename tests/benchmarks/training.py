@@ -44,9 +44,9 @@ from fl.settings.federation import FederationSettings
 from fl.settings.local_training import TrainingSettings
 from fl.streams import stream
 from fl.tasks import Digits, Synthetic
-from fl.training.grouping import ALONE, Rule
+from fl.training.grouping import ONE_CLIENT_PER_PASS, PassRule
 from fl.training.local_training import LocalJob, mini_batches, train
-from fl.training.stack import rule_of
+from fl.training.stack import pass_rule_of
 
 NUM_REPEATS = 3
 
@@ -194,10 +194,10 @@ def ways_of(case: Case) -> dict[str, Callable[[], None]]:
     resident = LoraModel(case.model(), case.lora, seed=0)
     jobs = jobs_of(case, resident)
     settings = TrainingSettings(per_device_train_batch_size=case.batch_size)
-    chosen = rule_of(resident)
+    chosen = pass_rule_of(resident)
 
-    def engine(rule: Rule) -> None:
-        with mock.patch("fl.training.stack.rule_for", return_value=rule):
+    def engine(rule: PassRule) -> None:
+        with mock.patch("fl.training.stack.pass_rule", return_value=rule):
             train(resident, case.task, jobs, settings=settings, seed=0)
 
     def padded_floor() -> None:
@@ -208,10 +208,10 @@ def ways_of(case: Case) -> dict[str, Callable[[], None]]:
     ways: dict[str, Callable[[], None]] = {
         "floor": lambda: peft_loop(resident, case, jobs),
         "ours": lambda: engine(chosen),
-        "one per pass": lambda: engine(ALONE),
+        "one per pass": lambda: engine(ONE_CLIENT_PER_PASS),
     }
     if isinstance(case.task, Texts):
-        ways["whole batches"] = lambda: engine(replace(chosen, cuts=False))
+        ways["whole batches"] = lambda: engine(replace(chosen, slices_texts=False))
         ways["padded floor"] = padded_floor
     return ways
 

@@ -1,4 +1,4 @@
-"""The policy that follows a plan made beforehand, by ``netsim plan`` or by anybody."""
+"""The policy that follows a plan from a file, as ``netsim plan`` writes it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import numpy as np
 from pydantic import AfterValidator, Field
 
 from netsim.errors import InputError
-from netsim.policy import Sampler
 from netsim.policy.planner import Planner
 from netsim.policy.sampler import Coins, FloatArray
 from netsim.scenario import Record
-from netsim.server.policies.policy import Course
+from netsim.scenario.traits import Traits
+from netsim.server.outcome import Samplers
 from netsim.server.stage import Stage
 
 COLUMNS = ("client_id", "sampling_probability", "rank")
@@ -27,32 +27,28 @@ class PlannedPolicy(Record):
     and written down as absolute.
     """
 
-    decides_sampling: ClassVar[bool] = True
-    decides_ranks: ClassVar[bool] = True
-    needs_learning: ClassVar[bool] = False
+    traits: ClassVar[Traits] = {"decides-sampling": "", "decides-ranks": ""}
+    constants: ClassVar[None] = None
     charges_pilots: ClassVar[bool] = True
     max_weight: ClassVar[float | None] = None
     kind: Literal["planned"] = "planned"
     path: Annotated[str, Field(min_length=1), AfterValidator(os.path.abspath)]
 
-    def read(self, num_clients: int) -> Plan:
-        """Return the plan in the file, checked against the number of clients."""
-        return read_plan(Path(self.path), num_clients)
+    def require_files(self, num_clients: int) -> None:
+        read_plan(Path(self.path), num_clients)
 
     def require(self, planner: Planner) -> None:
         self._plan(planner)
 
-    def course(self, stage: Stage, sampling: Sampler | None) -> Course:
-        planner = stage.planner
-        assert planner is not None
+    def samplers(self, stage: Stage, planner: Planner) -> Samplers:
         plan = self._plan(planner)
-        stage.client_ranks = plan.ranks
+        stage.participants.client_ranks = plan.ranks
         stage.begin(plan.probabilities.tolist())
         while True:
             yield Coins(plan.probabilities)
 
     def _plan(self, planner: Planner) -> Plan:
-        plan = self.read(len(planner.problem))
+        plan = read_plan(Path(self.path), len(planner.problem))
         for client_id, top in enumerate(planner.top_ranks().tolist()):
             rank = plan.ranks[client_id]
             if not 1 <= rank <= planner.problem.global_rank:

@@ -73,16 +73,16 @@ class StudyPlan:
 def read_study(path: Path) -> tuple[StudyConfig, Document]:
     """Return a study file as a record, whose scenario is a whole path or a shipped
     name, and where the file says what."""
-    config, document = load(path, StudyConfig), read_document(path)
-    whole = whole_path(config.scenario, path)
-    return config.model_copy(update={"scenario": whole}), document
+    config = load(path, StudyConfig)
+    scenario = whole_path(config.scenario, path)
+    return config.model_copy(update={"scenario": scenario}), read_document(path)
 
 
-def whole_path(scenario: str, path: Path) -> str:
-    """Return the path of a scenario that lies in the folder of the file ``path``, which
-    names it; else the name as it is, for a shipped scenario."""
-    found = path.parent / scenario
-    return str(found.resolve()) if found.is_file() else scenario
+def whole_path(given: str, path: Path) -> str:
+    """Return the whole path of a scenario that lies beside the file ``path``, else
+    what is given: the name of a shipped scenario."""
+    beside = path.parent / given
+    return str(beside.resolve()) if beside.is_file() else given
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,8 @@ def plan_tune(path: Path, parent: Path, out: Path | None = None) -> TunePlan:
     in the same folder.
     """
     config = load(path, TuneConfig)
-    config = config.model_copy(update={"scenario": whole_path(config.scenario, path)})
+    scenario = whole_path(config.scenario, path)
+    config = config.model_copy(update={"scenario": scenario})
     places = Places(read_document(path))
     base = places.base(config.scenario)
     as_is = _checked(config, base, places)

@@ -263,8 +263,8 @@ WRONG = {
         ":8:12: objective: needs learning",
     ),
     "nothing learned by proxy": (
-        changed("least time", "most accuracy").replace("network-only", "proxy"),
-        ":8:12: objective: needs learning",
+        changed("network-only", "proxy").replace("least time", "most accuracy"),
+        "objective: needs learning",
     ),
     "seeds searched": (changed("cell.uplink.band", "seed"), "seeds are listed"),
     "no such scenario": (changed("network-only", "netwrk-only"), "did you mean"),

@@ -1,10 +1,10 @@
-"""Identical uploads merged by every method: merge error beside how good the model is.
+"""Identical uploads merged by every method: merge error and accuracy of the model.
 
 netsim study results/merges/drift.yaml --out results/studies/merges-drift
 python results/merges/identical.py results/studies/merges-drift
 
 What `netsim merge-study RUN --evaluate` does, for every run of the study, all rounds.
-Writes identical.csv beside this file, one row per setting, seed, round and method.
+Writes identical.csv to this folder, one row per setting, seed, round and method.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ METHODS = (
 
 
 def merged(folder: Path) -> pd.DataFrame:
-    """Return what each method makes of the uploads of every round of a run."""
+    """Return the merges of every round's uploads by each method."""
     found = merge_study(folder, methods=METHODS, evaluate=True)
     assert found.is_same, f"{folder} came out otherwise than recorded"
     return found.merges

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from fl.costs import count_facts
+from fl.costs import count_costs
 from fl.federation.trainer import Trainer
-from fl.settings.federation import Learning
+from fl.settings.federation import FederationSettings
 from fl.training.local_training import Diverged, LocalJob, train
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Measured:
 
 
 def measure(
-    learning: Learning,
+    learning: FederationSettings,
     *,
     device: str,
     threads: int | None = None,
@@ -67,7 +67,7 @@ def measure(
     A trial is one participation at full rank with all of the task's samples. Without
     ``threads`` they are as many as torch takes by itself.
     """
-    facts = count_facts(
+    facts = count_costs(
         learning.task,
         learning.backbone,
         lora=learning.lora,
@@ -104,7 +104,7 @@ def _trial_s(trainer: Trainer, start_index: int, clock: Clock) -> float:
     )
     start_s = clock()
     (outcome,) = train(
-        trainer.resident, trainer.task, [job], settings=learning.training, seed=0
+        trainer.lora_model, trainer.task, [job], settings=learning.training, seed=0
     )
     took_s = round(clock() - start_s, 6)
     if isinstance(outcome, Diverged):
@@ -112,7 +112,7 @@ def _trial_s(trainer: Trainer, start_index: int, clock: Clock) -> float:
     return took_s
 
 
-def _product_rate(learning: Learning, device: str, clock: Clock) -> float:
+def _product_rate(learning: FederationSettings, device: str, clock: Clock) -> float:
     """Return the FLOP/s of the best of some trials of matrix products."""
     import torch
 

@@ -1,18 +1,19 @@
 """What one model with LoRA costs in FLOP, bits and bytes, counted once."""
 
+from fl.costs.costs import ModelCosts
 from fl.costs.curves import Curve, Lengths
-from fl.costs.facts import Facts, count_facts, known_facts
+from fl.costs.lookup import count_costs, count_timing, known_costs, known_timing
 from fl.costs.shapes import SHAPES
-from fl.costs.timing import TimingAs, count_timing, known_timing
+from fl.costs.timing import TimingAs
 
 __all__ = [
     "SHAPES",
     "Curve",
-    "Facts",
     "Lengths",
+    "ModelCosts",
     "TimingAs",
-    "count_facts",
+    "count_costs",
     "count_timing",
-    "known_facts",
+    "known_costs",
     "known_timing",
 ]

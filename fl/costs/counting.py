@@ -16,18 +16,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fl.backbones import Backbone, read
+from fl.costs.costs import ModelCosts
 from fl.costs.curves import Curve, Lengths, fitted, padded_lengths
-from fl.costs.facts import Facts
 from fl.model.adapters import Layout, LoraSettings
 from fl.model.payload import Extent, Shape
+from fl.settings.local_training import TrainingSettings
 from fl.tasks import Source, Task
-from fl.training.local_training import TrainingSettings
 
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
 
-    from fl.model.lora_model import ResidentModel
+    from fl.model.lora_model import LoraModel
 
 RANKS = (1, 2)
 TEXT_LENGTHS = (8, 16, 24)
@@ -46,7 +46,7 @@ class AtRank:
 
 def counted(
     task: Source, backbone: Backbone, lora: LoraSettings, training: TrainingSettings
-) -> Facts:
+) -> ModelCosts:
     """Return the facts of a model, which is made twice for it."""
     ready = read(task, backbone)
     batch_size = training.per_device_train_batch_size
@@ -56,7 +56,7 @@ def counted(
 
 def assembled(
     low: AtRank, high: AtRank, lengths: Lengths, training: TrainingSettings
-) -> Facts:
+) -> ModelCosts:
     """Return the facts at every rank from the counts at ranks 1 and 2."""
     flop_per_rank, saved_per_rank = (
         Curve(*np.subtract(b, a).tolist())
@@ -67,7 +67,7 @@ def assembled(
         for a, slope in ((low.flop, flop_per_rank), (low.saved, saved_per_rank))
     )
     batch_size = training.per_device_train_batch_size
-    return Facts(
+    return ModelCosts(
         base_flop=base_flop.at(lengths.mean, lengths.mean_square),
         flop_per_rank=flop_per_rank.at(lengths.mean, lengths.mean_square),
         base_flop_curve=base_flop,
@@ -111,19 +111,19 @@ def counted_at(
 
     ``probe`` makes a mini-batch of a length and a size; a single length has no curve.
     """
-    from fl.model.lora_model import ResidentModel
+    from fl.model.lora_model import LoraModel
 
     weights = list(base.parameters())
     base_parameters = sum(weight.numel() for weight in weights)
     base_bytes = sum(weight.nbytes for weight in weights)
-    resident = ResidentModel(base, lora, seed=0, device=device)
-    flop = [_step_flop(resident, probe(length, 1)) for length in lengths]
-    saved = [_saved_bytes(resident, probe(length, batch_size)) for length in lengths]
+    lora_model = LoraModel(base, lora, seed=0, device=device)
+    flop = [_step_flop(lora_model, probe(length, 1)) for length in lengths]
+    saved = [_saved_bytes(lora_model, probe(length, batch_size)) for length in lengths]
     has_curve = len(lengths) > 1
     return AtRank(
         flop=fitted(lengths, flop) if has_curve else Curve(flop[0]),
         saved=fitted(lengths, saved) if has_curve else Curve(saved[0]),
-        layout=resident.layout,
+        layout=lora_model.layout,
         base_parameters=base_parameters,
         base_bytes=base_bytes,
     )
@@ -143,20 +143,20 @@ def _probe(task: Task, length: int, size: int) -> dict[str, Tensor]:
     return {"input_ids": tokens, "attention_mask": ones, "labels": labels}
 
 
-def _step_flop(resident: ResidentModel, batch: dict[str, Tensor]) -> int:
+def _step_flop(lora_model: LoraModel, batch: dict[str, Tensor]) -> int:
     from torch.utils.flop_counter import FlopCounterMode
 
     with FlopCounterMode(display=False) as counter:
-        loss, _ = resident.forward(batch)
+        loss, _ = lora_model.forward(batch)
         loss.backward()  # type: ignore[no-untyped-call]
     return int(counter.get_total_flops())
 
 
-def _saved_bytes(resident: ResidentModel, batch: dict[str, Tensor]) -> int:
+def _saved_bytes(lora_model: LoraModel, batch: dict[str, Tensor]) -> int:
     """Return the bytes that autograd keeps, weights left out, shared memory once."""
     from torch.autograd.graph import saved_tensors_hooks
 
-    weights = {_storage(p) for p in resident.model.parameters()}
+    weights = {_storage(p) for p in lora_model.model.parameters()}
     saved: dict[int, int] = {}
     kept = []  # an address names a storage only while it lives
 
@@ -166,8 +166,8 @@ def _saved_bytes(resident: ResidentModel, batch: dict[str, Tensor]) -> int:
             kept.append(tensor)
         return tensor
 
-    with resident.lora_dropout(), saved_tensors_hooks(keep, lambda tensor: tensor):
-        resident.forward(batch)
+    with lora_model.lora_dropout(), saved_tensors_hooks(keep, lambda tensor: tensor):
+        lora_model.forward(batch)
     return sum(saved.values())
 
 

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from fl.backbones.families import in_precision
+from fl.costs.costs import ModelCosts
 from fl.costs.counting import TEXT_LENGTHS, AtRank, assembled, counted_at
 from fl.costs.curves import Lengths
-from fl.costs.facts import Facts
 from fl.costs.timing import TimingAs
 from fl.model.adapters import LoraSettings
-from fl.training.local_training import TrainingSettings
+from fl.settings.local_training import TrainingSettings
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,7 +25,7 @@ def counted_on_meta(
     timing: TimingAs,
     lora: LoraSettings,
     training: TrainingSettings,
-) -> Facts:
+) -> ModelCosts:
     """Return the facts of a model of which only the configuration is known."""
     length = timing.sequence_length
     batch_size = training.per_device_train_batch_size

@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field, field_validator, model_validator
 
 from fl.backbones.backbone import Precision
-from fl.costs.facts import Facts, kept, recalled
 from fl.costs.shapes import SHAPES
-from fl.memory import recipe
-from fl.memory.recipe import Json
 from fl.model.adapters import LoraSettings
 from fl.record import Record
 from fl.tasks.places import did_you_mean
-from fl.training.local_training import TrainingSettings
 
 USUAL_TARGETS = {
     "bert": ("query", "value"),
@@ -99,44 +94,6 @@ def model_values(model: str) -> Mapping[str, Any]:
     if not isinstance(values, dict) or not all(values.get(name) for name in needed):
         raise ValueError(f"{path} must name its architectures and its model_type")
     return values
-
-
-def known_timing(
-    timing: TimingAs, lora: LoraSettings, training: TrainingSettings
-) -> Facts | None:
-    """Return the facts where they were counted before; never imports torch."""
-    return recalled(_cache_name(timing, lora, training))
-
-
-def count_timing(
-    timing: TimingAs, lora: LoraSettings, training: TrainingSettings
-) -> Facts:
-    """Return the facts, counted on the meta device where they are not known yet."""
-    known = known_timing(timing, lora, training)
-    if known is not None:
-        return known
-    from fl.costs.meta import counted_on_meta
-
-    values = model_values(timing.model)
-    facts = counted_on_meta(values, timing, timing.adapters(lora), training)
-    return kept(_cache_name(timing, lora, training), facts)
-
-
-def _cache_name(
-    timing: TimingAs, lora: LoraSettings, training: TrainingSettings
-) -> str:
-    adapters = timing.adapters(lora).model_copy(update={"r": 1})
-    values: Json = dict(model_values(timing.model))
-    settings = {
-        "model": values,
-        "sequence_length": timing.sequence_length,
-        "dtype": timing.dtype,
-        "lora": recipe.settings(adapters),
-        "batch_size": training.per_device_train_batch_size,
-        "accumulation": training.gradient_accumulation_steps,
-        "versions": [metadata.version(n) for n in ("torch", "transformers", "peft")],
-    }
-    return f"{recipe.digest('timing 2', settings)}.json"
 
 
 def _usual_modules(values: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:

@@ -18,13 +18,13 @@ from fl.federation.trainer import (
     to_entry,
     trained,
 )
-from fl.federation.version_cache import History
+from fl.federation.version_cache import VersionCache
 from fl.memory.memory import Memory
 from fl.model.adapters import Layout
 from fl.workers.executor import Executor
 
 
-class Workshop:
+class CohortRunner:
     """Trains cohorts that are not remembered, here or in other processes."""
 
     def __init__(
@@ -32,7 +32,7 @@ class Workshop:
         trainer: Trainer,
         executor: Executor[Trainer],
         memory: Memory,
-        history: History,
+        history: VersionCache,
         shares: Sequence[NDArray[np.int64]],
     ) -> None:
         self.steps_trained = 0
@@ -40,7 +40,7 @@ class Workshop:
         self._trainer = trainer
         self._executor = executor
         self._memory = memory
-        self._history = history
+        self._versions = history
         self._shares = shares
         self._states: dict[int, str] = {}  # by client, the job it goes on from
         self._kept: dict[str, Numbers] = {}  # by job, what it left with the client
@@ -65,8 +65,8 @@ class Workshop:
 
     def layout(self, rank: int) -> Layout:
         """Return the layout of what the server receives of a client of this rank."""
-        layout = self._trainer.resident.layout
-        is_own = self._trainer.learning.low_rank == "truncated"
+        layout = self._trainer.lora_model.layout
+        is_own = self._trainer.learning.small_clients == "truncated"
         return layout.at_rank(rank) if is_own else layout
 
     def state(self, client_id: int) -> str | None:
@@ -95,7 +95,7 @@ class Workshop:
     def chunk(self, cohort: Cohort) -> Chunk:
         """Return all that a worker needs to train a cohort."""
         jobs = tuple(cohort.jobs.values())
-        rank, history = self._trainer.learning.lora.r, self._history
+        rank, history = self._trainer.learning.lora.r, self._versions
         versions = sorted({job.version for job in jobs})
         folds = {name: history.model(name).fold for name in versions}
         return Chunk(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from fl.contract import Job
 from fl.federation.versions import Version
@@ -12,9 +12,6 @@ from fl.training.local_training import Diverged
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-# What is not finite is left out of its merge, or it ends the run.
-OnDivergence: TypeAlias = Literal["drop", "stop"]
 
 # By job, the local step at which its own numbers were not finite; None: the merge's.
 Steps: TypeAlias = Mapping[str, int | None]

@@ -11,7 +11,7 @@ from typing import Literal
 from fl.aggregation import VersionRanks
 from fl.contract import Arrival, Branch, Job, LayerError, Merged, Score
 from fl.federation.changes import squared_changes
-from fl.federation.cohort_runner import Workshop
+from fl.federation.cohort_runner import CohortRunner
 from fl.federation.divergence import (
     MergeDiverged,
     diverged,
@@ -22,10 +22,10 @@ from fl.federation.divergence import (
     void_entry,
 )
 from fl.federation.jobs import Cohort, JobBook, rank_of, steps_of
-from fl.federation.local_metrics import ByLabel, LocalBench
+from fl.federation.local_metrics import ByLabel, LocalScorer
 from fl.federation.merging import Component, combined, merge_adapters
 from fl.federation.trainer import NUM_THREADS, Trainer
-from fl.federation.version_cache import History
+from fl.federation.version_cache import VersionCache
 from fl.federation.versions import Version, refolded
 from fl.federation.warm_start import content_digest
 from fl.memory import recipe
@@ -36,7 +36,7 @@ from fl.model.adapters import Adapter
 from fl.model.evaluation import evaluate
 from fl.partition import divide
 from fl.peft_folders.base_delta import save_base_delta
-from fl.settings.federation import Learning
+from fl.settings.federation import FederationSettings
 from fl.streams import stream
 from fl.workers.executor import Executor, Inline
 from fl.workers.processes import processes
@@ -54,7 +54,7 @@ class Federation:
 
     def __init__(
         self,
-        learning: Learning,
+        learning: FederationSettings,
         *,
         num_clients: int,
         seed: int,
@@ -97,21 +97,21 @@ class Federation:
         self._book = JobBook(learning.cohort_size)
         # told of every merge's components and of the version before, if anyone asks
         self.observe: Callable[[Sequence[Component], Version], None] | None = None
-        self._bench = LocalBench(learning, self._shares, self._trainer, self._memory)
-        self._history = History(self._trainer, self._memory, self.initial_version)
-        self._workshop = Workshop(
-            self._trainer, executor, self._memory, self._history, self._shares
+        self._local = LocalScorer(learning, self._shares, self._trainer, self._memory)
+        self._versions = VersionCache(self._trainer, self._memory, self.initial_version)
+        self._runner = CohortRunner(
+            self._trainer, executor, self._memory, self._versions, self._shares
         )
 
     @property
     def steps_trained(self) -> int:
         """Return how many local steps were computed so far."""
-        return self._workshop.steps_trained
+        return self._runner.steps_trained
 
     @property
     def steps_reused(self) -> int:
         """Return how many local steps were remembered from earlier runs."""
-        return self._workshop.steps_reused
+        return self._runner.steps_reused
 
     def submit(self, job: Job) -> str:
         """Note a job and return its digest; nothing is trained yet."""
@@ -126,7 +126,7 @@ class Federation:
         if steps < 1:
             raise ValueError(f"steps must be at least 1, got {steps}")
         is_fresh = job.version == self.initial_version
-        state = None if is_fresh else self._workshop.state(job.client_id)
+        state = None if is_fresh else self._runner.state(job.client_id)
         job = replace(job, rank=rank, steps=steps, state=state)
         name = self._name(job)
         self._book.add(name, job)
@@ -166,17 +166,17 @@ class Federation:
         ]
         if self.learning.keeps_state:
             is_fresh = version == self.initial_version
-            self._workshop.renew_states(names, self._book, is_fresh=is_fresh)
+            self._runner.renew_states(names, self._book, is_fresh=is_fresh)
         self._book.remove(names)
-        self._workshop.forget_states(self._book)
-        last = self._history.entry(version) if is_void(entry) else entry
-        self._history.keep(newest, last, self._book.versions())
+        self._runner.forget_states(self._book)
+        last = self._versions.entry(version) if is_void(entry) else entry
+        self._versions.keep(newest, last, self._book.versions())
         return Merged(
             version=newest,
             layers=tuple(LayerError(*row) for row in entry.facts["rows"]),
             norms2=tuple(entry.facts["norms2"].get(a.ticket) for a in arrivals),
-            scores=self._bench.compared(
-                own, newest, lambda: self._history.model(newest)
+            scores=self._local.compared(
+                own, newest, lambda: self._versions.model(newest)
             ),
             diverged={name: reason(step) for name, step in lost.items()},
         )
@@ -190,7 +190,7 @@ class Federation:
             version,
             ordered,
             cohorts=[cohort.digest for cohort in cohorts],
-            server=self.learning.server,
+            server=self.learning.server_optimiser,
         )
 
     def _remembered(
@@ -203,9 +203,9 @@ class Federation:
         """Return what a merge came to, as recalled or after the training it needs."""
         entry = None if self.observe else self._memory.recall(merged)
         if entry is None or self.learning.keeps_state:
-            self._workshop.train([c for c in cohorts if c.outcomes is None])
+            self._runner.train([c for c in cohorts if c.outcomes is None])
         else:
-            self._workshop.steps_reused += sum(
+            self._runner.steps_reused += sum(
                 steps_of(self._book.pending[arrival.ticket]) for arrival in ordered
             )
         if entry is None:
@@ -215,7 +215,7 @@ class Federation:
     def hold(self, versions: Collection[str]) -> None:
         """Keep versions that are in force side by side, such as those of edge servers;
         a merge takes any of them for the newest."""
-        self._history.hold(versions)
+        self._versions.hold(versions)
 
     def join(
         self, version: str, branches: Sequence[Branch], *, round_id: int
@@ -232,7 +232,7 @@ class Federation:
             if self.learning.on_divergence == "stop":
                 raise MergeDiverged(round_id, max(branch.weight for branch in branches))
             return Merged(version)
-        self._history.keep(name, entry, self._book.versions())
+        self._versions.keep(name, entry, self._book.versions())
         return Merged(
             version=name,
             layers=tuple(LayerError(*row) for row in entry.facts["rows"]),
@@ -243,12 +243,12 @@ class Federation:
     ) -> Entry | None:
         """Return the version after branches that are merged as clients' adapters are,
         and note its model; nothing where it is not finite."""
-        before, learning = self._history.model(version), self.learning
+        before, learning = self._versions.model(version), self.learning
         exchanges = [learning.aggregation.exchange(index) for index in range(2)]
         parts = {part for exchange in exchanges for part in exchange.receives}
         terms = [Component(before.adapter, 1.0)]
         for branch in branches:
-            made, weight = self._history.model(branch.version).adapter, branch.weight
+            made, weight = self._versions.model(branch.version).adapter, branch.weight
             sent = made if branch.version == version else learning.as_sent(made, parts)
             terms.append(Component(before.adapter, -weight))
             terms.append(Component(sent, weight))
@@ -259,7 +259,7 @@ class Federation:
         after = Version(result.adapter, refolded(before, result.folds), before.memory)
         if not is_finite(after):
             return None
-        self._history.note(name, after)
+        self._versions.note(name, after)
         folds = {layer: len(fold.lora_a) for layer, fold in result.folds.items()}
         return after.entry(result.rows, folds)
 
@@ -270,14 +270,14 @@ class Federation:
 
         def arrived() -> Version:
             if cohort.outcomes is None:  # the merge itself was remembered
-                before = self._workshop.steps_reused
-                self._workshop.train([cohort])
-                self._workshop.steps_reused = before
-            fold = self._history.model(job.version).fold
+                before = self._runner.steps_reused
+                self._runner.train([cohort])
+                self._runner.steps_reused = before
+            fold = self._versions.model(job.version).fold
             return Version(self._book.received(name), fold)
 
         origin = f"{name} in {cohort.digest}"
-        return self._bench.personal(job.client_id, origin, arrived)
+        return self._local.personal(job.client_id, origin, arrived)
 
     def evaluate(self, version: str) -> Score:
         """Return the metrics of a kept version on the test split, computed once."""
@@ -286,7 +286,7 @@ class Federation:
         name = recipe.digest("evaluation", {"version": version, "settings": how})
         entry = self._memory.recall(name)
         if entry is None:
-            entry = Entry(self.measured(self._history.model(version))._asdict())
+            entry = Entry(self.measured(self._versions.model(version))._asdict())
             self._memory.remember(name, entry)
         return Score(**entry.facts)
 
@@ -294,8 +294,8 @@ class Federation:
         """Return the metrics of any model on the test split."""
         settings = self.learning.evaluation
         split = settings.split_name(len(self.learning.task.labels("test")))
-        resident = self._trainer.resident_as(model)
-        return evaluate(resident, self._trainer.task, split, settings)
+        lora_model = self._trainer.model_as(model)
+        return evaluate(lora_model, self._trainer.task, split, settings)
 
     def export(self, version: str, folder: Path) -> None:
         """Write a kept version as a PEFT checkpoint, its base model in ``base/``."""
@@ -306,7 +306,7 @@ class Federation:
             return
         from fl.model.checkpoint import write_base, write_checkpoint
 
-        kept = self._history.model(version)
+        kept = self._versions.model(version)
         write_checkpoint(folder, kept.adapter, self.learning.lora)
         folds = {
             f"{name}.fold": self.learning.lora.scale * matrix
@@ -318,23 +318,23 @@ class Federation:
 
     def ranks(self, version: str) -> tuple[VersionRanks, ...]:
         """Return the ranks of a kept version, one pair per adapted matrix."""
-        found = self._history.entry(version).facts["ranks"]
+        found = self._versions.entry(version).facts["ranks"]
         return tuple(VersionRanks(*ranks) for ranks in found)
 
     def adapter_digest(self, version: str) -> str:
         """Return the digest of a kept version's numbers."""
-        return str(self._history.entry(version).facts["adapter"])
+        return str(self._versions.entry(version).facts["adapter"])
 
     def close(self) -> None:
         """End the workers, if there are any."""
-        self._workshop.close()
+        self._runner.close()
 
     def _name(self, job: Job) -> str:
         """Return the digest of what decides a job's result."""
         learning = self.learning
         exchange = learning.exchange(job.round_id)
         compression = learning.compression
-        is_own = rank_of(job) < learning.lora.r and learning.low_rank == "truncated"
+        is_small = rank_of(job) < learning.lora.r
         return recipe.job_digest(
             job,
             task=learning.task.digest,
@@ -346,7 +346,7 @@ class Federation:
                 "trains": exchange.trains,
                 "sends": exchange.sends,
                 "personal": learning.aggregation.contract.personal,
-                "is_own_rank": is_own,
+                "is_own_rank": is_small and learning.small_clients == "truncated",
                 "compression": None
                 if compression is None
                 else recipe.settings(compression),
@@ -375,12 +375,12 @@ class Federation:
         it is not finite itself."""
         if not all(math.isfinite(arrival.weight) for arrival in arrivals):
             return None
-        learning, before = self.learning, self._history.model(version)
+        learning, before = self.learning, self._versions.model(version)
         components = self._components(version, arrivals)
         if self.observe is not None:
             self.observe(components, before)
         result = merge_adapters(learning.aggregation, components, before.adapter)
-        flat, memory = learning.server.step(
+        flat, memory = learning.server_optimiser.step(
             before.adapter.flat, result.adapter.flat, before.memory
         )
         adapter = Adapter(result.adapter.layout, flat)
@@ -391,7 +391,7 @@ class Federation:
         after = Version(adapter, refolded(before, result.folds), memory)
         if not is_finite(after):
             return None
-        self._history.note(merged, after)
+        self._versions.note(merged, after)
         folds = {name: len(fold.lora_a) for name, fold in result.folds.items()}
         entry = after.entry(result.rows, folds)
         entry.facts["norms2"] = dict(zip(names, self._norms2(names), strict=True))
@@ -404,13 +404,13 @@ class Federation:
         A client that started from the newest version's first columns only takes the
         place of its share of the whole, and so does one whose model is mixed in.
         """
-        book, newest = self._book, self._history.model(version).adapter
+        book, newest = self._book, self._versions.model(version).adapter
         starts = []
         for arrival in arrivals:
             job = book.pending[arrival.ticket]
-            layout = self._workshop.layout(rank_of(job))
+            layout = self._runner.layout(rank_of(job))
             is_whole = job.version != version or layout == newest.layout
-            sent = self._history.sent(job.version, layout.rank)
+            sent = self._versions.sent(job.version, layout.rank)
             starts.append(sent if is_whole and not arrival.is_mixed else newest)
         ends = [book.received(arrival.ticket) for arrival in arrivals]
         weights = [arrival.weight for arrival in arrivals]
@@ -428,7 +428,7 @@ class Federation:
         jobs = [self._book.pending[name] for name in names]
         ends = [self._book.received(name) for name in names]
         starts = [
-            self._history.sent(job.version, end.layout.rank)
+            self._versions.sent(job.version, end.layout.rank)
             for job, end in zip(jobs, ends, strict=True)
         ]
         personal = self.learning.aggregation.contract.personal

@@ -22,7 +22,7 @@ from fl.memory import recipe
 from fl.memory.memory import Memory
 from fl.memory.store import Entry
 from fl.model.evaluation import chosen_samples, measured
-from fl.settings.federation import Learning
+from fl.settings.federation import FederationSettings
 
 PERSONAL, GLOBAL = "local-personal", "local-global"
 ByLabel = Mapping[int, Score]
@@ -56,10 +56,10 @@ def weighted(metrics: ByLabel, shares: Mapping[int, float], shown: str) -> Score
 
 
 @dataclass(frozen=True)
-class LocalBench:
+class LocalScorer:
     """Judges adapters label by label, and remembers what came out."""
 
-    learning: Learning
+    learning: FederationSettings
     shares: Sequence[NDArray[np.int64]]  # each client's training samples
     trainer: Trainer
     memory: Memory
@@ -119,12 +119,12 @@ class LocalBench:
         settings = settings.model_copy(update={"exact_match": False})
         held = task.labels("test")
         split, indices = chosen_samples(task, settings.split_name(len(held)))
-        resident = self.trainer.resident_as(model)
+        lora_model = self.trainer.model_as(model)
         found = {}
         for label in sorted(labels):
             mine = indices[held[indices] == label]
             if len(mine):
                 found[label] = measured(
-                    resident, task, split, mine, settings=settings, shown=split
+                    lora_model, task, split, mine, settings=settings, shown=split
                 )
         return found

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from fl.aggregation import Compression, Method, VersionRanks
-from fl.costs import Facts
+from fl.costs import ModelCosts
 from fl.model.payload import NOTHING, Extent, PartName, Payload, parts_extent
 
 
@@ -16,7 +16,7 @@ class Traffic:
     """One method's messages about one model; ``rank`` is the whole adapter's."""
 
     method: Method
-    facts: Facts
+    costs: ModelCosts
     payload: Payload
     rank: int
     compression: Compression | None = None
@@ -25,7 +25,7 @@ class Traffic:
     def bits_up(self, rank: int, round_index: int) -> int:
         """Return the bits of an upload in a round, counted from zero."""
         sent = self.method.exchange(round_index).sends
-        extent = parts_extent(sent, self.facts.adapted, rank) + self._rest
+        extent = parts_extent(sent, self.costs.adapted, rank) + self._rest
         if self.compression is None:
             return self.payload.bits(extent)
         return self.compression.bits(extent.num_numbers)
@@ -37,7 +37,7 @@ class Traffic:
         outside LoRA, for a client of this rank."""
         is_cut = self.is_truncated and self.method.contract.is_truncated_on_send
         extent = self._rest
-        for shape, (width, _) in zip(self.facts.adapted, made, strict=True):
+        for shape, (width, _) in zip(self.costs.adapted, made, strict=True):
             extent += parts_extent(
                 parts, [shape], min(rank, width) if is_cut else width
             )
@@ -47,7 +47,7 @@ class Traffic:
         """Return the bits of folds of these ranks, one per adapted matrix."""
         numbers = 0
         for (num_rows, num_columns), rank in zip(
-            self.facts.adapted, fold_ranks, strict=True
+            self.costs.adapted, fold_ranks, strict=True
         ):
             dense = num_rows * num_columns
             is_dense = rank and self.method.contract.is_fold_dense
@@ -58,7 +58,7 @@ class Traffic:
     @property
     def _rest(self) -> Extent:
         is_personal = "rest" in self.method.contract.personal
-        return NOTHING if is_personal else self.facts.rest
+        return NOTHING if is_personal else self.costs.rest
 
 
 class _Made(NamedTuple):
@@ -75,7 +75,7 @@ class Journal:
     def __init__(self, traffic: Traffic, initial_version: str) -> None:
         self.traffic = traffic
         whole = VersionRanks(traffic.rank, 0)
-        first = _Made(None, 0, (whole,) * len(traffic.facts.adapted))
+        first = _Made(None, 0, (whole,) * len(traffic.costs.adapted))
         self._made = {initial_version: first}
 
     def note(

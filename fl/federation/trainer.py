@@ -1,4 +1,4 @@
-"""The resident model at work: chunks of jobs in, what the server receives out.
+"""Local training with the one model: chunks of jobs in, what the server receives out.
 
 Only plain arrays go in and come out, so that it may sit in another process.
 """
@@ -25,13 +25,13 @@ from fl.model.adapters import Adapter, Layout
 from fl.model.device import require
 from fl.model.shared_base import shared_base
 from fl.model.sketch import Sketch, draw_sketch, own_rank
-from fl.settings.federation import Learning
+from fl.settings.federation import FederationSettings
 from fl.streams import stream
 from fl.tasks import Task
 from fl.training.local_training import Diverged, LocalJob, train
 
 if TYPE_CHECKING:
-    from fl.model.lora_model import ResidentModel
+    from fl.model.lora_model import LoraModel
 
 NUM_THREADS = 1  # more depend on the machine and on who else runs
 
@@ -62,7 +62,7 @@ class Trained(NamedTuple):
 class Trainer:
     """A model that is made at first need, and trains what it is given."""
 
-    learning: Learning
+    learning: FederationSettings
     seed: int
     device: str
     precision: Literal["float32", "float64"]
@@ -73,7 +73,7 @@ class Trainer:
         return read(self.learning.task, self.learning.backbone)
 
     @property
-    def resident(self) -> ResidentModel:
+    def lora_model(self) -> LoraModel:
         """Return the model."""
         return self._loaded[0]
 
@@ -83,17 +83,17 @@ class Trainer:
         fresh = self._loaded[1]
         if self.learning.start is None:
             return fresh
-        return start_adapter(Path(self.learning.start), self.resident)
+        return start_adapter(Path(self.learning.start), self.lora_model)
 
     @cached_property
-    def _loaded(self) -> tuple[ResidentModel, Adapter]:
+    def _loaded(self) -> tuple[LoraModel, Adapter]:
         import torch
 
-        from fl.model.lora_model import ResidentModel
+        from fl.model.lora_model import LoraModel
 
         require(self.device)
         torch.set_num_threads(NUM_THREADS)
-        resident = ResidentModel(
+        lora_model = LoraModel(
             shared_base(
                 self.learning.backbone,
                 self.learning.task,
@@ -105,14 +105,14 @@ class Trainer:
             precision=self.precision,
             device=self.device,
         )
-        return resident, resident.read()
+        return lora_model, lora_model.read()
 
     def train(self, chunk: Chunk) -> list[Trained]:
         """Return what comes of each job."""
         self.write_fold(next(iter(chunk.folds.values()), None))
         starts = [self._start(job, chunk) for job in chunk.jobs]
         outcomes = train(
-            self.resident,
+            self.lora_model,
             self.task,
             [
                 LocalJob(
@@ -136,27 +136,27 @@ class Trainer:
             for job, start, outcome in zip(chunk.jobs, starts, outcomes, strict=True)
         ]
 
-    def resident_as(self, version: Version) -> ResidentModel:
-        """Return the resident model as some version of it."""
-        model = version.as_resident(self.resident.layout)
-        self.resident.fold(model.folds())
-        self.resident.write(model.adapter)
-        return self.resident
+    def model_as(self, version: Version) -> LoraModel:
+        """Return the model with the numbers of a version."""
+        model = version.with_layout(self.lora_model.layout)
+        self.lora_model.fold(model.folds())
+        self.lora_model.write(model.adapter)
+        return self.lora_model
 
     def write_fold(self, fold: Numbers | None) -> None:
         """Compute with this fold in the base, or with the base alone."""
         import torch
 
         if fold is None:
-            self.resident.fold({})
+            self.lora_model.fold({})
             return
-        matrices = unflattened(torch.from_numpy(fold.copy()), self.resident.layout)
-        self.resident.fold(matrices)
+        matrices = unflattened(torch.from_numpy(fold.copy()), self.lora_model.layout)
+        self.lora_model.fold(matrices)
 
     def _start(self, job: Job, chunk: Chunk) -> Adapter:
         """Return what a client starts from: the version that it was sent, and what it
         has kept to itself."""
-        layout = self.resident.layout
+        layout = self.lora_model.layout
         start = as_adapter(layout, chunk.starts[job.version])
         personal = self.learning.aggregation.contract.personal
         if not personal:
@@ -175,7 +175,7 @@ class Trainer:
         rank, full_rank = rank_of(job), self.learning.lora.r
         if rank == full_rank:
             return None
-        if self.learning.low_rank == "truncated":
+        if self.learning.small_clients == "truncated":
             return own_rank(rank, full_rank)
         rng = stream(self.seed, "sketch", job.client_id, job.start_index)
         return draw_sketch(rank, full_rank, rng)

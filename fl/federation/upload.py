@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from fl.model.adapters import Adapter
 from fl.model.payload import PartName
 from fl.model.sketch import Sketch, scattered, touched, whole_sketch
-from fl.settings.federation import Learning
+from fl.settings.federation import FederationSettings
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,7 +22,7 @@ class Upload(NamedTuple):
 
 
 def uploaded(
-    learning: Learning,
+    learning: FederationSettings,
     start: Adapter,
     trained: Adapter,
     *,

@@ -11,7 +11,7 @@ from fl.memory.store import Entry
 from fl.model.adapters import Adapter
 
 
-class History:
+class VersionCache:
     """Versions by name, as entries of the store and as models; a name outlives both.
 
     The first version is always at hand: pilots start from it, and may a run again.
@@ -41,7 +41,7 @@ class History:
     def model(self, version: str) -> Version:
         """Return a version's numbers."""
         if version not in self._models:
-            entry, layout = self.entry(version), self._trainer.resident.layout
+            entry, layout = self.entry(version), self._trainer.lora_model.layout
             self._models[version] = Version.of(entry, layout)
         return self._models[version]
 

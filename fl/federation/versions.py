@@ -69,7 +69,7 @@ class Version:
 
     @classmethod
     def of(cls, entry: Entry, layout: Layout) -> Version:
-        """Return the version of an entry, of the resident model's matrices."""
+        """Return the version of an entry, of the model's matrices."""
         import torch
 
         modules = zip(layout.modules, entry.facts["ranks"], strict=True)
@@ -95,7 +95,7 @@ class Version:
         }
         return self.adapter.with_pairs(pairs, self.adapter.rest())
 
-    def as_resident(self, layout: Layout) -> Version:
+    def with_layout(self, layout: Layout) -> Version:
         """Return the same model with an adapter of this layout, to compute with: a pair
         of any other rank goes into the fold."""
         if self.adapter.layout == layout:

@@ -20,8 +20,8 @@ from fl.model.adapters import ALL_LINEAR, Adapter, LoraSettings
 from fl.tasks.places import absolute, scenario_folder
 
 if TYPE_CHECKING:
-    from fl.costs import Facts
-    from fl.model.lora_model import ResidentModel
+    from fl.costs import ModelCosts
+    from fl.model.lora_model import LoraModel
 
 CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
 FOLDED = "base_delta.safetensors"
@@ -226,7 +226,7 @@ def _module(name: str) -> str:
     return inner[: min(places)]
 
 
-def require_sizes(folder: Path, facts: Facts, lora: LoraSettings) -> None:
+def require_sizes(folder: Path, facts: ModelCosts, lora: LoraSettings) -> None:
     """Refuse a start that has not as many numbers as the model's adapter."""
     header = read_header(folder / TENSORS)
     whole = sum(map(math.prod, header.whole().values()))
@@ -252,16 +252,16 @@ def content_digest(folder: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def start_adapter(folder: Path, resident: ResidentModel) -> Adapter:
+def start_adapter(folder: Path, lora_model: LoraModel) -> Adapter:
     """Return a start's numbers in the model's layout and type; read anew each time."""
     import torch
 
     from fl.model.checkpoint import read_checkpoint
 
     try:
-        adapter = read_checkpoint(folder, resident.layout)
+        adapter = read_checkpoint(folder, lora_model.layout)
     except ValueError as error:
         raise DoesNotFit(str(error)) from error
     if not bool(torch.isfinite(adapter.flat).all()):
         raise DoesNotFit(f"'{folder}' holds numbers that are not finite")
-    return Adapter(adapter.layout, adapter.flat.to(resident.dtype))
+    return Adapter(adapter.layout, adapter.flat.to(lora_model.dtype))

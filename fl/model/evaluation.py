@@ -1,4 +1,4 @@
-"""How good the resident adapter is on a split."""
+"""How good the model's adapter is on a split."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from fl.contract import Score
-from fl.model.lora_model import ResidentModel
+from fl.model.lora_model import LoraModel
 from fl.record import Record
 from fl.tasks import Quiz, Split, Task
 from fl.tasks.tokens import IGNORED
@@ -46,14 +46,14 @@ class EvaluationSettings(Record):
 
 
 def evaluate(
-    resident: ResidentModel,
+    lora_model: LoraModel,
     task: Task,
     split: str,
     settings: EvaluationSettings = EvaluationSettings(),  # noqa: B008  frozen
 ) -> Score:
-    """Return the metrics of the resident adapter on a split such as ``test[:500]``."""
+    """Return the metrics of the model's adapter on a split such as ``test[:500]``."""
     name, indices = chosen_samples(task, split)
-    return measured(resident, task, name, indices, settings=settings, shown=split)
+    return measured(lora_model, task, name, indices, settings=settings, shown=split)
 
 
 def chosen_samples(task: Task, split: str) -> tuple[Split, NDArray[np.int64]]:
@@ -73,7 +73,7 @@ def chosen_samples(task: Task, split: str) -> tuple[Split, NDArray[np.int64]]:
 
 
 def measured(
-    resident: ResidentModel,
+    lora_model: LoraModel,
     task: Task,
     split: Split,
     indices: NDArray[np.int64],
@@ -81,20 +81,20 @@ def measured(
     settings: EvaluationSettings,
     shown: str,
 ) -> Score:
-    """Return the metrics of the resident adapter on some samples of a split."""
+    """Return the metrics of the model's adapter on some samples of a split."""
     import torch
 
     is_causal = task.objective == "causal"
     totals = np.zeros(3)  # loss, right answers, answers
-    with torch.inference_mode(), resident.autocast(settings.bf16):
+    with torch.inference_mode(), lora_model.autocast(settings.bf16):
         for samples in even_batches(task, split, indices):
             batch = task.batch(split, samples)
-            loss, logits = resident.forward(batch)
+            loss, logits = lora_model.forward(batch)
             right, answers = _right(batch["labels"], logits, is_causal=is_causal)
             totals += loss.item() * answers, right, answers
         exact = None
         if settings.exact_match:
-            exact = _exact_match(resident, task, split, indices, settings)
+            exact = _exact_match(lora_model, task, split, indices, settings)
     loss_sum, num_right, num_answers = totals.tolist()
     mean_loss = loss_sum / num_answers
     return Score(
@@ -136,7 +136,7 @@ def _right(labels: Tensor, logits: Tensor, *, is_causal: bool) -> tuple[int, int
 
 
 def _exact_match(
-    resident: ResidentModel,
+    lora_model: LoraModel,
     task: Task,
     split: Split,
     indices: NDArray[np.int64],
@@ -150,13 +150,13 @@ def _exact_match(
         )
     num_right = 0
     for samples in even_batches(task, split, indices):
-        answers = written(resident, quiz, split, samples, settings.max_new_tokens)
+        answers = written(lora_model, quiz, split, samples, settings.max_new_tokens)
         num_right += quiz.num_right(split, samples, answers)
     return num_right / len(indices)
 
 
 def written(
-    resident: ResidentModel,
+    lora_model: LoraModel,
     quiz: Quiz,
     split: Split,
     samples: NDArray[np.int64],
@@ -166,7 +166,7 @@ def written(
     from transformers import GenerationConfig
 
     prompts = quiz.prompts(split, samples)
-    device = resident.parameters[0].device
+    device = lora_model.parameters[0].device
     config = GenerationConfig(  # type: ignore[no-untyped-call]
         do_sample=False,
         use_cache=True,
@@ -174,7 +174,7 @@ def written(
         pad_token_id=quiz.pad_id,
         eos_token_id=quiz.end_id,
     )
-    found = resident.model.generate(  # type: ignore[operator]
+    found = lora_model.model.generate(  # type: ignore[operator]
         **{name: value.to(device) for name, value in prompts.items()},
         generation_config=config,
     )

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from fl.model.adapters import ALL_LINEAR, Adapter, Layout, LoraSettings, Part
+from fl.model.layers import AdaptedLinear, WholeModule
 from fl.streams import forked
-from fl.training.grouping import rule_for
-from fl.training.layers import AdaptedLinear, WholeModule
 
 if TYPE_CHECKING:
     import torch
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
 
-class ResidentModel:
+class LoraModel:
     """A frozen base with LoRA on it, and all trained numbers in one flat buffer.
 
     The parameters that PEFT made are views into that buffer, so that exchanging the
@@ -61,11 +60,8 @@ class ResidentModel:
         places = {id(parameter): i for i, parameter in enumerate(self.parameters)}
         self.linears = _adapted_linears(self.model, places)
         self.wholes = _whole_modules(self.model, places)
-        self.rule = rule_for(
-            self.device.type,
-            width=getattr(base.config, "hidden_size", 256),
-            positions_per_image=_positions_per_image(base.config),
-        )
+        self.width: int = getattr(base.config, "hidden_size", 256)
+        self.positions_per_image = _positions_per_image(base.config)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -94,11 +90,11 @@ class ResidentModel:
         return len(known) == len(self.parameters)
 
     def read(self) -> Adapter:
-        """Return a copy of the resident adapter."""
+        """Return a copy of the adapter."""
         return Adapter(self.layout, self._flat.to("cpu", copy=True))
 
     def write(self, adapter: Adapter) -> None:
-        """Make ``adapter`` the resident one."""
+        """Exchange the adapter."""
         assert adapter.layout == self.layout
         self.write_flat(adapter.flat)
 
@@ -132,7 +128,7 @@ class ResidentModel:
         return weight
 
     def write_flat(self, flat: Tensor) -> None:
-        """Make these numbers the resident adapter."""
+        """Exchange the adapter's numbers."""
         self._flat.copy_(flat)
 
     def placed(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:

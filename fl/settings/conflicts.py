@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from fl.aggregation import Method, PlainServer
 from fl.aggregation.method import NEW_GAUGE
-from fl.settings.federation import Learning
+from fl.settings.federation import FederationSettings
 
 LINEAR_SERVERS = ("plain", "momentum")
 
@@ -19,15 +19,15 @@ class Conflict(NamedTuple):
     reason: str
 
 
-def conflicts(learning: Learning) -> Iterator[Conflict]:
+def conflicts(learning: FederationSettings) -> Iterator[Conflict]:
     """Yield what cannot work, whoever takes part and on whatever network."""
     yield from _of_layers(learning)
     yield from _of_numbers(learning)
     contract = learning.aggregation.contract
-    if learning.server != PlainServer():
+    if learning.server_optimiser != PlainServer():
         for reason in contract.refusals(["server-optimiser"]):
             yield Conflict(("server_optimiser",), _against(learning, reason))
-    if learning.needs_secure_aggregation:
+    if learning.secure_aggregation:
         for reason in contract.refusals(["secure-aggregation"]):
             yield Conflict(("secure_aggregation",), _against(learning, reason))
     if learning.compression is not None and learning.compression.has_memory:
@@ -35,7 +35,7 @@ def conflicts(learning: Learning) -> Iterator[Conflict]:
             yield Conflict(("compression",), _against(learning, reason))
 
 
-def _against_memory(learning: Learning) -> Iterator[str]:
+def _against_memory(learning: FederationSettings) -> Iterator[str]:
     """Yield why clients cannot send later what they keep back of a change."""
     method = learning.aggregation
     if method.contract.personal:
@@ -50,7 +50,7 @@ def _against_memory(learning: Learning) -> Iterator[str]:
         )
 
 
-def _of_layers(learning: Learning) -> Iterator[Conflict]:
+def _of_layers(learning: FederationSettings) -> Iterator[Conflict]:
     """Yield what DoRA and HiRA cannot, and ranks that do not fit."""
     method, lora = learning.aggregation, learning.lora
     if lora.use_dora or lora.peft_type != "lora":
@@ -72,7 +72,7 @@ def _of_layers(learning: Learning) -> Iterator[Conflict]:
         yield Conflict(("aggregation", "gauge"), text)
 
 
-def _of_numbers(learning: Learning) -> Iterator[Conflict]:
+def _of_numbers(learning: FederationSettings) -> Iterator[Conflict]:
     """Yield precisions in which a method would not do what it promises."""
     method, precision = learning.aggregation, learning.payload.precision
     is_exact = method.contract.is_folding or learning.exchange(1).trains == ("core",)
@@ -90,7 +90,7 @@ def _of_numbers(learning: Learning) -> Iterator[Conflict]:
         if learning.start is not None:
             text = "an adapter of other factors has no core between the fixed ones"
             yield Conflict(("start",), _against(learning, text))
-        if learning.server.kind not in LINEAR_SERVERS:
+        if learning.server_optimiser.kind not in LINEAR_SERVERS:
             text = (
                 "a step of every number by itself does not leave a core between its "
                 f"fixed bases; use {' or '.join(LINEAR_SERVERS)}"
@@ -98,5 +98,5 @@ def _of_numbers(learning: Learning) -> Iterator[Conflict]:
             yield Conflict(("server_optimiser",), _against(learning, text))
 
 
-def _against(learning: Learning, reason: str) -> str:
+def _against(learning: FederationSettings, reason: str) -> str:
     return f"does not go with aggregation {learning.aggregation.kind!r}: {reason}"

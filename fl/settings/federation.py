@@ -1,4 +1,4 @@
-"""What one federation is told to learn."""
+"""What one federation learns, from what, and how."""
 
 from __future__ import annotations
 
@@ -15,13 +15,12 @@ from fl.aggregation import (
     ServerOptimiser,
 )
 from fl.backbones import Backbone, SmallViT
-from fl.federation.divergence import OnDivergence
 from fl.model.adapters import Adapter, LoraSettings, Part
 from fl.model.evaluation import EvaluationSettings
 from fl.model.payload import PartName, Payload
 from fl.partition import DirichletByLabel, Partition
+from fl.settings.local_training import OnDivergence, TrainingSettings
 from fl.tasks import Digits, Source
-from fl.training.local_training import TrainingSettings
 
 # A client of smaller rank trains a random sketch of the adapter, drawn anew for each
 # start, or a LoRA of its own rank: the adapter's first columns, and no more of it.
@@ -29,8 +28,8 @@ LowRank: TypeAlias = Literal["sketched", "truncated"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Learning:
-    """What is learned, from what, and how: every choice that is not the network's."""
+class FederationSettings:
+    """Every choice of a federation that is not the network's."""
 
     task: Source = field(default_factory=Digits)
     backbone: Backbone = field(default_factory=SmallViT)
@@ -42,11 +41,16 @@ class Learning:
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
     cohort_size: int = 16
     start: str | None = None  # the folder of a PEFT adapter
-    low_rank: LowRank = "sketched"
-    server: ServerOptimiser = field(default_factory=PlainServer)
+    low_rank: LowRank | None = None  # None: the method's own
+    server_optimiser: ServerOptimiser = field(default_factory=PlainServer)
     compression: Compression | None = None
-    needs_secure_aggregation: bool = False  # the server learns sums of uploads only
+    secure_aggregation: bool = False  # the server learns weighted sums of uploads only
     on_divergence: OnDivergence = "drop"
+
+    @property
+    def small_clients(self) -> LowRank:
+        """Return what clients of smaller rank do."""
+        return self.low_rank or self.aggregation.contract.small_clients
 
     def exchange(self, round_id: int) -> Exchange:
         """Return what is trained and travels in a round, counted from one."""

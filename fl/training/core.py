@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from fl.model.lora_model import ResidentModel
+    from fl.model.lora_model import LoraModel
 
 
 class CoreStack(Stack):
@@ -28,19 +28,19 @@ class CoreStack(Stack):
 
     def __init__(
         self,
-        resident: ResidentModel,
+        lora_model: LoraModel,
         starts: Sequence[Adapter],
         generators: Sequence[torch.Generator],
         seed: int,
     ) -> None:
-        layout = resident.layout
-        self.rule = rule_of(resident)
-        self._resident = resident
+        layout = lora_model.layout
+        self.rule = rule_of(lora_model)
+        self._lora_model = lora_model
         self._starts = starts
         self._sketches = [whole_sketch(layout.rank) for _ in starts]
         self._generators = generators
         self._bases = {
-            part.name: fixed_basis(seed, part.module, part.shape).to(resident.dtype)
+            part.name: fixed_basis(seed, part.module, part.shape).to(lora_model.dtype)
             for part in layout.parts
             if part.factor == "B"
         }
@@ -55,7 +55,7 @@ class CoreStack(Stack):
         frozen = [not moves for moves in self._moves]
         self._frozen_layout = Layout(tuple(compress(layout.parts, frozen)))
         self.values = self._cores()
-        self._frozen = filled(resident, self._frozen_layout, starts, self._sketches)
+        self._frozen = filled(lora_model, self._frozen_layout, starts, self._sketches)
         self.gradients = self.values.new_zeros(self.values.shape)
 
     def _cores(self) -> Tensor:
@@ -69,7 +69,7 @@ class CoreStack(Stack):
                 (name, basis.T @ tensors[name]) for name, basis in self._bases.items()
             )
             rows.append(self._layout.pack(tensors).flat)
-        return torch.stack(rows).to(self._resident.device)
+        return torch.stack(rows).to(self._lora_model.device)
 
     def _moved(self, row: int) -> dict[str, Tensor]:
         values = self.values[row].to("cpu", copy=True)

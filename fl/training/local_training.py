@@ -9,21 +9,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
 
 from fl.model.adapters import Adapter
-from fl.model.lora_model import ResidentModel
+from fl.model.lora_model import LoraModel
 from fl.model.payload import PartName
 from fl.model.sketch import Sketch, compensation, whole_sketch
-from fl.record import Record
+from fl.settings.local_training import TrainingSettings
 from fl.streams import forked, stream, torch_stream
 from fl.tasks import Task
 from fl.training import CoreStack, Rows, Stack, Switched
 from fl.training.cutting import passes
 from fl.training.losses import num_items
 from fl.training.optimisers import (
-    OptimiserName,
-    ScheduleName,
     clip_rows,
     optimiser_for,
     rate_factor,
@@ -32,34 +29,6 @@ from fl.training.optimisers import (
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
-
-
-class TrainingSettings(Record):
-    """A client's local training, in the words of Hugging Face's ``Trainer``.
-
-    A step is one of the optimiser, over ``gradient_accumulation_steps`` mini-batches as
-    if they were one. Schedule and warm-up start anew with each participation.
-    """
-
-    local_steps: int = Field(default=10, ge=1)
-    per_device_train_batch_size: int = Field(default=16, ge=1)
-    gradient_accumulation_steps: int = Field(default=1, ge=1)
-    learning_rate: float = Field(default=5e-3, gt=0, allow_inf_nan=False)
-    lr_scheduler_type: ScheduleName = "constant"
-    warmup_steps: int = Field(default=0, ge=0)
-    optim: OptimiserName = "adamw"
-    weight_decay: float = Field(default=0.0, ge=0, allow_inf_nan=False)
-    max_grad_norm: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-    bf16: bool = False  # matrix products under autocast; memory is counted without
-
-    @model_validator(mode="after")
-    def _warmup_has_a_schedule(self) -> TrainingSettings:
-        if self.warmup_steps and self.lr_scheduler_type == "constant":
-            raise ValueError(
-                "warmup_steps needs another lr_scheduler_type than constant: "
-                "constant_with_warmup, linear or cosine"
-            )
-        return self
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -110,7 +79,7 @@ class Diverged(ArithmeticError):
 
 
 def train(
-    resident: ResidentModel,
+    lora_model: LoraModel,
     task: Task,
     jobs: Sequence[LocalJob],
     *,
@@ -123,8 +92,8 @@ def train(
     on without it, and the rest of the chunk does not change.
     """
     outcomes: dict[int, Trained | Diverged] = {}
-    for chunk in _chunks(jobs, is_stackable=resident.is_stackable):
-        cohort = _Cohort(resident, task, [jobs[i] for i in chunk], settings, seed)
+    for chunk in _chunks(jobs, is_stackable=lora_model.is_stackable):
+        cohort = _Cohort(lora_model, task, [jobs[i] for i in chunk], settings, seed)
         outcomes.update(zip(chunk, cohort.outcomes(), strict=True))
     return [outcomes[i] for i in range(len(jobs))]
 
@@ -148,7 +117,7 @@ class _Cohort:
 
     def __init__(
         self,
-        resident: ResidentModel,
+        lora_model: LoraModel,
         task: Task,
         jobs: Sequence[LocalJob],
         settings: TrainingSettings,
@@ -161,19 +130,19 @@ class _Cohort:
         starts = [job.start for job in jobs]
         self._rows: Rows
         if jobs[0].trains == ("core",):
-            dropouts = [_generator(resident, seed, job) for job in jobs]
-            self._rows = CoreStack(resident, starts, dropouts, seed)
-        elif resident.is_stackable:
-            dropouts = [_generator(resident, seed, job) for job in jobs]
+            dropouts = [_generator(lora_model, seed, job) for job in jobs]
+            self._rows = CoreStack(lora_model, starts, dropouts, seed)
+        elif lora_model.is_stackable:
+            dropouts = [_generator(lora_model, seed, job) for job in jobs]
             self._rows = Stack(
-                resident, starts, self._sketches, dropouts, jobs[0].trains
+                lora_model, starts, self._sketches, dropouts, jobs[0].trains
             )
         else:
             (job,) = jobs
             if len(set(job.trains)) < 2:
                 raise ValueError("one factor alone is trained in plain LoRA only")
             dropout = forked(seed, "dropout", job.client_id, job.start_index)
-            self._rows = Switched(resident, job.start, job.sketch, dropout)
+            self._rows = Switched(lora_model, job.start, job.sketch, dropout)
         self._rows.bf16 = settings.bf16
         default = settings.per_device_train_batch_size
         self._batches = [
@@ -254,12 +223,12 @@ class _Cohort:
         return Trained(adapter, math.fsum(own) / len(own))
 
 
-def _generator(resident: ResidentModel, seed: int, job: LocalJob) -> torch.Generator:
+def _generator(lora_model: LoraModel, seed: int, job: LocalJob) -> torch.Generator:
     """Return the stream of a client's dropout, on the device."""
     import torch
 
     own = torch_stream(seed, "dropout", job.client_id, job.start_index)
-    return torch.Generator(resident.device).manual_seed(own.initial_seed())
+    return torch.Generator(lora_model.device).manual_seed(own.initial_seed())
 
 
 def mini_batches(

@@ -7,13 +7,12 @@ learning rate belongs to a row, so that clients may be at different points of th
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Protocol
+
+from fl.settings.local_training import OptimiserName, ScheduleName
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-OptimiserName = Literal["sgd", "momentum", "adamw"]
-ScheduleName = Literal["constant", "constant_with_warmup", "linear", "cosine"]
 
 MOMENTUM = 0.9
 BETA1, BETA2 = 0.9, 0.999

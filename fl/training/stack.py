@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from fl.model.adapters import Adapter, Layout
 from fl.model.payload import PartName
 from fl.model.sketch import Sketch, scattered, touched
-from fl.training.grouping import Rule, joined, length
+from fl.training.grouping import Rule, joined, length, rule_for
 from fl.training.layers import Group, stacked
 from fl.training.losses import client_losses
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from fl.model.lora_model import ResidentModel
+    from fl.model.lora_model import LoraModel
 
 
 class Stack:
@@ -34,24 +34,24 @@ class Stack:
 
     def __init__(
         self,
-        resident: ResidentModel,
+        lora_model: LoraModel,
         starts: Sequence[Adapter],
         sketches: Sequence[Sketch],
         generators: Sequence[torch.Generator],
         trains: tuple[PartName, ...],
     ) -> None:
-        self.rule = rule_of(resident)
-        self._resident = resident
+        self.rule = rule_of(lora_model)
+        self._lora_model = lora_model
         self._starts = starts
         self._sketches = sketches
         self._generators = generators
-        wide = resident.layout.at_rank(max(sketch.rank for sketch in sketches))
+        wide = lora_model.layout.at_rank(max(sketch.rank for sketch in sketches))
         self._moves = [p.factor is None or p.factor in trains for p in wide.parts]
         self._layout = Layout(tuple(compress(wide.parts, self._moves)))
         frozen = [not moves for moves in self._moves]
         self._frozen_layout = Layout(tuple(compress(wide.parts, frozen)))
-        self.values = filled(resident, self._layout, starts, sketches)
-        self._frozen = filled(resident, self._frozen_layout, starts, sketches)
+        self.values = filled(lora_model, self._layout, starts, sketches)
+        self._frozen = filled(lora_model, self._frozen_layout, starts, sketches)
         self.gradients = self.values.new_zeros(self.values.shape)
 
     def trained(self, row: int, *, gain: float) -> Adapter:
@@ -63,8 +63,10 @@ class Stack:
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
-        """Let the model compute with these rows instead of the resident adapter."""
-        with stacked(self._resident.linears, self._resident.wholes) as self._current:
+        """Let the model compute with these rows instead of the model's adapter."""
+        with stacked(
+            self._lora_model.linears, self._lora_model.wholes
+        ) as self._current:
             yield
 
     def add_gradients(
@@ -80,13 +82,13 @@ class Stack:
         """
         import torch
 
-        resident = self._resident
+        lora_model = self._lora_model
         chosen = torch.tensor(rows, device=self.values.device)
         own = self.values[chosen].requires_grad_()
-        batch = resident.placed(joined(batches, resident.pad_token_id))
+        batch = lora_model.placed(joined(batches, lora_model.pad_token_id))
         self._current.group = self._group(own, rows, batches)
         losses = client_losses(
-            resident.logits(batch, bf16=self.bf16),
+            lora_model.logits(batch, bf16=self.bf16),
             batch["labels"],
             own.new_tensor(num_items),
         )
@@ -122,15 +124,20 @@ class Stack:
         )
 
 
-def rule_of(resident: ResidentModel) -> Rule:
+def rule_of(lora_model: LoraModel) -> Rule:
     """Return which clients go through the model together: with dropout in whole
     mini-batches, since one in slices would draw it in another order."""
-    drops = any(linear.dropout for linear in resident.linears)
-    return replace(resident.rule, cuts=resident.rule.cuts and not drops)
+    drops = any(linear.dropout for linear in lora_model.linears)
+    rule = rule_for(
+        lora_model.device.type,
+        width=lora_model.width,
+        positions_per_image=lora_model.positions_per_image,
+    )
+    return replace(rule, cuts=rule.cuts and not drops)
 
 
 def filled(
-    resident: ResidentModel,
+    lora_model: LoraModel,
     layout: Layout,
     starts: Sequence[Adapter],
     sketches: Sequence[Sketch],
@@ -138,12 +145,12 @@ def filled(
     """Return one row per client of what a layout has of its sketched adapter."""
     import torch
 
-    rows = torch.zeros(len(starts), layout.num_numbers, dtype=resident.dtype)
+    rows = torch.zeros(len(starts), layout.num_numbers, dtype=lora_model.dtype)
     for row, start, sketch in zip(rows, starts, sketches, strict=True):
         tensors = touched(start.layout, start.tensors(), sketch)
         for name, own in _own(layout, row, sketch.rank).items():
             own.copy_(tensors[name])
-    return rows.to(resident.device)
+    return rows.to(lora_model.device)
 
 
 def stacked_views(layout: Layout, rows: Tensor) -> list[Tensor]:

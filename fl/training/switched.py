@@ -14,7 +14,7 @@ from fl.training.losses import client_losses
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from fl.model.lora_model import ResidentModel
+    from fl.model.lora_model import LoraModel
 
 
 class Switched:
@@ -25,24 +25,24 @@ class Switched:
 
     def __init__(
         self,
-        resident: ResidentModel,
+        lora_model: LoraModel,
         start: Adapter,
         sketch: Sketch | None,
         dropout: AbstractContextManager[None],
     ) -> None:
         if sketch is not None and not sketch.is_whole:
             raise ValueError("only plain LoRA can be sketched, not DoRA or HiRA")
-        self._resident = resident
+        self._lora_model = lora_model
         self._layout = start.layout
         self._dropout = dropout
-        self.values = start.flat.to(resident.device, resident.dtype).unsqueeze(0)
+        self.values = start.flat.to(lora_model.device, lora_model.dtype).unsqueeze(0)
         self.values = self.values.clone()
         self.gradients = self.values.new_zeros(self.values.shape)
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
         """Let dropout act, drawing from this client's stream."""
-        with self._dropout, self._resident.lora_dropout():
+        with self._dropout, self._lora_model.lora_dropout():
             yield
 
     def add_gradients(
@@ -54,15 +54,15 @@ class Switched:
         """Add the gradients of the client's loss to its row; return the loss."""
         import torch
 
-        resident = self._resident
-        resident.write_flat(self.values[0])
-        batch = resident.placed(batches[0])
+        lora_model = self._lora_model
+        lora_model.write_flat(self.values[0])
+        batch = lora_model.placed(batches[0])
         losses = client_losses(
-            resident.logits(batch, bf16=self.bf16),
+            lora_model.logits(batch, bf16=self.bf16),
             batch["labels"],
             self.values.new_tensor(num_items),
         )
-        gradients = torch.autograd.grad(losses.sum(), resident.parameters)
+        gradients = torch.autograd.grad(losses.sum(), lora_model.parameters)
         self.gradients[0] += torch.cat([g.flatten() for g in gradients])
         return losses.detach()
 

@@ -1,6 +1,6 @@
 """Where work is done: in this process, or spread over several workers.
 
-An executor holds one state per worker, such as a resident model, and applies importable
+An executor holds one state per worker, such as a loaded model, and applies importable
 functions to it and to one item after another. What comes back never depends on which
 executor it was.
 """

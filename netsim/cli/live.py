@@ -126,17 +126,17 @@ class LiveView:
         return f"{format_duration_ns(left_ns)} left"
 
     def _round(self, progress: Progress) -> str:
-        number = progress.round_id - progress.leg.after_round_id
-        if progress.leg.is_pilot:
-            return f"pilot round {number}/{progress.leg.num_rounds}"
+        number = progress.round_id - progress.phase.after_round_id
+        if progress.phase.is_pilot:
+            return f"pilot round {number}/{progress.phase.num_rounds}"
         of_rounds = "" if self.stop.rounds is None else f"/{self.stop.rounds}"
         return f"round {number}{of_rounds}"
 
     def _share_done(self) -> float:
         """Return how much of the nearest limit is used up, 0 to 1."""
         progress, shares = self.seen[-1], [0.0]
-        if self.stop.rounds is not None and not progress.leg.is_pilot:
-            number = progress.round_id - progress.leg.after_round_id
+        if self.stop.rounds is not None and not progress.phase.is_pilot:
+            number = progress.round_id - progress.phase.after_round_id
             shares.append(number / self.stop.rounds)
         if self.stop.time_s is not None:
             shares.append(to_s(progress.now_ns) / self.stop.time_s)

@@ -238,7 +238,7 @@ def _thinned(seen: Sequence[Progress]) -> list[Progress]:
 def _cells(progress: Progress, has_scores: bool) -> list[str]:
     cells = [
         f"pilot {progress.round_id}"
-        if progress.leg.is_pilot
+        if progress.phase.is_pilot
         else str(progress.round_id),
         format_duration_ns(progress.now_ns),
         f"{progress.num_merged}/{progress.num_sampled}" if progress.round_id else "",

@@ -39,7 +39,7 @@ def round_event(progress: Progress) -> dict[str, object]:
     """Return a round as plain values, with the global metrics if it was evaluated."""
     fields: dict[str, object] = {
         "round": progress.round_id,
-        "phase": "pilot" if progress.leg.is_pilot else "train",
+        "phase": progress.phase.kind,
         "sim_time_ns": progress.now_ns,
         "num_sampled": progress.num_sampled,
         "num_merged": progress.num_merged,

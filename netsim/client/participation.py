@@ -1,40 +1,35 @@
-"""One client's part in a round: download, compute, upload, arrive."""
+"""One client's task: what it was asked for, what happened, and what that cost."""
 
 from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, cast
 
 import simpy
 
-from fl.contract import Arrival, Job
-from netsim.band import Medium, Terms, Transfer
-from netsim.client.energy import energies_j
-from netsim.client.messages import Lost, carry, note_airtime
+from fl.contract import Job
+from netsim.band import Medium, Transfer
+from netsim.core.clock import to_s
+from netsim.population import Population
 from netsim.trace import rows
 from netsim.trace.literals import Status
-
-if TYPE_CHECKING:
-    from netsim.population import Population
-    from netsim.server.stage import Stage
 
 Process = Generator[simpy.Event, object, None]
 
 
 @dataclass(kw_only=True, slots=True)
 class Participation:
-    """What happened to one client so far; its process fills it in."""
+    """One client's task: fixed facts first, then the record of what happened.
+
+    The client's process and the broadcast before it write the record. ``status`` has
+    three writers only: the process when it ends, :meth:`cut` and :meth:`discard`, so
+    that a task which ended never runs again.
+    """
 
     task_id: int
-    client_id: int
-    round_id: int
-    start_index: int
-    occasion: int  # names the draw of the compute jitter
-    version: str
-    has: str | None  # the version that the client got last
-    rank: int | None
-    weight: float | None
+    job: Job
+    occasion: int  # names the draws of compute jitter and of message losses
+    held_version: str | None  # the version that the client received last
     download_start_ns: int
     download_end_ns: int | None = None
     compute_start_ns: int | None = None
@@ -46,28 +41,47 @@ class Participation:
     compute_flop: int = 0
     airtime_ns: int = 0
     ticket: str = ""
-    status: Status | Literal["running"] = "running"
-    has_missed: bool = False  # the round's broadcast
-    pause_ns: int = 0  # before it is sent what it has missed
+    status: Status | None = None  # None while it runs
+    retry_pause_ns: int | None = None  # set when the client lost the round's broadcast
     sending: tuple[Medium, Transfer] | None = None
-    process: simpy.Process | None = None  # none yet while a broadcast goes on
-    waits: bool = True  # for the server's word when it has ended
-    gone_ns: int | None = None  # when it left, or its battery was empty
+    process: simpy.Process | None = None  # None until the broadcast is over
+    weight: float | None = None  # in the merge; the server's
+    waits: bool = True  # for the server after its end, at idle power; the server's
+    gone_ns: int | None = None  # when it left or its battery was empty; attendance's
 
-    def job(self) -> Job:
-        """Return the training that this participation asks for."""
-        return Job(
-            self.client_id, self.start_index, self.round_id, self.version, self.rank
-        )
+    @property
+    def client_id(self) -> int:
+        """Return the client."""
+        return self.job.client_id
 
-    def arrival(self, *, is_mixed: bool = False) -> Arrival:
-        """Return the finished job with its weight."""
-        assert self.weight is not None
-        return Arrival(self.ticket, self.weight, is_mixed)
+    @property
+    def round_id(self) -> int:
+        """Return the round in which it started."""
+        return self.job.round_id
 
-    def released_ns(self, now_ns: int) -> int:
-        """Return until when it draws idle power, as of now: once it has ended until the
-        server lets it go, if it waits for that and is not gone."""
+    def cut(self, status: Status, now_ns: int) -> None:
+        """End a running task at this tick; its process notes the end itself."""
+        if self.process is not None:
+            self.process.interrupt(status)
+        else:  # only the broadcast is under way, which goes on for the others
+            self.status, self.end_ns = status, now_ns
+
+    def discard(self, status: Status) -> None:
+        """Note why the server does not merge an update that has arrived."""
+        assert self.status == "done"
+        self.status = status
+
+    def note_sent(self) -> None:
+        """Add the airtime of the transfer that has ended."""
+        assert self.sending is not None
+        medium, transfer = self.sending
+        self.sending = None
+        if medium.direction == "up":
+            self.airtime_ns += transfer.airtime_ns
+
+    def idle_until_ns(self, now_ns: int) -> int:
+        """Return the tick at which idle power stops, as of now: the task's end, or the
+        server's release if the client waits for it."""
         if self.end_ns is None:
             return now_ns
         if not self.waits:
@@ -75,54 +89,46 @@ class Participation:
         return now_ns if self.gone_ns is None else max(self.end_ns, self.gone_ns)
 
     def airtime_by(self, now_ns: int) -> int:
-        """Return for how long its radio has sent until now."""
+        """Return the nanoseconds that its radio has sent by now."""
         if self.sending is None or self.sending[0].direction != "up":
             return self.airtime_ns
         return self.airtime_ns + self.sending[1].airtime_by(now_ns)
 
 
-def take_part(stage: Stage, part: Participation, terms: Terms | None = None) -> Process:
-    """Play one client's part; an interrupt, or a message that is lost for good, ends it
-    with its cause as the status.
+def energies_j(
+    population: Population, part: Participation, now_ns: int
+) -> tuple[float, float, float]:
+    """Return the joules of computing, of sending and of all other time until now.
 
-    A part whose download was a broadcast comes with its ``download_end_ns``.
+    The device draws idle power whenever it does not compute, until the server releases
+    it or it is gone; the radio's power comes on top while it has a share of the uplink.
     """
-    learner, population = stage.learner, stage.population
-    job = part.job()
-    part.ticket = learner.submit(job)
-    try:
-        common, private = learner.bits_down(job, part.has)
-        if part.download_end_ns is not None:
-            common = 0
-        if part.pause_ns:
-            yield stage.env.timeout(part.pause_ns)
-        part.download_bits += common + private
-        yield from carry(stage, part, "down", common + private, None)
-        part.download_end_ns = part.compute_start_ns = stage.env.now
-        stage.note_download(part)
-        stage.attendance.changed(part)
-        part.compute_flop = learner.flop(job)
-        if part.compute_flop:
-            yield stage.env.timeout(
-                population.fleet.compute_ns(
-                    part.client_id, part.occasion, part.compute_flop
-                )
-            )
-        part.compute_end_ns = part.upload_start_ns = stage.env.now
-        part.upload_bits = learner.bits_up(job)
-        stage.attendance.changed(part)
-        yield from carry(stage, part, "up", part.upload_bits, terms)
-        part.status = "done"
-    except (simpy.Interrupt, Lost) as cut:
-        status = part.status = cast(Status, cut.cause)
-        learner.withdraw(part.ticket)
-        if part.sending is not None:
-            medium, transfer = part.sending
-            medium.cut(transfer, status)
-            part.sending = None
-            note_airtime(part, medium, transfer)
-    part.end_ns = stage.env.now
-    stage.attendance.ended(part)
+    device = population.fleet.device(part.client_id)
+    power_dbm = population.config.transmit_power_dbm
+    end_ns = now_ns if part.end_ns is None else part.end_ns
+    compute_s = _between_s(part.compute_start_ns, part.compute_end_ns, end_ns)
+    idle_s = (
+        _between_s(part.download_start_ns, part.compute_start_ns, end_ns)
+        + _between_s(part.upload_start_ns, None, end_ns)
+        + to_s(part.idle_until_ns(now_ns) - end_ns)
+    )
+    return (
+        device.compute_energy_j(compute_s),
+        device.transmit_energy_j(power_dbm, to_s(part.airtime_by(now_ns))),
+        device.idle_energy_j(idle_s),
+    )
+
+
+def power_w(population: Population, part: Participation) -> float:
+    """Return the watts that a client draws now; the radio's power counts also before
+    the client's turn to send, so this is an upper limit."""
+    device = population.fleet.device(part.client_id)
+    if part.end_ns is not None or part.compute_start_ns is None:
+        return device.idle_power_w
+    if part.upload_start_ns is None:
+        return device.compute_power_w
+    power_dbm = population.config.transmit_power_dbm
+    return device.idle_power_w + device.transmit_energy_j(power_dbm, 1.0)
 
 
 def task_row(
@@ -133,12 +139,12 @@ def task_row(
 ) -> rows.Task:
     """Return the finished participation as a row, as of now."""
     assert part.end_ns is not None
-    assert part.status != "running"
+    assert part.status is not None
     return rows.Task(
         part.task_id,
         part.round_id,
         part.client_id,
-        part.rank,
+        part.job.rank,
         part.weight,
         part.download_start_ns,
         part.download_end_ns,
@@ -154,3 +160,10 @@ def task_row(
         None if merged_round_id is None else merged_round_id - part.round_id,
         part.status,
     )
+
+
+def _between_s(start_ns: int | None, end_ns: int | None, cut_ns: int) -> float:
+    """Return the seconds of a phase that may not have begun or not have ended."""
+    if start_ns is None:
+        return 0.0
+    return to_s((cut_ns if end_ns is None else end_ns) - start_ns)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Literal, Protocol
 
@@ -18,22 +19,32 @@ from fl.aggregation import (
     ServerOptimiser,
 )
 from fl.backbones import BACKBONES, Backbone, SmallViT
-from fl.costs import Facts, TimingAs, count_facts, known_facts, known_timing
-from fl.federation.divergence import OnDivergence
+from fl.costs import (
+    ModelCosts,
+    TimingAs,
+    count_costs,
+    count_timing,
+    known_costs,
+    known_timing,
+)
+from fl.federation.federation import Federation
 from fl.federation.warm_start import StartFolder, require_settings, require_sizes
 from fl.memory.recipe import settings
+from fl.memory.store import Store
 from fl.model.adapters import LoraSettings
-from fl.model.device import DeviceName
+from fl.model.device import DeviceName, resolved
+from fl.model.evaluation import EvaluationSettings
 from fl.model.payload import Payload
 from fl.partition import PARTITIONS, DirichletByLabel, Partition
 from fl.settings.conflicts import conflicts
-from fl.settings.federation import Learning as Settings
-from fl.settings.federation import LowRank
+from fl.settings.federation import FederationSettings, LowRank
+from fl.settings.local_training import OnDivergence, TrainingSettings
 from fl.tasks import TASKS, Digits, Source
-from fl.training.local_training import TrainingSettings
 from netsim.core.quantities import Bits, Bytes, Flop
-from netsim.cosim.evaluation import Evaluation
+from netsim.cosim.input_errors import as_input_error
+from netsim.cosim.learner import FederatedLearner
 from netsim.cosim.proxy import ProxyLearning
+from netsim.learner.evaluation_schedule import Cadence
 from netsim.learner.learner import Learner
 from netsim.learner.no_learning import NoLearning
 from netsim.runs.adapter import require_as_left
@@ -102,6 +113,15 @@ class LearningOff(Record):
         return {}
 
 
+class Evaluation(EvaluationSettings, Cadence):
+    """When evaluations are due on the network's clock, and what each measures."""
+
+    def measurement(self) -> EvaluationSettings:
+        """Return the part that decides the numbers."""
+        names = EvaluationSettings.model_fields
+        return EvaluationSettings(**{name: getattr(self, name) for name in names})
+
+
 class LoraLearning(Record):
     """Real LoRA fine-tuning of a real model on real data."""
 
@@ -137,56 +157,55 @@ class LoraLearning(Record):
 
     @model_validator(mode="after")
     def _goes_together(self) -> LoraLearning:
-        for path, reason in conflicts(self.told()):
+        for path, reason in conflicts(self.settings):
             raise refusal(reason, None, path, bare=True)
         return self
 
     @property
-    def small_clients(self) -> LowRank:
-        """Return what clients of smaller rank do."""
-        return self.low_rank or self.aggregation.contract.small_clients
-
-    def told(self) -> Settings:
-        """Return what the federation is told."""
-        return Settings(
-            task=self.task,
-            backbone=self.backbone,
-            partition=self.partition,
-            lora=self.lora,
-            training=self.training,
-            aggregation=self.aggregation,
-            payload=self.payload,
-            evaluation=self.evaluation.measurement(),
-            start=self.start,
-            cohort_size=self.cohort_size,
-            low_rank=self.small_clients,
-            server=self.server_optimiser,
-            compression=self.compression,
-            needs_secure_aggregation=self.secure_aggregation,
-            on_divergence=self.on_divergence,
-        )
+    def settings(self) -> FederationSettings:
+        """Return what is the federation's own: all that the network does not decide."""
+        own = {one.name: getattr(self, one.name) for one in fields(FederationSettings)}
+        return FederationSettings(**own | {"evaluation": self.evaluation.measurement()})
 
     def learner(
         self, num_clients: int, seed: int, *, reuse: bool, workers: int = 1
-    ) -> Learner:
-        from netsim.cosim.learner import FederatedLearner
-
+    ) -> FederatedLearner:
         self._require_start(may_count=True)
-        return FederatedLearner(self, num_clients, seed, reuse=reuse, workers=workers)
+        store = Store() if reuse else None
+        return self._learner(num_clients, seed, store=store, workers=workers)
 
     def known_learner(
         self, num_clients: int, seed: int, *, may_count: bool
     ) -> Learner | None:
-        from netsim.cosim.learner import as_input_error
-
         with as_input_error("learning"):
-            facts = self._known_facts()
-        if facts is None and not may_count:
+            costs = self._costs(may_count=False)
+        if costs is None and not may_count:
             return None
-        from netsim.cosim.learner import FederatedLearner
-
         self._require_start(may_count=may_count)
-        return FederatedLearner(self, num_clients, seed, facts=facts, reuse=False)
+        return self._learner(num_clients, seed)
+
+    def _learner(
+        self,
+        num_clients: int,
+        seed: int,
+        *,
+        store: Store | None = None,
+        workers: int = 1,
+    ) -> FederatedLearner:
+        with as_input_error("learning.device"):
+            device = resolved(self.device)
+        with as_input_error("learning"):
+            federation = Federation(
+                self.settings,
+                num_clients=num_clients,
+                seed=seed,
+                store=store,
+                device=device,
+                workers=workers,
+            )
+            costs = self._costs(may_count=True)
+        assert costs is not None
+        return FederatedLearner(federation, costs, self.evaluation, self.timing_as)
 
     def timing_model(self) -> dict[str, str]:
         learned = _backbone_name(self.backbone)
@@ -201,22 +220,21 @@ class LoraLearning(Record):
         if self.start is None:
             return
         require_as_left(Path(self.start))
-        from netsim.cosim.learner import as_input_error
-
-        count = count_facts if may_count else known_facts
         with as_input_error("learning.start"):
-            facts = count(
-                self.task, self.backbone, lora=self.lora, training=self.training
-            )
-            if facts is not None:
-                require_sizes(Path(self.start), facts, self.lora)
+            costs = self._trained_costs(may_count=may_count)
+            if costs is not None:
+                require_sizes(Path(self.start), costs, self.lora)
 
-    def _known_facts(self) -> Facts | None:
-        if self.timing_as is not None:
-            return known_timing(self.timing_as, self.lora, self.training)
-        return known_facts(
-            self.task, self.backbone, lora=self.lora, training=self.training
-        )
+    def _costs(self, *, may_count: bool) -> ModelCosts | None:
+        """Return the costs of the model that gives the time, where they are known."""
+        if self.timing_as is None:
+            return self._trained_costs(may_count=may_count)
+        find = count_timing if may_count else known_timing
+        return find(self.timing_as, self.lora, self.training)
+
+    def _trained_costs(self, *, may_count: bool) -> ModelCosts | None:
+        find = count_costs if may_count else known_costs
+        return find(self.task, self.backbone, lora=self.lora, training=self.training)
 
 
 def _backbone_name(backbone: Backbone) -> str:

@@ -6,10 +6,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from fl.costs import Facts, TimingAs, count_timing, known_timing
+from fl.costs import ModelCosts, TimingAs, count_timing, known_timing
 from fl.model.adapters import LoraSettings
 from fl.model.payload import Payload
-from fl.training.local_training import TrainingSettings
+from fl.settings.local_training import TrainingSettings
 from netsim.learner.learner import Learner
 from netsim.learner.no_learning import NoLearning
 from netsim.scenario import Record
@@ -48,7 +48,7 @@ class ProxyLearning(Record):
         described = self.model.describe(self.lora)
         return {"time": described, "accuracy": "no model: nothing is trained"}
 
-    def _learner(self, num_clients: int, facts: Facts) -> Learner:
+    def _learner(self, num_clients: int, facts: ModelCosts) -> Learner:
         rank = self.model.rank_of(self.lora.r, self.lora)
         bits = self.payload.bits(facts.extent(rank))
         return NoLearning(

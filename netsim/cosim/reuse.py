@@ -138,7 +138,7 @@ def _of_learning(change: Change, before: Scenario, after: Scenario) -> Answer:
 
 def _of_merging(before: Scenario, after: Scenario) -> Answer:
     exchanges = [
-        scenario.learning.told().exchange(1)
+        scenario.learning.settings.exchange(1)
         for scenario in (before, after)
         if isinstance(scenario.learning, LoraLearning)
     ]

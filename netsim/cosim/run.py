@@ -187,9 +187,9 @@ def _open_manifest(
 
 def _finish(manifest: Manifest, folder: Path, stage: Stage) -> Manifest:
     """Write adapter and manifest of a run that came to its end."""
-    learner = stage.learner
+    learner = stage.scene.learner
     adapter_digest = learner.export(stage.version, folder / ADAPTER_FOLDER)
-    summary = stage.recorder.close()
+    summary = stage.scene.recorder.close()
     pilot_rounds, pilot_time_ns = stage.piloted()
     files = [SCENARIO_FILE, *_files_below(folder, ADAPTER_FOLDER)]
     done = manifest.model_copy(
@@ -201,7 +201,7 @@ def _finish(manifest: Manifest, folder: Path, stage: Stage) -> Manifest:
             "adapter_digest": adapter_digest,
             "table_digests": summary.table_digests,
             "rounds": stage.last_round_id,
-            "sim_time_ns": stage.env.now,
+            "sim_time_ns": stage.scene.env.now,
             "pilot_rounds": pilot_rounds,
             "pilot_time_ns": pilot_time_ns,
             "predicted": dict(stage.predicted),
@@ -219,7 +219,7 @@ def _finish(manifest: Manifest, folder: Path, stage: Stage) -> Manifest:
 def _final(stage: Stage) -> dict[str, float | None]:
     """Return the last global metrics; one that is not finite is None."""
     found: dict[str, float | None] = {}
-    for score in stage.scoring.last:
+    for score in stage.evaluations.last:
         if score.client_id is None:
             values = {name: getattr(score, name) for name in METRICS}
             found.update(known_metrics(values))

@@ -13,7 +13,7 @@ from netsim.policy import RANKS, FullRank, Ranks
 from netsim.population import PopulationConfig
 from netsim.scenario import OneOf, Record
 from netsim.server import POLICIES, SERVERS, Policy, Stop
-from netsim.server.stage import ServerStory
+from netsim.server.story import ServerStory
 
 
 class Scenario(Record):

@@ -16,7 +16,8 @@ from netsim.channel import (
     db_to_linear,
 )
 from netsim.channel.own_links import Links
-from netsim.client.cells import CellLeg, Cells
+from netsim.client.cells import CellDirection, Cells
+from netsim.client.scene import Scene
 from netsim.core.clock import to_ns
 from netsim.core.engine import Engine
 from netsim.cosim.policy_setup import build_planner
@@ -27,6 +28,7 @@ from netsim.network.backhaul import Wire
 from netsim.network.cell import DIRECTIONS, Cell, Direction, Downlink, Uplink
 from netsim.network.cells import Network
 from netsim.population import Population
+from netsim.server.outcome import Samplers
 from netsim.server.stage import Progress, Stage
 from netsim.trace import rows
 from netsim.trace.rows import Capacity, Lap
@@ -75,7 +77,7 @@ def build_stage(
     recorder.capacities.extend(_capacities(scenario))
     recorder.cells.extend(_cell_rows(scenario.network))
     recorder.laps.extend(() if links is None else _laps(links))
-    return Stage(
+    scene = Scene(
         env=env,
         seed=scenario.seed,
         population=population,
@@ -83,20 +85,34 @@ def build_stage(
         links=_own_links(scenario, env, recorder, transfer_ids),
         learner=learner,
         recorder=recorder,
-        stop=scenario.stop,
-        ranks=scenario.ranks,
-        watch=watch,
-        policy=scenario.policy,
-        planner=build_planner(scenario, learner, population),
     )
+    policy = scenario.policy
+    return Stage(
+        scene=scene,
+        ranks=scenario.ranks,
+        stop=scenario.stop,
+        watch=watch,
+        samplers=_samplers(scenario, learner, population),
+        charges_pilots=policy is None or policy.charges_pilots,
+    )
+
+
+def _samplers(
+    scenario: Scenario, learner: Learner, population: Population
+) -> Callable[[Stage], Samplers] | None:
+    """Return the samplers of the policy, if there is one."""
+    planner = build_planner(scenario, learner, population)
+    if scenario.policy is None or planner is None:
+        return None
+    return partial(scenario.policy.samplers, planner=planner)
 
 
 def _build_cells(
     env: Engine, scenario: Scenario, recorder: Recorder, transfer_ids: Iterator[int]
 ) -> Cells:
     """Return everybody's bands, and the wires behind them."""
-    bands: dict[CellLeg, SharedBand] = {}
-    wires: dict[CellLeg, Wire] = {}
+    bands: dict[CellDirection, SharedBand] = {}
+    wires: dict[CellDirection, Wire] = {}
     for cell_id, cell in enumerate(scenario.network.cells):
         for direction in DIRECTIONS:
             key, air = (cell_id, direction), cell.band(direction)
@@ -196,5 +212,6 @@ def _capacity(
 
 def play(stage: Stage, scenario: Scenario) -> None:
     """Run the server's story to its end."""
-    stage.env.run(until=stage.env.process(scenario.server.play(stage)))
-    stage.cells.close()
+    env = stage.scene.env
+    env.run(until=env.process(scenario.server.play(stage)))
+    stage.scene.cells.close()

@@ -6,35 +6,35 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from html import escape
 from importlib.resources import files
 
 import pandas as pd
+from jinja2 import Environment, StrictUndefined
 
-from netsim.core.version import VERSION
-from netsim.report.page import Chart, Chooser, Fact, Key, Page, Section, Table
+from netsim import __version__
+from netsim.report.page import Chart, Page, Table
 
-# nothing may be fetched, from nowhere: whatever the page needs is in it
-POLICY = (
-    "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; "
-    "style-src 'unsafe-inline'; img-src data: blob:"
-)
 SIGNIFICANT = 6  # digits of a number in a chart
 
 
 def rendered(page: Page, drawing_script: str) -> str:
     """Return the whole file."""
-    title = escape(f"{page.title} · netsim report")
-    body = "\n".join(_body(page))
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f'<title>{title}</title>\n<link rel="icon" href="data:,">\n'
-        f"<style>\n{_asset('page.css')}</style>\n</head>\n<body>\n{body}\n"
-        f'<script type="application/json" id="store">{_store(page)}</script>\n'
-        f"<script>{drawing_script}</script>\n"
-        f"<script>\n{_asset('page.js')}</script>\n</body>\n</html>\n"
+    made = Environment(
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+    )
+    made.filters |= {"paired": _paired, "cells": _cells}
+    made.tests |= {"chart": lambda it: isinstance(it, Chart), "numeric": _is_numeric}
+    return made.from_string(_asset("page.html")).render(
+        page=page,
+        version=__version__,
+        style=_asset("page.css"),
+        script=_asset("page.js"),
+        drawing_script=drawing_script,
+        store=_store(page),
     )
 
 
@@ -42,47 +42,8 @@ def _asset(name: str) -> str:
     return files("netsim.report").joinpath(name).read_text(encoding="utf-8")
 
 
-def _body(page: Page) -> Iterator[str]:
-    yield "<header>"
-    yield f"<p class=kind>{escape(page.subtitle)}</p>"
-    yield '<button id=theme type=button aria-label="light or dark">◐</button>'
-    yield f"<h1>{escape(page.title)}</h1>"
-    yield from (f"<p class=warning>{_text(text)}</p>" for text in page.warnings)
-    yield from (f"<p class=headline>{escape(text)}</p>" for text in page.headline)
-    yield _facts(page.facts)
-    yield "</header>\n<nav>"
-    for number, section in enumerate(page.sections):
-        yield f'<a href="#s{number}">{escape(section.title)}</a>'
-    yield "</nav>\n<main>"
-    for number, section in enumerate(page.sections):
-        yield from _section(section, number)
-    for title, text in page.fold.items():
-        yield f"<details><summary>{escape(title)}</summary>"
-        yield f"<pre>{escape(text)}</pre></details>"
-    yield f"</main>\n<footer>Made by netsim {VERSION} from the files of this "
-    yield "folder; nothing in this page leaves it.</footer>"
-
-
-def _facts(facts: Sequence[Fact]) -> str:
-    tiles = (
-        f"<div><b>{escape(fact.value)}</b><span>{escape(fact.label)}</span>"
-        f"<small>{escape(fact.note)}</small></div>"
-        for fact in facts
-    )
-    return f"<div class=facts>{''.join(tiles)}</div>"
-
-
-def _section(section: Section, number: int) -> Iterator[str]:
-    yield f'<section id="s{number}"><h2>{escape(section.title)}</h2>'
-    yield from (f"<p>{_text(text)}</p>" for text in section.text)
-    yield "<div class=blocks>"
-    for block in _paired(section.blocks):
-        yield from _chart(block) if isinstance(block, Chart) else _table(block)
-    yield "</div></section>"
-
-
 def _paired(blocks: Sequence[Chart | Table]) -> list[Chart | Table]:
-    """Return the blocks; one of half the width with no half beside it becomes wide."""
+    """Return the blocks; one of half the width without a neighbour becomes wide."""
     found: list[Chart | Table] = []
     is_open = False  # the last one waits for another half
     for block in blocks:
@@ -95,104 +56,27 @@ def _paired(blocks: Sequence[Chart | Table]) -> list[Chart | Table]:
     return found
 
 
-def _chart(chart: Chart) -> Iterator[str]:
-    name = escape(chart.name)
-    kinds = " ".join(_kinds(chart))
-    yield f'<figure class="{kinds}" id="f-{name}">'
-    yield f"<figcaption>{escape(chart.title)}</figcaption>"
-    yield from map(_chooser, chart.choosers)
-    yield _legend(chart.legend)
-    yield f'<div class=plot id="c-{name}"></div>'
-    yield f"<p class=note>{_text(chart.note)}</p></figure>"
+def _is_numeric(table: Table, name: str) -> bool:
+    frame = table.frame
+    return name in frame and pd.api.types.is_numeric_dtype(frame[name])
 
 
-def _chooser(chooser: Chooser) -> str:
-    options = "".join(
-        f'<option value="{escape(str(value))}"'
-        f"{' selected' if value == chooser.start else ''}>{escape(label)}</option>"
-        for value, label in chooser.labels.items()
-    )
-    title = escape(chooser.title)
-    return (
-        f"<span class=chooser>{title} {_step(-1, '&larr;')}"
-        f'<select aria-label="{title}" data-column="{escape(chooser.column)}">'
-        f"{options}</select>{_step(1, '&rarr;')}</span>"
-    )
-
-
-def _step(by: int, sign: str) -> str:
-    label = "one on" if by > 0 else "one back"
-    return (
-        f'<button type=button class=step data-step="{by}" aria-label="{label}">'
-        f"{sign}</button>"
-    )
-
-
-def _kinds(block: Chart | Table) -> Iterator[str]:
-    yield "wide" if block.is_wide else "half"
-    if isinstance(block, Chart) and block.is_square:
-        yield "square"
-
-
-def _text(text: str) -> str:
-    """Return a sentence; what stands between backticks is code."""
-    parts = escape(text).split("`")
-    return "".join(f"<code>{p}</code>" if n % 2 else p for n, p in enumerate(parts))
-
-
-def _legend(keys: Sequence[Key]) -> str:
-    entries = (
-        f'<span><i class={key.shape} style="--key:{escape(key.colour)}"></i>'
-        f"{escape(key.label)}</span>"
-        for key in keys
-    )
-    return f"<div class=legend>{''.join(entries)}</div>" if keys else ""
-
-
-def _table(table: Table) -> Iterator[str]:
-    name = escape(table.name)
-    yield f'<figure class="{" ".join(_kinds(table))}" id="t-{name}">'
-    yield f"<figcaption>{escape(table.title)}</figcaption><div class=scroll><table>"
-    heads = "".join(
-        f"<th{_side(table.frame, column.name)}><button type=button>"
-        f"{escape(column.heading)}</button></th>"
-        for column in table.columns
-    )
-    yield f"<thead><tr>{heads}</tr></thead><tbody>"
+def _cells(table: Table) -> Iterator[list[tuple[str, object]]]:
+    """Yield by row what each cell shows, and the number by which it is sorted."""
     shown = table.frame.reindex(columns=[column.name for column in table.columns])
     for row in shown.itertuples(index=False):
-        cells = zip(table.columns, row, strict=True)
-        yield f"<tr>{''.join(_cell(v, column.form) for column, v in cells)}</tr>"
-    yield "</tbody></table></div>"
-    yield "<p class=hint>More columns to the right: swipe or scroll.</p>"
-    if table.csv is not None:
-        yield (
-            f'<button type=button class=save data-csv="{name}">'
-            "Save the whole table as CSV</button>"
-        )
-    yield f"<p class=note>{_text(table.note)}</p></figure>"
+        yield [
+            _cell(value, column.form)
+            for column, value in zip(table.columns, row, strict=True)
+        ]
 
 
-def _side(frame: pd.DataFrame, name: str) -> str:
-    is_number = name in frame and pd.api.types.is_numeric_dtype(frame[name])
-    return " class=number" if is_number else ""
-
-
-def _cell(value: object, form: str) -> str:
-    if (
-        value is None
-        or value is pd.NA
-        or (isinstance(value, float) and math.isnan(value))
-    ):
-        return "<td></td>"
+def _cell(value: object, form: str) -> tuple[str, object]:
+    if value is None or value is pd.NA or value != value:
+        return "", None
     if isinstance(value, bool):
-        return f"<td>{'yes' if value else 'no'}</td>"
-    if not isinstance(value, str):
-        shown = format(value, form)
-        return (
-            f'<td class=number data-value="{escape(str(value))}">{escape(shown)}</td>'
-        )
-    return f"<td>{escape(value)}</td>"
+        return "yes" if value else "no", None
+    return (value, None) if isinstance(value, str) else (format(value, form), value)
 
 
 def _store(page: Page) -> str:

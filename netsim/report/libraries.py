@@ -1,4 +1,4 @@
-"""The drawing library, which only a report needs: the extra ``report``."""
+"""The libraries that only a report needs: the extra ``report``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ NEEDED = {"altair": "altair", "vl_convert": "vl-convert-python"}
 
 
 def require_drawing() -> None:
-    """Refuse to go on where the drawing library is not installed."""
+    """Refuse to go on where one of them is not installed."""
     missing = [NEEDED[n] for n in NEEDED if importlib.util.find_spec(n) is None]
     if missing:
         raise InputError(
@@ -20,8 +20,7 @@ def require_drawing() -> None:
 
 
 def drawing_script() -> str:
-    """Return Vega, Vega-Lite and Vega-Embed as one script, about 0.9 MB, which asks
-    nobody for anything."""
+    """Return Vega, Vega-Lite and Vega-Embed as one script of about 0.9 MB."""
     import altair
     import vl_convert
 

@@ -1,4 +1,4 @@
-"""The scenario: records, strict YAML in, resolved YAML out."""
+"""Scenarios: records, strict YAML reading, resolved YAML writing."""
 
 from netsim.scenario.loader import dump, json_schema, load, load_text, scenario_digest
 from netsim.scenario.record import OneOf, Record, refusal

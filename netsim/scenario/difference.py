@@ -1,4 +1,4 @@
-"""What two scenarios say differently, path by path."""
+"""The differences of two scenarios, path by path."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from itertools import takewhile
 from pydantic import BaseModel
 
 MAX_SHOWN_CHARS = 60
-NUM_ALIKE_SHOWN = 20  # characters before the first that differs
+NUM_ALIKE_SHOWN = 20  # equal characters before the first difference
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One value that differs; a key that only one side has is None on the other."""
+    """One value that differs; None stands for a missing key."""
 
     path: tuple[str | int, ...]
     before: object
@@ -22,7 +22,7 @@ class Change:
 
     @property
     def dotted(self) -> str:
-        """Return the path as ``--set`` takes it."""
+        """Return the path in the form of ``--set``."""
         return ".".join(map(str, self.path))
 
     def __str__(self) -> str:
@@ -33,7 +33,7 @@ class Change:
 
 
 def changes(before: BaseModel, after: BaseModel) -> list[Change]:
-    """Return what differs, in the order of the scenario; another kind is one change."""
+    """Return the differences in the order of the scenario; another ``kind`` is one."""
     return list(
         _changes(
             (), *(r.model_dump(mode="json", by_alias=True) for r in (before, after))
@@ -60,7 +60,7 @@ def _changes(
 
 
 def _text(value: object) -> str:
-    """Return a value as a person would name it, a record by its kind."""
+    """Return a value as short text, a record as its kind."""
     if value is None:
         return "nothing"
     if isinstance(value, bool):
@@ -75,13 +75,13 @@ def _text(value: object) -> str:
 
 
 def num_alike(*rows: Sequence[str]) -> int:
-    """Return how many items all rows begin with alike."""
+    """Return the length of the longest common prefix."""
     columns = zip(*rows, strict=False)
     return sum(1 for _ in takewhile(lambda column: len(set(column)) == 1, columns))
 
 
 def _cut(text: str, begin: int) -> str:
-    """Return at most 60 characters, those where two that begin alike part."""
+    """Return at most 60 characters, those around the first difference at ``begin``."""
     if len(text) <= MAX_SHOWN_CHARS:
         return text
     is_seen = begin < MAX_SHOWN_CHARS - 3

@@ -1,4 +1,4 @@
-"""A value of a scenario that is the same for all clients, or listed for each."""
+"""A setting with one value for all clients, or a list with one for each."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ OneOrEach = Annotated[
 
 
 def of_client(value: Value | tuple[Value, ...], client_id: int) -> Value:
-    """Return what holds for one client."""
+    """Return the value for one client."""
     return value[client_id] if isinstance(value, tuple) else value
 
 
 def wrong_count(value: object, num_clients: int) -> str:
-    """Return what is wrong with a list that has not one value for each client; nothing
-    where the value is right."""
+    """Return an error message if a list does not have one value for each client, else
+    an empty string."""
     if not isinstance(value, tuple) or len(value) == num_clients:
         return ""
     return (

@@ -1,4 +1,4 @@
-"""From YAML to a record and back: every error at once, each at its line and column."""
+"""YAML to records and back; one message lists all errors with line and column."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def _right(record: BaseModel) -> Iterable[Refusal]:
-    """Return no refusal: a record that is valid part by part is right."""
+    """Return no refusals: the default of ``check``."""
     return ()
 
 
@@ -45,10 +45,10 @@ def load(
     overrides: Sequence[str] = (),
     check: Callable[[Model], Iterable[Refusal]] = _right,
 ) -> Model:
-    """Read a scenario file as ``model``; all that is wrong is one InputError.
+    """Return a YAML file as a ``model``; one ``InputError`` lists all errors.
 
-    ``check`` yields what is wrong with a record whose parts are each valid. Validators
-    find the scenario's folder as ``info.context["folder"]``.
+    ``check`` yields contradictions between valid parts. Validators find the file's
+    folder as ``info.context["folder"]``.
     """
     return _load(read_document(path), model, overrides, path.parent, check)
 
@@ -62,13 +62,13 @@ def load_text(
     folder: Path | None = None,
     check: Callable[[Model], Iterable[Refusal]] = _right,
 ) -> Model:
-    """Read a scenario text as ``model``; ``name`` stands for a file in messages."""
+    """Return a YAML text as a ``model``; ``name`` replaces the file in messages."""
     document = parse_document(text, name)
     return _load(document, model, overrides, folder or Path(), check)
 
 
 def dump(record: BaseModel) -> str:
-    """Return the fully resolved YAML; loading it gives an equal record."""
+    """Return the YAML with all defaults; loading it gives an equal record."""
     text = yaml.dump(
         _plain_data(record),
         Dumper=_Dumper,
@@ -82,7 +82,7 @@ def dump(record: BaseModel) -> str:
 
 
 def scenario_digest(record: BaseModel) -> str:
-    """Return the SHA-256 of what a record says, whatever the order of its keys."""
+    """Return the SHA-256 of a record's values, independent of the order of keys."""
     text = json.dumps(_plain_data(record), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -95,7 +95,7 @@ def json_schema(model: type[BaseModel]) -> dict[str, Any]:
 
 
 def _write_defaults(schema: object) -> None:
-    """Turn the defaults of quantities into the text a person would write."""
+    """Replace the defaults of quantities by their text, such as ``20 MHz``."""
     if isinstance(schema, list):
         for part in schema:
             _write_defaults(part)
@@ -115,7 +115,8 @@ def _plain_data(record: BaseModel) -> dict[str, Any]:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes a text that YAML 1.1 or 1.2 would read as something else."""
+    """A YAML writer that quotes text which YAML 1.1 or 1.2 would read as a number,
+    boolean or null."""
 
     def ignore_aliases(self, data: object) -> bool:
         return True
@@ -150,7 +151,7 @@ def _load(
 
 @dataclass(frozen=True)
 class _Complaint:
-    """One error: where it is in the data, and whether it speaks of a key there."""
+    """One error: its path in the data, and the missing or unknown key."""
 
     path: KeyPath
     message: str
@@ -160,26 +161,26 @@ class _Complaint:
 
 @dataclass(frozen=True)
 class _Report:
-    """Turns pydantic's errors into lines that point into the file."""
+    """Turns errors into lines that point into the file."""
 
     document: Document
     overridden: Overridden
     models: dict[int, type[BaseModel]]
 
     def invalid(self, errors: list[ErrorDetails]) -> str:
-        """Return the message about values that are wrong by themselves."""
+        """Return the message of pydantic's errors: each value by itself."""
         complaints = [self._complaint(e) for e in errors if not is_echo(e)]
         return self._text(_merged(_without_echoes(complaints)))
 
     def refused(self, refusals: Sequence[Refusal]) -> str:
-        """Return the message about values that contradict each other."""
+        """Return the message of refusals: values that contradict each other."""
         found = [
             (_follow(self.overridden.data, path)[0], why) for path, why in refusals
         ]
         return self._text([_Complaint(*one) for one in dict.fromkeys(found)])
 
     def _text(self, complaints: Iterable[_Complaint]) -> str:
-        """Return a line per complaint in the order of the file, at most
+        """Return one line per error in the order of the file, at most
         ``MAX_ERRORS``."""
         placed = sorted(map(self._place, complaints), key=lambda item: item[0])
         lines = [line for _, line in placed[:MAX_ERRORS]]
@@ -200,7 +201,7 @@ class _Report:
         return _Complaint(path, message, loc[-1], is_unknown=True)
 
     def _models_at(self, path: KeyPath) -> list[type[BaseModel]]:
-        """Return the models that may read the mapping at ``path``."""
+        """Return the models that can read the mapping at ``path``."""
         _, value = _follow(self.overridden.data, path)
         if id(value) in self.models:
             return [self.models[id(value)]]
@@ -217,7 +218,7 @@ class _Report:
         ]
 
     def _place(self, complaint: _Complaint) -> tuple[tuple[int, int], str]:
-        """Return a sort key and the text of one complaint."""
+        """Return the sort key and the line of one error."""
         dotted = ".".join(map(str, complaint.path))
         message = f"{dotted}: {complaint.message}" if dotted else complaint.message
         path = complaint.path
@@ -229,7 +230,7 @@ class _Report:
         return (at.line, at.column), self.document.source.point(at, message)
 
     def _origin(self, path: KeyPath, is_unknown: bool) -> tuple[str | None, Position]:
-        """Return the override that made ``path``, or its position in the file."""
+        """Return the override that set ``path``, or the position in the file."""
         origins, document = self.overridden.origins, self.document
         for end in range(len(path), 0, -1):  # all below an override is its own
             if path[:end] in origins:
@@ -248,7 +249,8 @@ class _Report:
 
 
 def _follow(data: YamlValue, loc: Sequence[str | int]) -> tuple[KeyPath, YamlValue]:
-    """Return the path in the data that ``loc`` means; pydantic's tags are skipped."""
+    """Return the path of ``loc`` in the data, and its value; tags that pydantic adds
+    are skipped."""
     path: KeyPath = ()
     for step in loc:
         if not _has(data, step):
@@ -266,7 +268,7 @@ def _has(data: YamlValue, step: str | int) -> bool:
 
 
 def _models_in(annotation: object) -> list[type[BaseModel]]:
-    """Return the models that an annotation such as ``tuple[Cell, ...]`` names."""
+    """Return the models in an annotation such as ``tuple[Cell, ...]``."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [model for part in get_args(annotation) for model in _models_in(part)]
@@ -278,7 +280,7 @@ def _is_collection(data: YamlValue, path: KeyPath) -> bool:
 
 
 def _without_echoes(complaints: list[_Complaint]) -> list[_Complaint]:
-    """Drop a missing key that an unknown one next to it was meant to be."""
+    """Drop a missing key if an unknown key at the same place is a misspelling of it."""
     missing: dict[KeyPath, list[str]] = {}
     for complaint in complaints:
         if complaint.key is not None and not complaint.is_unknown:
@@ -292,7 +294,7 @@ def _without_echoes(complaints: list[_Complaint]) -> list[_Complaint]:
 
 
 def _merged(complaints: list[_Complaint]) -> list[_Complaint]:
-    """Join what the members of a union each say about one value."""
+    """Join the errors that the members of a union report for one value."""
     by_place: dict[tuple[KeyPath, str | int | None], _Complaint] = {}
     for complaint in complaints:
         place = (complaint.path, complaint.key)

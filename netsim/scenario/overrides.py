@@ -1,4 +1,4 @@
-"""Overrides from a command line: ``cell.band=10 MHz`` laid over a scenario's data."""
+"""Overrides from a command line, such as ``cell.uplink.band=10 MHz``."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ MAX_STEPS = 40
 
 
 class Overridden(NamedTuple):
-    """The data under all overrides, and the override that made each changed part."""
+    """The data with all overrides, and the override that set each changed path."""
 
     data: YamlMapping
     origins: dict[KeyPath, str]
 
 
 def apply_overrides(data: YamlMapping, overrides: Sequence[str]) -> Overridden:
-    """Return ``data`` with each ``path.to.key=value`` applied in turn."""
+    """Return ``data`` after all ``path.to.key=value`` in order."""
     origins: dict[KeyPath, str] = {}
     problems = []
     for override in overrides:
@@ -51,7 +51,7 @@ def _apply(
 def _replace(
     data: YamlValue, steps: list[str], value: YamlValue, label: str, done: KeyPath = ()
 ) -> tuple[YamlValue, KeyPath]:
-    """Return ``data`` with one part replaced, and the path of that part."""
+    """Return ``data`` with one value replaced, and the path of that value."""
     if not steps:
         return value, done
     step, rest = steps[0], steps[1:]

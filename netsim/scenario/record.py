@@ -64,7 +64,7 @@ class Record(BaseModel):
         validate_by_alias=True,
         validate_by_name=True,
         serialize_by_alias=True,
-        defer_build=True,  # most kinds of a seam are never used in one run
+        defer_build=True,  # a run uses few of the kinds
     )
 
     @classmethod
@@ -83,18 +83,18 @@ class Record(BaseModel):
 
 
 def yaml_keys(model: type[BaseModel]) -> list[str]:
-    """Return the keys a person may write for ``model``, in order."""
+    """Return the YAML keys of ``model``, in order."""
     return [field.alias or name for name, field in model.model_fields.items()]
 
 
 def note_model(context: object, value: object, model: type[BaseModel]) -> None:
-    """Remember which model read a mapping, so that an error can list its keys."""
+    """Record which model read a mapping, so that an error can list its keys."""
     if isinstance(context, dict) and isinstance(value, dict):
         context.setdefault("models", {})[id(value)] = model
 
 
 def read_model(model: type[Model], value: object, context: object) -> Model:
-    """Validate ``value``; from YAML only the keys without unit are known."""
+    """Return ``value`` as a ``model``; YAML keys have no unit suffix."""
     assert context is None or isinstance(context, dict)
     if is_yaml(context):
         return model.model_validate(
@@ -157,7 +157,7 @@ class OneOf:
             note_model(info.context, value, model)
 
     def _kind(self, value: object) -> tuple[str, tuple[str, ...]]:
-        """Return the kind that ``value`` names and where within it."""
+        """Return the kind that ``value`` names, and its path within ``value``."""
         if isinstance(value, str):
             return value, ()
         if not isinstance(value, Mapping):
@@ -169,7 +169,7 @@ class OneOf:
         return value["kind"], ("kind",)
 
     def _members(self) -> set[str]:
-        """Return the public names that all choices have beyond a bare record's."""
+        """Return the public names that all choices share and ``Record`` lacks."""
         public = [
             {name for name in dir(cls) if not name.startswith("_")}
             for cls in self.choices.values()
@@ -203,7 +203,7 @@ class OneOf:
         return {**({"kind": None} | dumped), "kind": self.kind_of(type(value))}
 
     def kind_of(self, cls: type[BaseModel]) -> str:
-        """Return the name under which YAML reaches ``cls``."""
+        """Return the ``kind`` that selects ``cls`` in YAML."""
         for name, choice in self.choices.items():
             if choice is cls:
                 return name
@@ -213,7 +213,8 @@ class OneOf:
 def refusal(
     text: str, value: object, loc: tuple[str | int, ...] = (), *, bare: bool = False
 ) -> ValidationError:
-    """Return an error at ``loc`` within the value; ``bare`` omits what was got."""
+    """Return a validation error at ``loc`` within the value; ``bare`` omits the value
+    from the message."""
     kind = "stated" if bare else "refused"
     error = PydanticCustomError(kind, "{text}", {"text": text})
     line = InitErrorDetails(type=error, loc=loc, input=value)
@@ -244,7 +245,7 @@ def import_record(kind: str, folder: Path | None) -> type[BaseModel]:
 
 @contextmanager
 def _importable(folder: Path | None) -> Iterator[None]:
-    """Search the scenario's folder and the current one after all others."""
+    """Append the scenario's folder and the current one to the import path."""
     extra = [str(path.resolve()) for path in (folder, Path()) if path is not None]
     sys.path.extend(extra)
     try:

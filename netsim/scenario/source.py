@@ -1,4 +1,4 @@
-"""Strict YAML reading: plain data, and the line and column of every part of it."""
+"""Strict YAML reading: plain data with the line and column of every part."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ _HINTS = {
 
 
 class Position(NamedTuple):
-    """A place in a file, both counted from 1."""
+    """A position in a file; line and column count from 1."""
 
     line: int
     column: int
 
 
 class _Mark(Protocol):
-    """PyYAML's place in a text, counted from 0."""
+    """PyYAML's position in a text, counted from 0."""
 
     @property
     def line(self) -> int: ...
@@ -57,14 +57,14 @@ class _Mark(Protocol):
 class Source(NamedTuple):
     """The name and the lines of a text, for messages that point into it.
 
-    A text without lines is a command-line value: it has a name and no places.
+    A command-line value has no lines, and its messages have no position.
     """
 
     name: str
     lines: tuple[str, ...]
 
     def point(self, at: Position, message: str) -> str:
-        """Return the message with its place, the source line and a caret."""
+        """Return the message with its position, the source line and a caret."""
         if not self.lines:
             return f"{self.name}: {message}"
         head = f"{self.name}:{at.line}:{at.column}: {message}"
@@ -105,14 +105,14 @@ def parse_document(text: str, name: str) -> Document:
 
 
 def parse_value(text: str, name: str) -> YamlValue:
-    """Parse one YAML value, as given on a command line; nothing is null."""
+    """Return the YAML value of a command-line argument; empty text is null."""
     source = Source(name, ())
     node = _compose(text, source)
     return None if node is None else _Builder(source).build(node, ())
 
 
 def _read_bytes(path: Path) -> bytes:
-    """Return the content of a file that is small enough to be a scenario."""
+    """Return the content of a file of at most ``MAX_BYTES``."""
     try:
         if path.is_dir():
             raise InputError(f"{path}: is a folder, not a scenario file")
@@ -122,7 +122,7 @@ def _read_bytes(path: Path) -> bytes:
                 f"{path}: is larger than 1 MB ({size} bytes): is this a scenario?"
             )
         with path.open("rb") as file:
-            return file.read(MAX_BYTES + 1)  # a device has no size of its own
+            return file.read(MAX_BYTES + 1)  # a pipe or device reports size 0
     except FileNotFoundError:
         raise InputError(f"{path}: no such file{_nearest_file(path)}") from None
     except OSError as error:
@@ -130,7 +130,8 @@ def _read_bytes(path: Path) -> bytes:
 
 
 def _nearest_file(path: Path) -> str:
-    """Return a hint that names a similar file of the same folder, or nothing."""
+    """Return a hint with the most similar file of the same folder, or an empty
+    string."""
     if not path.parent.is_dir():
         return f" (nor a folder {str(path.parent)!r})"
     names = sorted(p.name for p in path.parent.iterdir() if p.is_file())
@@ -176,7 +177,7 @@ for _name, _pattern, _first in SCALARS:
 
 
 def _compose(text: str, source: Source) -> yaml.Node | None:
-    """Return the node tree of one document, or None where there is none."""
+    """Return the node tree of one document, or None if the text is empty."""
     if len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
         raise InputError(f"{source.name}: is larger than 1 MB: is this a scenario?")
     bad = _NOT_TEXT.search(text)
@@ -195,7 +196,7 @@ def _compose(text: str, source: Source) -> yaml.Node | None:
 
 
 def _check_shape(text: str, source: Source) -> None:
-    """Refuse a second document and deep nesting before anything recurses."""
+    """Refuse a second document and deep nesting before PyYAML recurses."""
     depth = num_documents = 0
     for event in yaml.parse(text, Loader=_Loader):
         depth += isinstance(event, yaml.CollectionStartEvent)
@@ -212,10 +213,10 @@ def _check_shape(text: str, source: Source) -> None:
 
 
 def _explain(error: yaml.MarkedYAMLError, source: Source) -> str:
-    """Return a YAML syntax error in plain words, where it is."""
+    """Return a YAML syntax error as one message with its position."""
     mark = error.problem_mark or error.context_mark
     if mark and mark.line >= len(source.lines) and error.context_mark:
-        mark = error.context_mark  # what is open at the end began there
+        mark = error.context_mark  # the start of what is unclosed at the end
     at = _at(mark) if mark else Position(1, 1)
     line = source.lines[at.line - 1] if at.line <= len(source.lines) else ""
     tab = line.find("\t")
@@ -239,14 +240,14 @@ def _at(mark: _Mark) -> Position:
 
 @dataclass
 class _Builder:
-    """Turns nodes into plain data while it notes positions."""
+    """Turns YAML nodes into plain data and records their positions."""
 
     source: Source
     values: dict[KeyPath, Position] = field(default_factory=dict)
     keys: dict[KeyPath, Position] = field(default_factory=dict)
 
     def build(self, node: yaml.Node, path: KeyPath) -> YamlValue:
-        """Return the value of ``node``; an alias is read again where it stands."""
+        """Return the value of ``node``; an alias is expanded at each use."""
         self.values[path] = _at(node.start_mark)
         if len(self.values) > MAX_NODES:
             raise self.refusal(node, f"has more than {MAX_NODES} values")

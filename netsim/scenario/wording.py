@@ -1,4 +1,4 @@
-"""What pydantic found wrong, in plain words: rule, value and nearest valid name."""
+"""Messages for pydantic's errors: rule, value and nearest valid name."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _RULES: Mapping[str, str] = {
 
 
 def describe(error: ErrorDetails) -> str:
-    """Return one sentence without the path: rule first, then the value."""
+    """Return one sentence without the path: the rule, then the value."""
     special = _SPECIAL.get(error["type"])
     if special:
         return special(error)
@@ -55,8 +55,8 @@ def describe(error: ErrorDetails) -> str:
 
 
 def is_echo(error: ErrorDetails) -> bool:
-    """Return whether an error only follows from another: a list that is short because
-    its items are wrong, a default that depends on a wrong value."""
+    """Return whether an error only follows from another one: a list that is too short
+    because its items are wrong, or a default that depends on a wrong value."""
     if error["type"] == "default_factory_not_called":
         return True
     if error["type"] != "too_short" or not isinstance(error["input"], Sized):
@@ -65,7 +65,7 @@ def is_echo(error: ErrorDetails) -> bool:
 
 
 def unknown_key(key: str, keys: Sequence[str]) -> str:
-    """Return the message about a key that nothing reads."""
+    """Return the message for an unknown key."""
     near = closest(key, keys)
     if near:
         return f"unknown key {key!r}, did you mean {near!r}?"
@@ -73,7 +73,7 @@ def unknown_key(key: str, keys: Sequence[str]) -> str:
 
 
 def shown(value: object) -> str:
-    """Return a value as its YAML author would recognise it, cut to a line."""
+    """Return a value as short text in YAML's terms."""
     if value is None:
         return "nothing"
     if isinstance(value, bool):
@@ -87,7 +87,7 @@ def shown(value: object) -> str:
 
 
 def _plain(error: ErrorDetails) -> dict[str, object]:
-    """Return the numbers of a rule, 5.0 as 5."""
+    """Return an error's limits, whole floats as integers."""
     context = error.get("ctx", {})
     return {
         name: int(value) if isinstance(value, float) and value.is_integer() else value
@@ -106,7 +106,7 @@ def _literal(error: ErrorDetails) -> str:
 
 
 def _own_words(error: ErrorDetails) -> str:
-    """Return a validator's own message, with the value unless it says it."""
+    """Return a validator's own message, with the value unless it has it already."""
     text = str(error["ctx"]["error"])
     is_whole = isinstance(error["input"], Mapping | BaseModel)
     return text if ", got " in text or is_whole else _with_value(text, error)

@@ -1,4 +1,4 @@
-"""The story of the server: who starts when, and what is merged when."""
+"""Servers: when clients start, and when which updates are merged."""
 
 from netsim.learner.stop import Stop, Target
 from netsim.server.asynchronous import Asynchronous

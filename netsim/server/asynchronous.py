@@ -1,4 +1,4 @@
-"""The story of a fully asynchronous server (FedAsync, arXiv 1903.03934)."""
+"""A fully asynchronous server (FedAsync, arXiv 1903.03934)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import Field
 from netsim.client.participation import Participation, Process
 from netsim.core.quantities import Seconds
 from netsim.scenario import OneOf, Record
-from netsim.server.buffer_loop import Flushes, require_enough_clients
+from netsim.server.buffer_loop import BufferLoop
 from netsim.server.outages import Outages
 from netsim.server.stage import Stage
 from netsim.server.staleness import STALENESSES, PolynomialStaleness, Staleness
@@ -33,9 +33,8 @@ class Asynchronous(Record):
         return None
 
     def play(self, stage: Stage) -> Process:
-        """Run until the run is over; who is under way then is recorded unfinished."""
-        require_enough_clients(stage, self.concurrency)
-        flushes = Flushes(
+        """Run until the run is over; tasks under way then are recorded unfinished."""
+        loop = BufferLoop(
             stage,
             concurrency=self.concurrency,
             buffer_size=1,
@@ -43,7 +42,7 @@ class Asynchronous(Record):
             weigh=self._weight,
             is_mixed=True,
         )
-        return flushes.play(self.outages)
+        return loop.play(self.outages)
 
     def _weight(self, part: Participation, staleness: int) -> float:
         return self.mixing * self.staleness.discount(staleness)

@@ -1,4 +1,4 @@
-"""The story of a buffered asynchronous server (FedBuff, arXiv 2106.06639)."""
+"""A buffered asynchronous server (FedBuff, arXiv 2106.06639)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from netsim.client.participation import Participation, Process
 from netsim.core.quantities import Seconds
 from netsim.scenario import Record
-from netsim.server.buffer_loop import Flushes, require_enough_clients
+from netsim.server.buffer_loop import BufferLoop
 from netsim.server.outages import Outages
 from netsim.server.stage import Stage
 
@@ -31,7 +31,7 @@ class Buffered(Record):
     outages: Outages = ()
 
     @model_validator(mode="after")
-    def _fills(self) -> Buffered:
+    def _check_buffer_size(self) -> Buffered:
         if self.buffer_size > self.concurrency:
             raise ValueError(
                 f"buffer_size must not exceed concurrency, got {self.buffer_size} "
@@ -44,19 +44,19 @@ class Buffered(Record):
         return None
 
     def play(self, stage: Stage) -> Process:
-        """Run until the run is over; who is under way then is recorded unfinished."""
-        require_enough_clients(stage, self.concurrency)
+        """Run until the run is over; tasks under way then are recorded unfinished."""
+        population = stage.scene.population
 
         def weigh(part: Participation, staleness: int) -> float:
             discount = float((1 + staleness) ** -self.staleness_exponent)
-            data_weight = float(stage.population.data_weights[part.client_id])
-            return len(stage.population) * data_weight * discount / self.buffer_size
+            data_weight = float(population.data_weights[part.client_id])
+            return len(population) * data_weight * discount / self.buffer_size
 
-        flushes = Flushes(
+        loop = BufferLoop(
             stage,
             concurrency=self.concurrency,
             buffer_size=self.buffer_size,
             merge_time_s=self.merge_time_s,
             weigh=weigh,
         )
-        return flushes.play(self.outages)
+        return loop.play(self.outages)

@@ -1,93 +1,102 @@
-"""When versions are scored, and what a score means for the end of the run."""
+"""When versions are evaluated, and whether the scores end the run."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
 
 from fl.contract import Score
 from netsim.client.participation import Participation
+from netsim.client.scene import Scene
 from netsim.core.streams import stream
 from netsim.learner.evaluation_schedule import Marks
+from netsim.learner.stop import Stop
+from netsim.server.phase import Phase
 from netsim.trace.rows import evaluation_row
 
-if TYPE_CHECKING:
-    from netsim.server.stage import Stage
+
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """The version in force at a time, its phase and the last round that ended."""
+
+    version: str
+    phase: Phase
+    round_id: int
+    time_ns: int
+    charged_ns: int  # the time that counts for `stop.time`
 
 
-class Scoring:
-    """The evaluations of the version in force on a stage."""
+class Evaluations:
+    """Evaluates the version in force when it is due, and writes the scores."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, scene: Scene, stop: Stop) -> None:
         self.last: Sequence[Score] = ()
-        self._stage = stage
+        self._scene = scene
+        self._stop = stop
+        self._schedule = scene.learner.cadence
         self._marks = Marks()
-        self._is_near = False  # to the target: every round is scored
+        self._is_near = False  # to the target: every round is evaluated
         self._last_at: tuple[int, int] = (0, 0)  # round and tick
 
-    def score(self, round_id: int, time_ns: int | None = None) -> Sequence[Score]:
-        """Score the version in force, now or at a mark that has passed."""
-        stage = self._stage
-        time_ns = stage.env.now if time_ns is None else time_ns
-        self.last = stage.learner.evaluate(stage.version)
-        self.write(round_id, time_ns, self.last)
-        if not stage.leg.is_pilot:
-            cadence, target = stage.learner.cadence, stage.stop.target
-            self._is_near |= cadence.is_near(target, self.last)
-        self._last_at = round_id, time_ns
+    def evaluate(self, now: InForce) -> Sequence[Score]:
+        """Evaluate a version, write its scores and return them."""
+        self.last = self._scene.learner.evaluate(now.version)
+        self.write(now, self.last)
+        if not now.phase.is_pilot:
+            self._is_near |= self._schedule.is_near(self._stop.target, self.last)
+        self._last_at = now.round_id, now.time_ns
         return self.last
 
-    def score_marks(self) -> None:
-        """Score the version in force at the clock's marks, before another one is."""
-        stage = self._stage
-        for time_ns in self._marks.passed(stage.learner.cadence, stage.env.now):
-            if self._last_at != (stage.last_round_id, time_ns):
-                self._marks.scores += self.score(stage.last_round_id, time_ns)
+    def evaluate_marks(self, now: InForce) -> None:
+        """Evaluate the version in force at the times of the schedule that have passed,
+        before another version replaces it."""
+        for time_ns in self._marks.passed(self._schedule, now.time_ns):
+            if self._last_at != (now.round_id, time_ns):
+                self._marks.scores += self.evaluate(replace(now, time_ns=time_ns))
 
-    def end_leg(self) -> None:
-        """Score what is in force until now; what was scored counts for no next leg."""
-        self.score_marks()
+    def end_phase(self, now: InForce) -> None:
+        """Evaluate what is in force until now; its scores do not count from now on."""
+        self.evaluate_marks(now)
         self._marks.take()
 
-    def write(self, round_id: int, time_ns: int, scores: Sequence[Score]) -> None:
+    def write(self, now: InForce, scores: Sequence[Score]) -> None:
         """Write scores into the trace."""
-        phase = self._stage.leg.phase
-        self._stage.recorder.evals.extend(
-            evaluation_row(score, round_id, phase, time_ns) for score in scores
+        self._scene.recorder.evals.extend(
+            evaluation_row(score, now.round_id, now.phase.kind, now.time_ns)
+            for score in scores
         )
 
-    def verdict(
-        self, round_id: int, *, is_deserted: bool
+    def end_round(
+        self, now: InForce, last_round_id: int, *, is_deserted: bool
     ) -> tuple[Sequence[Score], str]:
-        """Return the scores where they are due, and why the run ends here, if so."""
-        stage = self._stage
-        every = stage.learner.cadence.every
-        is_due = self._is_near or stage.leg.is_due(round_id, stage.last_round_id, every)
+        """Return the scores of the round if they are due, and the reason for which the
+        run ends with it, if any; the final version is always evaluated."""
+        every = self._schedule.every
+        is_due = now.phase.is_due(now.round_id, last_round_id, every)
+        is_due = is_due or self._is_near
         earlier = self._marks.take()
-        scores = self.score(round_id) if is_due else ()
+        scores = self.evaluate(now) if is_due else ()
         left = "nobody left" if is_deserted else ""
-        reason = self._reason(round_id, [*earlier, *scores]) or left
-        if reason and not is_due:  # the final version is always scored
-            scores = self.score(round_id)
-            reason = self._reason(round_id, [*earlier, *scores]) or left
+        reason = self._reason(now, [*earlier, *scores]) or left
+        if reason and not is_due:
+            scores = self.evaluate(now)
+            reason = self._reason(now, [*earlier, *scores]) or left
         return scores, reason
 
     def examined(self, round_id: int, parts: Sequence[Participation]) -> list[str]:
         """Return the tickets whose own adapters are scored, one for each client."""
-        examined = self._stage.learner.cadence.examines(round_id)
+        examined = self._schedule.examines(round_id)
         if examined is None:
             return []
-        rng = stream(self._stage.seed, "examined clients", round_id)
+        rng = stream(self._scene.seed, "examined clients", round_id)
         last = {part.client_id: part.ticket for part in parts}
         chosen = examined.chosen(list(last), rng)
         return [ticket for client_id, ticket in last.items() if client_id in chosen]
 
-    def _reason(self, round_id: int, scores: Sequence[Score]) -> str:
+    def _reason(self, now: InForce, scores: Sequence[Score]) -> str:
         """Return why the run ends; pilots neither meet a target nor count as rounds."""
-        stage = self._stage
-        stop, now_ns = stage.stop, stage.env.now
-        if stage.policy is not None and not stage.policy.charges_pilots:
-            now_ns -= now_ns if stage.leg.is_pilot else stage.pilot_end_ns
-        if stage.leg.is_pilot:
+        stop = self._stop
+        if now.phase.is_pilot:
             stop = stop.model_copy(update={"rounds": None, "target": None})
-        return stop.reason(round_id - stage.leg.after_round_id, now_ns, scores)
+        number = now.round_id - now.phase.after_round_id
+        return stop.reason(number, now.charged_ns, scores)

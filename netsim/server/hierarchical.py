@@ -1,4 +1,4 @@
-"""The story of edge servers, one in every cell, and a cloud that merges theirs."""
+"""Edge servers, one in every cell, and a cloud server that merges their versions."""
 
 from __future__ import annotations
 
@@ -11,33 +11,29 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from fl.contract import Branch
-from netsim.client.broadcast import broadcast
-from netsim.client.cells import Load, over_wire
+from netsim.client.client import serve_cell
+from netsim.client.crossing import Load, over_wire
 from netsim.client.participation import Participation, Process
-from netsim.client.reservation import reserve
 from netsim.core.clock import to_ns
-from netsim.core.quantities import Seconds
-from netsim.core.streams import stream
+from netsim.network.cell import Direction
 from netsim.policy import SAMPLERS, Drawn, Sampler
 from netsim.scenario import OneOf, Record
+from netsim.server.round_settings import Duration
 from netsim.server.stage import Stage
-from netsim.trace.rows import Round
-
-Duration = Annotated[Seconds, Field(ge=0)]
 
 
 class Hierarchical(Record):
     """An edge server at every base station merges its cell's clients for
     ``edge_rounds`` rounds; then the cloud merges the edges, and all go on from that.
 
-    Who takes part is drawn among all clients, anew in each round, and every edge takes
-    its own; an update weighs what it would at one server, over the data share of its
-    cell, and an edge weighs that share in the cloud's merge. With one edge round and
-    factors averaged the cloud's version is that of one server (client-edge-cloud
-    averaging: Liu et al., "Client-edge-cloud hierarchical federated learning", ICC
-    2020). Versions cross the backhaul between edge and cloud, and nothing else does.
-    ``announce_time`` and ``merge_time`` are an edge's, ``cloud_merge_time`` is not.
-    ``stop`` counts rounds of the edges and is looked at when the cloud has merged.
+    Each round draws among all clients, and every edge serves its own of them. An update
+    weighs what it would at one server, over the data share of its cell; an edge weighs
+    that share in the cloud's merge. With one edge round and averaged factors the
+    cloud's version is that of one server (client-edge-cloud averaging: Liu et al.,
+    "Client-edge-cloud hierarchical federated learning", ICC 2020). Versions cross the
+    backhaul between edge and cloud, and nothing else does. ``announce_time`` and
+    ``merge_time`` are an edge's, ``cloud_merge_time`` is the cloud's. ``stop`` counts
+    rounds of the edges and is looked at when the cloud has merged.
     """
 
     kind: Literal["hierarchical"] = "hierarchical"
@@ -53,31 +49,31 @@ class Hierarchical(Record):
 
     def play(self, stage: Stage) -> Process:
         """Run until the cloud has merged what was asked for."""
-        weights = stage.population.data_weights
-        stage.cells.are_servers = True
+        scene, env = stage.scene, stage.scene.env
+        scene.cells.are_servers = True
+        weights = scene.population.data_weights
         stage.begin(self.sampling.probabilities(weights).tolist())
         draws = Draws(stage, self.sampling)
         edges = _edges(stage, self, draws)
         for first_id in itertools.count(1, self.edge_rounds):
-            is_deserted = not (yield from stage.attendance.somebody())
-            start_ns, base = stage.env.now, stage.version
+            is_deserted = not (yield from scene.attendance.wait_for_any())
+            start_ns = env.now
             for edge in edges:
-                edge.version = base
-            yield stage.env.all_of(
-                [stage.env.process(edge.serve(first_id, edges)) for edge in edges]
+                edge.version = stage.version
+            yield env.all_of(
+                [env.process(edge.serve(first_id, edges)) for edge in edges]
             )
             if self.cloud_merge_time_s:
-                yield stage.env.timeout(to_ns(self.cloud_merge_time_s))
+                yield env.timeout(to_ns(self.cloud_merge_time_s))
             draws.forget()
             last_id = first_id + self.edge_rounds - 1
-            branches = [Branch(edge.version, edge.share) for edge in edges]
-            stage.join(last_id, branches)
+            stage.join(last_id, [Branch(edge.version, edge.share) for edge in edges])
             stage.end_round(
                 last_id,
                 start_ns,
                 num_sampled=len(edges),
                 num_merged=len(edges),
-                server_id=len(stage.population.network.cells),
+                server_id=len(scene.population.network.cells),
                 is_deserted=is_deserted,
             )
             if stage.is_over:
@@ -85,7 +81,7 @@ class Hierarchical(Record):
 
 
 class Draws:
-    """Who is drawn among all clients: once for a round, whichever edge asks first."""
+    """The clients drawn among all for each round, shared by the edges."""
 
     def __init__(self, stage: Stage, sampling: Sampler) -> None:
         self._stage = stage
@@ -93,22 +89,20 @@ class Draws:
         self._drawn: dict[int, Drawn] = {}
 
     def of(self, round_id: int) -> Drawn:
-        """Return the draw of a round that some edge is in."""
+        """Return the draw of a round; the first edge that asks makes it."""
         if round_id not in self._drawn:
-            rng = stream(self._stage.seed, "sampling", round_id)
-            weights = self._stage.population.data_weights
-            self._drawn[round_id] = self._sampling.draw(weights, rng)
+            drawn = self._stage.participants.draw(self._sampling, round_id)
+            self._drawn[round_id] = drawn
         return self._drawn[round_id]
 
     def forget(self) -> None:
-        """Forget the rounds that all edges have been through."""
+        """Forget the rounds that all edges have ended."""
         self._drawn.clear()
 
 
 @dataclass
 class Edge:
-    """One cell's server: its clients, what part of all data they hold, and its
-    version."""
+    """One cell's server: its clients, their share of all data, and its version."""
 
     stage: Stage
     config: Hierarchical
@@ -120,84 +114,76 @@ class Edge:
 
     def serve(self, first_id: int, edges: Sequence[Edge]) -> Process:
         """Fetch the cloud's version, run the rounds until its next merge, and send the
-        cloud what came of it."""
-        stage, num_rounds = self.stage, self.config.edge_rounds
-        down = Load(first_id, stage.version_bits(self.version, first_id))
-        if down.bits:
-            yield from over_wire(stage, self.cell_id, "down", down)
-        for round_id in range(first_id, first_id + num_rounds):
+        result to the cloud."""
+        last_id = first_id + self.config.edge_rounds - 1
+        yield from self._carry_version("down", first_id)
+        for round_id in range(first_id, last_id + 1):
             yield from self._round(round_id, edges)
-        last_id = first_id + num_rounds - 1
-        up = Load(last_id, stage.version_bits(self.version, last_id))
-        if up.bits:
-            yield from over_wire(stage, self.cell_id, "up", up)
+        yield from self._carry_version("up", last_id)
+
+    def _carry_version(self, direction: Direction, round_id: int) -> Process:
+        load = Load(round_id, self.stage.versions.bits(self.version, round_id))
+        if load.bits:
+            yield from over_wire(self.stage.scene, self.cell_id, direction, load)
 
     def _round(self, round_id: int, edges: Sequence[Edge]) -> Process:
-        stage, start_ns = self.stage, self.stage.env.now
+        stage, env = self.stage, self.stage.scene.env
+        start_ns = env.now
         if self.config.announce_time_s:
-            yield stage.env.timeout(to_ns(self.config.announce_time_s))
+            yield env.timeout(to_ns(self.config.announce_time_s))
         parts = self._enlist(round_id)
-        if not parts:
-            stage.mark("empty round", round_id=round_id, detail=f"cell {self.cell_id}")
-        else:
-            yield from broadcast(stage, round_id, parts, None)
-            yield from self._gather(parts)
+        if parts:
+            missing = stage.participants.missing(round_id, self.version)
+            yield from serve_cell(stage.scene, parts, missing)
         arrived = [part for part in parts if part.status == "done"]
         if arrived:
             if self.config.merge_time_s:
-                yield stage.env.timeout(to_ns(self.config.merge_time_s))
-            stage.learner.hold([stage.version, *(edge.version for edge in edges)])
-            self.version = stage.merge_into(self.version, round_id, arrived)
+                yield env.timeout(to_ns(self.config.merge_time_s))
+            held = [stage.version, *(edge.version for edge in edges)]
+            stage.scene.learner.hold(held)
+            merge = stage.versions.merge_at_edge
+            self.version = merge(self.version, round_id, arrived)
         self._record(round_id, start_ns, parts)
 
     def _enlist(self, round_id: int) -> list[Participation]:
-        """Return the cell's own among all who are drawn, from the edge's version on."""
+        """Enlist the cell's own clients among all that are drawn."""
         drawn = self.draws.of(round_id)
         own = [
             (client_id, weight / self.share)
             for client_id, weight in zip(drawn.client_ids, drawn.weights, strict=True)
             if client_id in self.members
         ]
-        here = [one for one in own if self.stage.attendance.is_here(one[0])]
-        if len(here) < len(own):
-            detail = f"{len(own) - len(here)} of {len(own)} drawn, cell {self.cell_id}"
-            self.stage.mark("away or busy", round_id=round_id, detail=detail)
-        return [
-            self.stage.enlist(client_id, round_id, weight, version=self.version)
-            for client_id, weight in here
-        ]
-
-    def _gather(self, parts: Sequence[Participation]) -> Process:
-        stage = self.stage
-        waiting = [part for part in parts if part.status == "running"]
-        terms = reserve(stage, waiting)
-        for part in waiting:
-            stage.start(part, terms.get(part.client_id), lambda part: None)
-        yield stage.env.all_of([part.process for part in waiting if part.process])
+        return self.stage.participants.enlist_drawn(
+            round_id, self.version, own, place=f"cell {self.cell_id}"
+        )
 
     def _record(
         self, round_id: int, start_ns: int, parts: Sequence[Participation]
     ) -> None:
-        """Write a round that is over, and everybody's part in it."""
-        stage, now_ns = self.stage, self.stage.env.now
+        """Write a round that is over, and its participations."""
+        num_merged = 0
         for part in parts:
-            merged = round_id if part.status == "done" else None
-            stage.record(part, merged_round_id=merged)
-        num_merged = sum(part.status == "done" for part in parts)
-        counts = len(parts), num_merged, len(parts) - num_merged
-        phase = stage.leg.phase
-        stage.recorder.rounds.append(
-            Round(round_id, self.cell_id, phase, start_ns, now_ns, *counts)
+            is_merged = part.status == "done"
+            merged_id = round_id if is_merged else None
+            self.stage.participants.record(part, merged_round_id=merged_id)
+            num_merged += is_merged
+        self.stage.write_round(
+            round_id,
+            start_ns,
+            num_sampled=len(parts),
+            num_merged=num_merged,
+            num_dropped=len(parts) - num_merged,
+            server_id=self.cell_id,
         )
 
 
 def _edges(stage: Stage, config: Hierarchical, draws: Draws) -> list[Edge]:
     """Return an edge for each cell that has clients, with their share of all data."""
-    weights, radio_map = stage.population.data_weights, stage.population.radio_map
+    population = stage.scene.population
     edges = []
-    for cell_id in range(len(stage.population.network.cells)):
-        members = radio_map.members(cell_id).tolist()
+    for cell_id in range(len(population.network.cells)):
+        members = population.radio_map.members(cell_id).tolist()
         if members:
-            share = math.fsum(weights[members].tolist())
+            share = math.fsum(population.data_weights[members].tolist())
             edges.append(Edge(stage, config, draws, cell_id, frozenset(members), share))
     return edges

@@ -1,4 +1,4 @@
-"""When a server is dead, and comes back with no more than its last version."""
+"""Outages of a server, which returns with its last version and nothing else."""
 
 from __future__ import annotations
 
@@ -6,26 +6,24 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated, Final
 
 import simpy
 from pydantic import AfterValidator, Field, model_validator
 
+from netsim.client.participation import Process
 from netsim.core.clock import to_ns
 from netsim.core.engine import DEADLINES, Wake
 from netsim.core.quantities import Seconds
 from netsim.core.streams import uniform
 from netsim.scenario import Record
-
-if TYPE_CHECKING:
-    from netsim.client.participation import Process
-    from netsim.server.stage import Stage
+from netsim.server.stage import Stage
 
 DOWN: Final = "server-down"  # the status of all that was lost
 
 
 class Outage(Record):
-    """The server is dead for ``duration``: once, ``at`` a moment, or again and again,
+    """The server is down for ``duration``: once, ``at`` a time, or again and again,
     after exponential times of work of the given mean."""
 
     at_s: Annotated[Seconds, Field(ge=0)] | None = None
@@ -33,13 +31,13 @@ class Outage(Record):
     duration_s: Annotated[Seconds, Field(gt=0)]
 
     @model_validator(mode="after")
-    def _comes_one_way(self) -> Outage:
+    def _check_time(self) -> Outage:
         if (self.at_s is None) == (self.mean_time_between_s is None):
             raise ValueError("give `at` or `mean_time_between`, one of the two")
         return self
 
 
-def _in_turn(outages: tuple[Outage, ...]) -> tuple[Outage, ...]:
+def _check_order(outages: tuple[Outage, ...]) -> tuple[Outage, ...]:
     if len(outages) > 1 and any(outage.at_s is None for outage in outages):
         raise ValueError("an outage with `mean_time_between` must be the only one")
     for before, after in pairwise(outages):
@@ -54,11 +52,11 @@ def _in_turn(outages: tuple[Outage, ...]) -> tuple[Outage, ...]:
     return outages
 
 
-Outages = Annotated[tuple[Outage, ...], AfterValidator(_in_turn)]
+Outages = Annotated[tuple[Outage, ...], AfterValidator(_check_order)]
 
 
 def spans(outages: Sequence[Outage], seed: int) -> Iterator[tuple[int, int]]:
-    """Yield from and until when a server is dead, in ticks."""
+    """Yield the start and the end of every outage, in ticks."""
     if not outages or outages[0].at_s is not None:
         for outage in outages:
             start_ns = to_ns(outage.at_s or 0.0)
@@ -73,29 +71,28 @@ def spans(outages: Sequence[Outage], seed: int) -> Iterator[tuple[int, int]]:
 
 
 class Downtime:
-    """Kills the server's story: it is interrupted at the tick at which it dies, and
-    waits with :meth:`over` until it is back."""
+    """Interrupts the server's story at the tick of each outage; the story waits with
+    :meth:`over` for its end."""
 
     def __init__(self, stage: Stage, outages: Sequence[Outage]) -> None:
-        story = stage.env.active_process
-        assert story is not None, "a story is a process"
         self._stage = stage
+        self._env = stage.scene.env
         self._up_ns = 0
+        story = self._env.active_process
+        assert story is not None, "a story is a process"
         if outages:
-            stage.env.process(self._strike(story, spans(outages, stage.seed)))
+            self._env.process(self._strike(story, spans(outages, stage.scene.seed)))
 
     def over(self) -> Process:
         """Wait until the server is up again."""
-        env = self._stage.env
-        self._stage.mark("server down", detail=f"until {self._up_ns} ns")
-        yield env.timeout(self._up_ns - env.now)
-        self._stage.mark("server up")
+        self._stage.scene.mark("server down", detail=f"until {self._up_ns} ns")
+        yield self._env.timeout(self._up_ns - self._env.now)
+        self._stage.scene.mark("server up")
 
     def _strike(self, story: simpy.Process, ends: Iterator[tuple[int, int]]) -> Process:
-        env = self._stage.env
         for start_ns, self._up_ns in ends:
-            yield Wake(env, start_ns - env.now, DEADLINES)
+            yield Wake(self._env, start_ns - self._env.now, DEADLINES)
             if self._stage.is_over:
                 return
             story.interrupt(DOWN)
-            yield env.timeout(self._up_ns - env.now)
+            yield self._env.timeout(self._up_ns - self._env.now)

@@ -1,4 +1,4 @@
-"""A stretch of rounds of one phase."""
+"""A stretch of rounds: those of one pilot, or those that train."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from typing import Literal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Leg:
-    """The rounds after ``after_round_id``: a pilot's, so many, or those that train."""
+class Phase:
+    """The rounds after ``after_round_id``; a pilot has a number of rounds."""
 
-    phase: Literal["pilot", "train"] = "train"
+    kind: Literal["pilot", "train"] = "train"
     after_round_id: int = 0
     num_rounds: int | None = None
 
     @property
     def is_pilot(self) -> bool:
         """Return whether these rounds only serve to measure."""
-        return self.phase == "pilot"
+        return self.kind == "pilot"
 
     def is_due(self, round_id: int, last_id: int, every: int | None) -> bool:
-        """Return whether a round's version is scored: every so many of this leg, or
-        the first one after as many, ``last_id`` being the one before it, and the last
-        one; without a number all of a pilot's and no other."""
+        """Return whether a round's version is evaluated: every ``every`` rounds of this
+        phase, or the first one after as many, and the last one; without ``every`` all
+        rounds of a pilot and no others. ``last_id`` is the round before it."""
         number = round_id - self.after_round_id
         if every is None:
             return self.is_pilot

@@ -15,26 +15,26 @@ DrawnBy = Annotated[Sampler, OneOf(SAMPLERS)]
 Duration = Annotated[Seconds, Field(ge=0)]
 
 
-class Manners(Record):
+class RoundSettings(Record):
     """What servers that work in rounds have in common.
 
     ``announce_time`` precedes every round, ``merge_time`` every merge; zero is free of
     charge only because the scenario says so. Without ``sampling`` a policy decides it.
-    Who is drawn and away, or still at work for an earlier round, takes no part.
+    A drawn client that is away, or still at work for an earlier round, takes no part.
     """
 
     sampling: DrawnBy | None = None
     announce_time_s: Duration
     merge_time_s: Duration
-    merge_first: Annotated[int, Field(ge=1)] | None = None  # the round ends with them
-    late: Literal["drop", "next-round"] = "drop"  # what becomes of who is not in time
+    merge_first: Annotated[int, Field(ge=1)] | None = None  # arrivals end the round
+    late: Literal["drop", "next-round"] = "drop"  # what becomes of late clients
     staleness_exponent: float = Field(default=0.0, ge=0)  # of the late: (1 + s) ** -e
     corrects_arrivals: bool = False  # weights over the part of the round that arrived
-    corrects_presence: bool = False  # weights over the part of the time one is there
+    corrects_presence: bool = False  # weights over the client's share of time available
     outages: Outages = ()
 
     @model_validator(mode="after")
-    def _minds_the_late(self) -> Manners:
+    def _check_late(self) -> RoundSettings:
         if self.late == "drop" and self.staleness_exponent:
             raise ValueError("staleness_exponent needs `late: next-round`")
         if self.late == "next-round" and self.corrects_arrivals:

@@ -1,4 +1,4 @@
-"""The story of a server that works in rounds, patient or not."""
+"""Servers that work in rounds, with or without a deadline."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from pydantic import Field, model_validator
 
 from netsim.client.participation import Process
 from netsim.core.quantities import Seconds
-from netsim.server.round_loop import Turns
-from netsim.server.round_settings import Manners
-from netsim.server.round_timing import RoundTiming
+from netsim.server.round_loop import RoundLoop
+from netsim.server.round_settings import RoundSettings
 from netsim.server.stage import Stage
+from netsim.server.story import RoundTiming
 
 
-class Synchronous(Manners):
-    """Waits for every drawn client, or for the ``merge_first`` that are there first,
-    then merges; who is not among these is cut off, or merged in the next round."""
+class Synchronous(RoundSettings):
+    """Waits for every drawn client, or for the first ``merge_first`` updates, then
+    merges; other tasks are cut, or merged in the next round."""
 
     kind: Literal["synchronous"] = "synchronous"
 
     @model_validator(mode="after")
-    def _waits_for_all(self) -> Synchronous:
+    def _check_late_needs_first(self) -> Synchronous:
         if self.merge_first is None and self.late == "next-round":
             raise ValueError(
                 "late needs `merge_first`, or a 'deadline' server: nobody is late "
@@ -35,19 +35,19 @@ class Synchronous(Manners):
 
     def play(self, stage: Stage) -> Process:
         """Run rounds until the run is over."""
-        return Turns(stage, self, self.round_timing).play()
+        return RoundLoop(stage, self, self.round_timing).play()
 
 
-class Deadline(Manners):
-    """Merges when all have arrived, or when the deadline, counted from the round's
-    start, is over: who is late is cut off at that very tick and its work is lost, or
+class Deadline(RoundSettings):
+    """Merges when all updates have arrived, or at the deadline, counted from the
+    round's start. A late client is cut at that very tick and its work is lost, or it
     goes on and is merged in the next round that it arrives in."""
 
     kind: Literal["deadline"] = "deadline"
     deadline_s: Annotated[Seconds, Field(gt=0)]
 
     @model_validator(mode="after")
-    def _leaves_time(self) -> Deadline:
+    def _check_deadline(self) -> Deadline:
         if self.deadline_s <= self.announce_time_s:
             raise ValueError(
                 f"deadline must exceed announce_time ({self.announce_time_s:g} s), "
@@ -61,4 +61,4 @@ class Deadline(Manners):
 
     def play(self, stage: Stage) -> Process:
         """Run rounds until the run is over."""
-        return Turns(stage, self, self.round_timing).play()
+        return RoundLoop(stage, self, self.round_timing).play()

@@ -21,7 +21,7 @@ import torch
 
 from fl.backbones import read
 from fl.model.evaluation import evaluate
-from fl.model.lora_model import ResidentModel
+from fl.model.lora_model import LoraModel
 from fl.streams import stream
 from fl.training.cutting import passes
 from fl.training.grouping import joined
@@ -35,7 +35,7 @@ def curve(
 ) -> Iterator[dict[str, float]]:
     """Yield the metrics at each of some steps, and the CPU seconds of training."""
     task = read(learning.task, learning.backbone)
-    resident = ResidentModel(
+    resident = LoraModel(
         learning.backbone.load(learning.task), learning.lora, seed=seed
     )
     settings = learning.training
@@ -64,7 +64,7 @@ def curve(
             }
 
 
-def add_gradients(resident: ResidentModel, batch: dict[str, torch.Tensor]) -> None:
+def add_gradients(resident: LoraModel, batch: dict[str, torch.Tensor]) -> None:
     """Add the gradient of a batch's mean loss, short texts apart from long ones."""
     size = len(batch["labels"])
     for slices in passes([batch], resident.rule):

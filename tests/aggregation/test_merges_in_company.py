@@ -55,11 +55,11 @@ def test_what_one_factor_methods_send_is_rounded_after_the_servers_step(kind):
     """The clients go on from the very version, so it must be one that can travel."""
     payload = Payload(precision="bfloat16")
     server = SERVER_OPTIMISERS[kind](learning_rate=0.3)
-    fed = federation(FFALora(), payload=payload, server=server)
+    fed = federation(FFALora(), payload=payload, server_optimiser=server)
     name = fed.initial_version
     for round_id in (1, 2):
         name, _ = play_round(fed, name, round_id, WEIGHTS)
-        adapter = fed._history.model(name).adapter
+        adapter = fed._versions.model(name).adapter
         for part in adapter.layout.parts:
             if part.factor != "A":
                 sent = adapter.tensors()[part.name]
@@ -82,7 +82,7 @@ def test_who_starts_again_from_the_first_version_has_kept_nothing(
     again, _ = play_round(fed, first, 1, WEIGHTS)
     assert fed.adapter_digest(again) == _first_round(aggregation, compression)
     # nor does one who was not drawn in its first round
-    assert fed._workshop.state(3) is None
+    assert fed._runner.state(3) is None
 
 
 def _first_round(aggregation, compression):
@@ -95,7 +95,7 @@ def test_what_stays_with_a_client_is_no_part_of_its_change():
     """Policies plan with squared changes: only what others get to see counts."""
     fed = federation(FedSALora())
     name, _ = play_round(fed, fed.initial_version, 1, WEIGHTS)
-    start = fed._history.model(name).adapter
+    start = fed._versions.model(name).adapter
     results, merge = [], fed.merge
     fed.merge = lambda *given: results.append(merge(*given)) or results[-1]
     _, received = play_round(fed, name, 2, WEIGHTS)

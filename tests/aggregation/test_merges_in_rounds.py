@@ -71,9 +71,9 @@ def test_exact_methods_leave_the_ideal_model_round_after_round(kind, weights):
     fed = federation(AGGREGATIONS[kind]())
     name = fed.initial_version
     for round_id in (1, 2, 3):
-        before = fed._history.model(name)
+        before = fed._versions.model(name)
         name, received = play_round(fed, name, round_id, weights)
-        after = model_change(fed._history.model(name))
+        after = model_change(fed._versions.model(name))
         old = 1 - sum(weights)
         for module, (lora_b, lora_a) in before.adapter.pairs().items():
             ideal = old * (lora_b @ lora_a) + fold_of(before)[module]
@@ -103,7 +103,7 @@ def test_clients_train_on_the_folded_base():
     which the first round's fold was added by hand."""
     fed = federation(AGGREGATIONS["full-average"]())
     second, _ = play_round(fed, fed.initial_version, 1, (0.5, 0.3, 0.2))
-    version = fed._history.model(second)
+    version = fed._versions.model(second)
     _, received = play_round(fed, second, 2, (0.5, 0.3, 0.2))
     wanted = trained_by_hand(fed, version, client_id=1, start_index=1)
     torch.testing.assert_close(received[1].flat, wanted, rtol=0, atol=1e-12)
@@ -149,12 +149,12 @@ def test_a_fold_leaves_no_trace_in_the_base_of_another_version():
     second, _ = play_round(fed, first, 1, (0.5, 0.3, 0.2))
     assert fed.evaluate(second).loss != before.loss
     fresh = federation(AGGREGATIONS["full-average"]())
-    resident = fed._trainer.resident_as(fed._history.model(first))
+    resident = fed._trainer.model_as(fed._versions.model(first))
     ours = [p for n, p in resident.model.named_parameters()]
     theirs = [
         p
-        for n, p in fresh._trainer.resident_as(
-            fresh._history.model(first)
+        for n, p in fresh._trainer.model_as(
+            fresh._versions.model(first)
         ).model.named_parameters()
     ]
     assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
@@ -164,7 +164,7 @@ def test_one_factor_rests_while_the_other_is_trained():
     fed = federation(AGGREGATIONS["rolora"]())
     name = fed.initial_version
     for round_id, moving in ((1, "B"), (2, "A"), (3, "B")):
-        before = fed._history.model(name).adapter
+        before = fed._versions.model(name).adapter
         name, received = play_round(fed, name, round_id, (0.5, 0.3, 0.2))
         moved = {
             part.factor
@@ -183,8 +183,8 @@ def test_a_core_is_trained_between_fixed_matrices():
     first = fed.initial_version
     second, _ = play_round(fed, first, 1, (0.5, 0.3, 0.2))
     start, resident = (
-        fed._history.model(second).adapter,
-        fed._trainer.resident_as(fed._history.model(second)),
+        fed._versions.model(second).adapter,
+        fed._trainer.model_as(fed._versions.model(second)),
     )
     _, received = play_round(fed, second, 2, (0.5, 0.3, 0.2))
     layout = resident.layout
@@ -238,16 +238,16 @@ def test_a_client_of_fedsa_goes_on_with_its_own_b_and_head():
     fed = federation(FedSALora())
     name = fed.initial_version
     name, first = play_round(fed, name, 1, (0.5, 0.3, 0.2))
-    shared = fed._history.model(name).adapter
+    shared = fed._versions.model(name).adapter
     job = Job(client_id=1, start_index=1, round_id=2, version=name, steps=STEPS, rank=R)
     fed.submit(job)
     (cohort,) = fed._book.cohorts(list(fed._book.pending))
-    chunk = fed._workshop.chunk(cohort)
+    chunk = fed._runner.chunk(cohort)
     start = fed._trainer._start(chunk.jobs[0], chunk)
     for part in start.layout.parts:
         source = shared if part.factor == "A" else first[1]
         assert torch.equal(start.tensors()[part.name], source.tensors()[part.name])
-    means = fed._history.model(name).adapter.pairs()
+    means = fed._versions.model(name).adapter.pairs()
     for module, (_, lora_a) in means.items():
         mean = sum(
             w * adapter.pairs()[module][1]
@@ -265,7 +265,7 @@ def test_who_starts_again_from_the_first_version_keeps_nothing(kept):
     fed = federation(aggregation, compression=compression)
     first = fed.initial_version
     play_round(fed, first, 1, (0.5, 0.3, 0.2))
-    assert fed._workshop.state(0) is not None
+    assert fed._runner.state(0) is not None
     job = Job(client_id=0, start_index=1, round_id=2, version=first, steps=1, rank=R)
     unsoiled = federation(aggregation, compression=compression)
     again = fed.submit(job)
@@ -274,7 +274,7 @@ def test_who_starts_again_from_the_first_version_keeps_nothing(kept):
     later = Job(client_id=1, start_index=1, round_id=3, version=leg, steps=1, rank=R)
     assert leg == unsoiled.merge(first, [Arrival(again, 1.0)]).version
     assert fed.submit(later) == unsoiled.submit(later)
-    assert fed._workshop.state(0) == again
+    assert fed._runner.state(0) == again
 
 
 def test_error_feedback_sends_later_what_it_kept_back():
@@ -285,13 +285,13 @@ def test_error_feedback_sends_later_what_it_kept_back():
     total = dict.fromkeys(range(3), 0.0)
     arrived = dict(total)
     for round_id in (1, 2):
-        start = fed._history.model(name).adapter
+        start = fed._versions.model(name).adapter
         plain = federation(FedIT())
-        plain._history.note(name, fed._history.model(name))
-        plain._history._needed.add(name)
+        plain._versions.note(name, fed._versions.model(name))
+        plain._versions._needed.add(name)
         name_before = name
         name, received = play_round(fed, name, round_id, (0.5, 0.3, 0.2))
-        plain._history._entries[name_before] = fed._history.model(name).entry((), {})
+        plain._versions._entries[name_before] = fed._versions.model(name).entry((), {})
         _, whole = play_round(plain, name_before, round_id, (0.5, 0.3, 0.2))
         for client in range(3):
             total[client] = total[client] + whole[client].flat - start.flat
@@ -299,25 +299,25 @@ def test_error_feedback_sends_later_what_it_kept_back():
             assert int((change != 0).sum()) <= top.num_kept(len(change))
             arrived[client] = arrived[client] + change
     for client in range(3):
-        kept = torch.from_numpy(fed._workshop._kept[fed._workshop.state(client)])
+        kept = torch.from_numpy(fed._runner._kept[fed._runner.state(client)])
         torch.testing.assert_close(
             arrived[client] + kept, total[client], rtol=0, atol=1e-12
         )
 
 
 def test_momentum_steps_along_the_mean_change():
-    fed = federation(FedIT(), server=MomentumServer(momentum=0.5))
+    fed = federation(FedIT(), server_optimiser=MomentumServer(momentum=0.5))
     plain = federation(FedIT())
     names = [fed.initial_version]
     changes = []
     for round_id in (1, 2):
-        start = fed._history.model(names[-1]).adapter
+        start = fed._versions.model(names[-1]).adapter
         name, received = play_round(fed, names[-1], round_id, (0.5, 0.3, 0.2))
         mean = sum(w * a.flat for w, a in zip((0.5, 0.3, 0.2), received, strict=True))
         changes.append(mean - start.flat + 0.5 * (changes[-1] if changes else 0))
         wanted = start.flat + changes[-1]
         torch.testing.assert_close(
-            fed._history.model(name).adapter.flat, wanted, rtol=0, atol=1e-12
+            fed._versions.model(name).adapter.flat, wanted, rtol=0, atol=1e-12
         )
         names.append(name)
     first, _ = play_round(plain, plain.initial_version, 1, (0.5, 0.3, 0.2))
@@ -328,12 +328,12 @@ def test_truncated_clients_are_of_their_own_rank():
     fed = federation(AGGREGATIONS["flexlora"](), low_rank="truncated")
     name = fed.initial_version
     for round_id in (1, 2):
-        before = fed._history.model(name).adapter
+        before = fed._versions.model(name).adapter
         name, received = play_round(fed, name, round_id, (0.5, 0.3, 0.2), rank=2)
         assert {adapter.layout.rank for adapter in received} == {2}
-        assert fed._history.model(name).adapter.layout.rank == R
+        assert fed._versions.model(name).adapter.layout.rank == R
     # no client has anything beyond the first two directions of what it was sent
-    for module, (lora_b, lora_a) in fed._history.model(name).adapter.pairs().items():
+    for module, (lora_b, lora_a) in fed._versions.model(name).adapter.pairs().items():
         ideal = sum(
             w * a.pairs()[module][0] @ a.pairs()[module][1]
             for w, a in zip((0.5, 0.3, 0.2), received, strict=True)
@@ -348,7 +348,7 @@ def test_ranks_of_a_round_may_exceed_those_of_the_clients(tmp_path):
     """FLoRIST at full energy keeps all directions: more than a client can train."""
     fed = federation(AGGREGATIONS["florist"](energy=1.0))
     name, received = play_round(fed, fed.initial_version, 1, (0.5, 0.3, 0.2))
-    version = fed._history.model(name)
+    version = fed._versions.model(name)
     widths = {len(lora_a) for _, lora_a in version.adapter.pairs().values()}
     assert max(widths) > R
     after = model_change(version)
@@ -380,7 +380,7 @@ def test_peft_reads_what_a_version_was_written_as(kind, tmp_path):
     assert (tmp_path / "base_delta.safetensors").exists() == (kind != "florist")
     model = PeftModel.from_pretrained(base, tmp_path).eval()
     batch = Digits().batch("test", np.arange(20))
-    ours = fed._trainer.resident_as(fed._history.model(name)).model(**batch).logits
+    ours = fed._trainer.model_as(fed._versions.model(name)).model(**batch).logits
     torch.testing.assert_close(model(**batch).logits, ours, rtol=0, atol=1e-4)
 
 

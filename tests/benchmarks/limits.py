@@ -19,7 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from training import CASES, Case, cpu_s, jobs_of, peft_loop, ways_of
 
 from fl.aggregation import FedIT, FloraNA, LayerComponents, ThinSVD
-from fl.model.lora_model import ResidentModel
+from fl.model.lora_model import LoraModel
 from netsim.trace.writer import Recorder
 
 NUM_TURNS = 5
@@ -88,7 +88,7 @@ def training() -> Iterator[Ratios]:
 
 def counted_flop(case: Case) -> int:
     """Return the FLOP of all of a case's local steps, in matrix products."""
-    resident = ResidentModel(case.model(), case.lora, seed=0)
+    resident = LoraModel(case.model(), case.lora, seed=0)
     with FlopCounterMode(display=False) as counter:
         peft_loop(resident, case, jobs_of(case, resident))
     return counter.get_total_flops()

@@ -23,6 +23,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from unittest import mock
 
 import numpy as np
 import torch
@@ -37,13 +38,15 @@ from fl.backbones import FromConfig, SmallViT
 from fl.contract import Arrival, Job
 from fl.federation.federation import Federation
 from fl.model.adapters import LoraSettings
-from fl.model.lora_model import ResidentModel
+from fl.model.lora_model import LoraModel
 from fl.partition import IID
-from fl.settings.federation import Learning
+from fl.settings.federation import FederationSettings
+from fl.settings.local_training import TrainingSettings
 from fl.streams import stream
 from fl.tasks import Digits, Synthetic
 from fl.training.grouping import ALONE, Rule
-from fl.training.local_training import LocalJob, TrainingSettings, mini_batches, train
+from fl.training.local_training import LocalJob, mini_batches, train
+from fl.training.stack import rule_of
 
 NUM_REPEATS = 3
 
@@ -128,12 +131,12 @@ CASES = {
     "MiniLM, 16 x 32": Case(minilm, Texts(32, 32, 4), BERT_LORA, 3, 16, 1),
 }
 WORKER_CASES = {
-    "ViT 64x3, 16 images": Learning(
+    "ViT 64x3, 16 images": FederationSettings(
         partition=IID(),
         training=TrainingSettings(local_steps=20),
         cohort_size=8,
     ),
-    "Llama 1M, 8 x 8-16": Learning(
+    "Llama 1M, 8 x 8-16": FederationSettings(
         task=Synthetic(num_samples=1000, num_test=10),
         backbone=FromConfig(
             model_type="llama",
@@ -153,7 +156,7 @@ WORKER_CASES = {
 }
 
 
-def peft_loop(resident: ResidentModel, case: Case, jobs: list[LocalJob]) -> None:
+def peft_loop(resident: LoraModel, case: Case, jobs: list[LocalJob]) -> None:
     """Train one client after the other as anyone would, the model as it comes."""
     resident.model.config.use_cache = True
     with resident.lora_dropout():
@@ -172,7 +175,7 @@ def peft_loop(resident: ResidentModel, case: Case, jobs: list[LocalJob]) -> None
     resident.model.config.use_cache = False
 
 
-def jobs_of(case: Case, resident: ResidentModel) -> list[LocalJob]:
+def jobs_of(case: Case, resident: LoraModel) -> list[LocalJob]:
     start = resident.read()
     return [
         LocalJob(
@@ -188,14 +191,14 @@ def jobs_of(case: Case, resident: ResidentModel) -> list[LocalJob]:
 
 def ways_of(case: Case) -> dict[str, Callable[[], None]]:
     """Return each way to train the same steps, the floor first."""
-    resident = ResidentModel(case.model(), case.lora, seed=0)
+    resident = LoraModel(case.model(), case.lora, seed=0)
     jobs = jobs_of(case, resident)
     settings = TrainingSettings(per_device_train_batch_size=case.batch_size)
-    chosen = resident.rule
+    chosen = rule_of(resident)
 
     def engine(rule: Rule) -> None:
-        resident.rule = rule
-        train(resident, case.task, jobs, settings=settings, seed=0)
+        with mock.patch("fl.training.stack.rule_for", return_value=rule):
+            train(resident, case.task, jobs, settings=settings, seed=0)
 
     def padded_floor() -> None:
         case.task.pads_to_maximum = True
@@ -257,7 +260,7 @@ def cpu_s(work: Callable[[], None]) -> float:
     return time.process_time() - start
 
 
-def measure_workers(name: str, learning: Learning) -> None:
+def measure_workers(name: str, learning: FederationSettings) -> None:
     """Train the same rounds with one and with two workers, in turns."""
     alone, two = (
         Federation(learning, num_clients=16, seed=0, workers=workers)

@@ -10,7 +10,7 @@ from fl.contract import LayerError, Score
 from netsim.cli.live import LiveView
 from netsim.cli.spectators import JsonLines, all_of, scalars
 from netsim.learner.stop import Stop
-from netsim.server.phase import Leg
+from netsim.server.phase import Phase
 from netsim.server.stage import Progress
 from tests.support.command import netsim
 
@@ -56,7 +56,7 @@ def test_what_does_not_fit_is_left_out_in_order():
 def test_the_picture_is_two_lines_within_80_columns():
     file = io.StringIO()
     seen = view(file=file)
-    seen(evaluated(123, 10**14, leg=Leg(phase="pilot", num_rounds=160)))
+    seen(evaluated(123, 10**14, phase=Phase(kind="pilot", num_rounds=160)))
     seen(evaluated(500, 10**14))
     seen.console.print(seen.picture(12345.0))
     lines = file.getvalue().splitlines()
@@ -70,7 +70,7 @@ def test_json_lines_are_one_per_event():
     file = io.StringIO()
     layers = [LayerError("q", "flora-na", 3, 0.1, 0.2), LayerError("v", "x", 3, 0.3, 0)]
     JsonLines(file)(evaluated(7, 2 * S, accuracy=float("nan"), layers=layers))
-    JsonLines(file)(Progress(8, 3 * S, 5, 0, leg=Leg(phase="pilot", num_rounds=9)))
+    JsonLines(file)(Progress(8, 3 * S, 5, 0, phase=Phase(kind="pilot", num_rounds=9)))
     first, second = map(json.loads, file.getvalue().splitlines())
     assert first == {
         "event": "round",

@@ -11,9 +11,10 @@ from fl.federation.divergence import MergeDiverged
 from fl.memory.store import Store
 from fl.model.payload import Payload
 from fl.partition import IID, divide
+from fl.settings.local_training import TrainingSettings
 from fl.streams import stream
 from fl.tasks import Digits
-from fl.training.local_training import Diverged, TrainingSettings
+from fl.training.local_training import Diverged
 from netsim import load_run
 from netsim.cosim.run import run_scenario
 from netsim.errors import InputError
@@ -141,8 +142,8 @@ def test_who_diverged_goes_on_with_what_it_had_kept_before():
     after, _ = merged(fed, (0, 1))
     after, jobs = merged(fed, (0, 1), after.version, start_index=1)
     assert set(after.diverged) == {jobs[1]}
-    assert fed._workshop.state(0) == jobs[0]
-    assert fed._workshop.state(1) is None
+    assert fed._runner.state(0) == jobs[0]
+    assert fed._runner.state(1) is None
 
 
 @pytest.mark.parametrize("server", SERVERS)

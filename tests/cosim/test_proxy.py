@@ -9,8 +9,7 @@ import pytest
 from fl.aggregation import AGGREGATIONS
 from fl.costs import TimingAs
 from fl.model.adapters import LoraSettings
-from fl.training.local_training import TrainingSettings
-from netsim.cosim.learner import FederatedLearner
+from fl.settings.local_training import TrainingSettings
 from netsim.cosim.learning_kinds import LoraLearning
 from netsim.cosim.proxy import ProxyLearning
 from netsim.cosim.reading import read_scenario
@@ -34,7 +33,7 @@ def test_it_costs_what_training_timed_as_the_model_costs():
         timing_as=BIG,
         aggregation=AGGREGATIONS["fedit"](),
     )
-    theirs = FederatedLearner(config, 4, 0, reuse=False)
+    theirs = config.learner(4, 0, reuse=False)
     job = first_job(theirs)
     assert sum(ours.bits_down(job, None)) == sum(theirs.bits_down(job, None))
     assert ours.bits_up(job) == theirs.bits_up(job)

@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from fl.backbones import FromConfig
-from fl.costs import Curve, count_facts, known_facts
+from fl.costs import Curve, count_costs, known_costs
 from fl.costs.curves import expected_lengths, fitted
 from fl.model.adapters import LoraSettings
 from fl.model.payload import Extent, Payload
+from fl.settings.local_training import TrainingSettings
 from fl.tasks import Arithmetic, Synthetic
-from fl.training.local_training import TrainingSettings
 
 D, HIDDEN, LAYERS, LABELS = 16, 24, 2, 3
 SENTENCES = Synthetic(num_samples=300, num_labels=LABELS)
@@ -53,7 +53,7 @@ def lora(*targets, head=()):
 
 def facts_of(task, base, adapters, **training):
     training = TrainingSettings(**training)
-    return count_facts(task, base, lora=adapters, training=training)
+    return count_costs(task, base, lora=adapters, training=training)
 
 
 def attention_flop(length, rank):
@@ -153,13 +153,13 @@ def test_flop_of_a_participation_are_those_expected():
 
 
 def test_payload_bits_are_those_of_the_tensors():
-    from fl.model.lora_model import ResidentModel
+    from fl.model.lora_model import LoraModel
 
     base, adapters = backbone("bert"), lora("query", "value", head=("classifier",))
     facts = facts_of(SENTENCES, base, adapters)
     for rank in (1, 5):
         ranked = adapters.model_copy(update={"r": rank})
-        layout = ResidentModel(base.load(SENTENCES), ranked, seed=0).layout
+        layout = LoraModel(base.load(SENTENCES), ranked, seed=0).layout
         assert facts.num_trainable(rank) == layout.num_numbers
         for precision in ("float32", "int8", "int4"):
             for per in ("row", "tensor"):
@@ -170,13 +170,13 @@ def test_payload_bits_are_those_of_the_tensors():
 
 def test_saved_activations_are_those_of_the_longest_batch():
     from fl.costs.counting import _probe, _saved_bytes
-    from fl.model.lora_model import ResidentModel
+    from fl.model.lora_model import LoraModel
 
     base, adapters = backbone("bert"), lora("query", head=())
     facts = facts_of(SENTENCES, base, adapters)
     model = base.load(SENTENCES)
     model.set_attn_implementation("eager")
-    resident = ResidentModel(model, adapters, seed=0)
+    resident = LoraModel(model, adapters, seed=0)
     ready = SENTENCES.read_by(base.tokenizer(SENTENCES))
     saved = _saved_bytes(resident, _probe(ready, facts.lengths.longest, 16))
     assert facts.saved_bytes + 8 * facts.saved_bytes_per_rank == pytest.approx(
@@ -199,11 +199,11 @@ KNOWN = """
 import sys
 from fl.model.adapters import LoraSettings
 from fl.backbones import FromConfig
-from fl.costs import known_facts
+from fl.costs import known_costs
 from fl.tasks import Arithmetic
-from fl.training.local_training import TrainingSettings
+from fl.settings.local_training import TrainingSettings
 
-facts = known_facts(
+facts = known_costs(
     Arithmetic(num_samples=300),
     FromConfig(model_type="llama", config={config}, vocab_size=300),
     lora=LoraSettings(target_modules=("q_proj", "v_proj"), modules_to_save=()),
@@ -223,4 +223,4 @@ def test_facts_of_texts_are_known_without_torch():
     assert found.stdout.strip() == str(facts)
     other = Arithmetic(num_samples=301)
     settings = {"lora": lora("q_proj", "v_proj"), "training": TrainingSettings()}
-    assert known_facts(other, backbone("llama"), **settings) is None
+    assert known_costs(other, backbone("llama"), **settings) is None

@@ -9,13 +9,12 @@ from pydantic import ValidationError
 
 from fl.backbones import FromConfig
 from fl.contract import Job
-from fl.costs import SHAPES, TimingAs, count_facts, count_timing, known_timing
+from fl.costs import SHAPES, TimingAs, count_costs, count_timing, known_timing
 from fl.costs.meta import meta_model
 from fl.costs.timing import model_values
 from fl.model.adapters import LoraSettings
+from fl.settings.local_training import TrainingSettings
 from fl.tasks import Arithmetic
-from fl.training.local_training import TrainingSettings
-from netsim.cosim.learner import FederatedLearner
 from netsim.cosim.learning_kinds import LoraLearning
 
 TINY = {
@@ -54,7 +53,7 @@ def folder(tmp_path):
 
 def learner(timing, **lora):
     config = LoraLearning(lora=LoraSettings(**lora), training=ONE, timing_as=timing)
-    return FederatedLearner(config, 4, 0, reuse=False)
+    return config.learner(4, 0, reuse=False)
 
 
 def job(rank, version=""):
@@ -72,7 +71,7 @@ def test_built_in_shapes_have_the_published_number_of_parameters(name):
 def test_counts_on_meta_are_those_of_the_loaded_model(folder):
     backbone = FromConfig(model_type="llama", config=TINY, vocab_size=300)
     lora = LoraSettings(modules_to_save=())
-    loaded = count_facts(Arithmetic(num_samples=300), backbone, lora=lora, training=ONE)
+    loaded = count_costs(Arithmetic(num_samples=300), backbone, lora=lora, training=ONE)
     vocabulary = len(backbone.tokenizer(Arithmetic(num_samples=300)).loaded)
     values = {**model_values(folder), "vocab_size": vocabulary}
     Path(folder, "config.json").write_text(json.dumps(values))

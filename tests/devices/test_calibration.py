@@ -9,9 +9,9 @@ import yaml
 from typer.testing import CliRunner
 
 from fl.calibration import PRODUCT_SIZES, PRODUCTS, measure
-from fl.costs import count_facts
-from fl.settings.federation import Learning
-from fl.training.local_training import TrainingSettings
+from fl.costs import count_costs
+from fl.settings.federation import FederationSettings
+from fl.settings.local_training import TrainingSettings
 from netsim import load_run
 from netsim.cli.main import app
 from netsim.cosim.commands.calibrate import Request, calibrate
@@ -31,7 +31,7 @@ SMALL = (
 
 
 def test_achieved_speed_times_a_steps_time_is_the_counted_flop():
-    learning = Learning(training=TRAINING)
+    learning = FederationSettings(training=TRAINING)
     ticks = itertools.count()
     threads = torch.get_num_threads()
     found = measure(
@@ -39,7 +39,7 @@ def test_achieved_speed_times_a_steps_time_is_the_counted_flop():
     )
     assert found.trials_s == (1.0, 1.0, 1.0)  # two readings each, a second apart
     assert found.step_s == 0.25
-    facts = count_facts(
+    facts = count_costs(
         learning.task, learning.backbone, lora=learning.lora, training=TRAINING
     )
     assert found.flop_per_step == facts.training_flop(rank=learning.lora.r, steps=1)

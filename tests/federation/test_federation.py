@@ -11,10 +11,11 @@ from fl.aggregation import AGGREGATIONS, FloraNA
 from fl.contract import Arrival, Job, Merged
 from fl.federation.federation import Federation
 from fl.model.payload import Payload
-from fl.settings.federation import Learning
+from fl.settings.federation import FederationSettings
+from fl.settings.local_training import TrainingSettings
 from fl.streams import forked, stream
 from fl.tasks import Digits
-from fl.training.local_training import Diverged, TrainingSettings, mini_batches
+from fl.training.local_training import Diverged, mini_batches
 from tests.support.federations import SEED, TINY, federation, numbers, own_cache, submit  # noqa: F401  a fixture
 
 
@@ -248,12 +249,12 @@ import torch
 from fl.backbones import SmallViT
 from fl.contract import Arrival, Job, Merged
 from fl.federation.federation import Federation
-from fl.settings.federation import Learning
+from fl.settings.federation import FederationSettings
 
 torch.set_num_threads(1)
 tiny = SmallViT(hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
                 intermediate_size=24, pretrain_steps=3)
-fed = Federation(Learning(backbone=tiny), num_clients=6, seed=3)
+fed = Federation(FederationSettings(backbone=tiny), num_clients=6, seed=3)
 version = fed.initial_version
 for index in range(2):
     jobs = [fed.submit(Job(client_id=c, start_index=index, round_id=index,
@@ -303,7 +304,7 @@ def test_workers_leave_the_same_numbers_and_the_same_divergence():
 
 def test_the_default_federation_learns():
     num_clients, num_rounds = 20, 9
-    fed = Federation(Learning(), num_clients=num_clients, seed=1)
+    fed = Federation(FederationSettings(), num_clients=num_clients, seed=1)
     shares = np.array(fed.num_samples) / sum(fed.num_samples)
     version, starts = fed.initial_version, [0] * num_clients
     accuracy = [fed.evaluate(version).accuracy]

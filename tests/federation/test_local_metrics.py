@@ -57,8 +57,8 @@ def test_equal_to_samples_judged_one_by_one():
     personal, shared = merged.scores  # of weight one: what it sent is the merged one
     assert personal.client_id == shared.client_id == 0
     assert personal.loss == pytest.approx(shared.loss, rel=1e-12)
-    task, resident = fed._trainer.task, fed._trainer.resident
-    resident.write(fed._history.model(merged.version).adapter)
+    task, resident = fed._trainer.task, fed._trainer.lora_model
+    resident.write(fed._versions.model(merged.version).adapter)
     held = task.labels("test")
     shares = label_shares(Digits().labels("train")[fed._shares[0]])
     alone = [

@@ -11,7 +11,7 @@ from fl.contract import Arrival, Job
 from fl.memory import recipe
 from fl.model.adapters import LoraSettings
 from fl.record import Record
-from fl.training.local_training import TrainingSettings
+from fl.settings.local_training import TrainingSettings
 
 JOB = Job(
     version="v0", client_id=3, start_index=1, round_id=2, rank=8, steps=10, state="s"
@@ -109,13 +109,13 @@ def test_records_take_lists_and_refuse_nonsense():
 
 WITHOUT_TORCH = """
 import sys
-from fl.costs import known_facts
+from fl.costs import known_costs
 from fl.contract import Job
 from fl.federation.federation import Federation
-from fl.settings.federation import Learning
+from fl.settings.federation import FederationSettings
 from fl.memory.recipe import Environment
 
-learning = Learning()
+learning = FederationSettings()
 federation = Federation(learning, num_clients=4, seed=0)
 version = federation.initial_version
 job = federation.submit(
@@ -123,7 +123,7 @@ job = federation.submit(
 )
 assert len(federation.num_samples) == 4 and len(version) == len(job) == 64
 assert federation.merge(version, []).version == version
-known_facts(learning.task, learning.backbone, lora=learning.lora,
+known_costs(learning.task, learning.backbone, lora=learning.lora,
             training=learning.training)
 Environment.here(device="cpu", threads=1, precision="float32")
 heavy = {"torch", "peft", "transformers", "safetensors", "sklearn", "simpy", "netsim"}

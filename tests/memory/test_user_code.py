@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from fl.memory.user_code import own_code
-from fl.settings.federation import Learning
+from fl.settings.federation import FederationSettings
 from netsim import load_run
 from netsim.cosim.reading import read_scenario
 from netsim.cosim.run import run_scenario
@@ -47,7 +47,12 @@ def write(tmp_path, monkeypatch):
 
 
 def test_nothing_of_ours_is_named():
-    assert own_code([Learning().task, Learning().aggregation, None, "drop"]) == ()
+    assert (
+        own_code(
+            [FederationSettings().task, FederationSettings().aggregation, None, "drop"]
+        )
+        == ()
+    )
 
 
 def test_an_edited_class_is_another_one(write, monkeypatch):

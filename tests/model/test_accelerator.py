@@ -6,12 +6,12 @@ import torch
 from fl.backbones import SmallViT
 from fl.model import device
 from fl.model.adapters import LoraSettings
-from fl.model.lora_model import ResidentModel
+from fl.model.lora_model import LoraModel
 from fl.partition import IID, divide
+from fl.settings.local_training import TrainingSettings
 from fl.streams import stream
 from fl.tasks import Digits
-from fl.training.local_training import LocalJob, TrainingSettings, train
-from netsim.cosim.learner import FederatedLearner
+from fl.training.local_training import LocalJob, train
 from netsim.cosim.reading import read_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
@@ -36,7 +36,7 @@ def own_cache(tmp_path_factory, monkeypatch):
 def trained(where="cpu", *, bf16=False, **lora):
     """Return what two clients come to in three steps, and their losses."""
     settings = LoraSettings(r=2, lora_alpha=6.0 if not lora else 16.0, **lora)
-    resident = ResidentModel(TINY.load(Digits()), settings, seed=1, device=where)
+    resident = LoraModel(TINY.load(Digits()), settings, seed=1, device=where)
     shares = divide(IID(), Digits(), 2, stream(1, "partition"))
     jobs = [
         LocalJob(
@@ -88,7 +88,7 @@ def test_auto_is_the_first_card_and_names_are_checked(build, machine):
 def test_a_card_that_torch_cannot_use_ends_the_run_and_nothing_falls_back(machine):
     machine("", 1)
     config = read_scenario(find_scenario("quickstart"), ("learning.device=auto",))
-    learner = FederatedLearner(config.learning, 20, 1, reuse=False)
+    learner = config.learning.learner(20, 1, reuse=False)
     with pytest.raises(InputError, match=r"learning\.device: torch cannot compute on"):
         learner.evaluate(learner.initial_version)
 
@@ -97,7 +97,7 @@ def test_a_card_that_torch_cannot_use_ends_the_run_and_nothing_falls_back(machin
 def test_a_device_that_is_not_there_is_refused_and_nothing_falls_back():
     config = read_scenario(find_scenario("quickstart"), ("learning.device=cuda",))
     with pytest.raises(InputError, match=r"learning\.device: .*no device 'cuda'"):
-        FederatedLearner(config.learning, 20, 1, reuse=False)
+        config.learning.learner(20, 1, reuse=False)
 
 
 @pytest.mark.parametrize("word", ["gpu 0", "", "cuda:x", "cuda:"])

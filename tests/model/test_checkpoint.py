@@ -7,7 +7,7 @@ import torch
 from fl.backbones import SmallViT
 from fl.model.adapters import LoraSettings
 from fl.model.checkpoint import read_checkpoint, write_base, write_checkpoint
-from fl.model.lora_model import ResidentModel
+from fl.model.lora_model import LoraModel
 from fl.streams import torch_stream
 from fl.tasks import Digits
 
@@ -29,7 +29,7 @@ def own_cache(tmp_path, monkeypatch):
 
 def saved(folder, lora):
     """Return a model with a random adapter, after saving that and the base."""
-    resident = ResidentModel(TINY.load(Digits()), lora, seed=0)
+    resident = LoraModel(TINY.load(Digits()), lora, seed=0)
     flat = torch.randn(resident.layout.num_numbers, generator=torch_stream(0, "test"))
     tensors = resident.layout.views(flat)
     resident.write(resident.layout.pack(tensors))
@@ -78,7 +78,7 @@ def test_a_checkpoint_comes_back_equal_and_is_written_the_same(tmp_path):
 
 def test_a_checkpoint_of_another_shape_is_refused(tmp_path):
     resident = saved(tmp_path, LoraSettings(r=4))
-    other = ResidentModel(TINY.load(Digits()), LoraSettings(r=2), seed=0)
+    other = LoraModel(TINY.load(Digits()), LoraSettings(r=2), seed=0)
     assert read_checkpoint(tmp_path, resident.layout)
     with pytest.raises(ValueError, match="does not fit the model"):
         read_checkpoint(tmp_path, other.layout)

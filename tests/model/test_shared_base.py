@@ -4,7 +4,7 @@ import torch
 
 from fl.backbones import SmallViT
 from fl.model.adapters import LoraSettings
-from fl.model.lora_model import ResidentModel
+from fl.model.lora_model import LoraModel
 from fl.model.shared_base import shared_base
 from fl.tasks import Digits
 
@@ -13,7 +13,7 @@ LORA = LoraSettings()
 
 def resident(seed, precision="float32"):
     base = shared_base(SmallViT(), Digits(), device="cpu", precision=precision)
-    return ResidentModel(base, LORA, seed=seed, precision=precision)
+    return LoraModel(base, LORA, seed=seed, precision=precision)
 
 
 def weight(model):
@@ -35,7 +35,7 @@ def test_runs_share_weights_but_neither_layers_nor_adapters():
 
 
 def test_a_fresh_load_gives_the_same_model():
-    alone = ResidentModel(SmallViT().load(Digits()), LORA, seed=3)
+    alone = LoraModel(SmallViT().load(Digits()), LORA, seed=3)
     assert torch.equal(logits(resident(3)), logits(alone))
 
 

@@ -17,7 +17,7 @@ from netsim.cosim.run import run_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
 from netsim.learner.stop import Stop
-from netsim.server.phase import Leg
+from netsim.server.phase import Phase
 from netsim.server.policies.planned import read_plan
 from netsim.server.stage import Progress
 from netsim.verify import verify
@@ -335,11 +335,11 @@ def test_a_policy_that_the_fleet_does_not_suit_is_refused_by_its_path(
 
 
 def test_the_live_line_counts_rounds_within_their_leg():
-    pilot = Leg(phase="pilot", after_round_id=4, num_rounds=3)
+    pilot = Phase(kind="pilot", after_round_id=4, num_rounds=3)
     view = LiveView(Console(), Stop(rounds=10), "x", is_quiet=True)
-    view(Progress(6, 0, leg=pilot))
+    view(Progress(6, 0, phase=pilot))
     assert view.line(0.0).startswith("pilot round 2/3")
-    view(Progress(12, 0, leg=Leg(after_round_id=7)))
+    view(Progress(12, 0, phase=Phase(after_round_id=7)))
     assert view.line(0.0).startswith("round 5/10")
 
 

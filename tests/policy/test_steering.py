@@ -116,12 +116,12 @@ def sampling_only(*pilots, **changes):
 
 
 def estimates(stage, name):
-    return [row for row in stage.recorder.estimates if row.name == name]
+    return [row for row in stage.scene.recorder.estimates if row.name == name]
 
 
 def in_force(stage, round_id):
     """Return probabilities and ranks of the last plan not after a round."""
-    plans = stage.recorder.plans
+    plans = stage.scene.recorder.plans
     last = max(row.round_id for row in plans if row.round_id <= round_id)
     rows = [row for row in plans if row.round_id == last]
     return np.array([r.sampling_probability for r in rows]), [r.rank for r in rows]
@@ -129,14 +129,14 @@ def in_force(stage, round_id):
 
 def test_pilots_take_their_time_and_count_as_no_rounds(tmp_path):
     stage = play_out(tmp_path, config(sampling_only(FULL, HALF)))
-    rounds = stage.recorder.rounds
+    rounds = stage.scene.recorder.rounds
     assert [row.phase for row in rounds] == ["pilot"] * 15 + ["train"] * 5
     took = [7 * S // 4 if row.num_sampled else S // 2 for row in rounds]
     assert [row.end_ns - row.start_ns for row in rounds] == took
     assert rounds[6].end_ns == 7 * 7 * S // 4  # hand-counted: all join the first pilot
     assert stage.piloted() == (15, sum(took[:15]))
-    assert stage.env.now == sum(took)
-    starts = [row for row in stage.recorder.plans if row.client_id == 0]
+    assert stage.scene.env.now == sum(took)
+    starts = [row for row in stage.scene.recorder.plans if row.client_id == 0]
     assert [row.round_id for row in starts] == [0, 8, 16]
     assert [row.sampling_probability for row in starts[:2]] == [1.0, 0.5]
 
@@ -144,31 +144,34 @@ def test_pilots_take_their_time_and_count_as_no_rounds(tmp_path):
 def test_every_leg_starts_from_the_first_version(tmp_path):
     stage = play_out(tmp_path, config(sampling_only(FULL, HALF)), rates=(0.2, 0.1, 0.3))
     found = {
-        (row.phase, row.round_id): round(row.loss, 9) for row in stage.recorder.evals
+        (row.phase, row.round_id): round(row.loss, 9)
+        for row in stage.scene.recorder.evals
     }
-    joined = [bool(row.num_sampled) for row in stage.recorder.rounds]
+    joined = [bool(row.num_sampled) for row in stage.scene.recorder.rounds]
     assert found["pilot", 0] == found["train", 15] == 2.0
     assert found["pilot", 7] == pytest.approx(2 - 7 * 0.2)
     assert found["pilot", 15] == pytest.approx(2 - 0.1 * sum(joined[7:15]))
     assert found["train", 20] == pytest.approx(2 - 0.3 * sum(joined[15:]))
-    assert len(stage.learner.legs) == 3
+    assert len(stage.scene.learner.legs) == 3
 
 
 def test_a_kept_model_goes_on_where_the_last_pilot_ended(tmp_path):
     policy = sampling_only(HALF, FULL, keeps_model=True)
     stage = play_out(tmp_path, config(policy), rates=(0.1, 0.2))
-    scores = {(row.phase, row.round_id): row.loss for row in stage.recorder.evals}
+    scores = {(row.phase, row.round_id): row.loss for row in stage.scene.recorder.evals}
     assert scores["train", 15] == scores["pilot", 15] == pytest.approx(2 - 7 * 0.2)
-    assert len(stage.learner.legs) == 2
+    assert len(stage.scene.learner.legs) == 2
 
 
 def test_a_pilot_never_meets_the_target(tmp_path):
     stop = Stop(rounds=50, target=Target(level=0.35))
     stage = play_out(tmp_path, config(sampling_only(FULL, HALF), stop=stop))
-    assert max(r.accuracy for r in stage.recorder.evals if r.phase == "pilot") > 0.6
-    last = stage.recorder.rounds[-1]
+    assert (
+        max(r.accuracy for r in stage.scene.recorder.evals if r.phase == "pilot") > 0.6
+    )
+    last = stage.scene.recorder.rounds[-1]
     assert last.phase == "train"
-    assert stage.recorder.events[-1].detail == "target"
+    assert stage.scene.recorder.events[-1].detail == "target"
 
 
 @pytest.mark.parametrize("is_charged", [True, False])
@@ -177,11 +180,11 @@ def test_a_time_limit_counts_pilots_if_they_are_charged(tmp_path, is_charged):
     stop = Stop(time_s=10.0)
     stage = play_out(tmp_path, config(policy, stop=stop))
     before_ns = 0 if is_charged else stage.piloted()[1]
-    ends = [row.end_ns - before_ns for row in stage.recorder.rounds]
+    ends = [row.end_ns - before_ns for row in stage.scene.recorder.rounds]
     assert ends[-1] >= 10 * S > ends[-2]
-    assert stage.recorder.rounds[-1].phase == ("pilot" if is_charged else "train")
+    assert stage.scene.recorder.rounds[-1].phase == ("pilot" if is_charged else "train")
     if is_charged:
-        assert stage.piloted() == (len(ends), stage.env.now)
+        assert stage.piloted() == (len(ends), stage.scene.env.now)
 
 
 def law_rounds(q, rank=8):
@@ -202,7 +205,9 @@ def test_the_constants_come_back_from_a_run(tmp_path):
         rates=tuple(1 / rounds for rounds in reach),
         upload_bits=12_000_000,
     )
-    assert all(row.num_sampled for row in stage.recorder.rounds[: sum(map(int, reach))])
+    assert all(
+        row.num_sampled for row in stage.scene.recorder.rounds[: sum(map(int, reach))]
+    )
     fallen = 2 - estimates(stage, "level")[0].value
     found = {name: estimates(stage, name)[0].value for name in ("alpha", "beta", "nu")}
     assert fallen == pytest.approx(1, abs=0.1)
@@ -226,11 +231,11 @@ def test_the_constants_come_back_from_a_run(tmp_path):
 def test_weights_are_unbiased_and_within_the_limit(tmp_path):
     policy = sampling_only(FULL, HALF, max_weight=0.4, resolve_every=2)
     stage = play_out(tmp_path, config(policy, stop=Stop(rounds=9)))
-    for task in stage.recorder.tasks:
+    for task in stage.scene.recorder.tasks:
         q, _ = in_force(stage, task.round_id)
         assert task.weight == pytest.approx(A[task.client_id] / q[task.client_id])
         assert task.weight <= 0.4 + 1e-12
-    assert len({row.round_id for row in stage.recorder.plans}) == 2 + 1 + 4
+    assert len({row.round_id for row in stage.scene.recorder.plans}) == 2 + 1 + 4
 
 
 def test_a_server_step_multiplies_the_weights(tmp_path):
@@ -239,7 +244,7 @@ def test_a_server_step_multiplies_the_weights(tmp_path):
         Pilot(probability=0.5, rounds=3),
     )
     stage = play_out(tmp_path, config(sampling_only(*pilots, step=2.0)))
-    for task in stage.recorder.tasks:
+    for task in stage.scene.recorder.tasks:
         q, _ = in_force(stage, task.round_id)
         step = 0.5 if task.round_id <= 3 else 1.0 if task.round_id <= 6 else 2.0
         unbiased = A[task.client_id] / q[task.client_id]
@@ -254,10 +259,10 @@ def test_planning_again_follows_the_norms_seen_since(tmp_path):
         tmp_path, config(policy, stop=Stop(rounds=12)), upload_bits=12_000_000
     )
     first, later = in_force(stage, 0)[0], in_force(stage, 12)[0]
-    assert {row.round_id for row in stage.recorder.plans} == {0, 5, 9}
+    assert {row.round_id for row in stage.scene.recorder.plans} == {0, 5, 9}
     assert first[4] == pytest.approx(first[5])  # alike in data, and all norms one
     assert later[5] > later[4]  # of norms four to one
-    seen = {task.client_id for task in stage.recorder.tasks if task.round_id <= 8}
+    seen = {task.client_id for task in stage.scene.recorder.tasks if task.round_id <= 8}
     told = [row.value for row in estimates(stage, "norm2") if row.round_id == 9]
     assert len(told) == 6
     assert [told[n] for n in seen] == pytest.approx(NORMS2[sorted(seen)].tolist())
@@ -266,7 +271,7 @@ def test_planning_again_follows_the_norms_seen_since(tmp_path):
 def test_without_a_resolve_the_plan_stays(tmp_path):
     policy = sampling_only(FULL, HALF)
     stage = play_out(tmp_path, config(policy, stop=Stop(rounds=20)))
-    assert {row.round_id for row in stage.recorder.plans} == {0, 8, 16}
+    assert {row.round_id for row in stage.scene.recorder.plans} == {0, 8, 16}
 
 
 def test_where_q_does_not_matter_rounds_are_short_within_the_weights_tried(tmp_path):
@@ -279,7 +284,7 @@ def test_where_q_does_not_matter_rounds_are_short_within_the_weights_tried(tmp_p
     assert estimates(stage, "alpha")[0].value == 0
     assert not estimates(stage, "ratio")
     assert "q does not matter" in next(
-        row.detail for row in stage.recorder.events if row.kind == "fallback"
+        row.detail for row in stage.scene.recorder.events if row.kind == "fallback"
     )
     tried = A.max() / 0.5
     assert in_force(stage, 10**6)[0] == pytest.approx(A / tried)
@@ -304,7 +309,7 @@ def test_ranks_alone_may_be_planned(tmp_path):
     q, ranks = in_force(stage, 0)
     assert q.tolist() == [0.5] * 6
     assert set(ranks) == {1}  # an upload of 10 s at full rank, and nu next to nothing
-    assert {task.rank for task in stage.recorder.tasks} == {1}
+    assert {task.rank for task in stage.scene.recorder.tasks} == {1}
     dear = policy.model_copy(update={"constants": Constants(ratio=0.0, nu=4.0)})
     again = play_out(
         tmp_path / "dear", config(dear, server=server), upload_bits=12_000_000
@@ -328,7 +333,7 @@ def test_pilots_run_under_a_deadline_too(tmp_path):
     stage = play_out(tmp_path / "a", config(policy, server=server))
     patient_stage = play_out(tmp_path / "b", config(policy))
     assert stage.piloted() == patient_stage.piloted()
-    assert stage.recorder.plans == patient_stage.recorder.plans
+    assert stage.scene.recorder.plans == patient_stage.scene.recorder.plans
     late = Deadline(**times, deadline_s=1.2)  # nobody computes in time
     with pytest.raises(InputError, match="6 of 6 clients have no rank that fits"):
         play_out(tmp_path / "c", config(policy, server=late))
@@ -345,8 +350,8 @@ class Cramped(Scripted):
 def test_pilots_keep_to_what_memory_allows(tmp_path):
     policy = AdaptivePolicy(pilots=(FULL, HALF), constants=Constants(nu=1.0))
     stage = play_out(tmp_path, config(policy), learner=Cramped)
-    assert {row.rank for row in stage.recorder.plans} == {1}
-    assert {task.rank for task in stage.recorder.tasks} == {1}
+    assert {row.rank for row in stage.scene.recorder.plans} == {1}
+    assert {task.rank for task in stage.scene.recorder.tasks} == {1}
     found = [row.value for row in estimates(stage, "norm2")]
     assert found == pytest.approx(NORMS2 * 8**NU / 8)  # by the nu that was given
 

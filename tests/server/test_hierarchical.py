@@ -13,7 +13,7 @@ from fl.aggregation.server_optimiser import MomentumServer
 from fl.contract import Arrival, Branch
 from fl.model.adapters import LoraSettings
 from fl.partition import IID
-from fl.training.local_training import TrainingSettings
+from fl.settings.local_training import TrainingSettings
 from netsim.cosim.checks.scenario import contradictions
 from netsim.cosim.learning_kinds import LearningOff, LoraLearning
 from netsim.cosim.run import run_scenario

@@ -9,8 +9,8 @@ from fl.contract import Job
 from fl.federation.federation import Federation
 from fl.model.adapters import LoraSettings
 from fl.partition import IID
-from fl.settings.federation import Learning
-from fl.training.local_training import TrainingSettings
+from fl.settings.federation import FederationSettings
+from fl.settings.local_training import TrainingSettings
 
 TINY = SmallViT(
     hidden_size=16,
@@ -38,7 +38,7 @@ def federation(num_clients=3, precision="float64", workers=1, store=None, **lear
         "aggregation": FedIT(),
     }
     return Federation(
-        Learning(**{**settings, **learning}),
+        FederationSettings(**{**settings, **learning}),
         num_clients=num_clients,
         seed=SEED,
         precision=precision,

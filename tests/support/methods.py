@@ -8,8 +8,8 @@ from fl.contract import Arrival, Job
 from fl.federation.federation import Federation
 from fl.model.adapters import LoraSettings
 from fl.partition import IID
-from fl.settings.federation import Learning
-from fl.training.local_training import TrainingSettings
+from fl.settings.federation import FederationSettings
+from fl.settings.local_training import TrainingSettings
 from netsim import load_run
 from netsim.cosim.reading import read_scenario
 from netsim.cosim.run import run_scenario
@@ -42,7 +42,7 @@ def federation(aggregation, workers=1, precision="float64", **learning):
         "training": TrainingSettings(learning_rate=0.05, optim="sgd"),
     }
     return Federation(
-        Learning(aggregation=aggregation, **{**settings, **learning}),
+        FederationSettings(aggregation=aggregation, **{**settings, **learning}),
         num_clients=4,
         seed=SEED,
         precision=precision,

@@ -314,7 +314,7 @@ def test_a_bfloat16_base_keeps_its_head_in_float32(family, task):
 )
 def test_adapters_on_a_bfloat16_base_are_float32(family, task, head):
     from fl.model.adapters import LoraSettings
-    from fl.model.lora_model import ResidentModel
+    from fl.model.lora_model import LoraModel
 
     target = {"bert": "query", "llama": "q_proj"}[family]
     lora = LoraSettings(
@@ -323,7 +323,7 @@ def test_adapters_on_a_bfloat16_base_are_float32(family, task, head):
     losses = []
     for dtype in ("float32", "bfloat16"):
         backbone = config(family, dtype=dtype)
-        resident = ResidentModel(backbone.load(task), lora, seed=0)
+        resident = LoraModel(backbone.load(task), lora, seed=0)
         loss, _ = resident.forward(read(task, backbone).batch("train", np.arange(8)))
         loss.backward()
         assert {p.grad.dtype for p in resident.parameters} == {torch.float32}
@@ -371,11 +371,11 @@ def test_words_are_the_same_in_another_process_and_digests_need_no_torch(tmp_pat
 
 def test_evaluation_takes_a_named_part_and_bfloat16():
     from fl.model.adapters import LoraSettings
-    from fl.model.lora_model import ResidentModel
+    from fl.model.lora_model import LoraModel
 
     backbone = config()
     lora = LoraSettings(r=1, target_modules=("query",), modules_to_save=())
-    resident = ResidentModel(backbone.load(SENTENCES), lora, seed=0)
+    resident = LoraModel(backbone.load(SENTENCES), lora, seed=0)
     ready = read(SENTENCES, backbone)
     settings = EvaluationSettings(limit=10)
     assert settings.split_name(60) == "test[:10]"

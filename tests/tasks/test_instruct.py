@@ -8,7 +8,7 @@ import torch
 from fl.backbones import FromConfig, read
 from fl.model.adapters import LoraSettings
 from fl.model.evaluation import EvaluationSettings, evaluate, written
-from fl.model.lora_model import ResidentModel
+from fl.model.lora_model import LoraModel
 from fl.tasks import Instruct
 from fl.tasks.instruct import final_answer
 from tests.support.places import DATA
@@ -105,7 +105,7 @@ def test_a_wrong_column_is_named(tmp_path):
 
 
 def resident_of(task):
-    return ResidentModel(LLAMA.load(task), LORA, seed=0)
+    return LoraModel(LLAMA.load(task), LORA, seed=0)
 
 
 def test_perplexity_is_that_of_every_response_token(task):

@@ -19,18 +19,13 @@ from transformers import (
 )
 
 from fl.model.adapters import LoraSettings
-from fl.model.lora_model import ResidentModel
+from fl.model.lora_model import LoraModel
 from fl.model.sketch import draw_sketch
+from fl.settings.local_training import TrainingSettings
 from fl.streams import forked, stream
 from fl.training.cutting import passes
 from fl.training.grouping import ALONE, Rule, Shape, groups, joined
-from fl.training.local_training import (
-    Diverged,
-    LocalJob,
-    TrainingSettings,
-    mini_batches,
-    train,
-)
+from fl.training.local_training import Diverged, LocalJob, mini_batches, train
 from fl.training.losses import client_losses, num_items
 
 SEED = 3
@@ -141,7 +136,7 @@ def settings_of(family, **lora):
 
 
 def resident_of(family, precision="float64", **lora):
-    resident = ResidentModel(
+    resident = LoraModel(
         base_of(family), settings_of(family, **lora), seed=SEED, precision=precision
     )
     with forked(SEED, "noise"):  # B is zero at first, and hides A

@@ -8,7 +8,7 @@ import torch
 from transformers import BertConfig, BertForSequenceClassification
 
 from fl.model.adapters import LoraSettings
-from fl.model.lora_model import ResidentModel
+from fl.model.lora_model import LoraModel
 from fl.model.sketch import (
     Sketch,
     compensation,
@@ -18,8 +18,9 @@ from fl.model.sketch import (
     touched,
     whole_sketch,
 )
+from fl.settings.local_training import TrainingSettings
 from fl.streams import forked, stream
-from fl.training.local_training import LocalJob, TrainingSettings, train
+from fl.training.local_training import LocalJob, train
 
 RANK = 4
 
@@ -53,7 +54,7 @@ def resident():
     lora = LoraSettings(
         r=RANK, lora_alpha=6.0, target_modules=("query", "intermediate.dense")
     )
-    model = ResidentModel(base, lora, seed=0, precision="float64")
+    model = LoraModel(base, lora, seed=0, precision="float64")
     numbers = stream(0, "start").normal(size=model.layout.num_numbers)
     start = model.read()
     model.write(type(start)(start.layout, start.flat + torch.from_numpy(numbers) / 10))

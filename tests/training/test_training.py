@@ -5,19 +5,14 @@ import pytest
 import torch
 
 from fl.backbones import SmallViT
-from fl.costs import count_facts, known_facts
+from fl.costs import count_costs, known_costs
 from fl.memory.files import cache_folder, recall, remember
 from fl.model.adapters import LoraSettings
-from fl.model.lora_model import ResidentModel
+from fl.model.lora_model import LoraModel
+from fl.settings.local_training import TrainingSettings
 from fl.streams import forked, stream, torch_stream
 from fl.tasks import Digits
-from fl.training.local_training import (
-    Diverged,
-    LocalJob,
-    TrainingSettings,
-    mini_batches,
-    train,
-)
+from fl.training.local_training import Diverged, LocalJob, mini_batches, train
 
 TASK = Digits()
 TINY = SmallViT(
@@ -37,7 +32,7 @@ def own_cache(tmp_path, monkeypatch):
 
 def resident_model(**lora):
     settings = LoraSettings(**{"r": 2, **lora})
-    return ResidentModel(TINY.load(TASK), settings, seed=0)
+    return LoraModel(TINY.load(TASK), settings, seed=0)
 
 
 def jobs_for(resident, clients=(0,), steps=3):
@@ -213,7 +208,7 @@ def facts_of(ask, lora=LoraSettings(), training=TrainingSettings()):  # noqa: B0
 
 
 def test_counted_flop_equal_the_hand_formula():
-    facts = facts_of(count_facts)
+    facts = facts_of(count_costs)
     for rank in (1, 8):
         by_hand = hand_flop(d=16, tokens=17, hidden=24, layers=2, rank=rank, labels=10)
         assert facts.base_flop + facts.flop_per_rank * rank == by_hand
@@ -221,7 +216,7 @@ def test_counted_flop_equal_the_hand_formula():
 
 
 def test_counted_parameters_equal_the_hand_count():
-    facts = facts_of(count_facts)
+    facts = facts_of(count_costs)
     layer = 4 * (16 * 16 + 16) + 2 * 16 * 24 + 24 + 16 + 4 * 16
     embeddings = 16 * 4 + 16 + 17 * 16 + 16
     assert facts.base_parameters == 2 * layer + embeddings + 2 * 16 + 170
@@ -240,7 +235,7 @@ def test_counted_parameters_equal_the_hand_count():
 def test_saved_activations_grow_with_the_batch():
     small, large = (
         facts_of(
-            count_facts, training=TrainingSettings(per_device_train_batch_size=size)
+            count_costs, training=TrainingSettings(per_device_train_batch_size=size)
         )
         for size in (8, 16)
     )
@@ -251,7 +246,7 @@ def test_saved_activations_grow_with_the_batch():
 
 
 def test_facts_are_remembered_for_every_rank_and_optimiser():
-    assert facts_of(known_facts) is None
-    facts = facts_of(count_facts)
+    assert facts_of(known_costs) is None
+    facts = facts_of(count_costs)
     other = TrainingSettings(optim="sgd", local_steps=5)
-    assert facts_of(known_facts, LoraSettings(r=3), other) == facts
+    assert facts_of(known_costs, LoraSettings(r=3), other) == facts

@@ -26,7 +26,7 @@ def refused_demands(scenario: Scenario, learning: LoraLearning) -> Iterator[Refu
     for path, ability in _demands(scenario, learning):
         for reason in method.contract.refusals([ability]):
             yield path, f"does not go with aggregation {method.kind!r}: {reason}"
-    if meets_old_versions(scenario.server) and learning.told().keeps_state:
+    if meets_old_versions(scenario.server) and learning.settings.keeps_state:
         text = (
             "a client may start again before its last update is merged, and what it "
             "has kept back is not known before"
@@ -34,7 +34,7 @@ def refused_demands(scenario: Scenario, learning: LoraLearning) -> Iterator[Refu
         if "asynchrony" not in method.contract.cannot:
             yield ("server",), f"does not go with learning.compression: {text}"
     where = _decides_ranks(scenario)
-    is_sketched = learning.small_clients == "sketched"
+    is_sketched = learning.settings.small_clients == "sketched"
     compression = learning.compression
     has_memory = compression is not None and compression.has_memory
     if where is not None and has_memory and (is_sketched or where == ("policy",)):
@@ -58,7 +58,7 @@ def _demands(
         yield tuple(int(s) if s.isdigit() else s for s in steps), "independent-sampling"
     where = _decides_ranks(scenario)
     if where is not None:
-        is_own = learning.small_clients == "truncated"
+        is_own = learning.settings.small_clients == "truncated"
         yield where, "unequal-ranks" if is_own else "sketches"
 
 

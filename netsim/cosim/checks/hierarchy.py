@@ -36,7 +36,7 @@ def refused_learning(learning: LoraLearning) -> Iterator[Refusal]:
     if learning.server_optimiser != PlainServer():
         text = "whose would it be, the edges' or the cloud's? Leave it out"
         yield ("learning", "server_optimiser"), text
-    if learning.told().keeps_state:
+    if learning.settings.keeps_state:
         text = "clients keep nothing from round to round under edge servers"
         yield ("learning",), text
     if learning.evaluation.clients is not None:

@@ -10,7 +10,7 @@ from netsim.network.cell import DIRECTIONS
 
 if TYPE_CHECKING:
     from netsim.cosim.scenario import Scenario
-    from netsim.server.stage import ServerStory
+    from netsim.server.story import ServerStory
 
 ASYNCHRONOUS = frozenset({"asynchronous", "buffered"})  # they have no rounds
 

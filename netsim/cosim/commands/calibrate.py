@@ -10,7 +10,7 @@ from pathlib import Path
 from fl.calibration import Measured, measure
 from fl.model.device import resolved
 from netsim.core.files import write_atomically
-from netsim.cosim.learner import as_input_error, told_apart
+from netsim.cosim.input_errors import as_input_error, failures_as_input_errors
 from netsim.cosim.learning_kinds import LoraLearning
 from netsim.cosim.scenario import Scenario
 from netsim.devices.device_file import SUFFIXES, Calibration, DeviceFile
@@ -52,9 +52,9 @@ def calibrate(scenario: Scenario, request: Request) -> DeviceFile:
     _require_new(request.out)
     with as_input_error("learning.device"):
         device = resolved(learning.device)
-    with told_apart(), as_input_error("learning"):
+    with failures_as_input_errors(), as_input_error("learning"):
         found = measure(
-            learning.told(),
+            learning.settings,
             device=device,
             threads=request.threads,
             trials=request.trials,

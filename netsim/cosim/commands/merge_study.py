@@ -71,9 +71,8 @@ def merge_study(
     merged_rounds = list(dict.fromkeys(load_run(run).merges["round_id"].tolist()))
     chosen = _chosen_rounds(rounds, merged_rounds)
     compared = _methods(methods, learning)
-    learner = cast(
-        "FederatedLearner",
-        learning.learner(scenario.population.num_clients, scenario.seed, reuse=True),
+    learner = learning.learner(
+        scenario.population.num_clients, scenario.seed, reuse=True
     )
     observer = _Observer(
         scenario, learner, compared, merged_rounds, chosen, evaluate, say

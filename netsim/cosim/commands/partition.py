@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from fl.partition import divide, label_counts
 from fl.streams import stream
-from netsim.cosim.learner import as_input_error
+from netsim.cosim.input_errors import as_input_error
 from netsim.cosim.learning_kinds import LoraLearning
 from netsim.cosim.scenario import Scenario
 from netsim.errors import InputError

@@ -12,7 +12,6 @@ from pydantic import Field, model_validator
 
 from netsim.core.streams import stream
 from netsim.errors import InputError
-from netsim.policy import Sampler
 from netsim.policy.baselines import weight_floors
 from netsim.policy.pilots import (
     Findings,
@@ -26,16 +25,16 @@ from netsim.policy.planner import Decision, Planner
 from netsim.policy.sampler import Coins, FloatArray
 from netsim.policy.surrogate import Surrogate
 from netsim.scenario import Record
+from netsim.server.outcome import Samplers
 from netsim.server.policies.piloting import Notebook, Pilot, Piloted, run_pilots
-from netsim.server.policies.policy import Course
 from netsim.server.stage import Stage
 
 FULL_ROUNDS: Final = 100.0  # of full participation at full rank, where none is known
 
 
 class Constants(Record):
-    """What pilots would have told: ``ratio`` is ``beta / alpha`` of the surrogate with
-    every ``G_n`` one, ``nu`` how variance grows as ``(r / k)^nu``."""
+    """What pilots would have measured: ``ratio`` is ``beta / alpha`` of the surrogate
+    with every ``G_n`` one, and variance grows as ``(r / k)^nu``."""
 
     ratio: float | None = None
     nu: float | None = None
@@ -61,13 +60,13 @@ class AdaptivePolicy(Record):
     step: float = Field(default=1.0, gt=0)
 
     @model_validator(mode="after")
-    def _knows_its_constants(self) -> AdaptivePolicy:
+    def _check_constants(self) -> AdaptivePolicy:
         if not self.decides or len(set(self.decides)) < len(self.decides):
             raise ValueError("decides must name sampling, ranks or both, each once")
         if not self.pilots and (self.keeps_model or not self.charges_pilots):
             raise ValueError("keeps_model and charges_pilots need pilots")
-        self._knows_the_ratio()
-        self._knows_nu()
+        self._check_ratio()
+        self._check_nu()
         return self
 
     @property
@@ -94,30 +93,38 @@ class AdaptivePolicy(Record):
         if self.pilots:
             self._require_two_variances(planner.problem.data_weights.astype(float))
 
-    def course(self, stage: Stage, sampling: Sampler | None) -> Course:
+    def samplers(self, stage: Stage, planner: Planner) -> Samplers:
         if not self.pilots:
-            basis = self._assumed(stage)
+            basis = self._assumed(planner)
             decision = self._decide(stage, basis)
             stage.begin(decision.probabilities.tolist())
         else:
-            piloted = yield from run_pilots(stage, self.pilots, self.max_weight)
-            basis = self._measured(stage, piloted)
+            piloted = yield from run_pilots(
+                stage,
+                planner,
+                self.pilots,
+                max_weight=self.max_weight,
+                decides_ranks=self.decides_ranks,
+            )
+            basis = self._measured(stage, planner, piloted)
             decision = self._decide(stage, basis)
-            first = stage.learner.initial_version
+            first = stage.scene.learner.initial_version
             stage.train_after_pilots(stage.version if self.keeps_model else first)
-            stage.adopt(stage.last_round_id + 1, decision.probabilities.tolist())
+            _write_plan(stage, decision)
         updates = list(basis.updates)
         for number in itertools.count(1):
             outcome = yield Coins(decision.probabilities, self.step)
-            updates += outcome.updates(stage.learner.rank)
+            updates += outcome.updates(stage.scene.learner.rank)
             if self.resolve_every and number % self.resolve_every == 0:
                 basis = _renewed(stage, basis, updates)
                 decision = self._decide(stage, basis)
-                stage.adopt(stage.last_round_id + 1, decision.probabilities.tolist())
+                stage.write_plan(
+                    stage.last_round_id + 1, decision.probabilities.tolist()
+                )
 
-    def _assumed(self, stage: Stage) -> Basis:
+    def _assumed(self, planner: Planner) -> Basis:
         """Return the basis of given constants: 100 rounds at full participation."""
-        planner, constants = _planner(stage), self.constants
+        constants = self.constants
         assert constants is not None
         assert constants.ratio is not None
         weights = planner.problem.data_weights
@@ -132,9 +139,11 @@ class AdaptivePolicy(Record):
         law = Surrogate(alpha=alpha, beta=alpha * constants.ratio, nu=nu)
         return Basis(planner, np.ones(len(weights)), law, (), None)
 
-    def _measured(self, stage: Stage, piloted: Sequence[Piloted]) -> Basis:
+    def _measured(
+        self, stage: Stage, planner: Planner, piloted: Sequence[Piloted]
+    ) -> Basis:
         """Return the basis that the pilots give, and write down all of it."""
-        planner, target = _planner(stage), stage.stop.target
+        target = stage.stop.target
         weights = planner.problem.data_weights.astype(float)
         trials = [pilot.trial for pilot in piloted]
         is_loss = target is not None and target.metric == "loss"
@@ -150,13 +159,15 @@ class AdaptivePolicy(Record):
         for trial, crossing in zip(trials, found.crossings, strict=True):
             if crossing is None:
                 ratio = float(trial.rank_ratio.min())
-                stage.mark("floor", detail=f"loss out of reach at r/k {ratio:g}")
+                stage.scene.mark("floor", detail=f"loss out of reach at r/k {ratio:g}")
         if not found.surrogate.alpha > 0:
             # rounds are as many for every q, so only their length counts; beyond the
             # weights that were tried nobody knows that
             tried = max(float(np.max(weights / t.probabilities)) for t in trials)
             planner = planner.cautious(tried)
-            stage.mark("fallback", detail=f"q does not matter up to weight {tried:.4g}")
+            stage.scene.mark(
+                "fallback", detail=f"q does not matter up to weight {tried:.4g}"
+            )
         updates = tuple(update for trial in trials for update in trial.updates)
         return Basis(
             planner, found.norms2.values, found.surrogate, updates, found.level
@@ -165,10 +176,10 @@ class AdaptivePolicy(Record):
     def _decide(self, stage: Stage, basis: Basis) -> Decision:
         """Put the plan of a basis in force and write what it promises."""
         round_id = stage.last_round_id + 1
-        rng = stream(stage.seed, "policy", round_id)
+        rng = stream(stage.scene.seed, "policy", round_id)
         decision = basis.planner.decide(basis.norms2, basis.surrogate, rng)
         if self.decides_ranks:
-            stage.client_ranks = decision.ranks
+            stage.participants.client_ranks = decision.ranks
         _note_decision(stage, basis, decision)
         return decision
 
@@ -183,7 +194,7 @@ class AdaptivePolicy(Record):
                 "sampling; raise it, or the highest probability"
             )
 
-    def _knows_the_ratio(self) -> None:
+    def _check_ratio(self) -> None:
         is_given = self.constants is not None and self.constants.ratio is not None
         if is_given and self.pilots:
             raise ValueError(
@@ -199,7 +210,7 @@ class AdaptivePolicy(Record):
                 "own), or constants.ratio"
             )
 
-    def _knows_nu(self) -> None:
+    def _check_nu(self) -> None:
         is_given = self.constants is not None and self.constants.nu is not None
         is_measured = any(pilot.client_rank is not None for pilot in self.pilots)
         if not self.decides_ranks and (is_given or is_measured):
@@ -224,9 +235,8 @@ class Basis:
     level: float | None
 
 
-def _planner(stage: Stage) -> Planner:
-    assert stage.planner is not None, "a policy has a planner"
-    return stage.planner
+def _write_plan(stage: Stage, decision: Decision) -> None:
+    stage.write_plan(stage.last_round_id + 1, decision.probabilities.tolist())
 
 
 def _renewed(stage: Stage, basis: Basis, updates: Sequence[Update]) -> Basis:
@@ -270,7 +280,7 @@ def _note_decision(stage: Stage, basis: Basis, decision: Decision) -> None:
     book.write("plan_rounds", rounds, error)
     book.write("plan_time_s", decision.total_s, spread_s)
     num_expected = float(decision.probabilities.sum())
-    stage.mark(
+    stage.scene.mark(
         "plan",
         round_id=stage.last_round_id + 1,
         detail=f"{num_expected:.4g} clients expected, {rounds:.4g} rounds of "

@@ -1,9 +1,10 @@
-"""Pilot rounds on the simulated clock: short real runs that tell a plan's constants."""
+"""Pilot rounds on the simulated clock: short real runs that measure the constants of
+a plan."""
 
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 from pydantic import Field
@@ -14,19 +15,17 @@ from netsim.policy.pilots import Curve, Trial, Update
 from netsim.policy.planner import Planner
 from netsim.policy.sampler import Coins, FloatArray
 from netsim.scenario import Record
-from netsim.server.phase import Leg
-from netsim.server.policies.policy import Outcome, global_loss
+from netsim.server.outcome import Outcome, global_loss
+from netsim.server.phase import Phase
+from netsim.server.stage import Stage
 from netsim.trace.rows import Estimate
-
-if TYPE_CHECKING:
-    from netsim.server.stage import Stage
 
 
 class Pilot(Record):
-    """Rounds in which everybody joins with one probability, at one rank or the highest
+    """Rounds in which all clients join with one probability, at one rank or the highest
     that the client's device allows; they end early once the loss is ``until_loss``.
 
-    ``step`` multiplies the weights of the merge: the step of the server.
+    ``step`` multiplies the weights of the merge: it is the server's step size.
     """
 
     probability: float = Field(gt=0, le=1)
@@ -51,21 +50,28 @@ Piloting = Generator[Sampler, Outcome, list[Piloted]]
 
 
 def run_pilots(
-    stage: Stage, pilots: Sequence[Pilot], max_weight: float | None
+    stage: Stage,
+    planner: Planner,
+    pilots: Sequence[Pilot],
+    *,
+    max_weight: float | None,
+    decides_ranks: bool = False,
 ) -> Piloting:
     """Run every pilot from the first version and return what each showed."""
-    planner = stage.planner
-    assert planner is not None
-    weights = stage.population.data_weights
+    weights = stage.scene.population.data_weights
     floors = weight_floors(weights, max_weight)
     found: list[Piloted] = []
     start_loss: float | None = None
     for place, pilot in enumerate(pilots):
         chances = np.maximum(pilot.probability, floors)
-        _set_out(stage, pilot, planner, chances, is_first=not place)
-        stage.mark("pilot", detail=f"{place + 1} of {len(pilots)}: {pilot}")
+        if decides_ranks:
+            top, wanted = planner.top_ranks().tolist(), pilot.client_rank
+            ranks = top if wanted is None else [min(k, wanted) for k in top]
+            stage.participants.client_ranks = ranks
+        _begin(stage, pilot, chances, is_first=not place)
+        stage.scene.mark("pilot", detail=f"{place + 1} of {len(pilots)}: {pilot}")
         if start_loss is None:
-            start_loss = global_loss(stage.scoring.last)
+            start_loss = global_loss(stage.evaluations.last)
         assert start_loss is not None, "learning scores its first version"
         curve, updates = yield from _drive(stage, pilot, Coins(chances, pilot.step))
         trial = Trial(
@@ -79,21 +85,15 @@ def run_pilots(
     return found
 
 
-def _set_out(
-    stage: Stage, pilot: Pilot, planner: Planner, chances: FloatArray, *, is_first: bool
-) -> None:
-    """Put the pilot's ranks and probabilities in force, from the first version."""
-    if stage.policy is not None and stage.policy.decides_ranks:
-        top = planner.top_ranks().tolist()
-        wanted = pilot.client_rank
-        stage.client_ranks = [k if wanted is None else min(k, wanted) for k in top]
+def _begin(stage: Stage, pilot: Pilot, chances: FloatArray, *, is_first: bool) -> None:
+    """Put the pilot's probabilities in force, from the first version."""
     after = stage.last_round_id
-    leg = Leg(phase="pilot", after_round_id=after, num_rounds=pilot.rounds)
-    stage.start_leg(leg, stage.learner.initial_version)
+    phase = Phase(kind="pilot", after_round_id=after, num_rounds=pilot.rounds)
+    stage.start_phase(phase, stage.scene.learner.initial_version)
     if is_first:
         stage.begin(chances.tolist())
     else:
-        stage.adopt(after + 1, chances.tolist())
+        stage.write_plan(after + 1, chances.tolist())
 
 
 def _drive(
@@ -104,7 +104,7 @@ def _drive(
     updates: list[Update] = []
     for number in range(1, pilot.rounds + 1):
         outcome = yield sampler
-        updates += outcome.updates(stage.learner.rank)
+        updates += outcome.updates(stage.scene.learner.rank)
         if outcome.loss is None:
             continue
         losses[number] = outcome.loss
@@ -114,13 +114,14 @@ def _drive(
 
 
 def _ratios(stage: Stage, num_clients: int) -> FloatArray:
-    full_rank = stage.learner.rank or 1
-    ranks = [stage.rank(client_id) or 1 for client_id in range(num_clients)]
+    full_rank = stage.scene.learner.rank or 1
+    rank = stage.participants.rank
+    ranks = [rank(client_id) or 1 for client_id in range(num_clients)]
     return np.asarray(full_rank / np.array(ranks, dtype=float))
 
 
 class Notebook:
-    """Writes estimates as of now, from the next round on."""
+    """Writes estimates that hold from the next round on."""
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
@@ -134,17 +135,17 @@ class Notebook:
         client_id: int | None = None,
         round_id: int | None = None,
     ) -> None:
-        """Write one estimate; an error that nothing tells is None."""
-        stage = self._stage
-        is_told = error is not None and np.isfinite(error)
-        stage.recorder.estimates.append(
+        """Write one estimate; an unknown error is None."""
+        stage, scene = self._stage, self._stage.scene
+        is_known = error is not None and np.isfinite(error)
+        scene.recorder.estimates.append(
             Estimate(
                 stage.last_round_id + 1 if round_id is None else round_id,
-                stage.env.now,
+                scene.env.now,
                 name,
                 client_id,
                 float(value),
-                float(error) if error is not None and is_told else None,
+                float(error) if error is not None and is_known else None,
             )
         )
 

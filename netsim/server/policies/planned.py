@@ -1,4 +1,4 @@
-"""The policy that follows a plan made beforehand, by ``netsim plan`` or by anybody."""
+"""The policy that follows a plan from a file, as ``netsim plan`` writes it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ import numpy as np
 from pydantic import AfterValidator, Field
 
 from netsim.errors import InputError
-from netsim.policy import Sampler
 from netsim.policy.planner import Planner
 from netsim.policy.sampler import Coins, FloatArray
 from netsim.scenario import Record
-from netsim.server.policies.policy import Course
+from netsim.server.outcome import Samplers
 from netsim.server.stage import Stage
 
 COLUMNS = ("client_id", "sampling_probability", "rank")
@@ -42,11 +41,9 @@ class PlannedPolicy(Record):
     def require(self, planner: Planner) -> None:
         self._plan(planner)
 
-    def course(self, stage: Stage, sampling: Sampler | None) -> Course:
-        planner = stage.planner
-        assert planner is not None
+    def samplers(self, stage: Stage, planner: Planner) -> Samplers:
         plan = self._plan(planner)
-        stage.client_ranks = plan.ranks
+        stage.participants.client_ranks = plan.ranks
         stage.begin(plan.probabilities.tolist())
         while True:
             yield Coins(plan.probabilities)

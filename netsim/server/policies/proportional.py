@@ -1,4 +1,4 @@
-"""Rules of thumb that studies compare with: probabilities by one thing alone."""
+"""Baseline policies: probabilities in proportion to one quantity."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from netsim.policy.planner import Planner
 from netsim.policy.sampler import Coins, FloatArray
 from netsim.policy.weighted import WeightedSampling
 from netsim.scenario import Record
+from netsim.server.outcome import Samplers
 from netsim.server.policies.piloting import Notebook, Pilot, run_pilots
-from netsim.server.policies.policy import Course
 from netsim.server.stage import Stage
 
 MEASURED = ("statistics", "statistics-per-time")
 
 
 class ProportionalPolicy(Record):
-    """Draws ``num_expected`` clients in proportion to one thing, with unbiased weights.
+    """Draws ``num_expected`` clients in proportion to a quantity, weighted unbiasedly.
 
     ``to: system`` is ``1 / (tau_n + t_n)``, ``statistics`` is ``a_n G_n``, and
-    ``statistics-per-time`` is ``a_n G_n / sqrt(t_n)`` in so many draws with replacement
+    ``statistics-per-time`` is ``a_n G_n / sqrt(t_n)``, in draws with replacement
     (arXiv 2112.11256); ``G_n`` comes from pilots, which those two need.
     """
 
@@ -47,7 +47,7 @@ class ProportionalPolicy(Record):
     charges_pilots: bool = True
 
     @model_validator(mode="after")
-    def _has_the_pilots_it_needs(self) -> ProportionalPolicy:
+    def _check_pilots(self) -> ProportionalPolicy:
         if (self.to in MEASURED) != bool(self.pilots):
             needs = "needs pilots" if self.to in MEASURED else "needs no pilots"
             raise ValueError(f"a policy in proportion to {self.to} {needs}")
@@ -56,7 +56,7 @@ class ProportionalPolicy(Record):
         if any(pilot.client_rank is not None for pilot in self.pilots):
             raise ValueError("its pilots have no rank: ranks are as `ranks` says")
         if self.to == "statistics-per-time":
-            self._draws_with_replacement()
+            self._check_draws()
         return self
 
     @property
@@ -64,7 +64,7 @@ class ProportionalPolicy(Record):
         return bool(self.pilots)
 
     def require(self, planner: Planner) -> None:
-        """Raise ``InputError`` where so many cannot be expected."""
+        """Raise ``InputError`` where ``num_expected`` is out of reach."""
         compute_s, upload_s = planner.seconds()
         if self.to == "system" and not (compute_s + upload_s > 0).all():
             raise InputError("policy.to: system needs work or uploads that take time")
@@ -73,15 +73,16 @@ class ProportionalPolicy(Record):
         except InputError as error:
             raise InputError(f"policy.num_expected: {error}") from error
 
-    def course(self, stage: Stage, sampling: Sampler | None) -> Course:
-        planner, norms2 = stage.planner, None
-        assert planner is not None
-        weights = stage.population.data_weights
+    def samplers(self, stage: Stage, planner: Planner) -> Samplers:
+        norms2 = None
+        weights = stage.scene.population.data_weights
         if self.pilots:
-            piloted = yield from run_pilots(stage, self.pilots, self.max_weight)
+            piloted = yield from run_pilots(
+                stage, planner, self.pilots, max_weight=self.max_weight
+            )
             updates = [update for pilot in piloted for update in pilot.trial.updates]
             norms2 = _measured(stage, updates)
-            first = stage.learner.initial_version
+            first = stage.scene.learner.initial_version
             stage.train_after_pilots(stage.version if self.keeps_model else first)
         sampler = self._sampler(
             planner, np.ones(len(weights)) if norms2 is None else norms2
@@ -90,7 +91,7 @@ class ProportionalPolicy(Record):
         if norms2 is None:
             stage.begin(probabilities)
         else:
-            stage.adopt(stage.last_round_id + 1, probabilities)
+            stage.write_plan(stage.last_round_id + 1, probabilities)
         while True:
             yield sampler
 
@@ -111,7 +112,7 @@ class ProportionalPolicy(Record):
         floors = weight_floors(weights, self.max_weight)
         return Coins(scaled_probabilities(scores, self.num_expected, floors))
 
-    def _draws_with_replacement(self) -> None:
+    def _check_draws(self) -> None:
         if self.num_expected != int(self.num_expected):
             raise ValueError(
                 "num_expected is a whole number of draws with replacement, got "
@@ -124,7 +125,7 @@ class ProportionalPolicy(Record):
 def _measured(stage: Stage, updates: list[Update]) -> FloatArray:
     """Return the norms at the ranks in force, and write them down."""
     exponent = norm_exponent(updates).nu
-    num_clients = len(stage.population)
+    num_clients = len(stage.scene.population)
     scale = 0.0 if np.isnan(exponent) else exponent
     norms2 = client_norms2(updates, num_clients, scale)
     Notebook(stage).write_clients("norm2", norms2.values, norms2.errors)

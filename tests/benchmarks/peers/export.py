@@ -19,7 +19,7 @@ import numpy as np
 from fl.federation.trainer import Trainer
 from fl.model.checkpoint import write_base, write_checkpoint
 from fl.partition import divide
-from fl.settings.federation import Learning
+from fl.settings.federation import FederationSettings
 from fl.streams import stream
 from fl.training.local_training import mini_batches
 from netsim.cosim.reading import read_scenario
@@ -34,7 +34,7 @@ def scenario(seed: int, overrides: tuple[str, ...] = ()) -> Scenario:
 
 
 def sample_table(
-    learning: Learning, shares: list[np.ndarray], *, rounds: int, seed: int
+    learning: FederationSettings, shares: list[np.ndarray], *, rounds: int, seed: int
 ) -> np.ndarray:
     """Return which sample is in each place: round, client, local step, place."""
     settings = learning.training
@@ -52,7 +52,7 @@ def sample_table(
 
 def export(config: Scenario, folder: Path) -> None:
     """Write the work of a scenario."""
-    learning, seed, rounds = config.learning.told(), config.seed, config.stop.rounds
+    learning, seed, rounds = config.learning.settings, config.seed, config.stop.rounds
     count = config.population.num_clients
     shares = divide(learning.partition, learning.task, count, stream(seed, "partition"))
     everything = {}

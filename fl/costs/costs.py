@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
-from importlib import metadata
+from dataclasses import dataclass
 
-from fl.backbones import Backbone
 from fl.costs.curves import Curve, Lengths
-from fl.memory import recipe
-from fl.memory.files import recall, remember
-from fl.model.adapters import LoraSettings
 from fl.model.payload import Extent, Shape, parts_extent
-from fl.tasks import Source
-from fl.training.local_training import TrainingSettings
+from fl.settings.local_training import TrainingSettings
 
 BYTES_PER_NUMBER = 4  # float32
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Facts:
+class ModelCosts:
     """Costs of one model, one set of adapted modules and one batch size.
 
     FLOP are per sample, at the expected length of a mini-batch padded to its longest
@@ -71,58 +64,3 @@ class Facts:
         trained = self.num_trainable(rank) * (2 + states) * BYTES_PER_NUMBER
         activations = self.saved_bytes + self.saved_bytes_per_rank * rank
         return self.base_bytes + trained + activations
-
-
-def known_facts(
-    task: Source, backbone: Backbone, *, lora: LoraSettings, training: TrainingSettings
-) -> Facts | None:
-    """Return the facts where they were counted before; never imports torch."""
-    return recalled(_cache_name(task, backbone, lora=lora, training=training))
-
-
-def count_facts(
-    task: Source, backbone: Backbone, *, lora: LoraSettings, training: TrainingSettings
-) -> Facts:
-    """Return the facts, counted on the model where they are not known yet."""
-    known = known_facts(task, backbone, lora=lora, training=training)
-    if known is not None:
-        return known
-    from fl.costs.counting import counted
-
-    facts = counted(task, backbone, lora, training)
-    return kept(_cache_name(task, backbone, lora=lora, training=training), facts)
-
-
-def recalled(name: str) -> Facts | None:
-    """Return the facts of a cache entry."""
-    content = recall(name)
-    if content is None:
-        return None
-    known = json.loads(content)
-    for curve in ("base_flop_curve", "flop_per_rank_curve"):
-        known[curve] = Curve(*known[curve])
-    known["lengths"] = Lengths(*known["lengths"])
-    known["adapted"] = tuple(Shape(*shape) for shape in known["adapted"])
-    known["rest"] = Extent(**known["rest"])
-    return Facts(**known)
-
-
-def kept(name: str, facts: Facts) -> Facts:
-    """Return the facts, which are an entry of the cache from now on."""
-    remember(name, json.dumps(asdict(facts), indent=1).encode())
-    return facts
-
-
-def _cache_name(
-    task: Source, backbone: Backbone, *, lora: LoraSettings, training: TrainingSettings
-) -> str:
-    """Return an entry's name; the rank and the optimiser do not change the facts."""
-    settings = {
-        "base": backbone.digest(task),
-        "task": task.digest,
-        "lora": recipe.settings(lora.model_copy(update={"r": 1})),
-        "batch_size": training.per_device_train_batch_size,
-        "accumulation": training.gradient_accumulation_steps,
-        "versions": [metadata.version(n) for n in ("torch", "transformers", "peft")],
-    }
-    return f"{recipe.digest('facts 3', settings)}.json"

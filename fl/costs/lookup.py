@@ -1,0 +1,112 @@
+"""What is known of a model's costs, looked up in the cache or counted once."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from importlib import metadata
+
+from fl.backbones import Backbone
+from fl.costs.costs import ModelCosts
+from fl.costs.curves import Curve, Lengths
+from fl.costs.timing import TimingAs, model_values
+from fl.memory import recipe
+from fl.memory.files import recall, remember
+from fl.memory.recipe import Json
+from fl.model.adapters import LoraSettings
+from fl.model.payload import Extent, Shape
+from fl.settings.local_training import TrainingSettings
+from fl.tasks import Source
+
+
+def known_costs(
+    task: Source, backbone: Backbone, *, lora: LoraSettings, training: TrainingSettings
+) -> ModelCosts | None:
+    """Return the facts where they were counted before; never imports torch."""
+    return _recalled(_cache_name(task, backbone, lora=lora, training=training))
+
+
+def count_costs(
+    task: Source, backbone: Backbone, *, lora: LoraSettings, training: TrainingSettings
+) -> ModelCosts:
+    """Return the facts, counted on the model where they are not known yet."""
+    known = known_costs(task, backbone, lora=lora, training=training)
+    if known is not None:
+        return known
+    from fl.costs.counting import counted
+
+    facts = counted(task, backbone, lora, training)
+    return _kept(_cache_name(task, backbone, lora=lora, training=training), facts)
+
+
+def known_timing(
+    timing: TimingAs, lora: LoraSettings, training: TrainingSettings
+) -> ModelCosts | None:
+    """Return the facts where they were counted before; never imports torch."""
+    return _recalled(_timing_name(timing, lora, training))
+
+
+def count_timing(
+    timing: TimingAs, lora: LoraSettings, training: TrainingSettings
+) -> ModelCosts:
+    """Return the facts, counted on the meta device where they are not known yet."""
+    known = known_timing(timing, lora, training)
+    if known is not None:
+        return known
+    from fl.costs.meta import counted_on_meta
+
+    values = model_values(timing.model)
+    facts = counted_on_meta(values, timing, timing.adapters(lora), training)
+    return _kept(_timing_name(timing, lora, training), facts)
+
+
+def _recalled(name: str) -> ModelCosts | None:
+    """Return the facts of a cache entry."""
+    content = recall(name)
+    if content is None:
+        return None
+    known = json.loads(content)
+    for curve in ("base_flop_curve", "flop_per_rank_curve"):
+        known[curve] = Curve(*known[curve])
+    known["lengths"] = Lengths(*known["lengths"])
+    known["adapted"] = tuple(Shape(*shape) for shape in known["adapted"])
+    known["rest"] = Extent(**known["rest"])
+    return ModelCosts(**known)
+
+
+def _kept(name: str, facts: ModelCosts) -> ModelCosts:
+    """Return the facts, which are an entry of the cache from now on."""
+    remember(name, json.dumps(asdict(facts), indent=1).encode())
+    return facts
+
+
+def _cache_name(
+    task: Source, backbone: Backbone, *, lora: LoraSettings, training: TrainingSettings
+) -> str:
+    """Return an entry's name; the rank and the optimiser do not change the facts."""
+    settings = {
+        "base": backbone.digest(task),
+        "task": task.digest,
+        "lora": recipe.settings(lora.model_copy(update={"r": 1})),
+        "batch_size": training.per_device_train_batch_size,
+        "accumulation": training.gradient_accumulation_steps,
+        "versions": [metadata.version(n) for n in ("torch", "transformers", "peft")],
+    }
+    return f"{recipe.digest('facts 3', settings)}.json"
+
+
+def _timing_name(
+    timing: TimingAs, lora: LoraSettings, training: TrainingSettings
+) -> str:
+    adapters = timing.adapters(lora).model_copy(update={"r": 1})
+    values: Json = dict(model_values(timing.model))
+    settings = {
+        "model": values,
+        "sequence_length": timing.sequence_length,
+        "dtype": timing.dtype,
+        "lora": recipe.settings(adapters),
+        "batch_size": training.per_device_train_batch_size,
+        "accumulation": training.gradient_accumulation_steps,
+        "versions": [metadata.version(n) for n in ("torch", "transformers", "peft")],
+    }
+    return f"{recipe.digest('timing 2', settings)}.json"

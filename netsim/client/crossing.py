@@ -1,0 +1,92 @@
+"""The cell that a message starts in, and its way over the cell's backhaul."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Generator, Sequence
+from typing import NamedTuple, cast
+
+import simpy
+
+from netsim.client.participation import Participation
+from netsim.client.scene import Scene
+from netsim.network.cell import Direction
+from netsim.trace.literals import Status
+from netsim.trace.rows import Crossing
+
+
+class Load(NamedTuple):
+    """A message on a backhaul; a broadcast has neither task nor client."""
+
+    round_id: int
+    bits: int
+    task_id: int | None = None
+    client_id: int | None = None
+
+
+def attach(scene: Scene, client_id: int) -> int:
+    """Return the cell in which a client's message starts now, and mark a handover; the
+    message stays in that cell."""
+    radio_map, last = scene.population.radio_map, scene.cells.last
+    cell_id = radio_map.cell_at(client_id, scene.env.now)
+    before = last.get(client_id, int(radio_map.cell_ids[client_id]))
+    if cell_id != before:
+        last[client_id] = cell_id
+        detail = f"cell {before} to cell {cell_id}"
+        scene.mark("handover", client_id=client_id, detail=detail)
+    return cell_id
+
+
+def by_cell(
+    scene: Scene, parts: Sequence[Participation]
+) -> list[tuple[int, list[Participation]]]:
+    """Return the participants of each cell, in the order of the cells."""
+    groups: dict[int, list[Participation]] = defaultdict(list)
+    for part in parts:
+        groups[attach(scene, part.client_id)].append(part)
+    return sorted(groups.items())
+
+
+def cross(
+    scene: Scene,
+    cell_id: int,
+    direction: Direction,
+    load: Load,
+    ends: Sequence[simpy.Event] = (),
+) -> Generator[simpy.Event, object, Status]:
+    """Carry a client's message or a broadcast between base station and server, and
+    return how it ended: done, or late at one of the events ``ends``."""
+    if scene.cells.are_servers:
+        return "done"
+    return (yield from over_wire(scene, cell_id, direction, load, ends))
+
+
+def over_wire(
+    scene: Scene,
+    cell_id: int,
+    direction: Direction,
+    load: Load,
+    ends: Sequence[simpy.Event] = (),
+) -> Generator[simpy.Event, object, Status]:
+    """Carry a message over the cell's backhaul, if it has one, and return how it ended.
+
+    A message that is cut is lost but keeps its time on the wire.
+    """
+    wire = scene.cells.wires.get((cell_id, direction))
+    if wire is None:
+        return "done"
+    env, start_ns = scene.env, scene.env.now
+    status: Status = "done"
+    crossing_id = next(scene.cells.crossing_ids)
+    end_ns = wire.enter(start_ns, load.bits)
+    try:
+        arrival = env.timeout(end_ns - start_ns)
+        yield env.any_of([arrival, *ends]) if ends else arrival
+        status = "done" if env.now >= end_ns else "late"
+    except simpy.Interrupt as cut:
+        status = cast(Status, cut.cause)
+        raise
+    finally:
+        row = (crossing_id, cell_id, direction, *load, start_ns, env.now, status)
+        scene.recorder.crossings.append(Crossing(*row))
+    return status

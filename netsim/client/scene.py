@@ -1,0 +1,65 @@
+"""What the client processes of a run share: clock, clients, network, learner, trace."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from netsim.band import Medium, OwnLinks, SharedBand
+from netsim.client.attendance import Attendance
+from netsim.client.cells import Cells
+from netsim.core.engine import Engine
+from netsim.learner.learner import Learner
+from netsim.network.cell import Downlink, Uplink
+from netsim.population import Direction, Population
+from netsim.trace.literals import EventKind
+from netsim.trace.rows import Event
+
+if TYPE_CHECKING:
+    from netsim.trace.writer import Recorder  # brings pyarrow
+
+
+@dataclass(kw_only=True)
+class Scene:
+    """The network half of one run, without the server."""
+
+    env: Engine
+    seed: int
+    population: Population
+    cells: Cells
+    links: OwnLinks | None  # the uplink of clients that have measured links
+    learner: Learner
+    recorder: Recorder
+    held_versions: dict[int, str] = field(default_factory=dict)  # received last
+    _num_events: int = 0
+
+    def __post_init__(self) -> None:
+        self.attendance = Attendance(self.env, self.population, self.seed, self.mark)
+
+    def band(self, cell_id: int, direction: Direction) -> SharedBand:
+        """Return a cell's band in one direction."""
+        return self.cells.bands[cell_id, direction]
+
+    def air(self, cell_id: int, direction: Direction) -> Uplink | Downlink:
+        """Return the configuration of a cell's band in one direction."""
+        return self.population.network.cells[cell_id].band(direction)
+
+    def medium(self, cell_id: int, direction: Direction) -> Medium:
+        """Return what carries a client's own message: a cell's band, or its link."""
+        if direction == "down" or self.links is None:
+            return self.cells.bands[cell_id, direction]
+        return self.links
+
+    def mark(
+        self,
+        kind: EventKind,
+        *,
+        round_id: int | None = None,
+        client_id: int | None = None,
+        detail: str = "",
+    ) -> None:
+        """Write an event into the trace, at this tick."""
+        self.recorder.events.append(
+            Event(self._num_events, self.env.now, kind, round_id, client_id, detail)
+        )
+        self._num_events += 1

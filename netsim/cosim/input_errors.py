@@ -1,0 +1,45 @@
+"""From what goes wrong in learning to the setting that a user can change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from fl.federation.divergence import MergeDiverged
+from fl.federation.warm_start import DoesNotFit
+from fl.model.device import Unusable, is_out_of_memory
+from fl.training.local_training import Diverged
+from fl.workers.executor import WorkerDied
+from netsim.errors import InputError
+
+
+@contextmanager
+def failures_as_input_errors() -> Iterator[None]:
+    """Translate learning failures into InputError with the setting's path."""
+    places: dict[type[Exception], str] = {
+        Diverged: "learning.training",
+        MergeDiverged: "learning.aggregation",
+        DoesNotFit: "learning.start",
+        Unusable: "learning.device",
+        WorkerDied: "workers",
+    }
+    try:
+        yield
+    except tuple(places) as error:
+        raise InputError(f"{places[type(error)]}: {error}") from error
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise InputError(
+            "learning.cohort_size: training needs more memory than there is; lower it, "
+            "or learning.training.per_device_train_batch_size, or --workers"
+        ) from error
+
+
+@contextmanager
+def as_input_error(path: str) -> Iterator[None]:
+    """Translate ValueError into InputError with the setting's path."""
+    try:
+        yield
+    except ValueError as error:
+        raise InputError(f"{path}: {error}") from error

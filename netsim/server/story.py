@@ -1,0 +1,34 @@
+"""What every kind of server has in common."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from netsim.client.participation import Process
+from netsim.server.stage import Stage
+
+
+@dataclass(frozen=True, slots=True)
+class RoundTiming:
+    """The seconds of a round that are the server's own, and its deadline, counted from
+    the round's start."""
+
+    announce_s: float
+    merge_s: float
+    deadline_s: float | None = None
+
+
+class ServerStory(Protocol):
+    """How a server works, as a process on a stage."""
+
+    @property
+    def kind(self) -> str:
+        """Return the name under which a scenario chooses it."""
+
+    @property
+    def round_timing(self) -> RoundTiming | None:
+        """Return a round's own times; None where clients do not start together."""
+
+    def play(self, stage: Stage) -> Process:
+        """Run until the stage's run is over."""

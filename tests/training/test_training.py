@@ -24,12 +24,6 @@ TINY = SmallViT(
 )
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    torch.set_num_threads(1)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-
-
 def resident_model(**lora):
     settings = LoraSettings(**{"r": 2, **lora})
     return LoraModel(TINY.load(TASK), settings, seed=0)

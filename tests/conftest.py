@@ -24,10 +24,10 @@ def common_cache(tmp_path_factory):
 
 
 @pytest.fixture
-def own_cache(tmp_path, monkeypatch, common_cache):
+def own_cache(tmp_path_factory, monkeypatch, common_cache):
     """A cache of this test alone: base models and counts of the others, no learning."""
-    folder = tmp_path / "cache"
-    (folder / "netsim").mkdir(parents=True)
+    folder = tmp_path_factory.mktemp("own-cache")
+    (folder / "netsim").mkdir()
     for path in (common_cache / "netsim").glob("*.*"):
         (folder / "netsim" / path.name).symlink_to(path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder))

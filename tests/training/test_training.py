@@ -24,6 +24,11 @@ TINY = SmallViT(
 )
 
 
+@pytest.fixture
+def empty_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+
 def resident_model(**lora):
     settings = LoraSettings(**{"r": 2, **lora})
     return LoraModel(TINY.load(TASK), settings, seed=0)
@@ -163,7 +168,7 @@ def test_clipping_bounds_the_step():
     assert moved == pytest.approx(0.01, rel=1e-3)
 
 
-def test_a_pretrained_base_is_kept_and_a_damaged_one_made_again():
+def test_a_pretrained_base_is_kept_and_a_damaged_one_made_again(empty_cache):
     first = TINY.load(TASK).state_dict()
     (entry,) = cache_folder().iterdir()
     whole = entry.read_bytes()
@@ -176,7 +181,7 @@ def test_a_pretrained_base_is_kept_and_a_damaged_one_made_again():
     assert list(cache_folder().iterdir()) == [entry]
 
 
-def test_the_cache_returns_what_was_put_in():
+def test_the_cache_returns_what_was_put_in(empty_cache):
     assert recall("a.json") is None
     remember("a.json", b"1\n2")
     assert recall("a.json") == b"1\n2"
@@ -239,7 +244,7 @@ def test_saved_activations_grow_with_the_batch():
     assert large.saved_bytes_per_rank == 16 * 4 * 17 * 4
 
 
-def test_facts_are_remembered_for_every_rank_and_optimiser():
+def test_facts_are_remembered_for_every_rank_and_optimiser(empty_cache):
     assert facts_of(known_costs) is None
     facts = facts_of(count_costs)
     other = TrainingSettings(optim="sgd", local_steps=5)

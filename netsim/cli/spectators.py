@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
+from fl.contract import METRICS
 from netsim.core.clock import to_s
 from netsim.errors import InputError
 from netsim.server.stage import Progress
 
 Spectator = Callable[[Progress], None]
 MS_PER_S = 1000
-METRICS = ("accuracy", "loss", "perplexity", "exact_match")
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from fl.aggregation import (
 )
 from fl.aggregation.grams import product_error
 from fl.aggregation.method import Ability
-from fl.aggregation.reference_norms import ratio, yardsticks
+from fl.aggregation.reference_norms import ratio, reference_norms
 from fl.contract import Score
 from fl.federation.merging import Component, assembled
 from fl.model.adapters import Adapter
@@ -143,7 +143,7 @@ def _trial(
         download_bits=download_bits(merge, method, versions),
         host_s=host_s,
         layers=_errors(layers, merged),
-        metrics=judge and judge(*assembled(merge.components, merged)),
+        metrics=judge and judge(*assembled(merge.components, merged)[:2]),
     )
 
 
@@ -168,7 +168,7 @@ def _left_out(
 def _errors(
     layers: Mapping[str, LayerComponents], merged: Mapping[str, MergedLayer]
 ) -> tuple[LayerTrial, ...]:
-    sizes = yardsticks(layers)
+    sizes = reference_norms(layers)
     found = []
     for name, layer in merged.items():
         sent = [layer.pair] if layer.fold is None else [layer.pair, layer.fold]

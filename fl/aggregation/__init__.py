@@ -1,4 +1,4 @@
-"""How a server merges its clients' LoRA factors: one strategy per file, by kind."""
+"""Aggregation methods: how a server merges its clients' LoRA factors, one per file."""
 
 from __future__ import annotations
 
@@ -48,28 +48,7 @@ from fl.aggregation.server_optimiser import (
 from fl.aggregation.thin_svd import ThinSVD
 from fl.model.payload import Shape
 
-AGGREGATIONS: dict[
-    str,
-    type[FFALora]
-    | type[FSLora]
-    | type[FedExLora]
-    | type[FedIT]
-    | type[FedSALora]
-    | type[FedSB]
-    | type[FedSVD]
-    | type[FlexLora]
-    | type[FloraNA]
-    | type[FloraNAAdam]
-    | type[FloraStacking]
-    | type[Florist]
-    | type[FreeALS]
-    | type[FullAverage]
-    | type[HetLora]
-    | type[LoraFair]
-    | type[Residual]
-    | type[RoLora]
-    | type[ThinSVD],
-] = {
+AGGREGATIONS: dict[str, type[Method]] = {
     "fed-sb": FedSB,
     "fedex-lora": FedExLora,
     "fedit": FedIT,

@@ -1,4 +1,4 @@
-"""What a server merges, ``(B_i, A_i, w_i)`` per adapted matrix, and what it gets."""
+"""What a merge takes, ``(B_i, A_i, w_i)`` per adapted matrix, and what it returns."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class Pair(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LayerComponents:
-    """All that is merged into one adapted matrix, in the order of the arithmetic.
+    """The components of one adapted matrix, in the order of summation.
 
-    Weights sum to one and may be negative, as the previous global adapter's is under
-    ``1/q`` weights. Ranks may differ; dtypes may not. ``previous`` is the global pair
-    before the merge, a component or not: gauges align to it, diagnostics measure from
-    it, and the result is never of lower rank.
+    Weights sum to one. They may be negative: under ``1/q`` weights that of the previous
+    global adapter is. Ranks may differ; dtypes may not. ``previous`` is the global pair
+    before the merge, whether it is a component or not: gauges align to it, diagnostics
+    measure from it, and the result has at least its rank.
     """
 
     pairs: tuple[Pair, ...]
@@ -56,15 +56,15 @@ class LayerComponents:
 
     @property
     def rank(self) -> int:
-        """The largest rank, to which smaller components are padded with zeros."""
+        """The largest rank; smaller components are padded to it with zeros."""
         return max(pair.lora_b.shape[1] for pair in self._all())
 
     def padded(self) -> tuple[Pair, ...]:
-        """Return the pairs at one common rank; those that have it are not copied."""
+        """Return the pairs at the largest rank; pairs of that rank are not copied."""
         return tuple(pad_rank(pair, self.rank) for pair in self.pairs)
 
     def padded_previous(self) -> Pair:
-        """Return the previous pair at the common rank; there must be one."""
+        """Return the previous pair, which must exist, at the largest rank."""
         assert self.previous is not None
         return pad_rank(self.previous, self.rank)
 
@@ -79,48 +79,48 @@ class LayerComponents:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MergeDiagnostics:
-    """How far a merge is from ``W* = sum w_i B_i A_i``, in relative Frobenius norm.
+    """Distance of a merge from ``W* = sum w_i B_i A_i``, in relative Frobenius norm.
 
-    All errors are those of the float64 result, before it is rounded to the dtype of
-    the components; a fold counts as part of the result.
+    Errors are those of the float64 result, fold included, before it is rounded to the
+    components' dtype.
     """
 
     num_components: int
     relative_error: float
     average_relative_error: float  # plain factor averaging of the same components
-    update_relative_error: float | None = None  # per ||W* - previous||, where given
-    left_spread: float | None = None  # ||P - w|| / ||w|| of mixing scalars, else none
+    update_relative_error: float | None = None  # relative to ||W* - previous||
+    left_spread: float | None = None  # ||P - w|| / ||w|| of mixing scalars, if any
     right_spread: float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MergedLayer:
-    """The pair to send, in the components' dtype, and what to add to the base.
+    """The pair to send, in the components' dtype, and the addition to the base.
 
-    After the merge a layer is ``(W0 + s fold) + s pair``, ``s`` the LoRA scale. The
-    fold is a product too; where it is longer than dense it travels dense.
+    With LoRA scale ``s``, the layer is then ``(W0 + s fold) + s pair``. A fold is sent
+    as factors, or as a dense matrix where that is shorter.
     """
 
     pair: Pair
     diagnostics: MergeDiagnostics
-    fold: Pair | None = None  # times the LoRA scale, like the pair
+    fold: Pair | None = None
 
 
 class Merge(Protocol):
-    """Merges every adapted matrix of one round; an aggregation method."""
+    """An aggregation method: merges every adapted matrix of one round."""
 
     def merge(self, layers: Mapping[str, LayerComponents]) -> dict[str, MergedLayer]:
-        """Return one merged layer per name, in the order given; inputs untouched.
+        """Return one merged layer per name, in the order given; inputs are not changed.
 
-        A single component comes back bit for bit, unless the method restarts or
-        re-factors what it sends. Callers skip a round in which nobody arrived, and
-        sort components by (client, start index).
+        A single component is returned bit for bit, unless the method restarts or
+        re-factors. Callers sort components by (client, start index) and do not merge
+        a round without arrivals.
         """
         ...
 
 
 def pad_rank(pair: Pair, rank: int) -> Pair:
-    """Return the same product at a higher rank, by columns and rows of zeros."""
+    """Return the pair padded with zeros to a higher rank; the product is the same."""
     from torch.nn.functional import pad
 
     missing = rank - pair.lora_b.shape[1]
@@ -143,10 +143,7 @@ def like(pair: Pair, layer: LayerComponents) -> Pair:
 
 
 def weighted_mean(tensors: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
-    """Return ``sum w_i t_i``, added up in float64 in the order given, then cast back.
-
-    For trainables outside LoRA too; weights are used as they are.
-    """
+    """Return ``sum w_i t_i``, summed in float64 in the order given, then cast back."""
     import torch
 
     total = torch.zeros(tensors[0].shape, dtype=torch.float64)

@@ -1,8 +1,8 @@
-"""Fewer bits for an upload: what the server receives, what the client keeps back.
+"""Compression of uploads, with error feedback where the method has it.
 
-All act on the change since the broadcast, over a client's flat upload, and come before
-any merge: a merge sees full factors. Zeroing small entries of the factors themselves
-would throw away the model; of the change, only what can be sent later.
+Compression acts on the change of a client's flat adapter since the broadcast, never on
+the factors themselves: a dropped part of the change can be sent later. Merges receive
+full factors.
 """
 
 from __future__ import annotations
@@ -22,38 +22,38 @@ VALUE_BITS = 32
 
 
 class Delivery(NamedTuple):
-    """The upload as the server has it, and the client's error memory if it has one."""
+    """The adapter as the server receives it, and the client's error memory, if any."""
 
     received: Tensor
     kept_back: Tensor | None
 
 
 class Compression(Protocol):
-    """Shortens the uploads of one client after the other."""
+    """Compresses the uploads of clients."""
 
     @property
     def has_memory(self) -> bool:
-        """Return whether a client keeps back what it did not send."""
+        """Return whether clients keep an error memory."""
         ...
 
     def deliver(
         self, sent: Tensor, trained: Tensor, kept_back: Tensor | None
     ) -> Delivery:
-        """Return what arrives of ``trained`` at a server that broadcast ``sent``.
+        """Return the received form of ``trained``; the server broadcast ``sent``.
 
-        ``kept_back`` is what this client's last delivery kept, none at first.
+        ``kept_back`` is the client's error memory, none at first.
         """
         ...
 
     def bits(self, num_numbers: int) -> int:
-        """Return the bits that so many numbers take on the air."""
+        """Return the bits of an upload of ``num_numbers`` numbers."""
         ...
 
 
 class Quantised(Record):
     """Round the change to signed integers of 8 or 4 bits, one float32 scale per block.
 
-    Symmetric and to the nearest; nothing is kept back.
+    Symmetric, rounded to nearest, without error feedback.
     """
 
     kind: Literal["quantised"] = "quantised"
@@ -84,8 +84,8 @@ class Quantised(Record):
 
 
 class TopK(Record):
-    """Send the largest entries of the change plus all kept back, and keep the rest back
-    (error feedback, Stich et al., arXiv 1809.07599)."""
+    """Send the largest entries of the change plus the error memory; the others stay in
+    the memory (error feedback, Stich et al., arXiv 1809.07599)."""
 
     kind: Literal["top-k"] = "top-k"
     share: float = Field(default=0.1, gt=0, le=1)
@@ -95,7 +95,7 @@ class TopK(Record):
         return True
 
     def num_kept(self, num_numbers: int) -> int:
-        """Return how many entries are sent."""
+        """Return the number of entries sent."""
         return min(num_numbers, max(1, round(self.share * num_numbers)))
 
     def deliver(
@@ -114,7 +114,7 @@ class TopK(Record):
         return self.num_kept(num_numbers) * (VALUE_BITS + index_bits)
 
 
-COMPRESSIONS: dict[str, type[Quantised] | type[TopK]] = {
+COMPRESSIONS: dict[str, type[Compression]] = {
     "quantised": Quantised,
     "top-k": TopK,
 }

@@ -1,8 +1,8 @@
-"""DoRA under federated averaging: factors by any merge, magnitudes by a guarded mean.
+"""DoRA in federated averaging: the weighted mean of the magnitudes, bounded from below.
 
-DoRA (Liu et al., arXiv 2402.09353) gives each output row of ``W0 + s B A`` a trained
-length. Lengths are averaged with the components' weights, which is not the exact
-average model even with an exact ``W*``.
+DoRA (Liu et al., arXiv 2402.09353) trains the length of each output row of
+``W0 + s B A``. The factors are merged by any method. Even where ``W*`` is exact, the
+averaged lengths do not give the exact average model.
 """
 
 from __future__ import annotations
@@ -19,11 +19,10 @@ SMALLEST_SHARE = 0.1  # of the shortest length among the components
 
 
 def merged_magnitudes(magnitudes: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
-    """Return the weighted mean of the lengths, never near zero or below.
+    """Return the weighted mean of the row lengths, bounded away from zero.
 
-    With 1/q weights the mean extrapolates, and a length that changed sign would turn
-    its row around: each stays at least a tenth of the shortest one met. Weights sum to
-    one; lengths are positive.
+    ``1/q`` weights extrapolate, and a negative length would flip its row. Each length
+    is therefore at least a tenth of the shortest component's.
     """
     import torch
 

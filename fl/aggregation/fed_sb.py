@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
 from fl.aggregation.components import LayerComponents, MergedLayer, Pair, weighted_mean
+from fl.aggregation.layerwise import merge_each
 from fl.aggregation.method import ONE_RANK, Contract, Exchange
-from fl.aggregation.reference_norms import Yardstick, merge_each
+from fl.aggregation.reference_norms import ReferenceNorms
 from fl.aggregation.shared_factor import require_shared
 from fl.record import Record
 
@@ -45,7 +46,7 @@ class FedSB(Record):
     def merge(self, layers: Mapping[str, LayerComponents]) -> dict[str, MergedLayer]:
         return merge_each(layers, self._merge_one)
 
-    def _merge_one(self, layer: LayerComponents, size: Yardstick) -> MergedLayer:
+    def _merge_one(self, layer: LayerComponents, size: ReferenceNorms) -> MergedLayer:
         require_shared(layer, "A", self.kind)
         mean_b = weighted_mean([pair.lora_b for pair in layer.pairs], layer.weights)
         pair = Pair(mean_b, layer.pairs[0].lora_a)

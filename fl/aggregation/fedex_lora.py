@@ -1,65 +1,44 @@
-"""FedEx-LoRA: average, and fold what averaging misses into the base (Singhal et al.,
-arXiv 2410.09432)."""
+"""FedEx-LoRA: average, and fold the averaging gap into the base (Singhal et al., arXiv
+2410.09432)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Literal
+from typing import ClassVar, Literal
 
 from fl.aggregation.components import LayerComponents, MergedLayer, Pair, like
 from fl.aggregation.grams import centred
-from fl.aggregation.method import (
-    FOLDS,
-    LORA,
-    NEEDS_FACTORS,
-    NO_STEP,
-    ONE_RANK,
-    Contract,
-    Exchange,
-)
-from fl.aggregation.reference_norms import Yardstick, averaged, is_settled, merge_each
+from fl.aggregation.layerwise import LayerwiseMethod, averaged, is_average_exact
+from fl.aggregation.method import FOLDS, NEEDS_FACTORS, NO_STEP, ONE_RANK, Contract
+from fl.aggregation.reference_norms import ReferenceNorms
 from fl.aggregation.spectral import NEGLIGIBLE
-from fl.record import Record
-
-CONTRACT = Contract(
-    exactness="exact",
-    is_folding=True,
-    cannot={
-        "unequal-ranks": ONE_RANK,
-        "asynchrony": FOLDS,
-        "secure-aggregation": NEEDS_FACTORS,
-        "server-optimiser": NO_STEP,
-    },
-)
 
 
-class FedExLora(Record):
+class FedExLora(LayerwiseMethod):
     """Average the factors and add ``s (W* - Bbar Abar)`` to W0; exact.
 
-    The gap has rank (U - 1) r at most, U counting components, and is sent as factors
-    of that rank or densely. Traffic: r (m + n) numbers up, and down
-    r (m + n) + min(m n, (U - 1) r (m + n)).
+    The gap of U components has rank (U - 1) r at most. It is sent as factors of that
+    rank, or densely if that is shorter. Traffic: r (m + n) numbers up,
+    r (m + n) + min(m n, (U - 1) r (m + n)) down.
     """
 
     kind: Literal["fedex-lora"] = "fedex-lora"
+    contract: ClassVar = Contract(
+        exactness="exact",
+        is_folding=True,
+        cannot={
+            "unequal-ranks": ONE_RANK,
+            "asynchrony": FOLDS,
+            "secure-aggregation": NEEDS_FACTORS,
+            "server-optimiser": NO_STEP,
+        },
+    )
 
-    @property
-    def contract(self) -> Contract:
-        return CONTRACT
-
-    def exchange(self, round_index: int) -> Exchange:
-        return LORA
-
-    def merge(self, layers: Mapping[str, LayerComponents]) -> dict[str, MergedLayer]:
-        return merge_each(layers, self._merge_one)
-
-    def _merge_one(self, layer: LayerComponents, size: Yardstick) -> MergedLayer:
-        if is_settled(layer, size) or size.gap <= NEGLIGIBLE * size.norm:
-            return averaged(layer, size)
-        pair = averaged(layer, size).pair
-        return MergedLayer(
-            pair, size.diagnostics(0.0), like(averaging_gap(layer), layer)
-        )
+    def merge_layer(self, layer: LayerComponents, norms: ReferenceNorms) -> MergedLayer:
+        average = averaged(layer, norms)
+        if is_average_exact(layer, norms) or norms.gap <= NEGLIGIBLE * norms.norm:
+            return average
+        fold = like(averaging_gap(layer), layer)
+        return MergedLayer(average.pair, norms.diagnostics(0.0), fold)
 
 
 def averaging_gap(layer: LayerComponents) -> Pair:

@@ -3,48 +3,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from fl.aggregation.components import LayerComponents, MergedLayer
-from fl.aggregation.method import (
-    LORA,
-    NEEDS_FACTORS,
-    NEW_GAUGE,
-    Contract,
-    Exchange,
-)
+from fl.aggregation.layerwise import LayerwiseMethod
+from fl.aggregation.method import NEEDS_FACTORS, NEW_GAUGE, Contract
+from fl.aggregation.reference_norms import ReferenceNorms
 from fl.aggregation.thin_svd import ThinSVD
-from fl.record import Record
-
-CONTRACT = Contract(
-    exactness="best-rank",
-    small_clients="truncated",
-    continues_from="prefix",
-    is_truncated_on_send=True,
-    cannot={"secure-aggregation": NEEDS_FACTORS, "server-optimiser": NEW_GAUGE},
-)
 
 
-class FlexLora(Record):
-    """Send client u the best rank-r_u part of ``W*``: the first r_u directions of the
-    balanced SVD, whose prefixes nest; the paper's dense SVD is done thinly here.
+class FlexLora(LayerwiseMethod):
+    """Send client u the best rank-r_u approximation of ``W*``: the first r_u
+    directions of its balanced SVD.
 
-    A client of a small rank loses the tail of the model, trained or not. Traffic:
-    r_u (m + n) numbers each way.
+    The SVD is thin; the paper's is dense, with the same result. A client of smaller
+    rank loses the directions beyond its rank, trained or not. Traffic: r_u (m + n)
+    numbers each way.
     """
 
     kind: Literal["flexlora"] = "flexlora"
     randomised_above: int = Field(default=512, ge=1)  # columns of the stack
+    contract: ClassVar = Contract(
+        exactness="best-rank",
+        small_clients="truncated",
+        continues_from="prefix",
+        is_truncated_on_send=True,
+        cannot={"secure-aggregation": NEEDS_FACTORS, "server-optimiser": NEW_GAUGE},
+    )
 
-    @property
-    def contract(self) -> Contract:
-        return CONTRACT
-
-    def exchange(self, round_index: int) -> Exchange:
-        return LORA
-
-    def merge(self, layers: Mapping[str, LayerComponents]) -> dict[str, MergedLayer]:
-        return ThinSVD(randomised_above=self.randomised_above).merge(layers)
+    def merge_layer(self, layer: LayerComponents, norms: ReferenceNorms) -> MergedLayer:
+        svd = ThinSVD(randomised_above=self.randomised_above)
+        return svd.merge_layer(layer, norms)

@@ -1,38 +1,30 @@
-"""Free ALS: least squares on the factors themselves, one after the other (METHOD.md
-11.2, ours)."""
+"""Free ALS: alternating least squares on the factors themselves (METHOD.md 11.2,
+ours)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
 from fl.aggregation.components import LayerComponents, MergedLayer, Pair, double, like
 from fl.aggregation.gauge import REFACTORING, Gauge, regauged
-from fl.aggregation.method import LORA, Contract, Exchange
-from fl.aggregation.reference_norms import (
-    Centred,
-    Yardstick,
-    averaged,
-    is_settled,
-    merge_each,
-)
+from fl.aggregation.layerwise import LayerwiseMethod, averaged, is_average_exact
+from fl.aggregation.method import Contract
+from fl.aggregation.reference_norms import Centred, ReferenceNorms
 from fl.aggregation.thin_svd import spectral_contract
-from fl.record import Record
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-SINGULAR = 1e-12  # of the largest eigenvalue: a rank that is dead, and stays as it is
+SINGULAR = 1e-12  # of the largest eigenvalue: such a direction is left unchanged
 
 
-class FreeALS(Record):
-    """Fit B to ``W*`` at the averaged A, then A to ``W*`` at that B, and so on.
+class FreeALS(LayerwiseMethod):
+    """Fit B to ``W*`` with A fixed, then A with B fixed, from the plain average.
 
-    Every half-step is a projection, so the error never grows; it nears the SVD's, and
-    W* is only ever multiplied with thin matrices. Traffic: r_u (m + n) numbers each
-    way.
+    Every half-step is a projection, so the error never grows; it approaches that of
+    the SVD. W* is never formed. Traffic: r_u (m + n) numbers each way.
     """
 
     kind: Literal["free-als"] = "free-als"
@@ -47,28 +39,23 @@ class FreeALS(Record):
             keeps_coordinates=self.gauge not in REFACTORING,
         )
 
-    def exchange(self, round_index: int) -> Exchange:
-        return LORA
-
-    def merge(self, layers: Mapping[str, LayerComponents]) -> dict[str, MergedLayer]:
-        return merge_each(layers, self._merge_one)
-
-    def _merge_one(self, layer: LayerComponents, size: Yardstick) -> MergedLayer:
-        if is_settled(layer, size):
-            return averaged(layer, size)
+    def merge_layer(self, layer: LayerComponents, norms: ReferenceNorms) -> MergedLayer:
+        if is_average_exact(layer, norms):
+            return averaged(layer, norms)
         parts = Centred.of(layer)
-        step_b, step_a = descend(parts, self.num_sweeps)
+        step_b, step_a = alternate(parts, self.num_sweeps)
         pair = Pair(parts.mean.lora_b + step_b, parts.mean.lora_a + step_a)
-        error = parts.distance(size.gap, moved(parts, pair, step_b, step_a))
-        if not error <= size.gap:
-            error, pair = size.gap, parts.mean
+        change = product_change(parts, pair, step_b, step_a)
+        error = parts.distance(norms.gap, change)
+        if not error <= norms.gap:
+            error, pair = norms.gap, parts.mean
         previous = layer.previous and double(layer.padded_previous())
         pair = regauged(pair, self.gauge, average=parts.mean, previous=previous)
-        return MergedLayer(like(pair, layer), size.diagnostics(error))
+        return MergedLayer(like(pair, layer), norms.diagnostics(error))
 
 
-def descend(parts: Centred, num_sweeps: int) -> tuple[Tensor, Tensor]:
-    """Return how far B and A end from their averages.
+def alternate(parts: Centred, num_sweeps: int) -> tuple[Tensor, Tensor]:
+    """Return the steps of B and A from their averages after ``num_sweeps`` sweeps.
 
     With ``B = Bbar + b``, ``A = Abar + a`` and the gap G: ``b = (G - Bbar a) A^+`` and
     ``a = B^+ (G - b Abar)``, in which nothing large cancels.
@@ -81,14 +68,14 @@ def descend(parts: Centred, num_sweeps: int) -> tuple[Tensor, Tensor]:
     for _ in range(num_sweeps):
         lora_a = mean_a + step_a
         slope = drift_b @ (drift_a @ lora_a.T) - mean_b @ (step_a @ lora_a.T)
-        step_b = slope @ inverse(lora_a @ lora_a.T)
+        step_b = slope @ pseudo_inverse(lora_a @ lora_a.T)
         lora_b = mean_b + step_b
         slope = (lora_b.T @ drift_b) @ drift_a - (lora_b.T @ step_b) @ mean_a
-        step_a = inverse(lora_b.T @ lora_b) @ slope
+        step_a = pseudo_inverse(lora_b.T @ lora_b) @ slope
     return step_b, step_a
 
 
-def inverse(gram: Tensor) -> Tensor:
+def pseudo_inverse(gram: Tensor) -> Tensor:
     """Return the pseudo-inverse of an r x r Gram matrix."""
     import torch
 
@@ -96,7 +83,7 @@ def inverse(gram: Tensor) -> Tensor:
     return found
 
 
-def moved(parts: Centred, pair: Pair, step_b: Tensor, step_a: Tensor) -> Pair:
+def product_change(parts: Centred, pair: Pair, step_b: Tensor, step_a: Tensor) -> Pair:
     """Return ``B A - Bbar Abar = b Abar + B a`` as one product."""
     import torch
 

@@ -1,7 +1,7 @@
-"""The coordinates of a pair: ``(B G, G^-1 A)`` is the same product for every G.
+"""The gauge of a pair, its coordinates: ``(B G, G^-1 A)`` is one product for every G.
 
-The gauge decides how local training goes on, not what the model is. Least-squares
-alignment over all G is not offered: it diverges.
+The gauge changes how local training continues, not the model. Least-squares alignment
+over all G is not offered: it diverges.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 Gauge: TypeAlias = Literal[
     "as-is",  # as the method leaves it
-    "scale-matched",  # ||B|| / ||A|| as the plain average has it
-    "balanced",  # U sqrt(S), sqrt(S) V^T, by size: a prefix is the best of its rank
-    "procrustes",  # balanced, then rotated towards the pair before
+    "scale-matched",  # ||B|| / ||A|| of the plain average
+    "balanced",  # U sqrt(S), sqrt(S) V^T, largest first: a prefix is optimal
+    "procrustes",  # balanced, then rotated towards the previous pair
     "hadamard",  # balanced, then all columns of one norm: least sketching variance
 ]
 REFACTORING: tuple[Gauge, ...] = ("balanced", "hadamard")
@@ -26,9 +26,9 @@ ORDERED: tuple[Gauge, ...] = ("balanced",)
 
 
 def regauged(pair: Pair, gauge: Gauge, *, average: Pair, previous: Pair | None) -> Pair:
-    """Return the same product in another gauge; all pairs in float64 and of one rank.
+    """Return the same product in another gauge; all pairs are float64 and of one rank.
 
-    Without a previous pair, ``procrustes`` turns towards the plain average.
+    Without a previous pair, ``procrustes`` rotates towards the plain average.
     """
     if gauge == "as-is":
         return pair
@@ -36,7 +36,7 @@ def regauged(pair: Pair, gauge: Gauge, *, average: Pair, previous: Pair | None) 
         return rescaled(pair, matching_scale(pair, average))
     even = balanced(exact_spectrum(pair), pair.lora_a.shape[0], average)
     if gauge == "procrustes":
-        return rotated(even, towards(even, previous or average))
+        return rotated(even, procrustes_rotation(even, previous or average))
     if gauge == "hadamard":
         return rotated(even, hadamard(even.lora_a.shape[0]))
     return even
@@ -48,7 +48,7 @@ def rescaled(pair: Pair, scale: float) -> Pair:
 
 
 def matching_scale(pair: Pair, average: Pair) -> float:
-    """Return ``c`` that gives the pair the average's ``||B|| / ||A||``, 1 if none."""
+    """Return the ``c`` that gives the pair the average's ``||B|| / ||A||``, else 1."""
     sizes = [float(f.norm()) for f in (*average, *pair)]
     if not all(0 < size < float("inf") for size in sizes):
         return 1.0
@@ -56,12 +56,12 @@ def matching_scale(pair: Pair, average: Pair) -> float:
 
 
 def rotated(pair: Pair, rotation: Tensor) -> Pair:
-    """Return ``(B O, O^T A)``, O orthogonal."""
+    """Return ``(B O, O^T A)`` for an orthogonal O."""
     return Pair(pair.lora_b @ rotation, rotation.T @ pair.lora_a)
 
 
-def towards(pair: Pair, target: Pair) -> Tensor:
-    """Return the orthogonal O that brings ``(B O, O^T A)`` nearest to the target."""
+def procrustes_rotation(pair: Pair, target: Pair) -> Tensor:
+    """Return the orthogonal O for which ``(B O, O^T A)`` is closest to the target."""
     import torch
 
     overlap = pair.lora_b.T @ target.lora_b + pair.lora_a @ target.lora_a.T
@@ -71,7 +71,7 @@ def towards(pair: Pair, target: Pair) -> Tensor:
 
 
 def hadamard(rank: int) -> Tensor:
-    """Return the orthonormal Hadamard matrix; the rank must be a power of two."""
+    """Return the orthonormal Hadamard matrix of a rank that is a power of two."""
     import torch
 
     if rank & (rank - 1):

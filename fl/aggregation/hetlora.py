@@ -1,67 +1,56 @@
-"""HetLoRA: zero-pad, weigh by the size of the update, truncate on send (Cho et al.,
+"""HetLoRA: zero-pad, weight by the norm of the update, truncate on send (Cho et al.,
 arXiv 2401.06432)."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Literal
+from typing import ClassVar, Literal
 
 from fl.aggregation.components import LayerComponents, MergedLayer, Pair, double, mix
 from fl.aggregation.grams import product_error
-from fl.aggregation.method import LORA, NEEDS_FACTORS, Contract, Exchange
-from fl.aggregation.reference_norms import Yardstick, averaged, is_settled, merge_each
-from fl.record import Record
+from fl.aggregation.layerwise import LayerwiseMethod, averaged, is_average_exact
+from fl.aggregation.method import NEEDS_FACTORS, Contract
+from fl.aggregation.reference_norms import ReferenceNorms
 
 BIASED = "its norm weights depend on the outcome, so no 1/q weight makes them unbiased"
-CONTRACT = Contract(
-    exactness="approximate",
-    small_clients="truncated",
-    continues_from="prefix",
-    is_truncated_on_send=True,
-    cannot={
-        "asynchrony": "a start version has a negative weight, and norm weights have "
-        "no meaning for it",
-        "independent-sampling": BIASED,
-        "secure-aggregation": NEEDS_FACTORS,
-    },
-)
 
 
-class HetLora(Record):
+class HetLora(LayerwiseMethod):
     """Average zero-padded factors with weights ``w_i ||B_i A_i||``, normalised.
 
-    Equal ``w_i`` give the paper's sparsity weights; its pruning of ranks at the
-    clients is not here. Clients of smaller rank get the first columns and rows and lose
-    the rest. Traffic: r_u (m + n) numbers each way.
+    With equal ``w_i`` these are the paper's sparsity weights. The paper's rank pruning
+    at the clients is not implemented. A client of smaller rank gets the first columns
+    and rows and loses the others. Traffic: r_u (m + n) numbers each way.
     """
 
     kind: Literal["hetlora"] = "hetlora"
 
-    @property
-    def contract(self) -> Contract:
-        return CONTRACT
+    contract: ClassVar = Contract(
+        exactness="approximate",
+        small_clients="truncated",
+        continues_from="prefix",
+        is_truncated_on_send=True,
+        cannot={
+            "asynchrony": "a start version has a negative weight, and norm weights "
+            "have no meaning for it",
+            "independent-sampling": BIASED,
+            "secure-aggregation": NEEDS_FACTORS,
+        },
+    )
 
-    def exchange(self, round_index: int) -> Exchange:
-        return LORA
-
-    def merge(self, layers: Mapping[str, LayerComponents]) -> dict[str, MergedLayer]:
-        return merge_each(layers, self._merge_one)
-
-    def _merge_one(self, layer: LayerComponents, size: Yardstick) -> MergedLayer:
-        if is_settled(layer, size):
-            return averaged(layer, size)
+    def merge_layer(self, layer: LayerComponents, norms: ReferenceNorms) -> MergedLayer:
+        if is_average_exact(layer, norms):
+            return averaged(layer, norms)
         if min(layer.weights) < 0:
             raise ValueError(f"hetlora needs weights >= 0: {BIASED}")
         weights = norm_weights(layer)
         pair = mix(layer, weights, weights)
-        # before the rounding to the components' dtype, like every error
         error = product_error(layer, [mix(layer.double(), weights, weights)])
-        return MergedLayer(pair, size.diagnostics(error * size.norm))
+        return MergedLayer(pair, norms.diagnostics(error * norms.norm))
 
 
 def norm_weights(layer: LayerComponents) -> list[float]:
-    """Return the weights in proportion to ``w_i ||B_i A_i||``."""
+    """Return the weights ``w_i ||B_i A_i||``, normalised to sum to one."""
     sizes = [
         weight * product_norm(double(pair))
         for pair, weight in zip(layer.pairs, layer.weights, strict=True)

@@ -1,13 +1,10 @@
-"""What the simulation must know of a method: what travels, what stays, what cannot be.
+"""What the simulation needs to know of an aggregation method, without torch.
 
-A ``Method`` is a ``Merge`` that also answers, without torch,
-
-* ``exchange(round_index)``: the parts of every adapted matrix that clients train, send
-  and receive; numbers follow from it by ``upload_numbers`` and ``download_numbers``;
-* ``contract``: what clients continue from, what never leaves them, and the abilities
-  it lacks, each with the reason a scenario check gives.
-
-What is trained outside LoRA travels besides, in full, unless it is personal.
+``exchange(round_index)`` names the parts of every adapted matrix that clients train,
+send and receive; ``upload_numbers`` and ``download_numbers`` count them. ``contract``
+states what clients continue from, what never leaves them, and what the method cannot
+do, with the reason. What is trained outside LoRA is sent in full, unless it is
+personal.
 """
 
 from __future__ import annotations
@@ -20,21 +17,21 @@ from fl.aggregation.components import Merge, MergedLayer
 from fl.model.payload import PartName, Shape, parts_extent
 
 Ability: TypeAlias = Literal[
-    "asynchrony",  # clients that started from an older version than the newest
-    "independent-sampling",  # client weights that do not sum to 1, such as 1/q's
-    "secure-aggregation",  # the server learns weighted sums of uploads only
-    "server-optimiser",  # a step of its own along the change of the global pair
-    "sketches",  # clients that train and send some rank units of the adapter
-    "unequal-ranks",  # clients whose adapters are of their own, smaller rank
+    "asynchrony",  # clients may start from an older version than the newest
+    "independent-sampling",  # client weights may not sum to 1, such as 1/q
+    "secure-aggregation",  # the server learns only weighted sums of uploads
+    "server-optimiser",  # the server steps along the change of the global pair
+    "sketches",  # clients train and send some rank units of the adapter
+    "unequal-ranks",  # clients may have adapters of a smaller rank
 ]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Exchange:
-    """The parts of every adapted matrix that are trained and travel in one round.
+    """The parts of every adapted matrix trained, sent and received in one round.
 
-    ``receives`` are those that the round's merge changed: a client that has the
-    version before needs them, one that missed several versions their union.
+    ``receives`` are the parts that the merge changed. A client that missed several
+    versions needs the union of theirs.
     """
 
     trains: tuple[PartName, ...]
@@ -49,59 +46,57 @@ ONLY_A = Exchange(trains=("A",), sends=("A",), receives=("A",))
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Contract:
-    """What a method promises and what it rules out, as the simulation must act on it.
+    """What a method guarantees and what it excludes.
 
-    ``continues_from``: the whole ``pair``; its ``prefix``, the first ``r_u`` columns of
-    B and rows of A for a client of rank ``r_u``; or a ``restart`` with B = 0 (and, as a
-    paper may have it, a fresh A) after the fold has gone into the base.
+    Clients continue from the whole ``pair``; from its ``prefix``, the first ``r_u``
+    columns of B and rows of A for a client of rank ``r_u``; or from a ``restart`` with
+    B = 0 after the fold has been added to the base.
     """
 
     exactness: Literal["exact", "best-rank", "approximate", "personal"]
     continues_from: Literal["pair", "prefix", "restart"] = "pair"
     is_truncated_on_send: bool = False  # the server sends no more than the prefix
     is_folding: bool = False  # versions may add to the frozen base
-    is_fold_dense: bool = False  # and this addition always travels dense
-    personal: tuple[Literal["A", "B", "rest"], ...] = ()  # stays with the client
-    small_clients: Literal["sketched", "truncated"] = "sketched"  # unless told
-    cannot: Mapping[Ability, str] = field(default_factory=dict)  # why not
+    is_fold_dense: bool = False  # the addition is always sent dense
+    personal: tuple[Literal["A", "B", "rest"], ...] = ()  # never leaves the client
+    small_clients: Literal["sketched", "truncated"] = "sketched"  # the default
+    cannot: Mapping[Ability, str] = field(default_factory=dict)  # with the reason
 
     def refusals(self, needed: Iterable[Ability]) -> list[str]:
-        """Return one reason for each needed ability that is lacking."""
+        """Return one reason for each needed ability that the method lacks."""
         return [f"{n}: {self.cannot[n]}" for n in needed if n in self.cannot]
 
 
 class Method(Merge, Protocol):
-    """An aggregation method as the simulation sees it."""
+    """An aggregation method with all that the simulation needs to know of it."""
 
     @property
     def kind(self) -> str:
-        """Return the name that the trace shows."""
+        """Return the name used in scenarios and in the trace."""
         ...
 
     @property
     def contract(self) -> Contract:
-        """Return what it promises, with the settings that it has."""
+        """Return the contract under the present settings."""
         ...
 
     def exchange(self, round_index: int) -> Exchange:
-        """Return what travels in a round, counted from zero."""
+        """Return the parts exchanged in a round; rounds count from zero."""
         ...
 
 
 class VersionRanks(NamedTuple):
-    """How much of one matrix a merge made: all that its download depends on."""
+    """The ranks of one merged matrix, on which the size of its download depends."""
 
     pair: int
     fold: int  # 0: nothing to fold
 
 
 class Download(NamedTuple):
-    """Numbers per adapted matrix that one version costs a client that has the one
-    before.
+    """Numbers per adapted matrix that a client with the previous version downloads.
 
-    Both are common to all who get them, so a broadcast carries the longest prefix
-    once; no method sends anything private. Folds add up over missed versions, up to
-    one dense matrix; the pair does not.
+    They are the same for all clients, so a broadcast carries the longest prefix once.
+    Folds of missed versions add up, to one dense matrix at most; pairs do not.
     """
 
     pair: int
@@ -117,8 +112,8 @@ def ranks(merged: MergedLayer) -> VersionRanks:
 def upload_numbers(
     method: Method, shape: Shape, *, rank: int, round_index: int = 0
 ) -> int:
-    """Return the numbers that a client of this rank, or of this many sketched rank
-    units, sends."""
+    """Return how many numbers a client of this rank uploads per adapted matrix; for a
+    sketch the rank is its number of rank units."""
     parts = method.exchange(round_index).sends
     return parts_extent(parts, [shape], rank).num_numbers
 
@@ -131,8 +126,8 @@ def download_numbers(
     rank: int,
     round_index: int = 0,
 ) -> Download:
-    """Return the numbers of the version that round ``round_index`` made, for a client
-    of this rank."""
+    """Return how many numbers a client of this rank downloads of the version made in
+    round ``round_index``."""
     contract = method.contract
     width = min(rank, version.pair) if contract.is_truncated_on_send else version.pair
     parts = method.exchange(round_index).receives
@@ -150,8 +145,8 @@ FOLDS = (
 )
 ONE_RANK = "clients share one pair of factors; use 'hetlora', 'flexlora' or 'thin-svd'"
 NEW_GAUGE = (
-    "every merge chooses new coordinates for the factors, and the optimiser's memory "
-    "is in the old ones; use gauge 'as-is', 'scale-matched' or 'procrustes' where the "
+    "every merge chooses a new gauge for the factors, and the optimiser's moments are "
+    "in the old one; use gauge 'as-is', 'scale-matched' or 'procrustes' where the "
     "method has them"
 )
-NO_STEP = "the pair does not move by itself: the base takes the round's change"
+NO_STEP = "the round's change is folded into the base, not left in the pair"

@@ -1,29 +1,29 @@
-"""Against what a merge is measured: the norms of W*, of the averaging gap and of the
-round's update, from Grams of centred factors."""
+"""The norms that errors of a merge are divided by: of W*, of the averaging gap and of
+the round's update, from Gram matrices of centred factors."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fl.aggregation.components import (
     LayerComponents,
     MergeDiagnostics,
-    MergedLayer,
     Pair,
     double,
-    mix,
 )
-from fl.aggregation.grams import Grams, batches, centred, stack_grams
+from fl.aggregation.grams import Grams, batches, centred, core_norm, stack_grams
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+CANCELLING = 1e-10  # of a squared norm: what differences of squares tell poorly
+
 
 @dataclass(frozen=True, slots=True)
-class Yardstick:
-    """Frobenius norms of one layer's round."""
+class ReferenceNorms:
+    """Frobenius norms of one layer in one round."""
 
     num_components: int
     norm: float  # ||W*||
@@ -33,7 +33,7 @@ class Yardstick:
     def diagnostics(
         self, error: float, spreads: tuple[float, float] | None = None
     ) -> MergeDiagnostics:
-        """Return what is known of a merge that misses W* by ``error``."""
+        """Return the diagnostics of a merge at distance ``error`` from W*."""
         left, right = spreads or (None, None)
         update = None if self.update is None else ratio(error, self.update)
         return MergeDiagnostics(
@@ -50,8 +50,8 @@ class Yardstick:
 class Centred:
     """One layer as ``W* = mean_b mean_a + drift_b drift_a``, in float64.
 
-    The second product is the averaging gap itself, not a difference of larger numbers;
-    the weights are in ``drift_b``.
+    The second product is the averaging gap, so no larger numbers cancel; ``drift_b``
+    contains the weights.
     """
 
     mean: Pair  # [m, r], [r, n]
@@ -59,7 +59,7 @@ class Centred:
 
     @classmethod
     def of(cls, layer: LayerComponents) -> Centred:
-        """Return the means and drifts of a layer's components."""
+        """Return the weighted means and drifts of a layer's components."""
         import torch
 
         left, right = centred(layer)
@@ -71,73 +71,58 @@ class Centred:
         )
 
     def distance(self, gap: float, product: Pair) -> float:
-        """Return ``||W* - Bbar Abar - product||``, ``gap`` the norm without it."""
+        """Return ``||W* - Bbar Abar - product||``, ``gap`` is ``||W* - Bbar Abar||``.
+
+        Where squares cancel, by QR: an exact merge shows as 1e-16 and not as 1e-8.
+        """
+        import torch
+
         overlap_b = self.drift.lora_b.T @ product.lora_b
         overlap_a = self.drift.lora_a @ product.lora_a.T
         own_b = product.lora_b.T @ product.lora_b
         own_a = product.lora_a @ product.lora_a.T
         cross, own = (overlap_b * overlap_a).sum(), (own_b * own_a).sum()
-        return float((gap**2 - 2 * cross + own).clamp(min=0).sqrt())
+        square = (gap**2 - 2 * cross + own).clamp(min=0)
+        if not square <= CANCELLING * gap**2:  # nan too
+            return float(square.sqrt())
+        lefts = [self.drift.lora_b.T, product.lora_b.T]
+        rights = [self.drift.lora_a, product.lora_a]
+        signs = [torch.ones(len(lefts[0])), -torch.ones(len(lefts[1]))]
+        return float(core_norm(lefts, rights, [sign.double() for sign in signs]))
 
 
 def ratio(error: float, norm: float) -> float:
-    """Return the relative error, 0 where both are 0; nan stays nan."""
+    """Return ``error / norm``; 0 where both are 0, and nan for nan."""
     if norm:
         return error / norm
     return error if not error > 0 else float("inf")
 
 
-def measured(
+def norms_of_batch(
     layers: Mapping[str, LayerComponents], names: Sequence[str], grams: Grams
-) -> dict[str, Yardstick]:
-    """Return the yardsticks of the layers of one batch of Grams."""
+) -> dict[str, ReferenceNorms]:
+    """Return the norms of each layer of one batch of Grams, by layer name."""
     norms = grams.squared_norm(grams.ideal()).sqrt().tolist()
     gaps = grams.squared_norm(grams.average_gap()).sqrt().tolist()
     return {
-        name: Yardstick(
+        name: ReferenceNorms(
             len(layers[name].pairs), norm, gap, _update_norm(layers[name], gap)
         )
         for name, norm, gap in zip(names, norms, gaps, strict=True)
     }
 
 
-def yardsticks(layers: Mapping[str, LayerComponents]) -> dict[str, Yardstick]:
-    """Return the yardstick of every layer."""
-    found: dict[str, Yardstick] = {}
+def reference_norms(layers: Mapping[str, LayerComponents]) -> dict[str, ReferenceNorms]:
+    """Return the norms of each layer, by layer name."""
+    found: dict[str, ReferenceNorms] = {}
     for names in batches(layers):
         grams = stack_grams([layers[name] for name in names])
-        found.update(measured(layers, names, grams))
+        found.update(norms_of_batch(layers, names, grams))
     return found
 
 
-def merge_each(
-    layers: Mapping[str, LayerComponents],
-    merge_one: Callable[[LayerComponents, Yardstick], MergedLayer],
-) -> dict[str, MergedLayer]:
-    """Merge layer by layer; where one is not finite, its average shows nan."""
-    sizes = yardsticks(layers)
-    return {
-        name: merge_one(layer, sizes[name])
-        if sizes[name].norm < float("inf")
-        else averaged(layer, sizes[name])
-        for name, layer in layers.items()
-    }
-
-
-def averaged(layer: LayerComponents, size: Yardstick) -> MergedLayer:
-    """Return the plain average of the factors."""
-    return MergedLayer(
-        mix(layer, layer.weights, layer.weights), size.diagnostics(size.gap)
-    )
-
-
-def is_settled(layer: LayerComponents, size: Yardstick) -> bool:
-    """Return whether the average is the answer: one component, or B still zero."""
-    return len(layer.pairs) == 1 or (size.norm == 0 and size.gap == 0)
-
-
 def _update_norm(layer: LayerComponents, gap: float) -> float | None:
-    """Return ``||W* - Bp Ap||``, by the small differences to the means."""
+    """Return ``||W* - previous||`` from the small differences to the means."""
     import torch
 
     if layer.previous is None:

@@ -1,4 +1,5 @@
-"""The residual knob: from the rank-r pair to the exact merge (METHOD.md 11.2, ours)."""
+"""Residual folding: a rank-r pair plus the largest directions of its error, up to the
+exact merge (METHOD.md 11.2, ours)."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ from fl.aggregation.fedit import FedIT
 from fl.aggregation.flora_na import FloraNA
 from fl.aggregation.free_als import FreeALS
 from fl.aggregation.method import FOLDS, NEEDS_FACTORS, NO_STEP, Contract, Exchange
-from fl.aggregation.reference_norms import yardsticks
+from fl.aggregation.reference_norms import reference_norms
 from fl.aggregation.spectral import NEGLIGIBLE, Spectrum, exact_spectrum, stack
 from fl.aggregation.thin_svd import ThinSVD
 from fl.record import Record
@@ -39,7 +40,7 @@ class ByCount(Record):
 
 
 class ByEnergy(Record):
-    """Fold so many directions that this share of ``||W* - Bhat Ahat||^2`` is gone."""
+    """Fold the fewest directions that remove this share of ``||W* - Bhat Ahat||^2``."""
 
     kind: Literal["energy"] = "energy"
     energy: float = Field(gt=0, le=1)
@@ -52,8 +53,8 @@ class ByEnergy(Record):
 
 
 class ByBytes(Record):
-    """Fold what lowers the squared error most per byte, over all matrices of the
-    model, until a version's folds would exceed the budget."""
+    """Fold the directions that lower the squared error most per byte, over all matrices
+    of the model, within a budget per version."""
 
     kind: Literal["bytes"] = "bytes"
     budget_bytes: int = Field(ge=0)
@@ -64,16 +65,16 @@ class ByBytes(Record):
         left = 8 * self.budget_bytes // self.bits_per_number
         offers = sorted(
             (
-                (float(value) ** 2 / length(spectrum), name)
+                (float(value) ** 2 / numbers_per_direction(spectrum), name)
                 for name, spectrum in spectra.items()
                 for value in spectrum.values
             ),
-            key=lambda offer: -offer[0],  # stable: first named, first served
+            key=lambda offer: -offer[0],  # stable: ties keep the order of the layers
         )
         for _, name in offers:
-            if length(spectra[name]) <= left:
+            if numbers_per_direction(spectra[name]) <= left:
                 counts[name] += 1
-                left -= length(spectra[name])
+                left -= numbers_per_direction(spectra[name])
         return counts
 
 
@@ -86,11 +87,12 @@ Projection: TypeAlias = Annotated[
 
 
 class Residual(Record):
-    """Send a method's pair and the next s directions of ``W* - Bhat Ahat``, folded into
-    the base; s = 0 is the method itself, s = (U - 1) r exact after averaging or SVD.
+    """Send a method's pair, and fold the s largest directions of ``W* - Bhat Ahat``
+    into the base.
 
-    After FLoRA-NA or ALS, s = U r is exact. U counts components. Traffic: r (m + n)
-    numbers up, (r + s)(m + n) down, or dense where that is less.
+    s = 0 is the method itself. With U components, s = (U - 1) r is exact after
+    averaging or SVD, s = U r after FLoRA-NA or ALS. Traffic: r (m + n) numbers up,
+    (r + s)(m + n) down, or dense where that is less.
     """
 
     kind: Literal["residual"] = "residual"
@@ -113,22 +115,22 @@ class Residual(Record):
 
     def merge(self, layers: Mapping[str, LayerComponents]) -> dict[str, MergedLayer]:
         merged = self.projection.merge(layers)
-        sizes = yardsticks(layers)
+        norms = reference_norms(layers)
         spectra = {
-            name: missing(layers[name], layer.pair, sizes[name].norm)
+            name: residual_spectrum(layers[name], layer.pair, norms[name].norm)
             for name, layer in merged.items()
-            if sizes[name].norm < float("inf")
+            if norms[name].norm < float("inf")
         }
         for name, count in self.directions.choose(spectra).items():
             if count:
-                known = sizes[name].diagnostics(spectra[name].tail(count))
+                known = norms[name].diagnostics(spectra[name].tail(count))
                 fold = like(spectra[name].section(0, count), layers[name])
-                merged[name] = _completed(merged[name], fold, known)
+                merged[name] = _with_fold(merged[name], fold, known)
         return merged
 
 
-def missing(layer: LayerComponents, pair: Pair, norm: float) -> Spectrum:
-    """Return the directions of ``W*`` less the pair as sent, without round-off's."""
+def residual_spectrum(layer: LayerComponents, pair: Pair, norm: float) -> Spectrum:
+    """Return the singular triples of ``W*`` minus the pair, above round-off."""
     import torch
 
     smallest = max(NEGLIGIBLE, torch.finfo(pair.lora_b.dtype).eps) * norm
@@ -139,13 +141,13 @@ def missing(layer: LayerComponents, pair: Pair, norm: float) -> Spectrum:
     )
 
 
-def length(spectrum: Spectrum) -> int:
-    """Return the numbers that one direction takes, m + n."""
+def numbers_per_direction(spectrum: Spectrum) -> int:
+    """Return how many numbers one direction takes: m + n."""
     return len(spectrum.left) + spectrum.right.shape[1]
 
 
-def _completed(layer: MergedLayer, fold: Pair, known: MergeDiagnostics) -> MergedLayer:
-    """Return the layer with its fold and the errors that remain."""
+def _with_fold(layer: MergedLayer, fold: Pair, known: MergeDiagnostics) -> MergedLayer:
+    """Return the layer with its fold and the remaining errors."""
     diagnostics = replace(
         layer.diagnostics,
         relative_error=known.relative_error,

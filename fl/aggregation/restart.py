@@ -1,4 +1,4 @@
-"""The pair that a client starts from where it is not simply the one merged."""
+"""The pair that a client starts from where it is not the merged pair itself."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from fl.aggregation.components import LayerComponents, Pair, weighted_mean
 
 
 def restarted(layer: LayerComponents) -> Pair:
-    """Return B = 0 and the averaged A, so that the product is zero and trainable."""
+    """Return B = 0 and the averaged A: the product is zero, and can be trained."""
     import torch
 
     lora_b, lora_a = zip(*layer.padded(), strict=True)
@@ -14,10 +14,10 @@ def restarted(layer: LayerComponents) -> Pair:
 
 
 def at_rank(pair: Pair, rank: int, own: Pair) -> Pair:
-    """Return a client's prefix of a pair, or its own rows of A below a shorter one.
+    """Return the pair cut or padded to a client's rank.
 
-    There B is zero, so that the product is the pair's and the ranks can be trained.
-    ``own`` is what the client of this rank had before.
+    Padding takes the client's own rows of A, and B = 0: the product stays the same and
+    all ranks can be trained. ``own`` is the client's pair so far.
     """
     import torch
 

@@ -1,8 +1,9 @@
-"""What the server does with a merge: take it, or step along it with a memory.
+"""How far the server moves the global adapter towards a merge (Reddi et al., arXiv
+2003.00295).
 
-The pseudo-gradient is the merged adapter less the one before, over all its numbers
-(Reddi et al., arXiv 2003.00295). A memory lives in one gauge of the factors, so methods
-that choose new coordinates refuse one: ``contract.cannot["server-optimiser"]``.
+The pseudo-gradient is the merged adapter minus the previous one. Moments are valid in
+one gauge of the factors, so methods that choose a new gauge refuse a server optimiser:
+``contract.cannot["server-optimiser"]``.
 """
 
 from __future__ import annotations
@@ -27,22 +28,22 @@ class Memory:
 
 
 class ServerOptimiser(Protocol):
-    """Decides how far the global adapter goes."""
+    """Computes the next global adapter from a merge."""
 
     @property
     def kind(self) -> str:
-        """Return the name under which a scenario chooses it."""
+        """Return the name that scenarios use."""
         ...
 
     def step(
         self, before: Tensor, merged: Tensor, memory: Memory
     ) -> tuple[Tensor, Memory]:
-        """Return the next flat adapter and what is remembered; inputs untouched."""
+        """Return the next flat adapter and the next memory; inputs are not changed."""
         ...
 
 
 class PlainServer(Record):
-    """Go ``learning_rate`` of the way to the merged adapter; 1 takes it as it is."""
+    """Add ``learning_rate`` times the pseudo-gradient; 1 takes the merge as it is."""
 
     kind: Literal["plain"] = "plain"
     learning_rate: float = Field(default=1.0, gt=0, allow_inf_nan=False)
@@ -73,8 +74,8 @@ class MomentumServer(Record):
 
 
 class AdamServer(Record):
-    """Adam on the pseudo-gradient (FedAdam, Reddi et al., arXiv 2003.00295): without
-    bias correction, and with their tau as ``epsilon``."""
+    """Adam on the pseudo-gradient (FedAdam, Reddi et al., arXiv 2003.00295), without
+    bias correction; ``epsilon`` is the paper's tau."""
 
     kind: Literal["adam"] = "adam"
     learning_rate: float = Field(default=0.01, gt=0, allow_inf_nan=False)
@@ -98,9 +99,7 @@ class AdamServer(Record):
         return before + self.learning_rate * step, Memory(first, second)
 
 
-SERVER_OPTIMISERS: dict[
-    str, type[PlainServer] | type[MomentumServer] | type[AdamServer]
-] = {
+SERVER_OPTIMISERS: dict[str, type[ServerOptimiser]] = {
     "adam": AdamServer,
     "momentum": MomentumServer,
     "plain": PlainServer,

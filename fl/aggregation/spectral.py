@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 OVERSAMPLING = 8
 POWER_STEPS = 2
-NEGLIGIBLE = 1e-12  # of the largest singular value: a direction that no one trained
+NEGLIGIBLE = 1e-12  # of the largest singular value: an untrained direction
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Spectrum:
-    """The leading singular triples, largest first, and the norm of all the others."""
+    """The leading singular triples, largest first, and the norm of the others."""
 
     left: Tensor  # [m, k]
     values: Tensor  # [k]
@@ -27,11 +27,11 @@ class Spectrum:
     rest: float
 
     def tail(self, rank: int) -> float:
-        """Return the error of keeping the first ``rank`` directions."""
+        """Return the Frobenius norm of all but the first ``rank`` directions."""
         return math.hypot(float(self.values[rank:].norm()), self.rest)
 
     def section(self, start: int, stop: int) -> Pair:
-        """Return directions ``start`` to ``stop`` as (U S, V^T)."""
+        """Return the directions from ``start`` up to ``stop`` as (U S, V^T)."""
         scaled = self.left[:, start:stop] * self.values[start:stop]
         return Pair(scaled, self.right[start:stop])
 
@@ -45,8 +45,8 @@ class Spectrum:
 
 
 def stack(pairs: Sequence[Pair], weights: Sequence[float]) -> Pair:
-    """Return ``[w_1 B_1 ..] [A_1; ..]``, whose product is the weighted sum, in
-    float64; weights of zero are left out."""
+    """Return ``[w_1 B_1 ..]`` and ``[A_1; ..]`` in float64, without zero weights; their
+    product is the weighted sum."""
     import torch
 
     terms = [
@@ -76,10 +76,11 @@ def exact_spectrum(product: Pair) -> Spectrum:
 
 
 def leading_spectrum(product: Pair, rank: int, norm: float) -> Spectrum:
-    """Return about the first ``rank`` triples of a product of Frobenius norm ``norm``.
+    """Return approximately the first ``rank`` triples of a product of Frobenius norm
+    ``norm``.
 
     The randomised range finder of Halko et al. (arXiv 0909.4061) with oversampling 8
-    and two power steps. Its test matrix is a fixed one, so that a rerun is the same.
+    and two power steps. The test matrix is fixed, so reruns are identical.
     """
     import torch
 
@@ -98,25 +99,25 @@ def leading_spectrum(product: Pair, rank: int, norm: float) -> Spectrum:
 
 
 def balanced(spectrum: Spectrum, rank: int, average: Pair) -> Pair:
-    """Return ``(U sqrt(S), sqrt(S) V^T)`` at exactly this rank, directions by size.
+    """Return ``(U sqrt(S), sqrt(S) V^T)`` of exactly this rank, largest values first.
 
-    Dead ranks, whose singular value is zero, get the rows of the averaged A that the
-    live ones leave out, and B = 0: there they can be trained again (METHOD.md 3).
+    Where a singular value is zero, B is zero and A gets a direction of the averaged A
+    that the others do not span, so that this rank can still be trained (METHOD.md 3).
     """
     import torch
 
     values = spectrum.values[:rank]
-    num_live = int((values > NEGLIGIBLE * values[:1]).sum())
-    root = values[:num_live].sqrt()
-    num_dead = rank - num_live
+    num_nonzero = int((values > NEGLIGIBLE * values[:1]).sum())
+    root = values[:num_nonzero].sqrt()
+    num_zero = rank - num_nonzero
     lora_b = torch.zeros(len(spectrum.left), rank, dtype=torch.float64)
-    lora_b[:, :num_live] = spectrum.left[:, :num_live] * root
-    live = spectrum.right[:num_live]
-    if not num_dead:
-        return Pair(lora_b, live * root[:, None])
-    left_out = average.lora_a - (average.lora_a @ live.T) @ live
-    _, sizes, directions = torch.linalg.svd(left_out, full_matrices=False)
-    revived = torch.zeros(num_dead, left_out.shape[1], dtype=torch.float64)
-    kept = min(num_dead, len(sizes))
-    revived[:kept] = sizes[:kept, None] * directions[:kept]
-    return Pair(lora_b, torch.cat([live * root[:, None], revived]))
+    lora_b[:, :num_nonzero] = spectrum.left[:, :num_nonzero] * root
+    nonzero = spectrum.right[:num_nonzero]
+    if not num_zero:
+        return Pair(lora_b, nonzero * root[:, None])
+    unspanned = average.lora_a - (average.lora_a @ nonzero.T) @ nonzero
+    _, sizes, directions = torch.linalg.svd(unspanned, full_matrices=False)
+    restarted = torch.zeros(num_zero, unspanned.shape[1], dtype=torch.float64)
+    kept = min(num_zero, len(sizes))
+    restarted[:kept] = sizes[:kept, None] * directions[:kept]
+    return Pair(lora_b, torch.cat([nonzero * root[:, None], restarted]))

@@ -1,26 +1,20 @@
-"""Thin SVD: the best rank-r pair there is, of small matrices (METHOD.md 11.2, ours).
+"""Thin SVD: the best pair of rank r, computed from small matrices (METHOD.md 11.2,
+ours).
 
 QR of the stacked factors and the SVD of their core; randomised for tall stacks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import Field
 
 from fl.aggregation.components import LayerComponents, MergedLayer, double, like, mix
 from fl.aggregation.gauge import ORDERED, Gauge, regauged
-from fl.aggregation.method import (
-    LORA,
-    NEEDS_FACTORS,
-    NEW_GAUGE,
-    Ability,
-    Contract,
-    Exchange,
-)
-from fl.aggregation.reference_norms import Yardstick, averaged, is_settled, merge_each
+from fl.aggregation.layerwise import LayerwiseMethod, averaged, is_average_exact
+from fl.aggregation.method import NEEDS_FACTORS, NEW_GAUGE, Ability, Contract
+from fl.aggregation.reference_norms import ReferenceNorms
 from fl.aggregation.spectral import (
     Spectrum,
     balanced,
@@ -28,20 +22,19 @@ from fl.aggregation.spectral import (
     ideal_stack,
     leading_spectrum,
 )
-from fl.record import Record
 
 UNORDERED = (
-    "a prefix is the best of its rank only where directions come by size; use gauge "
-    "'balanced'"
+    "the first directions are the best of their rank only if they are ordered by "
+    "singular value; use gauge 'balanced'"
 )
 
 
-class ThinSVD(Record):
-    """Send the best rank-r approximation of ``W*``; no pair of this rank is nearer.
+class ThinSVD(LayerwiseMethod):
+    """Send the best rank-r approximation of ``W*``: no pair of this rank is closer.
 
-    Also the optimum of mixing every client's factors with r x r matrices. Clients of
-    smaller rank get their prefix, the best of that rank. Traffic: r_u (m + n) numbers
-    each way.
+    It is also the optimum of mixing each client's factors with r x r matrices. A
+    client of smaller rank gets the first directions, the best of its rank. Traffic:
+    r_u (m + n) numbers each way.
     """
 
     kind: Literal["thin-svd"] = "thin-svd"
@@ -54,32 +47,26 @@ class ThinSVD(Record):
             "best-rank", self.gauge, keeps_coordinates=self.gauge == "procrustes"
         )
 
-    def exchange(self, round_index: int) -> Exchange:
-        return LORA
-
-    def merge(self, layers: Mapping[str, LayerComponents]) -> dict[str, MergedLayer]:
-        return merge_each(layers, self._merge_one)
-
-    def _merge_one(self, layer: LayerComponents, size: Yardstick) -> MergedLayer:
-        if is_settled(layer, size):
-            return averaged(layer, size)
+    def merge_layer(self, layer: LayerComponents, norms: ReferenceNorms) -> MergedLayer:
+        if is_average_exact(layer, norms):
+            return averaged(layer, norms)
         exact = layer.double()
         average = mix(exact, exact.weights, exact.weights)
-        spectrum = self.spectrum(exact, size)
+        spectrum = self.spectrum(exact, norms)
         error = spectrum.tail(layer.rank)
         pair = balanced(spectrum, layer.rank, average)
-        if error > size.gap:  # by round-off, or a coarse randomised basis
-            error, pair = size.gap, average
+        if error > norms.gap:  # by round-off, or a coarse randomised basis
+            error, pair = norms.gap, average
         previous = exact.previous and double(exact.padded_previous())
         pair = regauged(pair, self.gauge, average=average, previous=previous)
-        return MergedLayer(like(pair, layer), size.diagnostics(error))
+        return MergedLayer(like(pair, layer), norms.diagnostics(error))
 
-    def spectrum(self, layer: LayerComponents, size: Yardstick) -> Spectrum:
-        """Return the directions of W*: all, or the leading ones of a tall stack."""
+    def spectrum(self, layer: LayerComponents, norms: ReferenceNorms) -> Spectrum:
+        """Return the singular triples of W*, only the leading ones of a tall stack."""
         product = ideal_stack(layer)
         if product.lora_a.shape[0] <= self.randomised_above:
             return exact_spectrum(product)
-        return leading_spectrum(product, layer.rank, size.norm)
+        return leading_spectrum(product, layer.rank, norms.norm)
 
 
 def spectral_contract(

@@ -1,4 +1,4 @@
-"""Base models: what is frozen under every client's adapter."""
+"""Backbones: the frozen base models under the clients' adapters."""
 
 from fl.backbones.backbone import Backbone, Precision, read
 from fl.backbones.from_config import FromConfig

@@ -1,4 +1,4 @@
-"""What a federation asks of a base model, whatever it is made from."""
+"""The interface of a backbone."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ Precision = Literal["float32", "bfloat16"]
 
 
 class Backbone(Protocol):
-    """Makes the base model of a task, and the tokenizer that goes with it."""
+    """Makes the base model for a task, and its tokenizer."""
 
     def digest(self, task: Source) -> str:
-        """Return the digest of the base model's recipe, without importing torch."""
+        """Return the digest of what determines the model, without importing torch."""
         ...
 
     def tokenizer(self, task: Source) -> Tokenizer | None:
-        """Return what reads the task's texts, without importing torch; none for images.
+        """Return the tokenizer for the task's texts, or None for images; no torch.
 
-        Refuses a task that this model cannot learn.
+        Raises ``ValueError`` if the model does not fit the task.
         """
         ...
 
     def load(self, task: Source) -> PreTrainedModel:
         """Return a new model on the CPU, in eval mode.
 
-        In bfloat16 a classification head stays float32 and casts what it is given.
+        A bfloat16 model keeps its classification head in float32; inputs are cast.
         """
         ...
 
 
 def read(task: Source, backbone: Backbone) -> Task:
-    """Return the task in the numbers of this model, ready to be learned."""
+    """Return the task tokenized for this model, ready for training."""
     return task.read_by(backbone.tokenizer(task))

@@ -1,4 +1,4 @@
-"""The transformers classes behind a task's objective, and models made of them."""
+"""transformers model families: the classes for an objective, and their models."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from fl.backbones.backbone import Precision
 from fl.tasks import Objective, Source
-from fl.tasks.places import did_you_mean
+from fl.tasks.data_files import did_you_mean
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -22,16 +22,16 @@ _AUTO = {
 
 
 def auto_class(objective: Objective) -> Any:
-    """Return the transformers class that finds a model for an objective."""
+    """Return the transformers auto class for an objective."""
     import transformers
 
     return getattr(transformers, _AUTO[objective])
 
 
-def fresh_config(
+def family_config(
     model_type: str, values: Mapping[str, Any], task: Source
 ) -> PretrainedConfig:
-    """Return a family's configuration with some values set, none of them unknown."""
+    """Return a family's configuration with these values; raise on unknown names."""
     from transformers import CONFIG_MAPPING
 
     if model_type not in CONFIG_MAPPING:
@@ -58,8 +58,8 @@ def fresh_config(
         raise ValueError(f"backbone.config: {_first_line(error)}") from error
 
 
-def built(config: PretrainedConfig, task: Source) -> PreTrainedModel:
-    """Return a randomly initialised model; torch's generator decides the weights."""
+def model_from_config(config: PretrainedConfig, task: Source) -> PreTrainedModel:
+    """Return a model with weights drawn from torch's global generator."""
     try:
         model: PreTrainedModel = auto_class(task.objective).from_config(config)
     except (TypeError, ValueError, RuntimeError) as error:
@@ -68,7 +68,7 @@ def built(config: PretrainedConfig, task: Source) -> PreTrainedModel:
 
 
 def require_length(task: Source, config: PretrainedConfig) -> None:
-    """Refuse texts longer than the model has positions for."""
+    """Raise ``ValueError`` if the task's texts exceed the model's positions."""
     positions = getattr(config, "max_position_embeddings", None)
     if positions is not None and task.max_length > positions:
         raise ValueError(
@@ -77,20 +77,20 @@ def require_length(task: Source, config: PretrainedConfig) -> None:
         )
 
 
-def finished(
+def prepared(
     model: PreTrainedModel, task: Source, precision: Precision
 ) -> PreTrainedModel:
-    """Return the model in eval mode and in a precision, but for its head's float32."""
+    """Return the model in eval mode and this precision, its head in float32."""
     model.eval()  # type: ignore[no-untyped-call]
     if task.objective == "causal":
-        # transformers finds it by the class's name, and GPT-2's does not tell
+        # transformers infers it from the class name, which fails for GPT-2
         model.loss_type = "ForCausalLM"
-    in_precision(model, precision)
+    cast_model(model, precision)
     return model
 
 
-def in_precision(model: PreTrainedModel, precision: Precision) -> None:
-    """Cast a model in place, but for its head, which stays float32."""
+def cast_model(model: PreTrainedModel, precision: Precision) -> None:
+    """Cast a model in place, except for its head, which stays float32."""
     import torch
 
     if precision == "bfloat16":
@@ -102,7 +102,7 @@ def in_precision(model: PreTrainedModel, precision: Precision) -> None:
 
 
 def head_names(model: PreTrainedModel) -> list[str]:
-    """Return the modules beside the body that classify; none in a language model."""
+    """Return the names of the classification head's modules, if there are any."""
     embeddings = model.get_output_embeddings()  # type: ignore[no-untyped-call]
     if embeddings is not None:
         return []
@@ -122,7 +122,7 @@ def _cast_to_weights(
 
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """Keep transformers from reporting what is expected here: a head that is new."""
+    """Silence transformers, which would warn of a newly initialised head."""
     from transformers.utils import logging
 
     verbosity, has_bar = logging.get_verbosity(), logging.is_progress_bar_enabled()

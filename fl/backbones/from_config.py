@@ -1,4 +1,4 @@
-"""A base model of any transformers family, from a configuration and a seed."""
+"""A backbone of any transformers family, from a configuration and a seed."""
 
 from __future__ import annotations
 
@@ -7,9 +7,14 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from pydantic import Field, field_validator
 
 from fl.backbones.backbone import Precision
-from fl.backbones.families import built, finished, fresh_config, require_length
+from fl.backbones.families import (
+    family_config,
+    model_from_config,
+    prepared,
+    require_length,
+)
 from fl.backbones.pretraining import Pretraining, pretrained
-from fl.backbones.tokenizers import LoadedTokenizer, trained_tokenizer
+from fl.backbones.tokenizers import LoadedTokenizer, bpe_tokenizer
 from fl.memory import recipe
 from fl.record import Record
 from fl.streams import forked
@@ -21,7 +26,7 @@ if TYPE_CHECKING:
 Scalar: TypeAlias = bool | int | float | str | None
 Setting: TypeAlias = Scalar | tuple[Scalar, ...] | dict[str, Scalar]
 
-_DECIDED_HERE = {
+_RESERVED = {
     "vocab_size": "set backbone.vocab_size instead",
     "num_labels": "the task decides it",
     "model_type": "set backbone.model_type instead",
@@ -33,9 +38,9 @@ _DECIDED_HERE = {
 class FromConfig(Record):
     """Any transformers family at any size, randomly initialised from ``seed``.
 
-    ``config`` sets what that family's configuration has, such as ``hidden_size``. A
-    byte-level BPE tokenizer learns up to ``vocab_size`` words of the training texts.
-    ``pretraining`` teaches all weights the task's public samples first.
+    ``config`` sets values of the family's configuration, such as ``hidden_size``. A
+    byte-level BPE tokenizer with up to ``vocab_size`` tokens is trained on the training
+    texts. ``pretraining`` first trains all weights on the task's public samples.
     """
 
     kind: Literal["config"] = "config"
@@ -48,59 +53,59 @@ class FromConfig(Record):
 
     @field_validator("config")
     @classmethod
-    def _leaves_the_rest_alone(cls, value: dict[str, Setting]) -> dict[str, Setting]:
-        for name, remedy in _DECIDED_HERE.items():
+    def _check_config(cls, value: dict[str, Setting]) -> dict[str, Setting]:
+        for name, remedy in _RESERVED.items():
             if name in value:
                 raise ValueError(f"must not set {name!r}: {remedy}")
         return value
 
     def digest(self, task: Source) -> str:
-        """Return the digest of the settings and of what the task adds to them."""
-        words = self._words(task)
+        """Return the digest of the settings and of what the task determines."""
+        tokenizer = self._tokenizer(task)
         made = {
             "model": recipe.settings(self),
             "objective": task.objective,
             "num_labels": task.num_labels,
-            "tokenizer": None if words is None else words.digest,
+            "tokenizer": None if tokenizer is None else tokenizer.digest,
             "task": None if self.pretraining is None else task.digest,
         }
         return recipe.digest("config 1", made)
 
     def tokenizer(self, task: Source) -> Tokenizer | None:
-        """Return a tokenizer that learns the task's own words."""
-        return self._words(task)
+        """Return a tokenizer trained on the task's texts."""
+        return self._tokenizer(task)
 
     def load(self, task: Source) -> PreTrainedModel:
-        """Return the model, pre-trained on public samples where that is asked."""
+        """Return the model, pre-trained on public samples if the settings say so."""
         config = self._config(task)
         require_length(task, config)
         with forked(self.seed, "config init"):
-            model = built(config, task)
+            model = model_from_config(config, task)
         if self.pretraining is not None:
-            ready = task.read_by(self._words(task))
+            ready = task.read_by(self._tokenizer(task))
             pretrained(model, ready, self.pretraining, self.digest(task))
-        return finished(model, task, self.dtype)
+        return prepared(model, task, self.dtype)
 
-    def _words(self, task: Source) -> LoadedTokenizer | None:
+    def _tokenizer(self, task: Source) -> LoadedTokenizer | None:
         if task.objective == "image-classification":
             return None
-        return trained_tokenizer(task, self.vocab_size)
+        return bpe_tokenizer(task, self.vocab_size)
 
     def _config(self, task: Source) -> PretrainedConfig:
         values: dict[str, Any] = {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in self.config.items()
         }
-        words = self._words(task)
-        if words is not None:
-            known = words.loaded
+        tokenizer = self._tokenizer(task)
+        if tokenizer is not None:
+            loaded = tokenizer.loaded
             values |= {
-                "vocab_size": len(known),
-                "pad_token_id": known.pad_token_id,
-                "bos_token_id": known.cls_token_id,
-                "eos_token_id": words.end_id,
+                "vocab_size": len(loaded),
+                "pad_token_id": loaded.pad_token_id,
+                "bos_token_id": loaded.cls_token_id,
+                "eos_token_id": tokenizer.end_id,
             }
-        config = fresh_config(self.model_type, values, task)
+        config = family_config(self.model_type, values, task)
         if task.num_labels:
             config.num_labels = task.num_labels
             config.problem_type = "single_label_classification"

@@ -1,4 +1,4 @@
-"""A base model that others trained: from a local folder, or from the hub by its id."""
+"""A pre-trained backbone: from a local folder, or from the hub by its id."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from pydantic import Field, ValidationInfo, field_validator
 from fl.backbones.backbone import Precision
 from fl.backbones.families import (
     auto_class,
-    finished,
+    prepared,
     quiet_transformers,
     require_length,
 )
-from fl.backbones.tokenizers import tokenizer_digest, tokenizer_of
+from fl.backbones.tokenizers import folder_tokenizer, folder_tokenizer_digest
 from fl.memory import recipe
 from fl.record import Record
 from fl.streams import forked
 from fl.tasks import Source, Tokenizer
-from fl.tasks.places import absolute, file_digest, scenario_folder, unreachable
+from fl.tasks.data_files import absolute, file_digest, scenario_folder, unreachable
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _SMALL_FILES = ("*.json", "*.txt", "*.model", "*.jinja")
-_FRESH = ("pooler",)  # parts of a body that checkpoints of other objectives lack
+_MAY_BE_NEW = ("pooler",)  # missing from checkpoints of other objectives
 
 
 class FromPretrained(Record):
     """A local model folder, or a hub id such as ``owner/name``; safetensors only.
 
-    A path that exists beside the scenario is a folder, anything else an id. A
-    classification head of other labels than the task's is drawn anew from ``seed``.
-    ``pooling: mean`` classifies the mean of a text's token vectors, which is what a
-    sentence encoder was trained for, in place of what its family looks at.
+    ``path`` is a folder if it exists relative to the scenario, otherwise an id. A
+    classification head with other labels than the task's is initialised from ``seed``.
+    ``pooling: mean`` classifies the mean of a text's token vectors, for which sentence
+    encoders are trained, instead of what the family uses.
     """
 
     kind: Literal["pretrained"] = "pretrained"
@@ -51,7 +51,7 @@ class FromPretrained(Record):
 
     @field_validator("path")
     @classmethod
-    def _folder_or_id(cls, value: str, info: ValidationInfo) -> str:
+    def _check_path(cls, value: str, info: ValidationInfo) -> str:
         folder = absolute(value, scenario_folder(info) or Path())
         if folder.is_dir():
             _require_model_folder(folder)
@@ -65,17 +65,17 @@ class FromPretrained(Record):
 
     @field_validator("revision")
     @classmethod
-    def _only_of_the_hub(cls, value: str | None, info: ValidationInfo) -> str | None:
+    def _check_revision(cls, value: str | None, info: ValidationInfo) -> str | None:
         if value is not None and Path(info.data.get("path", "")).is_absolute():
             raise ValueError("must be left out for a local folder")
         return value
 
     def digest(self, task: Source) -> str:
-        """Return the digest of the model's files or hub commit, and its use."""
-        words = self.tokenizer(task)
+        """Return the digest of the model's files or hub commit, and of its settings."""
+        tokenizer = self.tokenizer(task)
         made = {
             "content": self._content(),
-            "tokenizer": None if words is None else words.digest,
+            "tokenizer": None if tokenizer is None else tokenizer.digest,
             "objective": task.objective,
             "num_labels": task.num_labels,
             "pooling": self.pooling,
@@ -86,12 +86,12 @@ class FromPretrained(Record):
         return recipe.digest("pretrained 1", made)
 
     def tokenizer(self, task: Source) -> Tokenizer | None:
-        """Return the tokenizer that lies beside the weights."""
+        """Return the tokenizer saved with the weights."""
         if task.objective == "image-classification":
             return None
         folder = self._folder(_SMALL_FILES)
-        digest = tokenizer_digest(folder)
-        return tokenizer_of(
+        digest = folder_tokenizer_digest(folder)
+        return folder_tokenizer(
             folder, digest=digest, trust_remote_code=self.trust_remote_code
         )
 
@@ -108,9 +108,9 @@ class FromPretrained(Record):
             model = _loaded(folder, task, self)
         require_length(task, model.config)
         if model.config.pad_token_id is None:
-            words = self.tokenizer(task)
-            model.config.pad_token_id = None if words is None else words.pad_id
-        return finished(model, task, self.dtype)
+            tokenizer = self.tokenizer(task)
+            model.config.pad_token_id = None if tokenizer is None else tokenizer.pad_id
+        return prepared(model, task, self.dtype)
 
     def _content(self) -> recipe.Json:
         if Path(self.path).is_absolute():
@@ -118,7 +118,7 @@ class FromPretrained(Record):
         return {"id": self.path, "commit": self._folder(("config.json",)).name}
 
     def _folder(self, patterns: tuple[str, ...]) -> Path:
-        """Return a folder with these files, fetched from the hub where they are not."""
+        """Return a folder with these files, after a download if they are on the hub."""
         if Path(self.path).is_absolute():
             return Path(self.path)
         return _snapshot(self.path, self.revision, patterns)
@@ -126,7 +126,7 @@ class FromPretrained(Record):
 
 @lru_cache(maxsize=32)
 def _snapshot(name: str, revision: str | None, patterns: tuple[str, ...]) -> Path:
-    """Return the hub's snapshot, whose folder is named by its commit."""
+    """Return the folder of the hub's snapshot, which is named by its commit."""
     from huggingface_hub import snapshot_download
 
     try:
@@ -140,7 +140,7 @@ def _snapshot(name: str, revision: str | None, patterns: tuple[str, ...]) -> Pat
 
 
 def _require_model_folder(folder: Path) -> None:
-    """Refuse a folder without configuration or without safe weights."""
+    """Raise ``ValueError`` unless the folder has a configuration and safetensors."""
     if not (folder / "config.json").is_file():
         raise ValueError(f"'{folder}' holds no config.json: is this a model's folder?")
     if not list(folder.glob("*.safetensors")):
@@ -153,7 +153,7 @@ def _require_model_folder(folder: Path) -> None:
 
 
 def _folder_files(folder: Path, *, code: bool) -> recipe.Json:
-    """Return the digests of what decides the model."""
+    """Return the digests of the files that determine the model."""
     paths = [folder / "config.json", *folder.glob("*.safetensors*")]
     paths += folder.glob("*.py") if code else ()
     return {path.name: file_digest(path) for path in sorted(paths)}
@@ -168,7 +168,7 @@ def _loaded(folder: Path, task: Source, backbone: FromPretrained) -> PreTrainedM
         **({"num_labels": task.num_labels} if task.num_labels else {}),
     }
     try:
-        model, report = _maker(folder, task, backbone, shared)(
+        model, report = _loader(folder, task, backbone, shared)(
             folder,
             dtype=getattr(torch, backbone.dtype),
             use_safetensors=True,
@@ -180,14 +180,14 @@ def _loaded(folder: Path, task: Source, backbone: FromPretrained) -> PreTrainedM
         raise ValueError(f"backbone.path: '{folder}': {reason}") from error
     if task.num_labels:
         model.config.problem_type = "single_label_classification"
-    _require_whole_body(model, report, folder)
+    _require_complete_body(model, report, folder)
     return model  # type: ignore[no-any-return]
 
 
-def _maker(
+def _loader(
     folder: Path, task: Source, backbone: FromPretrained, shared: dict[str, Any]
 ) -> Callable[..., Any]:
-    """Return what loads the weights, told all but how."""
+    """Return the function that loads the weights from a folder."""
     if backbone.pooling is None:
         return partial(auto_class(task.objective).from_pretrained, **shared)
     from transformers import AutoConfig
@@ -200,17 +200,17 @@ def _maker(
     )
 
 
-def _require_whole_body(
+def _require_complete_body(
     model: PreTrainedModel, report: dict[str, Any], folder: Path
 ) -> None:
-    """Refuse weights that are not this model's: only its head may be new."""
+    """Raise ``ValueError`` if weights are missing that are not the head's."""
     names = {str(name) for name in report["missing_keys"]}
     names |= {str(key[0]) for key in report["mismatched_keys"]}
     body = f"{model.base_model_prefix}."
     lacking = sorted(
         name
         for name in names
-        if name.startswith(body) and not any(part in name for part in _FRESH)
+        if name.startswith(body) and not any(part in name for part in _MAY_BE_NEW)
     )
     if lacking:
         raise ValueError(

@@ -1,7 +1,8 @@
-"""A classifier of the mean of a text's token vectors, as sentence encoders want it.
+"""A classifier of the mean of a text's token vectors, for sentence encoders.
 
-It imports nothing of ``fl``: a saved model carries this file with it, and is loaded by
-``AutoModelForSequenceClassification.from_pretrained(folder, trust_remote_code=True)``.
+This file imports nothing of ``fl``, since it is saved with the model, which
+``AutoModelForSequenceClassification.from_pretrained(folder, trust_remote_code=True)``
+loads.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 
 class MeanPooledClassifier(PreTrainedModel):
-    """Any encoder, the mean of its last states over a text's tokens, a linear head.
+    """A linear head on the mean of an encoder's last hidden states over the tokens.
 
-    Reimers and Gurevych, "Sentence-BERT" (arXiv 1908.10084): encoders trained for
-    sentence vectors are trained on this mean, not on their first token.
+    Reimers and Gurevych, "Sentence-BERT" (arXiv 1908.10084): sentence encoders are
+    trained with this mean, not with the first token.
     """
 
     base_model_prefix = "body"
@@ -27,7 +28,7 @@ class MeanPooledClassifier(PreTrainedModel):
     _supports_flash_attn = True
 
     def __init__(self, config: PretrainedConfig) -> None:
-        """Make the model of a configuration with fresh weights."""
+        """Initialise the model of a configuration."""
         super().__init__(config)
         assert config.num_labels is not None
         self.num_labels = config.num_labels

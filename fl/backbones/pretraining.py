@@ -1,4 +1,4 @@
-"""Teaching a small model the public samples of a task, once, before a federation."""
+"""Pre-training of a small model on a task's public samples, cached on disk."""
 
 from __future__ import annotations
 
@@ -36,22 +36,24 @@ class Pretraining(Record):
 def pretrained(
     model: PreTrainedModel, task: Task, settings: Pretraining, key: str
 ) -> None:
-    """Pre-train a model in place, or recall what that gave under ``key``."""
+    """Pre-train a model in place, or load the result cached under ``key``."""
     samples = np.arange(len(task.labels("public")))
     if not len(samples):
         raise ValueError("backbone.pretraining: the task has no public samples")
-    recalled(model, key, lambda: teach(model, task, settings, samples))
+    load_or_make(model, key, lambda: train_all_weights(model, task, settings, samples))
 
 
-def recalled(model: PreTrainedModel, key: str, make: Callable[[], None]) -> None:
-    """Fill a model's weights from the cache, or make them and keep them there."""
+def load_or_make(
+    model: PreTrainedModel, key: str, make_weights: Callable[[], None]
+) -> None:
+    """Load a model's weights from the cache, or make and cache them."""
     from safetensors.torch import load, save
 
     name = f"{_cache_key(key)}.safetensors"
     content = recall(name)
     if content is None:
         with _one_thread():
-            make()
+            make_weights()
         content = save(_tensors(model))
         remember(name, content)
     missing, unexpected = model.load_state_dict(load(content), strict=False)
@@ -59,13 +61,13 @@ def recalled(model: PreTrainedModel, key: str, make: Callable[[], None]) -> None
     assert set(missing) <= set(model.state_dict()) - set(_tensors(model))
 
 
-def teach(
+def train_all_weights(
     model: PreTrainedModel,
     task: Task,
     settings: Pretraining,
     samples: NDArray[np.int64],
 ) -> None:
-    """Train every weight on some public samples, in place."""
+    """Train every weight in place on these public samples."""
     import torch
 
     rng = stream(settings.seed, "pretrain batch")
@@ -88,7 +90,7 @@ def _cache_key(key: str) -> str:
 
 
 def _tensors(model: PreTrainedModel) -> dict[str, Tensor]:
-    """Return the weights by name, those tied to another under one name only."""
+    """Return the weights by name; tied weights occur under one name."""
     kept: dict[int, str] = {}
     state = model.state_dict()
     for name, tensor in state.items():
@@ -98,7 +100,7 @@ def _tensors(model: PreTrainedModel) -> dict[str, Tensor]:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Compute on one thread, so that the result depends on no setting."""
+    """Use one torch thread, so that the result does not depend on settings."""
     import torch
 
     num_threads = torch.get_num_threads()

@@ -1,4 +1,4 @@
-"""A vision transformer for 8 x 8 images that has seen some of their classes."""
+"""A small vision transformer for 8 x 8 images, pre-trained on some classes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from fl.backbones.pretraining import Pretraining, recalled, teach
+from fl.backbones.pretraining import Pretraining, load_or_make, train_all_weights
 from fl.memory import recipe
 from fl.record import Record
 from fl.streams import forked
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 class SmallViT(Record):
     """A vision transformer for 8 x 8 images, pre-trained on some of the classes.
 
-    It learns ``pretrain_classes`` of the task's public samples once and is kept in the
-    cache folder; its head has an output for every class from the start.
+    It is trained once, on the public samples of ``pretrain_classes``, and cached. Its
+    head has an output for every class.
     """
 
     kind: Literal["small-vit"] = "small-vit"
@@ -36,7 +36,7 @@ class SmallViT(Record):
     pretrain_seed: int = Field(default=0, ge=0)
 
     @model_validator(mode="after")
-    def _heads_divide_the_width(self) -> SmallViT:
+    def _check_num_heads(self) -> SmallViT:
         if self.hidden_size % self.num_attention_heads:
             raise ValueError(
                 f"hidden_size must be a multiple of num_attention_heads, got "
@@ -51,7 +51,7 @@ class SmallViT(Record):
         )
 
     def tokenizer(self, task: Source) -> Tokenizer | None:
-        """Return None: it sees images."""
+        """Return None, since the model takes images."""
         if task.objective != "image-classification":
             raise ValueError(
                 f"backbone 'small-vit' classifies images, and the task is "
@@ -60,10 +60,10 @@ class SmallViT(Record):
         return None
 
     def load(self, task: Source) -> PreTrainedModel:
-        """Return the pre-trained model, from the cache where it is there intact."""
+        """Return the pre-trained model, from the cache if it is there intact."""
         images = task.read_by(self.tokenizer(task))
-        model = self._fresh(task)
-        recalled(model, self.digest(task), lambda: self._pretrain(model, images))
+        model = self._initialised(task)
+        load_or_make(model, self.digest(task), lambda: self._pretrain(model, images))
         model.eval()  # type: ignore[no-untyped-call]
         return model
 
@@ -76,9 +76,9 @@ class SmallViT(Record):
             )
         if self.pretrain_steps:
             settings = Pretraining(steps=self.pretrain_steps, seed=self.pretrain_seed)
-            teach(model, images, settings, samples)
+            train_all_weights(model, images, settings, samples)
 
-    def _fresh(self, task: Source) -> PreTrainedModel:
+    def _initialised(self, task: Source) -> PreTrainedModel:
         from transformers import ViTConfig, ViTForImageClassification
 
         config = ViTConfig(
@@ -89,8 +89,8 @@ class SmallViT(Record):
             image_size=8,
             patch_size=2,
             num_channels=1,
-            # the default 0.02 is meant for width 768; at 64 it leaves features that
-            # LoRA can hardly move to the classes not seen
+            # The default of 0.02 is for width 768; at width 64 LoRA can then hardly
+            # learn the classes that pre-training left out.
             initializer_range=0.1,
             hidden_dropout_prob=0.0,
             attention_probs_dropout_prob=0.0,

@@ -1,4 +1,4 @@
-"""Tokenizers: a pre-trained model's own, or one that learns a task's words."""
+"""Tokenizers: of a pre-trained model, or trained on a task's texts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from fl.memory import recipe
 from fl.memory.files import recall, remember
 from fl.tasks import Source, Tokenizer
-from fl.tasks.places import file_digest
+from fl.tasks.data_files import file_digest
 
 if TYPE_CHECKING:
     import tokenizers
@@ -24,7 +24,7 @@ PAD, FIRST, LAST, END = "[PAD]", "[CLS]", "[SEP]", "<|end|>"
 
 @dataclass(frozen=True)
 class LoadedTokenizer:
-    """A transformers tokenizer, loaded when the first text is read."""
+    """A transformers tokenizer that is loaded on first use."""
 
     digest: str
     load: Callable[[], PreTrainedTokenizerBase]
@@ -69,20 +69,22 @@ class LoadedTokenizer:
 
     @cached_property
     def loaded(self) -> PreTrainedTokenizerBase:
-        """Return the tokenizer itself."""
+        """Return the transformers tokenizer."""
         return self.load()
 
 
-def tokenizer_of(folder: Path, *, digest: str, trust_remote_code: bool) -> Tokenizer:
-    """Return the tokenizer that lies in a model's folder."""
-    return LoadedTokenizer(digest, partial(_from_folder, folder, trust_remote_code))
+def folder_tokenizer(
+    folder: Path, *, digest: str, trust_remote_code: bool
+) -> Tokenizer:
+    """Return the tokenizer in a model's folder."""
+    return LoadedTokenizer(digest, partial(_load_folder, folder, trust_remote_code))
 
 
-def tokenizer_digest(folder: Path) -> str:
-    """Return the digest of the files that make a folder's tokenizer; there must be."""
+def folder_tokenizer_digest(folder: Path) -> str:
+    """Return the digest of a folder's tokenizer files; raise if there are none."""
     paths = {path for pattern in TOKENIZER_FILES for path in folder.glob(pattern)}
     files = {path.name: file_digest(path) for path in paths if path.is_file()}
-    if not files:  # transformers would make an empty one
+    if not files:  # transformers would make an empty tokenizer
         raise ValueError(
             f"backbone.path: '{folder}' holds no tokenizer (tokenizer.json, vocab.txt "
             "…); save it there with `tokenizer.save_pretrained(folder)`"
@@ -90,25 +92,25 @@ def tokenizer_digest(folder: Path) -> str:
     return recipe.digest("tokenizer files", {"files": files})
 
 
-def trained_tokenizer(task: Source, num_words: int) -> LoadedTokenizer:
-    """Return a tokenizer that learns up to ``num_words`` words of the task's texts."""
+def bpe_tokenizer(task: Source, vocab_size: int) -> LoadedTokenizer:
+    """Return a byte-level BPE tokenizer to be trained on the task's texts."""
     digest = recipe.digest(
         "trained tokenizer 1",
         {
             "task": task.digest,
-            "num_words": num_words,
+            "num_words": vocab_size,
             "tokenizers": metadata.version("tokenizers"),
         },
     )
-    make = partial(_trained, digest, task, num_words)
+    make = partial(_load_trained, digest, task, vocab_size)
     return LoadedTokenizer(digest, make)
 
 
-def _from_folder(folder: Path, trust_remote_code: bool) -> PreTrainedTokenizerBase:
+def _load_folder(folder: Path, trust_remote_code: bool) -> PreTrainedTokenizerBase:
     from transformers import AutoTokenizer
 
     try:
-        found = AutoTokenizer.from_pretrained(
+        tokenizer = AutoTokenizer.from_pretrained(
             folder, local_files_only=True, trust_remote_code=trust_remote_code
         )
     except (OSError, ValueError, KeyError) as error:
@@ -116,55 +118,57 @@ def _from_folder(folder: Path, trust_remote_code: bool) -> PreTrainedTokenizerBa
         raise ValueError(
             f"backbone.path: the tokenizer in '{folder}' cannot be read: {reason}"
         ) from error
-    if found.pad_token_id is None:
-        found.pad_token = found.eos_token  # as GPT-2 and Llama are usually padded
-    return found
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token  # usual for GPT-2 and Llama
+    return tokenizer
 
 
-def _trained(digest: str, task: Source, num_words: int) -> PreTrainedTokenizerBase:
-    from tokenizers import Tokenizer as Fast
+def _load_trained(
+    digest: str, task: Source, vocab_size: int
+) -> PreTrainedTokenizerBase:
+    from tokenizers import Tokenizer as FastTokenizer
     from transformers import PreTrainedTokenizerFast
 
     name = f"tokenizer-{digest}.json"
     content = recall(name)
     if content is None:
-        content = _train(task, num_words).to_str().encode()
+        content = _train(task, vocab_size).to_str().encode()
         remember(name, content)
     special = {"pad_token": PAD, "eos_token": END}
     if task.objective != "causal":
         special = {"pad_token": PAD, "cls_token": FIRST, "sep_token": LAST}
     return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
-        tokenizer_object=Fast.from_str(content.decode()), **special
+        tokenizer_object=FastTokenizer.from_str(content.decode()), **special
     )
 
 
-def _train(task: Source, num_words: int) -> tokenizers.Tokenizer:
-    """Return a byte-level BPE tokenizer that reads numbers digit by digit.
+def _train(task: Source, vocab_size: int) -> tokenizers.Tokenizer:
+    """Return a byte-level BPE tokenizer that splits numbers into digits.
 
-    Not WordPiece: its trainer numbers word pieces in an order that changes from one
-    process to the next. For labels, texts are lower-cased and framed as BERT frames.
+    WordPiece is no choice: its trainer numbers tokens in an order that differs between
+    processes. For classification, texts are lower-cased and get BERT's special tokens.
     """
-    from tokenizers import Tokenizer as Fast
+    from tokenizers import Tokenizer as FastTokenizer
     from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
     from tokenizers.trainers import BpeTrainer
 
     is_framed = task.objective != "causal"
     special = [PAD, FIRST, LAST] if is_framed else [PAD, END]
-    fast = Fast(models.BPE())
+    tokenizer = FastTokenizer(models.BPE())
     bytewise = pre_tokenizers.ByteLevel(add_prefix_space=is_framed)
-    fast.pre_tokenizer = pre_tokenizers.Sequence(
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Digits(individual_digits=True), bytewise]
     )
-    fast.decoder = decoders.ByteLevel()
+    tokenizer.decoder = decoders.ByteLevel()
     if is_framed:
-        fast.normalizer = normalizers.BertNormalizer(lowercase=True)
+        tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
         first, last = ((name, special.index(name)) for name in (FIRST, LAST))
-        fast.post_processor = processors.BertProcessing(last, first)
+        tokenizer.post_processor = processors.BertProcessing(last, first)
     trainer = BpeTrainer(
-        vocab_size=num_words,
+        vocab_size=vocab_size,
         special_tokens=special,
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    fast.train_from_iterator(task.corpus(), trainer)
-    return fast
+    tokenizer.train_from_iterator(task.corpus(), trainer)
+    return tokenizer

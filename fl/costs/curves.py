@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fl.tasks import Task
-from fl.tasks.rows import spread
+from fl.tasks.splits import spread
 
 MAX_MEASURED = 20_000  # training texts whose length is looked at, evenly spread
 

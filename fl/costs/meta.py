@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from fl.backbones.families import in_precision
+from fl.backbones.families import cast_model
 from fl.costs.costs import ModelCosts
 from fl.costs.counting import TEXT_LENGTHS, AtRank, assembled, counted_at
 from fl.costs.curves import Lengths
@@ -69,7 +69,7 @@ def meta_model(values: Mapping[str, Any], timing: TimingAs) -> PreTrainedModel:
     with torch.device("meta"):
         model: PreTrainedModel = getattr(transformers, name)(config)
     model.eval()  # type: ignore[no-untyped-call]
-    in_precision(model, timing.dtype)
+    cast_model(model, timing.dtype)
     return model
 
 

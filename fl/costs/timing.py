@@ -13,7 +13,7 @@ from fl.backbones.backbone import Precision
 from fl.costs.shapes import SHAPES
 from fl.model.adapters import LoraSettings
 from fl.record import Record
-from fl.tasks.places import did_you_mean
+from fl.tasks.data_files import did_you_mean
 
 USUAL_TARGETS = {
     "bert": ("query", "value"),

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, ValidationInfo
 
 from fl.model.adapters import ALL_LINEAR, Adapter, LoraSettings
-from fl.tasks.places import absolute, scenario_folder
+from fl.tasks.data_files import absolute, scenario_folder
 
 if TYPE_CHECKING:
     from fl.costs import ModelCosts

@@ -1,1 +1,1 @@
-"""A model with adapters: tensors, payload, evaluation, checkpoint."""
+"""The model and its adapters: tensors, payload, evaluation, checkpoint."""

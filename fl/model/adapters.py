@@ -1,4 +1,4 @@
-"""An adapter as one flat value, whose tensors a layout names."""
+"""An adapter as one flat tensor, with a layout of named tensors."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-ALL_LINEAR = ("all-linear",)  # PEFT's word for every linear layer but the head
+ALL_LINEAR = ("all-linear",)  # PEFT: every linear layer except the head
 
 
 class LoraSettings(Record):
-    """What is trained: LoRA factors, and whole modules beside them, in PEFT's words.
+    """The trained parts: LoRA factors and whole modules, with PEFT's names.
 
     ``peft_type: hira`` multiplies the base's weights by ``1 + B A`` and has no scale.
     """
@@ -32,7 +32,6 @@ class LoraSettings(Record):
     lora_dropout: float = Field(default=0.0, ge=0, lt=1)
     use_rslora: bool = False  # scale alpha / sqrt(r) in place of alpha / r
     use_dora: bool = False
-    # lists in YAML become tuples here
     target_modules: tuple[str, ...] = Field(
         default=("q_proj", "v_proj"), min_length=1, strict=False
     )
@@ -40,13 +39,13 @@ class LoraSettings(Record):
 
     @property
     def scale(self) -> float:
-        """Return what multiplies ``B A``."""
+        """Return the factor of ``B A``."""
         if self.peft_type == "hira":
             return 1.0
         return self.lora_alpha / (self.r**0.5 if self.use_rslora else self.r)
 
     @model_validator(mode="after")
-    def _hira_is_not_scaled(self) -> LoraSettings:
+    def _check_hira(self) -> LoraSettings:
         scaled = self.use_rslora or self.use_dora or self.lora_alpha != 16.0
         if self.peft_type == "hira" and scaled:
             raise ValueError("HiRA has no lora_alpha, use_rslora or use_dora")
@@ -59,7 +58,7 @@ class Part:
 
     name: str
     shape: tuple[int, ...]
-    module: str  # as the base model names it
+    module: str  # the base model's name
     factor: Literal["A", "B"] | None  # None: trained outside LoRA, such as the head
 
     @property
@@ -69,11 +68,11 @@ class Part:
 
     @property
     def rank_dim(self) -> int | None:
-        """Return the dimension that counts the rank: A is [r, n], B is [m, r]."""
+        """Return the dimension of the rank: A is [r, n], B is [m, r]."""
         return {"A": 0, "B": 1, None: None}[self.factor]
 
     def at_rank(self, rank: int) -> Part:
-        """Return the same tensor of an adapter of another rank."""
+        """Return the same tensor for an adapter of another rank."""
         shape = list(self.shape)
         if self.rank_dim is not None:
             shape[self.rank_dim] = rank
@@ -82,13 +81,13 @@ class Part:
 
 @dataclass(frozen=True)
 class Layout:
-    """The tensors of an adapter, in the order in which they lie in its flat value."""
+    """The tensors of an adapter, in the order of its flat tensor."""
 
     parts: tuple[Part, ...]
 
     @cached_property
     def num_numbers(self) -> int:
-        """Return the length of the flat value."""
+        """Return the length of the flat tensor."""
         return sum(part.num_numbers for part in self.parts)
 
     @cached_property
@@ -104,7 +103,7 @@ class Layout:
         return {module: (rows[module], columns[module]) for module in columns}
 
     def at_rank(self, rank: int) -> Layout:
-        """Return the layout of the same matrices adapted at another rank."""
+        """Return the layout of the same matrices at another rank."""
         return Layout(tuple(part.at_rank(rank) for part in self.parts))
 
     def at_ranks(self, ranks: Mapping[str, int]) -> Layout:
@@ -122,7 +121,7 @@ class Layout:
         return tuple(part.module for part in self.parts if part.factor == "A")
 
     def views(self, flat: Tensor) -> dict[str, Tensor]:
-        """Return the named tensors as views into a flat one."""
+        """Return the tensors by name, as views into a flat tensor."""
         import torch
 
         chunks = torch.split(flat, [part.num_numbers for part in self.parts])
@@ -130,7 +129,7 @@ class Layout:
         return {part.name: chunk.view(part.shape) for part, chunk in pairs}
 
     def pack(self, tensors: Mapping[str, Tensor]) -> Adapter:
-        """Return the adapter of these named tensors, copied."""
+        """Return an adapter with copies of these named tensors."""
         import torch
 
         return Adapter(
@@ -140,9 +139,9 @@ class Layout:
 
 @dataclass(frozen=True, eq=False)
 class Adapter:
-    """A value on the CPU: never written to after it is made, equal when its digest is.
+    """An immutable value on the CPU; two adapters are equal if their digests are.
 
-    ``flat`` is float32 (float64 where a test trains in float64).
+    ``flat`` is float32 (float64 in tests that train in float64).
     """
 
     layout: Layout
@@ -150,7 +149,7 @@ class Adapter:
 
     @cached_property
     def digest(self) -> str:
-        """Return the SHA-256 of names, shapes, type and numbers."""
+        """Return the SHA-256 of names, shapes, dtype and numbers."""
         head = repr((self.layout.parts, str(self.flat.dtype))).encode()
         return hashlib.sha256(head + self.flat.numpy().tobytes()).hexdigest()
 
@@ -178,7 +177,7 @@ class Adapter:
     def with_pairs(
         self, pairs: Mapping[str, tuple[Tensor, Tensor]], rest: Mapping[str, Tensor]
     ) -> Adapter:
-        """Return the adapter of these factors, of any ranks, and this rest."""
+        """Return an adapter with these factors, of any rank, and this rest."""
         tensors = dict(rest)
         for part in self.layout.parts:
             if part.factor is not None:
@@ -188,7 +187,7 @@ class Adapter:
         return self.layout.at_ranks(ranks).pack(tensors)
 
     def rest(self) -> dict[str, Tensor]:
-        """Return what is trained outside LoRA, by PEFT name, as views."""
+        """Return the tensors trained outside LoRA, by PEFT name, as views."""
         tensors = self.tensors()
         parts = self.layout.parts
         return {p.name: tensors[p.name] for p in parts if p.factor is None}

@@ -1,4 +1,4 @@
-"""The adapter as a PEFT checkpoint folder, with its base model beside it."""
+"""The adapter as a PEFT checkpoint folder that contains its base model."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BASE_FOLDER = "base"
 
 
 def peft_config(lora: LoraSettings) -> PeftConfig:
-    """Return PEFT's own record of these settings."""
+    """Return PEFT's configuration for these settings."""
     from peft import HiraConfig, LoraConfig
 
     is_all = lora.target_modules == ALL_LINEAR
@@ -33,7 +33,7 @@ def peft_config(lora: LoraSettings) -> PeftConfig:
     alpha = lora.lora_alpha
     return LoraConfig(
         r=lora.r,
-        # PEFT wants an int and computes with whatever it gets
+        # PEFT declares an int, but also computes with a float
         lora_alpha=int(alpha) if alpha.is_integer() else alpha,  # type: ignore[arg-type]
         lora_dropout=lora.lora_dropout,
         use_rslora=lora.use_rslora,
@@ -58,7 +58,7 @@ def write_checkpoint(folder: Path, adapter: Adapter, lora: LoraSettings) -> None
 
 
 def _patterns(adapter: Adapter, lora: LoraSettings) -> dict[str, Mapping[str, float]]:
-    """Return PEFT's words for matrices of other ranks than ``r``, at one scale."""
+    """Return PEFT's options for matrices of another rank than ``r``, at one scale."""
     own = {
         module: len(lora_a)
         for module, (_, lora_a) in adapter.pairs().items()
@@ -74,7 +74,7 @@ def _patterns(adapter: Adapter, lora: LoraSettings) -> dict[str, Mapping[str, fl
 
 
 def read_checkpoint(folder: Path, layout: Layout) -> Adapter:
-    """Return the adapter in a PEFT folder, which must have exactly these tensors."""
+    """Return the adapter in a PEFT folder, which must have exactly this layout."""
     from safetensors.torch import load_file
 
     tensors = load_file(folder / "adapter_model.safetensors")
@@ -91,7 +91,7 @@ def read_checkpoint(folder: Path, layout: Layout) -> Adapter:
 
 
 def write_base(folder: Path, base: PreTrainedModel) -> None:
-    """Save the base model for ``from_pretrained``, since it comes from no hub."""
+    """Save the base model so that ``from_pretrained`` can load it."""
     from transformers.utils import logging
 
     was_shown = logging.is_progress_bar_enabled()

@@ -1,4 +1,4 @@
-"""Where the model computes: a name, resolved without importing torch."""
+"""The device on which the model computes, resolved without importing torch."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ WSL, AMD, INTEL = Path("/dev/dxg"), Path("/dev/kfd"), Path("/dev/dri")
 
 
 class Unusable(ValueError):
-    """An accelerator that should be there and that torch cannot compute on."""
+    """An accelerator of this machine on which torch cannot compute."""
 
 
 def resolved(name: str) -> str:
-    """Return the device of a name: ``auto`` is the accelerator, if there is one.
+    """Return the device of a name; ``auto`` is the accelerator if there is one.
 
-    What the installed torch is built for and the system's drivers tell; the model is
-    put there or the run is refused (``require``), and nothing falls back. Raises
-    ``ValueError`` where this machine has no such device.
+    The installed torch build and the system's drivers decide. There is no fallback: if
+    torch cannot use the device, ``require`` refuses the run. Raises ``ValueError`` if
+    this machine has no such device.
     """
     found = accelerators()
     if name in ("auto", "cpu"):
@@ -36,7 +36,7 @@ def resolved(name: str) -> str:
 
 
 def accelerators() -> list[str]:
-    """Return the accelerators that this machine and its torch should have."""
+    """Return the accelerators that the drivers and the torch build promise."""
     build = _torch_build()
     if platform.system() == "Darwin":
         return ["mps:0"] if platform.machine() == "arm64" else []
@@ -51,19 +51,19 @@ def accelerators() -> list[str]:
 
 
 def _torch_build() -> str:
-    """Return what the installed torch is built for, if its version says it."""
+    """Return the platform of the installed torch build, if its version names it."""
     return metadata.version("torch").partition("+")[2]
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether an error says that no more memory was to be had."""
+    """Return whether an error means that memory is exhausted."""
     words = ("can't allocate memory", "not enough memory", "out of memory")
     text = str(error).lower()
     return isinstance(error, MemoryError) or any(word in text for word in words)
 
 
 def require(device: str) -> None:
-    """Raise ``Unusable`` where torch cannot compute on an accelerator."""
+    """Raise ``Unusable`` if torch cannot compute on this device."""
     import torch
 
     kind, _, index = device.partition(":")

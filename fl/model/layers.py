@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class AdaptedLinear:
-    """A frozen matrix with LoRA on it: PEFT's layer, and where its factors lie."""
+    """A frozen matrix with LoRA: PEFT's layer, and the indices of its factors."""
 
     layer: nn.Module
     base: nn.Module
-    is_upright: bool  # the base's weight is [outputs, inputs]; Conv1D's is turned
+    is_upright: bool  # the weight is [outputs, inputs]; Conv1D's is transposed
     scale: float
     dropout: float
     part_a: int
@@ -25,7 +25,7 @@ class AdaptedLinear:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class WholeModule:
-    """A module trained outside LoRA: PEFT's wrapper, and where its parameters lie."""
+    """A module trained outside LoRA: PEFT's wrapper, and its parameters' indices."""
 
     wrapper: nn.Module
     module: nn.Module

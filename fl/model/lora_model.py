@@ -1,4 +1,4 @@
-"""The one model in memory, whose adapter is exchanged by a single copy."""
+"""The model in memory, whose adapter is replaced by a single copy."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 
 class LoraModel:
-    """A frozen base with LoRA on it, and all trained numbers in one flat buffer.
+    """A frozen base with LoRA, and all trained numbers in one flat buffer.
 
-    The parameters that PEFT made are views into that buffer, so that exchanging the
-    adapter is one copy. The base stays in eval mode; only LoRA's dropout may act.
+    PEFT's parameters are views into that buffer, so that replacing the adapter is one
+    copy. The base stays in eval mode; only LoRA's dropout can be active.
     """
 
     def __init__(
@@ -35,13 +35,13 @@ class LoraModel:
         precision: Literal["float32", "float64"] = "float32",
         device: str = "cpu",
     ) -> None:
-        """Put fresh LoRA factors, drawn from ``seed``, on ``base``, in place."""
+        """Add LoRA factors, initialised from ``seed``, to ``base`` in place."""
         import torch
 
         with forked(seed, "lora init"):
             model = _with_lora(base, lora)
         self.model: nn.Module = model.to(device=device).eval()
-        # keys and values are kept for writing on; ``generate`` asks for that itself
+        # the cache is for generation, and ``generate`` turns it on itself
         base.config.use_cache = False
         if precision == "float64":
             self.model.double()
@@ -57,50 +57,49 @@ class LoraModel:
         _require_modules(self.layout, lora)
         self._flat = _flatten(self.parameters)
         self._unfolded: dict[str, Tensor] = {}  # weights as loaded, once folded
-        places = {id(parameter): i for i, parameter in enumerate(self.parameters)}
-        self.linears = _adapted_linears(self.model, places)
-        self.wholes = _whole_modules(self.model, places)
+        indices = {id(parameter): i for i, parameter in enumerate(self.parameters)}
+        self.linears = _adapted_linears(self.model, indices)
+        self.wholes = _whole_modules(self.model, indices)
         self.width: int = getattr(base.config, "hidden_size", 256)
         self.positions_per_image = _positions_per_image(base.config)
 
     @property
     def dtype(self) -> torch.dtype:
-        """Return the type of the trained numbers."""
+        """Return the dtype of the trained numbers."""
         return self._flat.dtype
 
     @property
     def device(self) -> torch.device:
-        """Return where the model computes."""
+        """Return the device of the model."""
         return self._flat.device
 
     @property
     def pad_token_id(self) -> int:
-        """Return the token that fills up a text: the model's own, or any."""
+        """Return the id of the padding token, or 0 if the model has none."""
         own: int | None = getattr(self.model.config, "pad_token_id", None)
         return 0 if own is None else own
 
     @property
     def is_stackable(self) -> bool:
-        """Return whether all that is trained is plain LoRA or a whole module.
+        """Return whether only plain LoRA and whole modules are trained.
 
-        Other client layers, such as DoRA's, compute one client at a time.
+        Other layers, such as DoRA's, compute one client at a time.
         """
         known = [p for site in self.linears for p in (site.part_a, site.part_b)]
         known += [p for site in self.wholes for p in site.parts.values()]
         return len(known) == len(self.parameters)
 
     def read(self) -> Adapter:
-        """Return a copy of the adapter."""
+        """Return a copy of the model's adapter."""
         return Adapter(self.layout, self._flat.to("cpu", copy=True))
 
     def write(self, adapter: Adapter) -> None:
-        """Exchange the adapter."""
+        """Replace the model's adapter."""
         assert adapter.layout == self.layout
         self.write_flat(adapter.flat)
 
     def fold(self, matrices: Mapping[str, Tensor]) -> None:
-        """Compute with these matrices, times the LoRA scale, added to the frozen base;
-        with none of them the base is as it was loaded."""
+        """Add these matrices, times the LoRA scale, to the base as it was loaded."""
         import torch
 
         if not matrices and not self._unfolded:
@@ -117,7 +116,7 @@ class LoraModel:
                     weight.add_(added.to(weight), alpha=site.scale)
 
     def _own_weight(self, module: str, layer: nn.Module) -> Tensor:
-        """Return a layer's weight as one to write; as loaded it may be shared."""
+        """Return a layer's weight for writing; the first call copies a shared one."""
         from torch import nn
 
         if module not in self._unfolded:
@@ -128,11 +127,11 @@ class LoraModel:
         return weight
 
     def write_flat(self, flat: Tensor) -> None:
-        """Exchange the adapter's numbers."""
+        """Replace the numbers of the model's adapter."""
         self._flat.copy_(flat)
 
     def placed(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return a batch that a task made, where and as the model computes."""
+        """Return a batch on the model's device and in its dtype."""
         return {
             name: value.to(self.device, self.dtype)
             if value.is_floating_point()
@@ -141,20 +140,19 @@ class LoraModel:
         }
 
     def forward(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Return the loss and the logits of a batch that a task made."""
+        """Return the loss and the logits of a task's batch."""
         output = self.model(**self.placed(batch))
         return output.loss, output.logits
 
     def logits(self, batch: Mapping[str, Tensor], *, bf16: bool = False) -> Tensor:
-        """Return the logits of a placed batch, whose labels are left out, in the type
-        of the trained numbers."""
+        """Return the logits of a placed batch, in the dtype of the trained numbers."""
         inputs = {name: value for name, value in batch.items() if name != "labels"}
         with self.autocast(bf16):
             logits: Tensor = self.model(**inputs).logits
         return logits.to(self.dtype)
 
     def autocast(self, is_on: bool) -> AbstractContextManager[object]:
-        """Let matrix products be computed in bfloat16, or as they are."""
+        """Return a context with bfloat16 matrix products, or without effect."""
         import torch
 
         if not is_on:
@@ -163,13 +161,13 @@ class LoraModel:
 
     @contextmanager
     def lora_dropout(self) -> Iterator[None]:
-        """Let LoRA's dropout act, drawing from torch's global generator."""
+        """Activate LoRA's dropout, drawn from torch's global generator."""
         from peft.tuners.tuners_utils import BaseTunerLayer
 
         layers = [m for m in self.model.modules() if isinstance(m, BaseTunerLayer)]
         try:
             for layer in layers:
-                layer.training = True  # DoRA asks this; the base under it stays calm
+                layer.training = True  # DoRA reads it; the base stays in eval mode
                 _dropouts(layer).train()
             yield
         finally:
@@ -179,7 +177,7 @@ class LoraModel:
 
 
 def _dropouts(layer: nn.Module) -> nn.Module:
-    """Return the dropout of one of PEFT's layers: nothing where it has none."""
+    """Return the dropout modules of a PEFT layer, if any."""
     from torch import nn
 
     found = [m for n, m in layer.named_children() if n.endswith("_dropout")]
@@ -187,9 +185,9 @@ def _dropouts(layer: nn.Module) -> nn.Module:
 
 
 def _adapted_linears(
-    model: nn.Module, places: Mapping[int, int]
+    model: nn.Module, indices: Mapping[int, int]
 ) -> list[AdaptedLinear]:
-    """Return the layers that are a frozen matrix and plain LoRA, nothing more."""
+    """Return the layers with a frozen matrix and plain LoRA."""
     from peft.tuners.lora import Linear
     from torch import nn
     from transformers.pytorch_utils import Conv1D
@@ -201,8 +199,8 @@ def _adapted_linears(
             scale=layer.scaling["default"],
             is_upright=type(layer.base_layer) is nn.Linear,
             dropout=getattr(layer.lora_dropout["default"], "p", 0.0),
-            part_a=places[id(layer.lora_A["default"].weight)],
-            part_b=places[id(layer.lora_B["default"].weight)],
+            part_a=indices[id(layer.lora_A["default"].weight)],
+            part_b=indices[id(layer.lora_B["default"].weight)],
         )
         for layer in model.modules()
         if type(layer) is Linear
@@ -211,8 +209,8 @@ def _adapted_linears(
     ]
 
 
-def _whole_modules(model: nn.Module, places: Mapping[int, int]) -> list[WholeModule]:
-    """Return the modules that are trained whole."""
+def _whole_modules(model: nn.Module, indices: Mapping[int, int]) -> list[WholeModule]:
+    """Return the modules trained outside LoRA."""
     from peft.utils import ModulesToSaveWrapper
 
     return [
@@ -220,7 +218,7 @@ def _whole_modules(model: nn.Module, places: Mapping[int, int]) -> list[WholeMod
             wrapper=wrapper,
             module=wrapper.modules_to_save["default"],
             parts={
-                name: places[id(parameter)]
+                name: indices[id(parameter)]
                 for name, parameter in wrapper.modules_to_save[
                     "default"
                 ].named_parameters()
@@ -237,17 +235,17 @@ def _with_lora(base: PreTrainedModel, lora: LoraSettings) -> nn.Module:
     from fl.model.checkpoint import peft_config
 
     with warnings.catch_warnings():
-        # peft 0.21 asks transformers 5 in the old way; not our user's business
+        # peft 0.21 uses a deprecated name of transformers 5
         warnings.filterwarnings(
             "ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning
         )
-        # and sets by itself what GPT-2's Conv1D needs
+        # peft corrects this itself for GPT-2's Conv1D
         warnings.filterwarnings("ignore", "fan_in_fan_out is set to False", UserWarning)
         return get_peft_model(base, peft_config(lora))
 
 
 def _positions_per_image(config: PretrainedConfig) -> int:
-    """Return the number of patches of an image and one more; 1 for other models."""
+    """Return the patches of an image plus one; 1 for other models."""
     image = getattr(config, "image_size", None)
     patch = getattr(config, "patch_size", None)
     if image is None or patch is None:
@@ -257,9 +255,9 @@ def _positions_per_image(config: PretrainedConfig) -> int:
 
 
 def _require_modules(layout: Layout, lora: LoraSettings) -> None:
-    """Refuse a module that the model does not have: PEFT silently leaves it out."""
+    """Raise ``ValueError`` for a missing module, which PEFT would ignore."""
     adapted = layout.modules
-    whole = [  # a head may be made of several layers: classifier.dense
+    whole = [  # a head may have several layers: classifier.dense
         ".".join(names[: place + 1])
         for names in (p.module.split(".") for p in layout.parts if p.factor is None)
         for place in range(len(names))
@@ -292,7 +290,7 @@ def _part(parameter: str, shape: tuple[int, ...]) -> Part:
 
 
 def _flatten(parameters: list[nn.Parameter]) -> Tensor:
-    """Move the parameters into one buffer, each a view of its place, and return it."""
+    """Return one buffer of all parameters, which become views into it."""
     import torch
 
     flat = torch.cat([parameter.detach().flatten() for parameter in parameters])

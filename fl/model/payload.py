@@ -1,4 +1,4 @@
-"""The numbers that travel: their precision, their bits, and what it does to them."""
+"""The payload of a transfer: number of bits, precision and rounding."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from fl.record import Record
 if TYPE_CHECKING:
     from torch import Tensor
 
-SCALE_BITS = 32  # a scale is a float32
+SCALE_BITS = 32  # float32
 
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """How much there is to send: numbers, and the tensors and rows they stand in."""
+    """The size of a payload: numbers, and the tensors and rows that contain them."""
 
     num_numbers: int
     num_tensors: int
@@ -25,7 +25,7 @@ class Extent:
 
     @classmethod
     def of(cls, parts: Iterable[Part]) -> Extent:
-        """Return the extent of some tensors of an adapter."""
+        """Return the extent of these tensors of an adapter."""
         listed = tuple(parts)
         return cls(
             num_numbers=sum(part.num_numbers for part in listed),
@@ -34,7 +34,7 @@ class Extent:
         )
 
     def __add__(self, other: Extent) -> Extent:
-        """Return the extent of both."""
+        """Return the sum of two extents."""
         return Extent(
             self.num_numbers + other.num_numbers,
             self.num_tensors + other.num_tensors,
@@ -43,7 +43,7 @@ class Extent:
 
 
 class Shape(NamedTuple):
-    """An adapted matrix."""
+    """The shape of an adapted matrix."""
 
     num_rows: int  # m
     num_columns: int  # n
@@ -53,8 +53,8 @@ PartName: TypeAlias = Literal["A", "B", "core"]
 
 
 def part_extent(part: PartName, shape: Shape, rank: int) -> Extent:
-    """Return how much one part of a matrix's adapter is: A [r, n], B [m, r], or the
-    core [r, r] between fixed ones."""
+    """Return the extent of one part of a matrix's adapter: A [r, n], B [m, r], or the
+    core [r, r]."""
     sizes = {"A": (rank, shape.num_columns), "B": (shape.num_rows, rank)}
     num_rows, num_columns = sizes.get(part, (rank, rank))
     return Extent(num_rows * num_columns, 1, num_rows)
@@ -63,7 +63,7 @@ def part_extent(part: PartName, shape: Shape, rank: int) -> Extent:
 def parts_extent(
     parts: Iterable[PartName], shapes: Iterable[Shape], rank: int
 ) -> Extent:
-    """Return how much these parts of the adapters of some matrices are."""
+    """Return the extent of these parts of the adapters of all matrices."""
     listed = tuple(parts)
     extents = (part_extent(part, shape, rank) for shape in shapes for part in listed)
     return sum(extents, NOTHING)
@@ -73,11 +73,11 @@ NOTHING = Extent(0, 0, 0)
 
 
 class Payload(Record):
-    """How every number of an adapter is written on the air, in both directions.
+    """The precision of an adapter's numbers in transfers, in both directions.
 
     ``int8`` and ``int4`` are symmetric: the largest magnitude of a tensor, or of each
-    of its rows, becomes 127 or 7, the rest is rounded to the nearest whole number
-    (halves to even), and the scale travels along as a float32. Numbers are packed
+    row, becomes 127 or 7, and the other numbers are rounded to the nearest integer
+    (halves to even). A float32 scale is sent for each tensor or row. Numbers are packed
     without gaps.
     """
 
@@ -86,34 +86,34 @@ class Payload(Record):
 
     @property
     def bits_per_number(self) -> int:
-        """Return the bits that one number takes, scales not counted."""
+        """Return the bits of one number, without scales."""
         return {"float32": 32, "bfloat16": 16, "int8": 8, "int4": 4}[self.precision]
 
     def bits(self, extent: Extent) -> int:
-        """Return the bits of so many numbers, their scales included."""
+        """Return the bits of a payload, scales included."""
         return extent.num_numbers * self.bits_per_number + SCALE_BITS * (
             self.num_scales(extent)
         )
 
     def num_scales(self, extent: Extent) -> int:
-        """Return how many scales travel along."""
+        """Return the number of scales that are sent."""
         if self.precision in ("float32", "bfloat16"):
             return 0
         return extent.num_rows if self.scale_per == "row" else extent.num_tensors
 
     def delivered(
-        self, adapter: Adapter, travels: Callable[[Part], bool] = lambda part: True
+        self, adapter: Adapter, is_sent: Callable[[Part], bool] = lambda part: True
     ) -> Adapter:
-        """Return the adapter as it is after the journey of all that travels."""
+        """Return the adapter as received, after rounding of the parts that are sent."""
         if self.precision == "float32":
             return adapter
         tensors = adapter.tensors()
-        for part in filter(travels, adapter.layout.parts):
+        for part in filter(is_sent, adapter.layout.parts):
             tensors[part.name] = self.rounded(tensors[part.name])
         return adapter.layout.pack(tensors)
 
     def rounded(self, tensor: Tensor) -> Tensor:
-        """Return one tensor as it is after the journey, in its own type."""
+        """Return a tensor as received, in its own dtype."""
         import torch
 
         if self.precision == "float32":
@@ -125,7 +125,7 @@ class Payload(Record):
 
 
 def num_rows(shape: tuple[int, ...]) -> int:
-    """Return the rows of a tensor: a vector and a single number are one row."""
+    """Return the number of rows of a tensor; a vector or a scalar is one row."""
     rows = 1
     for size in shape[:-1]:
         rows *= size
@@ -139,6 +139,6 @@ def _symmetric(tensor: Tensor, largest: int, *, per_row: bool) -> Tensor:
     rows = rows.reshape(1, -1) if not per_row else rows
     peak = rows.abs().amax(dim=1, keepdim=True).to(torch.float32)
     scale = (peak / largest).to(tensor.dtype)
-    # a row of zeros stays one; any scale serves
+    # a row of zeros stays zero with any scale
     steps = torch.round(rows / torch.where(scale > 0, scale, 1))
     return (steps.clamp(-largest, largest) * scale).reshape(tensor.shape)

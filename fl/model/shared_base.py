@@ -1,4 +1,4 @@
-"""The frozen base model, kept in memory from one run of a process to the next."""
+"""A cache of the frozen base model, shared by the runs of a process."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class _Wanted:
-    """A base model in the form in which it computes."""
+class _BaseKey:
+    """The cache key of a base model, and what is needed to load it."""
 
     digest: str
     device: str
@@ -32,13 +32,13 @@ def shared_base(
     device: str,
     precision: Literal["float32", "float64"],
 ) -> PreTrainedModel:
-    """Return a model to put adapters on, whose weights are those in memory already if
-    the last one here was the same: layers are new, weights are not to be written."""
-    wanted = _Wanted(backbone.digest(task), device, precision, backbone, task)
-    kept = _loaded(wanted)
+    """Return a base model with new layers; its weights are shared with the cached model
+    and must not be written."""
+    key = _BaseKey(backbone.digest(task), device, precision, backbone, task)
+    kept = _loaded(key)
     return copy.deepcopy(kept, {id(weight): weight for weight in kept.parameters()})
 
 
 @lru_cache(maxsize=1)
-def _loaded(wanted: _Wanted) -> PreTrainedModel:
-    return wanted.backbone.load(wanted.task)
+def _loaded(key: _BaseKey) -> PreTrainedModel:
+    return key.backbone.load(key.task)

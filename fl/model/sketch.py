@@ -1,9 +1,9 @@
 """Sketches: a client trains and sends some columns of B and the same rows of A.
 
 "Federated Sketching LoRA" (arXiv 2501.19389): with k of r indices J drawn uniformly and
-S = (r/k) diag(1[j in J]), E[S] = I, the client trains W0 + s B S A. That is a LoRA of
-rank k, made of the columns and rows J, with scale s r/k; so here the client holds
-nothing else, and neither momentum nor weight decay can reach the rest.
+S = (r/k) diag(1[j in J]), E[S] = I, the client trains W0 + s B S A. This is a LoRA of
+rank k with the columns and rows J and the scale s r/k. Here the client has nothing
+else, so momentum and weight decay do not affect the other ranks.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Sketch:
-    """The rank indices that one client trains in one round, in every layer."""
+    """The rank indices that a client trains in a round, the same in every layer."""
 
     indices: tuple[int, ...]  # ascending
     full_rank: int
-    is_own: bool = False  # a LoRA of the client's own, smaller rank: not scaled
+    is_own: bool = False  # a LoRA of the client's own, smaller rank: scale 1
 
     def __post_init__(self) -> None:
         fits = self.indices and 0 <= self.indices[0] <= self.indices[-1]
@@ -49,12 +49,12 @@ class Sketch:
 
     @property
     def scale(self) -> float:
-        """Return r/k, the non-zero entries of S; 1 for a LoRA of the client's own."""
+        """Return r/k, the non-zero entries of S, or 1 for a client's own rank."""
         return 1.0 if self.is_own else self.full_rank / self.rank
 
 
 def draw_sketch(rank: int, full_rank: int, rng: np.random.Generator) -> Sketch:
-    """Return ``rank`` of ``full_rank`` indices, every set equally likely.
+    """Return ``rank`` of ``full_rank`` indices, drawn uniformly.
 
     The generator is ``stream(seed, "sketch", client_id, round_id)``.
     """
@@ -67,37 +67,34 @@ def draw_sketch(rank: int, full_rank: int, rng: np.random.Generator) -> Sketch:
 
 
 def own_rank(rank: int, full_rank: int) -> Sketch:
-    """Return the first columns and rows: a client whose LoRA is of smaller rank."""
+    """Return the sketch of a client whose LoRA has a smaller rank of its own."""
     return Sketch(tuple(range(rank)), full_rank, is_own=True)
 
 
 def whole_sketch(full_rank: int) -> Sketch:
-    """Return the sketch that is plain LoRA."""
+    """Return the sketch with all indices, which is plain LoRA."""
     return Sketch(tuple(range(full_rank)), full_rank)
 
 
 def index_bits(rank: int, full_rank: int) -> int:
-    """Return the bits that tell a client its indices: one per index, travelling down.
-
-    A client of full rank needs none.
-    """
+    """Return the bits that send a client its indices: one per index, 0 at full rank."""
     return 0 if rank == full_rank else full_rank
 
 
 def compensation(optim: Literal["sgd", "momentum", "adamw"], sketch: Sketch) -> float:
-    """Return what multiplies the change of the touched rows and columns.
+    """Return the factor of the change of the sketched rows and columns.
 
-    Adam's normalisation cancels the r/k in the gradient, so that a column moves as far
-    as without a sketch but only in k/r of the rounds. Its change is multiplied by r/k:
-    the server's model then changes, to first order, by what the client's own did.
+    Adam's normalisation cancels the r/k in the gradient: a column changes as much as
+    without a sketch, but only in k/r of the rounds. Multiplied by r/k, the change of
+    the server's model equals that of the client's model to first order.
     """
     return sketch.scale if optim == "adamw" else 1.0
 
 
-def touched(
+def sketched(
     layout: Layout, tensors: Mapping[str, Tensor], sketch: Sketch
 ) -> dict[str, Tensor]:
-    """Return the chosen rows of A and columns of B, and what is not LoRA whole."""
+    """Return the sketched rows of A and columns of B, and the whole modules."""
     import torch
 
     chosen = torch.tensor(sketch.indices)
@@ -112,14 +109,14 @@ def touched(
 def scattered(
     start: Adapter, sketch: Sketch, trained: Mapping[str, Tensor], *, gain: float
 ) -> Adapter:
-    """Return ``start`` with the touched numbers replaced, all others bit for bit.
+    """Return ``start`` with the sketched numbers replaced and all others unchanged.
 
     ``gain`` multiplies the change of the LoRA factors.
     """
     import torch
 
     chosen = torch.tensor(sketch.indices)
-    before = touched(start.layout, start.tensors(), sketch) if gain != 1.0 else {}
+    before = sketched(start.layout, start.tensors(), sketch) if gain != 1.0 else {}
     flat = start.flat.clone()
     views = start.layout.views(flat)
     for part in start.layout.parts:

@@ -1,4 +1,4 @@
-"""Who holds which sample: the training set divided among the clients."""
+"""Partitions: the training set divided among the clients."""
 
 from fl.partition.by_label import DirichletByLabel, Shards
 from fl.partition.by_size import IID, PowerLaw

@@ -1,4 +1,4 @@
-"""Shares that somebody else decided: a column of the data, or a file."""
+"""Given partitions: by a column of the data, or from a file."""
 
 from __future__ import annotations
 
@@ -9,77 +9,68 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.random import Generator
 from pydantic import Field
 
-from fl.partition.partition import require_enough, shares_of, top_up
+from fl.partition.partition import Indices, require_enough, shares_of, top_up
 from fl.record import Record
 from fl.tasks import Source
-from fl.tasks.places import DataFile, local_file
+from fl.tasks.data_files import DataFile, local_file
 
-MAX_DIGITS = 19  # fewer fit into 64 bits
+MAX_DIGITS = 19  # shorter numbers fit into 64 bits
 
 
 class ByColumn(Record):
-    """The samples with one value of a column, such as their author, stay together.
+    """All samples with the same value of a column, such as the author, stay together.
 
-    Values are dealt out at random, each to the client with fewest so far, so that with
-    as many clients as values everyone has one.
+    Values are assigned in random order, each to the client with the fewest values, so
+    that with as many clients as values each client has one.
     """
 
     kind: Literal["column"] = "column"
     column: str = Field(min_length=1)
     min_partition_size: int = Field(default=1, ge=1)
 
-    def groups(self, task: Source) -> NDArray[np.int64]:
-        """Return the place of each sample's value among the sorted values."""
-        _, places = np.unique(task.column(self.column), return_inverse=True)
-        return places.astype(np.int64)
+    def groups(self, task: Source) -> Indices:
+        """Return each sample's index into the sorted values."""
+        _, indices = np.unique(task.column(self.column), return_inverse=True)
+        return indices.astype(np.int64)
 
-    def split(
-        self,
-        labels: NDArray[np.int64],
-        num_clients: int,
-        rng: np.random.Generator,
-    ) -> list[NDArray[np.int64]]:
-        """Return shares of whole groups, then topped up to the minimum."""
-        num_groups = int(labels.max(initial=-1)) + 1
+    def split(self, groups: Indices, num_clients: int, rng: Generator) -> list[Indices]:
+        """Return partitions of whole groups, filled up to the minimum size."""
+        num_groups = int(groups.max(initial=-1)) + 1
         if num_groups < num_clients:
             raise ValueError(
                 f"partition.column: {self.column!r} has {num_groups} values, too few "
                 f"for {num_clients} clients"
             )
-        require_enough(len(labels), num_clients, self.min_partition_size)
+        require_enough(len(groups), num_clients, self.min_partition_size)
         client_of = np.empty(num_groups, dtype=np.int64)
         client_of[rng.permutation(num_groups)] = np.arange(num_groups) % num_clients
-        owner = client_of[labels]
+        owner = client_of[groups]
         top_up(owner, num_clients, self.min_partition_size, rng)
         return shares_of(owner, num_clients)
 
 
 class FromFile(Record):
-    """A file says which client holds which training sample, both counted from 0.
+    """A file assigns each training sample to a client; both are counted from 0.
 
-    CSV with the columns ``sample,client``, or JSON: a list with each sample's client,
-    or an object from client to its samples. Every sample must occur once.
+    CSV with the columns ``sample,client``, or JSON: a list with the client of each
+    sample, or an object that maps a client to its samples. Every sample must occur
+    exactly once.
     """
 
     kind: Literal["file"] = "file"
     path: DataFile
     min_partition_size: int = Field(default=1, ge=1)
 
-    def groups(self, task: Source) -> NDArray[np.int64]:
+    def groups(self, task: Source) -> Indices:
         """Return each sample's client."""
         return _owners(local_file(self.path), len(task.labels("train")))
 
-    def split(
-        self,
-        labels: NDArray[np.int64],
-        num_clients: int,
-        rng: np.random.Generator,
-    ) -> list[NDArray[np.int64]]:
-        """Return the shares that the file states; ``labels`` are the clients."""
-        owner = labels
+    def split(self, groups: Indices, num_clients: int, rng: Generator) -> list[Indices]:
+        """Return the partitions of the file; ``groups`` are the clients."""
+        owner = groups
         if owner.max(initial=-1) >= num_clients:
             raise ValueError(
                 f"{self.path}: names client {owner.max()}, but there are {num_clients} "
@@ -94,8 +85,8 @@ class FromFile(Record):
         return shares_of(owner, num_clients)
 
 
-def _owners(path: Path, num_samples: int) -> NDArray[np.int64]:
-    """Return each sample's client, or say what is wrong where."""
+def _owners(path: Path, num_samples: int) -> Indices:
+    """Return each sample's client; errors name the line or entry."""
     reader = {".csv": _csv_pairs, ".json": _json_pairs}.get(path.suffix)
     if reader is None:
         raise ValueError(f"{path}: must end in .csv or .json, got {path.suffix!r}")
@@ -165,7 +156,7 @@ def _read_text(path: Path) -> str:
 
 
 def _whole(value: object, at: str) -> int:
-    """Return a whole number that fits into 64 bits."""
+    """Return an integer that fits into 64 bits."""
     text = str(value)
     try:
         number = int(text) if len(text) < MAX_DIGITS else None
@@ -178,5 +169,5 @@ def _whole(value: object, at: str) -> int:
 
 
 def shortened(text: str) -> str:
-    """Return a text cut to what a message can hold."""
+    """Return a text cut to 60 characters, for messages."""
     return text if len(text) <= 60 else text[:57] + "..."

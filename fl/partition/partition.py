@@ -1,15 +1,18 @@
-"""What divides a training set among clients, and what came of it."""
+"""The interface of a partition, and functions that partitions share."""
 
 from __future__ import annotations
 
 import heapq
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import NDArray
 
 from fl.tasks import Source
+
+Indices: TypeAlias = NDArray[np.int64]
 
 
 class Partition(Protocol):
@@ -17,38 +20,30 @@ class Partition(Protocol):
 
     @property
     def kind(self) -> str:
-        """Return the name."""
+        """Return the name used in scenarios."""
         ...
 
-    def groups(self, task: Source) -> NDArray[np.int64]:
-        """Return the group of every training sample that ``split`` goes by.
+    def groups(self, task: Source) -> Indices:
+        """Return the group of every training sample, such as its label.
 
-        Refuses a task that has no such groups.
+        Raises ``ValueError`` if the task has no such groups.
         """
         ...
 
-    def split(
-        self,
-        labels: NDArray[np.int64],
-        num_clients: int,
-        rng: np.random.Generator,
-    ) -> list[NDArray[np.int64]]:
-        """Return each client's sample indices, ascending; every sample is used once.
-
-        ``labels`` are the groups.
-        """
+    def split(self, groups: Indices, num_clients: int, rng: Generator) -> list[Indices]:
+        """Return each client's sample indices, ascending; every sample occurs once."""
         ...
 
 
 def divide(
-    partition: Partition, task: Source, num_clients: int, rng: np.random.Generator
-) -> list[NDArray[np.int64]]:
-    """Return each client's training samples of a task, ascending."""
+    partition: Partition, task: Source, num_clients: int, rng: Generator
+) -> list[Indices]:
+    """Return each client's training samples, ascending."""
     return partition.split(partition.groups(task), num_clients, rng)
 
 
-def labels_of(task: Source, kind: str) -> NDArray[np.int64]:
-    """Return the training labels, or refuse a task that has none."""
+def labels_of(task: Source, kind: str) -> Indices:
+    """Return the training labels; raise ``ValueError`` if the task has none."""
     if not task.num_labels:
         raise ValueError(
             f"partition {kind!r} divides by label and this task has none: its answers "
@@ -58,11 +53,11 @@ def labels_of(task: Source, kind: str) -> NDArray[np.int64]:
 
 
 def label_counts(
-    labels: NDArray[np.int64],
-    shares: Sequence[NDArray[np.int64]],
+    labels: Indices,
+    shares: Sequence[Indices],
     num_labels: int | None = None,
-) -> NDArray[np.int64]:
-    """Return how many samples of each label (columns) each client (rows) holds."""
+) -> Indices:
+    """Return the number of samples per client (rows) and label (columns)."""
     width = int(labels.max(initial=-1)) + 1 if num_labels is None else num_labels
     sizes = [len(share) for share in shares]
     owners = np.repeat(np.arange(len(shares)), sizes)
@@ -72,7 +67,7 @@ def label_counts(
 
 
 def require_enough(num_samples: int, num_clients: int, smallest: int) -> None:
-    """Refuse more clients than the samples suffice for."""
+    """Raise ``ValueError`` if there are too few samples for this many clients."""
     if num_clients < 1:
         raise ValueError(f"num_clients must be at least 1, got {num_clients}")
     if num_clients * smallest > num_samples:
@@ -82,20 +77,20 @@ def require_enough(num_samples: int, num_clients: int, smallest: int) -> None:
         )
 
 
-def shares_of(owner: NDArray[np.int64], num_clients: int) -> list[NDArray[np.int64]]:
-    """Return each client's samples, ascending, from each sample's owner."""
+def shares_of(owner: Indices, num_clients: int) -> list[Indices]:
+    """Return each client's samples, ascending, given each sample's owner."""
     order = np.argsort(owner, kind="stable")
     ends = np.cumsum(np.bincount(owner, minlength=num_clients))[:-1]
     return np.split(order, ends)
 
 
 def top_up(
-    owner: NDArray[np.int64],
+    owner: Indices,
     num_clients: int,
     smallest: int,
-    rng: np.random.Generator,
+    rng: Generator,
 ) -> None:
-    """Hand samples from the largest holders to the clients below the minimum."""
+    """Move samples from the largest partitions to those below the minimum."""
     shares = shares_of(owner, num_clients)
     sizes = np.array([len(share) for share in shares])
     largest = [(-int(size), client_id) for client_id, size in enumerate(sizes)]
@@ -113,8 +108,8 @@ def top_up(
             heapq.heappush(largest, (-len(shares[client_id]), client_id))
 
 
-def _largest(heap: list[tuple[int, int]], shares: Sequence[NDArray[np.int64]]) -> int:
-    """Return the client with most samples, the first of equals; old entries go."""
+def _largest(heap: list[tuple[int, int]], shares: Sequence[Indices]) -> int:
+    """Return the first client with the most samples; outdated entries are removed."""
     while -heap[0][0] != len(shares[heap[0][1]]):
         heapq.heappop(heap)
     return heap[0][1]

@@ -1,4 +1,4 @@
-"""Adapters that ``peft`` saved: merged into one that ``peft`` loads."""
+"""Merging of adapter folders that ``peft`` saved."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""What a merge folds into the frozen base, as a file beside the adapter.
+"""The base delta: a file with the changes that merges fold into the frozen base.
 
-``base_delta.safetensors`` holds per adapted matrix ``W0`` [m, n], under the module's
-name in the base model, either two factors ``<module>.fold_B`` [m, s] and
-``<module>.fold_A`` [s, n] or one dense ``<module>.fold`` [m, n], whichever is less. The
-LoRA scale is in them. The metadata say under ``rule`` how they act: ``add`` makes the
-base ``W0 + fold_B fold_A``; ``multiply``, HiRA's, ``W0 (1 + fold_B fold_A)`` entry by
-entry. Rows are outputs, also where the module keeps its weight turned, as GPT-2 does.
+``base_delta.safetensors`` has, for each adapted matrix ``W0`` [m, n] by its module name
+in the base model, either two factors ``<module>.fold_B`` [m, s] and
+``<module>.fold_A`` [s, n] or one dense ``<module>.fold`` [m, n], whichever is smaller.
+They include the LoRA scale. ``rule`` in the metadata is ``add``, for the base
+``W0 + fold_B fold_A``, or ``multiply`` (HiRA), for ``W0 (1 + fold_B fold_A)`` entry by
+entry. Rows are outputs, even if the module stores its weight transposed, as in GPT-2.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ def write_base_delta(
     is_dense: bool = False,
     onto: Path | None = None,
 ) -> None:
-    """Write folds that have the scale in them; nothing where there are none.
+    """Write folds, LoRA scale included; without folds no file is written.
 
-    ``onto`` is a folder whose base delta was in the base already: the new file holds
+    ``onto`` is a folder whose base delta is in the base already: the new file contains
     both changes.
     """
     tensors: dict[str, Tensor] = {}
@@ -46,12 +46,12 @@ def write_base_delta(
             tensors[f"{module}.fold_B"] = left.contiguous()
             tensors[f"{module}.fold_A"] = right.contiguous()
     if onto is not None:
-        tensors = _on_top(tensors, onto / FILE_NAME, rule)
+        tensors = _composed(tensors, onto / FILE_NAME, rule)
     save_base_delta(folder, tensors, rule=rule)
 
 
 def save_base_delta(folder: Path, tensors: Mapping[str, Tensor], *, rule: Rule) -> None:
-    """Write tensors that are named as above, if there are any."""
+    """Write tensors named as described above, if there are any."""
     from safetensors.torch import save_file
 
     if not tensors:
@@ -60,8 +60,10 @@ def save_base_delta(folder: Path, tensors: Mapping[str, Tensor], *, rule: Rule) 
     save_file(dict(tensors), folder / FILE_NAME, metadata=metadata)
 
 
-def _on_top(tensors: Mapping[str, Tensor], path: Path, rule: Rule) -> dict[str, Tensor]:
-    """Return one change that is the file's and then these, each matrix dense."""
+def _composed(
+    tensors: Mapping[str, Tensor], path: Path, rule: Rule
+) -> dict[str, Tensor]:
+    """Return the change of the file followed by these, as dense matrices."""
     known, before = _read(path)
     if known != rule:
         raise ValueError(f"{path} is of rule {known!r}, the merge of rule {rule!r}")
@@ -76,10 +78,10 @@ def _on_top(tensors: Mapping[str, Tensor], path: Path, rule: Rule) -> dict[str, 
 
 
 def apply_base_delta(model: nn.Module, folder: str | Path) -> int:
-    """Change the base weights of ``model`` in place by what ``folder`` holds.
+    """Apply a folder's base delta to ``model`` in place; return the matrices changed.
 
-    Returns the number of matrices changed: none where the merge folded nothing. Call it
-    once, on the base or on the ``PeftModel``, before or after the adapter is loaded.
+    The number is 0 if the merge folded nothing. Call this once, on the base or on the
+    ``PeftModel``, before or after the adapter is loaded.
     """
     import torch
 
@@ -94,12 +96,12 @@ def apply_base_delta(model: nn.Module, folder: str | Path) -> int:
             change = fold.to(weight.device)
             if rule == "multiply":
                 change = change * weight
-            weight.copy_(change + weight)  # added in the wider type of both
+            weight.copy_(change + weight)  # added in the wider dtype
     return len(changes)
 
 
 def _read(path: Path) -> tuple[str, dict[str, Tensor]]:
-    """Return the rule, and the fold of each module as one matrix."""
+    """Return the rule, and the dense fold of each module."""
     from safetensors import safe_open
 
     with safe_open(path, framework="pt") as file:
@@ -111,7 +113,7 @@ def _read(path: Path) -> tuple[str, dict[str, Tensor]]:
 
 
 def _dense(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the fold of each module as one matrix."""
+    """Return the dense fold of each module."""
     folds = {}
     for name, tensor in tensors.items():
         module, _, part = name.rpartition(".")
@@ -123,7 +125,7 @@ def _dense(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _base_weights(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Yield the weights of linear layers as [outputs, inputs], by the base's names."""
+    """Yield name in the base and weight [outputs, inputs] of each linear layer."""
     from peft import PeftModel
     from peft.tuners.tuners_utils import BaseTunerLayer
     from torch import nn

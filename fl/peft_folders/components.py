@@ -1,4 +1,4 @@
-"""Adapter folders with their weights, as the list of components that a merge takes."""
+"""Adapter folders and their weights, as the components of a merge."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WEIGHT_SUM_TOLERANCE = 1e-9
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Components:
-    """The adapters of a merge with their weights."""
+    """The adapters of a merge and their weights."""
 
     clients: tuple[PeftFolder, ...]
     weights: tuple[float, ...]
@@ -38,14 +38,14 @@ class Components:
         return rest if abs(rest) > WEIGHT_SUM_TOLERANCE else 0.0
 
     def terms(self) -> list[tuple[PeftFolder, float]]:
-        """Return every adapter that counts with its weight; these sum to one."""
+        """Return the adapters with a non-zero weight; the weights sum to one."""
         found = list(zip(self.clients, self.weights, strict=True))
         if self.previous is not None:
             found.insert(0, (self.previous, self.previous_weight))
         return [(folder, weight) for folder, weight in found if weight]
 
     def require_fit(self, method: Method) -> None:
-        """Refuse adapters that do not belong together, or not in this method."""
+        """Raise ``ValueError`` if adapters do not fit each other or the method."""
         for other in self._others():
             require_alike(self.first, other)
         require_mergeable(
@@ -55,7 +55,7 @@ class Components:
         )
 
     def layers(self) -> dict[str, LayerComponents]:
-        """Return the components of each matrix, all at the first adapter's scale."""
+        """Return the components of each matrix, at the first adapter's scale."""
         folders, weights = zip(*self.terms(), strict=True)
         before = self.previous
         return {
@@ -68,7 +68,7 @@ class Components:
         }
 
     def adapter(self, merged: Mapping[str, MergedLayer]) -> PeftFolder:
-        """Return the merged adapter, without what is folded into the base."""
+        """Return the merged adapter, without the folds."""
         folders, weights = zip(*self.terms(), strict=True)
         return PeftFolder(
             path=self.first.path,
@@ -89,7 +89,7 @@ class Components:
         )
 
     def folds(self, merged: Mapping[str, MergedLayer]) -> dict[str, Pair]:
-        """Return what goes into the base, scale in."""
+        """Return the folds, LoRA scale included."""
         return {
             module: Pair(
                 self._rounded(layer.fold.lora_b * self.first.scales[module]),
@@ -100,12 +100,12 @@ class Components:
         }
 
     def written(self, layer: MergedLayer) -> list[Pair]:
-        """Return the pair and the fold as they stand in the files."""
+        """Return the pair and the fold with the precision of the files."""
         pairs = [layer.pair] if layer.fold is None else [layer.pair, layer.fold]
         return [Pair(*map(self._rounded, pair)) for pair in pairs]
 
     def notes(self, folds: bool, onto: Path | None) -> tuple[str, ...]:
-        """Return what a person should know beside the figures."""
+        """Return the notes that a reader of the report needs."""
         others = self._others()
         names = {
             str(folder.config.get("base_model_name_or_path"))
@@ -138,7 +138,7 @@ class Components:
         return [*self.clients[1:], *([self.previous] if self.previous else [])]
 
     def _one_rank(self, pairs: dict[str, Pair]) -> dict[str, Pair]:
-        """Return HiRA's pairs at one rank: PEFT does not heed its ``rank_pattern``."""
+        """Return HiRA's pairs at one rank, since PEFT ignores its ``rank_pattern``."""
         if self.first.kind != "HIRA":
             return pairs
         rank = max(len(pair.lora_a) for pair in pairs.values())
@@ -154,7 +154,7 @@ class Components:
 
 
 def _averaged(name: str, tensors: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
-    """Return the weighted mean; whole numbers, such as positions, must agree."""
+    """Return the weighted mean; integers, such as positions, must be equal."""
     if tensors[0].is_floating_point():
         return weighted_mean(tensors, weights)
     if any(not tensor.equal(tensors[0]) for tensor in tensors):

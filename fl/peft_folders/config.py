@@ -1,4 +1,4 @@
-"""PEFT's ``adapter_config.json``: which adapters can be merged, ranks and scales."""
+"""PEFT's ``adapter_config.json``: supported options, ranks and scales."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 CONFIG_FILE = "adapter_config.json"
 KINDS = ("LORA", "HIRA")
-# Options under which B A is not simply what is added to the frozen weight.
+# With these options the change of the frozen weight is not simply B A.
 UNSUPPORTED = (
     "alora_invocation_tokens",
     "arrow_config",
@@ -29,7 +29,7 @@ PLAIN_STARTS = (True, False, None, "gaussian", "orthogonal", "eva")
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """Return the configuration of an adapter that can be merged."""
+    """Return the configuration; raise ``ValueError`` if it cannot be merged."""
     if not folder.is_dir():
         raise ValueError(f"no adapter at {folder}: there is no such folder")
     path = folder / CONFIG_FILE
@@ -60,7 +60,7 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def scale_of(folder: Path, config: Mapping[str, Any], module: str, rank: int) -> float:
-    """Return what B A is multiplied with; its rank must be the configuration's."""
+    """Return the factor of B A; the rank must be that of the configuration."""
     stated = _of_module(config, "rank_pattern", "r", module)
     if stated != rank:
         raise ValueError(
@@ -77,7 +77,7 @@ def scale_of(folder: Path, config: Mapping[str, Any], module: str, rank: int) ->
 def _of_module(
     config: Mapping[str, Any], pattern: str, key: str, module: str
 ) -> object:
-    """Return a value as PEFT finds it: by the first pattern that the name ends with."""
+    """Return a module's value as in PEFT: that of the first pattern that matches."""
     for regex, value in (config.get(pattern) or {}).items():
         if re.match(rf"(.*\.)?({regex})$", module):
             return value
@@ -87,21 +87,21 @@ def _of_module(
 def with_ranks(
     config: Mapping[str, Any], ranks: Mapping[str, int], scales: Mapping[str, float]
 ) -> dict[str, Any]:
-    """Return a configuration under which PEFT gives each module its rank and scale."""
+    """Return a configuration that gives each module its rank and scale in PEFT."""
     new = {**config, "inference_mode": True}
-    if _says(new, ranks, scales):
+    if _has_ranks(new, ranks, scales):
         return new
     new["r"] = Counter(ranks.values()).most_common(1)[0][0]
     new["rank_pattern"] = _exceptions(ranks, new["r"])
     if new["peft_type"] == "LORA":
-        alphas = {m: _tidy(scales[m] * rank) for m, rank in ranks.items()}
+        alphas = {m: _int_if_whole(scales[m] * rank) for m, rank in ranks.items()}
         new["use_rslora"] = False
         new["lora_alpha"] = Counter(alphas.values()).most_common(1)[0][0]
         new["alpha_pattern"] = _exceptions(alphas, new["lora_alpha"])
     return new
 
 
-def _says(
+def _has_ranks(
     config: Mapping[str, Any], ranks: Mapping[str, int], scales: Mapping[str, float]
 ) -> bool:
     try:
@@ -117,5 +117,5 @@ def _exceptions(values: Mapping[str, float], usual: float) -> dict[str, float]:
     return {f"^{re.escape(m)}": v for m, v in values.items() if v != usual}
 
 
-def _tidy(value: float) -> float:
+def _int_if_whole(value: float) -> float:
     return int(value) if value.is_integer() else value

@@ -1,4 +1,4 @@
-"""Which adapters may be merged with each other, and by what."""
+"""Checks: which adapters can be merged with each other, and by which method."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SAME_OPTIONS = ("peft_type", "use_dora", "fan_in_fan_out", "bias")
 
 
 def require_alike(one: PeftFolder, other: PeftFolder) -> None:
-    """Refuse an adapter of another kind, of other modules or of other shapes."""
+    """Raise ``ValueError`` if kind, modules or shapes of two adapters differ."""
     for option in SAME_OPTIONS:
         values = one.config.get(option), other.config.get(option)
         if values[0] != values[1]:
@@ -42,7 +42,7 @@ def require_alike(one: PeftFolder, other: PeftFolder) -> None:
 def require_mergeable(
     method: Method, folders: Sequence[PeftFolder], *, has_previous: bool
 ) -> None:
-    """Refuse what a method cannot take, in its own words."""
+    """Raise ``ValueError`` with the method's reason if it cannot merge these."""
     contract, kind = method.contract, method.kind
     if contract.personal:
         kept = " and ".join(contract.personal)
@@ -67,16 +67,18 @@ def require_mergeable(
 def common_base_delta(
     clients: Sequence[PeftFolder], previous: PeftFolder | None
 ) -> Path | None:
-    """Return the folder whose ``base_delta.safetensors`` all were trained on, if any.
+    """Return the folder with the base delta on which all were trained, if any.
 
-    Clients as PEFT saves them have none; the adapter before the round may. Those that
-    have one must have the same.
+    Clients saved by PEFT have none; the previous adapter may have one. All base deltas
+    must be equal.
     """
-    marks = [_mark(folder) for folder in clients]
-    before = None if previous is None else _mark(previous)
-    for folder, mark in zip(clients, marks, strict=True):
-        if mark != marks[0] or (mark and previous is not None and mark != before):
-            other = clients[0] if mark != marks[0] else previous
+    digests = [_base_delta_digest(folder) for folder in clients]
+    before = None if previous is None else _base_delta_digest(previous)
+    for folder, digest in zip(clients, digests, strict=True):
+        if digest != digests[0] or (
+            digest and previous is not None and digest != before
+        ):
+            other = clients[0] if digest != digests[0] else previous
             assert other is not None
             raise ValueError(
                 f"{folder.path} and {other.path} were trained on different bases: "
@@ -84,11 +86,11 @@ def common_base_delta(
             )
     if previous is not None and before:
         return previous.path
-    return clients[0].path if marks[0] else None
+    return clients[0].path if digests[0] else None
 
 
-def _mark(folder: PeftFolder) -> bytes:
-    """Return what tells base deltas apart, nothing where there is none."""
+def _base_delta_digest(folder: PeftFolder) -> bytes:
+    """Return the digest of a folder's base delta; empty if there is none."""
     path = folder.path / FILE_NAME
     return hashlib.sha256(path.read_bytes()).digest() if path.exists() else b""
 
@@ -101,7 +103,7 @@ def _ranks(folders: Sequence[PeftFolder]) -> dict[str, list[int]]:
 
 
 def _widths(pairs: Mapping[str, Pair]) -> dict[str, tuple[int, ...]]:
-    """Return the shape of each adapted matrix, whatever the rank."""
+    """Return the shape [m, n] of each adapted matrix."""
     return {m: (len(pair.lora_b), pair.lora_a.shape[1]) for m, pair in pairs.items()}
 
 

@@ -1,4 +1,4 @@
-"""A PEFT adapter folder as anyone may have saved it: read, checked, and written."""
+"""Reading, checking and writing of PEFT adapter folders."""
 
 from __future__ import annotations
 
@@ -34,11 +34,13 @@ _TENSOR = re.compile(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PeftFolder:
-    """An adapter by the base model's module names; factors are float64, whole modules
-    and magnitudes float32 or wider."""
+    """An adapter, by module names of the base model.
+
+    Factors are float64; whole modules and magnitudes are float32 or wider.
+    """
 
     path: Path
-    config: dict[str, Any]  # what adapter_config.json says
+    config: dict[str, Any]  # adapter_config.json
     pairs: dict[str, Pair]
     scales: dict[str, float]  # 1 for HiRA
     magnitudes: dict[str, Tensor] = field(default_factory=dict)  # DoRA's
@@ -47,11 +49,11 @@ class PeftFolder:
 
     @property
     def kind(self) -> Literal["LORA", "HIRA"]:
-        """Return PEFT's name of the adapter's type."""
+        """Return PEFT's name of the adapter type."""
         return "HIRA" if self.config["peft_type"] == "HIRA" else "LORA"
 
     def rounded(self, tensor: Tensor) -> Tensor:
-        """Return a tensor of its own as it is written: float64 where the file is."""
+        """Return a copy in the dtype to be written: float64 if the file has it."""
         import torch
 
         if not tensor.is_floating_point():
@@ -61,7 +63,7 @@ class PeftFolder:
 
 
 def read_peft_folder(path: str | Path) -> PeftFolder:
-    """Return the adapter in a folder; of weights only safetensors are ever opened."""
+    """Return the adapter in a folder; weights are read from safetensors only."""
     import torch
 
     folder = Path(path)
@@ -93,7 +95,7 @@ def read_peft_folder(path: str | Path) -> PeftFolder:
 
 
 def write_peft_folder(folder: Path, adapter: PeftFolder) -> None:
-    """Write an adapter; its configuration gets the ranks and scales that it has."""
+    """Write an adapter and a configuration with its ranks and scales."""
     from safetensors.torch import save_file
 
     ranks = {module: len(pair.lora_a) for module, pair in adapter.pairs.items()}
@@ -113,7 +115,7 @@ def write_peft_folder(folder: Path, adapter: PeftFolder) -> None:
 
 @contextmanager
 def new_folder(path: str | Path) -> Iterator[Path]:
-    """Give a folder to write into, which is ``path`` once the block has ended well."""
+    """Yield a draft folder, which is renamed to ``path`` if the block succeeds."""
     folder = Path(path)
     require_free(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -131,7 +133,7 @@ def new_folder(path: str | Path) -> Iterator[Path]:
 
 
 def require_free(folder: Path) -> None:
-    """Refuse to write where something is already."""
+    """Raise ``ValueError`` if the path is a file or a folder that is not empty."""
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is a file, not a folder")
     if folder.exists() and any(folder.iterdir()):
@@ -146,7 +148,7 @@ def _remove(draft: Path) -> None:
 
 
 def _read_tensors(folder: Path) -> dict[str, Tensor]:
-    """Return the tensors in float32 or wider, integers as they are, all finite."""
+    """Return the tensors: finite, in float32 or wider, integers unchanged."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 

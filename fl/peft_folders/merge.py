@@ -1,4 +1,4 @@
-"""Adapters that ``peft`` saved, merged into one that ``peft`` loads."""
+"""Merging of adapters saved by ``peft`` into one that ``peft`` loads."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fl.aggregation import (
     Pair,
 )
 from fl.aggregation.grams import product_error
-from fl.aggregation.reference_norms import Yardstick, ratio, yardsticks
+from fl.aggregation.reference_norms import ReferenceNorms, ratio, reference_norms
 from fl.memory.recipe import settings
 from fl.peft_folders.base_delta import write_base_delta
 from fl.peft_folders.components import WEIGHT_SUM_TOLERANCE, Components
@@ -33,31 +33,31 @@ REPORT_FILE = "merge.json"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LayerReport:
-    """How well one matrix was merged: relative errors of what was written."""
+    """The relative errors of one merged matrix, as written."""
 
     layer: str
     num_components: int
     rank: int
-    fold_rank: int  # 0: nothing goes into the base
+    fold_rank: int  # 0: nothing is folded into the base
     relative_error: float
-    average_relative_error: float  # of averaging the factors of the same adapters
-    update_relative_error: float | None  # per ||W* - previous||, where that was given
+    average_relative_error: float  # of plain factor averaging
+    update_relative_error: float | None  # relative to ||W* - previous||, if given
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MergeReport:
-    """What was merged and how well; the totals are over all matrices, scales in."""
+    """Inputs and errors of a merge; totals are over all matrices, scales included."""
 
     folder: str
     method: str
-    settings: object  # the method's own, as JSON
+    settings: object  # of the method, as JSON
     adapters: tuple[str, ...]
     weights: tuple[float, ...]
     previous: str | None
     previous_weight: float
     relative_error: float
     average_relative_error: float
-    num_whole_tensors: int  # trained outside LoRA, and averaged
+    num_whole_tensors: int  # trained outside LoRA, averaged
     notes: tuple[str, ...]
     layers: tuple[LayerReport, ...]
 
@@ -70,13 +70,13 @@ def merge_folders(
     weights: Sequence[float] | None = None,
     previous: str | Path | None = None,
 ) -> MergeReport:
-    """Merge PEFT adapter folders into the new folder ``out``, and say how well.
+    """Merge PEFT adapter folders into the new folder ``out`` and return a report.
 
-    ``method`` is FLoRA-NA unless given, ``weights`` are equal. Weights that do not sum
-    to one need ``previous``, the adapter before the round, which gets the rest. What a
-    method folds into the base is for ``fl.peft_folders.apply_base_delta``; what was in
-    the base before, of ``previous``, is carried over. A ``ValueError`` says why
-    adapters do not fit.
+    The defaults are FLoRA-NA and equal weights. Weights that do not sum to one need
+    ``previous``, the adapter before the round, which gets the remaining weight. Folds
+    of a method, and those of ``previous``, are written for
+    ``fl.peft_folders.apply_base_delta``. Raises ``ValueError`` if the adapters or the
+    method do not fit.
     """
     merge = FloraNA() if method is None else method
     require_free(Path(out))
@@ -108,7 +108,7 @@ def merge_folders(
 def client_weights(
     given: Sequence[float] | None, num_clients: int, *, has_previous: bool
 ) -> tuple[float, ...]:
-    """Return one finite weight per client, equal ones by default."""
+    """Return one finite weight per client; the default is equal weights."""
     if not num_clients:
         raise ValueError("there must be at least one adapter to merge, got none")
     shares = tuple([1 / num_clients] * num_clients if given is None else given)
@@ -135,12 +135,12 @@ def _report(
     onto: Path | None,
 ) -> MergeReport:
     layers = components.layers()
-    sizes = yardsticks(layers)
+    norms = reference_norms(layers)
     rows = [
-        _row(name, layers[name], sizes[name], layer, components.written(layer))
+        _row(name, layers[name], norms[name], layer, components.written(layer))
         for name, layer in merged.items()
     ]
-    scaled = {name: s * sizes[name].norm for name, s in components.first.scales.items()}
+    scaled = {name: s * norms[name].norm for name, s in components.first.scales.items()}
     previous = components.previous
     return MergeReport(
         folder=str(out),
@@ -163,12 +163,12 @@ def _report(
 def _row(
     name: str,
     layer: LayerComponents,
-    size: Yardstick,
+    norms: ReferenceNorms,
     merged: MergedLayer,
     written: Sequence[Pair],
 ) -> LayerReport:
     error = product_error(layer, written)
-    update = None if size.update is None else ratio(error * size.norm, size.update)
+    update = None if norms.update is None else ratio(error * norms.norm, norms.update)
     return LayerReport(
         layer=name,
         num_components=len(layer.pairs),
@@ -181,7 +181,7 @@ def _row(
 
 
 def _total(parts: Sequence[tuple[float, float]]) -> float:
-    """Return the relative error of all matrices, from each one's and its norm."""
+    """Return the relative error over all matrices, from pairs of error and norm."""
     return ratio(
         math.hypot(*(error * norm for error, norm in parts)),
         math.hypot(*(norm for _, norm in parts)),

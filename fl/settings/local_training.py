@@ -16,10 +16,10 @@ OnDivergence = Literal["drop", "stop"]
 
 
 class TrainingSettings(Record):
-    """A client's local training, in the words of Hugging Face's ``Trainer``.
+    """A client's local training, with the names of Hugging Face's ``Trainer``.
 
-    A step is one of the optimiser, over ``gradient_accumulation_steps`` mini-batches as
-    if they were one. Schedule and warm-up start anew with each participation.
+    A local step is one optimiser step over ``gradient_accumulation_steps``
+    mini-batches. Each participation starts the schedule and the warm-up again.
     """
 
     local_steps: int = Field(default=10, ge=1)
@@ -31,10 +31,10 @@ class TrainingSettings(Record):
     optim: OptimiserName = "adamw"
     weight_decay: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     max_grad_norm: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-    bf16: bool = False  # matrix products under autocast; memory is counted without
+    bf16: bool = False  # autocast; the memory estimate ignores it
 
     @model_validator(mode="after")
-    def _warmup_has_a_schedule(self) -> TrainingSettings:
+    def _check_warmup(self) -> TrainingSettings:
         if self.warmup_steps and self.lr_scheduler_type == "constant":
             raise ValueError(
                 "warmup_steps needs another lr_scheduler_type than constant: "

@@ -1,4 +1,4 @@
-"""Sums such as ``27+45=`` for a causal language model, as many as asked for."""
+"""Generated sums such as ``27+45=`` for a causal language model."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from pydantic import Field
 from fl.memory import recipe
 from fl.record import Record
 from fl.streams import stream
-from fl.tasks.counted import uniform
-from fl.tasks.reading import Exchange, ReadExchanges
-from fl.tasks.rows import spread
+from fl.tasks.counter_rng import uniform
+from fl.tasks.splits import spread
 from fl.tasks.task import Objective, Split, Task, no_column
+from fl.tasks.tokenized import PromptReply, TokenizedPrompts
 from fl.tasks.tokens import Tokenizer
 
 NUM_RANGES = 10
 
 
 class Arithmetic(Record):
-    """Sums of two numbers of up to ``num_digits`` digits, answered exactly or wrong.
+    """Sums of two numbers of up to ``num_digits`` digits, scored by exact match.
 
-    Of all pairs 20 % are for the test and 20 % public; no pair is in two splits. With
-    probability ``heterogeneity`` a user's first number is from its own tenth of the
-    range: divide by column ``user`` to let clients be users.
+    20 % of all pairs are for the test and 20 % are public; no pair is in two splits.
+    With probability ``heterogeneity`` a user's first number comes from the user's own
+    tenth of the range. Partition by column ``user`` to make each client a user.
     """
 
     kind: Literal["arithmetic"] = "arithmetic"
@@ -41,7 +41,7 @@ class Arithmetic(Record):
 
     @property
     def digest(self) -> str:
-        """Return the digest of the settings, from which all sums follow."""
+        """Return the digest of the settings, which determine all sums."""
         return recipe.digest("arithmetic 1", {"settings": recipe.settings(self)})
 
     @property
@@ -55,7 +55,7 @@ class Arithmetic(Record):
 
     @property
     def max_length(self) -> int:
-        """Return the most tokens that a sum takes, one per character and three more."""
+        """Return the maximum length in tokens: one per character, and three more."""
         return 3 * self.num_digits + 6
 
     @property
@@ -72,10 +72,10 @@ class Arithmetic(Record):
             raise no_column(self.kind, name, "user")
         return self._users(np.arange(self.num_samples)).astype(np.str_)
 
-    def exchanges(self, split: Split, indices: Sequence[int]) -> list[Exchange]:
-        """Return some sums and their results."""
+    def prompt_replies(self, split: Split, indices: Sequence[int]) -> list[PromptReply]:
+        """Return the sums at these indices, with their results."""
         pairs = self._pairs(split, np.array(indices, dtype=np.int64)).tolist()
-        return [Exchange(f"{a}+{b}=", str(a + b)) for a, b in pairs]
+        return [PromptReply(f"{a}+{b}=", str(a + b)) for a, b in pairs]
 
     def result(self, reply: str) -> str:
         """Return the whole reply."""
@@ -84,12 +84,12 @@ class Arithmetic(Record):
     def corpus(self) -> list[str]:
         """Return up to 5,000 training sums."""
         samples = spread(self.num_samples).tolist()
-        return ["".join(exchange) for exchange in self.exchanges("train", samples)]
+        return ["".join(pair) for pair in self.prompt_replies("train", samples)]
 
     def read_by(self, tokenizer: Tokenizer | None) -> Task:
-        """Return the sums as this tokenizer's numbers."""
+        """Return the tokenized task."""
         assert tokenizer is not None
-        return ReadExchanges(self, tokenizer)
+        return TokenizedPrompts(self, tokenizer)
 
     def _num_samples(self, split: Split) -> int:
         return {

@@ -1,9 +1,9 @@
 """Handwritten digits: 1797 grey images of 8 x 8 pixels in ten classes.
 
-The data beside this file are the test set of E. Alpaydin and C. Kaynak, "Optical
+The data file in this folder is the test set of E. Alpaydin and C. Kaynak, "Optical
 Recognition of Handwritten Digits", UCI Machine Learning Repository (1998),
 doi:10.24432/C50P49, licensed CC BY 4.0, as scikit-learn ships them: 64 pixels from 0
-to 16 and the label, one image per line, compressed and otherwise unchanged.
+to 16 and the label, one image per line, compressed but otherwise unchanged.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ SHA256 = "6ebb3d2fee246a4e99363262ddf8a00a3c41bee6014c373ed9d9216ba7f651b8"
 
 
 class Digits(Record):
-    """Handwritten digits, of each class 25 % for the test and 20 % public."""
+    """Handwritten digits; 25 % of each class are for the test and 20 % are public."""
 
     kind: Literal["digits"] = "digits"
 
     @property
     def digest(self) -> str:
-        """Return the digest of the data and of the rule that divides them."""
+        """Return the digest of the data and of the rule that splits them."""
         return hashlib.sha256(f"{SHA256} 25% test 20% public".encode()).hexdigest()
 
     @property
@@ -52,7 +52,7 @@ class Digits(Record):
         return 0
 
     def labels(self, split: Split) -> NDArray[np.int64]:
-        """Return the digit that each image of a split shows."""
+        """Return the digit shown by each image of a split."""
         digits: NDArray[np.uint8] = _table()[_rows(split), 64]
         return digits.astype(np.int64)
 

@@ -1,4 +1,4 @@
-"""Prompts with responses for a causal language model, from a user's own files."""
+"""Prompts and responses for a causal language model, from a user's files."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from fl.record import Record
-from fl.tasks.places import DataFile
-from fl.tasks.reading import Exchange, ReadExchanges
-from fl.tasks.rows import chosen_rows, files_digest, split_table, spread
+from fl.tasks.data_files import DataFile
+from fl.tasks.splits import chosen_rows, files_digest, split_table, spread
 from fl.tasks.tables import Table, read_table
 from fl.tasks.task import Objective, Split, Task
+from fl.tasks.tokenized import PromptReply, TokenizedPrompts
 from fl.tasks.tokens import Tokenizer
 
 _NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
 
 
 class Instruct(Record):
-    """Prompts and responses such as GSM8K's; the loss counts the response only.
+    """Prompts and responses such as GSM8K's; the loss covers the response only.
 
-    ``prompt_format`` frames a prompt (``{prompt}`` stands for it); ``chat: true`` uses
-    the model's own chat template instead. Both texts together are cut to
+    ``prompt_format`` is a template in which ``{prompt}`` is replaced; ``chat: true``
+    uses the model's chat template instead. Prompt and response together are cut to
     ``max_length`` tokens.
     """
 
@@ -42,14 +42,14 @@ class Instruct(Record):
 
     @field_validator("prompt_format")
     @classmethod
-    def _holds_the_prompt(cls, value: str) -> str:
+    def _check_prompt_format(cls, value: str) -> str:
         if "{prompt}" not in value:
             raise ValueError("must contain {prompt}")
         return value
 
     @property
     def digest(self) -> str:
-        """Return the digest of the files' content and of how they are read."""
+        """Return the digest of the files' content and of the reading settings."""
         places = {"kind", "train", "test", "public"}
         return files_digest(
             "instruct", self._files, self.model_dump(mode="json", exclude=places)
@@ -75,19 +75,19 @@ class Instruct(Record):
         table = read_table(self.train, (name,), header=True)
         return np.array(table.columns[0])[self._rows("train", table)]
 
-    def exchanges(self, split: Split, indices: Sequence[int]) -> list[Exchange]:
-        """Return some samples' framed prompts and their responses."""
+    def prompt_replies(self, split: Split, indices: Sequence[int]) -> list[PromptReply]:
+        """Return the formatted prompts at these indices, with their responses."""
         table = self._table(split)
         assert table is not None
         prompts, responses = table.columns
         frame = "{prompt}" if self.chat else self.prompt_format
         return [
-            Exchange(frame.replace("{prompt}", prompts[row]), responses[row])
+            PromptReply(frame.replace("{prompt}", prompts[row]), responses[row])
             for row in self._rows(split, table)[list(indices)].tolist()
         ]
 
     def result(self, reply: str) -> str:
-        """Return what must match: see ``final_answer``."""
+        """Return the part of a reply that is compared: see ``final_answer``."""
         return final_answer(reply)
 
     def corpus(self) -> list[str]:
@@ -95,13 +95,13 @@ class Instruct(Record):
         samples = spread(len(self.labels("train")))
         return [
             f"{prompt}{reply}"
-            for prompt, reply in self.exchanges("train", samples.tolist())
+            for prompt, reply in self.prompt_replies("train", samples.tolist())
         ]
 
     def read_by(self, tokenizer: Tokenizer | None) -> Task:
-        """Return prompts and responses as this tokenizer's numbers."""
+        """Return the tokenized task."""
         assert tokenizer is not None
-        return ReadExchanges(self, tokenizer)
+        return TokenizedPrompts(self, tokenizer)
 
     @property
     def _files(self) -> Mapping[Split, str | None]:
@@ -116,7 +116,7 @@ class Instruct(Record):
 
 
 def final_answer(reply: str) -> str:
-    """Return the number after the last ``####`` without commas, else the whole reply.
+    """Return the number after the last ``####``, without commas, or else the reply.
 
     A ``####`` without a number gives an empty text, which matches no reference.
     """

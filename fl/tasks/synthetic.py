@@ -1,4 +1,4 @@
-"""Short sentences of invented words, as many samples, labels and users as asked for."""
+"""Generated sentences of invented words, for any number of samples and labels."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from pydantic import Field, model_validator
 
 from fl.memory import recipe
 from fl.record import Record
-from fl.tasks.counted import uniform
-from fl.tasks.reading import ReadSentences
-from fl.tasks.rows import spread
+from fl.tasks.counter_rng import uniform
+from fl.tasks.splits import spread
 from fl.tasks.task import Objective, Split, Task, no_column
+from fl.tasks.tokenized import TokenizedTexts
 from fl.tasks.tokens import Tokenizer
 
 SYLLABLES = tuple(c + v for c in "bdfgklmnprstvz" for v in "aeiou")
 
 
 class Synthetic(Record):
-    """Invented sentences whose words betray the label; made when they are needed.
+    """Sentences whose words depend on the label, generated on demand.
 
-    Each word is, with probability ``1 - difficulty``, one of its label's own and else
-    any word. With probability ``heterogeneity`` a user's sentence has the user's
-    favourite label and else any label: divide by column ``user`` to let clients be
-    users, or use another partition and leave it at 0.
+    With probability ``1 - difficulty`` a word is one of the label's own words,
+    otherwise any word. With probability ``heterogeneity`` a user's sentence has the
+    user's favourite label, otherwise any label. Partition by column ``user`` to make
+    each client a user, or use another partition with ``heterogeneity: 0``.
     """
 
     kind: Literal["synthetic"] = "synthetic"
@@ -43,7 +43,7 @@ class Synthetic(Record):
     seed: int = Field(default=0, ge=0)
 
     @model_validator(mode="after")
-    def _fits_together(self) -> Synthetic:
+    def _check_ranges(self) -> Synthetic:
         if self.num_words < self.num_labels:
             raise ValueError(
                 f"num_words must be at least num_labels, got {self.num_words} and "
@@ -58,7 +58,7 @@ class Synthetic(Record):
 
     @property
     def digest(self) -> str:
-        """Return the digest of the settings, from which all sentences follow."""
+        """Return the digest of the settings, which determine all sentences."""
         return recipe.digest("synthetic 1", {"settings": recipe.settings(self)})
 
     @property
@@ -67,7 +67,7 @@ class Synthetic(Record):
 
     @property
     def max_length(self) -> int:
-        """Return the most tokens: up to four to a word, and two frame them."""
+        """Return the maximum length: four tokens per word and two special ones."""
         return 4 * self.max_words + 2
 
     def labels(self, split: Split) -> NDArray[np.int64]:
@@ -81,7 +81,7 @@ class Synthetic(Record):
         return self._users(np.arange(self.num_samples)).astype(np.str_)
 
     def texts(self, split: Split, indices: Sequence[int]) -> list[str]:
-        """Return some samples' sentences."""
+        """Return the sentences at these indices."""
         samples = np.array(indices, dtype=np.int64)
         labels = self._labels(split, samples)[:, None]
         counters = samples[:, None] * self.max_words + np.arange(self.max_words)
@@ -102,9 +102,9 @@ class Synthetic(Record):
         return self.texts("train", spread(self.num_samples).tolist())
 
     def read_by(self, tokenizer: Tokenizer | None) -> Task:
-        """Return the sentences as this tokenizer's numbers."""
+        """Return the tokenized task."""
         assert tokenizer is not None
-        return ReadSentences(self, tokenizer)
+        return TokenizedTexts(self, tokenizer)
 
     def _num_samples(self, split: Split) -> int:
         return {

@@ -1,4 +1,4 @@
-"""Columns of text from CSV, TSV, JSON lines and Parquet, each value with its line."""
+"""Text columns of CSV, TSV, JSON lines and Parquet files, with line numbers."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TypeAlias
 
-from fl.tasks.places import did_you_mean, local_file
+from fl.tasks.data_files import did_you_mean, local_file
 
-Column: TypeAlias = str | int  # a name, or a place counted from 0
+Column: TypeAlias = str | int  # a name, or a position counted from 0
 Row: TypeAlias = tuple[int, Mapping[Column, object]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Table:
-    """Some columns of a file as text; ``lines`` says where each row stands.
+    """Columns of a file as text; ``lines`` has the line number of each row.
 
-    Equal only to itself: a file is read once, and comparing contents would take long.
+    Equality is identity, so that caches need not compare contents.
     """
 
     name: str
@@ -32,16 +32,16 @@ class Table:
     columns: tuple[tuple[str, ...], ...]
 
     def at(self, index: int) -> str:
-        """Return where a row is, for messages."""
+        """Return the position of a row, for messages."""
         return f"{self.name}, {self.unit} {self.lines[index]}"
 
 
-def read_table(place: str, columns: tuple[Column, ...], *, header: bool) -> Table:
-    """Return columns of a file; ``header`` says whether CSV and TSV begin with names.
+def read_table(source: str, columns: tuple[Column, ...], *, header: bool) -> Table:
+    """Return columns of a file; ``header``: CSV and TSV begin with a line of names.
 
-    TSV has no quotes (IANA text/tab-separated-values), CSV has those of RFC 4180.
+    CSV is quoted as in RFC 4180; TSV has no quotes (IANA text/tab-separated-values).
     """
-    path = local_file(place)
+    path = local_file(source)
     status = path.stat()
     return _read(str(path), status.st_mtime_ns, status.st_size, columns, header)
 
@@ -50,7 +50,7 @@ def read_table(place: str, columns: tuple[Column, ...], *, header: bool) -> Tabl
 def _read(
     path: str, mtime_ns: int, size: int, columns: tuple[Column, ...], header: bool
 ) -> Table:
-    """Return the columns; time and size are there to notice a changed file."""
+    """Return the columns; time and size are cache keys that detect a changed file."""
     suffix = _suffix(Path(path))
     reader = _READERS.get(suffix)
     if reader is None:
@@ -72,11 +72,11 @@ def _suffix(path: Path) -> str:
 
 
 def _text(row: Mapping[Column, object], column: Column, at: str) -> str:
-    """Return one value as text, or say which columns there are."""
+    """Return one value as text; the error of a missing column lists the columns."""
     if column not in row:
         names = [str(name) for name in row if isinstance(name, str)]
-        places = [name for name in row if isinstance(name, int)]
-        known = ", ".join(names) or f"0 to {len(places) - 1}"
+        positions = [name for name in row if isinstance(name, int)]
+        known = ", ".join(names) or f"0 to {len(positions) - 1}"
         hint = did_you_mean(str(column), names)
         raise ValueError(f"{at}: no column {column!r}{hint} (columns: {known})")
     value = row[column]
@@ -110,7 +110,7 @@ def _tsv(path: Path, header: bool) -> Iterator[Row]:
 
 
 def _delimited(path: Path, header: bool, delimiter: str, quoting: int) -> Iterator[Row]:
-    # newline="" leaves line ends inside quotes to the reader, which also counts them
+    # newline="" keeps line ends inside quotes, which the reader counts
     reader = csv.reader(
         io.StringIO(_content(path), newline=""),
         delimiter=delimiter,
@@ -133,7 +133,7 @@ def _delimited(path: Path, header: bool, delimiter: str, quoting: int) -> Iterat
 def _cells(
     cells: Sequence[str], names: Sequence[str] | None, at: str
 ) -> Mapping[Column, object]:
-    """Return a row's cells by place, and by name where there is a header."""
+    """Return a row's cells by position, and by name if there is a header."""
     row: dict[Column, object] = dict(enumerate(cells))
     if names is not None:
         if len(cells) != len(names):

@@ -1,4 +1,4 @@
-"""What a data set must answer to be learned by a federation."""
+"""The interfaces of a data set."""
 
 from __future__ import annotations
 
@@ -17,75 +17,74 @@ Objective = Literal["image-classification", "text-classification", "causal"]
 
 
 class Source(Protocol):
-    """A data set in three parts that share no sample, as the scenario names it.
+    """A data set in three disjoint splits, as configured in the scenario.
 
-    ``train`` is divided among the clients, ``test`` judges the global model, and
-    ``public`` is what a backbone may have seen before the federation starts. None of
-    its answers imports torch.
+    ``train`` is divided among the clients, ``test`` evaluates the global model, and
+    ``public`` may be used to pre-train a backbone. No method imports torch.
     """
 
     @property
     def digest(self) -> str:
-        """Return a digest of the data and of their division into splits."""
+        """Return a digest of the data and of the splits."""
         ...
 
     @property
     def objective(self) -> Objective:
-        """Return which kind of model learns it."""
+        """Return the kind of model that the task needs."""
         ...
 
     @property
     def num_labels(self) -> int:
-        """Return the number of distinct labels; 0 where samples have none."""
+        """Return the number of distinct labels, or 0 if samples have none."""
         ...
 
     @property
     def max_length(self) -> int:
-        """Return the longest sample in tokens; 0 for images."""
+        """Return the maximum length of a sample in tokens; 0 for images."""
         ...
 
     def labels(self, split: Split) -> NDArray[np.int64]:
-        """Return the label of every sample of a split; zeros where there are none."""
+        """Return the label of every sample of a split, or zeros if there are none."""
         ...
 
     def column(self, name: str) -> NDArray[np.str_]:
-        """Return another column of the training samples, such as their author."""
+        """Return another column of the training samples, such as the author."""
         ...
 
     def corpus(self) -> list[str]:
-        """Return training texts from which a tokenizer may learn its words."""
+        """Return training texts on which a tokenizer can be trained."""
         ...
 
     def read_by(self, tokenizer: Tokenizer | None) -> Task:
-        """Return the task in a model's own numbers; images need no tokenizer."""
+        """Return the task tokenized by a model's tokenizer; images need none."""
         ...
 
 
 class Task(Source, Protocol):
-    """A data set ready to be learned: its texts, if any, are tokens."""
+    """A data set ready for training: texts are tokenized."""
 
     def batch(self, split: Split, indices: NDArray[np.int64]) -> dict[str, Tensor]:
-        """Return the model's keyword arguments for some samples, ``labels`` included.
+        """Return the model's keyword arguments for these samples, with ``labels``.
 
-        Samples of unequal length are padded here, to the longest of the batch.
+        Texts are padded to the longest of the batch.
         """
         ...
 
     def lengths(self, split: Split, indices: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the tokens of some samples; zeros for images."""
+        """Return the lengths of these samples in tokens; zeros for images."""
         ...
 
     def quiz(self) -> Quiz | None:
-        """Return how answers in the model's own words are marked, if they can be."""
+        """Return how generated answers are scored, or None if the task has none."""
         ...
 
 
 class Quiz(Protocol):
-    """Questions whose answers a causal model writes itself, and how to mark them."""
+    """Prompts whose answers a causal model generates, and the scoring of answers."""
 
     @property
     def pad_id(self) -> int:
-        """Return the token that fills up."""
+        """Return the padding token."""
         ...
 
     @property
@@ -100,12 +99,12 @@ class Quiz(Protocol):
     def num_right(
         self, split: Split, indices: NDArray[np.int64], answers: list[list[int]]
     ) -> int:
-        """Return how many of the answers, as tokens, end in the right result."""
+        """Return the number of answers, given as tokens, with the right result."""
         ...
 
 
 def no_column(kind: str, name: str, columns: str = "none") -> ValueError:
-    """Return the error about a column that a task does not have."""
+    """Return the error for a column that the task does not have."""
     return ValueError(
         f"partition.column: task {kind!r} has no column {name!r} (it has: {columns})"
     )

@@ -1,4 +1,4 @@
-"""Texts with one label each, from a user's own files."""
+"""Labelled texts from a user's files."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from fl.record import Record
-from fl.tasks.places import DataFile, did_you_mean
-from fl.tasks.reading import ReadSentences
-from fl.tasks.rows import chosen_rows, files_digest, label_names, split_table, spread
+from fl.tasks.data_files import DataFile, did_you_mean
+from fl.tasks.splits import chosen_rows, files_digest, label_names, split_table, spread
 from fl.tasks.tables import Column, Table, read_table
 from fl.tasks.task import Objective, Split, Task
+from fl.tasks.tokenized import TokenizedTexts
 from fl.tasks.tokens import Tokenizer
 
-Place = str | Annotated[int, Field(ge=0)]
+ColumnChoice = str | Annotated[int, Field(ge=0)]
 
 
 class Text(Record):
     """Labelled texts from CSV, TSV, JSON lines, Parquet or a file of the hub.
 
-    Labels are those of ``train``, sorted; a text is cut to ``max_length`` tokens. A
-    column is named, or numbered from 0. ``limit`` keeps a fixed random part of
-    ``train``.
+    The labels are the sorted labels of ``train``. Texts are cut to ``max_length``
+    tokens. A column is given by name or by position from 0. ``limit`` selects a fixed
+    random subset of ``train``.
     """
 
     kind: Literal["text"] = "text"
     train: DataFile
     test: DataFile
     public: DataFile | None = None
-    text_column: Place = "text"
-    label_column: Place = "label"
+    text_column: ColumnChoice = "text"
+    label_column: ColumnChoice = "label"
     header: bool = True
     max_length: int = Field(default=128, ge=4)
     limit: int | None = Field(default=None, ge=2)
 
     @model_validator(mode="after")
-    def _names_need_a_header(self) -> Text:
+    def _check_columns(self) -> Text:
         for key in ("text_column", "label_column"):
             column = getattr(self, key)
             if not self.header and isinstance(column, str):
@@ -51,7 +51,7 @@ class Text(Record):
 
     @property
     def digest(self) -> str:
-        """Return the digest of the files' content and of how they are read."""
+        """Return the digest of the files' content and of the reading settings."""
         places = {"kind", "train", "test", "public"}
         return files_digest(
             "text", self._files, self.model_dump(mode="json", exclude=places)
@@ -67,7 +67,7 @@ class Text(Record):
         return len(self._names())
 
     def labels(self, split: Split) -> NDArray[np.int64]:
-        """Return the place of each sample's label among the sorted labels."""
+        """Return each sample's index into the sorted labels."""
         table = self._table(split)
         if table is None:
             return np.zeros(0, dtype=np.int64)
@@ -80,7 +80,7 @@ class Text(Record):
         return np.array(table.columns[0])[self._rows("train", table)]
 
     def texts(self, split: Split, indices: Sequence[int]) -> list[str]:
-        """Return some samples' texts."""
+        """Return the texts at these indices."""
         table = self._table(split)
         assert table is not None
         rows = self._rows(split, table)
@@ -92,9 +92,9 @@ class Text(Record):
         return self.texts("train", samples.tolist())
 
     def read_by(self, tokenizer: Tokenizer | None) -> Task:
-        """Return the texts as this tokenizer's numbers."""
+        """Return the tokenized task."""
         assert tokenizer is not None
-        return ReadSentences(self, tokenizer)
+        return TokenizedTexts(self, tokenizer)
 
     @property
     def _files(self) -> Mapping[Split, str | None]:
@@ -126,8 +126,8 @@ def _distinct(table: Table) -> tuple[str, ...]:
 
 @lru_cache(maxsize=16)
 def _label_ids(table: Table, names: tuple[str, ...]) -> NDArray[np.int64]:
-    """Return each row's label id; a label that training does not know is an error."""
-    ids = {name: place for place, name in enumerate(names)}
+    """Return each row's label id; a label that ``train`` lacks is an error."""
+    ids = {name: label_id for label_id, name in enumerate(names)}
     for row, name in enumerate(table.columns[1]):
         if name not in ids:
             raise ValueError(

@@ -1,4 +1,4 @@
-"""Words to numbers: what a task asks of a tokenizer, and padded batches of numbers."""
+"""The interface of a tokenizer, a cache of tokenized samples, and padded batches."""
 
 from __future__ import annotations
 
@@ -12,57 +12,60 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from torch import Tensor
 
-IGNORED = -100  # the label that no loss counts
-MAX_REMEMBERED = 200_000
+IGNORED = -100  # the label that losses ignore
+MAX_CACHED = 200_000
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
 
 
 class Tokenizer(Protocol):
-    """Turns texts into a model's numbers and back."""
+    """Converts texts to token ids and back."""
 
     @property
     def digest(self) -> str:
-        """Return a digest of all that decides the numbers; it imports no torch."""
+        """Return a digest of all that determines token ids, without importing torch."""
         ...
 
     @property
     def pad_id(self) -> int:
-        """Return the number that fills up."""
+        """Return the id of the padding token."""
         ...
 
     @property
     def end_id(self) -> int:
-        """Return the number that ends a text."""
+        """Return the id of the token that ends a text."""
         ...
 
     def encode(
         self, texts: Sequence[str], *, max_length: int, special: bool = True
     ) -> list[list[int]]:
-        """Return each text's numbers, cut to ``max_length``; ``special`` frames it."""
+        """Return the token ids of each text, cut to ``max_length``.
+
+        ``special`` adds the tokens that the model expects around a text.
+        """
         ...
 
     def decode(self, numbers: Sequence[int]) -> str:
-        """Return the text without special tokens."""
+        """Return the text, without special tokens."""
         ...
 
     def as_chat(self, prompt: str) -> str:
-        """Return a user's turn as the model's chat template frames it."""
+        """Return a user's message in the model's chat template."""
         ...
 
 
 @dataclass(frozen=True)
-class Memory(Generic[Key, Value]):
-    """Remembers what was made of each sample, and forgets all when it is too much."""
+class SampleCache(Generic[Key, Value]):
+    """Caches one value per sample, and is emptied when it is full."""
 
     make: Callable[[list[Key]], list[Value]]
     made: dict[Key, Value] = field(default_factory=dict)
 
-    def ask(self, keys: Sequence[Key]) -> list[Value]:
-        """Return one value per key; those not known are made together."""
+    def values(self, keys: Sequence[Key]) -> list[Value]:
+        """Return one value per key; missing ones are made in one call."""
         missing = [key for key in dict.fromkeys(keys) if key not in self.made]
         if missing:
-            if len(self.made) + len(missing) > MAX_REMEMBERED:
+            if len(self.made) + len(missing) > MAX_CACHED:
                 self.made.clear()
                 missing = list(dict.fromkeys(keys))
             self.made.update(zip(missing, self.make(missing), strict=True))
@@ -72,7 +75,7 @@ class Memory(Generic[Key, Value]):
 def padded(
     rows: Sequence[Sequence[int]], filler: int, *, left: bool = False
 ) -> NDArray[np.int64]:
-    """Return the rows as one matrix, as wide as the longest of them."""
+    """Return the rows as a matrix, padded to the longest row."""
     table = np.full((len(rows), max(map(len, rows))), filler, dtype=np.int64)
     for line, row in zip(table, rows, strict=True):
         if left:
@@ -85,7 +88,7 @@ def padded(
 def token_batch(
     rows: Sequence[Sequence[int]], pad_id: int, *, left: bool = False
 ) -> dict[str, Tensor]:
-    """Return ``input_ids`` and ``attention_mask`` of some samples' numbers."""
+    """Return ``input_ids`` and ``attention_mask`` of tokenized samples."""
     import torch
 
     ones = [[1] * len(row) for row in rows]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from fl.model.adapters import Adapter, Layout
 from fl.model.sketch import whole_sketch
 from fl.streams import torch_stream
-from fl.training.stack import Stack, filled, rule_of, stacked_views
+from fl.training.stack import Stack, filled, pass_rule_of, stacked_views
 
 if TYPE_CHECKING:
     import torch
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 
 class CoreStack(Stack):
-    """Rows of cores R and of what is not LoRA; a layer computes with ``B0 R`` and A.
+    """Clients' cores R and whole modules; a layer computes with ``B0 R`` and A.
 
-    B0 has orthonormal columns and is drawn from the seed, so that everybody knows it;
-    starting adapters are pairs ``(B0 R, A)``.
+    B0 has orthonormal columns and is drawn from the seed, so it is never sent. Starting
+    adapters are pairs ``(B0 R, A)``.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class CoreStack(Stack):
         seed: int,
     ) -> None:
         layout = lora_model.layout
-        self.rule = rule_of(lora_model)
+        self.rule = pass_rule_of(lora_model)
         self._lora_model = lora_model
         self._starts = starts
         self._sketches = [whole_sketch(layout.rank) for _ in starts]
@@ -44,22 +44,22 @@ class CoreStack(Stack):
             for part in layout.parts
             if part.factor == "B"
         }
-        self._moves = [part.factor != "A" for part in layout.parts]
+        self._is_trained = [part.factor != "A" for part in layout.parts]
         cores = [
             replace(part, shape=(layout.rank, layout.rank), factor=None)
             if part.name in self._bases
             else part
             for part in layout.parts
         ]
-        self._layout = Layout(tuple(compress(cores, self._moves)))
-        frozen = [not moves for moves in self._moves]
+        self._layout = Layout(tuple(compress(cores, self._is_trained)))
+        frozen = [not trains for trains in self._is_trained]
         self._frozen_layout = Layout(tuple(compress(layout.parts, frozen)))
         self.values = self._cores()
         self._frozen = filled(lora_model, self._frozen_layout, starts, self._sketches)
         self.gradients = self.values.new_zeros(self.values.shape)
 
     def _cores(self) -> Tensor:
-        """Return the starting rows: of each ``B0 R`` the R."""
+        """Return the starting rows, with the R of each ``B0 R``."""
         import torch
 
         rows = []
@@ -71,7 +71,7 @@ class CoreStack(Stack):
             rows.append(self._layout.pack(tensors).flat)
         return torch.stack(rows).to(self._lora_model.device)
 
-    def _moved(self, row: int) -> dict[str, Tensor]:
+    def _named_tensors(self, row: int) -> dict[str, Tensor]:
         values = self.values[row].to("cpu", copy=True)
         tensors = self._layout.views(values)
         tensors.update(
@@ -79,7 +79,7 @@ class CoreStack(Stack):
         )
         return tensors
 
-    def _moving(self, own: Tensor) -> list[Tensor]:
+    def _trained_tensors(self, own: Tensor) -> list[Tensor]:
         views = stacked_views(self._layout, own)
         named = zip(self._layout.parts, views, strict=True)
         return [
@@ -91,7 +91,7 @@ class CoreStack(Stack):
 
 
 def fixed_basis(seed: int, module: str, shape: tuple[int, ...]) -> Tensor:
-    """Return a matrix of orthonormal columns, the module's own, in float64."""
+    """Return the module's matrix of orthonormal columns, in float64."""
     import torch
 
     stream = torch_stream(seed, f"fixed basis {module}")

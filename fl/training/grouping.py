@@ -1,4 +1,4 @@
-"""Which clients go through the model together, by the shapes of their mini-batches."""
+"""Grouping of clients into passes through the model, by mini-batch shape."""
 
 from __future__ import annotations
 
@@ -13,38 +13,38 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Rule:
-    """When a pass through the model takes one more client: by shapes, never by time.
+class PassRule:
+    """When clients share a pass through the model; it depends on shapes, not on time.
 
-    A position is one token, or one patch of an image, of one sample.
+    A position is one token or image patch of one sample.
     """
 
-    max_positions: int  # beyond them a pass outgrows the caches, or the memory
-    pass_cost: int  # what a pass costs beside its positions, in positions
+    max_positions: int  # of a pass; more would exceed caches or memory
+    pass_cost: int  # fixed cost of a pass, in positions
     positions_per_image: int = 1
-    cuts: bool = True  # whether a mini-batch of unequal texts may go in several passes
+    slices_texts: bool = True  # whether a mini-batch may be split over passes
 
 
 class Shape(NamedTuple):
-    """How many samples a batch has, and to how many tokens they are padded."""
+    """The number of samples of a batch, and their padded length in tokens."""
 
     size: int
     length: int
 
 
-ALONE = Rule(max_positions=1, pass_cost=0, cuts=False)
+ONE_CLIENT_PER_PASS = PassRule(max_positions=1, pass_cost=0, slices_texts=False)
 
 
-def rule_for(device: str, *, width: int, positions_per_image: int) -> Rule:
-    """Return the rule of a model whose layers are so wide, on a kind of device.
+def pass_rule(device: str, *, width: int, positions_per_image: int) -> PassRule:
+    """Return the rule for a model with layers of this width on a kind of device.
 
-    One core (tests/benchmarks/training.py): passes are best while one layer's output,
-    positions x width, stays in the second-level cache (768 kB in float32), and cost as
-    much as 30 (BERT, width 384) to 200 (ViT, width 64) positions beside those. On an
-    accelerator both figures are guesses so far: larger by far.
+    Measured on one core (tests/benchmarks/training.py): a pass is fastest while one
+    layer's output, positions x width, fits into the second-level cache (768 kB in
+    float32). Its fixed cost equals 30 (BERT, width 384) to 200 (ViT, width 64)
+    positions. The much larger figures for accelerators are assumed.
     """
     numbers, pass_cost = (196_608, 64) if device == "cpu" else (2**26, 4_096)
-    return Rule(
+    return PassRule(
         max_positions=numbers // width,
         pass_cost=pass_cost,
         positions_per_image=positions_per_image,
@@ -52,7 +52,7 @@ def rule_for(device: str, *, width: int, positions_per_image: int) -> Rule:
 
 
 def length(batch: Mapping[str, Tensor]) -> int:
-    """Return to how many tokens a batch of texts is padded; 1 for images."""
+    """Return the padded length of a batch in tokens; 1 for images."""
     return batch["input_ids"].shape[1] if "input_ids" in batch else 1
 
 
@@ -61,10 +61,10 @@ def shape(batch: Mapping[str, Tensor]) -> Shape:
     return Shape(len(batch["labels"]), length(batch))
 
 
-def groups(shapes: Sequence[Shape], rule: Rule) -> list[list[int]]:
-    """Return lists of indices of batches that go through the model together.
+def group_clients(shapes: Sequence[Shape], rule: PassRule) -> list[list[int]]:
+    """Return the indices of the batches of each pass.
 
-    Equal batch sizes only, shortest texts first, so that little is padded.
+    Batches of a pass have the same size, and similar lengths so that little is padded.
     """
     order = sorted(range(len(shapes)), key=lambda i: shapes[i])
     found: list[list[int]] = []
@@ -76,11 +76,10 @@ def groups(shapes: Sequence[Shape], rule: Rule) -> list[list[int]]:
     return found
 
 
-def _fits(num_before: int, before: Shape, last: Shape, rule: Rule) -> bool:
-    """Return whether a group may go through the model together with one client more.
+def _fits(num_before: int, before: Shape, last: Shape, rule: PassRule) -> bool:
+    """Return whether one more client, with the longest texts, may join a group.
 
-    That one is the longest: the padding that it forces on the others must not cost
-    more than a pass of its own.
+    The padding that it adds to the others must not cost more than a separate pass.
     """
     if before.size != last.size:
         return False
@@ -89,10 +88,10 @@ def _fits(num_before: int, before: Shape, last: Shape, rule: Rule) -> bool:
     return positions <= rule.max_positions and padding <= rule.pass_cost
 
 
-def joined(
+def join_batches(
     batches: Sequence[Mapping[str, Tensor]], pad_token_id: int
 ) -> dict[str, Tensor]:
-    """Return one batch of several, texts padded to the longest."""
+    """Return one batch of several; texts are padded to the longest."""
     import torch
     from torch.nn.functional import pad
 
@@ -113,7 +112,7 @@ def joined(
 
 
 def _masked(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the batch with an attention mask, which padding needs."""
+    """Return the batch with an attention mask, as padding needs one."""
     import torch
 
     mask = batch.get("attention_mask", torch.ones_like(batch["input_ids"]))

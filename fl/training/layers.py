@@ -1,4 +1,4 @@
-"""Layers of one model that compute with every client's own numbers at once."""
+"""Layers of one model that compute with the numbers of several clients at once."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Group:
-    """Clients that go through the model together, and what is theirs in it.
+    """The clients of one pass through the model, and their numbers.
 
-    The samples of a client follow each other, equally many for each; texts are padded
-    to ``length``, of which ``lengths`` are each client's own.
+    Samples are ordered by client, the same number for each. Texts are padded to
+    ``length``; ``lengths`` are the clients' own padded lengths.
     """
 
     tensors: Sequence[Tensor]  # one per part of the layout, [clients, *shape]
-    scales: Tensor  # [clients, 1, 1], beside the layer's own
+    scales: Tensor  # [clients, 1, 1], multiplied with the layer's scale
     generators: Sequence[torch.Generator]
     length: int
     lengths: Sequence[int]
 
-    def dropped(self, inputs: Tensor, rate: float) -> Tensor:
-        """Return the inputs after dropout, as each client alone would draw it."""
+    def dropout(self, inputs: Tensor, rate: float) -> Tensor:
+        """Return the inputs after dropout, drawn as for each client alone."""
         import torch
 
         if not rate:
@@ -49,7 +49,7 @@ class Group:
 
 
 class Current:
-    """The group that is in the model."""
+    """The group that the layers compute with."""
 
     group: Group
 
@@ -58,7 +58,7 @@ class Current:
 def stacked(
     linears: Sequence[AdaptedLinear], wholes: Sequence[WholeModule]
 ) -> Iterator[Current]:
-    """Let the layers compute with the current group's numbers instead of PEFT's."""
+    """Make the layers compute with the current group's numbers instead of PEFT's."""
     current = Current()
     replaced: list[nn.Module] = []
     try:
@@ -82,7 +82,7 @@ def _linear(site: AdaptedLinear, current: Current, inputs: Tensor) -> Tensor:
     result: Tensor = site.base(inputs)
     lora_a, lora_b = group.tensors[site.part_a], group.tensors[site.part_b]
     num_clients = len(lora_a)
-    inputs = group.dropped(inputs.to(lora_a.dtype), site.dropout)
+    inputs = group.dropout(inputs.to(lora_a.dtype), site.dropout)
     rows = inputs.reshape(num_clients, -1, inputs.shape[-1])
     down = torch.bmm(rows, lora_a.transpose(1, 2)) * (group.scales * site.scale)
     base = result.reshape(num_clients, -1, result.shape[-1])
@@ -91,7 +91,7 @@ def _linear(site: AdaptedLinear, current: Current, inputs: Tensor) -> Tensor:
 
 
 def _whole(site: WholeModule, current: Current, inputs: Tensor) -> Tensor:
-    """Return what the module makes of the inputs with each client's parameters."""
+    """Return the module's outputs with each client's parameters."""
     from torch.func import functional_call, vmap
 
     tensors = {name: current.group.tensors[i] for name, i in site.parts.items()}

@@ -1,4 +1,4 @@
-"""Local training: what clients do between their downloads and their uploads."""
+"""Local training of clients, between download and upload."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from fl.settings.local_training import TrainingSettings
 from fl.streams import forked, stream, torch_stream
 from fl.tasks import Task
 from fl.training import CoreStack, Rows, Stack, Switched
-from fl.training.cutting import passes
 from fl.training.losses import num_items
 from fl.training.optimisers import (
     clip_rows,
     optimiser_for,
     rate_factor,
 )
+from fl.training.slicing import passes
 
 if TYPE_CHECKING:
     import torch
@@ -40,9 +40,9 @@ class LocalJob:
     steps: int
     start: Adapter
     samples: NDArray[np.int64]
-    sketch: Sketch | None = None  # None: it trains all of its adapter
+    sketch: Sketch | None = None  # None: all of the adapter is trained
     batch_size: int | None = None  # None: per_device_train_batch_size
-    trains: tuple[PartName, ...] = ("A", "B")  # the other factor rests
+    trains: tuple[PartName, ...] = ("A", "B")  # the other factor is frozen
 
     def __post_init__(self) -> None:
         assert self.sketch is None or (self.sketch.full_rank == self.start.layout.rank)
@@ -62,7 +62,7 @@ class Trained:
 
 
 class Diverged(ArithmeticError):
-    """A client's loss or adapter is no longer finite; carries where it happened."""
+    """A client's loss or adapter is no longer finite, at a local step."""
 
     def __init__(self, client_id: int, start_index: int, step: int) -> None:
         super().__init__(client_id, start_index, step)
@@ -86,10 +86,10 @@ def train(
     settings: TrainingSettings,
     seed: int,
 ) -> list[Trained | Diverged]:
-    """Return the outcome of every job of a chunk, in order, trained together.
+    """Return the outcome of every job of a chunk, in order; the jobs train together.
 
-    A client that diverges is an outcome like any other: the caller raises it or goes
-    on without it, and the rest of the chunk does not change.
+    ``Diverged`` is returned, not raised, so that the caller can continue without that
+    client. It does not affect the others.
     """
     outcomes: dict[int, Trained | Diverged] = {}
     for chunk in _chunks(jobs, is_stackable=lora_model.is_stackable):
@@ -99,9 +99,10 @@ def train(
 
 
 def _chunks(jobs: Sequence[LocalJob], *, is_stackable: bool) -> list[list[int]]:
-    """Return which jobs train together: those that train the same factors, if any.
+    """Return the indices of jobs that train together: those with the same factors.
 
-    Longest first, so that who is done leaves from the end.
+    Jobs are sorted by steps, most first, so that clients that are done leave from the
+    end.
     """
     order = sorted(range(len(jobs)), key=lambda i: -jobs[i].steps)
     if not is_stackable:
@@ -113,7 +114,7 @@ def _chunks(jobs: Sequence[LocalJob], *, is_stackable: bool) -> list[list[int]]:
 
 
 class _Cohort:
-    """Clients who train step by step together, those with the most steps first."""
+    """Clients that train together step by step, those with the most steps first."""
 
     def __init__(
         self,
@@ -155,26 +156,26 @@ class _Cohort:
         ]
 
     def outcomes(self) -> list[Trained | Diverged]:
-        """Train, and return what became of each client."""
+        """Train, and return the outcome of each client."""
         values, gradients = self._rows.values, self._rows.gradients
         settings = self._settings
         optimiser = optimiser_for(
             values, settings.optim, weight_decay=settings.weight_decay
         )
         losses = []
-        with self._rows.at_work():
+        with self._rows.active():
             for step in range(self._jobs[0].steps):
-                alive = sum(step < job.steps for job in self._jobs)
+                num_active = sum(step < job.steps for job in self._jobs)
                 gradients.zero_()
-                losses.append(self._add_gradients(alive))
+                losses.append(self._add_gradients(num_active))
                 if settings.max_grad_norm is not None:
-                    clip_rows(gradients[:alive], settings.max_grad_norm)
-                rates = self._rates(step, alive)
-                optimiser.step(values[:alive], gradients[:alive], rates)
+                    clip_rows(gradients[:num_active], settings.max_grad_norm)
+                rates = self._rates(step, num_active)
+                optimiser.step(values[:num_active], gradients[:num_active], rates)
         return [self._outcome(row, losses) for row in range(len(self._jobs))]
 
-    def _add_gradients(self, alive: int) -> Tensor:
-        """Return the first clients' losses, having noted their gradients."""
+    def _add_gradients(self, num_active: int) -> Tensor:
+        """Add the gradients of the first clients; return their losses."""
         import torch
 
         drawn = [
@@ -182,10 +183,10 @@ class _Cohort:
                 self._task.batch("train", next(batches))
                 for _ in range(self._settings.gradient_accumulation_steps)
             ]
-            for batches in self._batches[:alive]
+            for batches in self._batches[:num_active]
         ]
         counts = [sum(num_items(b["labels"]) for b in batches) for batches in drawn]
-        losses = torch.zeros_like(self._rows.values[:alive, 0])
+        losses = torch.zeros_like(self._rows.values[:num_active, 0])
         for batches in zip(*drawn, strict=True):
             for slices in passes(batches, self._rows.rule):
                 rows = [row for row, _ in slices]
@@ -195,8 +196,8 @@ class _Cohort:
                 losses.index_add_(0, torch.tensor(rows, device=losses.device), parts)
         return losses
 
-    def _rates(self, step: int, alive: int) -> Tensor:
-        """Return the learning rate of each of the first clients, as a column."""
+    def _rates(self, step: int, num_active: int) -> Tensor:
+        """Return the learning rates of the first clients, as a column."""
         settings = self._settings
         factors = [
             rate_factor(
@@ -205,7 +206,7 @@ class _Cohort:
                 warmup_steps=settings.warmup_steps,
                 num_steps=job.steps,
             )
-            for job in self._jobs[:alive]
+            for job in self._jobs[:num_active]
         ]
         rates = [settings.learning_rate * factor for factor in factors]
         return self._rows.values.new_tensor(rates).unsqueeze(1)
@@ -224,7 +225,7 @@ class _Cohort:
 
 
 def _generator(lora_model: LoraModel, seed: int, job: LocalJob) -> torch.Generator:
-    """Return the stream of a client's dropout, on the device."""
+    """Return the generator of a client's dropout, on the device."""
     import torch
 
     own = torch_stream(seed, "dropout", job.client_id, job.start_index)
@@ -234,9 +235,9 @@ def _generator(lora_model: LoraModel, seed: int, job: LocalJob) -> torch.Generat
 def mini_batches(
     samples: NDArray[np.int64], size: int, rng: np.random.Generator
 ) -> Iterator[NDArray[np.int64]]:
-    """Yield batches of exactly ``size`` from one freshly shuffled epoch after another.
+    """Yield batches of exactly ``size`` samples from consecutive shuffled epochs.
 
-    A batch may span two epochs; a client with few samples sees some of them twice.
+    A batch may span two epochs, so a client with few samples has some of them twice.
     """
     queue = samples[:0]
     while True:

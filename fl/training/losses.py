@@ -1,7 +1,7 @@
-"""The loss of each client of a batch, from the logits: the one place that defines it.
+"""The loss of each client of a batch.
 
 Classification: logits [b, labels] and labels [b]. Causal language model: logits
-[b, tokens, words] and labels [b, tokens], of which each position predicts the next.
+[b, tokens, vocabulary] and labels [b, tokens]; each position predicts the next token.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-IGNORED = -100  # the label that counts for nothing, as everywhere in transformers
+IGNORED = -100  # the label that losses ignore, as in transformers
 
 
 def targets(labels: Tensor) -> Tensor:
-    """Return what each row of logits predicts: a text's labels shifted by one."""
+    """Return the target of each row of logits: for texts, labels shifted by one."""
     import torch
 
     if labels.dim() == 1:
@@ -24,15 +24,14 @@ def targets(labels: Tensor) -> Tensor:
 
 
 def num_items(labels: Tensor) -> int:
-    """Return over how many predictions a client's loss is the mean."""
+    """Return the number of predictions in a client's loss."""
     return int((targets(labels) != IGNORED).sum())
 
 
 def client_losses(logits: Tensor, labels: Tensor, num_items: Tensor) -> Tensor:
-    """Return each client's sum of cross entropies over its number of items.
+    """Return each client's sum of cross entropies, divided by ``num_items`` [clients].
 
-    ``num_items`` [clients] has one entry per client; the samples of a client follow
-    each other, equally many for each.
+    Samples are ordered by client, the same number for each.
     """
     import torch
 

@@ -1,7 +1,7 @@
-"""Optimisers of many clients at once: one row of numbers per client.
+"""Optimisers for many clients at once: one row of numbers per client.
 
-Each gives every row what ``torch.optim`` with its defaults gives that client alone; a
-learning rate belongs to a row, so that clients may be at different points of theirs.
+Each row is updated as by ``torch.optim`` with its defaults for that client alone. Each
+row has its own learning rate, since clients may be at different steps of a schedule.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ EPSILON = 1e-8
 
 
 class Optimiser(Protocol):
-    """Moves rows of numbers against their gradients, keeping its state in between."""
+    """Updates rows of numbers from their gradients; has state."""
 
     def step(self, values: Tensor, gradients: Tensor, rates: Tensor) -> None:
         """Change ``values`` [clients, numbers] in place by ``rates`` [clients, 1].
 
-        The rows are the first ones of the matrix that the optimiser was made for: a
-        client that is done leaves from the end. ``gradients`` may be overwritten.
+        The rows are the first ones of the optimiser's matrix, since clients that are
+        done leave from the end. ``gradients`` may be overwritten.
         """
         ...
 
@@ -49,7 +49,7 @@ class SGD:
 
 
 class AdamW:
-    """``torch.optim.AdamW``: the decay acts on the numbers, not on the gradients."""
+    """``torch.optim.AdamW``: weight decay is decoupled from the gradients."""
 
     def __init__(self, values: Tensor, *, weight_decay: float) -> None:
         self._weight_decay = weight_decay
@@ -74,7 +74,7 @@ class AdamW:
 def optimiser_for(
     values: Tensor, name: OptimiserName, *, weight_decay: float
 ) -> Optimiser:
-    """Return a new optimiser of these rows: no state outlives a participation."""
+    """Return a new optimiser for these rows; each participation has its own."""
     if name == "adamw":
         return AdamW(values, weight_decay=weight_decay)
     momentum = MOMENTUM if name == "momentum" else 0.0
@@ -82,7 +82,7 @@ def optimiser_for(
 
 
 def clip_rows(gradients: Tensor, max_norm: float) -> None:
-    """Scale each row to at most this norm, as ``clip_grad_norm_`` does one client's."""
+    """Scale each row to at most this norm in place, as ``clip_grad_norm_`` does."""
     norms = gradients.norm(dim=1, keepdim=True)
     gradients.mul_((max_norm / (norms + 1e-6)).clamp_(max=1.0))
 
@@ -90,10 +90,10 @@ def clip_rows(gradients: Tensor, max_norm: float) -> None:
 def rate_factor(
     schedule: ScheduleName, step: int, *, warmup_steps: int, num_steps: int
 ) -> float:
-    """Return what multiplies the learning rate at a step of one participation.
+    """Return the factor of the learning rate at a step of one participation.
 
-    As ``transformers.get_scheduler``, counted from zero: the first of some warm-up
-    steps has rate zero.
+    As in ``transformers.get_scheduler``: steps count from zero, and with warm-up the
+    first one has rate zero.
     """
     if schedule == "constant":
         return 1.0

@@ -1,4 +1,4 @@
-"""Many clients' adapters as the rows of one matrix over one frozen base."""
+"""Adapters of many clients as rows of one matrix, over one frozen base."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from fl.model.adapters import Adapter, Layout
 from fl.model.payload import PartName
-from fl.model.sketch import Sketch, scattered, touched
-from fl.training.grouping import Rule, joined, length, rule_for
+from fl.model.sketch import Sketch, scattered, sketched
+from fl.training.grouping import PassRule, join_batches, length, pass_rule
 from fl.training.layers import Group, stacked
 from fl.training.losses import client_losses
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 
 class Stack:
-    """Starting adapters, sketched, as rows of numbers with a row of gradients each.
+    """Sketched adapters as rows of numbers, each with a row of gradients.
 
-    Rows have the largest rank among the clients: a client of smaller rank has columns
-    of B and rows of A that are zero, and a pair of zeros has no gradient, so that no
-    optimiser moves it.
+    Rows have the largest rank of all clients. A client of smaller rank has zero columns
+    of B and zero rows of A there; their gradients are zero, so no optimiser changes
+    them.
     """
 
     bf16 = False
@@ -40,30 +40,30 @@ class Stack:
         generators: Sequence[torch.Generator],
         trains: tuple[PartName, ...],
     ) -> None:
-        self.rule = rule_of(lora_model)
+        self.rule = pass_rule_of(lora_model)
         self._lora_model = lora_model
         self._starts = starts
         self._sketches = sketches
         self._generators = generators
         wide = lora_model.layout.at_rank(max(sketch.rank for sketch in sketches))
-        self._moves = [p.factor is None or p.factor in trains for p in wide.parts]
-        self._layout = Layout(tuple(compress(wide.parts, self._moves)))
-        frozen = [not moves for moves in self._moves]
+        self._is_trained = [p.factor is None or p.factor in trains for p in wide.parts]
+        self._layout = Layout(tuple(compress(wide.parts, self._is_trained)))
+        frozen = [not trains for trains in self._is_trained]
         self._frozen_layout = Layout(tuple(compress(wide.parts, frozen)))
         self.values = filled(lora_model, self._layout, starts, sketches)
         self._frozen = filled(lora_model, self._frozen_layout, starts, sketches)
         self.gradients = self.values.new_zeros(self.values.shape)
 
     def trained(self, row: int, *, gain: float) -> Adapter:
-        """Return a client's adapter; ``gain`` multiplies what a sketch changed."""
+        """Return a client's adapter; ``gain`` multiplies the change of a sketch."""
         start, sketch = self._starts[row], self._sketches[row]
-        tensors = touched(start.layout, start.tensors(), sketch)
-        tensors.update(self._moved(row))
+        tensors = sketched(start.layout, start.tensors(), sketch)
+        tensors.update(self._named_tensors(row))
         return scattered(start, sketch, tensors, gain=gain)
 
     @contextmanager
-    def at_work(self) -> Iterator[None]:
-        """Let the model compute with these rows instead of the model's adapter."""
+    def active(self) -> Iterator[None]:
+        """Make the model compute with these rows."""
         with stacked(
             self._lora_model.linears, self._lora_model.wholes
         ) as self._current:
@@ -77,15 +77,15 @@ class Stack:
     ) -> Tensor:
         """Add the gradients of these clients' losses to their rows; return the losses.
 
-        The losses are sums over ``num_items``, and their sum is what is differentiated,
-        so that each client's gradient is its own.
+        The sum of all losses is differentiated, since each depends on its client's row
+        only.
         """
         import torch
 
         lora_model = self._lora_model
         chosen = torch.tensor(rows, device=self.values.device)
         own = self.values[chosen].requires_grad_()
-        batch = lora_model.placed(joined(batches, lora_model.pad_token_id))
+        batch = lora_model.placed(join_batches(batches, lora_model.pad_token_id))
         self._current.group = self._group(own, rows, batches)
         losses = client_losses(
             lora_model.logits(batch, bf16=self.bf16),
@@ -96,13 +96,13 @@ class Stack:
         self.gradients.index_add_(0, chosen, gradients)
         return losses.detach()
 
-    def _moved(self, row: int) -> dict[str, Tensor]:
-        """Return what a client has trained, by PEFT's names."""
+    def _named_tensors(self, row: int) -> dict[str, Tensor]:
+        """Return a client's trained tensors, by PEFT name."""
         values = self.values[row].to("cpu", copy=True)
         return _own(self._layout, values, self._sketches[row].rank)
 
-    def _moving(self, own: Tensor) -> list[Tensor]:
-        """Return the tensors that train, [clients, *shape], made of these rows."""
+    def _trained_tensors(self, own: Tensor) -> list[Tensor]:
+        """Return the trained tensors, [clients, *shape], of these rows."""
         return stacked_views(self._layout, own)
 
     def _group(
@@ -113,10 +113,12 @@ class Stack:
     ) -> Group:
         sketches = [self._sketches[row] for row in rows]
         lengths = [length(batch) for batch in batches]
-        moving = iter(self._moving(own))
-        resting = iter(stacked_views(self._frozen_layout, self._frozen[rows]))
+        trained = iter(self._trained_tensors(own))
+        frozen = iter(stacked_views(self._frozen_layout, self._frozen[rows]))
         return Group(
-            tensors=[next(moving if moves else resting) for moves in self._moves],
+            tensors=[
+                next(trained if trains else frozen) for trains in self._is_trained
+            ],
             scales=own.new_tensor([sketch.scale for sketch in sketches]).view(-1, 1, 1),
             generators=[self._generators[row] for row in rows],
             length=max(lengths),
@@ -124,16 +126,16 @@ class Stack:
         )
 
 
-def rule_of(lora_model: LoraModel) -> Rule:
-    """Return which clients go through the model together: with dropout in whole
-    mini-batches, since one in slices would draw it in another order."""
+def pass_rule_of(lora_model: LoraModel) -> PassRule:
+    """Return the model's pass rule; with dropout mini-batches are not sliced, since
+    slices would draw it in another order."""
     drops = any(linear.dropout for linear in lora_model.linears)
-    rule = rule_for(
+    rule = pass_rule(
         lora_model.device.type,
         width=lora_model.width,
         positions_per_image=lora_model.positions_per_image,
     )
-    return replace(rule, cuts=rule.cuts and not drops)
+    return replace(rule, slices_texts=rule.slices_texts and not drops)
 
 
 def filled(
@@ -142,19 +144,19 @@ def filled(
     starts: Sequence[Adapter],
     sketches: Sequence[Sketch],
 ) -> Tensor:
-    """Return one row per client of what a layout has of its sketched adapter."""
+    """Return one row per client: the layout's part of its sketched adapter."""
     import torch
 
     rows = torch.zeros(len(starts), layout.num_numbers, dtype=lora_model.dtype)
     for row, start, sketch in zip(rows, starts, sketches, strict=True):
-        tensors = touched(start.layout, start.tensors(), sketch)
+        tensors = sketched(start.layout, start.tensors(), sketch)
         for name, own in _own(layout, row, sketch.rank).items():
             own.copy_(tensors[name])
     return rows.to(lora_model.device)
 
 
 def stacked_views(layout: Layout, rows: Tensor) -> list[Tensor]:
-    """Return the tensors of a layout as views [clients, *shape] into rows."""
+    """Return the tensors of a layout as views [clients, *shape] into the rows."""
     import torch
 
     chunks = torch.split(rows, [part.num_numbers for part in layout.parts], dim=1)
@@ -163,7 +165,7 @@ def stacked_views(layout: Layout, rows: Tensor) -> list[Tensor]:
 
 
 def _own(layout: Layout, values: Tensor, rank: int) -> dict[str, Tensor]:
-    """Return what belongs to a client of some rank in its row, as views by name."""
+    """Return views by name into a row, narrowed to the client's rank."""
     views = layout.views(values) if layout.parts else {}
     return {
         part.name: views[part.name]

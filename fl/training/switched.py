@@ -1,4 +1,4 @@
-"""One client after the other through PEFT's own layers, by one copy of its adapter."""
+"""Training of one client at a time through PEFT's own layers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from fl.model.adapters import Adapter
 from fl.model.sketch import Sketch
-from fl.training.grouping import ALONE
+from fl.training.grouping import ONE_CLIENT_PER_PASS
 from fl.training.losses import client_losses
 
 if TYPE_CHECKING:
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 class Switched:
-    """A single row of numbers, for client layers that are not plain LoRA."""
+    """The adapter of one client, for layers that are not plain LoRA."""
 
-    rule = ALONE
+    rule = ONE_CLIENT_PER_PASS
     bf16 = False
 
     def __init__(
@@ -40,8 +40,8 @@ class Switched:
         self.gradients = self.values.new_zeros(self.values.shape)
 
     @contextmanager
-    def at_work(self) -> Iterator[None]:
-        """Let dropout act, drawing from this client's stream."""
+    def active(self) -> Iterator[None]:
+        """Activate dropout, drawn from this client's stream."""
         with self._dropout, self._lora_model.lora_dropout():
             yield
 
@@ -51,7 +51,7 @@ class Switched:
         batches: Sequence[Mapping[str, Tensor]],
         num_items: Sequence[int],
     ) -> Tensor:
-        """Add the gradients of the client's loss to its row; return the loss."""
+        """Add the gradient of the client's loss to its row; return the loss."""
         import torch
 
         lora_model = self._lora_model

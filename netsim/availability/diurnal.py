@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -15,6 +15,7 @@ from netsim.core.clock import to_ns
 from netsim.core.quantities import Seconds
 from netsim.core.streams import uniform
 from netsim.scenario.record import Record
+from netsim.scenario.traits import Traits
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Offset = Annotated[Seconds, Field(ge=0)]
@@ -29,6 +30,7 @@ class Diurnal(Record):
     exceeds it: one interval around the maximum.
     """
 
+    traits: ClassVar[Traits] = {"comes-and-goes": ""}
     kind: Literal["diurnal"] = "diurnal"
     low: Share = 0.1
     high: Annotated[Share, Field(gt=0)] = 0.9

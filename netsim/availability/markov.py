@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator
-from typing import Literal
+from typing import ClassVar, Literal
 
 from netsim.availability.periodic import Span
 from netsim.availability.presence import Interval
 from netsim.core.clock import to_ns
 from netsim.core.streams import uniform
 from netsim.scenario.record import Record
+from netsim.scenario.traits import Traits
 
 
 class Markov(Record):
@@ -19,6 +20,7 @@ class Markov(Record):
     ``mean_on``, away for exponential times of mean ``mean_off``. It starts in
     equilibrium."""
 
+    traits: ClassVar[Traits] = {"comes-and-goes": ""}
     kind: Literal["markov"] = "markov"
     mean_on_s: Span
     mean_off_s: Span

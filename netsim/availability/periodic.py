@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -13,6 +13,7 @@ from netsim.core.clock import to_ns
 from netsim.core.quantities import Seconds
 from netsim.core.streams import uniform
 from netsim.scenario.record import Record
+from netsim.scenario.traits import Traits
 
 Span = Annotated[Seconds, Field(ge=1e-3)]  # shorter ones cost too many events
 
@@ -21,6 +22,7 @@ class Periodic(Record):
     """A client is available for ``on``, away for ``off``, in turn. A run begins
     ``phase`` into the cycle; the default is a random phase per client."""
 
+    traits: ClassVar[Traits] = {"comes-and-goes": ""}
     kind: Literal["periodic"] = "periodic"
     on_s: Span
     off_s: Span

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from netsim.core.clock import MAX_NS
+from netsim.scenario.traits import Traits
 
 Interval = tuple[int, int]  # available from the first tick, away from the second
 
@@ -16,6 +17,10 @@ class Availability(Protocol):
     @property
     def kind(self) -> str:
         """Return the name under which a scenario chooses it."""
+
+    @property
+    def traits(self) -> Traits:
+        """Return what it declares: whether clients may be away."""
 
     def intervals(self, seed: int, client_id: int, since_ns: int) -> Iterator[Interval]:
         """Yield in order the client's intervals that end after ``since_ns``; earlier

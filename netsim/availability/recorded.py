@@ -7,7 +7,7 @@ import functools
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import model_validator
 
@@ -17,6 +17,7 @@ from netsim.core.clock import MAX_NS, NS_PER_S, to_ns
 from netsim.errors import InputError
 from netsim.scenario.file_path import FilePath, read_text
 from netsim.scenario.record import Record
+from netsim.scenario.traits import Traits
 
 COLUMNS = ["client_id", "start", "end"]
 
@@ -27,6 +28,7 @@ class Recorded(Record):
     The file repeats every ``lap``; without it a client stays away after its last
     row."""
 
+    traits: ClassVar[Traits] = {"comes-and-goes": ""}
     kind: Literal["trace"] = "trace"
     path: FilePath
     lap_s: Span | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal, Protocol, Self
+from typing import Annotated, ClassVar, Literal, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ from netsim.channel.path_loss import PathLoss, require_distance
 from netsim.core.quantities import Metres
 from netsim.errors import InputError
 from netsim.scenario.record import Record
+from netsim.scenario.traits import Traits
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -20,6 +21,9 @@ FloatArray = npt.NDArray[np.float64]
 class Placement(Protocol):
     """Draws the places of a population as two arrays, x and y in metres; ``range_m``
     is the least and the greatest distance that it can draw."""
+
+    @property
+    def traits(self) -> Traits: ...
 
     @property
     def range_m(self) -> tuple[float, float]: ...
@@ -32,6 +36,7 @@ class Placement(Protocol):
 class Disc(Record):
     """Uniform over the area between ``min_distance_m`` and ``radius_m``."""
 
+    traits: ClassVar[Traits] = {"around-a-cell": ""}
     kind: Literal["disc"] = "disc"
     radius_m: Annotated[Metres, Field(gt=0)]
     min_distance_m: Annotated[Metres, Field(ge=0)] = 10.0
@@ -60,6 +65,7 @@ class Disc(Record):
 class Ring(Record):
     """All clients at one distance, in random directions."""
 
+    traits: ClassVar[Traits] = {"around-a-cell": ""}
     kind: Literal["ring"] = "ring"
     distance_m: Annotated[Metres, Field(gt=0)]
 
@@ -77,6 +83,7 @@ class Ring(Record):
 class Positions(Record):
     """Client ``n`` at the ``n``-th listed distance, in a random direction."""
 
+    traits: ClassVar[Traits] = {"around-a-cell": ""}
     kind: Literal["list"] = "list"
     distances_m: tuple[Annotated[Metres, Field(gt=0)], ...] = Field(min_length=1)
 
@@ -99,6 +106,7 @@ class Positions(Record):
 class Points(Record):
     """Client ``n`` at the ``n``-th listed place."""
 
+    traits: ClassVar[Traits] = {"around-the-origin": ""}
     kind: Literal["points"] = "points"
     places_m: tuple[tuple[Metres, Metres], ...] = Field(min_length=1)
 

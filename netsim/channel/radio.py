@@ -54,6 +54,8 @@ class Radio(Protocol):
 
     def capacity(self) -> CapacityTable | None: ...
 
+    def from_start(self, seed: int, direction: str) -> CapacityTable | None: ...
+
 
 class PerHertzRadio(Record):
     """Constant power per hertz: the SNR is that of the reference band at any share."""
@@ -80,6 +82,9 @@ class PerHertzRadio(Record):
         return rate_bps / efficiency_bit_s_hz if efficiency_bit_s_hz else math.inf
 
     def capacity(self) -> None:
+        return None
+
+    def from_start(self, seed: int, direction: str) -> None:
         return None
 
     def _efficiency_bit_s_hz(self, cn0_hz: float) -> float:
@@ -119,6 +124,9 @@ class FixedPowerRadio(Record):
         return max(c_hz / snr, rate_bps / self.max_efficiency_bit_s_hz)
 
     def capacity(self) -> None:
+        return None
+
+    def from_start(self, seed: int, direction: str) -> None:
         return None
 
     def _efficiency_bit_s_hz(self, cn0_hz: float, share_hz: float) -> float:

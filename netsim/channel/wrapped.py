@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from netsim.channel.capacity import CapacityTable
 from netsim.channel.radio import Radio
 
 
@@ -27,3 +28,6 @@ class WrappedRadio:
 
     def snr(self, cn0_hz: float, share_hz: float) -> float:
         return self.radio.snr(cn0_hz, share_hz)
+
+    def from_start(self, seed: int, direction: str) -> CapacityTable | None:
+        return self.radio.from_start(seed, direction)

@@ -15,12 +15,12 @@ from netsim.sharing import Expected
 def reserve(scene: Scene, parts: Sequence[Participation]) -> dict[int, Terms]:
     """Return the uplink shares that the rule of each cell fixes for a round, if any."""
     cells = scene.population.network.cells
-    if not any(cell.uplink.sharing.plans_rounds for cell in cells):
+    if not any("plans-rounds" in cell.uplink.sharing.traits for cell in cells):
         return {}
     found: dict[int, Terms] = {}
     for cell_id, own in by_cell(scene, parts):
         uplink = cells[cell_id].uplink
-        if uplink.sharing.plans_rounds:
+        if "plans-rounds" in uplink.sharing.traits:
             expected = [_expected(scene, part, cell_id, len(own)) for part in own]
             free_uhz = scene.band(cell_id, "up").free_uhz()
             found |= uplink.sharing.reserve(expected, free_uhz, uplink.radio)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from netsim.channel.own_links import LINK_HZ
 from netsim.core.quantities import format_duration_ns, format_quantity
-from netsim.cosim.learning_kinds import LearningOff
 from netsim.cosim.scenario import Scenario
 from netsim.devices.device import Device
 from netsim.learner.learner import Learner, first_job
@@ -51,9 +50,8 @@ def _upload_line(scenario: Scenario, bits: int) -> str:
 
 
 def _whose(scenario: Scenario) -> str:
-    learning = scenario.learning
-    is_listed = isinstance(learning, LearningOff) and learning.is_listed
-    return "per participation of client 0" if is_listed else "per participation"
+    differs = "differs-by-client" in scenario.learning.traits
+    return "per participation of client 0" if differs else "per participation"
 
 
 def _device_line(device: Device, flop: int) -> str:

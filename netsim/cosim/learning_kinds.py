@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, ClassVar, Literal, Protocol
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from fl.aggregation import (
     AGGREGATIONS,
@@ -44,16 +45,33 @@ from netsim.core.quantities import Bits, Bytes, Flop
 from netsim.cosim.input_errors import as_input_error
 from netsim.cosim.learner import FederatedLearner
 from netsim.cosim.proxy import ProxyLearning
+from netsim.errors import Refusal
 from netsim.learner.evaluation_schedule import Cadence
 from netsim.learner.learner import Learner
 from netsim.learner.no_learning import NoLearning
 from netsim.runs.adapter import require_as_left
-from netsim.scenario import OneOf, Record, refusal
-from netsim.scenario.each import OneOrEach
+from netsim.scenario import OneOf, Record
+from netsim.scenario.each import OneOrEach, is_listed, wrong_count
+from netsim.scenario.traits import Trait, Traits
 
 
 class Learning(Protocol):
     """How the learning half of a run comes about."""
+
+    @property
+    def kind(self) -> str:
+        """Return the name under which a scenario chooses it."""
+
+    @property
+    def traits(self) -> Traits:
+        """Return what it declares: whether anything is trained, and how."""
+
+    @property
+    def federated(self) -> LoraLearning | None:
+        """Return the settings of what is trained; nothing where nothing is."""
+
+    def refusals(self, num_clients: int) -> Iterator[Refusal]:
+        """Yield its settings that cannot be, for this many clients."""
 
     def learner(
         self, num_clients: int, seed: int, *, reuse: bool, workers: int = 1
@@ -79,6 +97,7 @@ class LearningOff(Record):
     is each client's own, of which a broadcast carries nothing.
     """
 
+    federated: ClassVar[None] = None
     kind: Literal["none"] = "none"
     download_bits: OneOrEach[Annotated[Bits, Field(ge=0)]]
     upload_bits: OneOrEach[Annotated[Bits, Field(ge=0)]]
@@ -87,10 +106,26 @@ class LearningOff(Record):
     samples_per_client: int = Field(default=1, ge=1)
 
     @property
-    def is_listed(self) -> bool:
-        """Return whether clients may differ in size or work."""
-        told = (self.download_bits, self.upload_bits, self.compute_flop)
-        return any(isinstance(one, tuple) for one in told)
+    def traits(self) -> Traits:
+        found: dict[Trait, str] = {"trains-nothing": ""}
+        for key, value in self._sizes().items():
+            if is_listed(value):
+                found["differs-by-client"] = key
+        if is_listed(self.download_bits):
+            found["lists-downloads"] = "download"
+        return found
+
+    def refusals(self, num_clients: int) -> Iterator[Refusal]:
+        for key, value in self._sizes().items():
+            if text := wrong_count(value, num_clients):
+                yield (key,), text
+
+    def _sizes(self) -> dict[str, object]:
+        return {
+            "download": self.download_bits,
+            "upload": self.upload_bits,
+            "compute": self.compute_flop,
+        }
 
     def learner(
         self, num_clients: int, seed: int, *, reuse: bool, workers: int = 1
@@ -146,20 +181,47 @@ class LoraLearning(Record):
     timing_as: TimingAs | None = None  # the model that gives the time, if another one
     start: StartFolder | None = None  # a PEFT adapter, or a run, whose numbers go first
 
-    @model_validator(mode="after")
-    def _starts_from_its_like(self) -> LoraLearning:
+    @property
+    def federated(self) -> LoraLearning:
+        return self
+
+    @property
+    def traits(self) -> Traits:
+        clients, lora = self.evaluation.clients, self.lora
+        keeps_errors = self.compression is not None and self.compression.has_memory
+        is_sketched = self.settings.small_clients == "sketched"
+        # a task of a user's own may read files for its labels: asked where it matters
+        has_no_labels = clients is not None and not self.task.num_labels
+        is_plain = not lora.use_dora and lora.peft_type == "lora"
+        found: dict[Trait, tuple[bool, str]] = {
+            "learns": (True, ""),
+            "steps-at-server": (
+                self.server_optimiser != PlainServer(),
+                "server_optimiser",
+            ),
+            "keeps-state": (self.settings.keeps_state, ""),
+            "keeps-errors": (keeps_errors, "compression"),
+            "keeps-sketched-errors": (keeps_errors and is_sketched, "compression"),
+            "examines-clients": (clients is not None, "evaluation.clients"),
+            "has-no-labels": (has_no_labels, "task"),
+            "ends-near-target": (self.evaluation.near is not None, "evaluation.near"),
+            "looks-by-clock": (self.evaluation.at_s is not None, "evaluation.at"),
+            "is-not-plain-lora": (not is_plain, "lora"),
+        }
+        return {trait: key for trait, (holds, key) in found.items() if holds}
+
+    def refusals(self, num_clients: int) -> Iterator[Refusal]:
+        yield from conflicts(self.settings)
         if self.start is not None:
             try:
                 require_settings(Path(self.start), self.lora)
             except ValueError as error:
-                raise refusal(str(error), None, ("start",), bare=True) from error
-        return self
-
-    @model_validator(mode="after")
-    def _goes_together(self) -> LoraLearning:
-        for path, reason in conflicts(self.settings):
-            raise refusal(reason, None, path, bare=True)
-        return self
+                yield ("start",), str(error)
+        clients = self.evaluation.clients
+        highest = 0 if clients is None else max(clients.ids or (0,))
+        if highest >= num_clients:
+            text = f"must be from 0 to {num_clients - 1}, got {highest}"
+            yield ("evaluation", "clients", "ids"), text
 
     @property
     def settings(self) -> FederationSettings:
@@ -246,4 +308,3 @@ def _backbone_name(backbone: Backbone) -> str:
 
 
 LEARNINGS = {"lora": LoraLearning, "none": LearningOff, "proxy": ProxyLearning}
-UNTRAINED = (LearningOff, ProxyLearning)  # nothing is scored, and nothing has a rank

@@ -9,15 +9,15 @@ import numpy.typing as npt
 
 from fl.contract import Job
 from netsim.channel.latency import mean_latency_s
-from netsim.cosim.checks.servers import what_defies_plans, with_article
-from netsim.cosim.learning_kinds import LearningOff
+from netsim.cosim.checks.declared import declared, find
+from netsim.cosim.checks.rules import with_article
 from netsim.cosim.scenario import Scenario
 from netsim.errors import InputError
 from netsim.learner.learner import Learner, first_job
 from netsim.policy.problem import Problem
 from netsim.policy.surrogate import Surrogate
 from netsim.population import Population
-from netsim.server.policies.adaptive import Constants
+from netsim.server.policies.policy import Constants
 
 FULL_ROUNDS = 100.0  # of full participation at full rank: the surrogate's unit
 DEFAULT_SPAN = 10.0  # the client with most data joins at least one round in so many
@@ -36,9 +36,8 @@ class Assumptions:
     def over(self, scenario: Scenario) -> Assumptions:
         """Return these where they are given, else those of the scenario's policy."""
         policy = scenario.policy
-        found = getattr(policy, "constants", None)
         limit = None if policy is None else policy.max_weight
-        constants = Constants() if found is None else found
+        constants = (None if policy is None else policy.constants) or Constants()
         return Assumptions(
             ratio=constants.ratio if self.ratio is None else self.ratio,
             nu=constants.nu if self.nu is None else self.nu,
@@ -65,11 +64,11 @@ def build_task(scenario: Scenario, assumed: Assumptions) -> Task:
             "start together, so there is no round time to plan for; use "
             "'synchronous' or 'deadline'"
         )
-    surprise = what_defies_plans(scenario.server)
-    if surprise:
+    surprise = find(declared(scenario), "takes-first", "overlaps-rounds")
+    if surprise is not None:
         raise InputError(
             f"server: a plan is for rounds that wait for all who are drawn, and "
-            f"`{surprise}` does not; leave it out to plan"
+            f"`{surprise.path[-1]}` does not; leave it out to plan"
         )
     scenario.single_cell("a plan")
     if scenario.population.links is not None:
@@ -115,8 +114,7 @@ def build_problem(
     assumed: Assumptions,
 ) -> tuple[Problem, BoolArray]:
     """Return the problem of a drawn fleet, all norms one, and what memory allows."""
-    learning = scenario.learning
-    if isinstance(learning, LearningOff) and learning.is_listed:
+    if "differs-by-client" in scenario.learning.traits:
         raise InputError("learning: a plan needs one size and work for all clients")
     jobs = _jobs(scenario, learner)
     timing = scenario.server.round_timing
@@ -157,8 +155,7 @@ def _jobs(scenario: Scenario, learner: Learner) -> list[Job]:
     if learner.rank is None:
         return [job]
     full = learner.rank
-    lora = getattr(scenario.learning, "lora", None)
-    can_sketch = lora is not None and not lora.use_dora and lora.peft_type == "lora"
+    can_sketch = "is-not-plain-lora" not in scenario.learning.traits
     ranks = {max(1, full * part // 8) for part in range(1, 9)} if can_sketch else {full}
     devices = (choice.device for choice in scenario.population.devices)
     ranks |= {

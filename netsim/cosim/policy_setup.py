@@ -8,7 +8,6 @@ from netsim.cosim.plan_problem import Assumptions, build_problem
 from netsim.cosim.scenario import Scenario
 from netsim.errors import InputError
 from netsim.learner.learner import Learner
-from netsim.policy import Sampler
 from netsim.policy.baselines import weight_floors
 from netsim.policy.planner import Planner
 from netsim.policy.problem import Problem, at_rank_index
@@ -25,9 +24,9 @@ def build_planner(
     _require_weight(population, policy.max_weight)
     assumed = Assumptions(max_weight=policy.max_weight)
     problem, _ = build_problem(scenario, learner, population, assumed)
-    if not policy.decides_ranks and learner.rank is not None:
+    if "decides-ranks" not in policy.traits and learner.rank is not None:
         problem = _at_given_ranks(scenario, learner, population, problem)
-    sampling: Sampler | None = getattr(scenario.server, "sampling", None)
+    sampling = scenario.server.sampling
     planner = Planner(
         problem=problem,
         sharing=scenario.single_cell("a policy").uplink.sharing.kind,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Iterator
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -10,9 +11,11 @@ from fl.costs import ModelCosts, TimingAs, count_timing, known_timing
 from fl.model.adapters import LoraSettings
 from fl.model.payload import Payload
 from fl.settings.local_training import TrainingSettings
+from netsim.errors import Refusal
 from netsim.learner.learner import Learner
 from netsim.learner.no_learning import NoLearning
 from netsim.scenario import Record
+from netsim.scenario.traits import Traits
 
 
 class ProxyLearning(Record):
@@ -23,12 +26,17 @@ class ProxyLearning(Record):
     another.
     """
 
+    traits: ClassVar[Traits] = {"trains-nothing": ""}
+    federated: ClassVar[None] = None
     kind: Literal["proxy"] = "proxy"
     model: TimingAs
     lora: LoraSettings = LoraSettings()
     training: TrainingSettings = TrainingSettings()
     payload: Payload = Payload()
     samples_per_client: int = Field(default=1, ge=1)
+
+    def refusals(self, num_clients: int) -> Iterator[Refusal]:
+        yield from ()
 
     def learner(
         self, num_clients: int, seed: int, *, reuse: bool, workers: int = 1

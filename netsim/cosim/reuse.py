@@ -12,23 +12,26 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from netsim.cosim.checks.servers import what_makes_times_count
-from netsim.cosim.learning_kinds import UNTRAINED, LoraLearning
+from netsim.cosim.checks.declared import Fact, declared, find
+from netsim.cosim.checks.rules import with_article
 from netsim.cosim.scenario import Scenario
 from netsim.network.cell import DIRECTIONS
 from netsim.scenario.difference import Change, changes
+from netsim.scenario.traits import Trait
 
 Effect = Literal["nothing", "more", "some", "all"]
 
-PATIENT_SAMPLERS = frozenset(
-    {"full", "independent", "uniform", "weighted", "data-weighted"}
-)
-STEADY_RANKS = frozenset({"full", "fixed"})
 KNOWN_ROOTS = frozenset(
     {
         *("name", "seed", "stop", "server", "ranks", "population", "learning"),
         *("cell", "cells", "association", "interference"),
     }
+)
+TIME_DECIDES: tuple[Trait | Fact, ...] = (  # who is merged, though a server waits
+    "takes-first",
+    "comes-and-goes",
+    "has-battery",
+    "has-outages",
 )
 SERVER_TIMES = frozenset({"announce_time", "merge_time"})
 
@@ -50,7 +53,7 @@ def verdicts(before: Scenario, after: Scenario) -> list[Verdict]:
 
     A run that learns nothing has none.
     """
-    if isinstance(after.learning, UNTRAINED):
+    if "trains-nothing" in after.learning.traits:
         return []
     return [_verdict(change, before, after) for change in changes(before, after)]
 
@@ -127,7 +130,7 @@ def _of_learning(change: Change, before: Scenario, after: Scenario) -> Answer:
     if part == "timing_as":
         return _of_times(change, before, after)
     is_whole = "clients" not in change.path
-    if part == "evaluation" and is_whole and getattr(after.policy, "pilots", None):
+    if part == "evaluation" and is_whole and _runs_pilots(after):
         return "some", "what pilots are told of the loss; trains from a new plan on"
     if part == "evaluation" and after.stop.target is not None:
         return "more", "when the target is seen to be met; common rounds are reused"
@@ -138,9 +141,9 @@ def _of_learning(change: Change, before: Scenario, after: Scenario) -> Answer:
 
 def _of_merging(before: Scenario, after: Scenario) -> Answer:
     exchanges = [
-        scenario.learning.settings.exchange(1)
-        for scenario in (before, after)
-        if isinstance(scenario.learning, LoraLearning)
+        learning.settings.exchange(1)
+        for learning in (before.learning.federated, after.learning.federated)
+        if learning is not None
     ]
     if len(set(exchanges)) > 1:
         return "all", "what clients train and send; trains all"
@@ -159,31 +162,25 @@ def _of_times(change: Change, before: Scenario, after: Scenario) -> Answer:
             return "some", f"times, and {looks}; trains from the first difference on"
     if before.stop.time_s is not None or after.stop.time_s is not None:
         return "more", "times; as many rounds as fit are run, common ones are reused"
-    if after.stop.target is not None and _has_marks(after):
+    if after.stop.target is not None and "looks-by-clock" in after.learning.traits:
         return "more", "times; the target is looked at by the clock"
     return "nothing", "times alone; learning is reused"
 
 
 def _who_looks(scenario: Scenario, change: Change) -> str:
     """Return what makes learning depend on such a change, if anything does."""
-    server = scenario.server
-    if server.kind != "synchronous":
-        return f"a {server.kind!r} server merges by them"
-    steering = what_makes_times_count(scenario)
-    if steering:
-        return f"{steering} decides by them who is merged"
-    for cell in scenario.network.cells:
-        timeouts = (cell.uplink.outage_timeout_s, cell.downlink.outage_timeout_s)
-        if timeouts != (None, None):
-            return "who is in outage for too long is dropped by them"
+    found = declared(scenario)
+    if find(found, "has-deadline", "serves-one-by-one", "has-edges"):
+        return f"{with_article(scenario.server.kind)} server merges by them"
+    for one in filter(None, (find(found, trait) for trait in TIME_DECIDES)):
+        return f"{one.dotted} decides by them who is merged"
+    if find(found, "gives-up-in-outage"):
+        return "who is in outage for too long is dropped by them"
     if _loses_others(scenario, change):
         return "others may lose messages"
-    sampling = getattr(server, "sampling", None)
-    if getattr(sampling, "kind", None) not in PATIENT_SAMPLERS:
-        return "sampling may look at them"
-    ranks = scenario.ranks.kind
-    if ranks not in STEADY_RANKS and (ranks != "tiered" or "devices" in change.path):
-        return f"{ranks!r} ranks look at devices"
+    by_name = "devices" in change.path and find(found, "ranks-by-device")
+    if by_name or find(found, "ranks-by-memory"):
+        return f"{scenario.ranks.kind!r} ranks look at devices"
     steering = _steering(scenario)
     return f"{steering!r} may look at them" if steering else ""
 
@@ -207,9 +204,8 @@ def _steering(scenario: Scenario) -> str:
     return next((n for n in names if getattr(scenario, n) is not None), "")
 
 
-def _has_marks(scenario: Scenario) -> bool:
-    evaluation = getattr(scenario.learning, "evaluation", None)
-    return getattr(evaluation, "at_s", None) is not None
+def _runs_pilots(scenario: Scenario) -> bool:
+    return scenario.policy is not None and "runs-pilots" in scenario.policy.traits
 
 
 _JUDGES: dict[str, Callable[[Change, Scenario, Scenario], Answer]] = {

@@ -11,7 +11,7 @@ from netsim.network.cell import Cell
 from netsim.network.cells import Association, Interference, Network
 from netsim.policy import RANKS, FullRank, Ranks
 from netsim.population import PopulationConfig
-from netsim.scenario import OneOf, Record
+from netsim.scenario import OneOf, Record, traits
 from netsim.server import POLICIES, SERVERS, Policy, Stop
 from netsim.server.story import ServerStory
 
@@ -26,15 +26,15 @@ class Scenario(Record):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
     seed: int = Field(default=0, ge=0)
     stop: Stop
-    server: Annotated[ServerStory, OneOf(SERVERS)]
-    ranks: Annotated[Ranks, OneOf(RANKS)] = FullRank()
-    policy: Annotated[Policy, OneOf(POLICIES)] | None = None
+    server: Annotated[ServerStory, OneOf(SERVERS, traits.SERVER)]
+    ranks: Annotated[Ranks, OneOf(RANKS, traits.RANKS)] = FullRank()
+    policy: Annotated[Policy, OneOf(POLICIES, traits.POLICY)] | None = None
     population: PopulationConfig
     cell: Cell | None = None
     cells: Annotated[tuple[Cell, ...], Field(min_length=1)] | None = None
     association: Association = "strongest"
     interference: Interference | None = None
-    learning: Annotated[Learning, OneOf(LEARNINGS)]
+    learning: Annotated[Learning, OneOf(LEARNINGS, traits.LEARNING)]
 
     @property
     def network(self) -> Network:

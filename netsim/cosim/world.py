@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from netsim.band import OwnLinks, SharedBand
 from netsim.channel import (
     CapacityTable,
-    MeasuredRadio,
     OutageRadio,
     Radio,
     db_to_linear,
@@ -45,7 +44,7 @@ def build_population(scenario: Scenario, learner: Learner) -> Population:
         seed=scenario.seed,
         num_samples=learner.num_samples,
     )
-    if scenario.policy is None or not scenario.policy.decides_ranks:
+    if scenario.policy is None or "decides-ranks" not in scenario.policy.traits:
         population.fleet.require_memory(partial(_needed_bytes, scenario, learner))
     job = first_job(learner)
     population.radio_map.require_usable_links("down", sum(learner.bits_down(job, None)))
@@ -202,12 +201,9 @@ def _capacity(
     air: Uplink | Downlink, seed: int, cell_id: int, direction: Direction
 ) -> CapacityTable | None:
     """Return the capacity table of a band with a measured radio."""
-    radio = air.radio
-    if isinstance(radio, MeasuredRadio):
-        return radio.from_start(
-            seed, f"{direction}/{cell_id}" if cell_id else direction
-        )
-    return radio.capacity()
+    return air.radio.from_start(
+        seed, f"{direction}/{cell_id}" if cell_id else direction
+    )
 
 
 def play(stage: Stage, scenario: Scenario) -> None:

@@ -28,6 +28,10 @@ class Mobility(Protocol):
         """Return the interval at which channels read the places, in seconds."""
 
     @property
+    def corners_m(self) -> tuple[Place, ...]:
+        """Return the corners of the region that clients move in, where it has any."""
+
+    @property
     def has_places(self) -> bool:
         """Return whether it sets the places at time zero itself."""
 

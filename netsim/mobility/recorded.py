@@ -41,6 +41,7 @@ class Recorded(Record):
     path: FilePath
     interval_s: Annotated[Seconds, Field(ge=1e-3)]
     has_places: ClassVar[bool] = True
+    corners_m: ClassVar[tuple[Place, ...]] = ()
 
     @model_validator(mode="after")
     def _check_file(self) -> Recorded:

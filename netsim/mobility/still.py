@@ -15,6 +15,7 @@ class Still(Record):
     kind: Literal["still"] = "still"
     interval_s: ClassVar[float | None] = None
     has_places: ClassVar[bool] = False
+    corners_m: ClassVar[tuple[Place, ...]] = ()
 
     def paths(self, num_clients: int, starts: Sequence[Place], seed: int) -> Paths:
         return FixedPaths(starts)

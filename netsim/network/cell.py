@@ -21,6 +21,7 @@ from netsim.core.quantities import (
 )
 from netsim.network.backhaul import Backhaul
 from netsim.scenario import OneOf, Record
+from netsim.scenario.traits import SHARING
 from netsim.sharing import SHARING_RULES, ProcessorSharing, SharingRule
 
 
@@ -39,7 +40,6 @@ Band = Annotated[Hertz, Field(ge=1, le=1e12), AfterValidator(_check_whole)]
 Latency = Annotated[Seconds, Field(ge=0)]
 Timeout = Annotated[Seconds, Field(gt=0)]
 MinimumSnr = Annotated[Decibel, Field(ge=-100, le=100)]
-SEARCHING = ("max-min-live", "proportional-fair-live")
 
 
 class Uplink(Record):
@@ -52,7 +52,7 @@ class Uplink(Record):
 
     band_hz: Band
     radio: Annotated[Radio, OneOf(RADIOS)]
-    sharing: Annotated[SharingRule, OneOf(SHARING_RULES)]
+    sharing: Annotated[SharingRule, OneOf(SHARING_RULES, SHARING)]
     latency_s: Latency = 0.0
     jitter: Annotated[Jitter, OneOf(JITTERS)] | None = None
     minimum_snr_db: MinimumSnr | None = None
@@ -78,7 +78,7 @@ class Downlink(Record):
     band_hz: Band
     radio: Annotated[Radio, OneOf(RADIOS)]
     mode: Literal["broadcast", "unicast"] = "broadcast"
-    sharing: Annotated[SharingRule, OneOf(SHARING_RULES)] | None = None
+    sharing: Annotated[SharingRule, OneOf(SHARING_RULES, SHARING)] | None = None
     transmit_power_dbm: Power = 30.0
     latency_s: Latency = 0.0
     jitter: Annotated[Jitter, OneOf(JITTERS)] | None = None
@@ -99,7 +99,7 @@ class Downlink(Record):
             )
         if self.mode == "unicast" and self.sharing is None:
             raise ValueError("unicast needs `sharing`, such as processor-sharing")
-        if self.sharing is not None and self.sharing.plans_rounds:
+        if self.sharing is not None and "plans-rounds" in self.sharing.traits:
             raise ValueError(
                 f"sharing {self.sharing.kind!r} plans uploads at a round's start; on "
                 "the downlink use a rule that acts at events, such as processor-sharing"
@@ -123,7 +123,8 @@ def _require_valid_outage(air: Uplink | Downlink) -> None:
             "`minimum_snr` has no meaning for a measured radio: its trace contains the "
             "outages"
         )
-    if air.radio.depends_on_share and air.sharing and air.sharing.kind in SEARCHING:
+    seeks = air.sharing is not None and "seeks-shares" in air.sharing.traits
+    if air.radio.depends_on_share and air.sharing is not None and seeks:
         raise ValueError(
             f"{air.sharing.kind!r} cannot search for shares where a wider one may fall "
             "below `minimum_snr`; use the per-hertz radio, or processor-sharing"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -11,12 +11,14 @@ from pydantic import Field
 from netsim.policy.baselines import scaled_probabilities
 from netsim.policy.sampler import Drawn, FloatArray, Once, toss
 from netsim.scenario import Record
+from netsim.scenario.traits import Traits
 
 
 class DataWeightedSampling(Record):
     """Independent draws with ``q_n`` in proportion to the data weight, ``num_expected``
     of them on average; everyone below ``q_n = 1`` then has the same weight."""
 
+    traits: ClassVar[Traits] = {"sums-vary": ""}
     kind: Literal["data-weighted"] = "data-weighted"
     num_expected: float = Field(gt=0)
 

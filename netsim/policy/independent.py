@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -12,6 +12,7 @@ from netsim.errors import InputError
 from netsim.policy.baselines import weight_floors
 from netsim.policy.sampler import Drawn, FloatArray, Once, toss
 from netsim.scenario import Record
+from netsim.scenario.traits import Traits
 
 Probability = Annotated[float, Field(gt=0, le=1)]
 
@@ -21,6 +22,7 @@ class IndependentSampling(Record):
     be empty. One number serves all clients, a list gives each its own; ``max_weight``
     raises a ``q_n`` under which ``a_n / q_n`` would exceed it."""
 
+    traits: ClassVar[Traits] = {"sums-vary": ""}
     kind: Literal["independent"] = "independent"
     probability: Probability | tuple[Probability, ...]
     max_weight: float | None = Field(default=None, gt=0)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable
-from typing import Annotated, Literal, Protocol, TypeAlias
+from typing import Annotated, ClassVar, Literal, Protocol, TypeAlias
 
 from pydantic import Field, model_validator
 
 from netsim.devices.device import Device
 from netsim.scenario import Record
+from netsim.scenario.traits import Traits
 
 Rank = Annotated[int, Field(ge=1)]
 MemoryAt: TypeAlias = Callable[[int], int]
@@ -22,6 +23,10 @@ class Ranks(Protocol):
     def kind(self) -> str:
         """Return the name under which a scenario chooses it."""
 
+    @property
+    def traits(self) -> Traits:
+        """Return what it declares about the ranks."""
+
     def rank(self, full_rank: int, device: Device, memory_at: MemoryAt) -> int:
         """Return the rank of a client with this device; ``memory_at`` tells the bytes
         that training at a rank needs."""
@@ -30,6 +35,7 @@ class Ranks(Protocol):
 class FullRank(Record):
     """Every client trains the whole adapter."""
 
+    traits: ClassVar[Traits] = {"full-ranks": ""}
     kind: Literal["full"] = "full"
 
     def rank(self, full_rank: int, device: Device, memory_at: MemoryAt) -> int:
@@ -39,6 +45,7 @@ class FullRank(Record):
 class FixedRank(Record):
     """Every client trains a sketch of the same rank, drawn anew for each start."""
 
+    traits: ClassVar[Traits] = {"lower-ranks": ""}
     kind: Literal["fixed"] = "fixed"
     client_rank: Rank = Field(alias="rank")
 
@@ -56,6 +63,7 @@ class Tier(Record):
 class TieredRanks(Record):
     """Every kind of device has its own rank; one that is not listed trains it all."""
 
+    traits: ClassVar[Traits] = {"lower-ranks": "", "ranks-by-device": ""}
     kind: Literal["tiered"] = "tiered"
     tiers: tuple[Tier, ...] = Field(min_length=1)
 
@@ -75,6 +83,7 @@ class TieredRanks(Record):
 class RanksByMemory(Record):
     """Every client trains the highest rank that fits into its device's memory."""
 
+    traits: ClassVar[Traits] = {"lower-ranks": "", "ranks-by-memory": ""}
     kind: Literal["by-memory"] = "by-memory"
 
     def rank(self, full_rank: int, device: Device, memory_at: MemoryAt) -> int:

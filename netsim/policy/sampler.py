@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+from netsim.scenario.traits import Traits
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -23,6 +25,10 @@ class Drawn:
 
 class Sampler(Protocol):
     """Draws the participants of one round."""
+
+    @property
+    def traits(self) -> Traits:
+        """Return what it declares about the weights of those drawn."""
 
     def probabilities(self, data_weights: FloatArray) -> FloatArray:
         """Return each client's probability of being drawn in a round."""
@@ -55,6 +61,7 @@ class Coins:
 
     chances: FloatArray
     step: float = 1.0
+    traits: ClassVar[Traits] = {"sums-vary": ""}
 
     def probabilities(self, data_weights: FloatArray) -> FloatArray:
         return self.chances

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -11,11 +11,13 @@ from pydantic import Field
 from netsim.errors import InputError
 from netsim.policy.sampler import Drawn, FloatArray, weigh
 from netsim.scenario import Record
+from netsim.scenario.traits import Traits
 
 
 class UniformSampling(Record):
     """``num_drawn`` different clients per round, each set equally likely."""
 
+    traits: ClassVar[Traits] = {"sums-vary": ""}
     kind: Literal["uniform"] = "uniform"
     num_drawn: int = Field(ge=1)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import cached_property
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -12,6 +12,7 @@ from pydantic import Field
 from netsim.errors import InputError
 from netsim.policy.sampler import Drawn, FloatArray, Once
 from netsim.scenario import Record
+from netsim.scenario.traits import Traits
 
 
 class WeightedSampling(Record):
@@ -21,6 +22,7 @@ class WeightedSampling(Record):
     A client drawn ``m`` times takes part once, with weight ``a_n m / (K p_n)``.
     """
 
+    traits: ClassVar[Traits] = {"sums-vary": ""}
     kind: Literal["weighted"] = "weighted"
     num_draws: int = Field(ge=1)
     shares: Literal["data"] | tuple[Annotated[float, Field(gt=0)], ...] = "data"

@@ -18,6 +18,7 @@ from netsim.mobility import MOBILITIES, Mobility, Still
 from netsim.network.cell import Gain, Power
 from netsim.scenario import OneOf, Record
 from netsim.scenario.each import OneOrEach
+from netsim.scenario.traits import AVAILABILITY, PLACEMENT
 
 
 class PopulationConfig(Record):
@@ -30,7 +31,7 @@ class PopulationConfig(Record):
     """
 
     num_clients: int = Field(ge=1, le=10_000_000)
-    placement: Annotated[Placement, OneOf(PLACEMENTS)] | None = None
+    placement: Annotated[Placement, OneOf(PLACEMENTS, PLACEMENT)] | None = None
     placed_around: Literal["cells", "origin"] = "cells"
     mobility: Annotated[Mobility, OneOf(MOBILITIES)] = Still()
     devices: tuple[DeviceChoice, ...] = Field(min_length=1)
@@ -40,7 +41,9 @@ class PopulationConfig(Record):
     antenna_gain_dbi: Gain = 0.0
     links: Annotated[Links, OneOf(LINKS)] | None = None
     radio_band_hz: OneOrEach[Annotated[Hertz, Field(gt=0)]] | None = None
-    availability: Annotated[Availability, OneOf(AVAILABILITIES)] = Always()
+    availability: Annotated[Availability, OneOf(AVAILABILITIES, AVAILABILITY)] = (
+        Always()
+    )
     battery: Battery | None = None
 
     @model_validator(mode="after")

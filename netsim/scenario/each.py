@@ -19,6 +19,11 @@ OneOrEach = Annotated[
 ]
 
 
+def is_listed(value: object) -> bool:
+    """Return whether each client has a value of its own."""
+    return isinstance(value, tuple)
+
+
 def of_client(value: Value | tuple[Value, ...], client_id: int) -> Value:
     """Return the value for one client."""
     return value[client_id] if isinstance(value, tuple) else value

@@ -30,6 +30,7 @@ from pydantic_core import (
 )
 
 from netsim.core.quantities import closest, is_yaml
+from netsim.scenario.traits import Questions, Traits, faults
 
 Model = TypeVar("Model", bound=BaseModel)
 UNIT_SUFFIXES = tuple(
@@ -111,6 +112,7 @@ class OneOf:
     """
 
     choices: Mapping[str, type[BaseModel]]
+    questions: Questions = ()  # which each choice answers by its traits
 
     def __post_init__(self) -> None:
         for name, cls in self.choices.items():
@@ -152,9 +154,14 @@ class OneOf:
             model = self._user_class(kind, loc, info.context)
             del fields["kind"]
         try:
-            return read_model(model, fields, info.context)
+            found = read_model(model, fields, info.context)
         finally:
             note_model(info.context, value, model)
+        if kind not in self.choices and self.questions:
+            traits: Traits = found.traits  # type: ignore[attr-defined]
+            for fault in faults(traits, self.questions):
+                raise refusal(f"{kind!r} {fault}", kind, loc, bare=True)
+        return found
 
     def _kind(self, value: object) -> tuple[str, tuple[str, ...]]:
         """Return the kind that ``value`` names, and its path within ``value``."""
@@ -195,6 +202,9 @@ class OneOf:
         missing = sorted(self._members() - set(dir(found)) - set(found.model_fields))
         if missing:
             text = f"{kind!r} lacks {', '.join(missing)}, which every choice here has"
+            if "traits" in missing:
+                asked = "; ".join(" or ".join(one) for one in self.questions)
+                text += f" (`traits` declares what the class does: {asked})"
             raise refusal(text, kind, loc, bare=True)
         return found
 

@@ -4,10 +4,10 @@ from netsim.learner.stop import Stop, Target
 from netsim.server.asynchronous import Asynchronous
 from netsim.server.buffered import Buffered
 from netsim.server.hierarchical import Hierarchical
-from netsim.server.policies.adaptive import AdaptivePolicy, Constants
+from netsim.server.policies.adaptive import AdaptivePolicy
 from netsim.server.policies.piloting import Pilot
 from netsim.server.policies.planned import PlannedPolicy
-from netsim.server.policies.policy import Policy
+from netsim.server.policies.policy import Constants, Policy
 from netsim.server.policies.proportional import ProportionalPolicy
 from netsim.server.rounds import Deadline, Synchronous
 from netsim.server.stage import Progress, Stage

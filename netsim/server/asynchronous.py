@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from netsim.client.participation import Participation, Process
 from netsim.core.quantities import Seconds
 from netsim.scenario import OneOf, Record
+from netsim.scenario.traits import Traits
 from netsim.server.buffer_loop import BufferLoop
 from netsim.server.outages import Outages
 from netsim.server.stage import Stage
@@ -21,6 +23,8 @@ class Asynchronous(Record):
     staleness. The client's whole model counts, not its change, and not its data.
     """
 
+    sampling: ClassVar[None] = None
+    round_timing: ClassVar[None] = None
     kind: Literal["asynchronous"] = "asynchronous"
     concurrency: int = Field(ge=1)
     mixing: float = Field(default=0.6, gt=0, le=1)
@@ -29,8 +33,13 @@ class Asynchronous(Record):
     outages: Outages = ()
 
     @property
-    def round_timing(self) -> None:
-        return None
+    def counts(self) -> Mapping[str, int]:
+        return {"concurrency": self.concurrency}
+
+    @property
+    def traits(self) -> Traits:
+        outages: Traits = {"has-outages": "outages"} if self.outages else {}
+        return {"serves-one-by-one": "", "merges-old-versions": "", **outages}
 
     def play(self, stage: Stage) -> Process:
         """Run until the run is over; tasks under way then are recorded unfinished."""

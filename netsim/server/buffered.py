@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from netsim.client.participation import Participation, Process
 from netsim.core.quantities import Seconds
 from netsim.scenario import Record
+from netsim.scenario.traits import Traits
 from netsim.server.buffer_loop import BufferLoop
 from netsim.server.outages import Outages
 from netsim.server.stage import Stage
@@ -23,6 +25,8 @@ class Buffered(Record):
     often than slow ones; nothing corrects for that.
     """
 
+    sampling: ClassVar[None] = None
+    round_timing: ClassVar[None] = None
     kind: Literal["buffered"] = "buffered"
     concurrency: int = Field(ge=1)
     buffer_size: int = Field(ge=1)
@@ -40,8 +44,13 @@ class Buffered(Record):
         return self
 
     @property
-    def round_timing(self) -> None:
-        return None
+    def counts(self) -> Mapping[str, int]:
+        return {"concurrency": self.concurrency}
+
+    @property
+    def traits(self) -> Traits:
+        outages: Traits = {"has-outages": "outages"} if self.outages else {}
+        return {"serves-one-by-one": "", "merges-old-versions": "", **outages}
 
     def play(self, stage: Stage) -> Process:
         """Run until the run is over; tasks under way then are recorded unfinished."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -9,9 +10,10 @@ from pydantic import Field, model_validator
 from netsim.core.quantities import Seconds
 from netsim.policy import SAMPLERS, Sampler
 from netsim.scenario import OneOf, Record
+from netsim.scenario.traits import SAMPLER, Trait, Traits
 from netsim.server.outages import Outages
 
-DrawnBy = Annotated[Sampler, OneOf(SAMPLERS)]
+DrawnBy = Annotated[Sampler, OneOf(SAMPLERS, SAMPLER)]
 Duration = Annotated[Seconds, Field(ge=0)]
 
 
@@ -43,3 +45,25 @@ class RoundSettings(Record):
                 "arrive too"
             )
         return self
+
+    @property
+    def common_traits(self) -> Traits:
+        """Return the traits that follow from these settings."""
+        found: dict[Trait, str] = {
+            "lacks-sampling" if self.sampling is None else "has-sampling": "sampling"
+        }
+        if self.merge_first is not None:
+            found["takes-first"] = "merge_first"
+        if self.late == "next-round":
+            found |= {"merges-old-versions": "late", "overlaps-rounds": "late"}
+        else:
+            found["merges-new-versions"] = ""
+        if self.corrects_presence:
+            found["corrects-presence"] = "corrects_presence"
+        if self.outages:
+            found["has-outages"] = "outages"
+        return found
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        return {} if self.merge_first is None else {"merge_first": self.merge_first}

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from netsim.client.participation import Process
 from netsim.core.quantities import Seconds
+from netsim.scenario.traits import Traits
 from netsim.server.round_loop import RoundLoop
 from netsim.server.round_settings import RoundSettings
 from netsim.server.stage import Stage
@@ -28,6 +29,11 @@ class Synchronous(RoundSettings):
                 "where everybody is waited for"
             )
         return self
+
+    @property
+    def traits(self) -> Traits:
+        waits: Traits = {"waits-for-all": ""} if self.merge_first is None else {}
+        return {**waits, **self.common_traits}
 
     @property
     def round_timing(self) -> RoundTiming:
@@ -54,6 +60,10 @@ class Deadline(RoundSettings):
                 f"got {self.deadline_s:g} s"
             )
         return self
+
+    @property
+    def traits(self) -> Traits:
+        return {"has-deadline": "deadline", **self.common_traits}
 
     @property
     def round_timing(self) -> RoundTiming:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from netsim.client.participation import Process
+from netsim.policy import Sampler
+from netsim.scenario.traits import Traits
 from netsim.server.stage import Stage
 
 
@@ -25,6 +28,18 @@ class ServerStory(Protocol):
     @property
     def kind(self) -> str:
         """Return the name under which a scenario chooses it."""
+
+    @property
+    def traits(self) -> Traits:
+        """Return what it declares about its rounds and its merges."""
+
+    @property
+    def sampling(self) -> Sampler | None:
+        """Return the sampler; None where a policy or the server itself draws."""
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """Return its settings that must not exceed the number of clients, by key."""
 
     @property
     def round_timing(self) -> RoundTiming | None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Final, Literal, TypeAlias
+from typing import ClassVar, Final, Literal, TypeAlias
 
 from netsim.band.shared import BandNow
 from netsim.band.transfer import Terms, Transfer
 from netsim.channel.radio import Radio
+from netsim.scenario.traits import Traits
 from netsim.sharing.equal_rate import max_min_shares_hz
 from netsim.sharing.proportional_fair import fair_shares_hz
 from netsim.sharing.rule import AtEvents, Expected, pins
@@ -29,6 +30,7 @@ class LiveMaxMin(AtEvents):
     linear in the number of live transfers.
     """
 
+    traits: ClassVar[Traits] = {"divides-at-events": "", "seeks-shares": ""}
     kind: Literal["max-min-live"] = "max-min-live"
 
     def divide(
@@ -49,6 +51,7 @@ class LiveProportionalFair(AtEvents):
     the number of live transfers. A transfer in outage has no share.
     """
 
+    traits: ClassVar[Traits] = {"divides-at-events": "", "seeks-shares": ""}
     kind: Literal["proportional-fair-live"] = "proportional-fair-live"
 
     def divide(

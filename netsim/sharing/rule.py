@@ -11,6 +11,7 @@ from netsim.band.shared import BandNow
 from netsim.band.transfer import Terms, Transfer
 from netsim.channel.radio import Radio
 from netsim.scenario import Record
+from netsim.scenario.traits import Traits
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +33,8 @@ class SharingRule(Protocol):
         """Return the name under which a scenario chooses it."""
 
     @property
-    def plans_rounds(self) -> bool:
-        """Return whether it fixes shares at a round's start instead of at events."""
+    def traits(self) -> Traits:
+        """Return what it declares: whether shares are fixed when a round begins."""
 
     def reserve(
         self, expected: Sequence[Expected], free_uhz: int, radio: Radio
@@ -53,7 +54,7 @@ class SharingRule(Protocol):
 class AtEvents(Record):
     """A rule that divides the band at every start and end of a transfer."""
 
-    plans_rounds: ClassVar[bool] = False
+    traits: ClassVar[Traits] = {"divides-at-events": ""}
 
     def reserve(
         self, expected: Sequence[Expected], free_uhz: int, radio: Radio
@@ -64,7 +65,7 @@ class AtEvents(Record):
 class PerRound(Record):
     """A rule that fixes the terms at the start of every round."""
 
-    plans_rounds: ClassVar[bool] = True
+    traits: ClassVar[Traits] = {"plans-rounds": ""}
 
     def divide(
         self, started: Sequence[Transfer], live: Mapping[int, Transfer], band: BandNow

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from netsim.cosim.learning_kinds import LearningOff
+from fl.contract import METRICS
 from netsim.cosim.reading import read_scenario
 from netsim.cosim.scenario import Scenario
 from netsim.errors import InputError
 from netsim.scenario import dump, load
 from netsim.scenario.source import read_document
-from netsim.study.plan import Places, with_whole_path
+from netsim.study.plan import Places, require_scores, whole_path
 from netsim.study.record import Override
 from netsim.tune.search import TuneConfig
 
@@ -44,7 +44,9 @@ def plan_tune(path: Path, parent: Path, out: Path | None = None) -> TunePlan:
     Without ``out`` the folder is ``<name>-<digest>`` under ``parent``; more trials stay
     in the same folder.
     """
-    config = with_whole_path(load(path, TuneConfig), path)
+    config = load(path, TuneConfig)
+    scenario = whole_path(config.scenario, path)
+    config = config.model_copy(update={"scenario": scenario})
     places = Places(read_document(path))
     base = places.base(config.scenario)
     as_is = _checked(config, base, places)
@@ -58,7 +60,7 @@ def _scenario(config: TuneConfig, base: Path, *overrides: str) -> Scenario:
     """Return the scenario with the first seed; it ends when the target is met."""
     seed = f"seed={config.seeds[0]}"
     scenario = read_scenario(base, (*config.overrides, *overrides, seed))
-    if config.target is None or isinstance(scenario.learning, LearningOff):
+    if config.target is None or "trains-nothing" in scenario.learning.traits:
         return scenario
     metric, level = config.target.metric, config.target.level
     target = f"stop.target={{metric: {metric}, level: {level!r}}}"
@@ -90,9 +92,7 @@ def _checked(config: TuneConfig, base: Path, places: Places) -> Scenario:
 
 def _require_scores(config: TuneConfig, scenario: Scenario) -> None:
     """Refuse a goal that needs metrics where nothing is learned."""
-    if not isinstance(scenario.learning, LearningOff):
-        return
     if config.target is not None:
-        raise InputError("target: needs learning: nothing is scored without it")
-    if config.measure in ("accuracy", "loss", "exact_match", "perplexity"):
-        raise InputError("objective: needs learning: nothing is scored without it")
+        require_scores(scenario, "target: needs")
+    if config.measure in METRICS:
+        require_scores(scenario, "objective: needs")

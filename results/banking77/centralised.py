@@ -23,9 +23,9 @@ from fl.backbones import read
 from fl.model.evaluation import evaluate
 from fl.model.lora_model import LoraModel
 from fl.streams import stream
-from fl.training.cutting import passes
-from fl.training.grouping import joined
+from fl.training.grouping import join_batches
 from fl.training.local_training import mini_batches
+from fl.training.slicing import passes
 from netsim.cosim.learning_kinds import LoraLearning
 from netsim.cosim.reading import read_scenario
 
@@ -68,7 +68,7 @@ def add_gradients(resident: LoraModel, batch: dict[str, torch.Tensor]) -> None:
     """Add the gradient of a batch's mean loss, short texts apart from long ones."""
     size = len(batch["labels"])
     for slices in passes([batch], resident.rule):
-        part = joined([texts for _, texts in slices], resident.pad_token_id)
+        part = join_batches([texts for _, texts in slices], resident.pad_token_id)
         logits = resident.logits(part)
         loss = torch.nn.functional.cross_entropy(
             logits, part["labels"], reduction="sum"

@@ -529,10 +529,10 @@ def test_contradictions_are_refused(message):
         REFUSED[message]()
 
 
-def test_more_at_work_than_there_are_is_refused(tmp_path):
-    config = scenario(Asynchronous(concurrency=3, merge_time_s=0.0), 2, mode="unicast")
-    with pytest.raises(InputError, match="must not exceed the 2 clients, got 3"):
-        play_out(config, tmp_path, uploads=(1, 1), flops=(1, 1))
+def test_more_at_work_than_there_are_is_refused():
+    server = Asynchronous(concurrency=3, merge_time_s=0.0)
+    with pytest.raises(ValueError, match="must not exceed the 2 clients, got 3"):
+        checked(server, 2, mode="unicast")
 
 
 LATE = "server={kind: deadline, deadline: 1 s, late: next-round, announce_time: 0 s, "
@@ -554,12 +554,12 @@ REFUSED_BESIDE = {
         "policy={kind: proportional, to: system, num_expected: 3}",
         FREE,
     ),
-    "server: does not go with aggregation 'flora-stacking': asynchrony": (
+    "server.late: does not go with aggregation 'flora-stacking': asynchrony": (
         LATE,
         FREE,
         STACKING,
     ),
-    "server: does not go with learning.compression": (
+    "server.late: does not go with learning.compression": (
         LATE,
         FREE,
         "learning.compression={kind: top-k, share: 0.1}",

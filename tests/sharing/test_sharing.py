@@ -364,7 +364,7 @@ def test_a_whole_scenario_keeps_to_the_rule(rule, tmp_path):
 def test_shares_fill_the_band_to_less_than_a_hertz(rule, radio, expected, band_hz):
     _, ledger = play_round(rule, expected, band_hz, radio)
     assert not list(check_clock(ledger))
-    if rule.plans_rounds and rule.kind != "work-conserving":
+    if "plans-rounds" in rule.traits and rule.kind != "work-conserving":
         terms = rule.reserve(expected, band_hz * HZ, radio).values()
         assert 0 <= band_hz * HZ - sum(one.pinned_uhz for one in terms) < HZ
     else:

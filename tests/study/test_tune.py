@@ -259,6 +259,10 @@ WRONG = {
         changed("least time", "most accuracy"),
         ":8:12: objective: needs learning",
     ),
+    "nothing learned by proxy": (
+        changed("network-only", "proxy").replace("least time", "most accuracy"),
+        "objective: needs learning",
+    ),
     "seeds searched": (changed("cell.uplink.band", "seed"), "seeds are listed"),
     "no such scenario": (changed("network-only", "netwrk-only"), "did you mean"),
 }

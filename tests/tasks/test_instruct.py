@@ -85,7 +85,7 @@ def test_long_texts_are_cut_at_the_prompt_first(tmp_path):
 
 def test_a_prompt_is_framed(tmp_path):
     framed = task_of(tmp_path, prompt_format="Q: {prompt}\nA: ")
-    assert framed.exchanges("train", [0])[0].prompt == "Q: How many?\nA: "
+    assert framed.prompt_replies("train", [0])[0].prompt == "Q: How many?\nA: "
     with pytest.raises(ValueError, match=r"must contain \{prompt\}"):
         task_of(tmp_path, prompt_format="Q:")
     with pytest.raises(ValueError, match="has no chat template"):
@@ -131,7 +131,7 @@ def test_answers_do_not_depend_on_their_batch(task):
 
 def test_answers_are_marked_by_their_result(task):
     ready = read(task, LLAMA)
-    replies = [e.reply for e in task.exchanges("test", [0, 1, 2])]
+    replies = [e.reply for e in task.prompt_replies("test", [0, 1, 2])]
     right = [ready.tokenizer.encode([r], max_length=99)[0] for r in replies]
     assert ready.num_right("test", np.arange(3), right) == 3
     other = [f"so #### {final_answer(r)}" for r in replies[:2]] + ["#### 99"]
@@ -149,5 +149,5 @@ def test_exact_match_is_asked_for(task):
 def test_gsm8k_is_read_whole():
     task = Instruct(train=GSM8K / "train.jsonl", test=GSM8K / "test.jsonl")
     assert [len(task.labels(s)) for s in ("train", "test")] == [7_473, 1_319]
-    replies = [e.reply for e in task.exchanges("test", range(1_319))]
+    replies = [e.reply for e in task.prompt_replies("test", range(1_319))]
     assert all(float(final_answer(reply)) is not None for reply in replies)

@@ -5,7 +5,7 @@ from fl.backbones import FromConfig, read
 from fl.partition import ByColumn, divide, label_counts
 from fl.streams import stream
 from fl.tasks import Arithmetic, Synthetic
-from fl.tasks.counted import uniform
+from fl.tasks.counter_rng import uniform
 from fl.tasks.synthetic import SYLLABLES
 
 
@@ -78,11 +78,11 @@ def test_sums_are_right_and_no_pair_is_in_two_splits():
     task = Arithmetic(num_samples=5_000, num_test=2_000, num_public=2_000)
     pairs = {}
     for split in ("train", "test", "public"):
-        exchanges = task.exchanges(split, range(2_000))
-        for prompt, reply in exchanges:
+        samples = task.prompt_replies(split, range(2_000))
+        for prompt, reply in samples:
             first, second = prompt.removesuffix("=").split("+")
             assert int(first) + int(second) == int(reply)
-        pairs[split] = {prompt for prompt, _ in exchanges}
+        pairs[split] = {prompt for prompt, _ in samples}
     assert not pairs["train"] & pairs["test"]
     assert not pairs["train"] & pairs["public"]
     assert not pairs["public"] & pairs["test"]
@@ -91,7 +91,7 @@ def test_sums_are_right_and_no_pair_is_in_two_splits():
 def test_users_have_their_own_range_of_first_numbers():
     def first_numbers(heterogeneity):
         task = Arithmetic(num_samples=5_000, heterogeneity=heterogeneity, num_users=10)
-        prompts = [p for p, _ in task.exchanges("train", range(3, 5_000, 10))]
+        prompts = [p for p, _ in task.prompt_replies("train", range(3, 5_000, 10))]
         assert set(task.column("user")[3:5_000:10]) == {"3"}
         return [int(prompt.split("+")[0]) for prompt in prompts]
 

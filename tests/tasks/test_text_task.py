@@ -9,7 +9,7 @@ import pytest
 
 from fl.backbones import FromConfig, read
 from fl.tasks import Text
-from fl.tasks.places import file_digest
+from fl.tasks.data_files import file_digest
 from tests.support.places import DATA
 
 ROWS = [("good", "a fine film"), ("bad", 'dull, "flat"'), ("good", "warm and wise")]
@@ -180,13 +180,13 @@ def test_a_changed_file_is_read_again(tmp_path):
 
 
 def test_a_large_file_is_hashed_once(tmp_path, monkeypatch):
-    import fl.tasks.places as places
+    import fl.tasks.data_files as data_files
 
-    monkeypatch.setattr(places, "LARGE_BYTES", 4)
+    monkeypatch.setattr(data_files, "LARGE_BYTES", 4)
     path = tmp_path / "large"
     path.write_bytes(b"12345")
     digest = file_digest(path)
-    places._file_digest.cache_clear()
+    data_files._file_digest.cache_clear()
     monkeypatch.setattr("hashlib.file_digest", None)  # it must not be needed again
     assert file_digest(path) == digest
 

@@ -23,15 +23,21 @@ from fl.model.lora_model import LoraModel
 from fl.model.sketch import draw_sketch
 from fl.settings.local_training import TrainingSettings
 from fl.streams import forked, stream
-from fl.training.cutting import passes
-from fl.training.grouping import ALONE, Rule, Shape, groups, joined
+from fl.training.grouping import (
+    ONE_CLIENT_PER_PASS,
+    PassRule,
+    Shape,
+    group_clients,
+    join_batches,
+)
 from fl.training.local_training import Diverged, LocalJob, mini_batches, train
 from fl.training.losses import client_losses, num_items
+from fl.training.slicing import passes
 
 SEED = 3
-TOGETHER = Rule(max_positions=10**6, pass_cost=10**6)
-CUT_TO_SINGLE_TEXTS = Rule(max_positions=10**6, pass_cost=0)
-CUT_IN_TWOS = Rule(max_positions=20, pass_cost=2)
+TOGETHER = PassRule(max_positions=10**6, pass_cost=10**6)
+CUT_TO_SINGLE_TEXTS = PassRule(max_positions=10**6, pass_cost=0)
+CUT_IN_TWOS = PassRule(max_positions=20, pass_cost=2)
 pytestmark = pytest.mark.filterwarnings("ignore:fan_in_fan_out:UserWarning")
 
 
@@ -313,7 +319,7 @@ def test_every_grouping_gives_the_same_up_to_rounding(family):
     resident = resident_of(family)
     jobs = jobs_of(resident, steps=(6, 4, 6))
     together = run(family, resident, jobs, settings)
-    for rule in (ALONE, CUT_TO_SINGLE_TEXTS, CUT_IN_TWOS):
+    for rule in (ONE_CLIENT_PER_PASS, CUT_TO_SINGLE_TEXTS, CUT_IN_TWOS):
         resident.rule = rule
         others = run(family, resident, jobs, settings)
         for one, other in zip(together, others, strict=True):
@@ -405,11 +411,11 @@ def test_a_pass_takes_clients_until_it_is_full_or_pads_too_much():
         Shape(*shape)
         for shape in ((2, 10), (2, 30), (2, 11), (2, 10), (3, 10), (2, 31))
     ]
-    rule = Rule(max_positions=100, pass_cost=4)
-    assert groups(shapes, rule) == [[0, 3, 2], [1], [5], [4]]
-    roomy = Rule(max_positions=140, pass_cost=4)
-    assert groups(shapes, roomy) == [[0, 3, 2], [1, 5], [4]]
-    assert groups(shapes, ALONE) == [[0], [3], [2], [1], [5], [4]]
+    rule = PassRule(max_positions=100, pass_cost=4)
+    assert group_clients(shapes, rule) == [[0, 3, 2], [1], [5], [4]]
+    roomy = PassRule(max_positions=140, pass_cost=4)
+    assert group_clients(shapes, roomy) == [[0, 3, 2], [1, 5], [4]]
+    assert group_clients(shapes, ONE_CLIENT_PER_PASS) == [[0], [3], [2], [1], [5], [4]]
 
 
 def ragged(*lengths, causal=False):
@@ -426,13 +432,13 @@ def shown(found):
 def test_a_batch_of_unequal_texts_is_cut_where_padding_costs_more_than_passes():
     batches = [ragged(9, 2, 10, 2), ragged(2, 9, 2, 9)]
     # 2 passes of 4 x 2 and 4 x 10 positions, for one of 8 x 10
-    found = passes(batches, Rule(max_positions=1000, pass_cost=10))
+    found = passes(batches, PassRule(max_positions=1000, pass_cost=10))
     assert shown(found) == [[(0, [2, 4]), (1, [1, 3])], [(1, [2, 4]), (0, [1, 3])]]
     widths = [[part["input_ids"].shape for _, part in group] for group in found]
     assert widths == [[(2, 2), (2, 2)], [(2, 9), (2, 10)]]
-    dear = Rule(max_positions=1000, pass_cost=100)
+    dear = PassRule(max_positions=1000, pass_cost=100)
     assert shown(passes(batches, dear)) == [[(1, [1, 2, 3, 4]), (0, [1, 2, 3, 4])]]
-    uncut = Rule(max_positions=1000, pass_cost=1, cuts=False)
+    uncut = PassRule(max_positions=1000, pass_cost=1, slices_texts=False)
     assert all(
         len(part["labels"]) == 4 for g in passes(batches, uncut) for _, part in g
     )
@@ -441,14 +447,14 @@ def test_a_batch_of_unequal_texts_is_cut_where_padding_costs_more_than_passes():
 @pytest.mark.parametrize("causal", [False, True])
 def test_a_slice_ends_with_its_longest_text(causal):
     ((short,), (long,)) = passes(
-        [ragged(7, 2, 3, 7, causal=causal)], Rule(max_positions=1000, pass_cost=0)
+        [ragged(7, 2, 3, 7, causal=causal)], PassRule(max_positions=1000, pass_cost=0)
     )[:2]
     assert short.batch["input_ids"].tolist() == [[2, 2]]
     assert long.batch["labels"].tolist() == ([[3, 3, 3]] if causal else [3])
 
 
 def test_only_texts_that_are_padded_at_their_end_are_cut():
-    rule = Rule(max_positions=1000, pass_cost=0)
+    rule = PassRule(max_positions=1000, pass_cost=0)
     left = ragged(2, 9)
     left["attention_mask"] = left["attention_mask"].flip(1)
     labelled = ragged(2, 9, causal=True)
@@ -462,11 +468,11 @@ def test_only_texts_that_are_padded_at_their_end_are_cut():
 def test_joined_texts_are_padded_to_the_longest_and_masked():
     first, second = texts((1, 2), (1, 4))
     first["labels"], second["labels"] = first["input_ids"], second["input_ids"]
-    whole = joined([first, second], pad_token_id=9)
+    whole = join_batches([first, second], pad_token_id=9)
     assert whole["input_ids"].tolist() == [[1, 1, 9, 9], [1, 1, 1, 1]]
     assert whole["attention_mask"].tolist() == [[1, 1, 0, 0], [1, 1, 1, 1]]
     assert whole["labels"].tolist() == [[1, 1, -100, -100], [1, 1, 1, 1]]
-    assert "attention_mask" not in joined([first], pad_token_id=9)
+    assert "attention_mask" not in join_batches([first], pad_token_id=9)
 
 
 def test_the_loss_of_a_text_is_over_what_is_to_be_predicted():

@@ -15,7 +15,7 @@ from fl.model.sketch import (
     draw_sketch,
     index_bits,
     scattered,
-    touched,
+    sketched,
     whole_sketch,
 )
 from fl.settings.local_training import TrainingSettings
@@ -84,7 +84,7 @@ def test_the_mean_over_all_index_sets_is_the_whole_product(resident):
         for module, (lora_b, lora_a) in adapter.pairs().items():
             products = []
             for sketch in sketches:
-                tensors = touched(adapter.layout, adapter.tensors(), sketch)
+                tensors = sketched(adapter.layout, adapter.tensors(), sketch)
                 name = f"base_model.model.{module}"
                 small_b = tensors[f"{name}.lora_B.weight"]
                 small_a = tensors[f"{name}.lora_A.weight"]
@@ -226,7 +226,7 @@ def test_only_adam_is_compensated():
 def test_a_gain_multiplies_the_change_of_the_factors_only(resident):
     start = resident.read()
     sketch = Sketch((0, 3), RANK)
-    small = touched(start.layout, start.tensors(), sketch)
+    small = sketched(start.layout, start.tensors(), sketch)
     after = scattered(start, sketch, {n: t + 1.0 for n, t in small.items()}, gain=2.0)
     for module, (lora_b, lora_a) in after.pairs().items():
         old_b, old_a = start.pairs()[module]

@@ -1,1 +1,1 @@
-"""What does not go together in a scenario."""
+"""What parts of a scenario go together: one table, and the rules that need numbers."""

@@ -41,10 +41,10 @@ class Request:
     idle_power_w: float | None = None
 
 
-def calibrate(scenario: Scenario, request: Request) -> DeviceFile:
+def calibrated(scenario: Scenario, request: Request) -> DeviceFile:
     """Time the scenario's local training on this host and write it as a device."""
-    learning = scenario.learning
-    if not isinstance(learning, LoraLearning):
+    learning = scenario.learning.federated
+    if learning is None:
         raise InputError(
             "learning: trains nothing that could be timed; take a scenario whose "
             "learning is of kind 'lora', such as quickstart"

@@ -17,7 +17,6 @@ from fl.contract import Score
 from fl.federation.versions import Version, refolded
 from fl.merge_study import Judge, LayerTrial, Round, Trial, compare
 from netsim.core.engine import rare_garbage_collection
-from netsim.cosim.checks.servers import meets_old_versions
 from netsim.cosim.commands.merge import require_method
 from netsim.cosim.learning_kinds import LoraLearning
 from netsim.cosim.replay import recorded_scenario
@@ -52,7 +51,7 @@ class MergeStudy:
     is_same: bool  # whether the simulation came out as recorded
 
 
-def merge_study(
+def compare_merges(
     run: Path,
     *,
     rounds: Sequence[int] | None = None,
@@ -104,9 +103,10 @@ def _simulate(
 
 
 def _real_learning(scenario: Scenario, run: Path) -> LoraLearning:
-    if not isinstance(scenario.learning, LoraLearning):
+    learning = scenario.learning.federated
+    if learning is None:
         raise InputError(f"{run} has no updates to merge: nothing was learned in it")
-    return scenario.learning
+    return learning
 
 
 def _chosen_rounds(wanted: Sequence[int] | None, merged: Sequence[int]) -> set[int]:
@@ -163,7 +163,7 @@ class _Observer:
             round_index=known[index] - 1,
             rank=learning.lora.r,
             compression=learning.compression,
-            is_asynchronous=meets_old_versions(self.scenario.server),
+            is_asynchronous="merges-old-versions" in self.scenario.server.traits,
         )
         judge = self._judge(before) if self.evaluates else None
         trials = compare(merge, self.methods, judge)

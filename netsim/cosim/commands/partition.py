@@ -8,7 +8,6 @@ import pyarrow as pa
 from fl.partition import divide, label_counts
 from fl.streams import stream
 from netsim.cosim.input_errors import as_input_error
-from netsim.cosim.learning_kinds import LoraLearning
 from netsim.cosim.scenario import Scenario
 from netsim.errors import InputError
 
@@ -16,8 +15,8 @@ from netsim.errors import InputError
 def partition_table(scenario: Scenario) -> pa.Table:
     """Return one row per client and label that it holds: ``client_id``, ``label`` and
     ``num_samples``; a task without labels has one row per client."""
-    learning = scenario.learning
-    if not isinstance(learning, LoraLearning):
+    learning = scenario.learning.federated
+    if learning is None:
         raise InputError("learning: nothing is divided among clients without it")
     with as_input_error("learning"):
         task = learning.task

@@ -25,19 +25,13 @@ from netsim.policy.planner import Decision, Planner
 from netsim.policy.sampler import Coins, FloatArray
 from netsim.policy.surrogate import Surrogate
 from netsim.scenario import Record
+from netsim.scenario.traits import Trait, Traits
 from netsim.server.outcome import Samplers
 from netsim.server.policies.piloting import Notebook, Pilot, Piloted, run_pilots
+from netsim.server.policies.policy import Constants
 from netsim.server.stage import Stage
 
 FULL_ROUNDS: Final = 100.0  # of full participation at full rank, where none is known
-
-
-class Constants(Record):
-    """What pilots would have measured: ``ratio`` is ``beta / alpha`` of the surrogate
-    with every ``G_n`` one, and variance grows as ``(r / k)^nu``."""
-
-    ratio: float | None = None
-    nu: float | None = None
 
 
 class AdaptivePolicy(Record):
@@ -70,16 +64,23 @@ class AdaptivePolicy(Record):
         return self
 
     @property
-    def decides_sampling(self) -> bool:
-        return "sampling" in self.decides
+    def traits(self) -> Traits:
+        samples = "sampling" in self.decides
+        draws: Trait = "decides-sampling" if samples else "keeps-sampling"
+        found: dict[Trait, str] = {draws: ""}
+        if self.decides_ranks:
+            found |= {"decides-ranks": "", "needs-learning": ""}
+        if self.pilots:
+            found |= {"runs-pilots": "pilots", "needs-learning": ""}
+        return found
 
     @property
     def decides_ranks(self) -> bool:
+        """Return whether it chooses each client's rank."""
         return "ranks" in self.decides
 
-    @property
-    def needs_learning(self) -> bool:
-        return bool(self.pilots) or self.decides_ranks
+    def require_files(self, num_clients: int) -> None:
+        return None
 
     def require(self, planner: Planner) -> None:
         """Raise ``InputError`` where a pilot's rank is none of the adapter's."""

@@ -13,6 +13,7 @@ from netsim.errors import InputError
 from netsim.policy.planner import Planner
 from netsim.policy.sampler import Coins, FloatArray
 from netsim.scenario import Record
+from netsim.scenario.traits import Traits
 from netsim.server.outcome import Samplers
 from netsim.server.stage import Stage
 
@@ -26,17 +27,15 @@ class PlannedPolicy(Record):
     and written down as absolute.
     """
 
-    decides_sampling: ClassVar[bool] = True
-    decides_ranks: ClassVar[bool] = True
-    needs_learning: ClassVar[bool] = False
+    traits: ClassVar[Traits] = {"decides-sampling": "", "decides-ranks": ""}
+    constants: ClassVar[None] = None
     charges_pilots: ClassVar[bool] = True
     max_weight: ClassVar[float | None] = None
     kind: Literal["planned"] = "planned"
     path: Annotated[str, Field(min_length=1), AfterValidator(os.path.abspath)]
 
-    def read(self, num_clients: int) -> Plan:
-        """Return the plan in the file, checked against the number of clients."""
-        return read_plan(Path(self.path), num_clients)
+    def require_files(self, num_clients: int) -> None:
+        read_plan(Path(self.path), num_clients)
 
     def require(self, planner: Planner) -> None:
         self._plan(planner)
@@ -49,7 +48,7 @@ class PlannedPolicy(Record):
             yield Coins(plan.probabilities)
 
     def _plan(self, planner: Planner) -> Plan:
-        plan = self.read(len(planner.problem))
+        plan = read_plan(Path(self.path), len(planner.problem))
         for client_id, top in enumerate(planner.top_ranks().tolist()):
             rank = plan.ranks[client_id]
             if not 1 <= rank <= planner.problem.global_rank:

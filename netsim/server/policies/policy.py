@@ -6,8 +6,18 @@ from typing import Protocol
 
 from netsim.policy import Sampler
 from netsim.policy.planner import Planner
+from netsim.scenario import Record
+from netsim.scenario.traits import Traits
 from netsim.server.outcome import Samplers
 from netsim.server.stage import Stage
+
+
+class Constants(Record):
+    """What pilots would have measured: ``ratio`` is ``beta / alpha`` of the surrogate
+    with every ``G_n`` one, and variance grows as ``(r / k)^nu``."""
+
+    ratio: float | None = None
+    nu: float | None = None
 
 
 class Policy(Protocol):
@@ -18,16 +28,8 @@ class Policy(Protocol):
         """Return the name under which a scenario chooses it."""
 
     @property
-    def decides_sampling(self) -> bool:
-        """Return whether it takes the place of ``server.sampling``."""
-
-    @property
-    def decides_ranks(self) -> bool:
-        """Return whether it takes the place of ``ranks``."""
-
-    @property
-    def needs_learning(self) -> bool:
-        """Return whether it measures what only real learning has."""
+    def traits(self) -> Traits:
+        """Return what it declares: what it decides, and what it needs for that."""
 
     @property
     def charges_pilots(self) -> bool:
@@ -36,6 +38,13 @@ class Policy(Protocol):
     @property
     def max_weight(self) -> float | None:
         """Return the limit of ``a_n / q_n``, if any."""
+
+    @property
+    def constants(self) -> Constants | None:
+        """Return what it plans with in place of pilots, if that is given."""
+
+    def require_files(self, num_clients: int) -> None:
+        """Raise ``InputError`` where a file that it names is wrong."""
 
     def require(self, planner: Planner) -> None:
         """Raise ``InputError`` where it cannot work on this fleet."""

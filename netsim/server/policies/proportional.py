@@ -21,6 +21,7 @@ from netsim.policy.planner import Planner
 from netsim.policy.sampler import Coins, FloatArray
 from netsim.policy.weighted import WeightedSampling
 from netsim.scenario import Record
+from netsim.scenario.traits import Traits
 from netsim.server.outcome import Samplers
 from netsim.server.policies.piloting import Notebook, Pilot, run_pilots
 from netsim.server.stage import Stage
@@ -36,8 +37,7 @@ class ProportionalPolicy(Record):
     (arXiv 2112.11256); ``G_n`` comes from pilots, which those two need.
     """
 
-    decides_sampling: ClassVar[bool] = True
-    decides_ranks: ClassVar[bool] = False
+    constants: ClassVar[None] = None
     kind: Literal["proportional"] = "proportional"
     to: Literal["system", "statistics", "statistics-per-time"]
     num_expected: float = Field(gt=0)
@@ -60,8 +60,12 @@ class ProportionalPolicy(Record):
         return self
 
     @property
-    def needs_learning(self) -> bool:
-        return bool(self.pilots)
+    def traits(self) -> Traits:
+        pilots: Traits = {"runs-pilots": "pilots", "needs-learning": ""}
+        return {"decides-sampling": "", **(pilots if self.pilots else {})}
+
+    def require_files(self, num_clients: int) -> None:
+        return None
 
     def require(self, planner: Planner) -> None:
         """Raise ``InputError`` where ``num_expected`` is out of reach."""

@@ -1,4 +1,4 @@
-"""Mini-batches of unequal texts, cut into slices of like length: less is padded."""
+"""Passes through the model: mini-batches sliced by text length, to pad less."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fl.training.grouping import Rule, Shape, groups, shape
+from fl.training.grouping import PassRule, Shape, group_clients, shape
 from fl.training.losses import IGNORED
 
 if TYPE_CHECKING:
@@ -16,30 +16,32 @@ if TYPE_CHECKING:
 
 
 class Slice(NamedTuple):
-    """Samples of one client's mini-batch, and which of the clients it is."""
+    """A part of one client's mini-batch, and the client's row."""
 
     row: int
     batch: Mapping[str, Tensor]
 
 
-def passes(batches: Sequence[Mapping[str, Tensor]], rule: Rule) -> list[list[Slice]]:
-    """Return what goes through the model together, one mini-batch per client.
+def passes(
+    batches: Sequence[Mapping[str, Tensor]], rule: PassRule
+) -> list[list[Slice]]:
+    """Return the slices of each pass through the model, for one mini-batch per client.
 
-    Each mini-batch whole, or its texts, shortest first, in 2, 4, 8 … equal slices:
-    whichever costs least by the rule. That follows from the texts' lengths alone.
+    A mini-batch stays whole, or its texts, shortest first, are cut into 2, 4, 8 … equal
+    slices, whichever costs least. The cost depends on the texts' lengths alone.
     """
-    lengths = [text_lengths(batch) if rule.cuts else None for batch in batches]
+    lengths = [text_lengths(batch) if rule.slices_texts else None for batch in batches]
     shapes = [shape(batch) for batch in batches]
-    best = [[(index, 1, 0) for index in group] for group in groups(shapes, rule)]
+    best = [[(index, 1, 0) for index in group] for group in group_clients(shapes, rule)]
     lowest = sum(_cost([shapes[i] for i, _, _ in group], rule) for group in best)
     num_slices = 2
     while any(_divides(num_slices, known) for known in lengths):
-        places, cut = _cut(shapes, lengths, num_slices)
-        found = groups(cut, rule)
+        slices, cut = _cut(shapes, lengths, num_slices)
+        found = group_clients(cut, rule)
         cost = sum(_cost([cut[i] for i in group], rule) for group in found)
         if cost < lowest:
             lowest = cost
-            best = [[places[i] for i in group] for group in found]
+            best = [[slices[i] for i in group] for group in found]
         num_slices *= 2
     return [
         [Slice(row, _taken(batches[row], lengths[row], *part)) for row, *part in group]
@@ -48,9 +50,9 @@ def passes(batches: Sequence[Mapping[str, Tensor]], rule: Rule) -> list[list[Sli
 
 
 def text_lengths(batch: Mapping[str, Tensor]) -> NDArray[np.int64] | None:
-    """Return how long each text is without its padding; None where that is unclear.
+    """Return the length of each text without padding, or None if it is unknown.
 
-    It is clear where an attention mask has all its zeros, without labels, at the end.
+    It is known if all zeros of the attention mask are at the end and have no labels.
     """
     if "input_ids" not in batch or "attention_mask" not in batch:
         return None
@@ -80,22 +82,22 @@ def _cut(
     lengths: Sequence[NDArray[np.int64] | None],
     num_slices: int,
 ) -> tuple[list[tuple[int, int, int]], list[Shape]]:
-    """Return each slice's place (client, number of slices, which one) and shape."""
-    places, cut = [], []
+    """Return the index (client, number of slices, which) and shape of each slice."""
+    slices, cut = [], []
     for row, (whole, known) in enumerate(zip(shapes, lengths, strict=True)):
         if known is None or not _divides(num_slices, known):
-            places.append((row, 1, 0))
+            slices.append((row, 1, 0))
             cut.append(whole)
             continue
         longest = np.sort(known).reshape(num_slices, -1)[:, -1]
         for which, length in enumerate(longest.tolist()):
-            places.append((row, num_slices, which))
+            slices.append((row, num_slices, which))
             cut.append(Shape(len(known) // num_slices, length))
-    return places, cut
+    return slices, cut
 
 
-def _cost(group: Sequence[Shape], rule: Rule) -> int:
-    """Return what a pass costs, in positions."""
+def _cost(group: Sequence[Shape], rule: PassRule) -> int:
+    """Return the cost of a pass, in positions."""
     longest = max(length for _, length in group)
     samples = sum(size for size, _ in group)
     return samples * longest * rule.positions_per_image + rule.pass_cost

@@ -1,4 +1,4 @@
-"""What local training asks of the adapters that it moves."""
+"""The interface of the trained numbers of several clients."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol
 
 from fl.model.adapters import Adapter
-from fl.training.grouping import Rule
+from fl.training.grouping import PassRule
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 class Rows(Protocol):
-    """Each client's trained numbers and their gradients, as rows of two matrices."""
+    """The trained numbers of clients and their gradients, one row per client each."""
 
     values: Tensor
     gradients: Tensor
     bf16: bool  # whether matrix products are computed under autocast
 
     @property
-    def rule(self) -> Rule:
-        """Return which clients go through the model together."""
+    def rule(self) -> PassRule:
+        """Return the rule that groups clients into passes."""
         ...
 
-    def at_work(self) -> AbstractContextManager[None]:
-        """Let the model compute with these numbers."""
+    def active(self) -> AbstractContextManager[None]:
+        """Make the model compute with these numbers."""
         ...
 
     def add_gradients(
@@ -44,6 +44,6 @@ class Rows(Protocol):
     def trained(self, row: int, *, gain: float) -> Adapter:
         """Return a client's adapter on the CPU.
 
-        ``gain`` multiplies the change of what a sketch touched.
+        ``gain`` multiplies the change of the sketched numbers.
         """
         ...

@@ -1,4 +1,4 @@
-"""Where files lie: beside the scenario, on this machine, or on the Hugging Face hub."""
+"""Data files: relative to the scenario, on this machine, or on the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from fl.memory.files import recall, remember
 
 HUB = "hf://datasets/"
 _HUB_FILE = re.compile(rf"{HUB}([\w.-]+/[\w.-]+?)(?:@([^/]+))?/(.+)")
-LARGE_BYTES = 1 << 24  # files above are hashed once and their digest is kept
+LARGE_BYTES = 1 << 24  # the digest of a larger file is cached
 
 
-def _placed(value: str, info: ValidationInfo) -> str:
-    """Make a path absolute, seen from the scenario's folder, where it must exist."""
+def _absolute_or_hub(value: str, info: ValidationInfo) -> str:
+    """Return an absolute path, relative to the scenario's folder, which must exist."""
     if value.startswith("hf://"):
         _hub_parts(value)
         return value
     folder = scenario_folder(info)
     path = absolute(value, folder or Path())
-    if folder is not None:  # a scenario is being read: point at the line now
+    if folder is not None:  # the scenario's reader can name the line now
         require_file(path)
     return str(path)
 
@@ -36,24 +36,24 @@ def _text(value: object) -> object:
     return str(value) if isinstance(value, Path) else value
 
 
-# a field that holds a local path or ``hf://datasets/owner/name@revision/file``
-DataFile = Annotated[str, BeforeValidator(_text), AfterValidator(_placed)]
+# A local path or ``hf://datasets/owner/name@revision/file``.
+DataFile = Annotated[str, BeforeValidator(_text), AfterValidator(_absolute_or_hub)]
 
 
 def scenario_folder(info: ValidationInfo) -> Path | None:
-    """Return the folder of the scenario that is being read, if one is."""
+    """Return the folder of the scenario that is being read, if any."""
     context = info.context
     folder = context.get("folder") if isinstance(context, dict) else None
     return folder if isinstance(folder, Path) else None
 
 
 def absolute(path: str, folder: Path) -> Path:
-    """Return a path as seen from ``folder``, without following links."""
+    """Return the absolute path of ``path`` relative to ``folder``; links are kept."""
     return Path(os.path.abspath(folder / Path(path).expanduser()))
 
 
 def require_file(path: Path) -> None:
-    """Refuse a path that is no file, and name the nearest one."""
+    """Raise ``ValueError`` with the closest file name if the path is not a file."""
     if path.is_file():
         return
     if path.is_dir():
@@ -65,46 +65,46 @@ def require_file(path: Path) -> None:
 
 
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
-    """Return a hint that names the nearest choice, or nothing."""
+    """Return a hint with the closest choice, or an empty text."""
     found = difflib.get_close_matches(name, list(choices), n=1, cutoff=0.5)
     return f"; did you mean {found[0]!r}?" if found else ""
 
 
-def local_file(place: str) -> Path:
-    """Return the file on this machine, fetched from the hub where it lies there."""
-    if place.startswith("hf://"):
-        return _fetched(place)
-    path = Path(place)
+def local_file(source: str) -> Path:
+    """Return the file on this machine, after a download if it is on the hub."""
+    if source.startswith("hf://"):
+        return _downloaded(source)
+    path = Path(source)
     require_file(path)
     return path
 
 
-def _hub_parts(place: str) -> tuple[str, str | None, str]:
-    match = _HUB_FILE.fullmatch(place)
+def _hub_parts(source: str) -> tuple[str, str | None, str]:
+    match = _HUB_FILE.fullmatch(source)
     if match is None:
         raise ValueError(
-            f"a hub file is written {HUB}OWNER/NAME@REVISION/FILE, got {place!r}"
+            f"a hub file is written {HUB}OWNER/NAME@REVISION/FILE, got {source!r}"
         )
     return match[1], match[2], match[3]
 
 
 @lru_cache(maxsize=32)
-def _fetched(place: str) -> Path:
+def _downloaded(source: str) -> Path:
     from huggingface_hub import hf_hub_download
 
-    repository, revision, name = _hub_parts(place)
+    repository, revision, name = _hub_parts(source)
     revision = "refs/convert/parquet" if revision == "~parquet" else revision
     try:
         found = hf_hub_download(
             repository, name, revision=revision, repo_type="dataset"
         )
     except (OSError, ValueError) as error:
-        raise ValueError(unreachable(place, error)) from error
+        raise ValueError(unreachable(source, error)) from error
     return Path(found)
 
 
 def unreachable(what: str, error: Exception) -> str:
-    """Return why something of the hub is not at hand, in one line."""
+    """Return a one-line message: a hub resource is neither cached nor reachable."""
     from huggingface_hub import constants
 
     first = str(error).strip().splitlines()
@@ -116,7 +116,7 @@ def unreachable(what: str, error: Exception) -> str:
 
 
 def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file, computed anew only when size or time changed."""
+    """Return the SHA-256 of a file, recomputed only if its size or time changed."""
     status = path.stat()
     return _file_digest(str(path.resolve()), status.st_size, status.st_mtime_ns)
 

@@ -1,4 +1,4 @@
-"""Random numbers that a sample's index decides, so that any sample is made alone."""
+"""Random numbers that depend on a sample's index alone (a counter-based generator)."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _SECOND = np.uint64(0x94D049BB133111EB)
 
 
 def uniform(seed: int, purpose: str, indices: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return a number in [0, 1) for each index, whatever else is asked for.
+    """Return one number in [0, 1) per index, independent of the other indices.
 
     SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number
     generators", OOPSLA 2014) at counter ``key + index``.
     """
     key = stream(seed, "counted", purpose).integers(2**64, dtype=np.uint64)
-    x = key + indices.astype(np.uint64) * _STEP  # wraps around, as meant
+    x = key + indices.astype(np.uint64) * _STEP  # wraps around on purpose
     x = (x ^ (x >> np.uint64(30))) * _FIRST
     x = (x ^ (x >> np.uint64(27))) * _SECOND
     x = x ^ (x >> np.uint64(31))

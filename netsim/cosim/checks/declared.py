@@ -1,0 +1,130 @@
+"""What a scenario declares: the traits of its choices, and facts about its sections."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+
+from netsim.network.cell import DIRECTIONS
+from netsim.scenario.source import KeyPath
+from netsim.scenario.traits import Trait, Traits
+
+if TYPE_CHECKING:
+    from netsim.cosim.scenario import Scenario
+    from netsim.network.cell import Cell
+
+# What a section is, whatever is chosen in it.
+Fact: TypeAlias = Literal[
+    "has-policy",
+    "lacks-policy",
+    "has-target",
+    "lacks-target",
+    "has-one-cell",
+    "has-several-cells",
+    "lists-cells",  # under `cells`, however many
+    "has-interference",
+    "has-own-links",
+    "has-battery",
+    "has-mobility",
+    "changes-cells",
+    "places-around-cells",  # around one of several
+    "cuts-at-snr",  # an uplink has a minimum SNR
+    "broadcasts",
+    "loses-messages",
+    "gives-up-in-outage",
+    "exchanges-versions",  # edge servers and the cloud do, over a backhaul
+]
+
+
+class Declared(NamedTuple):
+    """One trait or fact, the setting that causes it, and the kind that declares it."""
+
+    trait: Trait | Fact
+    path: KeyPath
+    kind: str = ""
+
+    @property
+    def dotted(self) -> str:
+        """Return the setting as a person writes it."""
+        return ".".join(map(str, self.path))
+
+
+def declared(scenario: Scenario) -> list[Declared]:
+    """Return all that a scenario declares, in the order of its sections."""
+    return [*_of_choices(scenario), *_of_sections(scenario), *_of_cells(scenario)]
+
+
+def find(found: list[Declared], *traits: Trait | Fact) -> Declared | None:
+    """Return the first of what is declared that is one of these traits."""
+    return next((one for one in found if one.trait in traits), None)
+
+
+def _at(path: KeyPath, kind: str, traits: Traits) -> Iterator[Declared]:
+    for trait, key in traits.items():
+        keys = key.split(".") if key else ()
+        yield Declared(trait, (*path, *keys), kind)
+
+
+def _of_choices(scenario: Scenario) -> Iterator[Declared]:
+    server, availability = scenario.server, scenario.population.availability
+    yield from _at(("server",), server.kind, server.traits)
+    if server.sampling is not None:
+        yield from _at(("server", "sampling"), "", server.sampling.traits)
+    yield from _at(("ranks",), scenario.ranks.kind, scenario.ranks.traits)
+    if scenario.policy is not None:
+        yield from _at(("policy",), scenario.policy.kind, scenario.policy.traits)
+    yield from _at(
+        ("population", "availability"), availability.kind, availability.traits
+    )
+    yield from _at(("learning",), scenario.learning.kind, scenario.learning.traits)
+
+
+def _of_sections(scenario: Scenario) -> Iterator[Declared]:
+    population, cells = scenario.population, scenario.network.cells
+    is_single, moves = len(cells) == 1, population.mobility.interval_s is not None
+    mobility = ("population", "mobility")
+    wires = any(cell.backhaul is not None for cell in cells)
+    has_edges = "has-edges" in scenario.server.traits
+    facts: dict[Fact, tuple[bool, KeyPath]] = {
+        "has-policy": (scenario.policy is not None, ("policy",)),
+        "lacks-policy": (scenario.policy is None, ()),
+        "has-target": (scenario.stop.target is not None, ("stop", "target")),
+        "lacks-target": (scenario.stop.target is None, ("stop",)),
+        "has-one-cell": (is_single, ("cell",)),
+        "has-several-cells": (not is_single, ("cells",)),
+        "lists-cells": (scenario.cell is None, ("cells",)),
+        "has-interference": (scenario.interference is not None, ("interference",)),
+        "has-own-links": (population.links is not None, ("population", "links")),
+        "has-battery": (population.battery is not None, ("population", "battery")),
+        "has-mobility": (moves, mobility),
+        "changes-cells": (moves and not is_single, mobility),
+        "exchanges-versions": (has_edges and wires, ("server",)),
+    }
+    for fact, (holds, path) in facts.items():
+        if holds:
+            yield Declared(fact, path)
+    placement, around = population.placement, ("population", "placed_around")
+    if placement is not None:
+        yield from _at(("population", "placement"), "", placement.traits)
+        if population.placed_around == "cells" and not is_single:
+            yield Declared("places-around-cells", around)
+
+
+def _of_cells(scenario: Scenario) -> Iterator[Declared]:
+    for path, cell in scenario.placed_cells():
+        sharing = cell.uplink.sharing
+        yield from _at((*path, "uplink", "sharing"), sharing.kind, sharing.traits)
+        if cell.uplink.minimum_snr_db is not None:
+            yield Declared("cuts-at-snr", (*path, "uplink", "minimum_snr"))
+        if cell.downlink.mode == "broadcast":
+            yield Declared("broadcasts", (*path, "downlink", "mode"))
+        yield from _of_bands(path, cell)
+
+
+def _of_bands(path: KeyPath, cell: Cell) -> Iterator[Declared]:
+    for direction in DIRECTIONS:
+        band, place = cell.band(direction), (*path, f"{direction}link")
+        if band.errors is not None:
+            yield Declared("loses-messages", (*place, "errors"))
+        if band.outage_timeout_s is not None:
+            yield Declared("gives-up-in-outage", (*place, "outage_timeout"))

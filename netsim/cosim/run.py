@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from fl.contract import METRICS
 from netsim.core.engine import rare_garbage_collection
 from netsim.core.files import damage, stored_file, write_atomically
 from netsim.core.locks import is_empty, locked
@@ -221,8 +220,7 @@ def _final(stage: Stage) -> dict[str, float | None]:
     found: dict[str, float | None] = {}
     for score in stage.evaluations.last:
         if score.client_id is None:
-            values = {name: getattr(score, name) for name in METRICS}
-            found.update(known_metrics(values))
+            found.update(known_metrics(score))
     return found
 
 

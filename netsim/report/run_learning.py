@@ -10,7 +10,7 @@ import pandas as pd
 from fl.contract import FALLING_METRICS, METRICS
 from netsim.report import marks, words
 from netsim.report.page import Chart, Column, Key, Section, Table
-from netsim.report.run_facts import end_s, global_evals, target_level
+from netsim.report.run_facts import end_s, target_level
 from netsim.report.sampling import binned, thinned
 from netsim.runs import questions
 from netsim.runs.run import Run
@@ -23,7 +23,7 @@ LEVELS = 8
 
 def accuracy_section(run: Run) -> Section | None:
     """Return the metrics over simulated time, and when each level was first met."""
-    evals = global_evals(run)
+    evals = run.global_evals()
     names = [name for name in METRICS if evals[name].notna().any()]
     if evals.empty or not names:
         return None

@@ -102,9 +102,8 @@ def _most_energy_j(run: Run, end: Outcome) -> float:
 
 def _lack(run: Run, target: Target) -> float:
     """Return what the best global value lacks to the level, relative to it."""
-    evals = run.evals
-    values = evals[evals["client_id"].isna() & (evals["phase"] != "pilot")]
-    numbers = values[target.metric].astype("float64").dropna()
+    evals = run.global_evals(with_pilots=False)
+    numbers = evals[target.metric].astype("float64").dropna()
     if numbers.empty:
         return math.inf
     is_falling = target.metric in FALLING_METRICS

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from fl.aggregation.components import Pair
 from fl.aggregation.restart import at_rank
-from fl.aggregation.server_optimiser import Memory
+from fl.aggregation.server_optimiser import Moments
 from fl.memory.store import Entry
 from fl.model.adapters import Adapter, Layout
 
@@ -30,7 +30,7 @@ class Version:
 
     adapter: Adapter
     fold: Tensor | None = None
-    memory: Memory = field(default_factory=Memory)  # the server optimiser's
+    memory: Moments = field(default_factory=Moments)  # the server optimiser's
 
     @cached_property
     def digest(self) -> str:
@@ -76,7 +76,7 @@ class Version:
         own = layout.at_ranks({module: pair for module, (pair, _) in modules})
         flat, *others = (torch.from_numpy(numbers.copy()) for numbers in entry.arrays)
         beside = dict(zip(entry.facts["beside"], others, strict=True))
-        memory = Memory(beside.get("first"), beside.get("second"))
+        memory = Moments(beside.get("first"), beside.get("second"))
         return cls(Adapter(own, flat), beside.get("fold"), memory)
 
     def at_rank(self, rank: int, initial: Adapter) -> Adapter:

@@ -181,7 +181,8 @@ def _resolved(
         seed = f"seed={config.seeds[0]}"
         try:
             scenario = read_scenario(path, (*(o.text for o in overrides), seed))
-            _require_scores(config, scenario)
+            if config.targets:
+                require_scores(scenario, "targets: need")
             scenarios[one.label] = scenario
         except InputError as error:
             for message in places.messages(str(error), overrides):
@@ -191,9 +192,10 @@ def _resolved(
     return scenarios
 
 
-def _require_scores(config: StudyConfig, scenario: Scenario) -> None:
-    if config.targets and "trains-nothing" in scenario.learning.traits:
-        raise InputError("targets: need learning: nothing is scored without it")
+def require_scores(scenario: Scenario, what: str) -> None:
+    """Refuse a goal that needs metrics where nothing is trained."""
+    if "trains-nothing" in scenario.learning.traits:
+        raise InputError(f"{what} learning: nothing is scored without it")
 
 
 def _where(wrong: Mapping[str, list[str]], num_all: int) -> Iterator[str]:

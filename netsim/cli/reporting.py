@@ -11,7 +11,7 @@ from netsim.report import write_report
 
 
 def report_command(folder: Path, out: Path | None, pictures: Path | None) -> None:
-    """Write the report of a folder and say where it is."""
+    """Write the report of a folder and print its path."""
     if pictures is not None and pictures.exists() and not pictures.is_dir():
         raise InputError(f"--pictures {pictures} is a file, not a folder")
     if not folder.is_dir():

@@ -23,7 +23,7 @@ def shown_rounds(rounds: pd.DataFrame) -> list[int]:
 
 
 def thinned(frame: pd.DataFrame, most: int) -> pd.DataFrame:
-    """Return at most ``limit`` rows, evenly spaced, with the first and the last."""
+    """Return at most ``most`` rows, evenly spaced, with the first and the last."""
     if len(frame) <= most:
         return frame
     places = np.linspace(0, len(frame) - 1, most).round().astype(int)

@@ -85,7 +85,7 @@ def all_of(spectators: Sequence[Spectator]) -> Spectator:
 
 
 @contextmanager
-def tensorboard(folder: Path) -> Iterator[Spectator]:
+def tensorboard_curves(folder: Path) -> Iterator[Spectator]:
     """Open a spectator that writes every scalar twice: under ``round/`` by round, and
     under ``time/`` by the milliseconds of simulated time. Points carry the simulated
     time as their wall time, so that TensorBoard's relative axis shows it too."""

@@ -11,7 +11,7 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails
 
-from fl.contract import METRICS
+from fl.contract import METRICS, SHARES
 from netsim.core.quantities import NUMBER, QUANTITIES, closest
 from netsim.errors import InputError
 from netsim.learner.stop import Target
@@ -214,7 +214,7 @@ def read_limit(text: str) -> Limit:
         raise InputError(f"nothing is called {measure!r}{hint} (there are: {names})")
     unit = MEASURES[measure]
     value = QUANTITIES[unit].parse(level) if unit else _number(level)
-    if measure in {"accuracy", "exact_match"} and not 0 <= value <= 1:
+    if measure in SHARES and not 0 <= value <= 1:
         raise InputError(f"{measure} lies in 0 to 1 (90 % is 0.9), got {level!r}")
     return Limit(measure, sign == "<=", float(value), text)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 import netsim
-from netsim.cosim.commands.merge_study import merge_study
+from netsim.cosim.commands.merge_study import compare_merges
 from netsim.study import folder_name
 
 HERE = Path(__file__).parent
@@ -34,7 +34,7 @@ METHODS = (
 
 def merged(folder: Path) -> pd.DataFrame:
     """Return the merges of every round's uploads by each method."""
-    found = merge_study(folder, methods=METHODS, evaluate=True)
+    found = compare_merges(folder, methods=METHODS, evaluate=True)
     assert found.is_same, f"{folder} came out otherwise than recorded"
     return found.merges
 

@@ -21,8 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from netsim.cli.planning import plan_command
-from netsim.cosim.plan_problem import Assumptions
+from netsim.cli.planning import plan
 from netsim.policy.problem import Problem
 from netsim.policy.solver import SAMPLE_SIZE, Prices, respond, search, solve, stratify
 from netsim.policy.surrogate import Surrogate
@@ -78,12 +77,12 @@ def measure_solver(num_clients: int) -> None:
 
 def measure_command(num_clients: int) -> None:
     """Print one line of figures for the whole command."""
-    size = (f"population.num_clients={num_clients}",)
+    size = [f"population.num_clients={num_clients}"]
     with tempfile.TemporaryDirectory() as folder:
         out = io.StringIO()
         start_s = time.process_time()
         with contextlib.redirect_stdout(out):
-            plan_command("network-only", size, Path(folder), Assumptions(), json=False)
+            plan("network-only", size, out=Path(folder))
         took_s = time.process_time() - start_s
     print(f"{num_clients:>9,} | {took_s:7.1f} | {peak_gb():7.2f}")
 

@@ -1,4 +1,4 @@
-"""What a tune file says: what is searched, for what, and within which limits."""
+"""The record of a tune file: settings, objective and constraints of a search."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ Objective = Literal[
 
 
 class Setting(Record):
-    """What one path may be: a range, whose ends are whole numbers, numbers or
+    """The values of one path: a range, whose ends are whole numbers, numbers or
     quantities of one unit, or a list of choices."""
 
     low: str | int | float | None = None
@@ -190,7 +190,7 @@ class TuneConfig(Record):
 
     @property
     def measure(self) -> str:
-        """Return what the objective looks at."""
+        """Return the measure of the objective."""
         return self.objective.partition(" ")[2].removesuffix(TO_TARGET)
 
     @property

@@ -1,4 +1,4 @@
-"""What the trials of a search came to, as a table and in plain words."""
+"""The results of a search's trials, as a table and as sentences."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from fl.contract import FALLING_METRICS
 from netsim.core.quantities import format_quantity
 from netsim.learner.stop import Target
 from netsim.runs.run import Run
@@ -43,7 +44,7 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class TrialRow:
-    """One trial: what was tried, and means over seeds of what it came to."""
+    """One trial: its settings, and means over seeds of its results."""
 
     trial: int
     status: Status
@@ -74,7 +75,7 @@ class TrialRow:
 
 
 def measured(run: Run, target: Target | None) -> Measured:
-    """Return what a complete run came to."""
+    """Return the measures of a complete run."""
     end = outcomes(run, [] if target is None else [target])[0]
     finals = {
         name.removeprefix("final_"): math.nan if value is None else value
@@ -101,18 +102,17 @@ def _most_energy_j(run: Run, end: Outcome) -> float:
 
 def _lack(run: Run, target: Target) -> float:
     """Return what the best global value lacks to the level, relative to it."""
-    evals = run.evals
-    values = evals[evals["client_id"].isna() & (evals["phase"] != "pilot")]
-    numbers = values[target.metric].astype("float64").dropna()
+    evals = run.global_evals(with_pilots=False)
+    numbers = evals[target.metric].astype("float64").dropna()
     if numbers.empty:
         return math.inf
-    is_falling = target.metric in ("loss", "perplexity")
+    is_falling = target.metric in FALLING_METRICS
     best = float(numbers.min() if is_falling else numbers.max())
     return abs(best - target.level) / (abs(target.level) or 1.0)
 
 
 def table(rows: Sequence[TrialRow], config: TuneConfig) -> pd.DataFrame:
-    """Return one row per trial; a searched setting is what the scenario was told."""
+    """Return one row per trial; a searched setting is its override's value."""
     return pd.DataFrame([_flat(row, config) for row in rows])
 
 

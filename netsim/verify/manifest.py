@@ -1,4 +1,4 @@
-"""What the manifest says of a run, against the run's own tables and scenario."""
+"""Checks the figures of the manifest against the run's tables and scenario."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from netsim.errors import InputError
-from netsim.runs.manifest import FILE_NAME, METRICS, Manifest, known_metrics
+from netsim.runs.manifest import FILE_NAME, Manifest, known_metrics
 from netsim.runs.run import scenario_values
 from netsim.verify.finding import Finding
 from netsim.verify.trace import Trace
@@ -15,7 +15,7 @@ from netsim.verify.trace import Trace
 def check_manifest(
     run_folder: Path, manifest: Manifest, trace: Trace
 ) -> Iterator[Finding]:
-    """Yield every figure of the manifest that its own run contradicts."""
+    """Yield every figure of the manifest that differs from the run's."""
     last_round_id = max((row.round_id for row in trace.rounds), default=0)
     last_ns = max((row.end_ns for row in trace.rounds), default=0)
     pilots = [row for row in trace.rounds if row.phase == "pilot"]
@@ -34,7 +34,7 @@ def check_manifest(
     for name, (stated, found) in expected.items():
         if stated != found:
             yield Finding(
-                FILE_NAME, name, "says what the run says", f"{stated} != {found}"
+                FILE_NAME, name, "must be what the run has", f"{stated} != {found}"
             )
 
 
@@ -53,4 +53,4 @@ def _final(trace: Trace) -> dict[str, float | None]:
     rows = [row for row in trace.evals if row.client_id is None]
     if not rows:
         return {}
-    return known_metrics({name: getattr(rows[-1], name) for name in METRICS})
+    return known_metrics(rows[-1])

@@ -33,13 +33,6 @@ ROWS = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory, monkeypatch):
-    torch.set_num_threads(1)
-    folder = tmp_path_factory.getbasetemp() / "instruct-cache"
-    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
-
-
 @pytest.fixture
 def task(tmp_path):
     return task_of(tmp_path)
@@ -152,7 +145,7 @@ def test_exact_match_is_asked_for(task):
     assert found.exact_match == 0.0
 
 
-@pytest.mark.skipif(not GSM8K.is_dir(), reason="no gsm8k at hand")
+@pytest.mark.skipif(not GSM8K.is_dir(), reason="no gsm8k files")
 def test_gsm8k_is_read_whole():
     task = Instruct(train=GSM8K / "train.jsonl", test=GSM8K / "test.jsonl")
     assert [len(task.labels(s)) for s in ("train", "test")] == [7_473, 1_319]

@@ -67,7 +67,7 @@ def measure(
     A trial is one participation at full rank with all of the task's samples. Without
     ``threads`` they are as many as torch takes by itself.
     """
-    facts = count_costs(
+    costs = count_costs(
         learning.task,
         learning.backbone,
         lora=learning.lora,
@@ -82,8 +82,8 @@ def measure(
     return Measured(
         trials_s=tuple(trials_s[warmups:]),
         steps=learning.training.local_steps,
-        flop_per_step=facts.training_flop(rank=learning.lora.r, steps=1),
-        samples_per_step=facts.samples_per_step,
+        flop_per_step=costs.training_flop(rank=learning.lora.r, steps=1),
+        samples_per_step=costs.samples_per_step,
         product_flop_per_s=product_flop_per_s,
         device=device,
         threads=used,

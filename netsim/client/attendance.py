@@ -110,7 +110,7 @@ class Attendance:
 
     def ended(self, part: Participation) -> None:
         """Note that a task is over; a client that waits still draws power."""
-        if part.waits:
+        if part.waits_for_release:
             self.power_changed(part)
         else:
             self.release(part)

@@ -1,4 +1,4 @@
-"""The cell that a message starts in, and its way over the cell's backhaul."""
+"""The cell that a message starts in, and the cell's backhaul."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ from netsim.cosim.input_errors import as_input_error
 from netsim.cosim.learner import FederatedLearner
 from netsim.cosim.proxy import ProxyLearning
 from netsim.errors import Refusal
-from netsim.learner.evaluation_schedule import Cadence
+from netsim.learner.evaluation_schedule import EvaluationSchedule
 from netsim.learner.learner import Learner
 from netsim.learner.no_learning import NoLearning
 from netsim.runs.adapter import require_as_left
@@ -148,7 +148,7 @@ class LearningOff(Record):
         return {}
 
 
-class Evaluation(EvaluationSettings, Cadence):
+class Evaluation(EvaluationSettings, EvaluationSchedule):
     """When evaluations are due on the network's clock, and what each measures."""
 
     def measurement(self) -> EvaluationSettings:

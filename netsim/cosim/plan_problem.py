@@ -80,7 +80,7 @@ def build_task(scenario: Scenario, assumed: Assumptions) -> Task:
     learner = scenario.learning.known_learner(
         scenario.population.num_clients, scenario.seed, may_count=True
     )
-    assert learner is not None, "counting always finds the facts"
+    assert learner is not None, "counting always finds the costs"
     population = _population(scenario, learner)
     problem, fits = build_problem(scenario, learner, population, assumed)
     surrogate, ratio = _surrogate(problem, assumed)

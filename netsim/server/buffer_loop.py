@@ -83,8 +83,8 @@ class BufferLoop:
         elif num_lost - self._num_lost_before >= MAX_LOST_IN_A_ROW:
             raise InputError(
                 f"{MAX_LOST_IN_A_ROW} participations in a row came to nothing, so "
-                "`stop.rounds` is never reached: nobody stays, or lasts, for as long "
-                "as one takes; make them shorter, or set `stop.time`"
+                "`stop.rounds` is never reached: no client stays, or has energy, for "
+                "as long as one takes; make them shorter, or set `stop.time`"
             )
 
     def _merge(self) -> None:

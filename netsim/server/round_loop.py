@@ -179,7 +179,7 @@ class RoundLoop:
         """Let tasks go on beyond their round; their clients wait for the server no
         longer."""
         for part in parts:
-            part.waits = False
+            part.waits_for_release = False
             if part.end_ns is not None:
                 self._scene.attendance.release(part)
         self._late += parts

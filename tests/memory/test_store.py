@@ -25,14 +25,6 @@ def scenario(*overrides):
     return read_scenario(find_scenario("quickstart"), (*SHORT, *overrides))
 
 
-@pytest.fixture
-def own_store(tmp_path, monkeypatch):
-    """A store of this test alone, over the shared cache of base models and facts."""
-    folder = tmp_path / "store"
-    monkeypatch.setattr("fl.memory.store.default_folder", lambda: folder)
-    return folder
-
-
 def entry(number):
     return Entry({"n": number}, (np.full((2, 3), number, "<f4"),))
 

@@ -15,7 +15,7 @@ import pandas as pd
 from fl.aggregation import AGGREGATIONS, Method, Pair
 from fl.contract import Score
 from fl.federation.versions import Version, refolded
-from fl.merge_study import Judge, LayerTrial, Round, Trial, compare
+from fl.merge_study import Evaluator, LayerTrial, Round, Trial, compare
 from netsim.core.engine import rare_garbage_collection
 from netsim.cosim.commands.merge import require_method
 from netsim.cosim.learning_kinds import LoraLearning
@@ -165,11 +165,11 @@ class _Observer:
             compression=learning.compression,
             is_asynchronous="merges-old-versions" in self.scenario.server.traits,
         )
-        judge = self._judge(before) if self.evaluates else None
-        trials = compare(merge, self.methods, judge)
+        evaluate = self._evaluator(before) if self.evaluates else None
+        trials = compare(merge, self.methods, evaluate)
         self.trials += [(known[index], one) for one in trials]
 
-    def _judge(self, before: Version) -> Judge:
+    def _evaluator(self, before: Version) -> Evaluator:
         """Return how good the models are that merges make of a version."""
 
         def judged(adapter: Adapter, folds: Mapping[str, Pair]) -> Score:

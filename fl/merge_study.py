@@ -143,7 +143,7 @@ def _trial(
         download_bits=download_bits(merge, method, versions),
         host_s=host_s,
         layers=_errors(layers, merged),
-        metrics=judge and judge(*assembled(merge.components, merged)),
+        metrics=judge and judge(*assembled(merge.components, merged)[:2]),
     )
 
 

@@ -2,6 +2,46 @@
 
 import os
 
+import pytest
+
+from tests.support.warm_workers import WarmWorkers
+
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # as many processes as cores do the rest
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def common_cache(tmp_path_factory):
+    """The cache of all tests and test processes; never the one of the person who runs
+    them."""
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(root / "cache"))
+        yield root / "cache"
+
+
+@pytest.fixture
+def own_cache(tmp_path_factory, monkeypatch, common_cache):
+    """A cache of this test alone: base models and counts of the others, no learning."""
+    folder = tmp_path_factory.mktemp("own-cache")
+    (folder / "netsim").mkdir()
+    for path in (common_cache / "netsim").glob("*.*"):
+        (folder / "netsim" / path.name).symlink_to(path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
+    return folder
+
+
+@pytest.fixture
+def own_store(own_cache):
+    """A store of remembered learning of this test alone."""
+    return own_cache / "netsim" / "store"
+
+
+@pytest.fixture(autouse=True)
+def warm_workers(request, monkeypatch):
+    """Fork workers from one that has imported all, where the start is not tested."""
+    if request.path.parent.name not in ("workers", "torture"):
+        monkeypatch.setattr("fl.workers.processes.multiprocessing", WarmWorkers())

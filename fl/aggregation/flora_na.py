@@ -13,6 +13,7 @@ from fl.aggregation.gauge import Gauge
 from fl.aggregation.grams import Grams, full, residual
 from fl.aggregation.method import LORA, Contract, Exchange
 from fl.aggregation.mixing import merge_mixed, mixing_contract
+from fl.aggregation.newton import Found, deepest, disagree
 from fl.record import Record
 
 if TYPE_CHECKING:
@@ -24,6 +25,11 @@ EPSILON = 2.0**-52
 class FloraNA(Record):
     """Send ``sum P_i B_i`` and ``sum Q_i A_i`` that fit ``W*`` best, by alternating
     least squares from the plain average; never worse than it.
+
+    Where that has not converged after ``max_sweeps``, Newton steps go on from there;
+    where the factors of the components disagree, single components are starts too and
+    the best end is kept (``fl.aggregation.newton``). A layer that has still not
+    converged is reported by a warning.
 
     P and Q stay on the server. DoRA's magnitudes go through ``fl.aggregation.dora``;
     HiRA needs nothing more, see ``fl.aggregation.hira``. Traffic: r (m + n) numbers
@@ -46,21 +52,35 @@ class FloraNA(Record):
     def merge(self, layers: Mapping[str, LayerComponents]) -> dict[str, MergedLayer]:
         return merge_mixed(layers, self._descend, self.gauge)
 
-    def _descend(
-        self, grams: Grams, start: Tensor, norm: Tensor
-    ) -> tuple[Tensor, Tensor, int]:
-        """Return the deviations after the last sweep, and how many sweeps ran."""
+    def _descend(self, grams: Grams, start: Tensor, norm: Tensor) -> Found:
+        # Below this the result is exact in float64; also leaves out zeros and nan.
+        is_open = start > EPSILON**2 * norm
+        found = self._alternate(grams, start, is_open)
+        apart = is_open & disagree(grams)
+        rows = (apart | ~found.has_converged).nonzero().flatten()
+        if len(rows):
+            better = deepest(
+                grams.layers(rows),
+                found.left[rows],
+                found.right[rows],
+                apart[rows],
+                self.tolerance,
+            )
+            for part, value in zip(found, better, strict=True):
+                part.index_copy_(0, rows, value)
+        return found
+
+    def _alternate(self, grams: Grams, start: Tensor, active: Tensor) -> Found:
+        """Return the end of alternating least squares from the plain average."""
         import torch
 
         left = torch.zeros(grams.left.shape[:2], dtype=torch.float64)
         right = torch.zeros_like(left)
         swapped = Grams(grams.right, grams.left, grams.weights)  # W* transposed
-        # Below this the result is exact in float64; also leaves out zeros and nan.
-        active = start > EPSILON**2 * norm
         error = start
-        for sweep in range(self.max_sweeps):
+        for _ in range(self.max_sweeps):
             if not active.any():
-                return left, right, sweep
+                break
             step, gain_b = half_step(grams, left, right, self.ridge)
             left = left + torch.where(active[:, None], step, 0.0)
             step, gain_a = half_step(swapped, right, left, self.ridge)
@@ -68,7 +88,7 @@ class FloraNA(Record):
             gain = gain_b + gain_a
             error = torch.where(active, error - gain, error).clamp(min=0)
             active = active & (gain > self.tolerance * error + EPSILON * start)
-        return left, right, self.max_sweeps
+        return Found(left, right, error, ~active)
 
 
 def half_step(

@@ -13,6 +13,7 @@ from fl.aggregation.gauge import Gauge
 from fl.aggregation.grams import Grams, residual
 from fl.aggregation.method import LORA, Contract, Exchange
 from fl.aggregation.mixing import merge_mixed, mixing_contract
+from fl.aggregation.newton import Found
 from fl.record import Record
 
 if TYPE_CHECKING:
@@ -41,9 +42,7 @@ class FloraNAAdam(Record):
     def merge(self, layers: Mapping[str, LayerComponents]) -> dict[str, MergedLayer]:
         return merge_mixed(layers, self._descend, self.gauge)
 
-    def _descend(
-        self, grams: Grams, start: Tensor, norm: Tensor
-    ) -> tuple[Tensor, Tensor, int]:
+    def _descend(self, grams: Grams, start: Tensor, norm: Tensor) -> Found:
         """Return the best deviations met; layers do not influence one another."""
         import torch
 
@@ -65,7 +64,7 @@ class FloraNAAdam(Record):
             loss = torch.where(active, error / scale, 0.0).sum()
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
-        return left, right, self.num_steps
+        return Found(left, right, best, torch.ones_like(active))
 
 
 def deviation(weights: Tensor, step: Tensor) -> Tensor:

@@ -33,6 +33,10 @@ class Grams:
     right: Tensor  # [L, V, V, r * r], Y_j Y_l^T
     weights: Tensor  # [L, U]
 
+    def layers(self, rows: Tensor) -> Grams:
+        """Return the Grams of some of the layers."""
+        return Grams(self.left[rows], self.right[rows], self.weights[rows])
+
     def squared_norm(self, coefficients: Tensor) -> Tensor:
         """Return ``||sum K_ij X_i Y_j||_F^2`` per layer, for K of shape [L, V, V]."""
         import torch

@@ -44,10 +44,14 @@ def merge_each(
     }
 
 
-def averaged(layer: LayerComponents, norms: ReferenceNorms) -> MergedLayer:
+def averaged(
+    layer: LayerComponents,
+    norms: ReferenceNorms,
+    spreads: tuple[float, float] | None = None,
+) -> MergedLayer:
     """Return the plain average of the factors."""
     pair = mix(layer, layer.weights, layer.weights)
-    return MergedLayer(pair, norms.diagnostics(norms.gap))
+    return MergedLayer(pair, norms.diagnostics(norms.gap, spreads))
 
 
 def is_average_exact(layer: LayerComponents, norms: ReferenceNorms) -> bool:

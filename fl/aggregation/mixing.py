@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
@@ -16,7 +17,7 @@ from fl.aggregation.components import (
 )
 from fl.aggregation.gauge import REFACTORING, Gauge, regauged
 from fl.aggregation.grams import Grams, batches, full, residual, stack_grams
-from fl.aggregation.layerwise import is_average_exact
+from fl.aggregation.layerwise import averaged, is_average_exact
 from fl.aggregation.method import (
     NEEDS_FACTORS,
     NEW_GAUGE,
@@ -24,14 +25,14 @@ from fl.aggregation.method import (
     Ability,
     Contract,
 )
+from fl.aggregation.newton import Found
 from fl.aggregation.reference_norms import ReferenceNorms, norms_of_batch
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-# Grams and the squared norms [L] of the averaging gap and of W* -> deviations u, v
-# [L, V] from the average, and the number of sweeps or steps
-Descent: TypeAlias = "Callable[[Grams, Tensor, Tensor], tuple[Tensor, Tensor, int]]"
+# Grams and the squared norms [L] of the averaging gap and of W*
+Descent: TypeAlias = "Callable[[Grams, Tensor, Tensor], Found]"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,7 +42,7 @@ class Mixture:
     left: Tensor
     right: Tensor
     squared_error: Tensor
-    num_sweeps: int
+    has_converged: Tensor  # [L]
 
 
 def mixing_contract(gauge: Gauge) -> Contract:
@@ -59,10 +60,13 @@ def merge_mixed(
     layers: Mapping[str, LayerComponents], descent: Descent, gauge: Gauge
 ) -> dict[str, MergedLayer]:
     """Merge with the scalars that a descent finds, in batches of layers."""
+    import torch
+
     merged = {}
     for names in batches(layers):
         grams = stack_grams([layers[name] for name in names])
-        mixture = best_mixture(grams, descent, gauge)
+        rounding = torch.finfo(layers[names[0]].pairs[0].lora_b.dtype).eps
+        mixture = best_mixture(grams, descent, gauge, rounding)
         rows = zip(
             names,
             mixture.left.tolist(),
@@ -70,17 +74,36 @@ def merge_mixed(
             mixture.squared_error.sqrt().tolist(),
             strict=True,
         )
+        done = zip(names, mixture.has_converged.tolist(), strict=True)
+        _warn_of_open([name for name, is_done in done if not is_done])
         norms = norms_of_batch(layers, names, grams)
         for name, left, right, error in rows:
             layer = layers[name]
             pair = _pair(layer, norms[name], left, right, gauge=gauge)
             spreads = spread(left, layer.weights), spread(right, layer.weights)
+            if error > norms[name].gap:  # by round-off
+                merged[name] = averaged(layer, norms[name], spreads=(0.0, 0.0))
+                continue
             merged[name] = MergedLayer(pair, norms[name].diagnostics(error, spreads))
     return {name: merged[name] for name in layers}
 
 
-def best_mixture(grams: Grams, descent: Descent, gauge: Gauge) -> Mixture:
-    """Return the scalars of every layer of a batch, the average's where none is better.
+def _warn_of_open(names: Sequence[str]) -> None:
+    """Warn of layers whose scalars could still be better."""
+    if names:
+        warnings.warn(
+            f"flora-na: the scalars of {len(names)} layers have not converged "
+            f"({names[0]!r} among them); what they reached is merged",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+
+
+def best_mixture(
+    grams: Grams, descent: Descent, gauge: Gauge, rounding: float
+) -> Mixture:
+    """Return the scalars of every layer of a batch, the average's where none is better
+    or the gap is within the relative rounding of the pair that is sent.
 
     Unknowns are the deviations ``u, v`` from the average over the centred blocks:
     ``Bhat = X (e_0 + u)``, ``Ahat = (e_0 + v) Y``.
@@ -89,9 +112,9 @@ def best_mixture(grams: Grams, descent: Descent, gauge: Gauge) -> Mixture:
 
     start = grams.squared_norm(grams.average_gap())
     norm = grams.squared_norm(grams.ideal())
-    left, right, num_sweeps = descent(grams, start, norm)
+    left, right, _, has_converged = descent(grams, start, norm)
     end = grams.squared_norm(residual(grams, left, right))
-    is_better = (end <= start)[:, None]
+    is_better = ((end <= start) & (start > rounding**2 * norm))[:, None]
     left = torch.where(is_better, left, 0.0)
     right = torch.where(is_better, right, 0.0)
     scale = torch.ones_like(start)
@@ -101,7 +124,7 @@ def best_mixture(grams: Grams, descent: Descent, gauge: Gauge) -> Mixture:
         component_scalars(grams.weights, left) * scale[:, None],
         component_scalars(grams.weights, right) / scale[:, None],
         torch.where(is_better[:, 0], end, start),
-        num_sweeps,
+        has_converged,
     )
 
 

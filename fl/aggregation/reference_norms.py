@@ -13,10 +13,12 @@ from fl.aggregation.components import (
     Pair,
     double,
 )
-from fl.aggregation.grams import Grams, batches, centred, stack_grams
+from fl.aggregation.grams import Grams, batches, centred, core_norm, stack_grams
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+CANCELLING = 1e-10  # of a squared norm: what differences of squares tell poorly
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +71,24 @@ class Centred:
         )
 
     def distance(self, gap: float, product: Pair) -> float:
-        """Return ``||W* - Bbar Abar - product||``; ``gap`` is ``||W* - Bbar Abar||``"""
+        """Return ``||W* - Bbar Abar - product||``, ``gap`` is ``||W* - Bbar Abar||``.
+
+        Where squares cancel, by QR: an exact merge shows as 1e-16 and not as 1e-8.
+        """
+        import torch
+
         overlap_b = self.drift.lora_b.T @ product.lora_b
         overlap_a = self.drift.lora_a @ product.lora_a.T
         own_b = product.lora_b.T @ product.lora_b
         own_a = product.lora_a @ product.lora_a.T
         cross, own = (overlap_b * overlap_a).sum(), (own_b * own_a).sum()
-        return float((gap**2 - 2 * cross + own).clamp(min=0).sqrt())
+        square = (gap**2 - 2 * cross + own).clamp(min=0)
+        if not square <= CANCELLING * gap**2:  # nan too
+            return float(square.sqrt())
+        lefts = [self.drift.lora_b.T, product.lora_b.T]
+        rights = [self.drift.lora_a, product.lora_a]
+        signs = [torch.ones(len(lefts[0])), -torch.ones(len(lefts[1]))]
+        return float(core_norm(lefts, rights, [sign.double() for sign in signs]))
 
 
 def ratio(error: float, norm: float) -> float:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-from numpy.typing import NDArray
-
-from fl.federation.jobs import Cohort, JobBook, Outcome, rank_of
+from fl.federation.jobs import (
+    Cohort,
+    JobBook,
+    Numbers,
+    Shares,
+    cohort_digest,
+    num_steps,
+    rank_of,
+)
 from fl.federation.trainer import (
     Chunk,
-    Numbers,
-    Trained,
     Trainer,
     as_adapter,
     from_entry,
@@ -20,7 +23,7 @@ from fl.federation.trainer import (
 )
 from fl.federation.version_cache import VersionCache
 from fl.memory.memory import Memory
-from fl.model.adapters import Layout
+from fl.model.adapters import Adapter, Layout
 from fl.workers.executor import Executor
 
 
@@ -32,36 +35,46 @@ class CohortRunner:
         trainer: Trainer,
         executor: Executor[Trainer],
         memory: Memory,
-        history: VersionCache,
-        shares: Sequence[NDArray[np.int64]],
+        versions: VersionCache,
+        book: JobBook,
+        shares: Shares,
     ) -> None:
         self.steps_trained = 0
         self.steps_reused = 0
         self._trainer = trainer
         self._executor = executor
         self._memory = memory
-        self._versions = history
+        self._versions = versions
+        self._book = book
         self._shares = shares
-        self._states: dict[int, str] = {}  # by client, the job it goes on from
+        self._states: dict[int, str] = {}  # by client, the job that it continues from
         self._kept: dict[str, Numbers] = {}  # by job, what it left with the client
 
     def train(self, cohorts: Sequence[Cohort]) -> None:
-        """Note what comes of each job of these cohorts."""
+        """Note what comes of each job of the cohorts that are not trained yet."""
         unknown = []
         for cohort in cohorts:
-            entry = self._memory.recall(cohort.digest)
+            if self._book.is_trained(cohort):
+                continue
+            entry = self._memory.recall(cohort_digest(cohort), list[int | None])
             if entry is None:
                 unknown.append(cohort)
             else:
-                self.steps_reused += cohort.num_steps
-                self._note(cohort, from_entry(entry))
+                self.steps_reused += num_steps(cohort.values())
+                self._book.note(cohort, from_entry(entry))
         chunks = [self.chunk(cohort) for cohort in unknown]
         for cohort, outcomes in zip(
             unknown, self._executor.map(trained, chunks), strict=True
         ):
-            self.steps_trained += cohort.num_steps
-            self._note(cohort, outcomes)
-            self._memory.remember(cohort.digest, to_entry(outcomes))
+            self.steps_trained += num_steps(cohort.values())
+            self._book.note(cohort, outcomes)
+            self._memory.remember(cohort_digest(cohort), to_entry(outcomes))
+
+    def received(self, ticket: str) -> Adapter:
+        """Return what the server has of a trained job that did not diverge."""
+        numbers = self._book.outcomes[ticket].received
+        assert numbers is not None
+        return as_adapter(self.layout(rank_of(self._book.pending[ticket])), numbers)
 
     def layout(self, rank: int) -> Layout:
         """Return the layout of what the server receives of a client of this rank."""
@@ -70,37 +83,35 @@ class CohortRunner:
         return layout.at_rank(rank) if is_own else layout
 
     def state(self, client_id: int) -> str | None:
-        """Return the job whose leftovers a client goes on with, if there are any."""
+        """Return the job whose leftovers a client continues from, if there are any."""
         return self._states.get(client_id)
 
-    def renew_states(
-        self, names: Sequence[str], book: JobBook, *, is_fresh: bool
-    ) -> None:
-        """Note with what the clients of merged jobs go on; after a merge into the first
-        version nobody goes on with anything older. Who diverged keeps what it had."""
+    def renew_states(self, tickets: Sequence[str], *, is_fresh: bool) -> None:
+        """Note what the clients of merged jobs continue from; after a merge into the
+        first version no client continues from anything older. A client whose job
+        diverged keeps what it had."""
         if is_fresh:
             self._states.clear()
-        for name in names:
-            kept = book.outcome(name).kept
-            if kept is None:
-                continue
-            self._states[book.pending[name].client_id] = name
-            self._kept[name] = kept
+        for ticket in tickets:
+            kept = self._book.outcomes[ticket].kept
+            if kept is not None:
+                self._states[self._book.pending[ticket].client_id] = ticket
+                self._kept[ticket] = kept
 
-    def forget_states(self, book: JobBook) -> None:
+    def forget_states(self) -> None:
         """Forget what clients kept and no job under way nor any later one needs."""
-        needed = {*self._states.values(), *book.states()}
+        needed = {*self._states.values(), *self._book.states()}
         self._kept = {job: kept for job, kept in self._kept.items() if job in needed}
 
     def chunk(self, cohort: Cohort) -> Chunk:
         """Return all that a worker needs to train a cohort."""
-        jobs = tuple(cohort.jobs.values())
-        rank, history = self._trainer.learning.lora.r, self._versions
-        versions = sorted({job.version for job in jobs})
-        folds = {name: history.model(name).fold for name in versions}
+        jobs = tuple(cohort.values())
+        rank, versions = self._trainer.learning.lora.r, self._versions
+        names = sorted({job.version for job in jobs})
+        folds = {name: versions.model(name).fold for name in names}
         return Chunk(
             jobs,
-            starts={v: history.sent(v, rank).flat.numpy() for v in versions},
+            starts={v: versions.sent(v, rank).flat.numpy() for v in names},
             folds={v: fold.numpy() for v, fold in folds.items() if fold is not None},
             kept={job.state: self._kept[job.state] for job in jobs if job.state},
             samples={job.client_id: self._shares[job.client_id] for job in jobs},
@@ -109,15 +120,3 @@ class CohortRunner:
     def close(self) -> None:
         """End the workers, if there are any."""
         self._executor.close()
-
-    def _note(self, cohort: Cohort, outcomes: Sequence[Trained]) -> None:
-        cohort.outcomes = {
-            name: Outcome(
-                None
-                if one.received is None
-                else as_adapter(self.layout(rank_of(job)), one.received),
-                one.kept,
-                one.diverged_at,
-            )
-            for (name, job), one in zip(cohort.jobs.items(), outcomes, strict=True)
-        }

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Iterable, Mapping
+from typing import TypeAlias
+
+import numpy as np
 
 from fl.contract import Job
 from fl.federation.versions import Version
-from fl.memory.store import Entry
 from fl.training.local_training import Diverged
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 # By job, the local step at which its own numbers were not finite; None: the merge's.
 Steps: TypeAlias = Mapping[str, int | None]
@@ -33,44 +31,21 @@ class MergeDiverged(ArithmeticError):
         )
 
 
-def diverged(entry: Entry) -> Steps:
-    """Return which jobs a merge left out because of their numbers, or its own."""
-    found: dict[str, int | None] = entry.facts["diverged"]
-    return found
-
-
 def reason(step: int | None) -> str:
     """Return why numbers were left out; without a step they were the merge's."""
     return "the merge is not finite" if step is None else f"at local step {step}"
 
 
-def is_void(entry: Entry) -> bool:
-    """Return whether nothing was merged: the version before is still the newest."""
-    return not entry.arrays
-
-
-def void_entry(lost: Steps) -> Entry:
-    """Return what is remembered of a merge of nothing."""
-    return Entry({"rows": [], "ranks": [], "norms2": {}, "diverged": dict(lost)})
-
-
 def require_finite(
-    entry: Entry, weights: Mapping[str, float], jobs: Mapping[str, Job], round_id: int
+    lost: Steps, weights: Iterable[float], jobs: Mapping[str, Job], round_id: int
 ) -> None:
     """Raise ``Diverged`` or ``MergeDiverged`` where a merge left anything out."""
-    for name, step in diverged(entry).items():
+    for ticket, step in lost.items():
         if step is None:
-            raise MergeDiverged(round_id, max(weights.values()))
-        raise Diverged(jobs[name].client_id, jobs[name].start_index, step)
+            raise MergeDiverged(round_id, max(weights))
+        raise Diverged(jobs[ticket].client_id, jobs[ticket].start_index, step)
 
 
 def is_finite(version: Version) -> bool:
     """Return whether all numbers of a version are finite."""
-    memory = version.memory
-    tensors: list[Tensor | None] = [
-        version.adapter.flat,
-        version.fold,
-        memory.first,
-        memory.second,
-    ]
-    return all(bool(t.isfinite().all()) for t in tensors if t is not None)
+    return all(bool(np.isfinite(one).all()) for one in version.arrays().values())

@@ -5,28 +5,35 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from fl.aggregation import VersionRanks
-from fl.contract import Arrival, Branch, Job, LayerError, Merged, Score
-from fl.federation.changes import squared_changes
+from fl.contract import Arrival, Branch, Job, Merged, Score
 from fl.federation.cohort_runner import CohortRunner
-from fl.federation.divergence import (
-    MergeDiverged,
-    diverged,
-    is_finite,
-    is_void,
-    reason,
-    require_finite,
-    void_entry,
+from fl.federation.divergence import MergeDiverged, is_finite, reason, require_finite
+from fl.federation.jobs import (
+    Cohort,
+    JobBook,
+    cohort_digest,
+    num_steps,
+    rank_of,
+    ticket_of,
 )
-from fl.federation.jobs import Cohort, JobBook, rank_of, steps_of
 from fl.federation.local_metrics import ByLabel, LocalScorer
-from fl.federation.merging import Component, combined, merge_adapters
+from fl.federation.merging import (
+    Component,
+    MergedAdapter,
+    components,
+    joined_version,
+    merge_adapters,
+    next_version,
+    squared_changes,
+)
 from fl.federation.trainer import NUM_THREADS, Trainer
 from fl.federation.version_cache import VersionCache
-from fl.federation.versions import Version, refolded
+from fl.federation.versions import StoredVersion, Version
 from fl.federation.warm_start import content_digest
 from fl.memory import recipe
 from fl.memory.memory import Memory, folder_entry, write_folder
@@ -95,12 +102,17 @@ class Federation:
             start=learning.start and content_digest(Path(learning.start)),
         )
         self._book = JobBook(learning.cohort_size)
-        # told of every merge's components and of the version before, if anyone asks
+        # called with every merge's components and the version before, where it is set
         self.observe: Callable[[Sequence[Component], Version], None] | None = None
         self._local = LocalScorer(learning, self._shares, self._trainer, self._memory)
         self._versions = VersionCache(self._trainer, self._memory, self.initial_version)
         self._runner = CohortRunner(
-            self._trainer, executor, self._memory, self._versions, self._shares
+            self._trainer,
+            executor,
+            self._memory,
+            self._versions,
+            self._book,
+            self._shares,
         )
 
     @property
@@ -128,89 +140,138 @@ class Federation:
         is_fresh = job.version == self.initial_version
         state = None if is_fresh else self._runner.state(job.client_id)
         job = replace(job, rank=rank, steps=steps, state=state)
-        name = self._name(job)
-        self._book.add(name, job)
-        return name
+        ticket = ticket_of(job, self.learning, self._shares, self.seed)
+        self._book.add(ticket, job)
+        return ticket
 
-    def withdraw(self, job: str) -> None:
+    def withdraw(self, ticket: str) -> None:
         """Forget a job that will never arrive."""
-        self._book.remove([job])
+        self._book.remove([ticket])
 
     def merge(
         self, version: str, arrivals: Sequence[Arrival], examined: Sequence[str] = ()
     ) -> Merged:
         """Train the jobs that arrived and merge them into ``version``, the newest.
 
-        What came of the ``examined`` jobs is compared with the merged adapter. Whose
-        numbers are not finite is left out; without anybody the version stays. Where
-        that is to stop learning it raises ``Diverged`` or ``MergeDiverged`` instead,
-        and all is as before.
+        What came of the ``examined`` jobs is compared with the merged adapter. Jobs
+        whose numbers are not finite are left out; without any other the version stays.
+        Where that is to stop learning it raises ``Diverged`` or ``MergeDiverged``
+        instead, and all is as before.
         """
         if not arrivals:
             return Merged(version)
-        by_name = {arrival.ticket: arrival for arrival in arrivals}
-        names = self._book.ordered(by_name)
-        cohorts = self._book.cohorts(names)
-        ordered = [by_name[name] for name in names]
-        merged = self._merged_version(version, ordered, cohorts)
-        entry = self._remembered(merged, version, ordered, cohorts)
-        if self.learning.on_divergence == "stop":
-            weights = {arrival.ticket: arrival.weight for arrival in arrivals}
-            require_finite(entry, weights, self._book.pending, self.round_id(names))
-        lost = diverged(entry)
-        newest = version if is_void(entry) else merged
-        own = [
-            self._personal(name, cohorts)
-            for name in self._book.ordered(examined)
-            if name not in lost
-        ]
-        if self.learning.keeps_state:
-            is_fresh = version == self.initial_version
-            self._runner.renew_states(names, self._book, is_fresh=is_fresh)
-        self._book.remove(names)
-        self._runner.forget_states(self._book)
-        last = self._versions.entry(version) if is_void(entry) else entry
-        self._versions.keep(newest, last, self._book.versions())
-        return Merged(
-            version=newest,
-            layers=tuple(LayerError(*row) for row in entry.facts["rows"]),
-            norms2=tuple(entry.facts["norms2"].get(a.ticket) for a in arrivals),
-            scores=self._local.compared(
-                own, newest, lambda: self._versions.model(newest)
-            ),
-            diverged={name: reason(step) for name, step in lost.items()},
-        )
-
-    def _merged_version(
-        self, version: str, ordered: Sequence[Arrival], cohorts: Sequence[Cohort]
-    ) -> str:
-        """Return the name of what a merge will come to."""
-        return recipe.merged_version(
+        by_ticket = {arrival.ticket: arrival for arrival in arrivals}
+        tickets = self._book.ordered(by_ticket)
+        ordered = [by_ticket[ticket] for ticket in tickets]
+        cohorts = self._book.cohorts(tickets)
+        name = recipe.merged_version(
             self.learning.aggregation,
             version,
             ordered,
-            cohorts=[cohort.digest for cohort in cohorts],
+            cohorts=[cohort_digest(cohort) for cohort in cohorts],
             server=self.learning.server_optimiser,
         )
+        entry = self._recalled_or_merged(name, version, ordered, cohorts)
+        lost = entry.record.diverged
+        if self.learning.on_divergence == "stop":
+            weights = [arrival.weight for arrival in arrivals]
+            require_finite(lost, weights, self._book.pending, self.round_id(tickets))
+        newest = name if entry.arrays else version
+        own = [
+            self._personal(ticket, cohorts)
+            for ticket in self._book.ordered(examined)
+            if ticket not in lost
+        ]
+        if self.learning.keeps_state:
+            is_fresh = version == self.initial_version
+            self._runner.renew_states(tickets, is_fresh=is_fresh)
+        self._book.remove(tickets)
+        self._runner.forget_states()
+        last = entry if entry.arrays else self._versions.entry(version)
+        self._versions.keep(newest, last, self._book.versions())
+        model = partial(self._versions.model, newest)
+        return Merged(
+            version=newest,
+            layers=entry.record.layers,
+            norms2=tuple(entry.record.norms2.get(one.ticket) for one in arrivals),
+            scores=self._local.compared(own, newest, model),
+            diverged={ticket: reason(step) for ticket, step in lost.items()},
+        )
 
-    def _remembered(
+    def _recalled_or_merged(
         self,
-        merged: str,
+        name: str,
         version: str,
-        ordered: Sequence[Arrival],
+        arrivals: Sequence[Arrival],
         cohorts: Sequence[Cohort],
-    ) -> Entry:
+    ) -> Entry[StoredVersion]:
         """Return what a merge came to, as recalled or after the training it needs."""
-        entry = None if self.observe else self._memory.recall(merged)
+        entry = None if self.observe else self._memory.recall(name, StoredVersion)
         if entry is None or self.learning.keeps_state:
-            self._runner.train([c for c in cohorts if c.outcomes is None])
+            self._runner.train(cohorts)
         else:
-            self._runner.steps_reused += sum(
-                steps_of(self._book.pending[arrival.ticket]) for arrival in ordered
-            )
+            jobs = (self._book.pending[arrival.ticket] for arrival in arrivals)
+            self._runner.steps_reused += num_steps(jobs)
         if entry is None:
-            entry = self._merge(merged, version, ordered)
+            entry = self._merged(name, version, arrivals)
+            self._memory.remember(name, entry)
         return entry
+
+    def _merged(
+        self, name: str, version: str, arrivals: Sequence[Arrival]
+    ) -> Entry[StoredVersion]:
+        """Merge what was trained: jobs that diverged are left out, and so are all where
+        the merge itself is not finite."""
+        outcomes = self._book.outcomes
+        steps = {one.ticket: outcomes[one.ticket].diverged_at for one in arrivals}
+        lost = {ticket: step for ticket, step in steps.items() if step is not None}
+        kept = [one for one in arrivals if one.ticket not in lost]
+        void = Entry(StoredVersion("", diverged=steps))
+        if not kept or not all(math.isfinite(one.weight) for one in kept):
+            return void
+        tickets = [one.ticket for one in kept]
+        before = self._versions.model(version)
+        ends = [self._runner.received(ticket) for ticket in tickets]
+        starts = self._starts(version, kept)
+        weights = [one.weight for one in kept]
+        merged = self._merge(components(before.adapter, starts, ends, weights), before)
+        after = next_version(self.learning, before, merged, self.round_id(tickets))
+        if not is_finite(after):
+            return void
+        self._versions.note(name, after)
+        norms2 = dict(zip(tickets, self._norms2(tickets, ends), strict=True))
+        return after.entry(merged.layers, merged.folds, norms2, lost)
+
+    def _merge(self, parts: Sequence[Component], before: Version) -> MergedAdapter:
+        if self.observe is not None:
+            self.observe(parts, before)
+        return merge_adapters(self.learning.aggregation, parts, before.adapter)
+
+    def _starts(self, version: str, arrivals: Sequence[Arrival]) -> list[Adapter]:
+        """Return what each client started from: the newest version for a client that
+        had its first columns only and now takes the place of its share of the whole,
+        and for one whose model is mixed in."""
+        newest, starts = self._versions.model(version).adapter, []
+        for arrival in arrivals:
+            job = self._book.pending[arrival.ticket]
+            layout = self._runner.layout(rank_of(job))
+            is_whole = job.version != version or layout == newest.layout
+            sent = self._versions.sent(job.version, layout.rank)
+            starts.append(sent if is_whole and not arrival.is_mixed else newest)
+        return starts
+
+    def _norms2(
+        self, tickets: Sequence[str], ends: Sequence[Adapter]
+    ) -> tuple[float, ...]:
+        """Return how far each of these jobs moved from what it was sent, squared, in
+        what does not stay with its client."""
+        jobs = [self._book.pending[ticket] for ticket in tickets]
+        starts = [
+            self._versions.sent(job.version, end.layout.rank)
+            for job, end in zip(jobs, ends, strict=True)
+        ]
+        personal = self.learning.aggregation.contract.personal
+        return squared_changes(starts, ends, without=personal)
 
     def hold(self, versions: Collection[str]) -> None:
         """Keep versions that are in force side by side, such as those of edge servers;
@@ -224,71 +285,63 @@ class Federation:
         sent and with its weight; the server's optimiser takes no step. A merge that is
         not finite is left out, or raises ``MergeDiverged``, as for arrivals."""
         name = recipe.joined_version(self.learning.aggregation, version, branches)
-        entry = None if self.observe else self._memory.recall(name)
+        entry = None if self.observe else self._memory.recall(name, StoredVersion)
         if entry is None:
-            entry = self._joined(name, version, branches) or void_entry({})
+            entry = self._joined(name, version, branches)
             self._memory.remember(name, entry)
-        if is_void(entry):
+        if not entry.arrays:
             if self.learning.on_divergence == "stop":
                 raise MergeDiverged(round_id, max(branch.weight for branch in branches))
             return Merged(version)
         self._versions.keep(name, entry, self._book.versions())
-        return Merged(
-            version=name,
-            layers=tuple(LayerError(*row) for row in entry.facts["rows"]),
-        )
+        return Merged(name, entry.record.layers)
 
     def _joined(
         self, name: str, version: str, branches: Sequence[Branch]
-    ) -> Entry | None:
+    ) -> Entry[StoredVersion]:
         """Return the version after branches that are merged as clients' adapters are,
         and note its model; nothing where it is not finite."""
         before, learning = self._versions.model(version), self.learning
         exchanges = [learning.aggregation.exchange(index) for index in range(2)]
         parts = {part for exchange in exchanges for part in exchange.receives}
-        terms = [Component(before.adapter, 1.0)]
+        sent = []
         for branch in branches:
-            made, weight = self._versions.model(branch.version).adapter, branch.weight
-            sent = made if branch.version == version else learning.as_sent(made, parts)
-            terms.append(Component(before.adapter, -weight))
-            terms.append(Component(sent, weight))
-        components = combined(terms)
-        if self.observe is not None:
-            self.observe(components, before)
-        result = merge_adapters(self.learning.aggregation, components, before.adapter)
-        after = Version(result.adapter, refolded(before, result.folds), before.memory)
+            made = self._versions.model(branch.version).adapter
+            is_same = branch.version == version
+            sent.append(made if is_same else learning.as_sent(made, parts))
+        weights = [branch.weight for branch in branches]
+        starts = [before.adapter] * len(branches)
+        merged = self._merge(components(before.adapter, starts, sent, weights), before)
+        after = joined_version(before, merged)
         if not is_finite(after):
-            return None
+            return Entry(StoredVersion(""))
         self._versions.note(name, after)
-        folds = {layer: len(fold.lora_a) for layer, fold in result.folds.items()}
-        return after.entry(result.rows, folds)
+        return after.entry(merged.layers, merged.folds)
 
-    def _personal(self, name: str, cohorts: Sequence[Cohort]) -> tuple[int, ByLabel]:
+    def _personal(self, ticket: str, cohorts: Sequence[Cohort]) -> tuple[int, ByLabel]:
         """Return how good the adapter that a job gave is on its client's labels."""
-        cohort = next(cohort for cohort in cohorts if name in cohort.jobs)
-        job = cohort.jobs[name]
+        cohort = next(cohort for cohort in cohorts if ticket in cohort)
+        job = cohort[ticket]
 
         def arrived() -> Version:
-            if cohort.outcomes is None:  # the merge itself was remembered
-                before = self._runner.steps_reused
-                self._runner.train([cohort])
-                self._runner.steps_reused = before
+            before = self._runner.steps_reused
+            self._runner.train([cohort])  # where the merge itself was remembered
+            self._runner.steps_reused = before
             fold = self._versions.model(job.version).fold
-            return Version(self._book.received(name), fold)
+            return Version(self._runner.received(ticket), fold)
 
-        origin = f"{name} in {cohort.digest}"
+        origin = f"{ticket} in {cohort_digest(cohort)}"
         return self._local.personal(job.client_id, origin, arrived)
 
     def evaluate(self, version: str) -> Score:
         """Return the metrics of a kept version on the test split, computed once."""
-        settings = self.learning.evaluation
-        how = recipe.settings(settings)
+        how = recipe.settings(self.learning.evaluation)
         name = recipe.digest("evaluation", {"version": version, "settings": how})
-        entry = self._memory.recall(name)
+        entry = self._memory.recall(name, Score)
         if entry is None:
-            entry = Entry(self.measured(self._versions.model(version))._asdict())
+            entry = Entry(self.measured(self._versions.model(version)))
             self._memory.remember(name, entry)
-        return Score(**entry.facts)
+        return entry.record
 
     def measured(self, model: Version) -> Score:
         """Return the metrics of any model on the test split."""
@@ -300,7 +353,7 @@ class Federation:
     def export(self, version: str, folder: Path) -> None:
         """Write a kept version as a PEFT checkpoint, its base model in ``base/``."""
         name = recipe.digest("export", {"version": version})
-        entry = self._memory.recall(name)
+        entry = self._memory.recall(name, list[str])
         if entry is not None:
             write_folder(entry, folder)
             return
@@ -318,121 +371,15 @@ class Federation:
 
     def ranks(self, version: str) -> tuple[VersionRanks, ...]:
         """Return the ranks of a kept version, one pair per adapted matrix."""
-        found = self._versions.entry(version).facts["ranks"]
-        return tuple(VersionRanks(*ranks) for ranks in found)
+        return self._versions.entry(version).record.ranks
 
     def adapter_digest(self, version: str) -> str:
         """Return the digest of a kept version's numbers."""
-        return str(self._versions.entry(version).facts["adapter"])
+        return self._versions.entry(version).record.digest
 
     def close(self) -> None:
         """End the workers, if there are any."""
         self._runner.close()
-
-    def _name(self, job: Job) -> str:
-        """Return the digest of what decides a job's result."""
-        learning = self.learning
-        exchange = learning.exchange(job.round_id)
-        compression = learning.compression
-        is_small = rank_of(job) < learning.lora.r
-        return recipe.job_digest(
-            job,
-            task=learning.task.digest,
-            samples=recipe.samples_digest(self._shares[job.client_id]),
-            training=recipe.settings(learning.training),
-            payload=recipe.settings(learning.payload),
-            seed=self.seed,
-            treatment={
-                "trains": exchange.trains,
-                "sends": exchange.sends,
-                "personal": learning.aggregation.contract.personal,
-                "is_own_rank": is_small and learning.small_clients == "truncated",
-                "compression": None
-                if compression is None
-                else recipe.settings(compression),
-                "state": job.state,
-            },
-        )
-
-    def _merge(self, merged: str, version: str, arrivals: Sequence[Arrival]) -> Entry:
-        """Merge what was trained, and remember the new version, or that there is none:
-        who diverged is left out, and so is a merge that itself does."""
-        steps = {a.ticket: self._book.outcome(a.ticket).diverged_at for a in arrivals}
-        lost = {name: step for name, step in steps.items() if step is not None}
-        kept = [arrival for arrival in arrivals if arrival.ticket not in lost]
-        entry = self._merged(merged, version, kept) if kept else None
-        if entry is None:
-            entry = void_entry(steps)
-        else:
-            entry.facts["diverged"] = lost
-        self._memory.remember(merged, entry)
-        return entry
-
-    def _merged(
-        self, merged: str, version: str, arrivals: Sequence[Arrival]
-    ) -> Entry | None:
-        """Return the version after finite arrivals, and note its model; nothing where
-        it is not finite itself."""
-        if not all(math.isfinite(arrival.weight) for arrival in arrivals):
-            return None
-        learning, before = self.learning, self._versions.model(version)
-        components = self._components(version, arrivals)
-        if self.observe is not None:
-            self.observe(components, before)
-        result = merge_adapters(learning.aggregation, components, before.adapter)
-        flat, memory = learning.server_optimiser.step(
-            before.adapter.flat, result.adapter.flat, before.memory
-        )
-        adapter = Adapter(result.adapter.layout, flat)
-        names = [arrival.ticket for arrival in arrivals]
-        if learning.keeps_as_sent:
-            receives = learning.exchange(self.round_id(names)).receives
-            adapter = learning.as_sent(adapter, receives)
-        after = Version(adapter, refolded(before, result.folds), memory)
-        if not is_finite(after):
-            return None
-        self._versions.note(merged, after)
-        folds = {name: len(fold.lora_a) for name, fold in result.folds.items()}
-        entry = after.entry(result.rows, folds)
-        entry.facts["norms2"] = dict(zip(names, self._norms2(names), strict=True))
-        return entry
-
-    def _components(self, version: str, arrivals: Sequence[Arrival]) -> list[Component]:
-        """Return the newest version with weight one, each client with its weight, and
-        what it started from with minus that weight.
-
-        A client that started from the newest version's first columns only takes the
-        place of its share of the whole, and so does one whose model is mixed in.
-        """
-        book, newest = self._book, self._versions.model(version).adapter
-        starts = []
-        for arrival in arrivals:
-            job = book.pending[arrival.ticket]
-            layout = self._runner.layout(rank_of(job))
-            is_whole = job.version != version or layout == newest.layout
-            sent = self._versions.sent(job.version, layout.rank)
-            starts.append(sent if is_whole and not arrival.is_mixed else newest)
-        ends = [book.received(arrival.ticket) for arrival in arrivals]
-        weights = [arrival.weight for arrival in arrivals]
-        return combined(
-            [
-                Component(newest, 1.0),
-                *(Component(a, -w) for a, w in zip(starts, weights, strict=True)),
-                *(Component(a, w) for a, w in zip(ends, weights, strict=True)),
-            ]
-        )
-
-    def _norms2(self, names: Sequence[str]) -> tuple[float, ...]:
-        """Return how far each of these jobs moved from what it was sent, squared, in
-        what does not stay with its client."""
-        jobs = [self._book.pending[name] for name in names]
-        ends = [self._book.received(name) for name in names]
-        starts = [
-            self._versions.sent(job.version, end.layout.rank)
-            for job, end in zip(jobs, ends, strict=True)
-        ]
-        personal = self.learning.aggregation.contract.personal
-        return squared_changes(starts, ends, without=personal)
 
     def round_id(self, names: Iterable[str]) -> int:
         """Return the round of a merge of these jobs: the latest that one is of."""

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fl.contract import Job
 from fl.memory import recipe
+from fl.settings.federation import FederationSettings
 
-if TYPE_CHECKING:
-    from fl.model.adapters import Adapter
+Numbers: TypeAlias = NDArray[np.generic]  # an adapter's, or a fold's, flat
+Shares: TypeAlias = Sequence[NDArray[np.int64]]  # each client's training samples
+
+# Jobs that are trained together, all or none, by ticket in (client, start index) order.
+Cohort: TypeAlias = Mapping[str, Job]
+
+
+class Outcome(NamedTuple):
+    """What came of a job, as plain arrays; nothing of one that diverged, but when."""
+
+    received: Numbers | None  # as the server has it
+    kept: Numbers | None  # what stays with the client
+    diverged_at: int | None = None  # the local step after which it was not finite
 
 
 def rank_of(job: Job) -> int:
@@ -28,102 +40,109 @@ def steps_of(job: Job) -> int:
     return job.steps
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Outcome:
-    """What came of a job."""
-
-    received: Adapter | None  # as the server has it; nothing where it diverged
-    kept: NDArray[np.generic] | None  # what stays with the client, a flat adapter
-    diverged_at: int | None = None  # the local step after which it was not finite
+def num_steps(jobs: Iterable[Job]) -> int:
+    """Return the local steps of all these jobs."""
+    return sum(steps_of(job) for job in jobs)
 
 
-@dataclass(eq=False, slots=True)
-class Cohort:
-    """Jobs that are trained together, all or none, and what came of them."""
+def cohort_digest(cohort: Cohort) -> str:
+    """Return the digest of an ordered cohort."""
+    return recipe.digest("cohort", {"jobs": list(cohort)})
 
-    jobs: dict[str, Job]  # by digest, in (client, start index) order
-    outcomes: dict[str, Outcome] | None = None  # None: not needed so far
 
-    @property
-    def digest(self) -> str:
-        """Return the digest of the ordered chunk."""
-        return recipe.digest("cohort", {"jobs": list(self.jobs)})
-
-    @property
-    def num_steps(self) -> int:
-        """Return the local steps of all its jobs."""
-        return sum(steps_of(job) for job in self.jobs.values())
+def ticket_of(job: Job, learning: FederationSettings, shares: Shares, seed: int) -> str:
+    """Return the digest of everything that decides what comes of a job."""
+    exchange = learning.exchange(job.round_id)
+    compression = learning.compression
+    is_small = rank_of(job) < learning.lora.r
+    return recipe.job_digest(
+        job,
+        task=learning.task.digest,
+        samples=recipe.samples_digest(shares[job.client_id]),
+        training=recipe.settings(learning.training),
+        payload=recipe.settings(learning.payload),
+        seed=seed,
+        treatment={
+            "trains": exchange.trains,
+            "sends": exchange.sends,
+            "personal": learning.aggregation.contract.personal,
+            "is_own_rank": is_small and learning.small_clients == "truncated",
+            "compression": recipe.settings(compression) if compression else None,
+            "state": job.state,
+        },
+    )
 
 
 @dataclass
 class JobBook:
-    """Jobs from being given out to being merged or withdrawn.
+    """Jobs from being given out to being merged or withdrawn, and what came of them.
 
     At a merge that needs a job of no cohort yet, all jobs under way that have none are
     put into cohorts of at most ``cohort_size``, in (client, start index) order. What a
-    store holds or how many workers there are has no say in it.
+    store holds or how many workers there are does not matter.
     """
 
     cohort_size: int
     pending: dict[str, Job] = field(default_factory=dict)
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
     _cohort_of: dict[str, Cohort] = field(default_factory=dict)
 
-    def add(self, name: str, job: Job) -> None:
+    def add(self, ticket: str, job: Job) -> None:
         """Note a job that was given out."""
-        if name in self.pending:
+        if ticket in self.pending:
             raise ValueError(f"{job} is under way already")
-        self.pending[name] = job
+        self.pending[ticket] = job
 
-    def remove(self, names: Iterable[str]) -> None:
+    def remove(self, tickets: Iterable[str]) -> None:
         """Forget jobs that were merged or will never arrive."""
-        for name in names:
-            del self.pending[name]
-            self._cohort_of.pop(name, None)
+        for ticket in tickets:
+            del self.pending[ticket]
+            self.outcomes.pop(ticket, None)
+            self._cohort_of.pop(ticket, None)
 
-    def ordered(self, names: Iterable[str]) -> list[str]:
-        """Return names in (client, start index) order."""
-        return sorted(names, key=self._place)
+    def ordered(self, tickets: Iterable[str]) -> list[str]:
+        """Return tickets in (client, start index) order."""
+        return sorted(tickets, key=self._place)
 
-    def cohorts(self, names: Sequence[str]) -> list[Cohort]:
-        """Return the cohorts of some jobs, each once, in the order of the names."""
-        if any(name not in self._cohort_of for name in names):
+    def cohorts(self, tickets: Sequence[str]) -> list[Cohort]:
+        """Return the cohorts of some jobs, each once, in the order of the tickets."""
+        if any(ticket not in self._cohort_of for ticket in tickets):
             self._assign()
-        return list(dict.fromkeys(self._cohort_of[name] for name in names))
+        found = [self._cohort_of[ticket] for ticket in tickets]
+        return list({id(cohort): cohort for cohort in found}.values())
 
-    def outcome(self, name: str) -> Outcome:
-        """Return what came of a job whose cohort was trained."""
-        outcomes = self._cohort_of[name].outcomes
-        assert outcomes is not None
-        return outcomes[name]
+    def is_trained(self, cohort: Cohort) -> bool:
+        """Return whether it is known what came of a cohort under way."""
+        return any(ticket in self.outcomes for ticket in cohort)
 
-    def received(self, name: str) -> Adapter:
-        """Return what the server has of a job that did not diverge."""
-        received = self.outcome(name).received
-        assert received is not None
-        return received
+    def note(self, cohort: Cohort, outcomes: Iterable[Outcome]) -> None:
+        """Note what came of a cohort's jobs, of those that are under way."""
+        for ticket, outcome in zip(cohort, outcomes, strict=True):
+            if ticket in self.pending:
+                self.outcomes[ticket] = outcome
 
     def versions(self) -> set[str]:
         """Return the versions that are still needed, by a start or by a cohort."""
         needed = {job.version for job in self.pending.values()}
         for cohort in self._cohort_of.values():
-            if cohort.outcomes is None:
-                needed |= {job.version for job in cohort.jobs.values()}
+            if not self.is_trained(cohort):
+                needed |= {job.version for job in cohort.values()}
         return needed
 
     def states(self) -> set[str]:
         """Return the jobs whose leftovers a job under way starts with."""
         jobs = [*self.pending.values()]
         for cohort in self._cohort_of.values():
-            jobs += cohort.jobs.values()
+            jobs += cohort.values()
         return {job.state for job in jobs if job.state is not None}
 
     def _assign(self) -> None:
-        free = self.ordered(n for n in self.pending if n not in self._cohort_of)
+        free = self.ordered(t for t in self.pending if t not in self._cohort_of)
         for first in range(0, len(free), self.cohort_size):
-            names = free[first : first + self.cohort_size]
-            cohort = Cohort({name: self.pending[name] for name in names})
-            self._cohort_of.update(dict.fromkeys(names, cohort))
+            tickets = free[first : first + self.cohort_size]
+            cohort = {ticket: self.pending[ticket] for ticket in tickets}
+            self._cohort_of.update(dict.fromkeys(tickets, cohort))
 
-    def _place(self, name: str) -> tuple[int, int]:
-        job = self.pending[name]
+    def _place(self, ticket: str) -> tuple[int, int]:
+        job = self.pending[ticket]
         return job.client_id, job.start_index

@@ -106,15 +106,15 @@ class LocalScorer:
             "settings": recipe.settings(settings),
         }
         key = recipe.digest("by label", asked)
-        entry = self.memory.recall(key)
+        entry = self.memory.recall(key, dict[int, Score])
         if entry is None:
-            found = self._measured(model(), labels)
-            rows = {str(label): list(metrics) for label, metrics in found.items()}
-            entry = Entry(rows)
+            entry = Entry(self._measured(model(), labels))
             self.memory.remember(key, entry)
-        return {int(label): Score(*row) for label, row in entry.facts.items()}
+        return entry.record
 
-    def _measured(self, model: Version, labels: Mapping[int, float]) -> ByLabel:
+    def _measured(
+        self, model: Version, labels: Mapping[int, float]
+    ) -> dict[int, Score]:
         task, settings = self.trainer.task, self.learning.evaluation
         settings = settings.model_copy(update={"exact_match": False})
         held = task.labels("test")

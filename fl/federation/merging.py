@@ -1,16 +1,22 @@
-"""From adapters and their weights to one adapter: METHOD.md 11's list."""
+"""From arrivals to the next version, in pure functions: METHOD.md 11's list.
+
+``components`` turns what arrived into adapters with weights, ``merge_adapters`` makes
+one adapter of them, and ``next_version`` the model that clients start from next.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, NamedTuple
 
 from fl.aggregation import LayerComponents, MergedLayer, Method, Pair, weighted_mean
 from fl.aggregation.dora import merged_magnitudes
 from fl.contract import LayerError
+from fl.federation.versions import Version, refolded
 from fl.model.adapters import Adapter
+from fl.settings.federation import FederationSettings
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,28 +32,34 @@ class Component(NamedTuple):
     weight: float
 
 
-def combined(terms: Sequence[Component]) -> list[Component]:
-    """Return the terms with equal adapters added up and those of no weight left out."""
-    weights: dict[Adapter, list[float]] = {}
-    for adapter, weight in terms:
-        weights.setdefault(adapter, []).append(weight)
-    totals = [Component(adapter, math.fsum(w)) for adapter, w in weights.items()]
-    return [term for term in totals if abs(term.weight) > NEGLIGIBLE_WEIGHT]
-
-
-@dataclass(frozen=True, slots=True)
-class MergedAdapter:
+class MergedAdapter(NamedTuple):
     """A merge's adapter, what it adds to the base, and how well each layer went."""
 
     adapter: Adapter
     folds: dict[str, Pair]
-    rows: tuple[LayerError, ...]
+    layers: tuple[LayerError, ...] = ()
+
+
+def components(
+    newest: Adapter,
+    starts: Sequence[Adapter],
+    ends: Sequence[Adapter],
+    weights: Sequence[float],
+) -> list[Component]:
+    """Return the newest adapter with weight one, each client's with its weight, and
+    what it started from with minus that weight; equal adapters are added up and those
+    of no weight left out."""
+    totals: dict[Adapter, list[float]] = {newest: [1.0]}
+    for adapter, weight in zip(starts, weights, strict=True):
+        totals.setdefault(adapter, []).append(-weight)
+    for adapter, weight in zip(ends, weights, strict=True):
+        totals.setdefault(adapter, []).append(weight)
+    found = [Component(adapter, math.fsum(w)) for adapter, w in totals.items()]
+    return [one for one in found if abs(one.weight) > NEGLIGIBLE_WEIGHT]
 
 
 def merge_adapters(
-    method: Method,
-    components: Sequence[Component],
-    previous: Adapter | None = None,
+    method: Method, parts: Sequence[Component], previous: Adapter | None = None
 ) -> MergedAdapter:
     """Return the merged adapter and how well each of its layers was merged.
 
@@ -55,9 +67,8 @@ def merge_adapters(
     averaged with the same weights. ``previous`` is the global adapter before the round:
     gauges align to it and the update is measured from it.
     """
-    adapters = [component.adapter for component in components]
-    weights = tuple(component.weight for component in components)
-    pairs = [adapter.pairs() for adapter in adapters]
+    weights = tuple(part.weight for part in parts)
+    pairs = [part.adapter.pairs() for part in parts]
     before = {} if previous is None else previous.pairs()
     merged = method.merge(
         {
@@ -66,35 +77,71 @@ def merge_adapters(
                 weights,
                 Pair(*before[module]) if before else None,
             )
-            for module in adapters[0].layout.modules
+            for module in parts[0].adapter.layout.modules
         }
     )
-    rows = tuple(
+    layers = tuple(
         LayerError(name, method.kind, **asdict(layer.diagnostics))
         for name, layer in merged.items()
     )
-    return MergedAdapter(*assembled(components, merged), rows)
+    return assembled(parts, merged)._replace(layers=layers)
+
+
+def next_version(
+    learning: FederationSettings, before: Version, merged: MergedAdapter, round_id: int
+) -> Version:
+    """Return the version after a merge of one round's arrivals and the step of the
+    server's optimiser."""
+    adapter, folds, _ = merged
+    flat, memory = learning.server_optimiser.step(
+        before.adapter.flat, adapter.flat, before.memory
+    )
+    after = Adapter(adapter.layout, flat)
+    if learning.keeps_as_sent:
+        after = learning.as_sent(after, learning.exchange(round_id).receives)
+    return Version(after, refolded(before, folds), memory)
+
+
+def joined_version(before: Version, merged: MergedAdapter) -> Version:
+    """Return the version after a merge of branches: the optimiser takes no step."""
+    return Version(merged.adapter, refolded(before, merged.folds), before.memory)
 
 
 def assembled(
-    components: Sequence[Component], merged: Mapping[str, MergedLayer]
-) -> tuple[Adapter, dict[str, Pair]]:
+    parts: Sequence[Component], merged: Mapping[str, MergedLayer]
+) -> MergedAdapter:
     """Return the adapter of merged layers, with the mean of what is trained outside
     LoRA, and what they add to the base."""
-    adapters = [component.adapter for component in components]
-    weights = [component.weight for component in components]
     factors = {name: layer.pair for name, layer in merged.items()}
-    return (
-        adapters[0].with_pairs(factors, merged_rest(adapters, weights)),
-        {name: layer.fold for name, layer in merged.items() if layer.fold is not None},
+    folds = {name: one.fold for name, one in merged.items() if one.fold is not None}
+    return MergedAdapter(
+        parts[0].adapter.with_pairs(factors, _merged_rest(parts)), folds
     )
 
 
-def merged_rest(
-    adapters: Sequence[Adapter], weights: Sequence[float]
-) -> dict[str, Tensor]:
+def squared_changes(
+    starts: Sequence[Adapter],
+    ends: Sequence[Adapter],
+    *,
+    without: Collection[str] = (),
+) -> tuple[float, ...]:
+    """Return the squared norm of each change, over all that is trained but these
+    factors, or the ``rest``, in float64."""
+    found = []
+    for start, end in zip(starts, ends, strict=True):
+        change = end.flat.double() - start.flat.double()
+        views = end.layout.views(change)
+        for part in end.layout.parts:
+            if (part.factor or "rest") in without:
+                views[part.name].zero_()
+        found.append(float(change.square().sum()))
+    return tuple(found)
+
+
+def _merged_rest(parts: Sequence[Component]) -> dict[str, Tensor]:
     """Return the mean of what is trained outside LoRA; DoRA's lengths stay positive."""
-    rests = [adapter.rest() for adapter in adapters]
+    rests = [part.adapter.rest() for part in parts]
+    weights = [part.weight for part in parts]
     return {
         name: (merged_magnitudes if name.endswith(MAGNITUDE) else weighted_mean)(
             [rest[name] for rest in rests], weights

@@ -9,14 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fl.backbones import read
 from fl.contract import Job
-from fl.federation.jobs import rank_of, steps_of
+from fl.federation.jobs import Numbers, Outcome, rank_of, steps_of
 from fl.federation.upload import uploaded
 from fl.federation.versions import Version, unflattened
 from fl.federation.warm_start import start_adapter
@@ -36,9 +36,6 @@ if TYPE_CHECKING:
 NUM_THREADS = 1  # more depend on the machine and on who else runs
 
 
-Numbers: TypeAlias = NDArray[np.generic]  # an adapter's, or a fold's, flat
-
-
 @dataclass(frozen=True, slots=True)
 class Chunk:
     """Jobs that are trained together, and the numbers that they need."""
@@ -48,14 +45,6 @@ class Chunk:
     folds: Mapping[str, Numbers]  # by version, where the base has changed
     kept: Mapping[str, Numbers]  # by the job that left it
     samples: Mapping[int, NDArray[np.int64]]  # by client
-
-
-class Trained(NamedTuple):
-    """What came of a job, as plain arrays; nothing of one that diverged, but when."""
-
-    received: Numbers | None
-    kept: Numbers | None
-    diverged_at: int | None = None  # local step
 
 
 @dataclass(frozen=True)
@@ -107,7 +96,7 @@ class Trainer:
         )
         return lora_model, lora_model.read()
 
-    def train(self, chunk: Chunk) -> list[Trained]:
+    def train(self, chunk: Chunk) -> list[Outcome]:
         """Return what comes of each job."""
         self.write_fold(next(iter(chunk.folds.values()), None))
         starts = [self._start(job, chunk) for job in chunk.jobs]
@@ -130,7 +119,7 @@ class Trainer:
             seed=self.seed,
         )
         return [
-            Trained(None, None, outcome.step)
+            Outcome(None, None, outcome.step)
             if isinstance(outcome, Diverged)
             else self._uploaded(job, chunk, start, outcome.adapter)
             for job, start, outcome in zip(chunk.jobs, starts, outcomes, strict=True)
@@ -182,13 +171,13 @@ class Trainer:
 
     def _uploaded(
         self, job: Job, chunk: Chunk, start: Adapter, trained: Adapter
-    ) -> Trained:
+    ) -> Outcome:
         """Return what the server has after the upload, and what the client keeps; too
         large a number for the payload's precision is a divergence as well."""
         import torch
 
         kept = None if job.state is None else chunk.kept[job.state]
-        upload = uploaded(
+        received, left = uploaded(
             self.learning,
             start,
             trained,
@@ -196,33 +185,31 @@ class Trainer:
             sketch=self._sketch(job),
             kept=None if kept is None else torch.from_numpy(kept.copy()),
         )
-        if not upload.received.flat.isfinite().all():
-            return Trained(None, None, steps_of(job))
-        left = None if upload.kept is None else upload.kept.numpy()
-        return Trained(upload.received.flat.numpy(), left)
+        if not received.flat.isfinite().all():
+            return Outcome(None, None, steps_of(job))
+        return Outcome(received.flat.numpy(), None if left is None else left.numpy())
 
 
-def to_entry(outcomes: Sequence[Trained]) -> Entry:
-    """Return what came of a cohort as a store keeps it."""
+def to_entry(outcomes: Sequence[Outcome]) -> Entry[list[int | None]]:
+    """Return what came of a cohort as a store keeps it: when each job diverged, then
+    what arrived of the others, then what their clients kept."""
     received = [one.received for one in outcomes if one.received is not None]
     kept = [one.kept for one in outcomes if one.kept is not None]
-    diverged = [one.diverged_at for one in outcomes]
-    facts = {"num_kept": len(kept), "diverged_at": diverged}
-    return Entry(facts, (*received, *kept))
+    return Entry([one.diverged_at for one in outcomes], (*received, *kept))
 
 
-def from_entry(entry: Entry) -> list[Trained]:
+def from_entry(entry: Entry[list[int | None]]) -> list[Outcome]:
     """Return what came of a cohort, whose clients all keep something, or none does."""
-    num_received = len(entry.arrays) - int(entry.facts["num_kept"])
+    num_received = entry.record.count(None)
     kept = entry.arrays[num_received:] or (None,) * num_received
     arrived = zip(entry.arrays[:num_received], kept, strict=True)
     return [
-        Trained(*next(arrived)) if step is None else Trained(None, None, step)
-        for step in entry.facts["diverged_at"]
+        Outcome(*next(arrived)) if step is None else Outcome(None, None, step)
+        for step in entry.record
     ]
 
 
-def trained(trainer: Trainer, chunk: Chunk) -> list[Trained]:
+def trained(trainer: Trainer, chunk: Chunk) -> list[Outcome]:
     """Return what comes of each job of a chunk."""
     return trainer.train(chunk)
 

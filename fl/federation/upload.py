@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from fl.model.adapters import Adapter
 from fl.model.payload import PartName
@@ -14,13 +14,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Upload(NamedTuple):
-    """One adapter after its journey, and a flat one that stays with the client."""
-
-    received: Adapter
-    kept: Tensor | None
-
-
 def uploaded(
     learning: FederationSettings,
     start: Adapter,
@@ -29,8 +22,9 @@ def uploaded(
     sends: Sequence[PartName],
     sketch: Sketch | None,
     kept: Tensor | None,
-) -> Upload:
-    """Return what arrives of a client that sends these factors of what it trained.
+) -> tuple[Adapter, Tensor | None]:
+    """Return what arrives of a client that sends these factors of what it trained, and
+    the flat adapter that stays with the client.
 
     Only what moved travels. A compression acts on the change since ``start``, as one
     flat upload; ``kept`` is what its last one left behind.
@@ -49,8 +43,8 @@ def uploaded(
         left = left if delivery.kept_back is None else delivery.kept_back
         after.update(_parted(delivery.received, after, names))
     if sketch is not None and sketch.is_own:
-        return Upload(trained.layout.at_rank(sketch.rank).pack(after), left)
-    return Upload(scattered(start, whole, after, gain=1.0), left)
+        return trained.layout.at_rank(sketch.rank).pack(after), left
+    return scattered(start, whole, after, gain=1.0), left
 
 
 def _joined(tensors: dict[str, Tensor], names: Sequence[str]) -> Tensor:

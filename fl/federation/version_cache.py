@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from fl.federation.trainer import Trainer
-from fl.federation.versions import Version
+from fl.federation.versions import StoredVersion, Version
 from fl.memory.memory import Memory
 from fl.memory.store import Entry
 from fl.model.adapters import Adapter
@@ -23,17 +23,17 @@ class VersionCache:
         self._first = first
         self._needed = {first}
         self._held: frozenset[str] = frozenset()
-        self._entries: dict[str, Entry] = {}
+        self._entries: dict[str, Entry[StoredVersion]] = {}
         self._models: dict[str, Version] = {}
 
-    def entry(self, version: str) -> Entry:
+    def entry(self, version: str) -> Entry[StoredVersion]:
         """Return a version's entry; that of the first one is made when asked."""
         if version not in self._needed:
             raise KeyError(f"version {version} is no longer kept")
         if version not in self._entries:
-            entry = self._memory.recall(version)
+            entry = self._memory.recall(version, StoredVersion)
             if entry is None:
-                entry = Version(self._trainer.initial).entry((), {})
+                entry = Version(self._trainer.initial).entry()
                 self._memory.remember(version, entry)
             self._entries[version] = entry
         return self._entries[version]
@@ -57,7 +57,9 @@ class VersionCache:
         """Keep versions that are in force beside the newest, and no others from now."""
         self._held = frozenset(versions)
 
-    def keep(self, newest: str, entry: Entry, needed: Collection[str]) -> None:
+    def keep(
+        self, newest: str, entry: Entry[StoredVersion], needed: Collection[str]
+    ) -> None:
         """Note the newest version, and forget those that nothing needs."""
         self._entries[newest] = entry
         self._needed = kept = {self._first, newest, *needed, *self._held}

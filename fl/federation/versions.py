@@ -3,21 +3,36 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from fl.aggregation import VersionRanks
 from fl.aggregation.components import Pair
 from fl.aggregation.restart import at_rank
 from fl.aggregation.server_optimiser import Memory
+from fl.contract import LayerError
+from fl.federation.jobs import Numbers
 from fl.memory.store import Entry
 from fl.model.adapters import Adapter, Layout
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from fl.contract import LayerError
+
+@dataclass(frozen=True, slots=True)
+class StoredVersion:
+    """What a store keeps of a version besides its arrays, and of the merge that made
+    it; a merge of nothing has no arrays."""
+
+    digest: str  # of the model's numbers; of a merge of nothing it is empty
+    ranks: tuple[VersionRanks, ...] = ()  # one per adapted matrix
+    extra_arrays: tuple[str, ...] = ()  # those after the adapter's
+    layers: tuple[LayerError, ...] = ()
+    norms2: Mapping[str, float] = field(default_factory=dict)  # by job that was merged
+    diverged: Mapping[str, int | None] = field(default_factory=dict)  # by job left out
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,40 +59,46 @@ class Version:
         """Return what was added to each adapted matrix, over the LoRA scale."""
         return {} if self.fold is None else unflattened(self.fold, self.adapter.layout)
 
-    def entry(self, rows: Sequence[LayerError], fold_ranks: Mapping[str, int]) -> Entry:
-        """Return the version as a store keeps it, with how its merge went."""
-        pairs = self.adapter.pairs()
-        ranks = [
-            [len(lora_a), fold_ranks.get(module, 0)]
-            for module, (_, lora_a) in pairs.items()
-        ]
-        parts = {
+    @classmethod
+    def of(cls, entry: Entry[StoredVersion], layout: Layout) -> Version:
+        """Return the version of an entry, of the model's matrices."""
+        import torch
+
+        modules = zip(layout.modules, entry.record.ranks, strict=True)
+        own = layout.at_ranks({module: ranks.pair for module, ranks in modules})
+        flat, *others = (torch.from_numpy(numbers.copy()) for numbers in entry.arrays)
+        named = dict(zip(entry.record.extra_arrays, others, strict=True))
+        memory = Memory(named.get("first"), named.get("second"))
+        return cls(Adapter(own, flat), named.get("fold"), memory)
+
+    def arrays(self) -> dict[str, Numbers]:
+        """Return the version's numbers by name, the adapter's first."""
+        known = {
+            "adapter": self.adapter.flat,
             "fold": self.fold,
             "first": self.memory.first,
             "second": self.memory.second,
         }
-        known = {name: tensor for name, tensor in parts.items() if tensor is not None}
-        facts = {
-            "adapter": self.digest,
-            "rows": [list(row) for row in rows],
-            "ranks": ranks,
-            "beside": list(known),
-        }
-        return Entry(
-            facts, tuple(t.numpy() for t in (self.adapter.flat, *known.values()))
+        return {name: t.numpy() for name, t in known.items() if t is not None}
+
+    def entry(
+        self,
+        layers: tuple[LayerError, ...] = (),
+        folds: Mapping[str, Pair] = MappingProxyType({}),
+        norms2: Mapping[str, float] = MappingProxyType({}),
+        lost: Mapping[str, int | None] = MappingProxyType({}),
+    ) -> Entry[StoredVersion]:
+        """Return the version as a store keeps it, with how the merge went that made it
+        and what this merge added to the base."""
+        ranks = [
+            VersionRanks(len(lora_a), len(folds[name].lora_a) if name in folds else 0)
+            for name, (_, lora_a) in self.adapter.pairs().items()
+        ]
+        _, *extra = arrays = self.arrays()
+        record = StoredVersion(
+            self.digest, tuple(ranks), tuple(extra), layers, dict(norms2), dict(lost)
         )
-
-    @classmethod
-    def of(cls, entry: Entry, layout: Layout) -> Version:
-        """Return the version of an entry, of the model's matrices."""
-        import torch
-
-        modules = zip(layout.modules, entry.facts["ranks"], strict=True)
-        own = layout.at_ranks({module: pair for module, (pair, _) in modules})
-        flat, *others = (torch.from_numpy(numbers.copy()) for numbers in entry.arrays)
-        beside = dict(zip(entry.facts["beside"], others, strict=True))
-        memory = Memory(beside.get("first"), beside.get("second"))
-        return cls(Adapter(own, flat), beside.get("fold"), memory)
+        return Entry(record, tuple(arrays.values()))
 
     def at_rank(self, rank: int, initial: Adapter) -> Adapter:
         """Return what a client of some rank continues from: the first columns, or all

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 
 from fl.memory import recipe
 from fl.memory.store import Entry, Store
 
+T = TypeVar("T")
 LARGEST_FOLDER_BYTES = 64_000_000
 
 
@@ -18,17 +20,18 @@ class Memory:
     def __init__(self, store: Store | None, environment: recipe.Environment) -> None:
         self._store = store
         self._environment = environment
-        self._small: dict[str, Entry] = {}  # entries without numbers, kept in any case
+        # entries without numbers are kept in any case; a recipe has one kind of record
+        self._small: dict[str, Entry[Any]] = {}
 
-    def recall(self, name: str) -> Entry | None:
+    def recall(self, name: str, kind: type[T]) -> Entry[T] | None:
         """Return the result of a recipe, if it is remembered."""
         if name in self._small:
             return self._small[name]
         if self._store is None:
             return None
-        return self._store.recall(recipe.store_key(name, self._environment))
+        return self._store.recall(recipe.store_key(name, self._environment), kind)
 
-    def remember(self, name: str, entry: Entry | None) -> None:
+    def remember(self, name: str, entry: Entry[T] | None) -> None:
         """Keep the result of a recipe; an entry too large to keep is None."""
         if entry is None:
             return
@@ -38,19 +41,19 @@ class Memory:
             self._store.remember(recipe.store_key(name, self._environment), entry)
 
 
-def folder_entry(folder: Path) -> Entry | None:
+def folder_entry(folder: Path) -> Entry[list[str]] | None:
     """Return a folder's files as an entry, or None where they are too large."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     if sum(path.stat().st_size for path in paths) > LARGEST_FOLDER_BYTES:
         return None
     names = [path.relative_to(folder).as_posix() for path in paths]
     contents = [np.frombuffer(path.read_bytes(), np.uint8) for path in paths]
-    return Entry({"files": names}, tuple(contents))
+    return Entry(names, tuple(contents))
 
 
-def write_folder(entry: Entry, folder: Path) -> None:
+def write_folder(entry: Entry[list[str]], folder: Path) -> None:
     """Write the files of a remembered folder."""
-    for name, content in zip(entry.facts["files"], entry.arrays, strict=True):
-        path = folder / str(name)
+    for name, content in zip(entry.record, entry.arrays, strict=True):
+        path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content.tobytes())

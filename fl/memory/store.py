@@ -12,12 +12,14 @@ import json
 import logging
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 
 from fl.memory.files import (
     Damaged,
@@ -28,33 +30,45 @@ from fl.memory.files import (
 )
 
 DEFAULT_LIMIT_BYTES = 4_000_000_000
+T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """Plain JSON values by name, and arrays of numbers."""
+class Entry(Generic[T]):
+    """A record of plain values, and arrays of numbers."""
 
-    facts: dict[str, Any]
+    record: T
     arrays: tuple[NDArray[np.generic], ...] = ()
 
     def pack(self) -> bytes:
         """Return the entry as bytes: a line of JSON, then the arrays' bytes."""
         shapes = [[array.dtype.str, *array.shape] for array in self.arrays]
-        head = json.dumps({"facts": self.facts, "arrays": shapes}).encode()
-        return b"\n".join([head, b"".join(array.tobytes() for array in self.arrays)])
+        head = json.dumps({"record": self.record, "arrays": shapes}, default=asdict)
+        numbers = b"".join(array.tobytes() for array in self.arrays)
+        return b"\n".join([head.encode(), numbers])
 
-    @classmethod
-    def unpack(cls, payload: bytes) -> Entry:
-        """Return the entry of some bytes."""
-        head, _, body = payload.partition(b"\n")
-        described, arrays, start = json.loads(head), [], 0
+
+def unpacked(payload: bytes, kind: type[T]) -> Entry[T]:
+    """Return the entry of some bytes; raises ``Damaged`` where it is another."""
+    head, _, body = payload.partition(b"\n")
+    arrays, start = [], 0
+    try:
+        described = json.loads(head)
         for dtype, *shape in described["arrays"]:
             count = int(np.prod(shape))
             array = np.frombuffer(body, np.dtype(dtype), count, start).reshape(shape)
             arrays.append(array)
             start += array.nbytes
-        return cls(described["facts"], tuple(arrays))
+        record: T = _reader(cast("Any", kind)).validate_python(described["record"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise Damaged(str(error)) from error
+    return Entry(record, tuple(arrays))
+
+
+@cache
+def _reader(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
 
 
 def default_folder() -> Path:
@@ -73,21 +87,22 @@ class Store:
         self._written_bytes = 0  # since the folder's size was last looked at
         self._slack_bytes = 0
 
-    def recall(self, key: str) -> Entry | None:
-        """Return an entry, or None where it is absent or damaged."""
+    def recall(self, key: str, kind: type[T]) -> Entry[T] | None:
+        """Return an entry whose record is of this kind, or None where it is absent or
+        damaged."""
         path = self._path(key)
         try:
             payload = read_checked(path)
             os.utime(path)
-            return Entry.unpack(payload)
+            return unpacked(payload, kind)
         except FileNotFoundError:
             return None
         except Damaged:
-            _log.warning("%s is damaged; it is dropped and computed anew", path)
+            _log.warning("%s is damaged; it is dropped and computed again", path)
             path.unlink(missing_ok=True)
             return None
 
-    def remember(self, key: str, entry: Entry) -> None:
+    def remember(self, key: str, entry: Entry[T]) -> None:
         """Keep an entry, and let the oldest go where the folder grows too large."""
         payload = entry.pack()
         write_checked(self._path(key), payload)

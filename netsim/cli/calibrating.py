@@ -4,28 +4,68 @@ from __future__ import annotations
 
 import json as json_format
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
+from netsim.cli.options import JsonOption, ScenarioArg, SetOption, overrides
 from netsim.core.quantities import QUANTITIES, format_quantity
-from netsim.cosim.commands.calibrate import Request, calibrate
+from netsim.cosim.commands.calibrate import Request, calibrated
 from netsim.cosim.reading import read_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.devices.device_file import DeviceFile
 from netsim.errors import InputError
 
 
-def calibrate_command(
-    given: str, overrides: tuple[str, ...], request: Request, *, json: bool
+def calibrate(
+    scenario: ScenarioArg,
+    out: Annotated[Path, typer.Option(help="The device's file, such as my-host.yaml.")],
+    set_: SetOption = None,
+    name: Annotated[
+        str | None, typer.Option(help="The device's name; the file's by default.")
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Of torch; as many as it takes by itself.")
+    ] = None,
+    trials: Annotated[
+        int, typer.Option(min=1, help="Participations to time; the median counts.")
+    ] = 5,
+    peak: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SPEED", help="As '1 TFLOP/s'; measured on matrix products."
+        ),
+    ] = None,
+    memory: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="As '8 GB'; this host's own.")
+    ] = None,
+    compute_power: Annotated[
+        str | None, typer.Option(metavar="POWER", help="While it trains, as '12 W'.")
+    ] = None,
+    idle_power: Annotated[
+        str | None, typer.Option(metavar="POWER", help="While it waits, as '3 W'.")
+    ] = None,
+    json: JsonOption = False,
 ) -> None:
-    """Measure, write the device, and print what was found."""
-    scenario = read_scenario(find_scenario(given), overrides)
-    entry = calibrate(scenario, request)
-    for line in _lines(entry, request.out):
+    """Time this host's training once and write it as a device for scenarios."""
+    memory_bytes = quantity("--memory", memory, "B")
+    request = Request(
+        out=out,
+        name=name,
+        threads=threads,
+        trials=trials,
+        peak_flop_per_s=quantity("--peak", peak, "FLOP/s"),
+        memory_bytes=None if memory_bytes is None else int(memory_bytes),
+        compute_power_w=quantity("--compute-power", compute_power, "W"),
+        idle_power_w=quantity("--idle-power", idle_power, "W"),
+    )
+    config = read_scenario(find_scenario(scenario), overrides(set_))
+    entry = calibrated(config, request)
+    for line in _lines(entry, out):
         typer.echo(line)
     if json:
         report = {
-            "device": str(request.out),
+            "device": str(out),
             "flop_per_s": entry.peak_flop_per_s * entry.efficiency,
             "efficiency": entry.efficiency,
         }

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 import json as json_format
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
+from netsim.cli.options import (
+    CHECK_FAILED,
+    JsonOption,
+    RunArg,
+    ScenarioArg,
+    SeedOption,
+    SetOption,
+    overrides,
+)
 from netsim.cosim.reading import read_scenario
 from netsim.cosim.scenario import Scenario
 from netsim.cosim.shipped import find_scenario
@@ -16,32 +26,37 @@ MAX_FINDINGS_SHOWN = 20
 MAX_DRAWN_CLIENTS = 10_000  # a check answers at once
 
 
-def check_command(
-    given: str,
-    overrides: tuple[str, ...],
-    *,
-    count: bool,
-    partition: Path | None = None,
+def check(
+    scenario: ScenarioArg,
+    set_: SetOption = None,
+    seed: SeedOption = None,
+    count: Annotated[
+        bool, typer.Option(help="Count bits and FLOP on the real model (loads torch).")
+    ] = False,
+    partition: Annotated[
+        Path | None,
+        typer.Option(help="A folder for who holds which labels: Parquet and SVG."),
+    ] = None,
 ) -> None:
-    """Validate a scenario, print it in full and estimate what it costs."""
+    """Validate a scenario; print it with every default, and what it costs."""
     from netsim.cosim.cost import estimate
     from netsim.cosim.policy_setup import build_planner
     from netsim.cosim.world import build_population
 
-    scenario = read_scenario(find_scenario(given), overrides)
-    typer.echo(dump(scenario), nl=False)
-    if scenario.policy is not None:  # also where nothing is counted
-        scenario.policy.require_files(scenario.population.num_clients)
-    learner = scenario.learning.known_learner(
-        scenario.population.num_clients, scenario.seed, may_count=count
+    config = read_scenario(find_scenario(scenario), overrides(set_, seed))
+    typer.echo(dump(config), nl=False)
+    if config.policy is not None:  # also where nothing is counted
+        config.policy.require_files(config.population.num_clients)
+    learner = config.learning.known_learner(
+        config.population.num_clients, config.seed, may_count=count
     )
-    if learner is not None and scenario.population.num_clients <= MAX_DRAWN_CLIENTS:
-        population = build_population(scenario, learner)  # what a run would refuse
-        build_planner(scenario, learner, population)
-    for line in estimate(scenario, learner):
+    if learner is not None and config.population.num_clients <= MAX_DRAWN_CLIENTS:
+        population = build_population(config, learner)  # what a run would refuse
+        build_planner(config, learner, population)
+    for line in estimate(config, learner):
         typer.echo(f"# {line}")
     if partition is not None:
-        _write_partition(scenario, partition)
+        _write_partition(config, partition)
 
 
 def _write_partition(scenario: Scenario, folder: Path) -> None:
@@ -58,12 +73,12 @@ def _write_partition(scenario: Scenario, folder: Path) -> None:
     typer.echo(f"# picture    {draw(table, folder / 'partition.svg')}")
 
 
-def verify_command(run: Path, *, json: bool) -> bool:
-    """Audit a run, print what is wrong with it, and return whether it is sound."""
+def verify(run: RunArg, json: JsonOption = False) -> None:
+    """Audit a run: files, digests, and the physics of every transfer."""
     from netsim.runs.manifest import read_manifest
-    from netsim.verify import verify
+    from netsim.verify import verify as audit
 
-    findings = verify(run)
+    findings = audit(run)
     status = read_manifest(run).status
     for finding in findings[:MAX_FINDINGS_SHOWN]:
         typer.echo(str(finding))
@@ -80,4 +95,5 @@ def verify_command(run: Path, *, json: bool) -> bool:
     if json:
         report = {"run": str(run), "sound": is_sound, "findings": len(findings)}
         typer.echo(json_format.dumps({**report, "status": status}))
-    return is_sound
+    if not is_sound:
+        raise typer.Exit(CHECK_FAILED)

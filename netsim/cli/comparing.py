@@ -6,13 +6,16 @@ import json as json_format
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from pydantic import ValidationError
 from rich import box
 from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
+from netsim.cli.options import JsonOption
 from netsim.core.quantities import format_duration_ns, format_quantity
 from netsim.cosim.reading import read_scenario
 from netsim.cosim.scenario import Scenario
@@ -27,19 +30,27 @@ from netsim.study.outcomes import Outcome, outcomes
 MAX_WIDTH = 10_000  # characters: what a table is measured in
 
 
-def compare_command(
-    folders: tuple[Path, ...], given: tuple[str, ...], *, json: bool
+def compare(
+    runs: Annotated[
+        list[Path], typer.Argument(help="The folders of two runs or more.")
+    ],
+    target: Annotated[
+        list[str] | None,
+        typer.Option(metavar="METRIC=LEVEL", help="As accuracy=0.9; repeatable."),
+    ] = None,
+    json: JsonOption = False,
 ) -> None:
-    """Print two or more complete runs side by side."""
+    """Show runs side by side: times to targets, bits, energy, what differs."""
+    folders = tuple(runs)
     if len(folders) < 2:
         raise InputError(f"compare: needs at least two runs, got {len(folders)}")
-    runs = [_complete(folder) for folder in folders]
+    found_runs = [_complete(folder) for folder in folders]
     scenarios = [read_scenario(folder / SCENARIO_FILE) for folder in folders]
-    targets = [read_target(text) for text in given] or _common_targets(scenarios)
-    found = [[*outcomes(run, targets), *_at_end(run, targets)] for run in runs]
+    targets = [read_target(text) for text in target or ()] or _common_targets(scenarios)
+    found = [[*outcomes(run, targets), *_at_end(run, targets)] for run in found_runs]
     differences = _differences(folders, scenarios)
     console = Console(soft_wrap=True, highlight=False, markup=False)
-    for table in _tables(console, _names(folders), runs, found):
+    for table in _tables(console, _names(folders), found_runs, found):
         console.print(table)
     for folder, lines in differences.items():
         shown = lines or ["says the same"]
@@ -47,7 +58,7 @@ def compare_command(
         for line in shown:
             console.print(f"  {line}")
     if json:
-        print(json_format.dumps(_report(runs, found, differences)))
+        print(json_format.dumps(_report(found_runs, found, differences)))
 
 
 def read_target(text: str) -> Target:

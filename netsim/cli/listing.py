@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+from typing import Annotated
 
 import typer
 from pydantic import BaseModel
@@ -13,32 +14,30 @@ from netsim.cosim import shipped
 from netsim.cosim.commands.choices import SEAMS
 from netsim.cosim.scenario import Scenario
 from netsim.devices.catalogue import DEVICES
+from netsim.errors import InputError
 from netsim.scenario import json_schema
 from netsim.study.record import StudyConfig
 from netsim.tune.search import TuneConfig
 
 
-def schema_text() -> str:
-    """Return the JSON Schema of a scenario as text."""
-    return _schema_text(Scenario)
-
-
-def study_schema_text() -> str:
-    """Return the JSON Schema of a study file as text."""
-    return _schema_text(StudyConfig)
-
-
-def tune_schema_text() -> str:
-    """Return the JSON Schema of a tune file as text."""
-    return _schema_text(TuneConfig)
-
-
-def _schema_text(model: type[BaseModel]) -> str:
+def schema_text(model: type[BaseModel] = Scenario) -> str:
+    """Return the JSON Schema of a file that is read as ``model``, as text."""
     return json.dumps(json_schema(model), indent=2, ensure_ascii=False) + "\n"
 
 
-def list_command() -> None:
-    """Print every choice with its first line of documentation."""
+def schema(
+    study: Annotated[bool, typer.Option("--study", help="Of a study file.")] = False,
+    tune: Annotated[bool, typer.Option("--tune", help="Of a tune file.")] = False,
+) -> None:
+    """Print the JSON Schema of a scenario, for editors."""
+    if study and tune:
+        raise InputError("schema: --study or --tune, not both")
+    model = StudyConfig if study else TuneConfig if tune else Scenario
+    typer.echo(schema_text(model), nl=False)
+
+
+def list_choices() -> None:
+    """List every choice that a scenario has: one line each."""
     typer.echo("scenarios  (netsim run NAME)")
     for name in shipped.names():
         _line(name, shipped.headline(name))

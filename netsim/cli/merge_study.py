@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json as json_format
 from pathlib import Path
+from typing import Annotated
 
 import pandas as pd
 import typer
@@ -12,9 +13,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from netsim.cli.options import JsonOption, QuietOption, RunArg
 from netsim.core.files import write_atomically
 from netsim.core.quantities import format_quantity
-from netsim.cosim.commands.merge_study import MergeStudy, merge_study
+from netsim.cosim.commands.merge_study import MergeStudy, compare_merges
 from netsim.errors import InputError
 
 HOST_FOLDER = "host"
@@ -34,18 +36,25 @@ TABLE_WIDTH = 110  # narrower screens wrap its lines
 ERRORS = ("mean", "worst", "first", "middle", "last")
 
 
-def merge_study_command(
-    run: Path,
-    rounds: str | None,
-    methods: str | None,
-    out: Path | None,
-    *,
-    evaluate: bool,
-    quiet: bool,
-    json: bool,
+def merge_study(
+    run: RunArg,
+    rounds: Annotated[
+        str | None, typer.Option(metavar="N,N-M,…", help="Only these rounds.")
+    ] = None,
+    methods: Annotated[
+        str | None, typer.Option(metavar="NAME,…", help="Only these methods.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Where to write; the run's host/ by default.")
+    ] = None,
+    evaluate: Annotated[
+        bool, typer.Option("--evaluate", help="Evaluate every merged model.")
+    ] = False,
+    quiet: QuietOption = False,
+    json: JsonOption = False,
 ) -> None:
-    """Merge a run's updates by every method; write and print how they compare."""
-    study = merge_study(
+    """Compare all merge methods on the same client updates, those of a finished run."""
+    study = compare_merges(
         run,
         rounds=None if rounds is None else read_rounds(rounds),
         methods=None if methods is None else [m.strip() for m in methods.split(",")],

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json as json_format
 from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
 
+import typer
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from netsim.cli.options import JsonOption, QuietOption
 from netsim.cosim.commands.merge import (
     LayerReport,
     MergeReport,
@@ -23,8 +27,39 @@ ERROR_NOTE = (
 )
 
 
-def merge_command(request: Request, *, quiet: bool, json: bool) -> None:
-    """Merge, print how well each layer was merged, and where the result is."""
+def merge(
+    adapters: Annotated[
+        list[Path], typer.Argument(help="Adapter folders that PEFT saved.")
+    ],
+    out: Annotated[Path, typer.Option(help="The new adapter folder.")],
+    method: Annotated[
+        str,
+        typer.Option(help="Such as thin-svd or fedex-lora; a wrong name lists all."),
+    ] = "flora-na",
+    weights: Annotated[
+        str | None,
+        typer.Option(metavar="W,W,…", help="As 0.5,0.3,0.2 or 1/3,1/3,1/3; equal."),
+    ] = None,
+    previous: Annotated[
+        Path | None,
+        typer.Option(help="The adapter before the round; gets 1 less all weights."),
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="The method's own settings."),
+    ] = None,
+    quiet: QuietOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Merge PEFT adapter folders into one that PEFT loads."""
+    request = Request(
+        folders=tuple(adapters),
+        out=out,
+        method=method,
+        overrides=tuple(set_ or ()),
+        weights=weights,
+        previous=previous,
+    )
     report = merge_as_asked(request)
     if not quiet:
         width = max(Console().width, TABLE_WIDTH)

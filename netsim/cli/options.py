@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+DONE, CHECK_FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130  # exit codes
+
 ScenarioArg = Annotated[
     str, typer.Argument(help="A YAML file, or the name of a shipped scenario.")
 ]
@@ -54,3 +56,8 @@ GpusOption = Annotated[
     float, typer.Option(min=0.0, help="With --ray: what a worker reserves, as 0.25.")
 ]
 QuietOption = Annotated[bool, typer.Option(help="Show no progress and no table.")]
+
+
+def overrides(given: list[str] | None, seed: int | None = None) -> tuple[str, ...]:
+    """Return what ``--set`` and ``--seed`` change, each as ``path=value``."""
+    return (*(given or ()), *(() if seed is None else (f"seed={seed}",)))

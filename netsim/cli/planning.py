@@ -5,12 +5,14 @@ from __future__ import annotations
 import json as json_format
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import typer
 
+from netsim.cli.options import JsonOption, ScenarioArg, SeedOption, SetOption, overrides
 from netsim.cli.plan_picture import draw
 from netsim.cli.plan_tables import show, uniform_s
 from netsim.core.streams import stream
@@ -26,24 +28,32 @@ PLANS = Path("results") / "plans"
 MAX_PAIRS = 2_000_000  # of (round, client) in one Monte Carlo of everybody
 
 
-def plan_command(
-    given: str,
-    overrides: tuple[str, ...],
-    out: Path | None,
-    assumed: Assumptions,
-    *,
-    json: bool,
+def plan(
+    scenario: ScenarioArg,
+    set_: SetOption = None,
+    seed: SeedOption = None,
+    out: Annotated[Path | None, typer.Option(help="The folder of the plan.")] = None,
+    ratio: Annotated[
+        float | None, typer.Option(help="beta / alpha of rounds = beta + alpha V.")
+    ] = None,
+    nu: Annotated[
+        float | None, typer.Option(help="Variance grows as (r / k) to this; 1 if none.")
+    ] = None,
+    max_weight: Annotated[
+        float | None, typer.Option(help="The most that a_n / q_n may be.")
+    ] = None,
+    json: JsonOption = False,
 ) -> None:
-    """Plan a scenario, write ``plan.parquet`` and print what it promises."""
-    scenario = read_scenario(find_scenario(given), overrides)
-    task = build_task(scenario, assumed)
-    rivals = compare(scenario, task)
+    """Choose who takes part how often and at what rank, without training."""
+    config = read_scenario(find_scenario(scenario), overrides(set_, seed))
+    task = build_task(config, Assumptions(ratio=ratio, nu=nu, max_weight=max_weight))
+    rivals = compare(config, task)
     joint = next(rival for rival in rivals if rival.name == JOINT)
     table = plan_table(task, joint)
-    folder = claim_folder(scenario, PLANS) if out is None else out
+    folder = claim_folder(config, PLANS) if out is None else out
     folder.mkdir(parents=True, exist_ok=True)
     pq.write_table(table, folder / "plan.parquet")
-    show(scenario, task, rivals, table)
+    show(config, task, rivals, table)
     totals_s = {one.name: one.score.total_s for one in rivals}
     typer.echo(f"picture {draw(table, totals_s, folder)}")
     typer.echo(f"plan    {folder / 'plan.parquet'}")

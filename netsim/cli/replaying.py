@@ -8,28 +8,39 @@ from pathlib import Path
 
 import typer
 
+from netsim.cli.options import (
+    CHECK_FAILED,
+    FreshOption,
+    JsonOption,
+    OutOption,
+    QuietOption,
+    RunArg,
+    SetOption,
+    WorkersOption,
+    overrides,
+)
 from netsim.cli.running import run_and_show, summary
 from netsim.cosim.inputs import changed
 from netsim.cosim.reading import read_scenario
 from netsim.cosim.replay import first_difference, is_same, recorded_scenario
 from netsim.runs.manifest import SCENARIO_FILE, read_manifest
 
-CHECK_FAILED = 1
 
-
-def replay_command(
-    run: Path,
-    overrides: tuple[str, ...],
-    out: Path | None,
-    *,
-    fresh: bool,
-    workers: int,
-    quiet: bool,
-    json: bool,
+def replay(
+    run: RunArg,
+    set_: SetOption = None,
+    out: OutOption = None,
+    fresh: FreshOption = False,
+    workers: WorkersOption = 1,
+    quiet: QuietOption = False,
+    json: JsonOption = False,
 ) -> None:
-    """Replay a run; with overrides it is a new run, and nothing is compared."""
-    scenario = recorded_scenario(run, overrides)
-    if overrides:
+    """Run a run's scenario again; without --set the digest must come out the same.
+
+    With --set it says first which changes train anew.
+    """
+    scenario = recorded_scenario(run, overrides(set_))
+    if set_:
         run_and_show(
             scenario,
             out,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -10,8 +11,19 @@ from netsim.errors import InputError
 from netsim.report import write_report
 
 
-def report_command(folder: Path, out: Path | None, pictures: Path | None) -> None:
-    """Write the report of a folder and say where it is."""
+def report(
+    folder: Annotated[
+        Path, typer.Argument(metavar="RUN_OR_STUDY", help="The folder of either.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="The file; report.html in the folder.")
+    ] = None,
+    pictures: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write every chart there too, as SVG."),
+    ] = None,
+) -> None:
+    """Write a run or a study as one page for a browser: what happened, and why."""
     if pictures is not None and pictures.exists() and not pictures.is_dir():
         raise InputError(f"--pictures {pictures} is a file, not a folder")
     if not folder.is_dir():

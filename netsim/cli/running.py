@@ -7,14 +7,28 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from fl.contract import LayerError
 from netsim.cli.live import LiveView
-from netsim.cli.spectators import JsonLines, Spectator, all_of, tensorboard
+from netsim.cli.options import (
+    FreshOption,
+    JsonLinesOption,
+    JsonOption,
+    OutOption,
+    QuietOption,
+    ScenarioArg,
+    SeedOption,
+    SetOption,
+    WorkersOption,
+    overrides,
+)
+from netsim.cli.spectators import JsonLines, Spectator, all_of, tensorboard_curves
 from netsim.core.quantities import format_duration_ns
 from netsim.cosim.extend import scenario_path
 from netsim.cosim.reading import read_scenario
@@ -38,28 +52,37 @@ DIVERGENCE_NOTE = (
 )
 
 
-def run_command(
-    given: str,
-    overrides: tuple[str, ...],
-    out: Path | None,
-    *,
-    resume: bool,
-    fresh: bool,
-    workers: int,
-    quiet: bool,
-    json: bool,
-    json_lines: bool = False,
-    board: Path | None = None,
+def run(
+    scenario: ScenarioArg,
+    set_: SetOption = None,
+    seed: SeedOption = None,
+    out: OutOption = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            help="Go on with the run in the folder: an unfinished one, or one whose "
+            "scenario differs in `stop` only."
+        ),
+    ] = False,
+    fresh: FreshOption = False,
+    workers: WorkersOption = 1,
+    quiet: QuietOption = False,
+    json: JsonOption = False,
+    json_lines: JsonLinesOption = False,
+    tensorboard: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write curves for TensorBoard there."),
+    ] = None,
 ) -> None:
-    """Run a scenario from the command line; with ``json_lines`` stdout has a line of
-    JSON per round and nothing but that, and ``board`` is TensorBoard's folder."""
-    scenario = read_scenario(find_scenario(given), overrides)
+    """Run a scenario and write its trace."""
+    config = read_scenario(find_scenario(scenario), overrides(set_, seed))
     with ExitStack() as stack:
         spectators: list[Spectator] = [JsonLines(sys.stdout)] if json_lines else []
-        if board is not None:
-            spectators.append(stack.enter_context(tensorboard(board)))
+        if tensorboard is not None:
+            curves = tensorboard_curves(tensorboard)
+            spectators.append(stack.enter_context(curves))
         run_and_show(
-            scenario,
+            config,
             out,
             resume=resume,
             fresh=fresh,

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
+from fl.contract import METRICS
 from netsim.core.clock import to_s
 from netsim.errors import InputError
 from netsim.server.stage import Progress
 
 Spectator = Callable[[Progress], None]
 MS_PER_S = 1000
-METRICS = ("accuracy", "loss", "perplexity", "exact_match")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ def all_of(spectators: Sequence[Spectator]) -> Spectator:
 
 
 @contextmanager
-def tensorboard(folder: Path) -> Iterator[Spectator]:
+def tensorboard_curves(folder: Path) -> Iterator[Spectator]:
     """Open a spectator that writes every scalar twice: under ``round/`` by round, and
     under ``time/`` by the milliseconds of simulated time. Points carry the simulated
     time as their wall time, so that TensorBoard's relative axis shows it too."""

@@ -8,13 +8,23 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import typer
 from rich.console import Console
 
 from netsim.cli import study_picture
 from netsim.cli.live import PLAIN_LINE_EVERY_S, LiveView
+from netsim.cli.options import (
+    CHECK_FAILED,
+    AtOnceOption,
+    DryRunOption,
+    GpusOption,
+    JsonLinesOption,
+    JsonOption,
+    QuietOption,
+    RayOption,
+)
 from netsim.cli.spectators import JsonLines
 from netsim.core.quantities import format_duration_ns
 from netsim.cosim.shipped import find_study
@@ -30,33 +40,45 @@ from netsim.study.work import Ending
 MAX_GROUPS_SHOWN = 8
 
 
-def study_command(
-    given: str,
-    out: Path | None,
-    instead: Instead,
-    *,
-    workers: Workers,
-    dry_run: bool,
-    quiet: bool,
-    json: bool,
-    json_lines: bool = False,
-) -> bool:
-    """Run a study from the command line; return whether all runs are finished. With
-    ``json_lines`` stdout has a line of JSON per run and nothing but that."""
-    plan = plan_study(find_study(given), RESULTS, out, instead)
+def study(
+    study: Annotated[
+        str, typer.Argument(help="A YAML file, or the name of a shipped study.")
+    ],
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="PATH=VALUE", help="Override in all runs; axes come after."
+        ),
+    ] = None,
+    seeds: Annotated[
+        str | None, typer.Option(metavar="N,N,…", help="Instead of the study's.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The study folder itself.")] = None,
+    workers: AtOnceOption = None,
+    ray: RayOption = None,
+    gpus: GpusOption = 0.0,
+    dry_run: DryRunOption = False,
+    quiet: QuietOption = False,
+    json: JsonOption = False,
+    json_lines: JsonLinesOption = False,
+) -> None:
+    """Run a study, many variants and seeds, or go on with it; say who is faster."""
+    instead = Instead(tuple(set_ or ()), read_seeds(seeds))
+    plan = plan_study(find_study(study), RESULTS, out, instead)
     for line in foretold(plan):
         typer.echo(line, err=quiet or json_lines)
     if dry_run:
-        return True
+        return
     teller = _Teller(Console(stderr=True), plan, quiet)
     if json_lines:
         teller.lines = JsonLines(sys.stdout)
-    study = _carried_out(plan, workers, teller)
+    done = _carried_out(plan, Workers(workers, ray, gpus), teller)
     if not json_lines:
-        _show(study, teller.failed, is_quiet=quiet)
+        _show(done, teller.failed, is_quiet=quiet)
     if json or json_lines:
-        typer.echo(json_format.dumps(_summary(study, plan, teller.failed)))
-    return not teller.failed
+        typer.echo(json_format.dumps(_summary(done, plan, teller.failed)))
+    if teller.failed:
+        raise typer.Exit(CHECK_FAILED)
 
 
 def read_seeds(text: str | None) -> tuple[int, ...]:

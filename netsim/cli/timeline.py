@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
+from netsim.cli.options import RunArg
 from netsim.runs.manifest import read_manifest
 from netsim.timeline import write_timeline
 
 FILE_NAME = "timeline.json.gz"
 
 
-def timeline_command(run: Path, out: Path | None) -> None:
-    """Write a run's timeline and say where it is and what opens it."""
+def timeline(
+    run: RunArg,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="The file, compressed if it ends in .gz; the run's "
+            "timeline.json.gz by default."
+        ),
+    ] = None,
+) -> None:
+    """Write a run as a picture for Perfetto or Chrome: who did what, and when."""
     path = run / FILE_NAME if out is None else out
     num_events = write_timeline(run, path)
     status = read_manifest(run).status

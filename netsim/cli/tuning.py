@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import json as json_format
 from pathlib import Path
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
+from netsim.cli.options import (
+    CHECK_FAILED,
+    AtOnceOption,
+    DryRunOption,
+    GpusOption,
+    JsonOption,
+    QuietOption,
+    RayOption,
+)
 from netsim.cosim.shipped import find_tune
 from netsim.cosim.workers import Workers
 from netsim.errors import Interrupted
@@ -16,21 +26,27 @@ from netsim.tune.run import BEST, RESULTS, TRIALS, carry_out_search
 from netsim.tune.trials import TrialRow, best, sentence
 
 
-def tune_command(
-    given: str,
-    out: Path | None,
-    *,
-    workers: Workers,
-    dry_run: bool,
-    quiet: bool,
-    json: bool,
-) -> bool:
-    """Search from the command line; return whether a trial keeps to all limits."""
-    plan = plan_tune(find_tune(given), RESULTS, out)
+def tune(
+    search: Annotated[
+        str, typer.Argument(help="A YAML file, or the name of a shipped search.")
+    ],
+    out: Annotated[Path | None, typer.Option(help="The search's folder.")] = None,
+    workers: AtOnceOption = None,
+    ray: RayOption = None,
+    gpus: GpusOption = 0.0,
+    dry_run: DryRunOption = False,
+    quiet: QuietOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Search settings for the best within limits, or go on with it.
+
+    Exit code 1: no trial keeps to all limits.
+    """
+    plan = plan_tune(find_tune(search), RESULTS, out)
     for line in _foretold(plan):
         typer.echo(line, err=quiet)
     if dry_run:
-        return True
+        return
     console = Console(stderr=True)
 
     def tell(row: TrialRow) -> None:
@@ -38,8 +54,9 @@ def tune_command(
             line = _line(row, plan)
             console.print(line, highlight=False, soft_wrap=True, markup=False)
 
+    who = Workers(workers, ray, gpus)
     try:
-        rows = carry_out_search(plan, workers=workers, tell=tell)
+        rows = carry_out_search(plan, workers=who, tell=tell)
     except KeyboardInterrupt as error:
         console.print("interrupted; the same command goes on with it")
         raise Interrupted from error
@@ -50,7 +67,8 @@ def tune_command(
         typer.echo(f"best   {plan.folder / BEST}")
     if json:
         typer.echo(json_format.dumps(_summary(plan, rows, found)))
-    return found is not None
+    if found is None:
+        raise typer.Exit(CHECK_FAILED)
 
 
 def _foretold(plan: TunePlan) -> list[str]:

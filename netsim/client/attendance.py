@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from heapq import heappop, heappush
-from typing import Protocol
 
 import simpy
 
@@ -15,15 +14,7 @@ from netsim.core.clock import MAX_NS
 from netsim.core.engine import DEPARTURES, Engine, Wake
 from netsim.devices.battery import depletion_ns, is_empty
 from netsim.population import Population
-from netsim.trace.literals import EventKind, Status
-
-
-class Mark(Protocol):
-    """Writes an event into the trace."""
-
-    def __call__(
-        self, kind: EventKind, *, client_id: int | None = None, detail: str = ""
-    ) -> None: ...
+from netsim.trace.literals import Status
 
 
 @dataclass(slots=True)
@@ -39,7 +30,11 @@ class Attendance:
     run empty at that very tick."""
 
     def __init__(
-        self, env: Engine, population: Population, seed: int, mark: Mark
+        self,
+        env: Engine,
+        population: Population,
+        seed: int,
+        mark: Callable[..., None],  # an event of the trace
     ) -> None:
         config = population.config
         self._env = env
@@ -115,7 +110,7 @@ class Attendance:
 
     def ended(self, part: Participation) -> None:
         """Note that a task is over; a client that waits still draws power."""
-        if part.waits:
+        if part.waits_for_release:
             self.power_changed(part)
         else:
             self.release(part)

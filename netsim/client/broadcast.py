@@ -49,8 +49,8 @@ def broadcast(
 
 
 def _common_bits(learner: Learner, parts: Sequence[Participation], missing: Job) -> int:
-    """Return the bits that the receiver who needs most needs; without receivers those
-    of a client that holds the present version."""
+    """Return the largest number of bits that a receiver needs; without receivers that
+    of a client which holds the present version."""
     if not parts:
         return learner.bits_down(missing, missing.version)[0]
     return max(learner.bits_down(part.job, part.held_version)[0] for part in parts)

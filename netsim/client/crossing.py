@@ -1,4 +1,4 @@
-"""The cell that a message starts in, and its way over the cell's backhaul."""
+"""The cell that a message starts in, and the cell's backhaul."""
 
 from __future__ import annotations
 
@@ -53,27 +53,17 @@ def cross(
     direction: Direction,
     load: Load,
     ends: Sequence[simpy.Event] = (),
+    *,
+    is_between_servers: bool = False,
 ) -> Generator[simpy.Event, object, Status]:
-    """Carry a client's message or a broadcast between base station and server, and
-    return how it ended: done, or late at one of the events ``ends``."""
-    if scene.cells.are_servers:
-        return "done"
-    return (yield from over_wire(scene, cell_id, direction, load, ends))
-
-
-def over_wire(
-    scene: Scene,
-    cell_id: int,
-    direction: Direction,
-    load: Load,
-    ends: Sequence[simpy.Event] = (),
-) -> Generator[simpy.Event, object, Status]:
-    """Carry a message over the cell's backhaul, if it has one, and return how it ended.
+    """Carry a message over the cell's backhaul, if it has one, and return how it ended:
+    done, or late at one of the events ``ends``.
 
     A message that is cut is lost but keeps its time on the wire.
     """
     wire = scene.cells.wires.get((cell_id, direction))
-    if wire is None:
+    ends_at_cell = scene.cells.are_servers and not is_between_servers
+    if wire is None or ends_at_cell:
         return "done"
     env, start_ns = scene.env, scene.env.now
     status: Status = "done"

@@ -63,7 +63,10 @@ def carry(
         pause_ns = _retry_pause_ns(air.errors, attempt, transfer.status)
         if pause_ns:
             yield scene.env.timeout(pause_ns)
-        _count_bits(part, direction, bits)
+        if direction == "up":
+            part.upload_bits += bits
+        else:
+            part.download_bits += bits
     delay_ns = latency_ns(air.latency_s, air.jitter, seed, *name, attempt)
     if delay_ns:
         yield scene.env.timeout(delay_ns)
@@ -80,11 +83,3 @@ def _retry_pause_ns(
     if errors is None or attempt >= errors.max_retries:
         raise Lost(status)
     return to_ns(errors.pause_s(attempt + 1))
-
-
-def _count_bits(part: Participation, direction: Direction, bits: int) -> None:
-    """Add the bits of one more attempt to what the client has asked for."""
-    if direction == "up":
-        part.upload_bits += bits
-    else:
-        part.download_bits += bits

@@ -46,7 +46,7 @@ class Participation:
     sending: tuple[Medium, Transfer] | None = None
     process: simpy.Process | None = None  # None until the broadcast is over
     weight: float | None = None  # in the merge; the server's
-    waits: bool = True  # for the server after its end, at idle power; the server's
+    waits_for_release: bool = True  # at idle power, after its end; the server's
     gone_ns: int | None = None  # when it left or its battery was empty; attendance's
 
     @property
@@ -84,7 +84,7 @@ class Participation:
         server's release if the client waits for it."""
         if self.end_ns is None:
             return now_ns
-        if not self.waits:
+        if not self.waits_for_release:
             return self.end_ns
         return now_ns if self.gone_ns is None else max(self.end_ns, self.gone_ns)
 

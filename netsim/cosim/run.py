@@ -22,7 +22,6 @@ from netsim.learner.learner import Learner
 from netsim.runs.manifest import (
     ADAPTER_FOLDER,
     FILE_NAME,
-    METRICS,
     SCENARIO_FILE,
     Manifest,
     Status,
@@ -221,8 +220,7 @@ def _final(stage: Stage) -> dict[str, float | None]:
     found: dict[str, float | None] = {}
     for score in stage.evaluations.last:
         if score.client_id is None:
-            values = {name: getattr(score, name) for name in METRICS}
-            found.update(known_metrics(values))
+            found.update(known_metrics(score))
     return found
 
 

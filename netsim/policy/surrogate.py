@@ -24,13 +24,15 @@ NUM_BISECTIONS: Final = 100
 class Descent:
     """The constants of a federated descent, for clients ``n`` of data weight ``a_n``.
 
-    ``noise`` is the variance ``sigma_n^2`` of a stochastic gradient (its sketch's part
-    included), ``heterogeneity`` the ``delta_n^2`` by which a client's gradient differs
-    from the mean, ``sketch_ratio`` the ``r / k_n``.
+    ``noise`` is the variance of one mini-batch's gradient and ``sketch_noise`` that
+    which the round's sketch adds, one draw for all its steps; ``heterogeneity`` is the
+    ``delta_n^2`` by which a client's gradient differs from the mean, ``sketch_ratio``
+    the ``r / k_n``.
     """
 
     data_weights: FloatArray
     noise: FloatArray
+    sketch_noise: FloatArray
     heterogeneity: FloatArray
     sketch_ratio: FloatArray
     smoothness: float  # L of every client's loss
@@ -45,15 +47,17 @@ def gradient_bound(
     """Return what the mean of ``E||grad F||^2`` over the rounds cannot exceed, for
     independent sampling and ``et = eta H`` small against ``1 / Lbar``.
 
-    ``4 F0 / (et R) + 4 et Lbar sum a^2 [sigma^2 / (H q) + 3 delta^2 (1 - q) / q]
-    + 5 et^2 L^2 sum a s [sigma^2 / H + 3 delta^2]``, ``Lbar = L sum a s`` (derived
-    here, in the manner of arXiv 2501.19389, theorem 1).
+    ``4 F0 / (et R) + 4 et Lbar sum a^2 [sigma^2 / q + 3 delta^2 (1 - q) / q]
+    + 5 et^2 L^2 sum a s^2 [sigma^2 + 3 delta^2]``, ``Lbar = L sum a s``, ``sigma^2``
+    the batches' noise over H and the sketch's undivided (METHOD.md 7; derived here, in
+    the manner of arXiv 2501.19389, theorem 1).
     """
     a, q, s = descent.data_weights, probabilities, descent.sketch_ratio
-    noise, delta2 = descent.noise / descent.num_local_steps, descent.heterogeneity
+    noise = descent.noise / descent.num_local_steps + descent.sketch_noise
+    delta2 = descent.heterogeneity
     et = descent.step_size * descent.num_local_steps
     sampling = np.sum(a**2 * (noise / q + 3 * delta2 * (1 - q) / q))
-    drift = np.sum(a * s * (noise + 3 * delta2))
+    drift = np.sum(a * s**2 * (noise + 3 * delta2))
     smooth = descent.smoothness
     return float(
         4 * descent.initial_gap / (et * num_rounds)

@@ -11,7 +11,7 @@ from importlib.resources import files
 import pandas as pd
 from jinja2 import Environment, StrictUndefined
 
-from netsim import __version__
+from netsim.core.version import VERSION
 from netsim.report.page import Chart, Page, Table
 
 SIGNIFICANT = 6  # digits of a number in a chart
@@ -30,7 +30,7 @@ def rendered(page: Page, drawing_script: str) -> str:
     made.tests |= {"chart": lambda it: isinstance(it, Chart), "numeric": _is_numeric}
     return made.from_string(_asset("page.html")).render(
         page=page,
-        version=__version__,
+        version=VERSION,
         style=_asset("page.css"),
         script=_asset("page.js"),
         drawing_script=drawing_script,

@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping
 
 import pandas as pd
 
+from fl.contract import FALLING_METRICS
 from netsim.report import words
 from netsim.report.page import Fact
 from netsim.runs import questions
-from netsim.runs.run import FALLING_METRICS, Run, scenario_part
+from netsim.runs.run import Run, scenario_part
 from netsim.study.outcomes import ENERGIES
 
 WHY_UNFINISHED = {
@@ -41,19 +42,13 @@ def warnings(run: Run) -> list[str]:
 def main_metric(run: Run) -> str:
     """Return the metric of the stop target, or else the accuracy if there is one, or
     else the loss; empty without any evaluation."""
-    evals = global_evals(run)
+    evals = run.global_evals()
     target = _target(run)
     names = [str(target["metric"])] if target else []
     for name in (*names, "accuracy", "loss"):
         if not evals.empty and name in evals and evals[name].notna().any():
             return name
     return ""
-
-
-def global_evals(run: Run) -> pd.DataFrame:
-    """Return the evaluations of the global adapter, in the order of time."""
-    evals = run.evals[run.evals["client_id"].isna()]
-    return evals.sort_values(["time_ns", "round_id"], kind="stable")
 
 
 def target_level(run: Run) -> tuple[str, float] | None:
@@ -109,7 +104,7 @@ def _met(run: Run, metric: str, level: float, end: str) -> str:
 
 
 def _best(run: Run, metric: str) -> str:
-    evals = global_evals(run)
+    evals = run.global_evals()
     is_falling = metric in FALLING_METRICS
     values = evals[metric]
     best = evals[values == (values.min() if is_falling else values.max())].iloc[0]
@@ -120,7 +115,7 @@ def _best(run: Run, metric: str) -> str:
 
 
 def _final(run: Run) -> Iterator[Fact]:
-    evals = global_evals(run)
+    evals = run.global_evals()
     for metric in ("accuracy", "exact_match", "perplexity", "loss"):
         values = evals[metric].dropna()
         if not values.empty and math.isfinite(values.iloc[-1]):

@@ -7,23 +7,23 @@ from collections.abc import Sequence
 import altair as alt
 import pandas as pd
 
+from fl.contract import FALLING_METRICS, METRICS
 from netsim.report import marks, words
 from netsim.report.page import Chart, Column, Key, Section, Table
-from netsim.report.run_facts import end_s, global_evals, target_level
+from netsim.report.run_facts import end_s, target_level
 from netsim.report.sampling import binned, thinned
 from netsim.runs import questions
-from netsim.runs.run import FALLING_METRICS, Run
+from netsim.runs.run import Run
 
 MAX_POINTS = 1000
 MAX_LAYERS = 40
 MAX_COLUMNS = 80
 LEVELS = 8
-METRICS = ("accuracy", "exact_match", "loss", "perplexity")
 
 
 def accuracy_section(run: Run) -> Section | None:
     """Return the metrics over simulated time, and when each level was first met."""
-    evals = global_evals(run)
+    evals = run.global_evals()
     names = [name for name in METRICS if evals[name].notna().any()]
     if evals.empty or not names:
         return None

@@ -5,11 +5,10 @@ from __future__ import annotations
 import altair as alt
 import pandas as pd
 
+from fl.contract import METRICS
 from netsim.report import marks, words
 from netsim.report.page import Chart, Chooser
 from netsim.report.study_data import StudyData
-
-METRICS = ("accuracy", "exact_match", "loss", "perplexity")
 
 
 def curve_charts(data: StudyData) -> list[Chart]:

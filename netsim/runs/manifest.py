@@ -6,23 +6,21 @@ import hashlib
 import importlib.metadata
 import math
 import platform
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from fl.contract import METRICS, Score
 from netsim.core.files import Part, StoredFile, write_atomically
 from netsim.core.version import VERSION
 from netsim.errors import InputError
-from netsim.trace.rows import TRACE_VERSION
+from netsim.trace.rows import TRACE_VERSION, Evaluation
 
 FILE_NAME = "manifest.json"
 SCENARIO_FILE = "scenario.yaml"
 ADAPTER_FOLDER = "adapter"
 PACKAGES = ("numpy", "pyarrow", "simpy", "torch", "peft", "transformers")
-
-METRICS = ("accuracy", "loss", "perplexity", "exact_match")
 
 Status = Literal["running", "complete", "interrupted", "failed"]
 
@@ -116,8 +114,9 @@ def _runs_within(folder: Path) -> str:
     return f"; it holds {len(within)}, as {within[0]}" if within else ""
 
 
-def known_metrics(values: Mapping[str, float | None]) -> dict[str, float | None]:
-    """Return the metrics that a task has; one that is not finite is None."""
+def known_metrics(score: Score | Evaluation) -> dict[str, float | None]:
+    """Return the metrics that a score has; one that is not finite is None."""
+    values = {name: getattr(score, name) for name in METRICS}
     return {
         name: value if math.isfinite(value) else None
         for name, value in values.items()

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
+from fl.contract import FALLING_METRICS, METRICS
 from netsim.core.files import StoredFile, damage
 from netsim.core.quantities import closest
 from netsim.errors import InputError
@@ -18,8 +19,6 @@ from netsim.runs.manifest import Manifest, read_manifest
 from netsim.trace.schemas import SCHEMAS
 from netsim.trace.tables import TABLES
 
-FALLING_METRICS = frozenset({"loss", "perplexity"})  # a level is reached from above
-NOT_METRICS = frozenset({"round_id", "client_id", "time_ns", "num_samples"})
 BATCH_ROWS = 4096  # become Python objects together
 
 Row = TypeVar("Row", bound=NamedTuple)
@@ -82,21 +81,22 @@ class Run:
         pilot's evaluation never does. Without ``with_pilots`` the time of pilots is not
         counted.
         """
-        evals = self.evals[self.evals["phase"] != "pilot"]
-        numbers = evals.select_dtypes("number").columns
-        metrics = [name for name in numbers if name not in NOT_METRICS]
-        if metric not in metrics:
-            raise InputError(f"no metric {metric!r}; there are {', '.join(metrics)}")
-        evals = evals[evals["client_id"].isna()]
+        if metric not in METRICS:
+            raise InputError(f"no metric {metric!r}; there are {', '.join(METRICS)}")
+        evals = self.global_evals(with_pilots=False)
         if split is not None:
             evals = evals[evals["split"] == split]
-        values = evals[metric]
-        reached = values <= level if metric in FALLING_METRICS else values >= level
-        times_ns = evals.loc[reached, "time_ns"]
+        times_ns = evals.loc[is_met(evals[metric], metric, level), "time_ns"]
         if times_ns.empty:
             return pd.NaT
         before_ns = 0 if with_pilots else self.manifest.pilot_time_ns
         return pd.Timedelta(int(times_ns.min()) - before_ns, "ns")
+
+    def global_evals(self, *, with_pilots: bool = True) -> pd.DataFrame:
+        """Return the evaluations of the global adapter, in order of time."""
+        evals = self.evals[self.evals["client_id"].isna()]
+        evals = evals.sort_values(["time_ns", "round_id"], kind="stable")
+        return evals if with_pilots else evals[evals["phase"] != "pilot"]
 
     def local_gap(self) -> pd.DataFrame:
         """Return per round how much better clients' own adapters are on their own data
@@ -115,6 +115,11 @@ class Run:
         found["accuracy_gap"] = found["accuracy_personal"] - found["accuracy_global"]
         found["loss_gap"] = found["loss_global"] - found["loss_personal"]
         return found.reset_index()
+
+
+def is_met(values: pd.Series, metric: str, level: float) -> pd.Series:
+    """Return which values of a metric reach a level: from above or from below."""
+    return values <= level if metric in FALLING_METRICS else values >= level
 
 
 def require_intact(run_folder: Path, manifest: Manifest, table: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from heapq import heappop, heappush
+from typing import Final
 
 import simpy
 
@@ -14,7 +15,7 @@ from netsim.core.streams import uniform
 from netsim.server.stage import Stage
 from netsim.trace.literals import Status
 
-CUT = frozenset({"server-down", "unfinished"})  # by the server itself
+CUT: Final[frozenset[Status]] = frozenset({"server-down", "unfinished"})
 
 
 class ActiveClients:
@@ -62,17 +63,17 @@ class ActiveClients:
             self._at_work[client_id] = part
             self.num_started += 1
 
-    def stop_all(self, *, running: Status, arrived: Status) -> Process:
+    def stop_all(self, *, cut_as: Status, discard_as: Status) -> Process:
         """Cut all running tasks, discard arrived updates, and record both."""
         participants = self._stage.participants
         stopped = sorted(self._at_work.values(), key=lambda part: part.task_id)
         for part in stopped:
             if part.status is None:
-                part.cut(running, self._env.now)
+                part.cut(cut_as, self._env.now)
         yield self._env.all_of([p.process for p in stopped if p.process is not None])
         for part in stopped:
             if part.status == "done":
-                participants.discard_update(part, arrived)
+                participants.discard_update(part, discard_as)
             participants.record(part)
         self._arrived.items.clear()
         self._idle += sorted(self._at_work)

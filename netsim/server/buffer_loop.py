@@ -11,7 +11,7 @@ from netsim.core.clock import to_ns
 from netsim.errors import InputError
 from netsim.server.active_clients import ActiveClients
 from netsim.server.outages import DOWN, Downtime, Outage
-from netsim.server.stage import Stage
+from netsim.server.stage import Counts, Stage
 from netsim.trace.literals import Status
 
 MAX_LOST_IN_A_ROW = 10_000
@@ -57,7 +57,7 @@ class BufferLoop:
         if num_left:
             stage.scene.mark("dismissed", detail=f"{num_left} under way")
         self._discard_buffer("unmerged")
-        yield from clients.stop_all(running="unfinished", arrived="unmerged")
+        yield from clients.stop_all(cut_as="unfinished", discard_as="unmerged")
 
     def _step(self) -> Process:
         """Wait for one arrival, and merge when the buffer is full with it."""
@@ -83,8 +83,8 @@ class BufferLoop:
         elif num_lost - self._num_lost_before >= MAX_LOST_IN_A_ROW:
             raise InputError(
                 f"{MAX_LOST_IN_A_ROW} participations in a row came to nothing, so "
-                "`stop.rounds` is never reached: nobody stays, or lasts, for as long "
-                "as one takes; make them shorter, or set `stop.time`"
+                "`stop.rounds` is never reached: no client stays, or has energy, for "
+                "as long as one takes; make them shorter, or set `stop.time`"
             )
 
     def _merge(self) -> None:
@@ -109,9 +109,7 @@ class BufferLoop:
         self._stage.end_round(
             self._round_id,
             self._start_ns,
-            num_sampled=clients.num_started,
-            num_merged=num_merged,
-            num_dropped=clients.num_lost,
+            Counts(clients.num_started, num_merged, clients.num_lost),
             is_deserted=is_deserted,
         )
         clients.num_started = clients.num_lost = self._num_lost_before = 0
@@ -121,7 +119,7 @@ class BufferLoop:
         """Give up all that is not merged: the server is down."""
         self._clients.num_lost += self._clients.num_at_work + len(self._buffer)
         self._discard_buffer(DOWN)
-        yield from self._clients.stop_all(running=DOWN, arrived=DOWN)
+        yield from self._clients.stop_all(cut_as=DOWN, discard_as=DOWN)
 
     def _discard_buffer(self, status: Status) -> None:
         participants = self._stage.participants

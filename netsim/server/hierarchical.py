@@ -12,7 +12,7 @@ from pydantic import Field
 
 from fl.contract import Branch
 from netsim.client.client import serve_cell
-from netsim.client.crossing import Load, over_wire
+from netsim.client.crossing import Load, cross
 from netsim.client.participation import Participation, Process
 from netsim.core.clock import to_ns
 from netsim.network.cell import Direction
@@ -20,7 +20,7 @@ from netsim.policy import SAMPLERS, Drawn, Sampler
 from netsim.scenario import OneOf, Record
 from netsim.scenario.traits import SAMPLER, Traits
 from netsim.server.round_settings import Duration
-from netsim.server.stage import Stage
+from netsim.server.stage import Counts, Stage
 
 
 class Hierarchical(Record):
@@ -61,51 +61,29 @@ class Hierarchical(Record):
         scene.cells.are_servers = True
         weights = scene.population.data_weights
         stage.begin(self.sampling.probabilities(weights).tolist())
-        draws = Draws(stage, self.sampling)
-        edges = _edges(stage, self, draws)
+        edges = _edges(stage, self)
         for first_id in itertools.count(1, self.edge_rounds):
             is_deserted = not (yield from scene.attendance.wait_for_any())
             start_ns = env.now
+            round_ids = range(first_id, first_id + self.edge_rounds)
+            drawn = {n: stage.participants.draw(self.sampling, n) for n in round_ids}
             for edge in edges:
                 edge.version = stage.version
-            yield env.all_of(
-                [env.process(edge.serve(first_id, edges)) for edge in edges]
-            )
+            yield env.all_of([env.process(edge.serve(drawn, edges)) for edge in edges])
             if self.cloud_merge_time_s:
                 yield env.timeout(to_ns(self.cloud_merge_time_s))
-            draws.forget()
-            last_id = first_id + self.edge_rounds - 1
-            stage.join(last_id, [Branch(edge.version, edge.share) for edge in edges])
+            stage.join(
+                round_ids[-1], [Branch(edge.version, edge.share) for edge in edges]
+            )
             stage.end_round(
-                last_id,
+                round_ids[-1],
                 start_ns,
-                num_sampled=len(edges),
-                num_merged=len(edges),
+                Counts(len(edges), len(edges)),
                 server_id=len(scene.population.network.cells),
                 is_deserted=is_deserted,
             )
             if stage.is_over:
                 return
-
-
-class Draws:
-    """The clients drawn among all for each round, shared by the edges."""
-
-    def __init__(self, stage: Stage, sampling: Sampler) -> None:
-        self._stage = stage
-        self._sampling = sampling
-        self._drawn: dict[int, Drawn] = {}
-
-    def of(self, round_id: int) -> Drawn:
-        """Return the draw of a round; the first edge that asks makes it."""
-        if round_id not in self._drawn:
-            drawn = self._stage.participants.draw(self._sampling, round_id)
-            self._drawn[round_id] = drawn
-        return self._drawn[round_id]
-
-    def forget(self) -> None:
-        """Forget the rounds that all edges have ended."""
-        self._drawn.clear()
 
 
 @dataclass
@@ -114,32 +92,31 @@ class Edge:
 
     stage: Stage
     config: Hierarchical
-    draws: Draws
     cell_id: int
     members: frozenset[int]
     share: float
     version: str = ""
 
-    def serve(self, first_id: int, edges: Sequence[Edge]) -> Process:
-        """Fetch the cloud's version, run the rounds until its next merge, and send the
-        result to the cloud."""
-        last_id = first_id + self.config.edge_rounds - 1
-        yield from self._carry_version("down", first_id)
-        for round_id in range(first_id, last_id + 1):
-            yield from self._round(round_id, edges)
-        yield from self._carry_version("up", last_id)
+    def serve(self, drawn: Mapping[int, Drawn], edges: Sequence[Edge]) -> Process:
+        """Fetch the cloud's version, run the rounds until its next merge, given with
+        their draws, and send the result to the cloud."""
+        yield from self._carry_version("down", min(drawn))
+        for round_id in drawn:
+            yield from self._round(round_id, drawn[round_id], edges)
+        yield from self._carry_version("up", max(drawn))
 
     def _carry_version(self, direction: Direction, round_id: int) -> Process:
         load = Load(round_id, self.stage.versions.bits(self.version, round_id))
         if load.bits:
-            yield from over_wire(self.stage.scene, self.cell_id, direction, load)
+            way = self.cell_id, direction
+            yield from cross(self.stage.scene, *way, load, is_between_servers=True)
 
-    def _round(self, round_id: int, edges: Sequence[Edge]) -> Process:
+    def _round(self, round_id: int, drawn: Drawn, edges: Sequence[Edge]) -> Process:
         stage, env = self.stage, self.stage.scene.env
         start_ns = env.now
         if self.config.announce_time_s:
             yield env.timeout(to_ns(self.config.announce_time_s))
-        parts = self._enlist(round_id)
+        parts = self._enlist(round_id, drawn)
         if parts:
             missing = stage.participants.missing(round_id, self.version)
             yield from serve_cell(stage.scene, parts, missing)
@@ -153,9 +130,8 @@ class Edge:
             self.version = merge(self.version, round_id, arrived)
         self._record(round_id, start_ns, parts)
 
-    def _enlist(self, round_id: int) -> list[Participation]:
+    def _enlist(self, round_id: int, drawn: Drawn) -> list[Participation]:
         """Enlist the cell's own clients among all that are drawn."""
-        drawn = self.draws.of(round_id)
         own = [
             (client_id, weight / self.share)
             for client_id, weight in zip(drawn.client_ids, drawn.weights, strict=True)
@@ -178,14 +154,12 @@ class Edge:
         self.stage.write_round(
             round_id,
             start_ns,
-            num_sampled=len(parts),
-            num_merged=num_merged,
-            num_dropped=len(parts) - num_merged,
+            Counts(len(parts), num_merged, len(parts) - num_merged),
             server_id=self.cell_id,
         )
 
 
-def _edges(stage: Stage, config: Hierarchical, draws: Draws) -> list[Edge]:
+def _edges(stage: Stage, config: Hierarchical) -> list[Edge]:
     """Return an edge for each cell that has clients, with their share of all data."""
     population = stage.scene.population
     edges = []
@@ -193,5 +167,5 @@ def _edges(stage: Stage, config: Hierarchical, draws: Draws) -> list[Edge]:
         members = population.radio_map.members(cell_id).tolist()
         if members:
             share = math.fsum(population.data_weights[members].tolist())
-            edges.append(Edge(stage, config, draws, cell_id, frozenset(members), share))
+            edges.append(Edge(stage, config, cell_id, frozenset(members), share))
     return edges

@@ -74,7 +74,7 @@ class Participants:
             held_version=self._scene.held_versions.get(client_id),
             weight=weight,
             download_start_ns=self._scene.env.now,
-            waits=is_per_round,
+            waits_for_release=is_per_round,
         )
         self._scene.attendance.watch(part)
         return part

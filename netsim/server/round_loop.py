@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 import simpy
@@ -18,37 +17,11 @@ from netsim.policy import Sampler
 from netsim.server.outages import DOWN, Downtime
 from netsim.server.outcome import Outcome, Samplers
 from netsim.server.policies.policy import as_given
+from netsim.server.round import Round, arrived, running
 from netsim.server.round_settings import RoundSettings
-from netsim.server.stage import Stage
+from netsim.server.stage import Counts, Stage
 from netsim.server.story import RoundTiming
 from netsim.trace.literals import EventKind, Status
-
-
-@dataclass(slots=True)
-class Round:
-    """One round: its participations, and those of all rounds that it merges."""
-
-    round_id: int
-    start_ns: int
-    enough: simpy.Event  # the first ``num_first`` updates have arrived
-    num_first: int | None = None  # updates that end the round; None: all
-    limit: Wake | None = None
-    serving: list[simpy.Process] = field(default_factory=list)  # one per cell
-    parts: list[Participation] = field(default_factory=list)
-    arrived: list[Participation] = field(default_factory=list)
-    num_arrived: int = 0
-    is_deserted: bool = False
-
-    @property
-    def is_late(self) -> bool:
-        """Return whether the deadline has passed."""
-        return self.limit is not None and self.limit.processed
-
-    def note_end(self, part: Participation) -> None:
-        """Count an arrival."""
-        self.num_arrived += part.status == "done"
-        if self.num_arrived == self.num_first and not self.enough.triggered:
-            self.enough.succeed()
 
 
 class RoundLoop:
@@ -95,7 +68,7 @@ class RoundLoop:
         return as_given(self._stage, self._settings.sampling)
 
     def _work(self, round_: Round, sampler: Sampler) -> Process:
-        """Run a round up to its merge; ``round_.arrived`` is what there is to merge."""
+        """Run a round up to its merge; ``round_.merged`` is what there is to merge."""
         stage, timing, env = self._stage, self._timing, self._env
         is_anyone = yield from self._scene.attendance.wait_for_any()
         round_.is_deserted = not is_anyone
@@ -112,11 +85,11 @@ class RoundLoop:
             round_.round_id,
             stage.version,
             [(one, weight * self._presence_factor(one)) for one, weight in weights],
-            busy={part.client_id for part in _running(self._late)},
+            busy={part.client_id for part in running(self._late)},
         )
         yield from self._gather(round_)
         yield from self._sort(round_)
-        if round_.arrived and timing.merge_s:
+        if round_.merged and timing.merge_s:
             yield env.timeout(to_ns(timing.merge_s))
 
     def _presence_factor(self, client_id: int) -> float:
@@ -129,8 +102,12 @@ class RoundLoop:
     def _gather(self, round_: Round) -> Process:
         """Wait until all tasks have ended, for the deadline, or for enough updates."""
         env, groups = self._env, by_cell(self._scene, round_.parts)
-        cells = [parts for _, parts in groups] if len(groups) > 1 else [round_.parts]
-        round_.serving = [env.process(self._serve(round_, parts)) for parts in cells]
+        serve = self._server_of(round_)
+        if groups:
+            cells = [serve(parts) for _, parts in groups]
+        else:
+            cells = [self._serve_late(serve([]))]
+        round_.serving = [env.process(cell) for cell in cells]
         ends: list[simpy.Event] = [env.all_of(round_.serving), round_.enough]
         if round_.limit is not None:
             ends.append(round_.limit)
@@ -138,17 +115,26 @@ class RoundLoop:
         if round_.num_first is not None or round_.is_late:
             yield from self._end_tick()
 
-    def _serve(self, round_: Round, parts: Sequence[Participation]) -> Process:
-        """Serve the participants of one cell; without any wait for a late client."""
-        keeps_late = bool(parts) and self._settings.late == "next-round"
+    def _server_of(self, round_: Round) -> Callable[[Sequence[Participation]], Process]:
+        """Return the process that serves the participants of one cell."""
+        keeps_late = bool(round_.parts) and self._settings.late == "next-round"
         ends: list[simpy.Event] = [self._broadcasts_end]
         if round_.limit is not None and not keeps_late:
             ends.append(round_.limit)
-        missing = self._stage.participants.missing(round_.round_id, self._stage.version)
-        at_end = partial(self._note_end, round_)
-        yield from serve_cell(self._scene, parts, missing, ends, at_end)
-        if not parts:
-            yield self._next_late()
+        participants, version = self._stage.participants, self._stage.version
+        return partial(
+            serve_cell,
+            self._scene,
+            missing=participants.missing(round_.round_id, version),
+            ends=ends,
+            at_end=partial(self._note_end, round_),
+        )
+
+    def _serve_late(self, broadcast: Process) -> Process:
+        """Send a broadcast without receivers, then wait for the next late client."""
+        yield from broadcast
+        if running(self._late) and not arrived(self._late):
+            yield self._news
 
     def _end_tick(self) -> Process:
         """Wait for the end of this tick.
@@ -165,19 +151,11 @@ class RoundLoop:
         self._news.succeed()
         self._news = self._env.event()
 
-    def _next_late(self) -> simpy.Event:
-        """Return the event to wait for in a round without participants."""
-        if not _running(self._late) or _arrived(self._late):
-            return self._env.all_of([])
-        return self._news
-
     def _sort(self, round_: Round) -> Process:
         """Choose the updates to merge; cut the other tasks, or keep them as late."""
-        in_order = sorted(_arrived(round_.parts), key=_by_arrival)
-        num_first = len(in_order) if round_.num_first is None else round_.num_first
-        in_time, surplus = in_order[:num_first], in_order[num_first:]
-        late_now = _arrived(self._late)
-        others = surplus + _running(round_.parts)
+        in_order, late_now = round_.arrivals(), arrived(self._late)
+        in_time = in_order[: round_.num_first]
+        others = in_order[len(in_time) :] + running(round_.parts)
         num_late = len(others) + sum(part.status == "late" for part in round_.parts)
         if self._settings.late == "next-round":
             self._keep(others)
@@ -187,40 +165,28 @@ class RoundLoop:
             kind: EventKind = "deadline" if round_.is_late else "enough"
             detail = f"{num_late} late"
             self._scene.mark(kind, round_id=round_.round_id, detail=detail)
-        round_.arrived = sorted(late_now + in_time, key=_by_client)
-        self._weigh(round_, len(in_time))
+        round_.choose(in_time, late_now, self._settings)
 
     def _drop(self, round_: Round, parts: Sequence[Participation]) -> Process:
         """End the tasks that are not in time, and the broadcasts to them."""
-        running: Status = "late" if round_.is_late else "surplus"
-        yield from self._end_all(parts, running=running, arrived="surplus")
+        cut_as: Status = "late" if round_.is_late else "surplus"
+        yield from self._end_all(parts, cut_as=cut_as, discard_as="surplus")
         if any(process.is_alive for process in round_.serving):
             self._cut_broadcasts()
             yield from self._end_tick()
-
-    def _weigh(self, round_: Round, num_in_time: int) -> None:
-        """Discount late updates, or make up for the tasks that were cut."""
-        settings = self._settings
-        for part in round_.arrived:
-            assert part.weight is not None
-            staleness = round_.round_id - part.round_id
-            if staleness and settings.staleness_exponent:
-                part.weight *= (1 + staleness) ** -settings.staleness_exponent
-            if settings.corrects_arrivals:
-                part.weight *= len(round_.parts) / num_in_time
 
     def _keep(self, parts: Sequence[Participation]) -> None:
         """Let tasks go on beyond their round; their clients wait for the server no
         longer."""
         for part in parts:
-            part.waits = False
+            part.waits_for_release = False
             if part.end_ns is not None:
                 self._scene.attendance.release(part)
         self._late += parts
 
     def _close(self, round_: Round) -> Outcome:
         """Merge what arrived, record tasks that are over, and return the outcome."""
-        stage, merged = self._stage, round_.arrived
+        stage, merged = self._stage, round_.merged
         norms2 = stage.merge(round_.round_id, merged)
         taken = {part.task_id for part in merged}
         involved, self._late, num_dropped = self._involved(round_), [], 0
@@ -235,9 +201,7 @@ class RoundLoop:
         scores = stage.end_round(
             round_.round_id,
             round_.start_ns,
-            num_sampled=len(round_.parts),
-            num_merged=len(_arrived(merged)),  # others diverged
-            num_dropped=num_dropped,
+            Counts(len(round_.parts), len(arrived(merged)), num_dropped),
             is_deserted=round_.is_deserted,
         )
         return Outcome(merged, norms2, scores)
@@ -249,9 +213,9 @@ class RoundLoop:
 
     def _discard_all(self, round_: Round) -> Process:
         """Give up all tasks and updates that are not merged: the server is down."""
-        round_.arrived = []
+        round_.merged = []
         self._cut_broadcasts()
-        yield from self._end_all(self._involved(round_), running=DOWN, arrived=DOWN)
+        yield from self._end_all(self._involved(round_), cut_as=DOWN, discard_as=DOWN)
         yield from self._end_tick()
 
     def _stop_late(self) -> Process:
@@ -261,7 +225,7 @@ class RoundLoop:
             return
         self._scene.mark("dismissed", detail=f"{len(late)} under way")
         self._cut_broadcasts()
-        yield from self._end_all(late, running="unfinished", arrived="unmerged")
+        yield from self._end_all(late, cut_as="unfinished", discard_as="unmerged")
         yield from self._end_tick()
         for part in late:
             self._stage.participants.record(part)
@@ -272,34 +236,17 @@ class RoundLoop:
         self._broadcasts_end = self._env.event()
 
     def _end_all(
-        self, parts: Sequence[Participation], *, running: Status, arrived: Status
+        self, parts: Sequence[Participation], *, cut_as: Status, discard_as: Status
     ) -> Process:
         """End running tasks and discard updates that arrived, at this tick."""
-        for part in _arrived(parts):
-            self._stage.participants.discard_update(part, arrived)
-        cut = _running(parts)
+        for part in arrived(parts):
+            self._stage.participants.discard_update(part, discard_as)
+        cut = running(parts)
         for part in cut:
-            part.cut(running, self._env.now)
+            part.cut(cut_as, self._env.now)
         if cut:
             yield self._env.all_of(_processes(cut))
 
 
-def _running(parts: Iterable[Participation]) -> list[Participation]:
-    return [part for part in parts if part.status is None]
-
-
-def _arrived(parts: Iterable[Participation]) -> list[Participation]:
-    return [part for part in parts if part.status == "done"]
-
-
 def _processes(parts: Iterable[Participation]) -> list[simpy.Event]:
     return [part.process for part in parts if part.process is not None]
-
-
-def _by_arrival(part: Participation) -> tuple[int, int]:
-    assert part.end_ns is not None
-    return part.end_ns, part.client_id
-
-
-def _by_client(part: Participation) -> tuple[int, int]:
-    return part.client_id, part.job.start_index

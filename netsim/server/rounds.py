@@ -25,8 +25,8 @@ class Synchronous(RoundSettings):
     def _check_late_needs_first(self) -> Synchronous:
         if self.merge_first is None and self.late == "next-round":
             raise ValueError(
-                "late needs `merge_first`, or a 'deadline' server: nobody is late "
-                "where everybody is waited for"
+                "late needs `merge_first`, or a 'deadline' server: no client is late "
+                "where the server waits for all"
             )
         return self
 

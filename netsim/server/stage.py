@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,8 +21,15 @@ from netsim.server.phase import Phase
 from netsim.server.versions import Versions
 from netsim.trace.rows import Round
 
-SERVER_ID = 0
 MAX_TIMELESS_ROUNDS = 1_000
+
+
+class Counts(NamedTuple):
+    """The participations of a round."""
+
+    num_sampled: int
+    num_merged: int  # without the diverged ones
+    num_dropped: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,17 +135,9 @@ class Stage:
         self.versions.join(round_id, branches)
 
     def write_round(
-        self,
-        round_id: int,
-        start_ns: int,
-        *,
-        num_sampled: int,
-        num_merged: int,
-        num_dropped: int,
-        server_id: int = SERVER_ID,
+        self, round_id: int, start_ns: int, counts: Counts, *, server_id: int = 0
     ) -> None:
         """Write a round of one server that ends now."""
-        counts = num_sampled, num_merged, num_dropped
         times = start_ns, self.scene.env.now
         row = Round(round_id, server_id, self.phase.kind, *times, *counts)
         self.scene.recorder.rounds.append(row)
@@ -146,23 +146,14 @@ class Stage:
         self,
         round_id: int,
         start_ns: int,
+        counts: Counts,
         *,
-        num_sampled: int,
-        num_merged: int,
-        num_dropped: int = 0,
-        server_id: int = SERVER_ID,
+        server_id: int = 0,
         is_deserted: bool = False,
     ) -> Sequence[Score]:
         """Write a finished round, decide whether the run ends, and return the round's
         scores if due; a run that no client will join again ends."""
-        self.write_round(
-            round_id,
-            start_ns,
-            num_sampled=num_sampled,
-            num_merged=num_merged,
-            num_dropped=num_dropped,
-            server_id=server_id,
-        )
+        self.write_round(round_id, start_ns, counts, server_id=server_id)
         now = self.in_force(round_id)
         scores, reason = self.evaluations.end_round(
             now, self.last_round_id, is_deserted=is_deserted
@@ -177,8 +168,8 @@ class Stage:
             Progress(
                 round_id,
                 now.time_ns,
-                num_sampled,
-                num_merged,
+                counts.num_sampled,
+                counts.num_merged,
                 scores,
                 self.versions.last_layers,
                 self.phase,

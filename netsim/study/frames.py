@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from fl.contract import METRICS
 from netsim.core.files import write_atomically
 from netsim.errors import InputError
 from netsim.study.summary import sentence, summarise
@@ -31,10 +32,7 @@ COLUMNS: Mapping[str, str] = {
     "download_bits": "Int64",
     "energy_j": "float64",
     "end_ns": "Int64",
-    "final_accuracy": "float64",
-    "final_loss": "float64",
-    "final_perplexity": "float64",
-    "final_exact_match": "float64",
+    **{f"final_{name}": "float64" for name in METRICS},
     "digest": "str",
 }
 

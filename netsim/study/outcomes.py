@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from fl.contract import METRICS
 from netsim.learner.stop import Target
-from netsim.runs.manifest import METRICS
-from netsim.runs.run import FALLING_METRICS, Run
+from netsim.runs.run import Run, is_met
 
 ENERGIES = ("compute_energy_j", "transmit_energy_j", "idle_energy_j")
 THE_END = "the end"  # what a study without targets compares
@@ -50,14 +50,11 @@ def outcomes(run: Run, targets: Sequence[Target]) -> list[Outcome]:
 
 def first_met(run: Run, target: Target) -> tuple[int, int] | None:
     """Return time and round of the first global evaluation that meets a target."""
-    evals = run.evals
-    evals = evals[evals["client_id"].isna() & (evals["phase"] != "pilot")]
-    values = evals[target.metric]
-    is_falling = target.metric in FALLING_METRICS
-    met = evals[values <= target.level if is_falling else values >= target.level]
+    evals = run.global_evals(with_pilots=False)
+    met = evals[is_met(evals[target.metric], target.metric, target.level)]
     if met.empty:
         return None
-    first = met.sort_values(["time_ns", "round_id"]).iloc[0]
+    first = met.iloc[0]
     return int(first["time_ns"]), int(first["round_id"])
 
 
@@ -96,7 +93,6 @@ def final_metrics(run: Run) -> dict[str, float | None]:
 
 def curve(run: Run) -> pd.DataFrame:
     """Return a run's global evaluations: round, time in ns, phase and metrics."""
-    evals = run.evals[run.evals["client_id"].isna()]
-    return evals[["round_id", "time_ns", "phase", *METRICS]].astype(
+    return run.global_evals()[["round_id", "time_ns", "phase", *METRICS]].astype(
         {"phase": "str"} | dict.fromkeys(METRICS, "float64")
     )

@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 from pydantic import ValidationError
 
@@ -21,9 +20,7 @@ from netsim.scenario.source import Document, KeyPath, Position, read_document
 from netsim.scenario.wording import describe
 from netsim.study.design import Combination, combinations
 from netsim.study.record import Override, StudyConfig
-from netsim.tune.search import TuneConfig
 
-Config = TypeVar("Config", StudyConfig, TuneConfig)
 CONTINUED = "    "  # a line that belongs to the message above it
 
 
@@ -76,15 +73,16 @@ class StudyPlan:
 def read_study(path: Path) -> tuple[StudyConfig, Document]:
     """Return a study file as a record, whose scenario is a whole path or a shipped
     name, and where the file says what."""
-    return with_whole_path(load(path, StudyConfig), path), read_document(path)
+    config = load(path, StudyConfig)
+    scenario = whole_path(config.scenario, path)
+    return config.model_copy(update={"scenario": scenario}), read_document(path)
 
 
-def with_whole_path(config: Config, path: Path) -> Config:
-    """Return what a file says, its scenario as a whole path where it is beside it."""
-    beside = path.parent / config.scenario
-    if not beside.is_file():
-        return config
-    return config.model_copy(update={"scenario": str(beside.resolve())})
+def whole_path(given: str, path: Path) -> str:
+    """Return the whole path of a scenario that lies beside the file ``path``, else
+    what is given: the name of a shipped scenario."""
+    beside = path.parent / given
+    return str(beside.resolve()) if beside.is_file() else given
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +181,8 @@ def _resolved(
         seed = f"seed={config.seeds[0]}"
         try:
             scenario = read_scenario(path, (*(o.text for o in overrides), seed))
-            _require_scores(config, scenario)
+            if config.targets:
+                require_scores(scenario, "targets: need")
             scenarios[one.label] = scenario
         except InputError as error:
             for message in places.messages(str(error), overrides):
@@ -193,9 +192,10 @@ def _resolved(
     return scenarios
 
 
-def _require_scores(config: StudyConfig, scenario: Scenario) -> None:
-    if config.targets and "trains-nothing" in scenario.learning.traits:
-        raise InputError("targets: need learning: nothing is scored without it")
+def require_scores(scenario: Scenario, what: str) -> None:
+    """Refuse a goal that needs metrics where nothing is trained."""
+    if "trains-nothing" in scenario.learning.traits:
+        raise InputError(f"{what} learning: nothing is scored without it")
 
 
 def _where(wrong: Mapping[str, list[str]], num_all: int) -> Iterator[str]:

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from fl.contract import METRICS
 from netsim.cosim.reading import read_scenario
 from netsim.cosim.scenario import Scenario
 from netsim.errors import InputError
 from netsim.scenario import dump, load
 from netsim.scenario.source import read_document
-from netsim.study.plan import Places, with_whole_path
+from netsim.study.plan import Places, require_scores, whole_path
 from netsim.study.record import Override
 from netsim.tune.search import TuneConfig
 
@@ -43,7 +44,9 @@ def plan_tune(path: Path, parent: Path, out: Path | None = None) -> TunePlan:
     Without ``out`` the folder is ``<name>-<digest>`` under ``parent``; more trials stay
     in the same folder.
     """
-    config = with_whole_path(load(path, TuneConfig), path)
+    config = load(path, TuneConfig)
+    scenario = whole_path(config.scenario, path)
+    config = config.model_copy(update={"scenario": scenario})
     places = Places(read_document(path))
     base = places.base(config.scenario)
     as_is = _checked(config, base, places)
@@ -89,9 +92,7 @@ def _checked(config: TuneConfig, base: Path, places: Places) -> Scenario:
 
 def _require_scores(config: TuneConfig, scenario: Scenario) -> None:
     """Refuse a goal that needs metrics where nothing is learned."""
-    if "trains-nothing" not in scenario.learning.traits:
-        return
     if config.target is not None:
-        raise InputError("target: needs learning: nothing is scored without it")
-    if config.measure in ("accuracy", "loss", "exact_match", "perplexity"):
-        raise InputError("objective: needs learning: nothing is scored without it")
+        require_scores(scenario, "target: needs")
+    if config.measure in METRICS:
+        require_scores(scenario, "objective: needs")

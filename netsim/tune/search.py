@@ -11,6 +11,7 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails
 
+from fl.contract import METRICS
 from netsim.core.quantities import NUMBER, QUANTITIES, closest
 from netsim.errors import InputError
 from netsim.learner.stop import Target
@@ -28,10 +29,7 @@ MEASURES: Mapping[str, str] = {  # what may be limited, and its unit
     "upload bits": "bit",
     "download bits": "bit",
     "rounds": "",
-    "accuracy": "",
-    "loss": "",
-    "exact_match": "",
-    "perplexity": "",
+    **dict.fromkeys(METRICS, ""),
 }
 TO_TARGET = " to target"
 

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from fl.contract import FALLING_METRICS
 from netsim.core.quantities import format_quantity
 from netsim.learner.stop import Target
 from netsim.runs.run import Run
@@ -101,12 +102,11 @@ def _most_energy_j(run: Run, end: Outcome) -> float:
 
 def _lack(run: Run, target: Target) -> float:
     """Return what the best global value lacks to the level, relative to it."""
-    evals = run.evals
-    values = evals[evals["client_id"].isna() & (evals["phase"] != "pilot")]
-    numbers = values[target.metric].astype("float64").dropna()
+    evals = run.global_evals(with_pilots=False)
+    numbers = evals[target.metric].astype("float64").dropna()
     if numbers.empty:
         return math.inf
-    is_falling = target.metric in ("loss", "perplexity")
+    is_falling = target.metric in FALLING_METRICS
     best = float(numbers.min() if is_falling else numbers.max())
     return abs(best - target.level) / (abs(target.level) or 1.0)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from netsim.errors import InputError
-from netsim.runs.manifest import FILE_NAME, METRICS, Manifest, known_metrics
+from netsim.runs.manifest import FILE_NAME, Manifest, known_metrics
 from netsim.runs.run import scenario_values
 from netsim.verify.finding import Finding
 from netsim.verify.trace import Trace
@@ -53,4 +53,4 @@ def _final(trace: Trace) -> dict[str, float | None]:
     rows = [row for row in trace.evals if row.client_id is None]
     if not rows:
         return {}
-    return known_metrics({name: getattr(rows[-1], name) for name in METRICS})
+    return known_metrics(rows[-1])

@@ -4,7 +4,7 @@ pip install 'netsim-fl[report]'
 netsim study results/both/both.yaml --out results/studies/both
 python results/both/both.py results/studies/both
 
-Writes costs.csv, speedups.csv, merges.csv and two pictures beside this file, and the
+Writes costs.csv, speedups.csv, merges.csv and two pictures to this folder, and the
 tables of README.md to standard output.
 """
 
@@ -29,8 +29,8 @@ HORIZON_S, STEP_S = 14.0, 0.1
 
 
 def costs(table: pd.DataFrame) -> pd.DataFrame:
-    """Return per run and target seconds, joules and bytes on the air in both
-    directions; of a run that missed the target, nothing."""
+    """Return seconds, joules and bytes in both directions, per run and target that it
+    reached."""
     done = table[table.status == "complete"].copy()
     bits = done.upload_bits + done.download_bits
     found = done[[*ARM, "seed", "target", "rounds", "final_accuracy"]].copy()
@@ -44,7 +44,7 @@ def costs(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def front(points: pd.DataFrame) -> pd.Series:
-    """Return which points no other is as good as in all costs and better in one."""
+    """Return which points are on the Pareto front of all costs."""
     values = points[list(COSTS)].to_numpy(dtype=float)
     is_there = np.isfinite(values).all(axis=1)
     no_worse = (values[:, None, :] <= values[None, :, :]).all(axis=2)
@@ -54,7 +54,7 @@ def front(points: pd.DataFrame) -> pd.Series:
 
 
 def with_fronts(found: pd.DataFrame) -> pd.DataFrame:
-    """Return the costs with who is on the front of its seed and target."""
+    """Return the costs, marked if on the front of their seed and target."""
     fronts = [front(part) for _, part in found.groupby(["target", "seed"])]
     return found.assign(is_on_front=pd.concat(fronts))
 

@@ -1,10 +1,10 @@
-"""Identical uploads merged by every method: merge error beside how good the model is.
+"""Identical uploads merged by every method: merge error and accuracy of the model.
 
 netsim study results/merges/drift.yaml --out results/studies/merges-drift
 python results/merges/identical.py results/studies/merges-drift
 
 What `netsim merge-study RUN --evaluate` does, for every run of the study, all rounds.
-Writes identical.csv beside this file, one row per setting, seed, round and method.
+Writes identical.csv to this folder, one row per setting, seed, round and method.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 import netsim
-from netsim.cosim.commands.merge_study import merge_study
+from netsim.cosim.commands.merge_study import compare_merges
 from netsim.study import folder_name
 
 HERE = Path(__file__).parent
@@ -33,8 +33,8 @@ METHODS = (
 
 
 def merged(folder: Path) -> pd.DataFrame:
-    """Return what each method makes of the uploads of every round of a run."""
-    found = merge_study(folder, methods=METHODS, evaluate=True)
+    """Return the merges of every round's uploads by each method."""
+    found = compare_merges(folder, methods=METHODS, evaluate=True)
     assert found.is_same, f"{folder} came out otherwise than recorded"
     return found.merges
 

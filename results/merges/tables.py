@@ -5,7 +5,7 @@ python results/merges/tables.py results/studies
 
 Reads merges-methods, -seeds, -skew and -clients there, as far as they are finished,
 and identical.csv here. Writes runs.csv, divergence.csv, paired.csv, same-uploads.csv,
-correlation.csv and four pictures beside this file, and prints what README.md shows.
+correlation.csv and four pictures to this folder, and prints the tables of README.md.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ NUM_RESAMPLES = 2_000
 NUM_COMMON = 3  # seeds that all arms have
 FACTOR, DENSE, CORE = 8 * 64, 64 * 64, 8 * 8  # numbers of a factor, a matrix, a core
 HEAD, NUM_MATRICES = 650, 6
-SENT = {  # numbers per matrix up and down, by what each paper says; the head besides
+SENT = {  # numbers per matrix up and down, by each paper's formula, without the head
     **dict.fromkeys(
         (
             "FedIT",
@@ -58,7 +58,7 @@ SENT = {  # numbers per matrix up and down, by what each paper says; the head be
 
 
 def finished(studies: Path) -> Iterator[tuple[dict[str, object], netsim.runs.run.Run]]:
-    """Yield every finished run, with what is particular about it."""
+    """Yield every finished run with its settings."""
     for name in ("methods", "seeds", "skew", "clients"):
         folder = studies / f"merges-{name}"
         if not folder.is_dir():
@@ -68,15 +68,15 @@ def finished(studies: Path) -> Iterator[tuple[dict[str, object], netsim.runs.run
         for one in table[table.status == "complete"].to_dict("records"):
             arm = "+".join(folder_name(one[axis]) for axis in axes)
             run = netsim.load_run(folder / "runs" / arm / str(one["seed"]))
-            told = {axis: float(one[axis]) for axis in axes if axis != "method"}
+            own = {axis: float(one[axis]) for axis in axes if axis != "method"}
             yield (
-                {**DEFAULTS, **told, "method": one["method"], "seed": one["seed"]},
+                {**DEFAULTS, **own, "method": one["method"], "seed": one["seed"]},
                 run,
             )
 
 
 def ends(run: netsim.runs.run.Run) -> dict[str, float]:
-    """Return what a run ends with, and what a client sends and gets in a round."""
+    """Return the final figures of a run, and a client's traffic per round."""
     shared = run.evals[run.evals.client_id.isna()]
     gap = run.local_gap()
     later = run.tasks[run.tasks.round_id > 1]  # the first download is everybody's
@@ -99,7 +99,7 @@ def ends(run: netsim.runs.run.Run) -> dict[str, float]:
 
 
 def check_traffic(runs: pd.DataFrame) -> None:
-    """Refuse a trace whose bits are not those of the papers' formulas."""
+    """Check the bits of a trace against the papers' formulas."""
     here = runs[runs.clients == DEFAULTS["clients"]]
     for one in here.to_dict("records"):
         for numbers, way in zip(
@@ -129,7 +129,7 @@ def interval(values: pd.Series) -> tuple[float, float, float]:
 
 
 def paired(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return by how much each arm ends above FedIT's, seed by seed."""
+    """Return the difference of each arm from FedIT, paired by seed."""
     columns = ("accuracy", "late_accuracy", "early_accuracy", "own", "shared")
     rows = []
     for (alpha, clients), here in runs.groupby(["alpha", "clients"]):
@@ -162,7 +162,8 @@ OCCASION = ["setting", "seed", "round_id"]  # all merges of one are of the same 
 
 
 def below_oracle(merges: pd.DataFrame) -> pd.DataFrame:
-    """Return merges with how far each model is from the exact merge of its uploads."""
+    """Return merges with each model's difference from the exact merge of its
+    uploads."""
     exact = merges[merges.method == "full-average"].set_index(OCCASION)
     exact = exact[["loss", "accuracy"]].add_suffix("_exact")
     found = merges[merges.method != "full-average"].join(exact, on=OCCASION)
@@ -172,9 +173,9 @@ def below_oracle(merges: pd.DataFrame) -> pd.DataFrame:
 
 
 def correlations(merges: pd.DataFrame) -> pd.DataFrame:
-    """Return how merge error goes with accuracy and loss, in all settings and in each:
-    as they are, and from the means of the same uploads, which rounds and seeds
-    do not enter. Intervals are of a bootstrap over runs."""
+    """Return the correlation of merge error with accuracy and with loss, overall and
+    per setting: raw, and with the means of the same uploads subtracted, which removes
+    rounds and seeds. Intervals are from a bootstrap over runs."""
     columns = ["mean_error", "accuracy", "loss"]
     groups = merges.groupby(OCCASION)[columns]
     within = merges.assign(**(merges[columns] - groups.transform("mean")))
@@ -193,8 +194,8 @@ def correlations(merges: pd.DataFrame) -> pd.DataFrame:
 
 
 def gains_over_average(merges: pd.DataFrame) -> pd.DataFrame:
-    """Return by how much each merge's model is better than FedIT's of the same uploads:
-    the mean of a run's rounds, then over runs, with its 95 % interval."""
+    """Return the gain of each merge over FedIT's merge of the same uploads: the mean
+    over the rounds of a run, then over runs, with its 95 % interval."""
     fedit = merges[merges.method == "fedit"].set_index(OCCASION)
     joined = merges.join(fedit[["accuracy"]].add_suffix("_fedit"), on=OCCASION)
     joined["gain"] = joined.accuracy - joined.accuracy_fedit

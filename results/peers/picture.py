@@ -1,4 +1,4 @@
-"""Draw what a local step costs, and what clocks say of a round: peers.svg.
+"""Draw the cost of a local step and each clock's time of a round: peers.svg.
 
 python results/peers/picture.py
 """

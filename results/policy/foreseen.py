@@ -1,12 +1,12 @@
-"""What the planner expects of each fleet before anything is run.
+"""The planner's predictions for each fleet.
 
 python results/policy/foreseen.py
 python results/policy/foreseen.py --set cell.uplink.radio.path=/where/recorded.up
 
 Constants as pilots measured them on these data: beta/alpha 0.5 (all norms one), nu 1
 (sketching is no better than sampling) and 0.65 (the mean of three seeds' pilots).
-Writes foreseen.csv beside this file: geometric means over seeds of how much sooner a
-plan is than the best uniform probability, and than full participation.
+Writes foreseen.csv to this folder: geometric means over seeds of a plan's speed-up over
+the best uniform probability, and over full participation.
 """
 
 from __future__ import annotations

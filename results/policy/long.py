@@ -1,9 +1,9 @@
-"""Do pilots pay on a longer task: times with and without them, against uniform q.
+"""Pilots on a longer task: times with and without them, relative to uniform q.
 
 netsim study results/policy/long.yaml --out results/studies/policy-long
 python results/policy/long.py results/studies/policy-long
 
-Writes long.csv beside this file, a row per run; prints the table of README.md.
+Writes long.csv to this folder, a row per run; prints the table of README.md.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ def rows(study: netsim.Study) -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
-def sooner(found: pd.DataFrame) -> pd.DataFrame:
-    """Return how many times as fast as the baseline, paired: geometric mean over seeds,
-    and the lowest and highest seed."""
+def speedups(found: pd.DataFrame) -> pd.DataFrame:
+    """Return the speed-up over the baseline, paired by seed: geometric mean, lowest and
+    highest seed."""
     times = found.set_index(["policy", "seed"])
     ratios = np.log(times.loc[BASELINE] / times)
     by_policy = ratios.groupby(level="policy", sort=False)
@@ -48,4 +48,4 @@ if __name__ == "__main__":
     table = rows(netsim.load_study(sys.argv[1]))
     table.to_csv(HERE / "long.csv", index=False)
     print(table.groupby("policy", sort=False).mean(numeric_only=True).round(0))
-    print(sooner(table).to_string())
+    print(speedups(table).to_string())

@@ -1,4 +1,4 @@
-"""Simulated time to the target: what each run of a study came to.
+"""Simulated time to the target of each run of a study.
 
 netsim study results/policy/policies.yaml --out results/studies/policy
 python results/policy/study.py results/studies/policy results/policy/runs.csv
@@ -52,7 +52,7 @@ def fitted(run: netsim.runs.run.Run) -> dict[str, float]:
 
 
 def row(run: netsim.runs.run.Run, level: float) -> dict:
-    """Return what one run comes to: one line of the table, without its names."""
+    """Return the figures of one run: a row of the table, without its names."""
     predicted = run.manifest.predicted
     charged = run.time_to(METRIC, level)
     free = run.time_to(METRIC, level, with_pilots=False)

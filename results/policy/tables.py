@@ -4,7 +4,7 @@ pip install 'netsim-fl[report]'
 python results/policy/study.py results/studies/policy results/policy/runs.csv
 python results/policy/tables.py results/policy/runs.csv
 
-Writes speedups.csv, calibration.csv, nu.csv and two pictures beside this file, and the
+Writes speedups.csv, calibration.csv, nu.csv and two pictures to this folder, and the
 tables of README.md to standard output.
 """
 
@@ -56,15 +56,15 @@ def interval(logs: np.ndarray) -> tuple[float, float]:
 
 
 def compared(over: pd.Series, under: pd.Series) -> dict[str, float]:
-    """Return how many times as long ``over`` takes as ``under``, paired by seed; a
-    target that was missed in some seed leaves no figure."""
+    """Return the time of ``over`` relative to ``under``, paired by seed, if both
+    reached the target with every seed."""
     logs = np.log(over / under).to_numpy()
     low, high = interval(logs)
     return {"speedup": float(np.exp(logs.mean())), "low": low, "high": high}
 
 
 def speedups(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return how much sooner each arm meets the target than tuned uniform sampling."""
+    """Return the speed-up of each arm over tuned uniform sampling."""
     rows = []
     for fleet, best in tuned(runs).items():
         here = runs[runs.fleet == fleet].set_index(["arm", "seed"])
@@ -84,7 +84,7 @@ def speedups(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def calibration(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return promised and simulated rounds and seconds to the planned loss."""
+    """Return predicted and simulated rounds and seconds to the planned loss."""
     known = runs.dropna(subset=["predicted_s", "simulated_s"]).copy()
     known["error_s"] = known.predicted_s / known.simulated_s - 1
     known["error_rounds"] = known.predicted_rounds / known.simulated_rounds - 1
@@ -95,7 +95,7 @@ def calibration(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def shown(row: pd.Series | None) -> str:
-    """Return a speed-up as people read it, or a dash."""
+    """Return a speed-up as text, or a dash."""
     if row is None or pd.isna(row.speedup):
         return "-"
     return f"{row.speedup:.2f} ({row.low:.2f}-{row.high:.2f})"
@@ -132,7 +132,7 @@ def main_table(table: pd.DataFrame) -> str:
 
 
 def ratio(runs: pd.DataFrame, fleet: str, slow: str, fast: str) -> str:
-    """Return how many times as long one arm takes as another, pilots for nothing."""
+    """Return the time of one arm relative to another, pilots not charged."""
     here = runs[runs.fleet == fleet].set_index(["arm", "seed"])[FREE]
     if slow not in here.index or fast not in here.index:
         return "-"
@@ -140,8 +140,8 @@ def ratio(runs: pd.DataFrame, fleet: str, slow: str, fast: str) -> str:
 
 
 def ablations(runs: pd.DataFrame) -> str:
-    """Return per fleet what each part of the joint design is worth: the time without
-    it through the time with it."""
+    """Return, per fleet and part of the joint design, the time without the part
+    relative to the time with it."""
     fleets = list(runs.fleet.unique())
     best = {fleet: arms["uniform q"] for fleet, arms in tuned(runs).items()}
     parts = {
@@ -168,7 +168,7 @@ def speedup_picture(table: pd.DataFrame) -> alt.FacetChart:
     is_other = table.arm != table.baseline
     picked = table[table.is_tuned & is_other & table.speedup.notna()]
     base = alt.Chart(picked, width=180, height=300)
-    title = "times sooner than tuned uniform"
+    title = "speed-up over tuned uniform"
     axis = alt.Axis(values=[0.2, 0.5, 1, 2, 3])
     scale = alt.Scale(type="log", domain=[0.18, 3], nice=False, clamp=True)
     points = base.mark_point(filled=True, size=40).encode(

@@ -1,4 +1,5 @@
-"""Draw a run: accuracy over simulated time, and who did what in its first rounds.
+"""Draw a run: accuracy over simulated time, and the clients' phases in its first
+rounds.
 
 pip install 'netsim-fl[report]'
 netsim run quickstart --out results/runs/quickstart

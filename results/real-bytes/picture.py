@@ -1,8 +1,8 @@
-"""Draw how well the simulator foresaw real transfers.
+"""Draw simulated against measured transfers.
 
 python results/real-bytes/picture.py
 
-Reads uploads.csv and rounds.csv beside this file, writes real-bytes.svg.
+Reads uploads.csv and rounds.csv in this folder, writes real-bytes.svg.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A study killed again and again comes to the tables of one that nobody touched.
+"""A study that is killed repeatedly gives the tables of an undisturbed one.
 
 python results/studies/kills.py FOLDER          # in processes: the study killed twice
 python results/studies/kills.py FOLDER --ray    # on Ray: a worker, then the study
@@ -36,7 +36,7 @@ def command(folder: Path, *more: str) -> list[str]:
 
 
 def started(folder: Path, *more: str) -> subprocess.Popen:
-    """Start the study in its folder, with a store beside it."""
+    """Start the study in its folder, with a store next to it."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     cache = folder.with_name(f"{folder.name}-cache")
     with folder.with_name(f"{folder.name}.log").open("ab") as log:
@@ -54,7 +54,7 @@ def num_finished(folder: Path) -> int:
 
 
 def wait_for(folder: Path, num: int, study: subprocess.Popen) -> None:
-    """Wait until so many runs are finished."""
+    """Wait until this many runs are finished."""
     while num_finished(folder) < num:
         assert study.poll() is None, "it ended before it was killed"
         time.sleep(0.05)
@@ -77,7 +77,7 @@ def ray_workers(study: subprocess.Popen) -> list[int]:
 
 
 def timed(what: str, work: Callable[[], None]) -> float:
-    """Return the seconds that some work takes, and print them."""
+    """Return and print the seconds of some work."""
     start_s = time.perf_counter()
     work()
     taken_s = time.perf_counter() - start_s
@@ -114,7 +114,7 @@ def killed_on_ray(folder: Path) -> None:
 
 
 def steps(folder: Path) -> tuple[int, int]:
-    """Return the local steps trained and reused, as the finished runs tell."""
+    """Return the local steps trained and reused, from the finished runs."""
     runs = [netsim.load_run(path) for path in sorted(folder.glob("runs/*/*"))]
     assert len(runs) == NUM_RUNS
     manifests = [run.manifest for run in runs]
@@ -125,7 +125,7 @@ def steps(folder: Path) -> tuple[int, int]:
 
 
 def report(name: str, folder: Path) -> None:
-    """Print what a study cost."""
+    """Print the cost of a study."""
     trained, reused = steps(folder)
     share = reused / (trained + reused)
     print(f"{name}: {trained} steps trained, {reused} reused ({share:.1%})", flush=True)

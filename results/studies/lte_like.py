@@ -1,4 +1,4 @@
-"""A synthetic mahimahi trace that comes and goes as a phone's uplink does.
+"""A synthetic mahimahi trace that varies like a phone's uplink.
 
 python results/studies/lte_like.py > scenarios/traces/lte-like.up
 
@@ -18,7 +18,7 @@ PACKET_BITS = 12_000
 
 
 def rates_bps(rng: np.random.Generator) -> np.ndarray:
-    """Return the rate of every millisecond of the lap."""
+    """Return the rate in each millisecond of the trace's period."""
     level, steps = rng.normal(), []
     for _ in range(LAP_MS // STEP_MS):
         level = CORRELATION * level + np.sqrt(1 - CORRELATION**2) * rng.normal()
@@ -30,10 +30,10 @@ def rates_bps(rng: np.random.Generator) -> np.ndarray:
 
 
 def main() -> None:
-    """Print the millisecond of every packet; the last line is the lap's length."""
+    """Print the millisecond of every packet; the last line is the trace's period."""
     sent = np.floor(np.cumsum(rates_bps(np.random.default_rng(1)) / 1e3) / PACKET_BITS)
     packets = np.diff(sent, prepend=0.0).astype(int)
-    packets[-1] += 1  # the lap ends where its last packet goes
+    packets[-1] += 1  # the period ends with its last packet
     for mark_ms, count in enumerate(packets, start=1):
         print(f"{mark_ms}\n" * count, end="")
 

@@ -1,10 +1,10 @@
-"""What a study of N networks costs over one run, where no network changes the learning.
+"""The cost of a study of N networks relative to one run, without retraining.
 
 python results/studies/many_networks.py FOLDER          # N = 1, 10, 50
 
 The quickstart (25 rounds, 20 clients) on N uplinks from 1 to 100 MHz, one seed, one
 process, each N with an empty store. The model is counted and pre-trained beforehand.
-FOLDER must not exist. Writes networks.csv beside this file.
+FOLDER must not exist. Writes networks.csv to this folder.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ baseline: {{band: {first}}}
 
 
 def text(num: int) -> str:
-    """Return the study of so many networks."""
+    """Return the study of N networks, as YAML."""
     bands = [f"{band:.0f} kHz" for band in np.geomspace(1e3, 1e5, num)]
     return STUDY.format(bands=", ".join(bands), first=bands[0])
 
 
 def prepared(cache: Path) -> None:
-    """Let an empty store know the model, as any earlier run would have."""
+    """Fill an empty store with the model, as an earlier run would."""
     os.environ["XDG_CACHE_HOME"] = str(cache)
     netsim.run("quickstart", "stop.rounds=1", "seed=9", out=cache / "first")
 
 
 def measured(num: int, folder: Path) -> dict[str, float]:
-    """Return what a study of so many networks took."""
+    """Return the cost of a study of N networks."""
     prepared(folder / f"cache-{num}")
     path = folder / f"networks-{num}.yaml"
     path.write_text(text(num))

@@ -1,11 +1,11 @@
-"""Tabulate and draw what the merges reach on texts.
+"""Tabulate and draw the results of the merges on texts.
 
 pip install 'netsim-fl[report]'
 python results/texts/tables.py STUDY [STUDY …] [--own STUDY]
 
-Writes runs.csv, a row per finished run, differences.csv, each merge less FedIT on the
-same seed, and merges.svg beside this file; prints the tables of README.md. ``--own`` is
-the study whose runs judged the clients' own adapters too: own.csv.
+Writes to this folder runs.csv, a row per finished run, differences.csv, each merge's
+difference from FedIT on the same seed, and merges.svg; prints the tables of README.md.
+``--own`` is the study that also evaluated the clients' own adapters: own.csv.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def finished(folder: Path) -> Iterator[tuple[dict[str, object], Run]]:
 
 
 def row(names: dict[str, object], run: Run) -> dict[str, object]:
-    """Return where a run ends, how far its merges missed and what it sent."""
+    """Return the final metrics, merge errors and traffic of a run."""
     evals = run.evals[run.evals.client_id.isna()]
     by_round = run.merges.groupby("round_id").relative_error.mean()
     tasks, rounds = run.tasks, len(run.rounds)
@@ -140,7 +140,7 @@ def summary(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def own(folder: Path) -> pd.DataFrame:
-    """Return per run how good own and global adapters are on clients' own labels."""
+    """Return the accuracy of own and global adapters on clients' labels, per run."""
     rows = []
     for names, run in finished(folder):
         last = run.local_gap().iloc[-1]

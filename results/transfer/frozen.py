@@ -1,4 +1,4 @@
-"""A clock that asks once: the share at a transfer's start is its share to the end."""
+"""A clock whose transfers keep their first share to the end."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from netsim.sharing import AtEvents
 
 
 class FrozenAtStart(AtEvents):
-    """Whoever starts has the cell over those who send by then, until it is done; who
-    starts later takes nothing from it, and who ends leaves it nothing."""
+    """A transfer gets the cell divided by the number of senders at its start; later
+    starts and ends do not change its share."""
 
     cell_hz: Hertz
 

@@ -1,8 +1,8 @@
-"""What an upload takes: shares followed exactly, beside simpler clocks.
+"""The time of an upload by exact sharing and by simpler clocks.
 
 python results/transfer/transfer.py [--trace TRACE.up]
 
-Writes uploads.csv, seconds.csv, moments.csv and transfer.svg beside this file. TRACE is
+Writes uploads.csv, seconds.csv, moments.csv and transfer.svg to this folder. TRACE is
 a mahimahi trace of a cell's uplink; without one only the constant cell is computed, and
 nothing is written. Seconds of CPU, no torch.
 """
@@ -37,8 +37,14 @@ STARTS_S = {
     "together": [0.0] * NUM_CLIENTS,
     "0.2 s apart": [0.2 * n for n in range(NUM_CLIENTS)],
 }
-MOMENTS_S = range(0, 140, 20)  # of the trace, at which the round begins
-COLOURS = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#CC79A7")  # safe for all eyes
+MOMENTS_S = range(0, 140, 20)  # of the trace, at which the round starts
+COLOURS = (
+    "#000000",
+    "#E69F00",
+    "#56B4E9",
+    "#009E73",
+    "#CC79A7",
+)  # safe for colour-blind eyes
 SHAPES = ("circle", "triangle-up", "triangle-down", "square", "diamond")
 
 
@@ -49,10 +55,12 @@ def starting(starts_s: list[float]) -> str:
 
 
 def uploads(cell: str, start: str, clock: str, overrides: tuple[str, ...]):
-    """Return a row per client: seconds at which its upload begins and is there."""
+    """Return a row per client: start and end of its upload, in seconds."""
     with tempfile.TemporaryDirectory() as folder:
-        told = (starting(STARTS_S[start]), *overrides)
-        tasks = netsim.run(HERE / "ten.yaml", *told, out=Path(folder) / "run").tasks
+        all_overrides = (starting(STARTS_S[start]), *overrides)
+        tasks = netsim.run(
+            HERE / "ten.yaml", *all_overrides, out=Path(folder) / "run"
+        ).tasks
     return pd.DataFrame(
         {
             "cell": cell,
@@ -95,7 +103,7 @@ def of_trace(path: Path) -> pd.DataFrame:
 
 
 def by_moment(path: Path) -> pd.DataFrame:
-    """Return what the round takes on a measured cell, by when it begins."""
+    """Return the seconds of a round on a measured cell, by its start."""
     radio = f"{{kind: measured, path: {path.resolve()}, reference_band: 20 MHz}}"
     cell = f"cell.uplink.radio={radio}"
     rows = []
@@ -151,7 +159,7 @@ def _panels(found: pd.DataFrame) -> list[tuple[str, str, pd.DataFrame]]:
 
 
 def oversold() -> str:
-    """Return what the engine says to frozen shares on the real cell."""
+    """Return the engine's refusal of frozen shares on the real cell."""
     try:
         uploads("", "0.2 s apart", "", (FROZEN,))
     except InputError as error:

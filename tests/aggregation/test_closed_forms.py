@@ -23,6 +23,7 @@ from fl.aggregation import (
 )
 from fl.aggregation.grams import product_error, residual, stack_grams
 from fl.aggregation.mixing import component_scalars
+from fl.aggregation.newton import Found
 
 METHODS = [FedIT(), FloraNA(), FloraNA(gauge="as-is")]
 WEIGHTS = [(0.25, 0.25, 0.5), (1.5, -0.75, 0.25), (4.0, 2.0, -5.0)]
@@ -194,10 +195,11 @@ def test_more_sweeps_never_fit_worse(weights, drift):
 
 
 def test_a_descent_that_went_wrong_falls_back_to_the_average(monkeypatch):
-    def astray(grams, left, right, ridge):
-        return torch.ones_like(left), torch.ones(len(left), dtype=torch.float64)
+    def astray(method, grams, start, norm):
+        left = torch.ones(grams.left.shape[:2], dtype=torch.float64)
+        return Found(left, left, start, start > 0)
 
-    monkeypatch.setattr("fl.aggregation.flora_na.half_step", astray)
+    monkeypatch.setattr(FloraNA, "_descend", astray)
     layer = draw(29, WEIGHTS[0])
     merged, average = merge_one(FloraNA(), layer), merge_one(FedIT(), layer)
     assert torch.equal(merged.pair.lora_b, average.pair.lora_b)

@@ -14,7 +14,7 @@ from fl.model.adapters import Adapter, Layout, Part
 from fl.model.payload import Payload
 from netsim import load_run
 from netsim.cli import main
-from netsim.cosim.commands.merge_study import merge_study
+from netsim.cosim.commands.merge_study import compare_merges
 from netsim.cosim.reading import read_scenario
 from netsim.cosim.run import run_scenario
 from netsim.cosim.shipped import find_scenario
@@ -57,7 +57,7 @@ def run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def study(run):
-    return merge_study(run, evaluate=True)
+    return compare_merges(run, evaluate=True)
 
 
 def test_nothing_is_trained_and_the_run_comes_out_as_recorded(study, run):
@@ -131,7 +131,7 @@ def test_exact_merges_of_the_same_updates_are_equally_good(study):
 
 def test_what_a_run_has_folded_into_the_base_counts(tmp_path):
     folding = "learning.aggregation=flora-stacking"
-    found = merge_study(
+    found = compare_merges(
         finished(tmp_path / "run", FULL, folding),
         methods=["flora-stacking", "fedex-lora"],
         evaluate=True,
@@ -166,7 +166,7 @@ def test_forgotten_updates_are_trained_again_and_a_person_is_told(run, monkeypat
     told = []
     with monkeypatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(run.parent / "empty"))
-        again = merge_study(run, methods=["fedit"], rounds=[2], say=told.append)
+        again = compare_merges(run, methods=["fedit"], rounds=[2], say=told.append)
     assert again.steps_trained > 0
     assert len(told) == 1
     assert "training them again" in told[0]
@@ -176,7 +176,7 @@ def test_forgotten_updates_are_trained_again_and_a_person_is_told(run, monkeypat
 
 def test_sampled_clients_with_weights_below_zero_are_refused_by_norm_weights(tmp_path):
     sampling = "server.sampling={kind: independent, probability: 0.5}"
-    found = merge_study(finished(tmp_path / "run", sampling))
+    found = compare_merges(finished(tmp_path / "run", sampling))
     frame = found.methods.set_index("method")
     assert frame.loc["hetlora", "status"] == "cannot"
     assert "weights >= 0" in frame.loc["hetlora", "reason"]
@@ -185,7 +185,7 @@ def test_sampled_clients_with_weights_below_zero_are_refused_by_norm_weights(tmp
 
 
 def test_folding_methods_cannot_follow_an_asynchronous_server(tmp_path):
-    found = merge_study(
+    found = compare_merges(
         finished(
             tmp_path / "run",
             "server={kind: buffered, concurrency: 6, buffer_size: 3, merge_time: 5 ms}",
@@ -209,7 +209,7 @@ def test_a_run_by_another_method_is_compared_with_its_likes(
     own, alike, otherwise, tmp_path
 ):
     aggregation = f"learning.aggregation={own}"
-    found = merge_study(
+    found = compare_merges(
         finished(tmp_path / "run", FULL, aggregation), methods=[own, alike, otherwise]
     )
     assert found.is_same
@@ -261,7 +261,7 @@ def test_a_run_without_learning_has_nothing_to_merge(tmp_path):
     config = read_scenario(find_scenario("network-only"), ("stop.rounds=2",))
     run_scenario(config, tmp_path / "run")
     with pytest.raises(InputError, match="nothing was learned"):
-        merge_study(tmp_path / "run")
+        compare_merges(tmp_path / "run")
 
 
 def adapters():
@@ -343,7 +343,7 @@ def test_methods_of_one_rank_cannot_merge_clients_of_their_own(tmp_path, monkeyp
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     ranks = "ranks={kind: tiered, tiers: [{device: jetson-nano, rank: 2}]}"
     overrides = (FULL, "learning.aggregation=flexlora", ranks, "stop.rounds=2")
-    found = merge_study(finished(tmp_path / "run", *overrides))
+    found = compare_merges(finished(tmp_path / "run", *overrides))
     methods = found.methods.set_index("method")
     for kind in ("fedit", "flora-na", "residual"):
         assert methods.status[kind] == "cannot"

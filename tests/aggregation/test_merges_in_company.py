@@ -11,7 +11,6 @@ from netsim.errors import InputError
 from tests.support.methods import (
     SMALL,
     federation,
-    own_cache,  # noqa: F401  a fixture
     play_round,
     run,
 )

@@ -23,7 +23,7 @@ from netsim.cosim.reading import read_scenario
 from netsim.cosim.run import run_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
-from tests.support.methods import (  # noqa: F401  a fixture
+from tests.support.methods import (
     SEED,
     SMALL,
     STEPS,
@@ -31,7 +31,6 @@ from tests.support.methods import (  # noqa: F401  a fixture
     TINY,
     R,
     federation,
-    own_cache,
     play_round,
     run,
 )

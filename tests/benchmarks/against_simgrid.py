@@ -2,10 +2,10 @@
 
     python tests/benchmarks/against_simgrid.py [--python /usr/bin/python3] [--out FILE]
 
-SimGrid (Debian's python3-simgrid, its fluid CM02 model) runs in a process of its own
-under the Python that has it; where there is none, this says so and ends. Every flow has
-a start, a size and, for half of them, a ceiling of its own, which is a private link in
-SimGrid and a radio's ceiling here.
+SimGrid (Debian's python3-simgrid, its fluid CM02 model) runs in a separate process
+under the Python that has it; without one, this ends with a message. Every flow has a
+start and a size, and half of them have their own rate limit, which is a private link in
+SimGrid and a radio's limit here.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ COUNTS = (10, 100, 1_000, 3_000)  # SimGrid takes minutes for 10,000
 
 @dataclass(frozen=True)
 class Flow:
-    """Starts at a tick, sends so many bytes, at so many bytes a second at most."""
+    """A flow with its start, its bytes and its rate limit in bytes per second."""
 
     start_ns: int
     num_bytes: int
@@ -43,7 +43,7 @@ class Flow:
 
 
 class Flat:
-    """A radio of 5 bit/s/Hz, whatever the channel."""
+    """A radio of 5 bit/s/Hz on every channel."""
 
     depends_on_share = False
 
@@ -60,7 +60,7 @@ class Still:
 
 def flows(count: int, seed: int = 0) -> list[Flow]:
     """Return flows that start within a second and keep the link busy for minutes; half
-    of them have a ceiling between a quarter of an equal share and four of them."""
+    of them have a rate limit of 1/4 to 4 equal shares."""
     rng = random.Random(seed)
     share = BYTES_PER_S / count
     return [
@@ -114,7 +114,7 @@ def ends_here(given: list[Flow]) -> tuple[list[float], float]:
 
 
 def ends_in_simgrid(given: list[Flow], python: str) -> tuple[list[float], float]:
-    """Return what :func:`ends_here` does, as SimGrid has it."""
+    """Return the same as :func:`ends_here`, from SimGrid."""
     with tempfile.TemporaryDirectory() as folder:
         asked, answered = Path(folder) / "flows.json", Path(folder) / "ends.json"
         rows = [
@@ -129,7 +129,7 @@ def ends_in_simgrid(given: list[Flow], python: str) -> tuple[list[float], float]
 
 
 def version(python: str) -> str | None:
-    """Return SimGrid's version under a Python; nothing where it has none."""
+    """Return SimGrid's version under a Python, or an empty text without SimGrid."""
     code = "import simgrid, sys; sys.stderr.write(simgrid.simgrid_version)"
     try:
         found = subprocess.run([python, "-c", code], capture_output=True, text=True)

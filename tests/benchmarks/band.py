@@ -3,7 +3,7 @@
     python tests/benchmarks/band.py
 
 Keeps a constant number of transfers live (each end starts the next one) under processor
-sharing and prints the rate against the number live, beside a bare SimPy timeout loop.
+sharing; prints the rate for each number live, and that of a bare SimPy timeout loop.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ NUM_ENDS = 200_000
 
 
 class Flat:
-    """A radio of 5 bit/s/Hz, whatever the channel."""
+    """A radio of 5 bit/s/Hz on every channel."""
 
     depends_on_share = False
 
@@ -41,7 +41,7 @@ class Still:
 
 
 class Forgetful(Recorder):
-    """Rows in memory, and nowhere else."""
+    """A writer that keeps rows in memory only."""
 
     def flush_full(self) -> None:
         for rows in (self.transfers, self.segments, self.bands):
@@ -85,7 +85,7 @@ def ends_per_cpu_s(
 
 
 def timeouts_per_cpu_s(num_events: int) -> float:
-    """Return what a bare SimPy timeout loop reaches."""
+    """Return the timeouts per CPU second of a bare SimPy loop."""
     env = simpy.Environment(0)
 
     def loop():

@@ -1,10 +1,11 @@
-"""How far we are from what bounds us: ratios of CPU time, each from one turn.
+"""Distance from lower bounds: ratios of CPU time within one turn.
 
     OMP_NUM_THREADS=1 python tests/benchmarks/limits.py
 
-Transfers beside a bare SimPy timeout loop; merges beside plain averaging of the same
-factors; training beside a matrix product of as many FLOP. Ours and its bound take turns
-in one process; printed are the medians of the turns' ratios, with least and greatest.
+Transfers are compared with a bare SimPy timeout loop, merges with plain averaging of
+the same factors, and training with a matrix product of as many FLOP. netsim and the
+bound take turns in one process; the output is the median ratio, with the lowest and
+highest.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ Ratios = dict[str, float]
 
 
 def transfers() -> Iterator[Ratios]:
-    """Yield per turn how many timeouts a transfer takes as long as."""
+    """Yield the time of a transfer in bare timeouts, per turn."""
     kinds = {"rows dropped": Forgetful, "trace written": Recorder}
     for _ in range(NUM_TURNS):
         bare = timeouts_per_cpu_s(4 * NUM_ENDS)
@@ -55,7 +56,7 @@ def average(layer: LayerComponents) -> None:
 
 
 def merges() -> Iterator[Ratios]:
-    """Yield per turn how many plain averages a merge takes as long as."""
+    """Yield the time of a merge in plain averages, per turn."""
     layers = {
         f"{width} square, U = {num}, r = {rank}": components(num, width, width, rank)
         for width, num, rank in LAYERS
@@ -71,7 +72,7 @@ def merges() -> Iterator[Ratios]:
 
 
 def training() -> Iterator[Ratios]:
-    """Yield per turn how many times longer local steps take than their FLOP."""
+    """Yield the time of local steps relative to a product of their FLOP, per turn."""
     cases = {name: CASES[name] for name in MODELS}
     ways = {name: ways_of(case) for name, case in cases.items()}
     flop = {name: counted_flop(case) for name, case in cases.items()}

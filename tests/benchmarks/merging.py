@@ -1,12 +1,12 @@
-"""Seconds and errors of every merge, beside dense solvers, and of a whole adapter set.
+"""Seconds and errors of every merge and of dense solvers, and of a whole adapter set.
 
     OMP_NUM_THREADS=1 python tests/benchmarks/merging.py [--quick | --full]
     OMP_NUM_THREADS=1 python tests/benchmarks/merging.py --case 4096 100 16
 
-Components are one start plus drift, in float32. The dense rivals form W*: an SVD of it,
-and gradient steps by autograd on the scalars of FLoRA-NA as its paper has them. A rival
-that would take more than a minute is left out, which is said. Some minutes by default;
-with ``--full`` every method on every size, with ``--quick`` the small ones only.
+Components are one start plus drift, in float32. The dense solvers form W*: an SVD, and
+gradient steps by autograd on FLoRA-NA's scalars as in its paper. A dense solver that
+would take more than a minute is left out, and the table states that. This takes some
+minutes; ``--full`` runs every method on every size, ``--quick`` only the small sizes.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def components(
 
 
 def timed(work: Callable[[], T], *, repeats: int = 1) -> tuple[float, T]:
-    """Return the least wall time of some repeats in seconds, and the last result."""
+    """Return the minimum wall time of some repeats in seconds, and the last result."""
     times = []
     for _ in range(repeats):
         start_s = time.perf_counter()

@@ -1,11 +1,11 @@
-"""What the network half costs: CPU time and memory as the simulated world grows.
+"""The cost of simulating the network: CPU time and memory of growing scenarios.
 
     python tests/benchmarks/network.py [--csv network.csv] [--turns 3]
 
-Three series, learning off, everything written and digested: a growing population of
-which a hundred take part, a growing number drawn of a hundred thousand, and a growing
-number of uploads at the same time on one band. Every case is a process of its own; of
-its turns the median counts. CPU seconds, not the clock's: the machine may be shared.
+Three series without learning, with all rows written and digested: a growing population
+of which a hundred take part, a growing number drawn from a hundred thousand, and a
+growing number of simultaneous uploads on one band. Every case runs in its own process;
+the result is the median of its turns, in CPU seconds, since the machine may be shared.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ class Case:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a case took: CPU seconds until the first round, then per round; engine
-    events per CPU second of rounds; the process' highest memory; bytes of trace for
-    everything that happened, and for the population itself."""
+    """The cost of a case: CPU seconds until the first round and per round, engine
+    events per CPU second of rounds, peak memory of the process, and trace bytes of all
+    events and of the population."""
 
     start_cpu_s: float
     round_cpu_ms: float
@@ -71,10 +71,10 @@ def _capped(case: Case) -> Case:
 
 
 def overrides(case: Case) -> tuple[str, ...]:
-    """Return how the shipped scenario becomes this case.
+    """Return the overrides that turn the shipped scenario into this case.
 
-    Concurrent uploads start at the same tick, since nobody computes; they have
-    different channels, so that they end one by one.
+    Concurrent uploads start at the same tick, since computation takes no time; they
+    have different channels, so that they end one by one.
     """
     found = (
         f"population.num_clients={case.num_clients}",
@@ -87,7 +87,7 @@ def overrides(case: Case) -> tuple[str, ...]:
 
 
 def measure(case: Case) -> Cost:
-    """Return what a case costs in this process, which has done nothing else."""
+    """Return the cost of a case in this process, which has done nothing else."""
     from netsim.core.engine import Engine
     from netsim.cosim import world
     from netsim.cosim.reading import read_scenario
@@ -127,7 +127,7 @@ def measure(case: Case) -> Cost:
 
 
 def in_child(case: Case) -> Cost:
-    """Return what a case costs in a process of its own."""
+    """Return the cost of a case in a separate process."""
     command = [sys.executable, __file__, "--case", json.dumps(asdict(case))]
     found = subprocess.run(command, check=True, capture_output=True, text=True)
     return Cost(**json.loads(found.stdout))

@@ -2,10 +2,10 @@
 
     python tests/benchmarks/planning.py
 
-First the joint solver alone, six ranks, float32 tables, once under a rule that never
-idles and once under fixed equal shares; then the whole of ``netsim plan`` on the
-scenario network-only. Each size runs in a process of its own, so that the peak is its
-own. The search runs on a sample, the last passes and Monte Carlo on all clients.
+First the joint solver alone, with six ranks and float32 tables, once under a
+work-conserving rule and once under fixed equal shares; then the whole of ``netsim
+plan`` on the scenario network-only. Each size runs in its own process, for its peak
+memory. The search uses a sample, the last passes and Monte Carlo use all clients.
 """
 
 from __future__ import annotations
@@ -21,8 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from netsim.cli.planning import plan_command
-from netsim.cosim.plan_problem import Assumptions
+from netsim.cli.planning import plan
 from netsim.policy.problem import Problem
 from netsim.policy.solver import SAMPLE_SIZE, Prices, respond, search, solve, stratify
 from netsim.policy.surrogate import Surrogate
@@ -33,7 +32,7 @@ NUM_EXPECTED = 100  # about so many uploads of full rank fill a minute of the ba
 
 
 def fleet(num_clients: int) -> Problem:
-    """Return clients who differ in data, norms, speed and channel."""
+    """Return clients that differ in data, norms, speed and channel."""
     rng = np.random.default_rng(0)
     weights = rng.gamma(2.0, 1.0, num_clients).astype(np.float32)
     weights /= weights.sum(dtype=float)
@@ -78,12 +77,12 @@ def measure_solver(num_clients: int) -> None:
 
 def measure_command(num_clients: int) -> None:
     """Print one line of figures for the whole command."""
-    size = (f"population.num_clients={num_clients}",)
+    size = [f"population.num_clients={num_clients}"]
     with tempfile.TemporaryDirectory() as folder:
         out = io.StringIO()
         start_s = time.process_time()
         with contextlib.redirect_stdout(out):
-            plan_command("network-only", size, Path(folder), Assumptions(), json=False)
+            plan("network-only", size, out=Path(folder))
         took_s = time.process_time() - start_s
     print(f"{num_clients:>9,} | {took_s:7.1f} | {peak_gb():7.2f}")
 
@@ -96,7 +95,7 @@ def taken_s(work: Callable[[], object]) -> float:
 
 
 def peak_gb() -> float:
-    """Return the most memory that this process has held."""
+    """Return the peak memory of this process in GB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
 
 
@@ -110,7 +109,7 @@ def main() -> None:
 
 
 def alone(measure: Callable[[int], None]) -> None:
-    """Measure every size in a process of its own."""
+    """Measure every size in its own process."""
     spawn = multiprocessing.get_context("spawn")
     for num_clients in SIZES:
         worker = spawn.Process(target=measure, args=(num_clients,))

@@ -22,7 +22,7 @@ WRITERS = {"report.html": write_report, "timeline.json.gz": write_timeline}
 
 
 def measure(run: str, name: str) -> None:
-    """Write one file of a run into a temporary folder and print what it took."""
+    """Write one file of a run into a temporary folder and print its cost."""
     start_s = time.process_time()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / name
@@ -34,7 +34,7 @@ def measure(run: str, name: str) -> None:
 
 
 def main() -> None:
-    """Measure each in a process of its own, so that peaks do not mix."""
+    """Measure each file in its own process, for its peak memory."""
     run = sys.argv[1]
     for table in ("rounds", "tasks", "transfers", "bands"):
         print(f"{table:18} {len(load_run(run).table(table)):9,}")

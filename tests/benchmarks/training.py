@@ -2,11 +2,11 @@
 
     OMP_NUM_THREADS=1 python tests/benchmarks/training.py [NAME ...] [--csv FILE]
 
-The floor is what a person would write: one client after the other, PEFT's own layers,
-``torch.optim`` and the model's own loss, texts padded to the longest of the mini-batch.
-Ratios are to it, lowest and highest in brackets: our engine; with mini-batches
-left whole; one whole mini-batch per pass; and the floor with every text padded to the
-maximum. All ways take turns, and each ratio is to the floor of its own turn.
+The floor is a plain loop: one client at a time, PEFT's own layers, ``torch.optim`` and
+the model's own loss, texts padded to the longest of the mini-batch. Ratios are relative
+to it, with the lowest and highest in brackets: our engine; the engine without slicing;
+one whole mini-batch per pass; and the floor with every text padded to the maximum. All
+variants take turns, and each ratio is relative to the floor of the same turn.
 
 The second table trains rounds of a federation in this process and in two others: the
 wall-clock and the CPU time (of all processes) of the second to those of the first, once
@@ -52,7 +52,7 @@ NUM_REPEATS = 3
 
 
 class Texts:
-    """Random words, each sample of a length drawn between two bounds."""
+    """Random words; each sample has a random length between two bounds."""
 
     def __init__(self, shortest: int, longest: int, labels: int | None) -> None:
         self._labels = labels
@@ -157,7 +157,7 @@ WORKER_CASES = {
 
 
 def peft_loop(resident: LoraModel, case: Case, jobs: list[LocalJob]) -> None:
-    """Train one client after the other as anyone would, the model as it comes."""
+    """Train one client at a time in a plain loop with the model as loaded."""
     resident.model.config.use_cache = True
     with resident.lora_dropout():
         for job in jobs:
@@ -190,7 +190,7 @@ def jobs_of(case: Case, resident: LoraModel) -> list[LocalJob]:
 
 
 def ways_of(case: Case) -> dict[str, Callable[[], None]]:
-    """Return each way to train the same steps, the floor first."""
+    """Return the variants of training the same steps, the floor first."""
     resident = LoraModel(case.model(), case.lora, seed=0)
     jobs = jobs_of(case, resident)
     settings = TrainingSettings(per_device_train_batch_size=case.batch_size)
@@ -217,7 +217,7 @@ def ways_of(case: Case) -> dict[str, Callable[[], None]]:
 
 
 def measured(name: str, case: Case) -> list[dict[str, object]]:
-    """Return one row per turn and way, and print the medians of the ratios."""
+    """Return one row per turn and variant, and print the medians of the ratios."""
     ways = ways_of(case)
     num_steps = case.num_clients * case.steps
     rows = []
@@ -321,7 +321,7 @@ def all_cpu_s() -> float:
 
 
 def opened(path: str, columns: list[str]) -> csv.DictWriter:
-    """Return a table that is whole on disk after every line."""
+    """Return a table that is complete on disk after every line."""
     file = open(path, "w", newline="", buffering=1)  # noqa: SIM115  the run closes it
     table = csv.DictWriter(file, columns, lineterminator="\n")
     table.writeheader()

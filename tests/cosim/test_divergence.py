@@ -3,7 +3,6 @@
 import math
 
 import pytest
-import torch
 
 from fl.aggregation.compression import TopK
 from fl.contract import Arrival
@@ -24,13 +23,6 @@ from tests.support.servers import SERVERS, scenario
 from tests.torture.poison import Poisoned
 
 NUM_CLIENTS = 3
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory, monkeypatch):
-    torch.set_num_threads(1)
-    folder = tmp_path_factory.getbasetemp() / "divergence-cache"
-    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
 
 
 def poison(*clients, num_clients=NUM_CLIENTS, seed=SEED):

@@ -17,12 +17,9 @@ from netsim.errors import InputError
 from netsim.runs.manifest import read_manifest
 from netsim.verify import verify
 
+pytestmark = pytest.mark.usefixtures("own_store")
+
 NAMES = ("network-only", "quickstart")
-
-
-@pytest.fixture(autouse=True)
-def own_store(tmp_path, monkeypatch):
-    monkeypatch.setattr("fl.memory.store.default_folder", lambda: tmp_path / "store")
 
 
 def scenario(name, *overrides):

@@ -8,6 +8,8 @@ from netsim.cosim.reuse import conclusion, verdicts
 from netsim.cosim.run import run_scenario
 from netsim.cosim.shipped import find_scenario
 
+pytestmark = pytest.mark.usefixtures("own_store")
+
 DEADLINE = (
     "server={kind: deadline, deadline: 900 ms, announce_time: 1 ms, "
     "merge_time: 0 s, sampling: {kind: uniform, num_drawn: 6}}"
@@ -38,11 +40,6 @@ AIR = (
     "sharing: processor-sharing}}, "
     "downlink: {{band: 5 MHz, radio: {{kind: fixed-power}}}}}}"
 )
-
-
-@pytest.fixture(autouse=True)
-def own_store(tmp_path, monkeypatch):
-    monkeypatch.setattr("fl.memory.store.default_folder", lambda: tmp_path / "store")
 
 
 def scenario(*overrides):

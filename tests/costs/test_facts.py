@@ -3,7 +3,6 @@ import sys
 
 import numpy as np
 import pytest
-import torch
 
 from fl.backbones import FromConfig
 from fl.costs import Curve, count_costs, known_costs
@@ -32,13 +31,6 @@ SIZES = {
         "intermediate_size": HIDDEN,
     },
 }
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory, monkeypatch):
-    torch.set_num_threads(1)
-    folder = tmp_path_factory.getbasetemp() / "facts-cache"
-    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
 
 
 def backbone(family, **settings):

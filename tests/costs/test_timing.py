@@ -4,7 +4,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 from pydantic import ValidationError
 
 from fl.backbones import FromConfig
@@ -33,13 +32,6 @@ PUBLISHED = {  # the models' cards, and RoBERTa's paper
     "qwen2.5-0.5b": 0.49e9,
     "qwen2.5-7b": 7.62e9,
 }
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory, monkeypatch):
-    torch.set_num_threads(1)
-    folder = tmp_path_factory.getbasetemp() / "timing-cache"
-    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from fl.settings.federation import FederationSettings
 from fl.settings.local_training import TrainingSettings
 from netsim import load_run
 from netsim.cli.main import app
-from netsim.cosim.commands.calibrate import Request, calibrate
+from netsim.cosim.commands.calibrate import Request, calibrated
 from netsim.cosim.reading import read_scenario
 from netsim.cosim.run import run_scenario
 from netsim.cosim.shipped import find_scenario
@@ -121,7 +121,7 @@ def test_what_cannot_be_measured_is_refused(tmp_path, scenario, changes, message
     given["out"] = tmp_path / given["out"]
     asked = read_scenario(find_scenario(scenario), SMALL if "quick" in scenario else ())
     with pytest.raises(InputError, match=message):
-        calibrate(asked, Request(**given))
+        calibrated(asked, Request(**given))
     assert not (tmp_path / "host.yaml").exists()
 
 

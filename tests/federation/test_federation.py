@@ -16,7 +16,7 @@ from fl.settings.local_training import TrainingSettings
 from fl.streams import forked, stream
 from fl.tasks import Digits
 from fl.training.local_training import Diverged, mini_batches
-from tests.support.federations import SEED, TINY, federation, numbers, own_cache, submit  # noqa: F401  a fixture
+from tests.support.federations import SEED, TINY, federation, numbers, submit
 
 
 def hand_written_loop(training, *, num_rounds, steps):

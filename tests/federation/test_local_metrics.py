@@ -14,7 +14,7 @@ from netsim.cosim.run import run_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
 from netsim.verify import verify
-from tests.support.federations import federation, own_cache, submit  # noqa: F401  a fixture
+from tests.support.federations import federation, submit
 
 SMALL = ("stop.rounds=4", "learning.training.local_steps=3")
 

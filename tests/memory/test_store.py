@@ -12,6 +12,7 @@ import time
 import numpy as np
 import pytest
 
+from fl.federation.versions import StoredVersion
 from fl.memory.store import Entry, Store
 from netsim.cosim.reading import read_scenario
 from netsim.cosim.run import run_scenario
@@ -24,14 +25,6 @@ def scenario(*overrides):
     return read_scenario(find_scenario("quickstart"), (*SHORT, *overrides))
 
 
-@pytest.fixture
-def own_store(tmp_path, monkeypatch):
-    """A store of this test alone, over the shared cache of base models and facts."""
-    folder = tmp_path / "store"
-    monkeypatch.setattr("fl.memory.store.default_folder", lambda: folder)
-    return folder
-
-
 def entry(number):
     return Entry({"n": number}, (np.full((2, 3), number, "<f4"),))
 
@@ -39,10 +32,17 @@ def entry(number):
 def test_an_entry_comes_back_as_it_was(tmp_path):
     store = Store(tmp_path)
     store.remember("ab" * 32, entry(7))
-    found = store.recall("ab" * 32)
-    assert found.facts == {"n": 7}
+    found = store.recall("ab" * 32, dict[str, int])
+    assert found.record == {"n": 7}
     assert found.arrays[0].tolist() == [[7.0] * 3] * 2
-    assert store.recall("cd" * 32) is None
+    assert store.recall("cd" * 32, dict[str, int]) is None
+
+
+def test_an_entry_of_another_kind_is_absent(tmp_path, caplog):
+    store = Store(tmp_path)
+    store.remember("ab" * 32, entry(7))
+    assert store.recall("ab" * 32, StoredVersion) is None
+    assert "damaged" in caplog.text
 
 
 @pytest.mark.parametrize("damage", ["flip", "truncate", "empty"])
@@ -54,7 +54,7 @@ def test_a_damaged_entry_is_dropped_and_reported(damage, tmp_path, caplog):
     content[-3] ^= 64
     cut = {"flip": content, "truncate": content[:-9], "empty": b""}[damage]
     path.write_bytes(cut)
-    assert store.recall("ab" * 32) is None
+    assert store.recall("ab" * 32, dict[str, int]) is None
     assert "damaged" in caplog.text
     assert not path.exists()
 
@@ -65,9 +65,9 @@ def test_another_entrys_content_is_no_entry(tmp_path, caplog):
         store.remember(key, entry(7))
     first, second = (path for path, _ in store.files())
     first.write_bytes(second.read_bytes())
-    assert store.recall(first.parent.name + first.name) is None
+    assert store.recall(first.parent.name + first.name, dict[str, int]) is None
     assert "damaged" in caplog.text
-    assert store.recall(second.parent.name + second.name) is not None
+    assert store.recall(second.parent.name + second.name, dict[str, int]) is not None
 
 
 def test_the_oldest_used_entries_leave_first(tmp_path):
@@ -77,10 +77,15 @@ def test_the_oldest_used_entries_leave_first(tmp_path):
         store.remember(key, entry(age))
         path = tmp_path / key[:2] / key[2:]
         os.utime(path, (age, age))
-    assert store.recall(keys[0]) is not None  # used again just now
+    assert store.recall(keys[0], dict[str, int]) is not None  # used again just now
     size = store.files()[0][1].st_size
     store.prune(2 * size)
-    assert [store.recall(key) is not None for key in keys] == [True, False, False, True]
+    assert [store.recall(key, dict[str, int]) is not None for key in keys] == [
+        True,
+        False,
+        False,
+        True,
+    ]
 
 
 def test_a_store_stays_within_its_limit(tmp_path):

@@ -26,13 +26,6 @@ TINY = SmallViT(
 HAS_ACCELERATOR = torch.accelerator.is_available()
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory, monkeypatch):
-    torch.set_num_threads(1)
-    folder = tmp_path_factory.getbasetemp() / "accelerator-cache"
-    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
-
-
 def trained(where="cpu", *, bf16=False, **lora):
     """Return what two clients come to in three steps, and their losses."""
     settings = LoraSettings(r=2, lora_alpha=6.0 if not lora else 16.0, **lora)

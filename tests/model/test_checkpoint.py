@@ -21,12 +21,6 @@ TINY = SmallViT(
 ALL = ("q_proj", "k_proj", "v_proj", "o_proj", "fc1", "fc2")
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    torch.set_num_threads(1)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-
 def saved(folder, lora):
     """Return a model with a random adapter, after saving that and the base."""
     resident = LoraModel(TINY.load(Digits()), lora, seed=0)

@@ -41,13 +41,6 @@ def scenario(*overrides, name="adaptive"):
     return read_scenario(find_scenario(name), overrides)
 
 
-@pytest.fixture
-def own_store(tmp_path, monkeypatch):
-    folder = tmp_path / "store"
-    monkeypatch.setattr("fl.memory.store.default_folder", lambda: folder)
-    return folder
-
-
 def test_an_adaptive_run_is_sound_and_the_same_again_without_torch(own_store, tmp_path):
     manifest = run_scenario(scenario(*SHORT), tmp_path / "run")
     assert verify(tmp_path / "run") == []

@@ -456,7 +456,7 @@ def test_a_policy_that_contradicts_itself_is_refused(message):
 
 def test_pilots_that_the_weight_limit_makes_equal_are_refused_before_they_run(tmp_path):
     policy = sampling_only(FULL, HALF, max_weight=1.0)
-    with pytest.raises(InputError, match=r"policy.max_weight: 1.0 lifts everybody"):
+    with pytest.raises(InputError, match=r"policy.max_weight: 1.0 lifts all clients"):
         play_out(tmp_path, config(policy, num_clients=1), samples=(5,))
 
 

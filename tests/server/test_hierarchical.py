@@ -26,12 +26,11 @@ from netsim.runs.run import load_run
 from netsim.server import Hierarchical, Synchronous
 from netsim.timeline import write_timeline
 from netsim.verify import verify
-from tests.support.federations import TINY, federation, numbers, own_cache, submit
+from tests.support.federations import TINY, federation, numbers, submit
 from tests.support.forgery import forge
 from tests.support.networks import EAST, THREE, WEST, population, scenario, walk
 from tests.support.timelines import MBIT, S, play_out, times
 
-__all__ = ["own_cache"]
 WIRED = [
     cell.model_copy(update={"backhaul": Backhaul(rate_bps=12e6, latency_s=0.1)})
     for cell in (WEST, EAST)

@@ -21,10 +21,7 @@ from netsim.study.run import StudyFailed
 from tests.support.command import netsim
 from tests.support.studies import TINY, complete, killed_midway, written
 
-
-@pytest.fixture(autouse=True)
-def own_store(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def planned(tmp_path, text=TINY):
@@ -389,13 +386,13 @@ SMALL = (
 
 
 @pytest.fixture(scope="module")
-def common_cache(tmp_path_factory):
+def cache(tmp_path_factory):
     return tmp_path_factory.mktemp("common-cache")
 
 
 @pytest.mark.parametrize("name", shipped.names(shipped.STUDIES))
-def test_every_shipped_study_runs_in_small(name, common_cache, tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(common_cache))
+def test_every_shipped_study_runs_in_small(name, cache, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
     folder = tmp_path / "study"
     assert netsim("study", name, *SMALL, "--out", folder) == 0
     found = package.load_study(folder)

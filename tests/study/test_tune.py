@@ -23,6 +23,8 @@ from netsim.tune.search import Limit, Setting, TuneConfig, read_limit
 from netsim.tune.trials import Measured, TrialRow, best, measured, sentence
 from tests.support.command import netsim
 
+pytestmark = pytest.mark.usefixtures("own_cache")
+
 optuna = pytest.importorskip("optuna", reason="needs the extra `tune`")
 
 NETWORK = """\
@@ -39,11 +41,6 @@ trials: 6
 seeds: [1, 2]
 startup: 3
 """
-
-
-@pytest.fixture(autouse=True)
-def own_store(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
 def written(tmp_path, text=NETWORK):
@@ -261,6 +258,10 @@ WRONG = {
     "nothing learned": (
         changed("least time", "most accuracy"),
         ":8:12: objective: needs learning",
+    ),
+    "nothing learned by proxy": (
+        changed("network-only", "proxy").replace("least time", "most accuracy"),
+        "objective: needs learning",
     ),
     "seeds searched": (changed("cell.uplink.band", "seed"), "seeds are listed"),
     "no such scenario": (changed("network-only", "netwrk-only"), "did you mean"),

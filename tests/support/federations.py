@@ -1,8 +1,5 @@
 """A federation of a few clients around a tiny model."""
 
-import pytest
-import torch
-
 from fl.aggregation import FedIT
 from fl.backbones import SmallViT
 from fl.contract import Job
@@ -20,13 +17,6 @@ TINY = SmallViT(
     pretrain_steps=3,
 )
 SEED = 5
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory, monkeypatch):
-    torch.set_num_threads(1)
-    folder = tmp_path_factory.getbasetemp() / "federation-cache"
-    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
 
 
 def federation(num_clients=3, precision="float64", workers=1, store=None, **learning):

@@ -1,8 +1,5 @@
 """Rounds of one aggregation method, in `fl` alone and in whole runs."""
 
-import pytest
-import torch
-
 from fl.backbones import SmallViT
 from fl.contract import Arrival, Job
 from fl.federation.federation import Federation
@@ -25,13 +22,6 @@ TINY = SmallViT(
 )
 TARGETS = ("q_proj", "fc1")  # 16 x 16 and 24 x 16
 SEED, R, STEPS = 5, 4, 2
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory, monkeypatch):
-    torch.set_num_threads(1)
-    folder = tmp_path_factory.getbasetemp() / "methods-cache"
-    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
 
 
 def federation(aggregation, workers=1, precision="float64", **learning):

@@ -25,13 +25,6 @@ FAMILIES = {
 }
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory, monkeypatch):
-    torch.set_num_threads(1)
-    folder = tmp_path_factory.getbasetemp() / "backbone-cache"
-    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
-
-
 def config(family="bert", **settings):
     return FromConfig(
         model_type=family,

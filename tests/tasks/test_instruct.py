@@ -33,13 +33,6 @@ ROWS = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory, monkeypatch):
-    torch.set_num_threads(1)
-    folder = tmp_path_factory.getbasetemp() / "instruct-cache"
-    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
-
-
 @pytest.fixture
 def task(tmp_path):
     return task_of(tmp_path)

@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-import torch
 
 from fl.backbones import FromConfig, read
 from fl.partition import ByColumn, divide, label_counts
@@ -8,12 +7,6 @@ from fl.streams import stream
 from fl.tasks import Arithmetic, Synthetic
 from fl.tasks.counter_rng import uniform
 from fl.tasks.synthetic import SYLLABLES
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    torch.set_num_threads(1)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
 
 
 def word_index(word):

@@ -16,12 +16,6 @@ ROWS = [("good", "a fine film"), ("bad", 'dull, "flat"'), ("good", "warm and wis
 WORDS = FromConfig(model_type="bert", vocab_size=300)
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory, monkeypatch):
-    folder = tmp_path_factory.getbasetemp() / "text-cache"
-    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
-
-
 def write(path, content):
     path.write_text(content, encoding="utf-8")
     return str(path)

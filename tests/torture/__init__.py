@@ -1,1 +1,1 @@
-"""Test beds that do to netsim what the world does: wrong input, faults, damage."""
+"""Test beds that expose netsim to wrong input, faults and damaged files."""

@@ -1,4 +1,4 @@
-"""The adapter folder of a finished run that rots, and all that reads it."""
+"""Bit rot in the adapter folder of a finished run, and all its readers."""
 
 import shutil
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ WEIGHTS = "adapter_model.safetensors"
 
 @dataclass(frozen=True)
 class AdapterRot:
-    """The adapter of a sound run, that of another, and a run that started from it."""
+    """The adapter of an intact run, that of another, and a run that started from it."""
 
     folder: Path
     other: Path
@@ -34,7 +34,7 @@ class AdapterRot:
     root = WEIGHTS
 
     def probed(self, place):
-        """Return for every reader how it fared, and what is wrong with how it did."""
+        """Return the answer of every reader, and what is wrong with it."""
         whole = place.with_name("whole")
         _replaced(self.run, whole)
         _replaced(place, whole / "adapter")
@@ -50,7 +50,7 @@ class AdapterRot:
         return judged_apart(self.cache, *words, allowed=allowed)
 
     def _verified(self, whole):
-        """An audit of the run must not call a damaged adapter sound."""
+        """Check that an audit of the run reports a damaged adapter."""
         verdict = self._judged("verify", whole, allowed=(0, 1, 2))
         if not verdict.fault and verdict.code == 0:
             return "fault", "verify calls it sound"
@@ -71,7 +71,7 @@ class AdapterRot:
         return "worked", ""
 
     def _resumed(self, place):
-        """A run does not go on when what it started from has changed."""
+        """Check that a run does not continue if its start has changed."""
         out = _free(place)
         shutil.copytree(self.warm, out)
         words = run_words(out, f"learning.start={place}", "stop={rounds: 3}")
@@ -79,7 +79,7 @@ class AdapterRot:
         return answered(verdict)
 
     def _merged(self, place):
-        """A merge refuses, or is the average of what both files say."""
+        """Check that a merge is refused, or is the average of both files."""
         out = _free(place)
         words = ("merge", place, self.other, "--method", "fedit", "--out", out)
         verdict = self._judged(*words, "--quiet")
@@ -116,7 +116,7 @@ def _replaced(folder, place):
 
 
 def _free(place):
-    """Return a folder for a run or an adapter, which is not there."""
+    """Return a path for a run or an adapter that does not exist yet."""
     out = place.with_name("again")
     shutil.rmtree(out, ignore_errors=True)
     return out

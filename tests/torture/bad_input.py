@@ -1,8 +1,8 @@
-"""Mutated scenarios and studies: exit code 0 or 2, one message, at once, in little
+"""Mutated scenarios and studies: exit code 0 or 2, one message, little time and
 memory. ``python -m tests.torture.bad_input --cases 10000 --out DIR``
 
-Scenarios are checked, studies are planned, and scenarios that learn nothing are run for
-two rounds: such a run may be a long one by right, so that too slow is counted apart.
+Scenarios are checked, studies are planned, and scenarios without learning are run for
+two rounds. A valid run may take long, so slow cases are counted separately.
 """
 
 import argparse
@@ -30,8 +30,8 @@ RUN_FOLDER = "run"
 
 @dataclass(frozen=True)
 class Corpus:
-    """Right files of one sort, the schema that they follow, and what is done to them;
-    ``may_last`` where a right file may take its time."""
+    """Valid files of one kind, their schema, and what is done with them; ``may_last``
+    if a valid file may take long."""
 
     what: str
     command: tuple[str, ...]
@@ -40,7 +40,7 @@ class Corpus:
     may_last: bool = False
 
     def case(self, kind, seed, number):
-        """Return the bytes of one wrong file."""
+        """Return the bytes of one mutated file."""
         rng = seeded(seed, self.what, kind, number)
         content = rng.choice(self.documents)
         if kind == "bytes":
@@ -75,7 +75,7 @@ def _shapes(name):
 
 
 def _dumb(content):
-    """Return a scenario that learns nothing."""
+    """Return a scenario without learning."""
     data = yaml.safe_load(content)
     if data.pop("policy", None):
         data["server"]["sampling"] = "full"
@@ -83,7 +83,7 @@ def _dumb(content):
 
 
 def judged_case(corpus, kind, seed, number, folder):
-    """Return the verdict on one wrong file, which is left in the folder."""
+    """Return the verdict on one mutated file, which stays in the folder."""
     path = folder / f"{corpus.what}.yaml"
     path.write_bytes(corpus.case(kind, seed, number))
     command, *options = corpus.command
@@ -92,8 +92,8 @@ def judged_case(corpus, kind, seed, number, folder):
 
 
 def torment(corpus, kind, seed, cases, folder, seen=ignored):
-    """Return counts of how so many wrong files fared, the faulty ones' numbers with
-    what was wrong, and the longest time in seconds; ``seen`` gets a row per case."""
+    """Return the counts of verdicts on mutated files, the faults by case number, and
+    the longest time in seconds; ``seen`` gets a row per case."""
     counts, faults, slowest_s = Counter(), [], 0.0
     for number in range(cases):
         verdict = judged_case(corpus, kind, seed, number, folder)

@@ -1,4 +1,4 @@
-"""Folders whose files rot: a reader works on what is intact, or says what is not.
+"""Bit rot in folders: a reader reads correct data, or reports the damage.
 
 ``python -m tests.torture.bit_rot --cases 1000 --out DIR``
 """
@@ -23,8 +23,8 @@ COLUMNS = ("of", "reader", *DAMAGES, "cases", "said so", "faults")
 
 
 def torment(sound, damage, seed, cases, place, seen=ignored):
-    """Damage so many copies one by one and return counts and faults; ``seen`` gets
-    the reader and its answer, per case and reader."""
+    """Damage copies one by one and return counts and faults; ``seen`` gets the reader
+    and its answer, per case and reader."""
     counts, faults = Counter(), []
     for number in range(cases):
         rng = seeded(seed, damage, number)
@@ -41,7 +41,7 @@ def torment(sound, damage, seed, cases, place, seen=ignored):
 
 
 class Figures:
-    """The table, of which a row is a reader's: how often it said so, by damage."""
+    """The table: how often each reader reported the damage, by kind of damage."""
 
     def __init__(self, path, what):
         self._table, self._what = Table(path, COLUMNS, num_keys=2), what
@@ -73,7 +73,7 @@ def main():
 
 
 def let_rot(what, folder, seed, share):
-    """Damage so many folders of one sort in every way; write table and faults."""
+    """Damage folders of one kind in every way; write table and faults."""
     folder.mkdir(parents=True, exist_ok=True)
     sound, figures = SOUND[what](folder), Figures(folder / "bit-rot.csv", what)
     with (folder / "faults.txt").open("w") as log:

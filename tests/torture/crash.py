@@ -1,5 +1,5 @@
-"""Runs and studies that are killed at any moment and gone on with until they are done:
-the digests must be those of runs that nobody disturbed.
+"""Runs and studies that are killed at random moments and resumed until they are done:
+the digests must equal those of undisturbed runs.
 
 ``python -m tests.torture.crash --kills 200 --out DIR``
 """
@@ -63,7 +63,7 @@ SAME = "the same command"
 
 @dataclass
 class Bed:
-    """A command that goes on where it was, by its words, and where it leaves files."""
+    """A command that can be resumed, its arguments, and the folder of its files."""
 
     what: str
     words: tuple[str, ...]
@@ -73,12 +73,12 @@ class Bed:
     seconds: float = 0.0
 
     def clear(self):
-        """Forget the runs and what they learned, though not what was counted."""
+        """Delete the runs and their learning, but keep the counted costs."""
         shutil.rmtree(self.folder, ignore_errors=True)
         shutil.rmtree(self.cache / "netsim" / "store", ignore_errors=True)
 
     def learn_what_is_right(self):
-        """Run undisturbed, twice: the second time nothing is counted any more."""
+        """Run undisturbed, twice: the second run finds all costs counted."""
         for _ in range(2):
             self.clear()
             start_s = time.monotonic()
@@ -88,8 +88,8 @@ class Bed:
         self.digests = self.found_digests()
 
     def told_to_go_on(self, said):
-        """Return the words of the command that an interrupted one says goes on with
-        it; nothing if it says none though it had begun."""
+        """Return the arguments of the command that resumes an interrupted one, as
+        printed; nothing if none was printed."""
         found = GO_ON.search(said)
         if found:
             return (*shlex.split(found[1]), "--quiet")
@@ -97,8 +97,8 @@ class Bed:
         return self.words if SAME in said or not has_begun else None
 
     def begun(self, words=None):
-        """Start the command, or other words, as a process group of its own and return
-        its id."""
+        """Start the command, or another one, in its own process group; return its
+        id."""
         log = self.folder.with_suffix(".log")
         pid = os.fork()
         if pid:
@@ -111,7 +111,7 @@ class Bed:
         raise AssertionError("a child does not come back")
 
     def ended(self, pid):
-        """Return the exit code of a process, negative for a signal, and its words."""
+        """Return the exit code of a process, negative for a signal, and its output."""
         status = os.waitpid(pid, 0)[1]
         code = os.waitstatus_to_exitcode(status)
         return code, self.folder.with_suffix(".log").read_text(errors="replace")
@@ -126,7 +126,7 @@ class Bed:
         return found
 
     def wrong_after_a_kill(self):
-        """Return what cannot be read in the folders that a kill left."""
+        """Return what cannot be read in the folders after a kill."""
         wrong = []
         for manifest in self.folder.rglob("manifest.json"):
             try:
@@ -138,7 +138,7 @@ class Bed:
         return wrong
 
     def wrong_in_the_end(self):
-        """Return what is not as if nobody had disturbed the run."""
+        """Return the differences from an undisturbed run."""
         found, wrong = self.found_digests(), []
         if found != self.digests:
             wrong.append(f"digests {found}, not {self.digests}")
@@ -149,7 +149,7 @@ class Bed:
 
 
 def _become(words, log, cache):
-    """Be the command, with its output in a file; never return."""
+    """Replace this process by the command, with its output in a file."""
     code = 1
     try:
         handle = os.open(log, os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
@@ -193,8 +193,8 @@ def beds(folder, only=None):
 
 
 def killed_until_done(bed, rng, number=signal.SIGKILL):
-    """Kill a command at one to three moments, let it go on to its end, and return how
-    often it was killed in time, resumed, and what was wrong."""
+    """Kill a command at one to three moments and resume it to its end; return the
+    number of kills before the end, of resumes, and the faults."""
     bed.clear()
     counts, wrong, words = Counter(), [], bed.words
     for _ in range(rng.choice((1, 1, 2, 3))):

@@ -1,5 +1,5 @@
-"""Data files that are not what they say: every reader refuses them in one message, or
-reads what is right. ``python -m tests.torture.data_files --cases 2000 --out DIR``
+"""Damaged data files: every reader refuses them with one message, or reads correct
+data. ``python -m tests.torture.data_files --cases 2000 --out DIR``
 """
 
 import argparse
@@ -56,7 +56,7 @@ def _json_lines():
 
 
 def right_files():
-    """Return by reader the name and the bytes of a right file."""
+    """Return the name and the bytes of a valid file, by reader."""
     columns = dict(zip(NAMES, map(list, zip(*ROWS, strict=True)), strict=True))
     plan = {
         "client_id": list(range(20)),
@@ -79,7 +79,7 @@ def right_files():
 
 
 def words(reader, path, folder):
-    """Return the words of a command that reads the file."""
+    """Return the arguments of a command that reads the file."""
     task = (
         f"learning.task={{kind: text, train: {path}, test: {path}}}",
         "learning.backbone={kind: config, model_type: bert, vocab_size: 300}",
@@ -112,7 +112,7 @@ def _divided(folder):
 
 
 def hostile_contents():
-    """Return contents that no file should have, whatever reads it."""
+    """Return contents that every reader should refuse."""
     return {
         "nothing": b"",
         "a line break": b"\n",
@@ -136,8 +136,8 @@ def hostile_contents():
 
 
 def judged_content(reader, name, content, folder):
-    """Return the verdict on a reader that is given these bytes, under a new name each
-    time: what was read is remembered."""
+    """Return the verdict on a reader of these bytes; the name is new each time, since
+    readers cache files."""
     path = folder / f"{hashlib.sha256(content).hexdigest()[:12]}-{name}"
     path.write_bytes(content)
     try:
@@ -147,7 +147,7 @@ def judged_content(reader, name, content, folder):
 
 
 def torment(reader, name, right, seed, cases, folder, seen=ignored):
-    """Return counts, faults and the longest time of a reader under wrong bytes;
+    """Return counts, faults and the longest time of a reader for mutated bytes;
     ``seen`` gets a row per case."""
     counts, faults, slowest_s = Counter(), [], 0.0
     contents = dict(hostile_contents())

@@ -1,10 +1,10 @@
-"""The same scenario elsewhere: whatever must not matter is changed, the digest stays.
+"""The same scenario under changes that must not affect the digest.
 
 ``python -m tests.torture.determinism --out DIR``
 
-What may differ between machines: with learning, the last digits of floating-point
-numbers (another processor, torch, number of GPUs), and so ``digest``; never
-``network_digest`` where learning does not steer time. Host figures are in no digest.
+Between machines (another processor, torch, number of GPUs) learning may differ in the
+last digits of floating-point numbers, and so may ``digest``. ``network_digest`` must
+not differ if learning does not affect time. Host figures are in no digest.
 """
 
 import argparse
@@ -54,7 +54,7 @@ COLUMNS = ("scenario", "change", "digest", "same")
 
 
 def turned(data):
-    """Return a document with the keys of every mapping in the opposite order."""
+    """Return a document with the keys of every mapping in reverse order."""
     if isinstance(data, dict):
         return {key: turned(data[key]) for key in reversed(data)}
     return [turned(one) for one in data] if isinstance(data, list) else data
@@ -91,7 +91,7 @@ def _called(words, place, umask, env):
 
 
 def study_digest(folder, *words):
-    """Carry out a study of four runs and return the digest of all of theirs."""
+    """Run a study of four runs and return the digest of their digests."""
     folder.mkdir(parents=True)
     (folder / "study.yaml").write_text(STUDY)
     words = ["study", "study.yaml", "--out", "done", *words]
@@ -103,7 +103,7 @@ def study_digest(folder, *words):
 
 
 def changes_of(name):
-    """Return which changes a scenario can be put under."""
+    """Return the changes that apply to a scenario."""
     learns = name == "quickstart"
     return [c for c, given in CHANGES.items() if learns or not given.get("learns")]
 

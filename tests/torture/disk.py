@@ -1,5 +1,5 @@
-"""Disks that are full, read-only or not ours: one clear message, nothing finished is
-lost, and the run goes on when the cause is gone. A small tmpfs needs root on Linux.
+"""Disks that are full, read-only or not writable: one clear message, nothing finished
+is lost, and the run can be resumed later. A small tmpfs needs root on Linux.
 
 ``python -m tests.torture.disk --out DIR``
 """
@@ -31,7 +31,7 @@ COLUMNS = ("what", "exit code", "message", "fault")
 
 @contextmanager
 def small_disk(folder, size="64k"):
-    """Mount a disk of so many bytes on a folder; raises OSError where one may not."""
+    """Mount a disk of this size on a folder; raise OSError without permission."""
     folder.mkdir(parents=True, exist_ok=True)
     options = ["-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
     if subprocess.run(["mount", *options], capture_output=True).returncode:
@@ -43,14 +43,14 @@ def small_disk(folder, size="64k"):
 
 
 def grow(folder, options):
-    """Mount the small disk on a folder anew, with other options."""
+    """Remount the small disk with other options."""
     words = ["mount", "-o", f"remount,{options}", str(folder)]
     subprocess.run(words, check=True, capture_output=True)
 
 
 @dataclass(frozen=True)
 class Trouble:
-    """Something wrong with a disk, and how it is put right again."""
+    """A fault of a disk, and how to repair it."""
 
     what: str
     cause: Callable[[Path], None]
@@ -59,7 +59,7 @@ class Trouble:
 
 
 def troubles():
-    """Return what can be wrong with the disk that a run is written on."""
+    """Return the faults of the disk of a run."""
     return [
         Trouble("full", lambda disk: _fill(disk), lambda disk: _empty(disk)),
         Trouble(
@@ -86,7 +86,7 @@ def _empty(disk):
 
 
 def suffered(trouble, folder, digest):
-    """Run on a disk in trouble and again on a good one; return a row of figures."""
+    """Run on a faulty disk and again after its repair; return a row of figures."""
     with small_disk(folder) as disk:
         trouble.cause(disk)
         out = ("--out", disk / "run", "--resume")
@@ -111,7 +111,7 @@ def _row(what, verdict, fault):
 
 
 def refused_places(folder):
-    """Yield a row for every place that no run may be written to."""
+    """Yield a row for every path at which a run is not allowed."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "file").write_text("mine")
     places = {
@@ -127,7 +127,7 @@ def refused_places(folder):
 
 
 def vanished_part(folder, digest):
-    """Let a finished run lose a part; return a row on how it goes on."""
+    """Delete a part of a finished run; return a row on the result."""
     out = ("--out", folder / "run", "--resume")
     judged(*WORDS, *out, limit_s=60)
     (folder / "run/trace/rounds/part-00000.parquet").unlink()
@@ -148,7 +148,8 @@ def vanished_part(folder, digest):
 
 
 def held_by_another(folder, digest):
-    """Begin a run where another process runs; return a row on what it says."""
+    """Start a run in a folder in use by another process; return a row on the
+    message."""
     out = ("--out", folder / "run", "--resume")
     code = f"import sys; sys.argv = {['netsim', *LONG, *map(str, out)]!r}"
     code += "; from netsim.cli import main; main()"
@@ -176,8 +177,8 @@ def _wait_for(path, process):
 
 
 def forbidden(folder, digest):
-    """Run as somebody who may not write there, then as one who may; yield a row for a
-    new folder and for a run to go on with."""
+    """Run without, then with write permission; yield a row for a new folder and for a
+    run to resume."""
     folder.mkdir(parents=True)
     begun = folder / "begun"
     judged(*WORDS, "--set", "stop={rounds: 2}", "--out", begun, limit_s=60)
@@ -196,7 +197,7 @@ def forbidden(folder, digest):
 
 
 def _as_nobody(*words):
-    """Judge a command in a child that has no rights."""
+    """Return the verdict on a command in a child without privileges."""
     reading, writing = os.pipe()
     pid = os.fork()
     if not pid:
@@ -215,14 +216,14 @@ def _as_nobody(*words):
 
 
 def right_digest(folder):
-    """Return the digest of the run on a good disk."""
+    """Return the digest of the run on an intact disk."""
     verdict = judged(*WORDS, "--out", folder, limit_s=60)
     assert (folder / FILE_NAME).exists(), verdict.said + verdict.fault
     return load_run(folder).manifest.digest
 
 
 def _shown(message, folder):
-    """Return a message as a table can show it, whatever the folder's name."""
+    """Return a message for a table, without the folder's name."""
     text = " ".join(message.split()).replace(str(folder), "DIR")
     return text if len(text) <= 100 else f"{text[:40]} … {text[-50:]}"
 
@@ -243,7 +244,7 @@ def main():
 
 
 def rows(folder, digest):
-    """Yield a row for everything that can be wrong with a disk."""
+    """Yield a row for every fault of a disk."""
     yield from refused_places(folder / "places")
     yield vanished_part(folder / "vanished", digest)
     yield held_by_another(folder / "held", digest)

@@ -1,4 +1,4 @@
-"""Scenarios at the ends of what numbers allow: each must run to a sound trace.
+"""Scenarios with extreme numbers: each must give a sound trace.
 
 ``python -m tests.torture.extremes --out DIR``
 """

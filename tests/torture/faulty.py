@@ -1,4 +1,4 @@
-"""A run in a process group of its own, with a store of its own, that meets faults."""
+"""A run with its own process group and store, for faults."""
 
 import os
 import signal
@@ -18,7 +18,7 @@ PATIENCE_S = 120
 
 
 class Faulty:
-    """A run whose process group and store are its own."""
+    """A run with its own process group and store."""
 
     def __init__(self, folder, cache, overrides=OVERRIDES):
         self.folder, self._cache = folder, cache
@@ -47,22 +47,22 @@ class Faulty:
         return self
 
     def workers(self):
-        """Return the ids of the processes that train."""
+        """Return the process ids of the workers."""
         return [pid for pid in self.group() if "spawn_main" in (_words(pid) or "")]
 
     def group(self):
-        """Return the ids of the run's process and of all that it started."""
+        """Return the ids of the run's process and of its descendants."""
         pids = [int(path.name) for path in PROCESSES.iterdir() if path.name.isdigit()]
         return [pid for pid in pids if _group(pid) == self._process.pid]
 
     def wait_for_learning(self, num_entries):
-        """Return when so much is remembered."""
+        """Wait until this many results are stored."""
         store = self._cache / "netsim" / "store"
         wait(lambda: sum(1 for _ in store.glob("??/*")) >= num_entries)
         return self
 
     def wait_for_training(self):
-        """Return when both workers are there and the first merge is remembered."""
+        """Wait until both workers run and the first merge is stored."""
         store = self._cache / "netsim" / "store"
         wait(lambda: len(self.workers()) == 2)
         wait(lambda: sum(1 for _ in store.glob("??/*")) >= 4)
@@ -70,14 +70,14 @@ class Faulty:
 
     @property
     def is_over(self):
-        """Return whether its own process has ended."""
+        """Return whether the run's process has ended."""
         return self._process.poll() is not None
 
     def kill(self, number):
         self._process.send_signal(number)
 
     def end(self):
-        """Return the exit code and what was printed."""
+        """Return the exit code and the output."""
         printed, said = self._process.communicate(timeout=PATIENCE_S)
         return self._process.returncode, printed, said
 
@@ -95,7 +95,7 @@ def _words(pid):
 
 
 def _group(pid):
-    """Return a live process's group; that of a dead one, a zombie too, is None."""
+    """Return the group of a live process; None for a dead one or a zombie."""
     try:
         stat = (PROCESSES / str(pid) / "stat").read_text()
     except OSError:
@@ -105,7 +105,7 @@ def _group(pid):
 
 
 def wait(is_so):
-    """Return when something is so, before long."""
+    """Wait until a condition is true; fail after a timeout."""
     until_s = time.monotonic() + PATIENCE_S
     while not is_so():
         assert time.monotonic() < until_s, "waited in vain"

@@ -1,4 +1,4 @@
-"""The command line called in this process, under a limit of time and of memory."""
+"""The command line, called in this process with limits of time and memory."""
 
 import contextlib
 import io
@@ -21,12 +21,12 @@ _PLACE = re.compile(r":\d+:\d+: ")
 
 
 class TooSlow(BaseException):
-    """A command took longer than it may."""
+    """A command exceeded its time limit."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """How a command ended: exit code, processor seconds, what it said and is wrong."""
+    """The end of a command: exit code, processor seconds, output and fault."""
 
     code: int
     seconds: float
@@ -37,17 +37,17 @@ class Verdict:
 
     @property
     def has_place(self):
-        """Whether the message says a line and a column."""
+        """Whether the message has a line and a column."""
         return bool(_PLACE.search(self.said))
 
 
 def limit_memory():
-    """Let this process have no more than so much of its own."""
+    """Limit the private memory of this process."""
     resource.setrlimit(resource.RLIMIT_DATA, (LIMIT_BYTES, LIMIT_BYTES))
 
 
 def judged(*words, allowed=(0, 2), limit_s=LIMIT_S):
-    """Run ``netsim WORDS`` in this process and return the verdict on it."""
+    """Run ``netsim WORDS`` in this process and return the verdict."""
     out, err = io.StringIO(), io.StringIO()
     start_s, code, trouble, is_slow = time.process_time(), 0, "", False
     try:
@@ -68,7 +68,7 @@ def judged(*words, allowed=(0, 2), limit_s=LIMIT_S):
 
 
 def _fault(code, said, allowed):
-    """Return what is wrong with an ending that is no exception."""
+    """Return the fault of a command that ended without an exception."""
     if code not in allowed:
         return f"exit code {code}: {said}"
     if "Traceback (most recent" in said:
@@ -80,7 +80,7 @@ def _fault(code, said, allowed):
 
 @contextlib.contextmanager
 def _called(words, out, err):
-    """Stand in for the shell that calls the program; a warning is an error."""
+    """Call the program as a shell does; a warning is an error."""
     before = sys.argv
     sys.argv = ["netsim", *map(str, words)]
     try:
@@ -113,10 +113,10 @@ def _alarm(limit_s):
 
 
 def peak_bytes():
-    """Return the most memory that this process ever held."""
+    """Return the peak memory of this process."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def quiet_environment(**more):
-    """Return an environment for a child that is a run of its own."""
+    """Return the environment variables for a child process."""
     return {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", **more}

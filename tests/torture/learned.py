@@ -1,4 +1,4 @@
-"""Short runs that learn, each in a process of its own, with a cache of its own."""
+"""Short runs with learning, each with its own process and cache."""
 
 import json
 import os
@@ -22,7 +22,7 @@ STORE = "netsim/store"
 
 
 def new_cache(cache):
-    """Make a cache with what this user's has counted, and nothing learned."""
+    """Make a cache with the user's counted costs, but without learning."""
     counted = cache_folder()
     if counted.is_dir():
         shutil.copytree(
@@ -35,14 +35,14 @@ def new_cache(cache):
 
 
 def run_words(out, *settings, seed=1):
-    """Return the words of the command that makes such a run."""
+    """Return the arguments of the command that makes such a run."""
     sets = [word for s in (*SETTINGS, *settings) for word in ("--set", s)]
     named = ("run", "quickstart", "--seed", seed, *sets)
     return (*named, "--quiet", "--json", "--out", out)
 
 
 def import_all():
-    """Import here what every child would import."""
+    """Import what every child process needs."""
     import peft  # noqa: F401
     import torch
     import transformers  # noqa: F401
@@ -54,8 +54,8 @@ def import_all():
 
 
 def judged_apart(cache, *words, allowed=(0, 2)):
-    """Run ``netsim WORDS`` in a child, which remembers nothing but what is in the
-    folder ``cache``, and return the verdict on it."""
+    """Run ``netsim WORDS`` in a child with the cache folder ``cache`` and return the
+    verdict."""
     reading, writing = os.pipe()
     pid = os.fork()
     if not pid:
@@ -70,7 +70,7 @@ def judged_apart(cache, *words, allowed=(0, 2)):
 
 
 def _answer(writing, cache, words, allowed):
-    """Judge, write the verdict to a pipe, and end without coming back."""
+    """Write the verdict to a pipe and exit."""
     try:
         os.environ["XDG_CACHE_HOME"] = str(cache)
         verdict = judged(*words, allowed=allowed, limit_s=LIMIT_S)
@@ -82,6 +82,6 @@ def _answer(writing, cache, words, allowed):
 
 
 def summary(verdict):
-    """Return what a command that went well printed last."""
+    """Return the last line printed by a successful command."""
     assert (verdict.code, verdict.fault) == (0, ""), verdict
     return json.loads(verdict.printed.splitlines()[-1])

@@ -1,4 +1,4 @@
-"""Wrong YAML made of right YAML: by its structure, and by its bytes."""
+"""Mutations of valid YAML, by structure and by bytes."""
 
 import copy
 import math
@@ -45,7 +45,7 @@ def mutated(data, shapes, rng):
 
 
 def redrawn(data, shapes, rng):
-    """Return a document with one or two of its sections as the schema has them."""
+    """Return a document with one or two sections redrawn from the schema."""
     data = copy.deepcopy(data)
     for _ in range(rng.choice((1, 1, 2))):
         sections = [path for path in places(data) if 1 <= len(path) <= 3]
@@ -60,7 +60,7 @@ def as_yaml(data):
 
 
 def scrambled(content, rng):
-    """Return a file's bytes with one to three places of them changed."""
+    """Return a file's bytes with one to three changes."""
     for _ in range(rng.choice((1, 1, 2, 3))):
         first = rng.randrange(len(content) + 1)
         last = min(len(content), first + rng.choice((0, 1, 1, 2, 5, 40, 200)))

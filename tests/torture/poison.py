@@ -1,4 +1,4 @@
-"""Tasks that cannot be borne: by a loss, and by the memory."""
+"""Tasks with a loss that is not finite, or that exhaust the memory."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ HUNGER_BYTES = 6 * 10**9  # to ask for; a page that nobody writes to costs nothi
 
 
 class Poisoned(Digits):
-    """The digits, with training samples that no loss can bear.
+    """The digits, with training samples whose loss is not finite.
 
-    The test is clean, and so is what every other sample shows.
+    The test samples and every other training sample are intact.
     """
 
     samples: tuple[int, ...] = ()
@@ -26,7 +26,7 @@ class Poisoned(Digits):
 
 
 class Greedy(Digits):
-    """The digits, for whose training batches no computer has the memory."""
+    """The digits, with training batches larger than any memory."""
 
     def batch(self, split, indices):
         batch = super().batch(split, indices)
@@ -38,7 +38,7 @@ class Greedy(Digits):
 
 
 class Hungry(Digits):
-    """The digits, whose training batches ask for much memory, and then use little."""
+    """The digits, with training batches that allocate much memory and use little."""
 
     def batch(self, split, indices):
         batch = super().batch(split, indices)

@@ -1,4 +1,4 @@
-"""Folders whose files rot: one file of a copy, damaged in one of several ways."""
+"""Bit rot: one file of a copied folder is damaged in one of several ways."""
 
 import shutil
 
@@ -6,8 +6,8 @@ DAMAGES = ("flip", "truncate", "swap", "remove", "empty", "overwrite", "append")
 
 
 def damaged_copy(sound, place, damage, rng):
-    """Copy a sound folder to a place, damage one file of it, and return which; nothing
-    where the file is as it was."""
+    """Copy an intact folder, damage one file and return which; None if the file is
+    unchanged."""
     shutil.rmtree(place, ignore_errors=True)
     shutil.copytree(sound.folder, place)
     files = sorted(path for path in place.rglob("*") if path.is_file())
@@ -28,7 +28,7 @@ def damaged_copy(sound, place, damage, rng):
 
 
 def _rotten(content, damage, rng):
-    """Return a file's bytes after some years in the wrong drawer."""
+    """Return a file's bytes, damaged in one way."""
     if damage == "empty" or not content:
         return b""
     if damage == "truncate":
@@ -44,7 +44,7 @@ def _rotten(content, damage, rng):
 
 
 def answered(verdict):
-    """Return whether a reader worked or said so, and what is wrong with how."""
+    """Return whether a reader worked or reported damage, and the fault, if any."""
     if verdict.fault:
         return "fault", verdict.fault
     return ("worked" if verdict.code == 0 else "said so"), ""

@@ -1,4 +1,4 @@
-"""A finished run that rots, and all that reads it."""
+"""Bit rot in a finished run, and all its readers."""
 
 import json
 import shutil
@@ -20,7 +20,7 @@ SETTINGS = ("stop={rounds: 3}", "population.num_clients=5")
 
 @dataclass(frozen=True)
 class RunRot:
-    """A sound run, another like it, and what is right to say of it."""
+    """An intact run, another like it, and the correct answers."""
 
     folder: Path
     other: Path
@@ -30,7 +30,7 @@ class RunRot:
     root = FILE_NAME
 
     def probed(self, place):
-        """Return for every reader how it fared, and what is wrong with how it did."""
+        """Return the answer of every reader, and what is wrong with it."""
         found = {"load_run": _loaded(self, place), "verify": _verified(place)}
         again = place.with_name("again")
         shutil.rmtree(again, ignore_errors=True)
@@ -45,7 +45,7 @@ class RunRot:
 
 
 def sound_run(folder):
-    """Run the scenario with two seeds and return what is known of the first."""
+    """Run the scenario with two seeds and return the facts of the first run."""
     for seed in (1, 2):
         verdict = judged(*run_words(folder / f"run-{seed}", "--seed", seed))
         assert not verdict.fault, verdict.fault
@@ -56,13 +56,13 @@ def sound_run(folder):
 
 
 def run_words(out, *more):
-    """Return the words of the command that makes such a run."""
+    """Return the arguments of the command that makes such a run."""
     sets = [word for setting in SETTINGS for word in ("--set", setting)]
     return ("run", SCENARIO, *sets, "--quiet", "--out", out, *more)
 
 
 def _loaded(sound, place):
-    """Read every table and compare it with the right one."""
+    """Read every table and compare it with the correct one."""
     try:
         run = load_run(place)
     except InputError:
@@ -89,7 +89,7 @@ def _table(run, name, right):
 
 
 def _verified(place):
-    """An audit must not call a damaged run sound."""
+    """Check that an audit reports a damaged run."""
     verdict = judged("verify", place, allowed=(0, 1, 2))
     if not verdict.fault and verdict.code == 0:
         return "fault", "verify calls it sound"
@@ -97,7 +97,7 @@ def _verified(place):
 
 
 def _resumed(sound, place):
-    """A resumed run must come to the right digest, or refuse."""
+    """Check that a resumed run has the correct digest, or is refused."""
     verdict = judged(*run_words(place, "--seed", 1, "--resume", "--json"))
     if verdict.fault or verdict.code:
         return answered(verdict)

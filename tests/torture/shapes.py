@@ -1,4 +1,4 @@
-"""Values drawn from a JSON Schema: what the program itself says it accepts."""
+"""Values drawn from the program's JSON Schema."""
 
 import random
 
@@ -8,21 +8,21 @@ NUMBERS = (0, 1, 2, 3, 8, 16, 0.5, 0.1, 1.5, 100)
 
 
 class Shapes:
-    """A schema as a source of values and of the keys that a place may have."""
+    """A schema as a source of values, and of the keys at a path."""
 
     def __init__(self, schema):
         self._root = schema
         self._defs = schema.get("$defs", {})
 
     def resolved(self, node):
-        """Return a node without its reference."""
+        """Return a node with its reference resolved."""
         if "$ref" not in node:
             return node
         found = self._defs[node["$ref"].rsplit("/", 1)[-1]]
         return {**found, **{k: v for k, v in node.items() if k != "$ref"}}
 
     def alternatives(self, node):
-        """Return what a node may be, each without references."""
+        """Return the alternatives of a node, references resolved."""
         node = self.resolved(node)
         several = node.get("anyOf") or node.get("oneOf")
         if not several:
@@ -30,7 +30,7 @@ class Shapes:
         return [one for part in several for one in self.alternatives(part)]
 
     def at(self, path):
-        """Return the nodes that may stand at a path of keys and indices."""
+        """Return the possible nodes at a path of keys and indices."""
         nodes = self.alternatives(self._root)
         for step in path:
             nodes = [
@@ -42,11 +42,11 @@ class Shapes:
         return nodes
 
     def keys(self, path):
-        """Return every key that a mapping at a path may have."""
+        """Return every possible key of a mapping at a path."""
         return sorted({key for node in self.at(path) for key in _properties(node)})
 
     def draw(self, path, rng):
-        """Return a value that may stand at a path, or a number where nothing may."""
+        """Return a valid value for a path, or a number if there is none."""
         nodes = self.at(path)
         return self._draw(rng.choice(nodes), rng, 0) if nodes else rng.choice(NUMBERS)
 
@@ -113,7 +113,7 @@ def _properties(node):
 
 
 def places(data, path=()):
-    """Return the path of every part of a document, the whole first."""
+    """Return the path of every part of a document, the root first."""
     found = [path]
     steps = (
         data.items()
@@ -128,5 +128,5 @@ def places(data, path=()):
 
 
 def seeded(*parts):
-    """Return a generator of its own for some named purpose."""
+    """Return the generator of a named purpose."""
     return random.Random(":".join(map(str, parts)))

@@ -1,4 +1,4 @@
-"""A store of finished learning that rots, and the runs that rely on it."""
+"""Bit rot in a store of finished learning, and the runs that use it."""
 
 import shutil
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ DAMAGED = "is damaged"
 
 @dataclass(frozen=True)
 class StoreRot:
-    """The sound store of a run, that of another, and runs that were made with it."""
+    """The intact store of a run, that of another, and runs made with it."""
 
     folder: Path
     other: Path
@@ -31,7 +31,7 @@ class StoreRot:
     root = None  # no file is above the others
 
     def probed(self, place):
-        """Return for every command that meets the damage how it fared."""
+        """Return the answer of every command that uses the damaged store."""
         return {
             "run": self._ran(place),
             "resume": self._resumed(place),
@@ -39,7 +39,7 @@ class StoreRot:
         }
 
     def _ran(self, place):
-        """A run comes to the right digest, and leaves the store whole again."""
+        """Check that a run has the correct digest and repairs the store."""
         found = self._made(place, run_words(_free(place)))
         if found[0] == "fault":
             return found
@@ -59,7 +59,7 @@ class StoreRot:
         return _said(verdict)
 
     def _copied(self, place):
-        """Return a cache with a copy of the damaged store, which a run may mend."""
+        """Return a cache with a copy of the damaged store, for a run to repair."""
         shutil.rmtree(_cache(place), ignore_errors=True)
         shutil.copytree(self.counted, _cache(place))
         shutil.copytree(place, _cache(place) / STORE)
@@ -76,7 +76,7 @@ class StoreRot:
 
 
 def _said(verdict):
-    """Return whether a command that went well told of the damage."""
+    """Return whether a successful command reported the damage."""
     answer, fault = answered(verdict)
     return ("said so" if DAMAGED in verdict.said else answer), fault
 
@@ -86,14 +86,14 @@ def _cache(place):
 
 
 def _free(place):
-    """Return a folder for a run, which is not there."""
+    """Return a path for a run that does not exist yet."""
     out = place.with_name("again")
     shutil.rmtree(out, ignore_errors=True)
     return out
 
 
 def sound_store(folder):
-    """Return what two runs with different seeds have learned, each in its folder."""
+    """Return the stores of two runs with different seeds, each in its folder."""
     import_all()
     digests = []
     for seed in (1, 2):

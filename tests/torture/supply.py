@@ -1,10 +1,10 @@
-"""The dependencies: nothing broken, nothing more than the base install needs, and the
-ends of every range in ``setup.cfg`` tried once.
+"""The dependencies: consistent, minimal in the base install, and tried at both ends of
+every range in ``setup.cfg``.
 
 ``python -m tests.torture.supply --out DIR [--ends]``; ``--ends`` makes an environment
-with the lowest release of every range, of the extras too, and one with the newest that
-fit, and lets a run learn, be audited, replayed and shown in each, and some tests pass.
-torch alone stays as installed: its other builds are gigabytes.
+with the lowest release of every range, extras included, and one with the newest
+compatible releases. In each it makes a run with learning, audits, replays and reports
+it, and runs some tests. torch stays as installed, since its other builds are gigabytes.
 """
 
 import argparse
@@ -46,7 +46,7 @@ def ranges(extras=()):
 
 
 def too_old():
-    """Return the installed packages that are below their range."""
+    """Return the installed packages below their range."""
 
     def parts(version):
         return [int(n) for n in re.findall(r"\d+", version)[:3]]
@@ -59,7 +59,8 @@ def too_old():
 
 
 def broken(python=sys.executable):
-    """Return what ``pip check`` says of an environment; nothing if it is sound."""
+    """Return the output of ``pip check`` in an environment; empty if it is
+    consistent."""
     done = _run([python, "-m", "pip", "check"])
     return "" if done.returncode == 0 else (done.stdout + done.stderr).strip()
 
@@ -84,8 +85,8 @@ def pulled_in():
 
 
 def tried(end, place):
-    """Make an environment with one end of every range; yield what was done in it, and
-    how it fared."""
+    """Make an environment with one end of every range; yield each step and its
+    result."""
     _must([sys.executable, "-m", "venv", "--clear", str(place)])
     python = str(place / "bin" / "python")
     _lend_torch(place)
@@ -115,7 +116,7 @@ def tried(end, place):
 
 
 def _smoke(run):
-    """Return the words of commands that learn, audit, replay and show."""
+    """Return the arguments of commands that run, audit, replay and report."""
     sets = [word for setting in SHORT_RUN for word in ("--set", setting)]
     return (
         ("run", "quickstart", *sets, "--quiet", "--out", str(run)),
@@ -141,7 +142,7 @@ def _installed(python, names):
 
 
 def _lend_torch(place):
-    """Let an environment find this one's torch, and nothing else of it."""
+    """Make this environment's torch available in another one."""
     here = Path(sysconfig.get_paths()["purelib"])
     (own,) = place.glob("lib/python*/site-packages")
     found = [here / name for name in TORCH] + list(here.glob("torch-*.dist-info"))

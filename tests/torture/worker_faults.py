@@ -1,4 +1,4 @@
-"""Runs whose workers fail: one is killed, has no memory, or all are told to end.
+"""Runs whose workers fail: one is killed, memory runs out, or all get a signal.
 
 ``python -m tests.torture.worker_faults --times 10 --out DIR``
 """
@@ -32,7 +32,7 @@ LATEST_S = 1.5  # after both workers have trained for the first time
 
 
 def killed_worker(run, rng):
-    """Kill one worker; the run goes on, and nobody need resume it."""
+    """Kill one worker; the run continues by itself."""
     run.start(*TWO, "--quiet").wait_for_training()
     _later(rng)
     for pid in run.workers()[:1]:
@@ -42,7 +42,7 @@ def killed_worker(run, rng):
 
 
 def starved_workers(run, rng):
-    """Let no worker ask for more memory: the run says so and can be resumed."""
+    """Forbid the workers more memory: the run reports it and can be resumed."""
     run.start(*TWO, "--quiet").wait_for_training()
     for pid in run.workers():
         _starve(pid)
@@ -65,8 +65,8 @@ def _starve(pid):
 
 
 def ended_group(number):
-    """Return a fault that ends the run and its workers by a signal, as a terminal or a
-    batch system does."""
+    """Return a fault that signals the run and its workers, as a terminal or a batch
+    system does."""
 
     def fault(run, rng):
         run.start(*TWO, "--quiet").wait_for_training()
@@ -102,8 +102,7 @@ def _sent(pid, number):
 
 
 def suffered(overrides, fault, digest, folder, rng):
-    """Let a run suffer a fault and go on to its end; return counts and what was
-    wrong."""
+    """Apply a fault to a run and continue to its end; return counts and faults."""
     shutil.rmtree(folder, ignore_errors=True)
     run = Faulty(folder / "run", new_cache(folder / "cache"), overrides)
     try:
@@ -120,7 +119,7 @@ def suffered(overrides, fault, digest, folder, rng):
 
 
 def wrong_in_the_end(run, digest, said):
-    """Return what is not as if nothing had happened."""
+    """Return the differences from an undisturbed run."""
     wrong = ["a traceback"] if "Traceback" in said else []
     if load_run(run.folder).manifest.digest != digest:
         wrong.append("another digest")
@@ -130,7 +129,7 @@ def wrong_in_the_end(run, digest, said):
 
 
 def right_digest(overrides, folder):
-    """Return the digest of a run with such settings that nobody disturbs."""
+    """Return the digest of an undisturbed run with these settings."""
     shutil.rmtree(folder, ignore_errors=True)
     config = read_scenario(find_scenario("quickstart"), overrides)
     return run_scenario(config, folder, reuse=False).digest

@@ -24,9 +24,8 @@ TINY = SmallViT(
 )
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    torch.set_num_threads(1)
+@pytest.fixture
+def empty_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
 
 
@@ -169,7 +168,7 @@ def test_clipping_bounds_the_step():
     assert moved == pytest.approx(0.01, rel=1e-3)
 
 
-def test_a_pretrained_base_is_kept_and_a_damaged_one_made_again():
+def test_a_pretrained_base_is_kept_and_a_damaged_one_made_again(empty_cache):
     first = TINY.load(TASK).state_dict()
     (entry,) = cache_folder().iterdir()
     whole = entry.read_bytes()
@@ -182,7 +181,7 @@ def test_a_pretrained_base_is_kept_and_a_damaged_one_made_again():
     assert list(cache_folder().iterdir()) == [entry]
 
 
-def test_the_cache_returns_what_was_put_in():
+def test_the_cache_returns_what_was_put_in(empty_cache):
     assert recall("a.json") is None
     remember("a.json", b"1\n2")
     assert recall("a.json") == b"1\n2"
@@ -245,7 +244,7 @@ def test_saved_activations_grow_with_the_batch():
     assert large.saved_bytes_per_rank == 16 * 4 * 17 * 4
 
 
-def test_facts_are_remembered_for_every_rank_and_optimiser():
+def test_facts_are_remembered_for_every_rank_and_optimiser(empty_cache):
     assert facts_of(known_costs) is None
     facts = facts_of(count_costs)
     other = TrainingSettings(optim="sgd", local_steps=5)

@@ -25,6 +25,8 @@ from tests.support.command import netsim
 from tests.support.studies import killed_midway, written
 from tests.support.work import die, die_for_want_of, plus, refuse_three, say_who
 
+pytestmark = pytest.mark.usefixtures("own_cache")
+
 NUM_WORKERS = 2
 NETWORK = """\
 name: network
@@ -34,11 +36,6 @@ axes: [{path: cell.uplink.band, values: [5 MHz]}]
 seeds: [1]
 baseline: {band: 5 MHz}
 """
-
-
-@pytest.fixture(autouse=True)
-def own_store(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
 @pytest.fixture(scope="module")

@@ -41,7 +41,7 @@ class Request:
     idle_power_w: float | None = None
 
 
-def calibrate(scenario: Scenario, request: Request) -> DeviceFile:
+def calibrated(scenario: Scenario, request: Request) -> DeviceFile:
     """Time the scenario's local training on this host and write it as a device."""
     learning = scenario.learning.federated
     if learning is None:

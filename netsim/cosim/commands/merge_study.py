@@ -51,7 +51,7 @@ class MergeStudy:
     is_same: bool  # whether the simulation came out as recorded
 
 
-def merge_study(
+def compare_merges(
     run: Path,
     *,
     rounds: Sequence[int] | None = None,

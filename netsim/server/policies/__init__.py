@@ -1,1 +1,1 @@
-"""Who chooses sampling probabilities and ranks during a run."""
+"""Policies, which choose sampling probabilities and ranks during a run."""

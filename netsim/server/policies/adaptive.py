@@ -31,14 +31,14 @@ from netsim.server.policies.piloting import Notebook, Pilot, Piloted, run_pilots
 from netsim.server.policies.policy import Constants
 from netsim.server.stage import Stage
 
-FULL_ROUNDS: Final = 100.0  # of full participation at full rank, where none is known
+FULL_ROUNDS: Final = 100.0  # of full participation at full rank, if unknown
 
 
 class AdaptivePolicy(Record):
     """Plans probabilities, ranks or both for the least time, from pilots or constants.
 
     After pilots no rank is below those that were tried with success. Every
-    ``resolve_every`` rounds (0: never) it takes the changes it has seen for new norms
+    ``resolve_every`` rounds (0: never) it estimates the norms from all changes so far
     and plans again. The run starts from the first version, or with ``keeps_model`` from
     where the last pilot ended; ``step`` multiplies merge weights.
     """
@@ -162,8 +162,8 @@ class AdaptivePolicy(Record):
                 ratio = float(trial.rank_ratio.min())
                 stage.scene.mark("floor", detail=f"loss out of reach at r/k {ratio:g}")
         if not found.surrogate.alpha > 0:
-            # rounds are as many for every q, so only their length counts; beyond the
-            # weights that were tried nobody knows that
+            # the number of rounds does not depend on q, so only their length counts;
+            # this holds for the weights that were tried and no others
             tried = max(float(np.max(weights / t.probabilities)) for t in trials)
             planner = planner.cautious(tried)
             stage.scene.mark(
@@ -175,7 +175,7 @@ class AdaptivePolicy(Record):
         )
 
     def _decide(self, stage: Stage, basis: Basis) -> Decision:
-        """Put the plan of a basis in force and write what it promises."""
+        """Put the plan of a basis in force and write its prediction."""
         round_id = stage.last_round_id + 1
         rng = stream(stage.scene.seed, "policy", round_id)
         decision = basis.planner.decide(basis.norms2, basis.surrogate, rng)
@@ -185,14 +185,14 @@ class AdaptivePolicy(Record):
         return decision
 
     def _require_two_variances(self, weights: FloatArray) -> None:
-        """Raise ``InputError`` where ``max_weight`` draws alike in all full pilots."""
+        """Raise ``InputError`` if ``max_weight`` makes all full pilots alike."""
         floors = weight_floors(weights, self.max_weight)
         full = [p.probability for p in self.pilots if p.client_rank is None]
         if (np.maximum(min(full), floors) == np.maximum(max(full), floors)).all():
             raise InputError(
-                f"policy.max_weight: {self.max_weight!r} lifts everybody to one "
-                "probability in all pilots at full rank, which then tell nothing of "
-                "sampling; raise it, or the highest probability"
+                f"policy.max_weight: {self.max_weight!r} lifts all clients to one "
+                "probability in all pilots at full rank, which then do not show what "
+                "sampling changes; raise it, or the highest probability"
             )
 
     def _check_ratio(self) -> None:

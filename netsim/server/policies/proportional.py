@@ -54,7 +54,7 @@ class ProportionalPolicy(Record):
         if not self.pilots and (self.keeps_model or not self.charges_pilots):
             raise ValueError("keeps_model and charges_pilots need pilots")
         if any(pilot.client_rank is not None for pilot in self.pilots):
-            raise ValueError("its pilots have no rank: ranks are as `ranks` says")
+            raise ValueError("its pilots have no rank: `ranks` sets the ranks")
         if self.to == "statistics-per-time":
             self._check_draws()
         return self

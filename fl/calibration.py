@@ -1,6 +1,6 @@
-"""How fast this host really trains: a few clients' local steps, timed once.
+"""Calibration: the measured time of local steps on this host.
 
-What the host's clock says is written down as a device, and a run knows that alone.
+The result is written as a device, which a run uses; a run never measures time itself.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 Clock = Callable[[], float]
 PRODUCT_SIZES: Final = {"cpu": 1024, "accelerator": 8192}  # of square matrices
-PRODUCTS: Final = 5  # as many in a trial, and as many trials
+PRODUCTS: Final = 5  # per trial, and number of trials
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Measured:
-    """What was found: seconds of every trial of ``steps`` local steps, and the best
-    rate of a matrix product in the same precision, in FLOP/s."""
+    """A measurement: the seconds of each trial of ``steps`` local steps, and the
+    highest rate of a matrix product of the same precision, in FLOP/s."""
 
     trials_s: tuple[float, ...]
     steps: int
@@ -49,7 +49,7 @@ class Measured:
 
     @property
     def flop_per_s(self) -> float:
-        """Return what training achieves of the counted FLOP."""
+        """Return the counted FLOP of training per second."""
         return self.flop_per_step / self.step_s
 
 
@@ -62,12 +62,12 @@ def measure(
     warmups: int = 1,
     clock: Clock = time.perf_counter,
 ) -> Measured:
-    """Return how fast one client after the other trains here, and multiplies.
+    """Return the measured speed of local training and of matrix products on this host.
 
-    A trial is one participation at full rank with all of the task's samples. Without
-    ``threads`` they are as many as torch takes by itself.
+    A trial is one participation at full rank with all of the task's samples. The
+    default of ``threads`` is torch's.
     """
-    facts = count_costs(
+    costs = count_costs(
         learning.task,
         learning.backbone,
         lora=learning.lora,
@@ -82,8 +82,8 @@ def measure(
     return Measured(
         trials_s=tuple(trials_s[warmups:]),
         steps=learning.training.local_steps,
-        flop_per_step=facts.training_flop(rank=learning.lora.r, steps=1),
-        samples_per_step=facts.samples_per_step,
+        flop_per_step=costs.training_flop(rank=learning.lora.r, steps=1),
+        samples_per_step=costs.samples_per_step,
         product_flop_per_s=product_flop_per_s,
         device=device,
         threads=used,
@@ -92,7 +92,7 @@ def measure(
 
 
 def _trial_s(trainer: Trainer, start_index: int, clock: Clock) -> float:
-    """Return the seconds of one participation, whose result is read to its end."""
+    """Return the seconds of one participation, until its result is on the CPU."""
     learning = trainer.learning
     job = LocalJob(
         client_id=0,
@@ -113,7 +113,7 @@ def _trial_s(trainer: Trainer, start_index: int, clock: Clock) -> float:
 
 
 def _product_rate(learning: FederationSettings, device: str, clock: Clock) -> float:
-    """Return the FLOP/s of the best of some trials of matrix products."""
+    """Return the FLOP/s of the fastest trial of matrix products."""
     import torch
 
     size = PRODUCT_SIZES["cpu" if device == "cpu" else "accelerator"]
@@ -130,12 +130,12 @@ def _product_rate(learning: FederationSettings, device: str, clock: Clock) -> fl
 
 
 def _finish(tensor: torch.Tensor) -> None:
-    """Wait until a device has come to the end of what made a tensor."""
+    """Wait until the device has computed a tensor."""
     tensor[0, 0].item()
 
 
 def _memory_bytes(device: str) -> int:
-    """Return the memory of the device, or of this host where that is one."""
+    """Return the memory of the device in bytes; for the CPU that of this host."""
     if device.startswith("cuda"):
         import torch
 
@@ -145,7 +145,7 @@ def _memory_bytes(device: str) -> int:
 
 @contextmanager
 def _threads(wanted: int | None) -> Iterator[int]:
-    """Let torch have so many threads, which are yielded, and then those it had."""
+    """Yield the number of threads to use, and restore torch's number afterwards."""
     import torch
 
     before = torch.get_num_threads()

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, TypeAlias, get_args
 
-Metric: TypeAlias = Literal["accuracy", "exact_match", "loss", "perplexity"]
-METRICS: tuple[Metric, ...] = get_args(Metric)
+Metric: TypeAlias = Literal["accuracy", "loss", "perplexity", "exact_match"]
+METRICS: tuple[str, ...] = get_args(Metric)
+SHARES = frozenset({"accuracy", "exact_match"})  # of right answers, in 0 to 1
 FALLING_METRICS = frozenset({"loss", "perplexity"})  # a level is reached from above
 
 

@@ -1,4 +1,4 @@
-"""Every merge of the same clients' adapters: what each misses, sends and takes."""
+"""Comparison of merges on the same adapters: error, traffic and time."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from fl.model.payload import NOTHING, Extent, Payload, parts_extent
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LayerTrial:
-    """What one method's merge of one matrix misses, as it is sent."""
+    """The errors of one method's merge of one matrix, as sent."""
 
     layer: str
     relative_error: float
@@ -42,30 +42,30 @@ class Trial:
 
     method: str
     status: Literal["compared", "trains otherwise", "cannot"]
-    reason: str  # why it was not compared
+    reason: str  # for a method that was not compared
     upload_bits: int
     download_bits: int
     host_s: float
     layers: tuple[LayerTrial, ...] = ()
-    metrics: Score | None = None  # of the merged model, where that was asked
+    metrics: Score | None = None  # of the merged model, if evaluated
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Round:
-    """A merge that took place, whose adapters were trained for the method ``own``."""
+    """A merge of a run; its adapters were trained for the method ``own``."""
 
     components: tuple[Component, ...]
     previous: Adapter
     own: Method
     payload: Payload
     round_index: int  # counted from zero
-    rank: int  # of a client that trains all
+    rank: int  # of a client without a sketch
     compression: Compression | None = None  # of uploads, instead of the payload
     is_asynchronous: bool = False
 
     @property
     def has_small_clients(self) -> bool:
-        """Return whether a client's adapter is of its own, smaller rank."""
+        """Return whether a client's adapter has a smaller rank."""
         clients = (c.adapter for c in self.components if c.adapter != self.previous)
         return any(len(a) < self.rank for c in clients for _, a in c.pairs().values())
 
@@ -78,7 +78,7 @@ class Round:
         }
 
     def whole(self, method: Method) -> Extent:
-        """Return what is trained outside LoRA and travels in full, unless personal."""
+        """Return the extent of what is trained outside LoRA and sent."""
         parts = self.previous.layout.parts
         is_personal = "rest" in method.contract.personal
         return Extent.of(p for p in parts if p.factor is None and not is_personal)
@@ -98,23 +98,23 @@ class Round:
         }
 
 
-# Returns how good the model is that an adapter makes, with what is added to the base.
-Judge: TypeAlias = Callable[[Adapter, Mapping[str, Pair]], Score]
+# Evaluates the model of an adapter and of additions to the base.
+Evaluator: TypeAlias = Callable[[Adapter, Mapping[str, Pair]], Score]
 
 
 def compare(
-    merge: Round, methods: Iterable[Method], judge: Judge | None = None
+    merge: Round, methods: Iterable[Method], evaluate: Evaluator | None = None
 ) -> list[Trial]:
-    """Return what each method makes of the same adapters, in the order given."""
+    """Return the trial of each method on the same adapters, in the order given."""
     layers = merge.layers()
-    return [_trial(merge, method, layers, judge) for method in methods]
+    return [_trial(merge, method, layers, evaluate) for method in methods]
 
 
 def _trial(
     merge: Round,
     method: Method,
     layers: Mapping[str, LayerComponents],
-    judge: Judge | None,
+    evaluate: Evaluator | None,
 ) -> Trial:
     trains, own = (m.exchange(merge.round_index).trains for m in (method, merge.own))
     if method.contract.personal:
@@ -143,7 +143,7 @@ def _trial(
         download_bits=download_bits(merge, method, versions),
         host_s=host_s,
         layers=_errors(layers, merged),
-        metrics=judge and judge(*assembled(merge.components, merged)[:2]),
+        metrics=evaluate and evaluate(*assembled(merge.components, merged)[:2]),
     )
 
 
@@ -153,7 +153,7 @@ def _left_out(
     status: Literal["trains otherwise", "cannot"],
     reason: str,
 ) -> Trial:
-    """Return the traffic alone, of a version of the adapters' rank without a fold."""
+    """Return a trial with the traffic only, for a version without a fold."""
     plain = dict.fromkeys(merge.shapes, VersionRanks(merge.rank, 0))
     return Trial(
         method=method.kind,
@@ -168,13 +168,13 @@ def _left_out(
 def _errors(
     layers: Mapping[str, LayerComponents], merged: Mapping[str, MergedLayer]
 ) -> tuple[LayerTrial, ...]:
-    sizes = reference_norms(layers)
+    norms = reference_norms(layers)
     found = []
     for name, layer in merged.items():
         sent = [layer.pair] if layer.fold is None else [layer.pair, layer.fold]
-        error, size = product_error(layers[name], sent), sizes[name]
-        assert size.update is not None, "a round has an adapter before it"
-        update = ratio(error * size.norm, size.update)
+        error, reference = product_error(layers[name], sent), norms[name]
+        assert reference.update is not None, "a round has a previous adapter"
+        update = ratio(error * reference.norm, reference.update)
         found.append(
             LayerTrial(layer=name, relative_error=error, update_relative_error=update)
         )
@@ -182,7 +182,7 @@ def _errors(
 
 
 def upload_bits(merge: Round, method: Method) -> int:
-    """Return what one participant of the whole rank sends."""
+    """Return the upload of a participant of full rank, in bits."""
     sent = method.exchange(merge.round_index).sends
     extent = parts_extent(sent, merge.shapes.values(), merge.rank) + merge.whole(method)
     if merge.compression is not None:
@@ -193,7 +193,7 @@ def upload_bits(merge: Round, method: Method) -> int:
 def download_bits(
     merge: Round, method: Method, versions: Mapping[str, VersionRanks]
 ) -> int:
-    """Return what a participant receives that has the version before."""
+    """Return the download of a participant that has the previous version, in bits."""
     parts = method.exchange(merge.round_index).receives
     is_cut = method.contract.is_truncated_on_send
     extent = merge.whole(method)
@@ -206,7 +206,7 @@ def download_bits(
 
 
 def _fold_extent(method: Method, shape: Shape, version: VersionRanks) -> Extent:
-    """Return the extent of a fold: dense, or two factors where these are less."""
+    """Return the extent of a fold: dense, or two factors if these are smaller."""
     if not version.fold:
         return NOTHING
     numbers = download_numbers(method, shape, version=version, rank=version.pair).fold

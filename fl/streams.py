@@ -1,7 +1,7 @@
 """Random streams named by purpose and ids, for numpy and for torch.
 
-The same four lines as in ``netsim.core.streams``, which the wall between the packages
-forbids to import: one seed and one path give one stream on both sides.
+``stream`` repeats four lines of ``netsim.core.streams``, since ``fl`` must not import
+``netsim``: one seed and one path give the same stream in both packages.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ def torch_stream(seed: int, *path: str | int) -> torch.Generator:
 def forked(seed: int, *path: str | int) -> Iterator[None]:
     """Seed torch's global generators for one purpose, and restore them afterwards.
 
-    The only place where they are touched: initialisers and dropout draw from nowhere
-    else, and must not depend on what was drawn before.
+    Initialisers and dropout can only draw from torch's global generators. This makes
+    their numbers independent of earlier draws.
     """
     import torch
 

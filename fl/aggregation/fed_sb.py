@@ -3,30 +3,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from fl.aggregation.components import LayerComponents, MergedLayer, Pair, weighted_mean
-from fl.aggregation.layerwise import merge_each
+from fl.aggregation.components import LayerComponents, MergedLayer, Pair
+from fl.aggregation.layerwise import LayerwiseMethod
 from fl.aggregation.method import ONE_RANK, Contract, Exchange
 from fl.aggregation.reference_norms import ReferenceNorms
-from fl.aggregation.shared_factor import require_shared
-from fl.record import Record
+from fl.aggregation.shared_factor import mean_of_b
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-CONTRACT = Contract(
-    exactness="exact",
-    cannot={
-        "sketches": "a core has no columns or rows that belong to one rank unit",
-        "unequal-ranks": ONE_RANK,
-    },
-)
-EXCHANGE = Exchange(trains=("core",), sends=("core",), receives=("core",))
 
-
-class FedSB(Record):
+class FedSB(LayerwiseMethod):
     """Average the cores R of ``W = W0 + s B R A`` over fixed, common B and A; exact,
     because the product is linear in R.
 
@@ -35,22 +24,20 @@ class FedSB(Record):
     """
 
     kind: Literal["fed-sb"] = "fed-sb"
+    contract: ClassVar = Contract(
+        exactness="exact",
+        cannot={
+            "sketches": "a core has no columns or rows that belong to one rank unit",
+            "unequal-ranks": ONE_RANK,
+        },
+    )
+    exchanged: ClassVar = Exchange(
+        trains=("core",), sends=("core",), receives=("core",)
+    )
 
-    @property
-    def contract(self) -> Contract:
-        return CONTRACT
-
-    def exchange(self, round_index: int) -> Exchange:
-        return EXCHANGE
-
-    def merge(self, layers: Mapping[str, LayerComponents]) -> dict[str, MergedLayer]:
-        return merge_each(layers, self._merge_one)
-
-    def _merge_one(self, layer: LayerComponents, size: ReferenceNorms) -> MergedLayer:
-        require_shared(layer, "A", self.kind)
-        mean_b = weighted_mean([pair.lora_b for pair in layer.pairs], layer.weights)
-        pair = Pair(mean_b, layer.pairs[0].lora_a)
-        return MergedLayer(pair, size.diagnostics(size.gap))
+    def merge_layer(self, layer: LayerComponents, norms: ReferenceNorms) -> MergedLayer:
+        pair = mean_of_b(layer, self.kind)
+        return MergedLayer(pair, norms.diagnostics(norms.gap))
 
 
 def with_core(bases: Pair, core: Tensor) -> Pair:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Memory:
+class Moments:
     """Running means of the pseudo-gradient and of its square; none before a step."""
 
     first: Tensor | None = None
@@ -36,9 +36,9 @@ class ServerOptimiser(Protocol):
         ...
 
     def step(
-        self, before: Tensor, merged: Tensor, memory: Memory
-    ) -> tuple[Tensor, Memory]:
-        """Return the next flat adapter and the next memory; inputs are not changed."""
+        self, before: Tensor, merged: Tensor, moments: Moments
+    ) -> tuple[Tensor, Moments]:
+        """Return the next flat adapter and the next moments; inputs are not changed."""
         ...
 
 
@@ -49,11 +49,11 @@ class PlainServer(Record):
     learning_rate: float = Field(default=1.0, gt=0, allow_inf_nan=False)
 
     def step(
-        self, before: Tensor, merged: Tensor, memory: Memory
-    ) -> tuple[Tensor, Memory]:
+        self, before: Tensor, merged: Tensor, moments: Moments
+    ) -> tuple[Tensor, Moments]:
         if self.learning_rate == 1:
-            return merged, memory
-        return before + self.learning_rate * (merged - before), memory
+            return merged, moments
+        return before + self.learning_rate * (merged - before), moments
 
 
 class MomentumServer(Record):
@@ -64,13 +64,13 @@ class MomentumServer(Record):
     momentum: float = Field(default=0.9, ge=0, lt=1)
 
     def step(
-        self, before: Tensor, merged: Tensor, memory: Memory
-    ) -> tuple[Tensor, Memory]:
+        self, before: Tensor, merged: Tensor, moments: Moments
+    ) -> tuple[Tensor, Moments]:
         change = merged - before
         first = (
-            change if memory.first is None else self.momentum * memory.first + change
+            change if moments.first is None else self.momentum * moments.first + change
         )
-        return before + self.learning_rate * first, Memory(first)
+        return before + self.learning_rate * first, Moments(first)
 
 
 class AdamServer(Record):
@@ -84,19 +84,19 @@ class AdamServer(Record):
     epsilon: float = Field(default=1e-3, gt=0, allow_inf_nan=False)
 
     def step(
-        self, before: Tensor, merged: Tensor, memory: Memory
-    ) -> tuple[Tensor, Memory]:
+        self, before: Tensor, merged: Tensor, moments: Moments
+    ) -> tuple[Tensor, Moments]:
         import torch
 
         change = merged - before
-        first, second = memory.first, memory.second
+        first, second = moments.first, moments.second
         if first is None or second is None:
             first = torch.zeros_like(change)
             second = torch.full_like(change, self.epsilon**2)
         first = self.beta_1 * first + (1 - self.beta_1) * change
         second = self.beta_2 * second + (1 - self.beta_2) * change**2
         step = first / (second.sqrt() + self.epsilon)
-        return before + self.learning_rate * step, Memory(first, second)
+        return before + self.learning_rate * step, Moments(first, second)
 
 
 SERVER_OPTIMISERS: dict[str, type[ServerOptimiser]] = {

@@ -37,7 +37,7 @@ def family_config(
     if model_type not in CONFIG_MAPPING:
         hint = did_you_mean(model_type, CONFIG_MAPPING)
         raise ValueError(
-            f"backbone.model_type: transformers knows no {model_type!r}{hint}"
+            f"backbone.model_type: transformers has no model type {model_type!r}{hint}"
         )
     known = CONFIG_MAPPING[model_type]()
     if type(known) not in auto_class(task.objective)._model_mapping:

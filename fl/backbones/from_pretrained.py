@@ -134,7 +134,7 @@ def _snapshot(name: str, revision: str | None, patterns: tuple[str, ...]) -> Pat
             name, revision=revision, allow_patterns=list(patterns)
         )
     except (OSError, ValueError) as error:
-        what = f"backbone.path: {name!r} is no folder here, and as a hub id it"
+        what = f"backbone.path: {name!r} is not a folder, and as a hub id it"
         raise ValueError(unreachable(what, error)) from error
     return Path(folder)
 
@@ -214,6 +214,6 @@ def _require_complete_body(
     )
     if lacking:
         raise ValueError(
-            f"backbone.path: '{folder}' is no whole {model.config.model_type!r}: it "
-            f"lacks {lacking[0]} ({len(lacking)} in all)"
+            f"backbone.path: '{folder}' is not a complete {model.config.model_type!r}: "
+            f"{lacking[0]} is missing ({len(lacking)} in all)"
         )

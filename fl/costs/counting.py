@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fl.backbones import Backbone, read
-from fl.costs.costs import ModelCosts
 from fl.costs.curves import Curve, Lengths, fitted, padded_lengths
+from fl.costs.model_costs import ModelCosts
 from fl.model.adapters import Layout, LoraSettings
 from fl.model.payload import Extent, Shape
 from fl.settings.local_training import TrainingSettings
@@ -47,7 +47,7 @@ class AtRank:
 def counted(
     task: Source, backbone: Backbone, lora: LoraSettings, training: TrainingSettings
 ) -> ModelCosts:
-    """Return the facts of a model, which is made twice for it."""
+    """Return the costs of a model, which is made twice for it."""
     ready = read(task, backbone)
     batch_size = training.per_device_train_batch_size
     low, high = (_at_rank(ready, backbone, lora, rank, batch_size) for rank in RANKS)
@@ -57,7 +57,7 @@ def counted(
 def assembled(
     low: AtRank, high: AtRank, lengths: Lengths, training: TrainingSettings
 ) -> ModelCosts:
-    """Return the facts at every rank from the counts at ranks 1 and 2."""
+    """Return the costs at every rank from the counts at ranks 1 and 2."""
     flop_per_rank, saved_per_rank = (
         Curve(*np.subtract(b, a).tolist())
         for a, b in ((low.flop, high.flop), (low.saved, high.saved))

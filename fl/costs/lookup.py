@@ -7,8 +7,8 @@ from dataclasses import asdict
 from importlib import metadata
 
 from fl.backbones import Backbone
-from fl.costs.costs import ModelCosts
 from fl.costs.curves import Curve, Lengths
+from fl.costs.model_costs import ModelCosts
 from fl.costs.timing import TimingAs, model_values
 from fl.memory import recipe
 from fl.memory.files import recall, remember
@@ -22,46 +22,46 @@ from fl.tasks import Source
 def known_costs(
     task: Source, backbone: Backbone, *, lora: LoraSettings, training: TrainingSettings
 ) -> ModelCosts | None:
-    """Return the facts where they were counted before; never imports torch."""
+    """Return the costs where they were counted before; never imports torch."""
     return _recalled(_cache_name(task, backbone, lora=lora, training=training))
 
 
 def count_costs(
     task: Source, backbone: Backbone, *, lora: LoraSettings, training: TrainingSettings
 ) -> ModelCosts:
-    """Return the facts, counted on the model where they are not known yet."""
+    """Return the costs, counted on the model where they are not known yet."""
     known = known_costs(task, backbone, lora=lora, training=training)
     if known is not None:
         return known
     from fl.costs.counting import counted
 
-    facts = counted(task, backbone, lora, training)
-    return _kept(_cache_name(task, backbone, lora=lora, training=training), facts)
+    costs = counted(task, backbone, lora, training)
+    return _kept(_cache_name(task, backbone, lora=lora, training=training), costs)
 
 
 def known_timing(
     timing: TimingAs, lora: LoraSettings, training: TrainingSettings
 ) -> ModelCosts | None:
-    """Return the facts where they were counted before; never imports torch."""
+    """Return the costs where they were counted before; never imports torch."""
     return _recalled(_timing_name(timing, lora, training))
 
 
 def count_timing(
     timing: TimingAs, lora: LoraSettings, training: TrainingSettings
 ) -> ModelCosts:
-    """Return the facts, counted on the meta device where they are not known yet."""
+    """Return the costs, counted on the meta device where they are not known yet."""
     known = known_timing(timing, lora, training)
     if known is not None:
         return known
     from fl.costs.meta import counted_on_meta
 
     values = model_values(timing.model)
-    facts = counted_on_meta(values, timing, timing.adapters(lora), training)
-    return _kept(_timing_name(timing, lora, training), facts)
+    costs = counted_on_meta(values, timing, timing.adapters(lora), training)
+    return _kept(_timing_name(timing, lora, training), costs)
 
 
 def _recalled(name: str) -> ModelCosts | None:
-    """Return the facts of a cache entry."""
+    """Return the costs of a cache entry."""
     content = recall(name)
     if content is None:
         return None
@@ -74,16 +74,16 @@ def _recalled(name: str) -> ModelCosts | None:
     return ModelCosts(**known)
 
 
-def _kept(name: str, facts: ModelCosts) -> ModelCosts:
-    """Return the facts, which are an entry of the cache from now on."""
-    remember(name, json.dumps(asdict(facts), indent=1).encode())
-    return facts
+def _kept(name: str, costs: ModelCosts) -> ModelCosts:
+    """Return the costs, which are an entry of the cache from now on."""
+    remember(name, json.dumps(asdict(costs), indent=1).encode())
+    return costs
 
 
 def _cache_name(
     task: Source, backbone: Backbone, *, lora: LoraSettings, training: TrainingSettings
 ) -> str:
-    """Return an entry's name; the rank and the optimiser do not change the facts."""
+    """Return an entry's name; the rank and the optimiser do not change the costs."""
     settings = {
         "base": backbone.digest(task),
         "task": task.digest,

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from fl.backbones.families import cast_model
-from fl.costs.costs import ModelCosts
 from fl.costs.counting import TEXT_LENGTHS, AtRank, assembled, counted_at
 from fl.costs.curves import Lengths
+from fl.costs.model_costs import ModelCosts
 from fl.costs.timing import TimingAs
 from fl.model.adapters import LoraSettings
 from fl.settings.local_training import TrainingSettings
@@ -26,7 +26,7 @@ def counted_on_meta(
     lora: LoraSettings,
     training: TrainingSettings,
 ) -> ModelCosts:
-    """Return the facts of a model of which only the configuration is known."""
+    """Return the costs of a model of which only the configuration is known."""
     length = timing.sequence_length
     batch_size = training.per_device_train_batch_size
     try:

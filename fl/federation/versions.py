@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from fl.aggregation import VersionRanks
 from fl.aggregation.components import Pair
 from fl.aggregation.restart import at_rank
-from fl.aggregation.server_optimiser import Memory
+from fl.aggregation.server_optimiser import Moments
 from fl.contract import LayerError
 from fl.federation.jobs import Numbers
 from fl.memory.store import Entry
@@ -45,7 +45,7 @@ class Version:
 
     adapter: Adapter
     fold: Tensor | None = None
-    memory: Memory = field(default_factory=Memory)  # the server optimiser's
+    memory: Moments = field(default_factory=Moments)  # the server optimiser's
 
     @cached_property
     def digest(self) -> str:
@@ -68,7 +68,7 @@ class Version:
         own = layout.at_ranks({module: ranks.pair for module, ranks in modules})
         flat, *others = (torch.from_numpy(numbers.copy()) for numbers in entry.arrays)
         named = dict(zip(entry.record.extra_arrays, others, strict=True))
-        memory = Memory(named.get("first"), named.get("second"))
+        memory = Moments(named.get("first"), named.get("second"))
         return cls(Adapter(own, flat), named.get("fold"), memory)
 
     def arrays(self) -> dict[str, Numbers]:

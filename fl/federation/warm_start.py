@@ -226,18 +226,18 @@ def _module(name: str) -> str:
     return inner[: min(places)]
 
 
-def require_sizes(folder: Path, facts: ModelCosts, lora: LoraSettings) -> None:
+def require_sizes(folder: Path, costs: ModelCosts, lora: LoraSettings) -> None:
     """Refuse a start that has not as many numbers as the model's adapter."""
     header = read_header(folder / TENSORS)
     whole = sum(map(math.prod, header.whole().values()))
     total = sum(map(math.prod, header.shapes.values()))
-    outside = facts.other_trainable_parameters
+    outside = costs.other_trainable_parameters
     if lora.use_dora:  # magnitudes are counted with what has no rank
-        whole, outside = total, facts.num_trainable(lora.r)
+        whole, outside = total, costs.num_trainable(lora.r)
     for what, found, wanted in (
-        ("tensors", len(header.shapes), facts.extent(lora.r).num_tensors),
+        ("tensors", len(header.shapes), costs.extent(lora.r).num_tensors),
         ("numbers outside LoRA", whole, outside),
-        ("numbers in all", total, facts.num_trainable(lora.r)),
+        ("numbers in all", total, costs.num_trainable(lora.r)),
     ):
         if found != wanted:
             raise ValueError(

@@ -1,4 +1,4 @@
-"""How good the model's adapter is on a split."""
+"""Evaluation of the model's adapter on a split."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _SPLIT = re.compile(r"(\w+)(?:\[:(\d+)\])?")
 
 
 class EvaluationSettings(Record):
-    """What is measured, and on how much of the test.
+    """The metrics to compute, and the part of the test split to use.
 
-    ``limit`` takes the first samples of the test, whose order is fixed, and shows as
-    ``test[:500]``. ``exact_match`` lets a causal model write its answers, greedily, at
-    most ``max_new_tokens`` long. ``bf16`` computes under bfloat16 autocast.
+    ``limit`` uses the first samples of the test split, whose order is fixed; the trace
+    then shows ``test[:500]``. ``exact_match`` makes a causal model generate its answers
+    greedily, with at most ``max_new_tokens``. ``bf16`` uses bfloat16 autocast.
     """
 
     limit: int | None = Field(default=None, ge=1)
@@ -39,7 +39,7 @@ class EvaluationSettings(Record):
     bf16: bool = False
 
     def split_name(self, num_samples: int) -> str:
-        """Return how the trace names the part of the test that is used."""
+        """Return the name of the test samples in the trace, such as ``test[:500]``."""
         if self.limit is None or self.limit >= num_samples:
             return "test"
         return f"test[:{self.limit}]"
@@ -51,13 +51,13 @@ def evaluate(
     split: str,
     settings: EvaluationSettings = EvaluationSettings(),  # noqa: B008  frozen
 ) -> Score:
-    """Return the metrics of the model's adapter on a split such as ``test[:500]``."""
+    """Return the score of the model's adapter on a split such as ``test[:500]``."""
     name, indices = chosen_samples(task, split)
     return measured(lora_model, task, name, indices, settings=settings, shown=split)
 
 
 def chosen_samples(task: Task, split: str) -> tuple[Split, NDArray[np.int64]]:
-    """Return the split and the samples that a name such as ``test[:500]`` means."""
+    """Return the split and the samples of a name such as ``test[:500]``."""
     match = _SPLIT.fullmatch(split)
     if match is None or match[1] not in get_args(Split):
         raise ValueError(
@@ -81,7 +81,7 @@ def measured(
     settings: EvaluationSettings,
     shown: str,
 ) -> Score:
-    """Return the metrics of the model's adapter on some samples of a split."""
+    """Return the score of the model's adapter on these samples of a split."""
     import torch
 
     is_causal = task.objective == "causal"
@@ -110,7 +110,7 @@ def measured(
 def even_batches(
     task: Task, split: Split, indices: NDArray[np.int64]
 ) -> Iterator[NDArray[np.int64]]:
-    """Yield the samples in batches of like length, the longest first."""
+    """Yield the samples in batches of similar length, the longest first."""
     if task.objective == "image-classification":
         for start in range(0, len(indices), BATCH_SIZE):
             yield indices[start : start + BATCH_SIZE]
@@ -127,7 +127,7 @@ def even_batches(
 
 
 def _right(labels: Tensor, logits: Tensor, *, is_causal: bool) -> tuple[int, int]:
-    """Return how many answers are right and how many there are."""
+    """Return the number of right answers and the number of answers."""
     answers = logits.argmax(-1).cpu()
     if is_causal:  # the token at t is predicted at t - 1
         labels, answers = labels[:, 1:], answers[:, :-1]
@@ -162,7 +162,7 @@ def written(
     samples: NDArray[np.int64],
     most: int,
 ) -> list[list[int]]:
-    """Return what the model writes after each prompt, greedily, without its end."""
+    """Return the greedily generated answer to each prompt, without the end token."""
     from transformers import GenerationConfig
 
     prompts = quiz.prompts(split, samples)

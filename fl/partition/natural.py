@@ -106,7 +106,7 @@ def _owners(path: Path, num_samples: int) -> Indices:
     missing = np.flatnonzero(owner < 0)
     if len(missing):
         raise ValueError(
-            f"{path}: sample {missing[0]} is given to no client ({len(missing)} in all)"
+            f"{path}: sample {missing[0]} has no client ({len(missing)} such samples)"
         )
     return owner
 

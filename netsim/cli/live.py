@@ -1,4 +1,4 @@
-"""The view of a run under way: a live line on a terminal, plain lines elsewhere."""
+"""The view of a running simulation: a live line on a terminal, else plain lines."""
 
 from __future__ import annotations
 
@@ -82,8 +82,8 @@ class LiveView:
             self.console.print(self.line(now_s), highlight=False, soft_wrap=True)
 
     def picture(self, now_s: float) -> Group:
-        """Return what a terminal shows: name and bar, and below them a line that is as
-        wide as the terminal at most."""
+        """Return the view on a terminal: name and bar, and below them a line of at most
+        the terminal's width."""
         share = self._share_done()
         head = Table.grid(padding=(0, 2))
         bar = ProgressBar(total=1.0, completed=share, width=BAR_COLUMNS)
@@ -91,8 +91,8 @@ class LiveView:
         return Group(head, Text(self.line(now_s, self.console.width), no_wrap=True))
 
     def line(self, now_s: float, columns: int | None = None) -> str:
-        """Return where the run is; of what does not fit in so many columns, the speed
-        is left out first, then the accuracy."""
+        """Return the progress of the run; if longer than ``columns``, the speed is
+        left out first, then the accuracy."""
         parts = self._parts(now_s)
         for name in ("speed", "accuracy", "left"):
             text = " · ".join(part for part in parts.values() if part)
@@ -102,7 +102,7 @@ class LiveView:
         return " · ".join(part for part in parts.values() if part)
 
     def _parts(self, now_s: float) -> dict[str, str]:
-        """Return what there is to say of the run, by name; empty where unknown."""
+        """Return the parts of the line by name; empty where unknown."""
         progress = self.seen[-1]
         real_s = now_s - self._started_s
         ratio = to_s(progress.now_ns) / real_s if real_s > 0 else 0.0

@@ -15,7 +15,7 @@ from fl.federation.traffic import Journal, Traffic
 from fl.federation.versions import Version
 from fl.model.sketch import index_bits
 from netsim.cosim.input_errors import failures_as_input_errors
-from netsim.learner.evaluation_schedule import Cadence
+from netsim.learner.evaluation_schedule import EvaluationSchedule
 
 
 class FederatedLearner:
@@ -25,14 +25,14 @@ class FederatedLearner:
         self,
         federation: Federation,
         costs: ModelCosts,
-        cadence: Cadence,
+        schedule: EvaluationSchedule,
         timing_as: TimingAs | None = None,
     ) -> None:
         self._federation = federation
         self._learning = learning = federation.learning
         self._costs = costs
         self._timing = timing_as
-        self.cadence = cadence
+        self.schedule = schedule
         self.rank = learning.lora.r
         traffic = Traffic(
             method=learning.aggregation,

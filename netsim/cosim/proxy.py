@@ -41,31 +41,31 @@ class ProxyLearning(Record):
     def learner(
         self, num_clients: int, seed: int, *, reuse: bool, workers: int = 1
     ) -> Learner:
-        facts = count_timing(self.model, self.lora, self.training)
-        return self._learner(num_clients, facts)
+        costs = count_timing(self.model, self.lora, self.training)
+        return self._learner(num_clients, costs)
 
     def known_learner(
         self, num_clients: int, seed: int, *, may_count: bool
     ) -> Learner | None:
-        facts = known_timing(self.model, self.lora, self.training)
-        if facts is None and may_count:
-            facts = count_timing(self.model, self.lora, self.training)
-        return None if facts is None else self._learner(num_clients, facts)
+        costs = known_timing(self.model, self.lora, self.training)
+        if costs is None and may_count:
+            costs = count_timing(self.model, self.lora, self.training)
+        return None if costs is None else self._learner(num_clients, costs)
 
     def timing_model(self) -> dict[str, str]:
         described = self.model.describe(self.lora)
         return {"time": described, "accuracy": "no model: nothing is trained"}
 
-    def _learner(self, num_clients: int, facts: ModelCosts) -> Learner:
+    def _learner(self, num_clients: int, costs: ModelCosts) -> Learner:
         rank = self.model.rank_of(self.lora.r, self.lora)
-        bits = self.payload.bits(facts.extent(rank))
+        bits = self.payload.bits(costs.extent(rank))
         return NoLearning(
             num_clients=num_clients,
             download_bits=bits,
             upload_bits=bits,
-            compute_flop=facts.training_flop(
+            compute_flop=costs.training_flop(
                 rank=rank, steps=self.training.local_steps
             ),
-            memory_bytes=facts.training_memory_bytes(rank=rank, training=self.training),
+            memory_bytes=costs.training_memory_bytes(rank=rank, training=self.training),
             samples_per_client=self.samples_per_client,
         )

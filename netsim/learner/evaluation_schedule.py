@@ -34,7 +34,7 @@ class Examined(Record):
     )
 
     @model_validator(mode="after")
-    def _chooses_one_way(self) -> Examined:
+    def _check_one_choice(self) -> Examined:
         if self.count is not None and self.ids is not None:
             raise ValueError("give `count` or `ids`: both choose the clients")
         if self.ids is not None and len(set(self.ids)) < len(self.ids):
@@ -55,7 +55,7 @@ def _usual_every(fields: Mapping[str, Any]) -> int | None:
     return 1 if fields.get("at_s") is None else None
 
 
-class Cadence(Record):
+class EvaluationSchedule(Record):
     """When the global adapter is evaluated, besides its first and final version.
 
     ``at`` is a span of simulated time: at each multiple of it the version in force.
@@ -70,7 +70,7 @@ class Cadence(Record):
     clients: Examined | None = None
 
     @model_validator(mode="after")
-    def _adds_up(self) -> Cadence:
+    def _check_near(self) -> EvaluationSchedule:
         if self.near is None:
             return self
         if self.every == 1:
@@ -105,11 +105,11 @@ class Marks:
     num_passed: int = 0
     scores: list[Score] = field(default_factory=list)  # since the last round's end
 
-    def passed(self, cadence: Cadence, now_ns: int) -> Iterator[int]:
+    def passed(self, schedule: EvaluationSchedule, now_ns: int) -> Iterator[int]:
         """Yield the ticks of the marks before now that were not looked at yet."""
-        if cadence.at_s is None:
+        if schedule.at_s is None:
             return
-        span_ns = to_ns(cadence.at_s)
+        span_ns = to_ns(schedule.at_s)
         last = (now_ns - 1) // span_ns if now_ns else 0
         if last - self.num_passed > MAX_MARKS:
             raise InputError(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from fl.contract import Arrival, Branch, Job, Merged, Score
-from netsim.learner.evaluation_schedule import Cadence
+from netsim.learner.evaluation_schedule import EvaluationSchedule
 
 
 class Learner(Protocol):
@@ -26,7 +26,7 @@ class Learner(Protocol):
         """Return the rank of the adapter that a client trains, if it trains one."""
 
     @property
-    def cadence(self) -> Cadence:
+    def schedule(self) -> EvaluationSchedule:
         """Return when versions are evaluated, and which clients' own adapters."""
 
     @property

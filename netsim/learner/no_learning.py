@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fl.contract import Arrival, Branch, Job, Merged, Score
-from netsim.learner.evaluation_schedule import Cadence
+from netsim.learner.evaluation_schedule import EvaluationSchedule
 from netsim.scenario.each import of_client
 
 
@@ -25,7 +25,7 @@ class NoLearning:
     samples_per_client: int
     initial_version: str = "initial"
     rank: None = None
-    cadence: Cadence = field(default_factory=Cadence)
+    schedule: EvaluationSchedule = field(default_factory=EvaluationSchedule)
     steps_trained: int = 0
     steps_reused: int = 0
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from fl.contract import Score
+from fl.contract import FALLING_METRICS, SHARES, Metric, Score
 from netsim.core.clock import to_ns
 from netsim.core.quantities import Seconds
 from netsim.scenario import Record
@@ -18,12 +18,12 @@ class Target(Record):
     """A level of a global test metric: at least for shares of right answers, at most
     for loss and perplexity."""
 
-    metric: Literal["accuracy", "exact_match", "loss", "perplexity"] = "accuracy"
+    metric: Metric = "accuracy"
     level: float
 
     @model_validator(mode="after")
-    def _is_attainable(self) -> Target:
-        if self.metric in {"accuracy", "exact_match"} and not 0 <= self.level <= 1:
+    def _check_level(self) -> Target:
+        if self.metric in SHARES and not 0 <= self.level <= 1:
             raise ValueError(
                 f"level of a share of right answers lies in 0 to 1 (90 % is 0.9), "
                 f"got {self.level!r}"
@@ -45,7 +45,7 @@ class Target(Record):
         values = [
             getattr(score, self.metric) for score in scores if score.client_id is None
         ]
-        is_falling = self.metric in {"loss", "perplexity"}
+        is_falling = self.metric in FALLING_METRICS
         missing = [
             value - self.level if is_falling else self.level - value
             for value in values
@@ -62,7 +62,7 @@ class Stop(Record):
     target: Target | None = None
 
     @model_validator(mode="after")
-    def _is_bounded(self) -> Stop:
+    def _check_bound(self) -> Stop:
         if self.rounds is None and self.time_s is None:
             raise ValueError(
                 "needs `rounds` or `time`: a target alone may never be met"

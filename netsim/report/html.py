@@ -1,4 +1,4 @@
-"""A page as one HTML file: text, styles, data, charts and what draws them."""
+"""A page as one HTML file: text, styles, data, charts and their scripts."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def _cell(value: object, form: str) -> tuple[str, object]:
 
 
 def _store(page: Page) -> str:
-    """Return specifications, data and tables to save, as JSON that ends no script."""
+    """Return chart specifications, data and CSV files as JSON for a script element."""
     blocks = [block for section in page.sections for block in section.blocks]
     charts = [block for block in blocks if isinstance(block, Chart)]
     tables = [block for block in blocks if isinstance(block, Table)]
@@ -109,7 +109,7 @@ def _store(page: Page) -> str:
 
 
 def _columns(frame: pd.DataFrame) -> dict[str, object]:
-    """Return a frame by columns; texts are numbers into the list of those there are."""
+    """Return a frame by columns; texts are indices into a list of distinct texts."""
     return {str(name): _column(frame[name]) for name in frame.columns}
 
 
@@ -121,7 +121,7 @@ def _column(values: pd.Series) -> object:
 
 
 def _plain(value: object) -> object:
-    """Return a value as JSON has it, with as many digits as a picture can show."""
+    """Return a value of JSON, with as many digits as a chart can show."""
     if value is pd.NA or value is None:
         return None
     if isinstance(value, float):

@@ -1,4 +1,4 @@
-"""What the charts of a report have in common: colours, axes, tooltips.
+"""Parts that the charts of a report share: colours, axes, tooltips.
 
 Colours are the page's own variables, so that a chart follows the light and the dark
 theme. The palette is that of Okabe and Ito, which colour-blind eyes tell apart.
@@ -80,7 +80,7 @@ def colours(name: str, keys: Sequence[Key]) -> alt.Color:
 
 
 def palette_keys(labels: Sequence[str]) -> list[Key]:
-    """Return a legend of lines; after the palette's end it begins anew, dashed."""
+    """Return a legend of lines; the palette repeats with dashed lines."""
     size = len(PALETTE)
     return [
         Key(label, PALETTE[n % size], "dash" if n // size % 2 else "line")

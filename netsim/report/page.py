@@ -1,4 +1,4 @@
-"""What a report consists of, before it is a file: plain records, no drawing library."""
+"""The parts of a report before it is a file: plain records, no drawing library."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Chooser:
-    """Lets the reader see the rows of one value of a column, which its labels name."""
+    """A list of a column's values: the chart shows the rows of the chosen one."""
 
     column: str
     title: str
@@ -59,7 +59,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows to read and to sort; ``csv`` offers a frame, whole, as a file to save."""
+    """Rows to read and to sort; ``csv`` is a frame that can be saved as a file."""
 
     name: str
     title: str
@@ -72,7 +72,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """One number in large print, what it is, and a word on it."""
+    """One number in large print, its label and a note."""
 
     value: str
     label: str
@@ -81,7 +81,7 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A heading, some sentences (`so` is code), and what they are about."""
+    """A heading, sentences (`in backticks`: code), charts and tables."""
 
     title: str
     text: Sequence[str]
@@ -90,8 +90,8 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A whole report; ``warnings`` stand above everything, ``fold`` is unfolded by who
-    wants it: headings and plain text."""
+    """A whole report; ``warnings`` come first, ``fold`` holds headings and plain texts
+    that are folded at first."""
 
     title: str
     subtitle: str

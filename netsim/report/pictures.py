@@ -71,7 +71,7 @@ def _num_rows(field: str, frames: Mapping[str, pd.DataFrame]) -> int:
 
 
 def _title(chart: Chart) -> dict[str, str]:
-    """Return the title, and below it what the choosers say."""
+    """Return the title, with the choosers' values below it."""
     said = [f"{c.title.lower()}: {c.labels[c.start]}" for c in chart.choosers]
     return {"text": chart.title, "subtitle": ", ".join(said)}
 

@@ -1,4 +1,4 @@
-"""Who took part and how fairly, what it cost them, and where they are."""
+"""Participation, fairness, energy and places of the clients."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAX_HISTOGRAM = 40
 
 
 def fairness_section(run: Run) -> Section | None:
-    """Return who was merged how often, and how well the result serves each."""
+    """Return the clients' merged updates, and the accuracy that each gets."""
     if run.clients.empty or run.tasks.empty:
         return None
     found = questions.participation(run)
@@ -80,7 +80,7 @@ def _histogram(found: pd.DataFrame) -> Chart:
 
 
 def _influence(found: pd.DataFrame) -> Chart:
-    """Return each client's part in all merges beside its part of the data."""
+    """Return each client's share of all merges against its share of the data."""
     frame = thinned(found.reset_index().sort_values("data_weight"), MAX_DOTS)
     frame = frame.astype({"device": "str"})
     most = float(max(frame["data_weight"].max(), frame["influence"].max()))

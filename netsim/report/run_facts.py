@@ -22,7 +22,7 @@ WHY_UNFINISHED = {
 
 
 def warnings(run: Run) -> list[str]:
-    """Return what a reader must know before anything else."""
+    """Return warnings about the run."""
     found = []
     status = run.manifest.status
     if status != "complete":
@@ -40,8 +40,8 @@ def warnings(run: Run) -> list[str]:
 
 
 def main_metric(run: Run) -> str:
-    """Return the metric of the stop target, or else the accuracy if there is one, or
-    else the loss; empty without any evaluation."""
+    """Return the metric of the stop target, else accuracy, else loss; empty without any
+    evaluation."""
     evals = run.global_evals()
     target = _target(run)
     names = [str(target["metric"])] if target else []
@@ -58,7 +58,7 @@ def target_level(run: Run) -> tuple[str, float] | None:
 
 
 def headline(run: Run) -> list[str]:
-    """Return what the run came to, in a sentence or two."""
+    """Return the run's result in one or two sentences."""
     end = words.duration(end_s(run))
     num_rounds = words.counted(len(run.rounds), "round")
     metric = main_metric(run)
@@ -83,7 +83,7 @@ def facts(run: Run) -> list[Fact]:
 
 
 def end_s(run: Run) -> float:
-    """Return when the run ended, or the last thing on disk of one that did not."""
+    """Return the end of the run, or of its last row on disk if it is incomplete."""
     ends_ns = [
         run.table(name)["end_ns"].max()
         for name in ("rounds", "tasks", "transfers", "bands")

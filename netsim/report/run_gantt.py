@@ -1,4 +1,4 @@
-"""One round at a time: who did what, and when."""
+"""The phases of every client in one round at a time."""
 
 from __future__ import annotations
 

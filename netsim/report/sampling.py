@@ -1,4 +1,4 @@
-"""How long runs fit on a page: which rounds are shown, which are drawn together."""
+"""Rounds and rows of a long run that a page shows or draws together."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def shown_rounds(rounds: pd.DataFrame) -> list[int]:
 
 
 def thinned(frame: pd.DataFrame, most: int) -> pd.DataFrame:
-    """Return at most so many rows, evenly spaced, the first and the last among them."""
+    """Return at most ``most`` rows, evenly spaced, with the first and the last."""
     if len(frame) <= most:
         return frame
     places = np.linspace(0, len(frame) - 1, most).round().astype(int)

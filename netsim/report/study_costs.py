@@ -1,4 +1,4 @@
-"""What a study's combinations cost: time, energy and bytes beside each other."""
+"""The costs of a study's combinations: time, energy and bytes in pairs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LOG_FROM = 15.0  # a larger ratio of the greatest to the least is drawn on a log
 
 
 def energy_chart(data: StudyData) -> Chart:
-    """Return time to the target beside energy until then, with the front."""
+    """Return time to the target against energy until then, with the Pareto front."""
     done = data.done
     unit = words.time_unit(float(done["time_ns"].max()))
     time = done["time_ns"].astype("float64") / unit.size_ns
@@ -31,7 +31,7 @@ def energy_chart(data: StudyData) -> Chart:
 
 
 def bytes_chart(data: StudyData) -> Chart | None:
-    """Return bytes sent in the whole run beside the accuracy at its end."""
+    """Return bytes sent in the whole run against the accuracy at its end."""
     done = data.done.drop_duplicates(["variant", "seed"])
     done = done.merge(data.run_bits, on=["variant", "seed"])
     done = done[done["final_accuracy"].notna()]
@@ -51,7 +51,7 @@ def bytes_chart(data: StudyData) -> Chart | None:
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """Two costs that are drawn beside each other; of ``y`` more is better if up."""
+    """Two costs of one chart; a larger ``y`` is better if up."""
 
     name: str
     title: str
@@ -61,7 +61,7 @@ class Costs:
 
     @property
     def tooltip(self) -> list[alt.Tooltip]:
-        """What a dot says of itself."""
+        """The tooltip of a dot."""
         return [
             marks.tip_text("variant", "variant"),
             marks.tip("x", self.x_title),

@@ -1,4 +1,4 @@
-"""What a study's report is drawn from: its tables, as the charts want them."""
+"""The data of a study's report: its tables in the form that the charts need."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ GRID = 100  # moments at which seeds are averaged
 
 @dataclass(frozen=True)
 class StudyData:
-    """A study on disk with what its file says."""
+    """A study on disk with its configuration."""
 
     study: Study
     config: StudyConfig
 
     @classmethod
     def of(cls, study: Study) -> StudyData:
-        """Return a study's data; its file must be beside its tables."""
+        """Return a study's data; its folder must hold its configuration."""
         path = study.folder / STUDY_FILE
         try:
             text = path.read_text(encoding="utf-8")
@@ -47,12 +47,12 @@ class StudyData:
 
     @cached_property
     def combinations(self) -> list[Combination]:
-        """What is compared."""
+        """The combinations that are compared."""
         return combinations(self.config)
 
     @property
     def num_runs(self) -> int:
-        """How many runs there are once all are finished."""
+        """The number of runs of the whole study."""
         return len(self.combinations) * len(self.config.seeds)
 
     @cached_property
@@ -71,12 +71,12 @@ class StudyData:
 
     @property
     def arm_axes(self) -> list[str]:
-        """The axes that tell the baseline from the others; charts colour by these."""
+        """The axes that the baseline fixes; charts colour by these."""
         return [axis for axis in self.axes if axis in self.config.baseline]
 
     @property
     def other_axes(self) -> list[str]:
-        """The axes along which like is compared with like."""
+        """The axes that the baseline leaves open: compared value by value."""
         return [axis for axis in self.axes if axis not in self.config.baseline]
 
     def arms(self, frame: pd.DataFrame) -> pd.Series[str]:

@@ -1,4 +1,4 @@
-"""The report of a study: who is faster, at what cost, and how sure that is."""
+"""The report of a study: which combination is faster, at what cost, how certainly."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def _warnings(data: StudyData) -> list[str]:
 
 
 def _headline(data: StudyData) -> list[str]:
-    """Return, per target, which combination was there first in the mean."""
+    """Return, per target, the combination with the least mean time."""
     found, summary = [], data.study.summary
     if data.done.empty:
         return ["No run is finished yet."]

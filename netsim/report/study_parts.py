@@ -1,4 +1,4 @@
-"""What the charts of a study have in common."""
+"""Parts that the charts of a study share."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LINES = "split(datum.label, ', ')"
 
 
 def target_chooser(data: StudyData, frame: pd.DataFrame) -> list[Chooser]:
-    """Return what lets the reader choose among the targets, if there are several."""
+    """Return a chooser of the target, if there are several targets."""
     names = [name for name in data.targets if name in set(frame["target"])]
     labels: dict[str | int, str] = {name: _goal(name) for name in names}
     return [Chooser("target", "Target", labels, names[0])] if len(names) > 1 else []
@@ -34,7 +34,7 @@ def variants_axis(data: StudyData) -> alt.Y:
 
 
 def row_px(data: StudyData) -> int:
-    """Return how high the row of a combination is: a line per axis."""
+    """Return the height of a combination's row: a line per axis."""
     return 15 + 13 * len(data.axes)
 
 

@@ -1,4 +1,4 @@
-"""How long a study's combinations take, and who is faster."""
+"""The times and speed-ups of a study's combinations."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _time_tooltip(unit: words.TimeUnit) -> list[alt.Tooltip]:
 
 
 def speedup_chart(data: StudyData) -> Chart:
-    """Return how many times as fast as its baseline each combination is."""
+    """Return the speed of each combination relative to its baseline."""
     frame = _speedups(data)
     keys = dot_keys(marks.palette_keys(data.arm_names))
     axis = alt.Axis(format=".3~g", values=_ratio_ticks(frame), labelOverlap="greedy")

@@ -1,4 +1,4 @@
-"""Numbers as people say them, and the unit that fits a whole axis of times."""
+"""Numbers with units as text, and the unit of a whole time axis."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ def time_unit(duration_ns: float) -> TimeUnit:
 
 
 def duration(duration_s: float) -> str:
-    """Return seconds for people."""
+    """Return seconds as text with a unit."""
     if not math.isfinite(duration_s):
         return "unknown"
     return format_duration_ns(round(duration_s * 1e9))
 
 
 def size(bits: float) -> str:
-    """Return bits as bytes, which is how people know sizes of files."""
+    """Return bits as text in bytes."""
     return format_quantity(bits, "bit", num_digits=3)
 
 
 def joules(energy_j: float) -> str:
-    """Return an energy for people."""
+    """Return an energy as text with a unit."""
     if energy_j >= 3.6e6:
         return f"{energy_j / 3.6e6:.3g} kWh"
     return format_quantity(energy_j, "J", num_digits=3)

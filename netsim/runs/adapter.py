@@ -1,4 +1,4 @@
-"""Adapters that lie in the folder of the run that made them."""
+"""Adapters in the folder of the run that made them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from netsim.runs.manifest import ADAPTER_FOLDER, FILE_NAME, SCENARIO_FILE, read_
 
 
 def require_as_left(adapter: Path) -> None:
-    """Refuse an adapter that is not, byte for byte, what its run's manifest lists; of
-    one elsewhere nobody knows."""
+    """Refuse an adapter in a run's folder that is not, byte for byte, what the manifest
+    lists; an adapter elsewhere has no record to compare with."""
     run = adapter.parent
     is_of_a_run = (run / FILE_NAME).is_file() and (run / SCENARIO_FILE).is_file()
     if adapter.name != ADAPTER_FOLDER or not is_of_a_run:

@@ -1,11 +1,11 @@
-"""Which table of a run joins with which, on which key, and a join that keeps types.
+"""The keys on which the tables of a run join, and a join that keeps types.
 
-Every key is unique on its right side, so that a join adds columns and never rows; where
-a left key is missing (a broadcast has no client, a lost update no merge), so are these.
-Where every cell has a server of its own a round has a row for each: tasks join with
-that of their client's edge, transfers with their cell's, evaluations with the cloud's.
-Bands join with clients by ``cell_id``, and with transfers by cell, direction and time,
-which is no equality: see :mod:`netsim.runs.questions`.
+Every key is unique on its right side: a join adds columns and no rows. Where a left key
+is missing (a broadcast has no client, a lost update no merge), the columns are missing.
+Where every cell has a server of its own, a round has one row per server: tasks join
+with the row of their client's edge server, transfers with their cell's, evaluations
+with the cloud's. Bands join with clients by ``cell_id``, and with transfers by cell,
+direction and time, which is not an equality: see :mod:`netsim.runs.questions`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from netsim.runs.run import Run, server_kind
 
 
 class Join(NamedTuple):
-    """One way from the rows of a table to one row each of another."""
+    """A key that leads from each row of a table to one row of another."""
 
     table: str
     key: str
@@ -34,8 +34,8 @@ class Join(NamedTuple):
 JOINS = (
     Join("plans", "client_id", "clients"),
     Join("tasks", "client_id", "clients"),
-    Join("tasks", "round_id", "rounds"),  # the one that it was drawn in
-    Join("tasks", "merged_round_id", "rounds"),  # the one that took its update
+    Join("tasks", "round_id", "rounds"),  # the round that drew it
+    Join("tasks", "merged_round_id", "rounds"),  # the round that merged its update
     Join("transfers", "task_id", "tasks"),
     Join("transfers", "client_id", "clients"),
     Join("transfers", "round_id", "rounds"),
@@ -51,10 +51,10 @@ JOINS = (
 
 
 def joined(run: Run, table: str, other: str, *, on: str = "") -> pd.DataFrame:
-    """Return a run's table with the columns of another, on the first key that leads
-    there or on the one named; a name that both have gets ``_<other>`` on the right.
+    """Return a run's table with the columns of another, on the key ``on`` or else the
+    first key of the two; a right column with a taken name becomes ``<name>_<other>``.
 
-    Integers that may then be missing are ``Int64``, never floats.
+    Integer columns with missing values are ``Int64``, never floats.
     """
     join, left = _found(table, other, on), run.table(table)
     found, keys = run.table(other), left[join.key].astype("Int64")
@@ -67,7 +67,7 @@ def joined(run: Run, table: str, other: str, *, on: str = "") -> pd.DataFrame:
     if (places < 0).any():
         whole = found.select_dtypes("int64").columns
         found = found.astype(dict.fromkeys(whole, "Int64"))
-    found = found.reindex(places)  # a place of -1 is in no index: a row of nothing
+    found = found.reindex(places)  # a place of -1 is in no index: an empty row
     found.index = left.index
     if join.key == join.other_key:
         found = found.drop(columns=join.key)
@@ -76,7 +76,7 @@ def joined(run: Run, table: str, other: str, *, on: str = "") -> pd.DataFrame:
 
 
 def _servers(run: Run, table: str, left: pd.DataFrame) -> pd.Series[int] | int:
-    """Return by row whose round it belongs to, of the edge servers and the cloud."""
+    """Return by row the server, edge or cloud, whose round it belongs to."""
     if table == "tasks":
         return left["client_id"].map(run.clients.set_index("client_id")["cell_id"])
     if table == "transfers":
@@ -92,7 +92,7 @@ def _servers(run: Run, table: str, left: pd.DataFrame) -> pd.Series[int] | int:
 def with_times(frame: pd.DataFrame) -> pd.DataFrame:
     """Return a frame with every column of nanoseconds or seconds as a Timedelta, named
     without the unit: ``end_ns`` as ``end``, ``round_s`` as ``round``. Nanoseconds stay
-    exact, and what is missing is NaT."""
+    exact; a missing value is NaT."""
     columns = {}
     for name, values in frame.items():
         stem, _, unit = str(name).rpartition("_")

@@ -1,4 +1,4 @@
-"""What a run folder says about itself: ``manifest.json``."""
+"""The record of a run in its folder: ``manifest.json``."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ Status = Literal["running", "complete", "interrupted", "failed"]
 
 
 class Manifest(BaseModel):
-    """Where a run comes from, how far it got, and every file that it wrote.
+    """The origin of a run, its state, and every file that it wrote.
 
     A metric in ``final`` that is not finite is None. The digests are empty until the
     recorder is closed; ``scenario_digest`` is the SHA-256 of ``scenario.yaml``.
     ``predicted`` holds rounds, seconds per round and in all, and the loss they lead to.
     ``inputs`` holds the SHA-256 of every file outside that the scenario names.
     ``timing_model`` names the model that gave the time and that of the accuracy.
-    ``checksum`` is the SHA-256 of a file's content without it, so that no figure in it
-    can rot; in memory it is empty.
+    ``checksum`` is the SHA-256 of a file's content without it, so that a
+    damaged figure is noticed; in memory it is empty.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -69,7 +69,7 @@ class Manifest(BaseModel):
 
     @property
     def all_files(self) -> tuple[Part | StoredFile, ...]:
-        """Return every file that it lists."""
+        """Return every listed file."""
         return (*self.parts, *self.files)
 
     def write(self, run_folder: Path) -> None:
@@ -79,7 +79,7 @@ class Manifest(BaseModel):
         write_atomically(run_folder / FILE_NAME, text.encode())
 
     def sum_up(self) -> str:
-        """Return the SHA-256 of all that it says but the checksum."""
+        """Return the SHA-256 of its content without the checksum."""
         text = self.model_dump_json(exclude={"checksum"})
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -109,7 +109,7 @@ def read_manifest(run_folder: Path) -> Manifest:
 
 
 def _runs_within(folder: Path) -> str:
-    """Return a hint at the runs that a folder of many holds, if it does."""
+    """Return a hint at the runs in a folder of many runs; empty if it has none."""
     within = sorted(found.parent for found in folder.glob(f"runs/*/*/{FILE_NAME}"))
     return f"; it holds {len(within)}, as {within[0]}" if within else ""
 
@@ -125,7 +125,7 @@ def known_metrics(score: Score | Evaluation) -> dict[str, float | None]:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of what a result may depend on, importing none of it."""
+    """Return the versions of all that a result may depend on, without importing it."""
     found = {"python": platform.python_version(), "netsim": VERSION}
     for package in PACKAGES:
         try:
@@ -136,7 +136,7 @@ def versions() -> dict[str, str]:
 
 
 def machine() -> str:
-    """Return what this computer is, in one line."""
+    """Return this computer's platform, in one line."""
     return f"{platform.platform()} {platform.machine()}"
 
 

@@ -1,8 +1,8 @@
-"""What everyone asks of a run, each in a few lines over its tables.
+"""Answers to common questions about a run, each in a few lines over its tables.
 
-Every function takes a run that ``netsim.load_run`` opened and returns a frame to read
-or to draw; they are short so that the next question can be asked in the same way. The
-first one, the time to a target, is ``run.time_to("accuracy", 0.9)``.
+Every function takes a run of ``netsim.load_run`` and returns a frame to read or to
+draw; they are short so that a new question can be written in the same manner. The
+first question, the time to a target, is ``run.time_to("accuracy", 0.9)``.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ UHZ_PER_HZ = 1e6
 
 
 def phases(tasks: pd.DataFrame) -> pd.DataFrame:
-    """Return the seconds of each task's phases: none of one that it never came to, and
-    of one that was cut those until then. An upload includes waiting for its turn, what
-    was lost and sent again, and the latency; so does a download."""
+    """Return the seconds of each task's phases: zero for a phase that it did not reach,
+    and the time until the cut for one that was cut. Uploads and downloads include
+    waiting, retransmissions and latency."""
     end = tasks["end_ns"]
     compute = tasks["compute_start_ns"].fillna(end)
     upload = tasks["upload_start_ns"].fillna(end)
@@ -36,9 +36,9 @@ def phases(tasks: pd.DataFrame) -> pd.DataFrame:
 
 
 def stragglers(run: Run) -> pd.DataFrame:
-    """Return per client, slowest first, how long its tasks take, also beside the median
-    of all (``slowdown``), in how many rounds nobody ended later, and how many of its
-    tasks came to nothing before the run's end."""
+    """Return per client, slowest first, the mean and worst duration of its tasks, the
+    mean relative to the median of all tasks (``slowdown``), the number of rounds in
+    which no task ended later, and the number of its tasks that were lost."""
     tasks = run.tasks.assign(task_s=phases(run.tasks).sum(axis=1))
     last_ns = tasks.groupby("round_id")["end_ns"].transform("max")
     tasks["is_last"] = tasks["end_ns"] == last_ns
@@ -57,8 +57,8 @@ def stragglers(run: Run) -> pd.DataFrame:
 
 
 def band_use(run: Run) -> pd.DataFrame:
-    """Return per cell and direction which share of the time somebody sends, which
-    share of band and time is in use, and how many send at once while anybody does."""
+    """Return per cell and direction the share of the time with at least one transfer,
+    the share of band and time in use, and the mean number of transfers meanwhile."""
     bands = run.bands
     bands = bands.assign(busy_s=_seconds(bands["end_ns"] - bands["start_ns"]))
     bands["live_s"] = bands["num_live"] * bands["busy_s"]
@@ -78,8 +78,8 @@ def band_use(run: Run) -> pd.DataFrame:
 
 
 def participation(run: Run) -> pd.DataFrame:
-    """Return per client, those never drawn too, how often it took part and was merged,
-    and its share of all weight in merges (``influence``) beside that of the data."""
+    """Return per client, drawn or not, its number of tasks and of merged updates, its
+    share of all weight in merges (``influence``) and its share of the data."""
     clients, tasks = run.clients.set_index("client_id"), run.tasks
     merged = tasks[tasks["merged_round_id"].notna()]
     found = pd.DataFrame(
@@ -96,16 +96,16 @@ def participation(run: Run) -> pd.DataFrame:
 
 def jain_index(counts: Iterable[float]) -> float:
     """Return Jain's fairness index ``(sum x)^2 / (n sum x^2)``: 1 if all are equal,
-    ``1 / n`` if one has it all, nan if nobody has any."""
+    ``1 / n`` if one has all, nan if all are zero."""
     values = np.asarray(list(counts), dtype=float)
     squares = len(values) * float(np.square(values).sum())
     return float(values.sum()) ** 2 / squares if squares else float("nan")
 
 
 def bits(run: Run) -> pd.DataFrame:
-    """Return per direction the messages, the bits asked for by those that went through
-    and by those that were cut or lost, and what clients count: every attempt, and a
-    broadcast once for each."""
+    """Return per direction the number of messages, the bits of those that were done and
+    of those that were cut or lost, and the bits that clients count: every attempt, and
+    a broadcast once per client."""
     transfers, tasks = run.transfers, run.tasks
     is_done = transfers["status"] == "done"
     sent = transfers.assign(
@@ -124,8 +124,8 @@ def bits(run: Run) -> pd.DataFrame:
 
 
 def energy(run: Run) -> pd.DataFrame:
-    """Return per device model the joules of its clients' tasks, in parts, and per task;
-    a client out of any task costs none."""
+    """Return per device model the joules of its clients' tasks, in parts, in all and
+    per task; clients use no energy outside tasks."""
     parts = ["compute_energy_j", "transmit_energy_j", "idle_energy_j"]
     devices = run.clients[["client_id", "device"]]
     joined = devices.merge(run.tasks[["client_id", "task_id", *parts]], how="left")
@@ -140,8 +140,8 @@ def energy(run: Run) -> pd.DataFrame:
 
 
 def merge_error(run: Run) -> pd.DataFrame:
-    """Return per round how far the merge was from the ideal sum: the mean over layers,
-    the worst layer, and what plain averaging of the factors would have missed."""
+    """Return per round the relative error of the merge: the mean over layers, the worst
+    layer, and the mean error of plain averaging of the factors."""
     merges = run.merges.sort_values("relative_error", na_position="first")
     by_round = merges.groupby("round_id")
     worst = by_round.tail(1).set_index("round_id")
@@ -156,8 +156,8 @@ def merge_error(run: Run) -> pd.DataFrame:
 
 
 def staleness(run: Run) -> pd.DataFrame:
-    """Return per merge how many updates it took and how many versions had come out
-    since these began, in the mean and at most; zero if everybody is waited for."""
+    """Return per merge its number of updates and their staleness in versions, in the
+    mean and at most; zero where the server waits for all clients."""
     merged = run.tasks.dropna(subset="merged_round_id")
     found = merged.groupby("merged_round_id").agg(
         num_merged=("task_id", "size"),
@@ -171,20 +171,20 @@ def staleness(run: Run) -> pd.DataFrame:
 
 
 def critical_path(run: Run) -> pd.DataFrame:
-    """Return per round the client that it ended with, the seconds of that client's
-    phases and of the server before and after them, which add up to the round, the
-    longest of the four, and how much sooner the round would have ended without it.
+    """Return per round the last client to end, the seconds of its phases and of the
+    server before and after them, which add up to the round, the longest of the four,
+    and how much sooner the round would have ended without that client.
 
-    ``sooner_s`` is the lead of the last to end over the one before, with everybody
-    else's times as recorded, nobody drawn instead and the merge as long: a lower bound
-    where a rule gives a freed share to others, or a broadcast no longer minds the
-    weakest; none where it was alone. A last one that is ``late`` stands for the
-    deadline; of several that end together it is the lowest id, but whose arrival was
-    enough comes before who is cut off then. A round without anybody has only its
-    length.
+    ``sooner_s`` is the time between the last two ends, with all other times as
+    recorded, no client drawn instead and a merge of the same length. It is a lower
+    bound where a rule gives a freed share to others, or where a broadcast is as slow as
+    its weakest client; it is missing for a client that was alone. A last client with
+    status ``late`` stands for the deadline. Of several that end together the lowest id
+    counts, and an arrival counts before a client that is cut off by it. A round without
+    clients has only its length.
 
-    It needs a server that works in rounds: a buffer's merges wait for no one client.
-    What all rounds come to is in :func:`without_clients` and :func:`without_phases`.
+    It needs a server that works in rounds: a buffer's merges wait for no single client.
+    :func:`without_clients` and :func:`without_phases` sum over all rounds.
     """
     _require_rounds(run)
     tasks = run.tasks.join(phases(run.tasks))
@@ -209,13 +209,13 @@ def critical_path(run: Run) -> pd.DataFrame:
 
 
 def without_clients(run: Run) -> pd.DataFrame:
-    """Return per client, those that cost most first, in how many rounds it was the last
-    to end, and how many seconds sooner the run would have ended without it
-    (``saved_s``), without its downloads, without its computing or without its uploads.
+    """Return per client, most costly first, the number of rounds in which it was the
+    last to end, and how many seconds sooner the run would have ended without it
+    (``saved_s``), without its downloads, its computing or its uploads.
 
-    Every round is timed anew from the recorded times, under what
-    :func:`critical_path` assumes: lower bounds where freed band helps others. A round
-    that was the client's alone is saved but for the server's part.
+    Every round is timed from the recorded times under the assumptions of
+    :func:`critical_path`: lower bounds where freed band helps others. Of a round with
+    one client alone, all but the server's part is saved.
     """
     rounds = _last_of_rounds(_timed_tasks(run))
     own = rounds["worked_s"]
@@ -235,10 +235,10 @@ def without_clients(run: Run) -> pd.DataFrame:
 
 def without_phases(run: Run) -> pd.DataFrame:
     """Return per phase, and for the server's own part, how many seconds sooner the run
-    would have ended if that had taken nobody any time, all else as recorded.
+    would have ended if that phase took no time, all else as recorded.
 
-    Every round then ends with whoever takes longest over the other phases. The savings
-    do not add up: without one phase another client may be the last.
+    Every round then ends with the client that takes longest in the other phases. The
+    savings do not add up: without one phase another client may be the last.
     """
     tasks = _timed_tasks(run)
     last_s = tasks.groupby("round_id")["worked_s"].max()
@@ -253,8 +253,8 @@ def without_phases(run: Run) -> pd.DataFrame:
 
 
 def idle_time(run: Run) -> pd.DataFrame:
-    """Return per client the seconds of its phases in the whole run, and the rest: idle,
-    be it waiting for the server or not drawn at all."""
+    """Return per client the seconds of its phases in the whole run, and its idle time:
+    waiting for the server, or not drawn."""
     spent = phases(run.tasks).groupby(run.tasks["client_id"]).sum()
     clients = run.clients.set_index("client_id")
     found = spent.reindex(clients.index, fill_value=0.0)
@@ -266,7 +266,7 @@ def idle_time(run: Run) -> pd.DataFrame:
 
 def round_spans(run: Run) -> pd.DataFrame:
     """Return per round its phase, start and end; where every cell has a server of its
-    own, from the first edge's start to the last one's end, without the cloud."""
+    own, from the first edge server's start to the last one's end."""
     rounds = run.rounds
     if server_kind(run.folder) == "hierarchical":
         rounds = rounds[rounds["server_id"] < len(run.cells)]
@@ -276,7 +276,7 @@ def round_spans(run: Run) -> pd.DataFrame:
 
 
 def release_times_ns(run: Run) -> pd.Series[int]:
-    """Return per task when its round ended at its own server; none if it never did."""
+    """Return per task when its round ended at its own server; missing if it did not."""
     homes = run.clients.set_index("client_id")["cell_id"]
     has_edges = server_kind(run.folder) == "hierarchical"
     servers = run.tasks["client_id"].map(homes) if has_edges else 0
@@ -306,15 +306,15 @@ def _begin_s(run: Run) -> float:
 
 
 def _speedup(run: Run, saved_s: pd.Series[float]) -> pd.Series[float]:
-    """Return through which factor the run is shorter with so much saved."""
+    """Return the factor by which the run is shorter if the seconds are saved."""
     whole_s = duration_s(run) - _begin_s(run)
     return whole_s / (whole_s - saved_s)
 
 
 def _last_of_rounds(tasks: pd.DataFrame) -> pd.DataFrame:
-    """Return of every round the task that ended last, of several the lowest client's,
-    but of nobody who was cut off because enough had arrived; with the end of the one
-    before it."""
+    """Return the last task of every round, with the end of the task before it. Of
+    several that end together one that was not cut as surplus, then the lowest client's,
+    is the last."""
     keys = ["round_id", "end_ns", "is_surplus", "client_id"]
     tasks = tasks.assign(is_surplus=tasks["status"] == "surplus")
     tasks = tasks.sort_values(keys, ascending=[True, True, False, False])

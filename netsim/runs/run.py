@@ -99,9 +99,9 @@ class Run:
         return evals if with_pilots else evals[evals["phase"] != "pilot"]
 
     def local_gap(self) -> pd.DataFrame:
-        """Return per round how much better clients' own adapters are on their own data
-        than the global one: means over the examined clients; gaps are positive where
-        the own adapter is better."""
+        """Return per round the metrics of clients' own adapters and of the global one
+        on the clients' data, as means over the evaluated clients, and their gaps, which
+        are positive where the own adapter is better."""
         evals = self.evals[self.evals["client_id"].notna()]
         keys = ["round_id", "time_ns", "client_id"]
         own, shared = (
@@ -123,8 +123,8 @@ def is_met(values: pd.Series, metric: str, level: float) -> pd.Series:
 
 
 def require_intact(run_folder: Path, manifest: Manifest, table: str) -> None:
-    """Refuse a table whose parts are not those that the manifest lists, where it does:
-    that of a running run lists none yet."""
+    """Refuse a table whose parts are not those that the manifest lists; the manifest of
+    a running run lists none."""
     listed = [part for part in manifest.parts if part.table == table]
     for part in listed:
         wrong = damage(run_folder, part)
@@ -136,7 +136,7 @@ def require_intact(run_folder: Path, manifest: Manifest, table: str) -> None:
 
 
 def require_scenario(run_folder: Path, manifest: Manifest) -> None:
-    """Refuse a run's scenario that is not the one it ran."""
+    """Refuse a scenario file that is not the one of the run."""
     path = run_folder / "scenario.yaml"
     listed = StoredFile(path=path.name, num_bytes=0, sha256=manifest.scenario_digest)
     wrong = damage(run_folder, listed)
@@ -191,7 +191,7 @@ def scenario_part(run_folder: Path, name: str) -> Mapping[str, object]:
 
 
 def scenario_values(run_folder: Path) -> Mapping[str, object]:
-    """Return a run's resolved scenario as it lies there; empty if it is no mapping."""
+    """Return the resolved scenario in a run's folder; empty if it is no mapping."""
     path = run_folder / "scenario.yaml"
     try:
         scenario = yaml.safe_load(path.read_text(encoding="utf-8"))

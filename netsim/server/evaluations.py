@@ -33,7 +33,7 @@ class Evaluations:
         self.last: Sequence[Score] = ()
         self._scene = scene
         self._stop = stop
-        self._schedule = scene.learner.cadence
+        self._schedule = scene.learner.schedule
         self._marks = Marks()
         self._is_near = False  # to the target: every round is evaluated
         self._last_at: tuple[int, int] = (0, 0)  # round and tick

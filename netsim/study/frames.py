@@ -60,7 +60,7 @@ class Study:
 
     @cached_property
     def summary(self) -> pd.DataFrame:
-        """One row per combination and target: how it compares with its baseline."""
+        """One row per combination and target: its statistics against the baseline."""
         return summarise(self.table)
 
     @property
@@ -92,7 +92,7 @@ def write_table(
 
 
 def write_curves(folder: Path, curves: Sequence[pd.DataFrame]) -> None:
-    """Write the runs' curves one after the other; without any there is no file."""
+    """Write the runs' curves in order; without any there is no file."""
     if curves:
         _write(pd.concat(curves, ignore_index=True), folder / CURVES)
     else:
@@ -100,7 +100,7 @@ def write_curves(folder: Path, curves: Sequence[pd.DataFrame]) -> None:
 
 
 def write_summary(study: Study) -> None:
-    """Write the statistics beside the table."""
+    """Write the statistics into the study's folder."""
     _write(study.summary, study.folder / SUMMARY)
 
 
@@ -125,13 +125,13 @@ def _read(path: Path) -> pd.DataFrame:
     if (table.schema.metadata or {}).get(CHECKSUM) != found:
         raise InputError(
             f"{path} is damaged: its content has another checksum; the study's own "
-            "command writes it anew"
+            "command writes it again"
         )
     return frame
 
 
 def _checksum(frame: pd.DataFrame) -> bytes:
-    """Return the SHA-256 of what a table says, its types included."""
+    """Return the SHA-256 of a table's values and types."""
     found = hashlib.sha256(repr([*frame.dtypes.items()]).encode())
     found.update(frame.to_csv(index=False).encode())
     return found.hexdigest().encode()

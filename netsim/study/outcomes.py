@@ -1,4 +1,4 @@
-"""What one run came to: when it met a target, and what it had used by then."""
+"""The result of one run: when it met a target, and what it had used by then."""
 
 from __future__ import annotations
 

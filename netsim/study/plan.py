@@ -1,4 +1,4 @@
-"""What a study would run: every scenario resolved and checked before the first run."""
+"""The runs of a study: every scenario resolved and checked before the first run."""
 
 from __future__ import annotations
 
@@ -87,8 +87,7 @@ def whole_path(given: str, path: Path) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Instead:
-    """What a command line says instead of a study file: overrides that come after the
-    common ones, and seeds."""
+    """Options of a command line that change a study: further overrides, and seeds."""
 
     overrides: tuple[str, ...] = ()
     seeds: tuple[int, ...] = ()
@@ -169,7 +168,7 @@ def _digest(scenarios: Mapping[str, Scenario]) -> str:
 def _resolved(
     config: StudyConfig, found: list[Combination], places: Places
 ) -> dict[str, Scenario]:
-    """Return the scenario of every combination, or all that is wrong with any."""
+    """Return the scenario of every combination; refuse all errors of all at once."""
     common = tuple(
         Override(t, ("overrides", i)) for i, t in enumerate(config.overrides)
     )
@@ -211,7 +210,7 @@ def _where(wrong: Mapping[str, list[str]], num_all: int) -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Points the messages about a scenario at the study file that made it so."""
+    """Adds to messages about a scenario their place in the study file."""
 
     document: Document
 
@@ -225,7 +224,7 @@ class Places:
             ) from error
 
     def messages(self, text: str, overrides: tuple[Override, ...]) -> Iterator[str]:
-        """Yield one message after the other; one on an override gets its place."""
+        """Yield the messages of a text; a message about an override gets its place."""
         blocks: list[list[str]] = []
         for line in text.splitlines():
             if line.startswith(CONTINUED) and blocks:

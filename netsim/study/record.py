@@ -1,4 +1,4 @@
-"""What a study file says: a scenario, axes of variants, seeds, targets, a baseline."""
+"""The record of a study file: scenario, axes of variants, seeds, targets, baseline."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LABEL = r"^[^\x00-\x1f/]{1,80}$"
 
 
 def as_label(value: object) -> object:
-    """Return a scalar of YAML as the text by which people name it."""
+    """Return a scalar of YAML as its name in tables."""
     if isinstance(value, bool):
         return str(value).lower()
     return str(value) if isinstance(value, int | float) else value
@@ -52,7 +52,7 @@ Choice = dict[str, Chosen]  # a variant of some axes, by the axes' names
 
 
 class Override(NamedTuple):
-    """One ``path=value`` and where the study file says it."""
+    """One ``path=value`` and its place in the study file."""
 
     text: str
     place: KeyPath
@@ -160,7 +160,7 @@ class StudyConfig(Record):
     def _unknown(
         self, choice: Mapping[str, str], place: KeyPath
     ) -> Iterator[InitErrorDetails]:
-        """Yield what a choice names that no axis has."""
+        """Yield the unknown axes and variants of a choice."""
         labels = {axis.title: axis.labels for axis in self.axes}
         for title, label in choice.items():
             if title not in labels:

@@ -1,4 +1,4 @@
-"""Comparisons paired by seed, in which a run that never got there still counts.
+"""Comparisons paired by seed, in which a run that missed its target still counts.
 
 A run that ends before its target is met is right-censored: its time to target is known
 to exceed the time at which it ended. Two estimators are used. The paired ratio is the
@@ -69,7 +69,7 @@ def paired_ratio(over: Sample, under: Sample, rng: np.random.Generator) -> Ratio
 
 
 def _bound(over: Sample, under: Sample) -> Bound:
-    """Return what the geometric mean of the values says of that of the truths."""
+    """Return how the geometric mean of the values bounds the true one."""
     if not len(over.values):
         return "unknown"
     is_more, is_less = bool((~over.is_known).any()), bool((~under.is_known).any())

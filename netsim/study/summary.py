@@ -25,7 +25,7 @@ USED = {
 
 
 def summarise(table: pd.DataFrame) -> pd.DataFrame:
-    """Return statistics of a study's table: each combination beside its baseline.
+    """Return statistics of a study's table: each combination against its baseline.
 
     Seeds that only one of the two has finished are left out; ``num_seeds`` counts the
     others. ``speedup`` is baseline time through own time, the other ratios are own

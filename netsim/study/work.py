@@ -1,4 +1,4 @@
-"""One run of a study, wherever a worker does it: on this machine or on another."""
+"""One run of a study in a worker, on this machine or on another."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Ending:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One run as a process is handed it: plain text, since a user's own class is
+    """One run as it is sent to a worker: plain text, since a user's own class is
     found only from the folder of the base scenario."""
 
     scenario_text: str
@@ -58,7 +58,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A file by whose content a worker knows that it sees the same files."""
+    """A file by which a worker finds out whether it shares the file system."""
 
     path: Path
     content: bytes
@@ -87,7 +87,7 @@ class Host:
 
 
 def run_one(host: Host, job: Job) -> Ending:
-    """Run one scenario of a study into its folder, or go on with it."""
+    """Run, or resume, one scenario of a study in its folder."""
     end_with_the_parent()
     is_near = host.mark is None or host.mark.is_seen
     try:
@@ -144,7 +144,7 @@ def packed(folder: Path) -> bytes:
 
 
 def unpack(content: bytes, folder: Path) -> None:
-    """Put a run that came from afar in its place, whole or not at all."""
+    """Put a run from another machine into its folder, whole or not at all."""
     incoming = folder.with_name(f".{folder.name}.incoming")
     shutil.rmtree(incoming, ignore_errors=True)
     with zipfile.ZipFile(io.BytesIO(content)) as archive:

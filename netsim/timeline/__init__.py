@@ -1,4 +1,4 @@
-"""A run as a picture that one can walk through: a trace-event file for Perfetto."""
+"""A run as a trace-event file for Perfetto."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ GZIP_LEVEL = 4  # twice as fast as the usual one, a tenth longer
 
 def write_timeline(run_folder: str | Path, path: str | Path) -> int:
     """Write a run's timeline, compressed if the name ends in ``.gz``, and return its
-    number of events; tables are read and written bit by bit."""
+    number of events; tables are read and written in parts."""
     run, target = load_run(run_folder), Path(path)
     if target.is_dir():
         raise InputError(f"--out: must be a file, got the folder {target}")
@@ -78,7 +78,7 @@ def _groups(folder: Path) -> Iterator[Group]:
 
 
 def _write_messages(events: TraceEvents, tracks: Tracks, folder: Path) -> None:
-    """Write what was on the air and on wires, in the order in which it ended."""
+    """Write transfers and backhaul messages in the order in which they ended."""
     aired: Iterator[Message] = stream_rows(folder, rows.Transfer)
     wired: Iterator[Message] = stream_rows(folder, rows.Crossing)
     arrivals = dict(stream_rows(folder, rows.Arrival))
@@ -93,7 +93,7 @@ def _write_messages(events: TraceEvents, tracks: Tracks, folder: Path) -> None:
 
 @contextmanager
 def _text(binary: BinaryIO, path: Path) -> Iterator[TextIO]:
-    """Open a file for text; one that is compressed names no time and no file."""
+    """Open a text file; a compressed one holds neither time nor name."""
     if path.suffix != ".gz":
         text = TextIOWrapper(binary, encoding="utf-8", newline="\n")
         yield text

@@ -1,4 +1,4 @@
-"""Counters: what a band carries, what waits at a buffer, how good the adapter is."""
+"""Counters: bands in use, updates in a buffer, metrics of the adapter."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ UHZ_PER_HZ = 10**6
 
 
 def write_bands(events: TraceEvents, tracks: Tracks, rows: Iterable[Band]) -> None:
-    """Write the share in use and who is sending, per cell and direction; the table
-    has no rows where nobody is, so that both fall to nothing there."""
+    """Write the share in use and the number of transfers, per cell and direction; both
+    are zero where the table has no rows."""
     last: dict[tuple[int, str], Band] = {}
     for row in rows:
         before = last.get((row.cell_id, row.direction))
@@ -65,7 +65,7 @@ class Buffer:
         self._length = 0
 
     def take(self, row: Round | None, tasks: Sequence[Task]) -> None:
-        """Let the updates of a merge arrive and go; without one they only arrive."""
+        """Add the updates that arrive and remove those of a merge, if there is one."""
         taken = [task for task in tasks if task.merged_round_id is not None]
         left = [task for task in tasks if task.status == "unmerged"]
         for task in (*taken, *left):

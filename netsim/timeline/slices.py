@@ -1,4 +1,4 @@
-"""Slices: tasks and their phases, transfers, rounds, merges and what flows there."""
+"""Slices: tasks and their phases, transfers, rounds, merges and their arrows."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Group(NamedTuple):
     edge: int = 0  # one more than the cell of the edge server that it is of, if any
 
     def merge_start_ns(self) -> int:
-        """Return when the round's merge began: when nobody was waited for any more."""
+        """Return when the round's merge began: when its last awaited task ended."""
         assert self.round is not None
         ends_ns = [t.end_ns for t in self.tasks if self._is_awaited(t)]
         return max([self.round.start_ns, *ends_ns])
@@ -39,7 +39,7 @@ class Group(NamedTuple):
 
 
 class Phase(NamedTuple):
-    """What a client did, from when to when, and how much of it."""
+    """One phase of a client: its interval and its amount of work."""
 
     name: str
     start_ns: int
@@ -115,7 +115,7 @@ def _write_task(
 
 
 def phases(task: Task) -> Iterator[Phase]:
-    """Yield the phases that a task came to; one that was cut ends with the task."""
+    """Yield the phases that a task reached; one that was cut ends with the task."""
     steps = (
         ("download", task.download_start_ns, {"bits": task.download_bits}),
         ("compute", task.compute_start_ns, {"flop": task.compute_flop}),

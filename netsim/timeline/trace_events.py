@@ -42,13 +42,13 @@ class TraceEvents:
         self._write('\n],"otherData":' + _text(about) + "}\n")
 
     def name_process(self, pid: int, name: str, sort_index: int) -> None:
-        """Say what a process is called, and where it stands."""
+        """Write the name and the place of a process."""
         self._metadata(f'"pid":{pid}', "process_name", {"name": name})
         place = {"sort_index": sort_index}
         self._metadata(f'"pid":{pid}', "process_sort_index", place)
 
     def name_track(self, track: Track, name: str, sort_index: int) -> None:
-        """Say what a track is called, and where it stands in its process."""
+        """Write the name and the place of a track in its process."""
         place = f'"pid":{track.pid},"tid":{track.tid}'
         self._metadata(place, "thread_name", {"name": name})
         self._metadata(place, "thread_sort_index", {"sort_index": sort_index})

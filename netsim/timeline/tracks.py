@@ -1,4 +1,4 @@
-"""Which line of the picture belongs to whom."""
+"""The processes and tracks of the timeline."""
 
 from __future__ import annotations
 

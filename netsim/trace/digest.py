@@ -1,4 +1,4 @@
-"""Digests of what a trace says, however its rows are cut into parts.
+"""Digests of a trace's values, independent of its division into parts.
 
 Per column three streams are hashed: which values are there, the lengths of texts, and
 the values as little-endian bytes. A missing value counts as zero or as an empty text,

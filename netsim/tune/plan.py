@@ -1,4 +1,4 @@
-"""What a search would run: the scenario and every end of every range, checked first."""
+"""The runs of a search: the scenario and all ends of ranges, checked first."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""A search run: Optuna proposes, runs answer, and a killed one goes on as if it had
-never ended.
+"""A search: Optuna proposes settings, runs evaluate them, and a killed search continues
+with the same trials.
 
 What is proposed depends on the search's seed, the trial's number and the answers before
 it, so that neither a kill nor the number of workers changes a trial.
@@ -133,7 +133,7 @@ def _opened_study(plan: TunePlan) -> Study:
 
 
 def _cut_torn_line(path: Path) -> None:
-    """Drop the last line of a journal where a kill has left but a part of it."""
+    """Drop the last line of a journal if a kill has left it incomplete."""
     if path.exists():
         content = path.read_bytes()
         write_atomically(path, content[: content.rfind(b"\n") + 1])
@@ -144,7 +144,7 @@ def _answered(study: Study) -> list[FrozenTrial]:
 
 
 def _row(trial: FrozenTrial) -> TrialRow:
-    """Return the row that a trial was told."""
+    """Return the row that is stored with a trial."""
     told = json.loads(trial.user_attrs[ROW])
     runs = tuple(Measured(**run) for run in told.pop("runs"))
     return TrialRow(**told, runs=runs)
@@ -153,7 +153,7 @@ def _row(trial: FrozenTrial) -> TrialRow:
 def _batch(
     plan: TunePlan, study: Study, executor: Executor[Host], first: int
 ) -> Iterator[TrialRow]:
-    """Ask for trials, try them side by side, and tell what came of each."""
+    """Ask for trials, run them in parallel, and yield the row of each."""
     config = plan.config
     last = min(first + config.batch, config.trials + 1)
     asked: dict[int, Trial] = {}
@@ -177,7 +177,7 @@ def sampler(config: TuneConfig, number: int) -> BaseSampler:
 
 
 def suggested(trial: Trial, config: TuneConfig) -> Settings:
-    """Return what a trial tries, as the scenario is told."""
+    """Return the settings of a trial as overrides of the scenario."""
     return {
         path: setting.written(_suggestion(trial, path, setting))
         for path, setting in config.search.items()
@@ -195,7 +195,7 @@ def _suggestion(trial: Trial, path: str, setting: Setting) -> float | str:
 
 
 def _answer(study: Study, trial: Trial, row: TrialRow, config: TuneConfig) -> None:
-    """Note a trial's row, which makes it count, and tell its value."""
+    """Store a trial's row, and report its value to Optuna."""
     if row.status == "complete":
         for index, beyond in enumerate(row.violations(config)):
             trial.set_constraint(str(index), min(beyond, 1e9))
@@ -215,7 +215,7 @@ def _tell(study: Study, number: int, row: TrialRow, config: TuneConfig) -> None:
 def _tried(
     plan: TunePlan, executor: Executor[Host], wanted: Mapping[int, Settings]
 ) -> list[TrialRow]:
-    """Return what came of some trials, each with every seed."""
+    """Return the rows of trials, each run with every seed."""
     jobs: dict[tuple[int, int], Job] = {}
     refused: dict[int, str] = {}
     for number, settings in wanted.items():
@@ -257,7 +257,7 @@ def _judged(
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep Optuna's log and its notes on what is experimental to itself."""
+    """Suppress Optuna's log and its warnings about experimental features."""
     import optuna
 
     before = optuna.logging.get_verbosity()

@@ -1,4 +1,4 @@
-"""What a tune file says: what is searched, for what, and within which limits."""
+"""The record of a tune file: settings, objective and constraints of a search."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails
 
-from fl.contract import METRICS
+from fl.contract import METRICS, SHARES
 from netsim.core.quantities import NUMBER, QUANTITIES, closest
 from netsim.errors import InputError
 from netsim.learner.stop import Target
@@ -53,7 +53,7 @@ Objective = Literal[
 
 
 class Setting(Record):
-    """What one path may be: a range, whose ends are whole numbers, numbers or
+    """The values of one path: a range, whose ends are whole numbers, numbers or
     quantities of one unit, or a list of choices."""
 
     low: str | int | float | None = None
@@ -190,7 +190,7 @@ class TuneConfig(Record):
 
     @property
     def measure(self) -> str:
-        """Return what the objective looks at."""
+        """Return the measure of the objective."""
         return self.objective.partition(" ")[2].removesuffix(TO_TARGET)
 
     @property
@@ -214,7 +214,7 @@ def read_limit(text: str) -> Limit:
         raise InputError(f"nothing is called {measure!r}{hint} (there are: {names})")
     unit = MEASURES[measure]
     value = QUANTITIES[unit].parse(level) if unit else _number(level)
-    if measure in {"accuracy", "exact_match"} and not 0 <= value <= 1:
+    if measure in SHARES and not 0 <= value <= 1:
         raise InputError(f"{measure} lies in 0 to 1 (90 % is 0.9), got {level!r}")
     return Limit(measure, sign == "<=", float(value), text)
 

@@ -1,4 +1,4 @@
-"""What the trials of a search came to, as a table and in plain words."""
+"""The results of a search's trials, as a table and as sentences."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class TrialRow:
-    """One trial: what was tried, and means over seeds of what it came to."""
+    """One trial: its settings, and means over seeds of its results."""
 
     trial: int
     status: Status
@@ -75,7 +75,7 @@ class TrialRow:
 
 
 def measured(run: Run, target: Target | None) -> Measured:
-    """Return what a complete run came to."""
+    """Return the measures of a complete run."""
     end = outcomes(run, [] if target is None else [target])[0]
     finals = {
         name.removeprefix("final_"): math.nan if value is None else value
@@ -112,7 +112,7 @@ def _lack(run: Run, target: Target) -> float:
 
 
 def table(rows: Sequence[TrialRow], config: TuneConfig) -> pd.DataFrame:
-    """Return one row per trial; a searched setting is what the scenario was told."""
+    """Return one row per trial; a searched setting is its override's value."""
     return pd.DataFrame([_flat(row, config) for row in rows])
 
 

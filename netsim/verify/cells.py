@@ -1,4 +1,4 @@
-"""Who was in which cell when, and did every wire take its messages in turn?"""
+"""Checks of each client's cell over time, and of the messages over backhauls."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HANDOVER = re.compile(r"cell (\d+) to cell (\d+)")
 
 
 class Whereabouts:
-    """Everybody's cell over time: that of ``clients``, until a handover."""
+    """Each client's cell over time: that of ``clients``, until a handover."""
 
     def __init__(self, clients: Sequence[Client], events: Sequence[Event]) -> None:
         self._homes = {client.client_id: client.cell_id for client in clients}
@@ -27,7 +27,7 @@ class Whereabouts:
                 self._moves[event.client_id].append((event.time_ns, int(said[2])))
 
     def at(self, client_id: int, tick_ns: int) -> int:
-        """Return the cell of a client; -1 of one that is not known."""
+        """Return the cell of a client; -1 if the client is unknown."""
         moves = self._moves.get(client_id, [])
         index = bisect_right(moves, tick_ns, key=lambda move: move[0])
         return moves[index - 1][1] if index else self._homes.get(client_id, -1)
@@ -36,7 +36,7 @@ class Whereabouts:
 def check_handovers(
     clients: Sequence[Client], events: Sequence[Event]
 ) -> Iterator[Finding]:
-    """Yield handovers that do not begin in the cell where their client is."""
+    """Yield handovers that do not begin in their client's cell."""
     now = {client.client_id: client.cell_id for client in clients}
     for event in events:
         if event.kind != "handover":
@@ -71,7 +71,7 @@ def check_places(
 def check_wires(
     cells: Sequence[Cell], crossings: Sequence[Crossing]
 ) -> Iterator[Finding]:
-    """Yield messages that a backhaul did not take in turn, each at its rate."""
+    """Yield messages that a backhaul did not carry in order, each at its rate."""
     of_wire: dict[tuple[int, str], list[Crossing]] = defaultdict(list)
     for crossing in sorted(crossings, key=attrgetter("crossing_id")):
         of_wire[crossing.cell_id, crossing.direction].append(crossing)
@@ -108,7 +108,7 @@ def check_crossed(
     transfers: Sequence[Transfer],
     tasks: Sequence[Task],
 ) -> Iterator[Finding]:
-    """Yield messages that went through the air and not over the wire, or otherwise."""
+    """Yield messages that went over the band and not over the backhaul, or reversed."""
     wired = {cell.cell_id for cell in cells if cell.backhaul_bps is not None}
     aired = {
         _key(row): row for row in transfers if row.cell_id in wired and _is_due(row)
@@ -136,7 +136,7 @@ def check_crossed(
 
 
 def check_exchanges(crossings: Sequence[Crossing]) -> Iterator[Finding]:
-    """Yield what is not, at each edge server, one version down and then one up."""
+    """Yield messages of an edge server that are not, in turn, a version down and up."""
     of_cell: dict[int, list[Crossing]] = defaultdict(list)
     for crossing in sorted(crossings, key=attrgetter("crossing_id")):
         of_cell[crossing.cell_id].append(crossing)
@@ -152,7 +152,7 @@ def check_exchanges(crossings: Sequence[Crossing]) -> Iterator[Finding]:
 
 
 def _is_due(transfer: Transfer) -> bool:
-    """Return whether a transfer comes after, or goes on to, the wire."""
+    """Return whether a transfer follows, or continues over, the backhaul."""
     return transfer.direction == "down" or transfer.status == "done"
 
 

@@ -1,4 +1,4 @@
-"""Does the trace obey the physics of its bands? Exact, in Python integers.
+"""Checks the physics of the bands exactly, in Python integers.
 
 Only ``transfers``, ``segments``, ``bands`` and ``capacities`` are read, and ``links``
 with ``laps`` of clients that have a link to themselves. Virtual time is
@@ -25,14 +25,14 @@ from netsim.verify.own_links import check_links, check_use, link_times
 from netsim.verify.trace import grouped
 
 BandKey = tuple[int, str]
-Elapsed = Callable[[int], int]  # what has passed by a tick: ns, or a capacity
+Elapsed = Callable[[int], int]  # what has elapsed at a tick: ns, or a capacity
 
 WHOLLY_SENT = frozenset({"done", "failed"})  # one that failed is lost at its last bit
 WORK_PER_BIT = 10**24  # micro-hertz x nano-bit/s/Hz x nanoseconds
 
 
 class Passing(Protocol):
-    """What passes for a transfer: virtual time, and nanoseconds or a capacity."""
+    """What elapses for a transfer: virtual time, and nanoseconds or a capacity."""
 
     @property
     def elapsed(self) -> Elapsed: ...
@@ -154,7 +154,7 @@ def _tables(capacities: Sequence[Capacity]) -> dict[BandKey, Elapsed]:
 
 
 def band_row(row: Band) -> str:
-    """Return which row this is, for people."""
+    """Return the name of a row in findings."""
     return f"cell {row.cell_id} {row.direction} from {row.start_ns} ns"
 
 

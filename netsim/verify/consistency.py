@@ -1,4 +1,4 @@
-"""Do the tables agree with each other, and does time run forward?"""
+"""Checks that the tables agree with each other and that time runs forward."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def check_consistency(trace: Trace) -> Iterator[Finding]:
     yield from check_messages(trace.tasks, messages, whereabouts)
     yield from _check_rounds(trace)
     yield from _check_edges(trace)
-    yield from _check_company(trace)
+    yield from _check_clients(trace)
     yield from _check_weights(trace)
     yield from _check_times(trace)
     yield from _check_estimates(trace)
@@ -118,8 +118,8 @@ def _check_rounds(trace: Trace) -> Iterator[Finding]:
 
 
 def _check_edges(trace: Trace) -> Iterator[Finding]:
-    """Yield merges of the cloud before an edge has come to the same round, or with
-    another number of edges than there are."""
+    """Yield merges of the cloud that precede an edge's round of the same number, or
+    that count another number of edges."""
     edges: dict[int, list[Round]] = defaultdict(list)
     for row in trace.rounds:
         edges[row.round_id].append(row)
@@ -135,9 +135,9 @@ def _check_edges(trace: Trace) -> Iterator[Finding]:
             yield Finding("rounds", f"round {row.round_id}", rule, detail)
 
 
-def _check_company(trace: Trace) -> Iterator[Finding]:
-    """Yield clients that are at two tasks at a time, or at one with an empty battery,
-    or whose tasks have not used up the battery when it is empty."""
+def _check_clients(trace: Trace) -> Iterator[Finding]:
+    """Yield clients with two tasks at a time, or with a task on an empty battery, and
+    batteries that are empty although their clients' tasks have not used them up."""
     empty = {e.client_id: e for e in trace.events if e.kind == "battery empty"}
     of_client: dict[int, list[Task]] = defaultdict(list)
     for task in trace.tasks:
@@ -174,7 +174,7 @@ def _check_battery(event: Event, tasks: Sequence[Task]) -> Iterator[Finding]:
 
 
 def _check_weights(trace: Trace) -> Iterator[Finding]:
-    """Yield numbers that are not finite, and probabilities that are none."""
+    """Yield numbers that are not finite, and probabilities outside 0 to 1."""
     rule = "must be a finite number"
     for client in trace.clients:
         if not math.isfinite(client.weight):
@@ -196,7 +196,7 @@ def _check_weights(trace: Trace) -> Iterator[Finding]:
 
 
 def _check_times(trace: Trace) -> Iterator[Finding]:
-    """Yield what happens outside the run, rounds that end early, and lost order."""
+    """Yield rounds, evaluations and events outside the run or out of order."""
     end_ns = trace.sim_time_ns
     for row in trace.rounds:
         if not 0 <= row.start_ns <= row.end_ns <= end_ns:
@@ -217,7 +217,7 @@ def _check_times(trace: Trace) -> Iterator[Finding]:
 
 
 def _check_estimates(trace: Trace) -> Iterator[Finding]:
-    """Yield estimates that are no numbers, of nobody, or of no time."""
+    """Yield estimates that are not finite, or of an unknown client or time."""
     client_ids = {client.client_id for client in trace.clients}
     for row in trace.estimates:
         error, where = row.standard_error, f"{row.name}, round {row.round_id}"
@@ -237,7 +237,8 @@ def _check_estimates(trace: Trace) -> Iterator[Finding]:
 
 
 def _check_phases(trace: Trace) -> Iterator[Finding]:
-    """Yield pilot rounds after training, and scores of another phase than theirs."""
+    """Yield pilot rounds after training, and evaluations of another phase than their
+    round's."""
     phases = {row.round_id: row.phase for row in trace.rounds}
     last_pilot = max((n for n, phase in phases.items() if phase == "pilot"), default=0)
     for row in trace.rounds:

@@ -1,4 +1,4 @@
-"""Is each row of ``bands`` what its live segments and the one formula give?
+"""Checks that each row of ``bands`` is what its live segments and the formula give.
 
 ``unit_share = (band - sum of pinned) // sum of weights`` at every moment of the row.
 """
@@ -35,7 +35,7 @@ class Live:
             self._count(self._ends.pop(), -1)
 
     def division(self, band_hz: int) -> tuple[int, int, int]:
-        """Return unit share, number of live transfers and what they hold."""
+        """Return unit share, number of live transfers and the share that they hold."""
         unit = 0
         if self.weight_sum > 0:
             unit = (band_hz * 10**6 - self.pinned_sum_uhz) // self.weight_sum

@@ -1,4 +1,4 @@
-"""In which round did each task come to nothing?"""
+"""The round in which each task that was not merged counts as dropped."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ AFTER_ARRIVAL = frozenset(
 
 
 class Drops:
-    """Tasks that came to nothing, counted in the round that was under way then.
+    """Tasks that were dropped, counted in the round that was under way then.
 
-    At a tick at which a round ends it may be that one or the next, whenever that
-    begins; so may be any later one for an update that was lost at the server.
+    At the tick at which a round ends it may be that round or the next one, whenever
+    that begins; an update that was lost at the server may count in any later round.
     """
 
     def __init__(self, trace: Trace) -> None:
@@ -33,20 +33,20 @@ class Drops:
         self._starts = [spans[round_id][0] for round_id in self._ids]
         self._ends = [spans[round_id][1] for round_id in self._ids]
         self.sure: Counter[int] = Counter()
-        self._coming: list[tuple[int, int]] = []  # first and last round, both included
+        self._coming: list[tuple[int, int]] = []  # first and last possible round
         self._open: list[int] = []  # the last rounds of those whose first has come
         for task in trace.tasks:
             if task.merged_round_id is None and task.status not in IN_THE_END:
                 self._count(task)
         self._coming.sort(reverse=True)
 
-    def nearest(self, round_id: int, said: int) -> int:
-        """Return the number of a round's drops that is nearest to what its row says;
-        rounds are to be asked for in order."""
+    def nearest(self, round_id: int, stated: int) -> int:
+        """Return the possible number of a round's drops that is nearest to its row's;
+        call it for the rounds in order."""
         while self._coming and self._coming[-1][0] <= round_id:
             heappush(self._open, self._coming.pop()[1])
         found = self.sure[round_id]
-        while self._open and (self._open[0] <= round_id or found < said):
+        while self._open and (self._open[0] <= round_id or found < stated):
             heappop(self._open)
             found += 1
         return found

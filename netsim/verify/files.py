@@ -1,4 +1,4 @@
-"""Are the files of a run those that its manifest lists, byte for byte?"""
+"""Checks that a run's files are, byte for byte, those that its manifest lists."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def check_files(run_folder: Path, manifest: Manifest) -> Iterator[Finding]:
 
 
 def check_digests(run_folder: Path, manifest: Manifest) -> Iterator[Finding]:
-    """Yield digests of a closed trace that differ from what its tables say."""
+    """Yield digests of a closed trace that are not those of its tables."""
     found = {}
     for table in TABLES:
         paths = part_paths(run_folder, table)

@@ -1,4 +1,4 @@
-"""What the manifest says of a run, against the run's own tables and scenario."""
+"""Checks the figures of the manifest against the run's tables and scenario."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from netsim.verify.trace import Trace
 def check_manifest(
     run_folder: Path, manifest: Manifest, trace: Trace
 ) -> Iterator[Finding]:
-    """Yield every figure of the manifest that its own run contradicts."""
+    """Yield every figure of the manifest that differs from the run's."""
     last_round_id = max((row.round_id for row in trace.rounds), default=0)
     last_ns = max((row.end_ns for row in trace.rounds), default=0)
     pilots = [row for row in trace.rounds if row.phase == "pilot"]
@@ -34,7 +34,7 @@ def check_manifest(
     for name, (stated, found) in expected.items():
         if stated != found:
             yield Finding(
-                FILE_NAME, name, "says what the run says", f"{stated} != {found}"
+                FILE_NAME, name, "must be what the run has", f"{stated} != {found}"
             )
 
 

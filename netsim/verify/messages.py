@@ -1,4 +1,4 @@
-"""Do transfers and arrivals carry what their tasks asked for, when they did?"""
+"""Checks that transfers and arrivals carry their tasks' bits in the tasks' time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LOST = frozenset({"failed", "outage"})  # attempts after which another one may c
 
 
 class Carried(NamedTuple):
-    """What one direction of a task asked for, and when."""
+    """The bits that one direction of a task needs, and its interval."""
 
     task: Task
     name: str  # of the phase: download, upload
@@ -26,15 +26,15 @@ class Carried(NamedTuple):
 
 
 class Messages(NamedTuple):
-    """What was sent, when it was there, and what crossed a backhaul."""
+    """Transfers over bands, their arrivals, and messages over backhauls."""
 
     transfers: Sequence[Transfer]
     arrivals: Sequence[Arrival]
     crossings: Sequence[Crossing]
 
 
-class Way(NamedTuple):
-    """How the message of one task came or went: in the broadcast, and alone."""
+class Route(NamedTuple):
+    """The transfers of one task in one direction: the broadcast's and its own."""
 
     common: Sequence[Transfer]
     own: Sequence[Transfer]
@@ -42,7 +42,7 @@ class Way(NamedTuple):
 
     @property
     def bits(self) -> int:
-        """Return the bits that were sent, or were lost on the wire before it."""
+        """Return the bits that were sent, or were lost on the backhaul before."""
         lost = sum(
             crossing.bits
             for crossing in self.wired
@@ -54,21 +54,21 @@ class Way(NamedTuple):
 def check_messages(
     tasks: Sequence[Task], messages: Messages, where: Whereabouts
 ) -> Iterator[Finding]:
-    """Yield transfers that do not carry what their task asked for, when it did."""
+    """Yield transfers that do not carry their task's bits within its interval."""
     yield from _check_arrivals(messages.transfers, messages.arrivals)
     arrived_ns = {row.transfer_id: row.arrival_ns for row in messages.arrivals}
     sent, wired = _sorted(messages.transfers), _sorted(messages.crossings)
     for task in tasks:
         cell_id = where.at(task.client_id, task.download_start_ns)
         own = (task.task_id, "down")
-        down = Way((), sent.own.pop(own, []), wired.own[own])
+        down = Route((), sent.own.pop(own, []), wired.own[own])
         if down.bits != task.download_bits:  # the rest was in the broadcast
             common = (task.round_id, cell_id)
             crossed = [*wired.common[common], *down.wired]
-            down = Way(sent.common[common], down.own, crossed)
+            down = Route(sent.common[common], down.own, crossed)
         yield from _check_carried(_download(task), down, arrived_ns)
         own = (task.task_id, "up")
-        up = Way((), sent.own.pop(own, []), wired.own[own])
+        up = Route((), sent.own.pop(own, []), wired.own[own])
         yield from _check_carried(_upload(task), up, arrived_ns)
     for (task_id, direction), orphans in sent.own.items():
         name = f"transfer {orphans[0].transfer_id}"
@@ -99,7 +99,7 @@ def _sorted(rows: Sequence[Row]) -> Sorted[Row]:
 def _check_arrivals(
     transfers: Sequence[Transfer], arrivals: Sequence[Arrival]
 ) -> Iterator[Finding]:
-    """Yield arrivals of nothing, twice, or before the last bit."""
+    """Yield arrivals without a transfer, repeated, or before the last bit."""
     done = {row.transfer_id: row.end_ns for row in transfers if row.status == "done"}
     for row in arrivals:
         end_ns = done.pop(row.transfer_id, None)
@@ -130,19 +130,19 @@ def _upload(task: Task) -> Carried:
 
 def _check_carried(
     carried: Carried,
-    way: Way,
+    route: Route,
     arrived_ns: Mapping[int, int],
 ) -> Iterator[Finding]:
     """Yield where transfers do not add up to the task's bits within its interval."""
     task, name = carried.task, carried.name
     where = f"task {task.task_id}"
-    transfers, bits = [*way.common, *way.own], way.bits
+    transfers, bits = [*route.common, *route.own], route.bits
     if bits != carried.bits:
         rule = f"transfers must carry the {name}'s bits"
         yield Finding("tasks", where, rule, f"task {carried.bits}, transfers {bits}")
     for transfer in transfers:
-        goes_on = transfer in way.common and task.download_end_ns is None
-        end_ns = _set_out_ns(transfer, way) if goes_on else transfer.end_ns
+        goes_on = transfer in route.common and task.download_end_ns is None
+        end_ns = _begun_ns(transfer, route) if goes_on else transfer.end_ns
         if transfer.start_ns < carried.start_ns or end_ns > carried.end_ns:
             detail = (
                 f"transfer {transfer.transfer_id} {transfer.start_ns} to "
@@ -154,22 +154,22 @@ def _check_carried(
             rule = "a transfer must be of its task's round and client"
             detail = f"transfer {transfer[2:4]}, task {asked}"
             yield Finding("transfers", f"transfer {transfer.transfer_id}", rule, detail)
-    yield from _check_attempts(carried, way.common, way.own)
+    yield from _check_attempts(carried, route.common, route.own)
     if carried.is_finished and transfers:
-        yield from _check_span(carried, way, arrived_ns)
+        yield from _check_span(carried, route, arrived_ns)
 
 
-def _set_out_ns(broadcast: Transfer, way: Way) -> int:
-    """Return when a broadcast set out, over the wire or at once through the air."""
-    wired = [row.start_ns for row in way.wired if row.task_id is None]
+def _begun_ns(broadcast: Transfer, route: Route) -> int:
+    """Return when a broadcast began, over a backhaul or directly over the band."""
+    wired = [row.start_ns for row in route.wired if row.task_id is None]
     return min([broadcast.start_ns, *wired])
 
 
 def _check_attempts(
     carried: Carried, common: Sequence[Transfer], own: Sequence[Transfer]
 ) -> Iterator[Finding]:
-    """Yield attempts that go on after one that was not lost, at once, or with other
-    bits, and a finished phase without one that went through."""
+    """Yield attempts after one that was not lost, attempts that overlap or have other
+    bits, and a finished phase whose last attempt is not done."""
     where = f"task {carried.task.task_id}"
     for before, after in pairwise(own):
         if before.status not in LOST or after.start_ns < before.end_ns:
@@ -192,22 +192,22 @@ def _check_attempts(
 
 def _check_span(
     carried: Carried,
-    way: Way,
+    route: Route,
     arrived_ns: Mapping[int, int],
 ) -> Iterator[Finding]:
     """Yield a phase that does not begin with its broadcast, or does not end when its
-    last message is there."""
+    last message arrives."""
     where = f"task {carried.task.task_id}"
-    transfers = [*way.common, *way.own]
+    transfers = [*route.common, *route.own]
     there_ns = [arrived_ns.get(row.transfer_id, row.end_ns) for row in transfers]
-    end_ns = max([*there_ns, *(row.end_ns for row in way.wired)])
+    end_ns = max([*there_ns, *(row.end_ns for row in route.wired)])
     if end_ns != carried.end_ns:
         rule = f"{_article(carried.name)} must end when its last message is there"
         detail = f"it ends at {carried.end_ns} ns, the message is there at {end_ns}"
         yield Finding("tasks", where, rule, detail)
     starts_ns = [row.start_ns for row in transfers]
-    start_ns = min([*starts_ns, *(row.start_ns for row in way.wired)])
-    if way.common and start_ns != carried.start_ns:
+    start_ns = min([*starts_ns, *(row.start_ns for row in route.wired)])
+    if route.common and start_ns != carried.start_ns:
         rule = "a download must begin with its broadcast"
         detail = f"it begins at {carried.start_ns} ns, the broadcast at {start_ns}"
         yield Finding("tasks", where, rule, detail)

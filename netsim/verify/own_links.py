@@ -1,7 +1,7 @@
-"""Do transfers over clients' own links carry what the measured laps gave? Exact.
+"""Checks, exactly, that transfers over clients' own links carry what traces gave.
 
 A link's transfer has one segment, which holds the whole link at efficiency one; what it
-carries is what passed of the lap's own efficiency, ``link_hz * (C(end) - C(start))``.
+carries is what passed of the trace's efficiency, ``link_hz * (C(end) - C(start))``.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ LINK_UHZ = LINK_HZ * 10**6
 
 @dataclass(frozen=True, slots=True)
 class LinkTime:
-    """The time of one link: nothing of a band passes there, only its capacity."""
+    """The capacity of one link that has passed; it has no virtual time."""
 
     elapsed: Callable[[int], int]
 
     def at(self, tick_ns: int) -> tuple[int, int]:
-        """Return no virtual time, and that the link was always there."""
+        """Return zero virtual time, and that rows cover all of the time."""
         return 0, tick_ns
 
 
@@ -52,7 +52,7 @@ def _moved(tables: Mapping[int, CapacityTable], link: OwnLink) -> Callable[[int]
 
 
 def check_links(links: Sequence[OwnLink], laps: Sequence[Lap]) -> Iterator[Finding]:
-    """Yield laps that are none, and links that follow none."""
+    """Yield traces that do not tile time from zero on, and links without a trace."""
     files = grouped(laps, attrgetter("file_id"))
     for file_id, rows in files.items():
         ends = [0, *(row.end_ns for row in rows)]
@@ -79,7 +79,7 @@ def check_links(links: Sequence[OwnLink], laps: Sequence[Lap]) -> Iterator[Findi
 def check_use(
     on_links: Sequence[tuple[Transfer, Sequence[Segment]]],
 ) -> Iterator[Finding]:
-    """Yield transfers over links that do not hold all of theirs, or overlap."""
+    """Yield transfers that do not hold all of their link, or overlap on it."""
     by_link: dict[tuple[int | None, str], list[Transfer]] = defaultdict(list)
     for transfer, segments in on_links:
         by_link[transfer.client_id, transfer.direction].append(transfer)

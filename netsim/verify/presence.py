@@ -1,4 +1,4 @@
-"""Was everybody there who took part, and did who left leave when it had to?"""
+"""Checks that clients were available during their tasks, and left at the right tick."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ ALWAYS = {"kind": "always"}
 def check_presence(
     scenario: Mapping[str, object], tasks: Sequence[Task], folder: Path
 ) -> Iterator[Finding]:
-    """Yield tasks of clients that were away, and that were said to leave when they did
-    not, by the availability that the scenario draws again."""
+    """Yield tasks of clients that were away, and tasks with status `left` whose client
+    did not leave then; the scenario's availability is drawn again for this."""
     population = scenario.get("population")
     section = population.get("availability") if isinstance(population, dict) else None
     seed = scenario.get("seed")

@@ -15,7 +15,7 @@ from fl.aggregation.hira import masked_error
 from fl.aggregation.server_optimiser import (
     SERVER_OPTIMISERS,
     AdamServer,
-    Memory,
+    Moments,
     MomentumServer,
     PlainServer,
 )
@@ -29,7 +29,7 @@ def vector(seed, size=1000):
 
 def path_of(optimiser, changes):
     """Return where a server goes whose merges lie these changes ahead of it."""
-    here, memory = torch.zeros(1, dtype=torch.float64), Memory()
+    here, memory = torch.zeros(1, dtype=torch.float64), Moments()
     places = []
     for change in changes:
         here, memory = optimiser.step(here, here + change, memory)
@@ -39,10 +39,10 @@ def path_of(optimiser, changes):
 
 def test_a_plain_server_takes_the_merge_bit_for_bit():
     before, merged = vector(1), vector(2)
-    after, memory = PlainServer().step(before, merged, Memory())
+    after, memory = PlainServer().step(before, merged, Moments())
     assert after is merged
     assert memory.first is None
-    half, _ = PlainServer(learning_rate=0.5).step(before, merged, Memory())
+    half, _ = PlainServer(learning_rate=0.5).step(before, merged, Moments())
     torch.testing.assert_close(half, (before + merged) / 2)
 
 
@@ -68,7 +68,7 @@ def test_adam_follows_its_recursion():
 def test_a_server_stays_where_no_one_trained(kind):
     optimiser = SERVER_OPTIMISERS[kind](kind=kind)
     before = vector(3)
-    after, _ = optimiser.step(before, before.clone(), Memory())
+    after, _ = optimiser.step(before, before.clone(), Moments())
     assert torch.equal(after, before)
 
 

@@ -18,7 +18,7 @@ from netsim.cosim.world import build_population, build_stage, play
 from netsim.devices.battery import Battery
 from netsim.devices.catalogue import DeviceChoice
 from netsim.devices.device_file import NO_POWERS
-from netsim.learner.evaluation_schedule import Cadence
+from netsim.learner.evaluation_schedule import EvaluationSchedule
 from netsim.learner.no_learning import NoLearning
 from netsim.network.backhaul import Backhaul
 from netsim.policy import FullParticipation
@@ -189,7 +189,7 @@ def test_a_cloud_that_merges_now_and_then_scores_as_soon_as_it_is_due(tmp_path):
         compute_flop=0,
         memory_bytes=0,
         samples_per_client=1,
-        cadence=Cadence(every=4),
+        schedule=EvaluationSchedule(every=4),
     )
     trace = played(config, learner, tmp_path / "run")
     # 4, 8 and 12 are due; the cloud merges after 3, 6, 9, 12 and, the last, 15

@@ -12,7 +12,12 @@ from netsim.cosim.reading import read_scenario
 from netsim.cosim.run import run_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
-from netsim.learner.evaluation_schedule import MAX_MARKS, Cadence, Examined, Marks
+from netsim.learner.evaluation_schedule import (
+    MAX_MARKS,
+    EvaluationSchedule,
+    Examined,
+    Marks,
+)
 from netsim.learner.stop import Target
 from netsim.verify import verify
 
@@ -101,15 +106,15 @@ def test_near_a_target_every_round_is_scored(tmp_path):
 
 
 def test_marks_by_hand():
-    marks, cadence = Marks(), Cadence(at_s=2.0)
+    marks, schedule = Marks(), EvaluationSchedule(at_s=2.0)
     second = NS_PER_S
-    assert list(marks.passed(cadence, 0)) == []
-    assert list(marks.passed(cadence, 2 * second)) == []  # the next version has it
-    assert list(marks.passed(cadence, 5 * second)) == [2 * second, 4 * second]
-    assert list(marks.passed(cadence, 6 * second)) == []
-    assert list(marks.passed(cadence, 6 * second + 1)) == [6 * second]
+    assert list(marks.passed(schedule, 0)) == []
+    assert list(marks.passed(schedule, 2 * second)) == []  # the next version has it
+    assert list(marks.passed(schedule, 5 * second)) == [2 * second, 4 * second]
+    assert list(marks.passed(schedule, 6 * second)) == []
+    assert list(marks.passed(schedule, 6 * second + 1)) == [6 * second]
     with pytest.raises(InputError, match="make it longer"):
-        list(marks.passed(cadence, 3 * MAX_MARKS * second))
+        list(marks.passed(schedule, 3 * MAX_MARKS * second))
 
 
 @pytest.mark.parametrize(
@@ -130,9 +135,9 @@ def test_the_distance_to_a_target(metric, values, lack):
 
 
 def test_defaults_and_what_contradicts_itself():
-    assert Cadence().every == 1
-    assert Cadence(at_s=60.0).every is None
-    assert Cadence(at_s=60.0, every=5).every == 5
+    assert EvaluationSchedule().every == 1
+    assert EvaluationSchedule(at_s=60.0).every is None
+    assert EvaluationSchedule(at_s=60.0, every=5).every == 5
     for text, message in (
         ("near: 0.1", "near adds nothing"),
         ("every: null, near: 0.1", "near needs `every` or `at`"),

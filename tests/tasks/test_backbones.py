@@ -171,7 +171,7 @@ def test_public_samples_can_be_learned_first_and_are_kept():
 @pytest.mark.parametrize(
     ("family", "settings", "message"),
     [
-        ("lama", {}, "knows no 'lama'; did you mean 'llama'"),
+        ("lama", {}, "no model type 'lama'; did you mean 'llama'"),
         ("bert", {"hiden_size": 8}, "'hiden_size'; did you mean 'hidden_size'"),
         ("bert", {"hidden_size": 15, "num_attention_heads": 2}, "not a multiple"),
         ("vit", TINY, "no 'vit' for text-classification"),
@@ -286,7 +286,7 @@ def test_the_hub_is_asked_by_id_and_its_cache_serves_offline(
     local = FromPretrained(path=str(model_folder))
     assert equal_weights(there.load(SENTENCES), local.load(SENTENCES))
     assert there.digest(SENTENCES) != local.digest(SENTENCES)
-    message = "'someone/absent' is no folder here.*HF_HUB_OFFLINE is set"
+    message = "'someone/absent' is not a folder.*HF_HUB_OFFLINE is set"
     with pytest.raises(ValueError, match=message):
         FromPretrained(path="someone/absent").load(SENTENCES)
 

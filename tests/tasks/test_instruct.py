@@ -145,7 +145,7 @@ def test_exact_match_is_asked_for(task):
     assert found.exact_match == 0.0
 
 
-@pytest.mark.skipif(not GSM8K.is_dir(), reason="no gsm8k at hand")
+@pytest.mark.skipif(not GSM8K.is_dir(), reason="no gsm8k files")
 def test_gsm8k_is_read_whole():
     task = Instruct(train=GSM8K / "train.jsonl", test=GSM8K / "test.jsonl")
     assert [len(task.labels(s)) for s in ("train", "test")] == [7_473, 1_319]

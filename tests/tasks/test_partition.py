@@ -124,7 +124,7 @@ def test_a_file_says_who_holds_what(tmp_path, name, content):
         ("a.csv", "sample,client\n0,0\n6,0\n", "line 3: sample must be from 0 to 5"),
         ("a.csv", "sample,client\n0,-1\n", "line 2: client must be at least 0, got -1"),
         ("a.csv", "sample,client\n0,0\n0,1\n", "sample 0 is given to client 0 already"),
-        ("a.json", "[0, 0, 1]", r"sample 3 is given to no client \(3 in all\)"),
+        ("a.json", "[0, 0, 1]", r"sample 3 has no client \(3 such samples\)"),
         ("a.json", "[0, 0, 1, 1, 0, 2]", "names client 2, but there are 2"),
         ("a.json", "[0, 0, 0, 0, 0, 0]", "client 1 must hold at least 1 samples, got"),
         ("a.json", "[0, 0,", r"a\.json, line 1: Expecting value"),

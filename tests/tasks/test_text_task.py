@@ -219,7 +219,7 @@ def test_a_limit_keeps_a_fixed_part_of_the_training_file(tmp_path):
     assert len(task.labels("test")) == 100
 
 
-@pytest.mark.skipif(not (DATA / "banking77").is_dir(), reason="no banking77 at hand")
+@pytest.mark.skipif(not (DATA / "banking77").is_dir(), reason="no banking77 files")
 def test_banking77_is_read_whole():
     folder = DATA / "banking77"
     files = {name: str(folder / f"{name}.csv") for name in ("train", "test")}
@@ -230,7 +230,7 @@ def test_banking77_is_read_whole():
     assert len(set(task.labels("test")[:300].tolist())) > 60
 
 
-@pytest.mark.skipif(not (DATA / "sst2").is_dir(), reason="no sst2 at hand")
+@pytest.mark.skipif(not (DATA / "sst2").is_dir(), reason="no sst2 files")
 def test_sst2_is_read_whole():
     files = {"train": DATA / "sst2" / "train.tsv", "test": DATA / "sst2" / "dev.tsv"}
     task = Text(

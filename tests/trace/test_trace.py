@@ -10,6 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from netsim import load_run
+from netsim import run as netsim_run
 from netsim.trace import rows
 from netsim.trace.digest import TableDigest, run_digest
 from netsim.trace.schemas import SCHEMAS
@@ -218,3 +220,21 @@ def test_a_row_of_wrong_types_is_refused(change, message):
     row = tiny_run.TRANSFERS[0]._replace(**change)
     with pytest.raises(ValueError, match=message):
         record_batch("transfers", [row])
+
+
+def test_rows_are_sorted_as_the_list_of_tables_declares(tmp_path):
+    run = netsim_run("several-cells", "stop={rounds: 2}", out=tmp_path / "run")
+    for name, table in TABLES.items():
+        columns = list(table.order.by)
+        frame = run.table(name)[columns].astype(
+            {column: "str" for column in columns if column == "direction"}
+        )
+        found = list(frame.itertuples(index=False, name=None))
+        assert found == sorted(found), name
+
+
+def test_a_table_that_does_not_exist_is_named_with_the_nearest(tmp_path):
+    run = load_run(tiny_run.write_run(tmp_path / "run"))
+    assert "tasks" in dir(run)
+    with pytest.raises(AttributeError, match="no 'task', did you mean 'tasks'"):
+        getattr(run, "task")  # noqa: B009

@@ -17,6 +17,7 @@ from netsim.core.engine import BANDS, Engine, Wake
 from netsim.errors import InputError
 from netsim.trace import rows
 from netsim.trace.literals import Status
+from netsim.trace.tables import Rows
 
 LINK_UHZ = LINK_HZ * 10**6
 
@@ -40,17 +41,6 @@ class Medium(Protocol):
     def cut(self, transfer: Transfer, status: Status) -> None: ...
 
 
-class Ledger(Protocol):
-    """The trace tables that own links write to."""
-
-    @property
-    def transfers(self) -> list[rows.Transfer]: ...
-    @property
-    def segments(self) -> list[rows.Segment]: ...
-    @property
-    def links(self) -> list[rows.OwnLink]: ...
-
-
 class LinkChoice(Protocol):
     """Returns the file that a client's link follows, and its offset."""
 
@@ -72,7 +62,7 @@ class OwnLinks:
         direction: str,
         tables: Sequence[CapacityTable],
         choice: LinkChoice,
-        ledger: Ledger,
+        ledger: Rows,
         transfer_ids: Iterator[int],
     ) -> None:
         self.direction = direction
@@ -160,29 +150,12 @@ class OwnLinks:
                 self._end(transfer, transfer.status)
 
     def _end(self, transfer: Transfer, status: Status) -> None:
-        message, now_ns = transfer.message, self._env.now
-        transfer.is_live, transfer.status = False, status
+        now_ns = self._env.now
+        transfer.is_live = False
         transfer.airtime_ns = now_ns - transfer.start_ns
         if transfer.airtime_ns:
             span = (transfer.transfer_id, transfer.start_ns, now_ns)
-            whole = (
-                0,
-                transfer.pinned_uhz,
-                1,
-            )  # the table's efficiency multiplies the 1
-            self._ledger.segments.append(rows.Segment(*span, *whole))
-        self._ledger.transfers.append(
-            rows.Transfer(
-                transfer.transfer_id,
-                message.task_id,
-                message.round_id,
-                message.client_id,
-                self._cell_id,
-                self.direction,
-                message.bits,
-                transfer.start_ns,
-                now_ns,
-                status,
-            )
-        )
-        transfer.done.succeed(status)
+            terms = (0, LINK_UHZ, 1)  # the table's efficiency multiplies the 1
+            self._ledger.segments.append(rows.Segment(*span, *terms))
+        row = transfer.end(self._cell_id, self.direction, now_ns, status)
+        self._ledger.transfers.append(row)

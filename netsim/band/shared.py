@@ -16,6 +16,7 @@ from netsim.core.engine import BANDS, Engine, Wake
 from netsim.errors import InputError
 from netsim.trace import rows
 from netsim.trace.literals import Status
+from netsim.trace.tables import Rows
 
 UHZ_PER_HZ = 1_000_000
 
@@ -42,17 +43,6 @@ class Divider(Protocol):
         """Return new terms where they change; ``live`` is in order of start."""
 
 
-class Ledger(Protocol):
-    """The trace tables that a band writes to."""
-
-    @property
-    def transfers(self) -> list[rows.Transfer]: ...
-    @property
-    def segments(self) -> list[rows.Segment]: ...
-    @property
-    def bands(self) -> list[rows.Band]: ...
-
-
 class SharedBand:
     """A band that ends its transfers; ``transfer.done`` succeeds with the status.
 
@@ -71,7 +61,7 @@ class SharedBand:
         band_hz: int,
         radio: Radio,
         divider: Divider,
-        ledger: Ledger,
+        ledger: Rows,
         transfer_ids: Iterator[int],
         capacity: CapacityTable | None = None,
         outage_timeout_ns: int | None = None,
@@ -204,22 +194,8 @@ class SharedBand:
         return bool(ended or given_up)
 
     def _end(self, transfer: Transfer, status: Status) -> None:
-        message, transfer.status = transfer.message, status
-        self._transfers.append(
-            rows.Transfer(
-                transfer.transfer_id,
-                message.task_id,
-                message.round_id,
-                message.client_id,
-                self.cell_id,
-                self.direction,
-                message.bits,
-                transfer.start_ns,
-                self._env.now,
-                status,
-            )
-        )
-        transfer.done.succeed(status)
+        row = transfer.end(self.cell_id, self.direction, self._env.now, status)
+        self._transfers.append(row)
 
     def _note_division(self, division: tuple[int, int, int]) -> None:
         """Write the row of the division that ends now."""

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import simpy
 
 from netsim.channel.link import Channel
+from netsim.trace import rows
 from netsim.trace.literals import Status
 
 WORK_PER_BIT = 10**24  # micro-hertz x nano-bit/s/Hz x nanoseconds
@@ -95,3 +96,22 @@ class Transfer:
         has_share = self.is_at_ceiling or self.pinned_uhz or self.weight
         booked = self.airtime_ns
         return booked + now_ns - self.since_ns if self.is_live and has_share else booked
+
+    def end(
+        self, cell_id: int, direction: str, end_ns: int, status: Status
+    ) -> rows.Transfer:
+        """Trigger ``done``, and return the transfer's row of the trace."""
+        self.status = status
+        self.done.succeed(status)
+        return rows.Transfer(
+            self.transfer_id,
+            self.message.task_id,
+            self.message.round_id,
+            self.message.client_id,
+            cell_id,
+            direction,
+            self.message.bits,
+            self.start_ns,
+            end_ns,
+            status,
+        )

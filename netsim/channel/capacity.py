@@ -53,24 +53,17 @@ class CapacityTable:
     def from_offset(self, offset_ns: int) -> CapacityTable:
         """Return the table that begins ``offset_ns`` into this one."""
         offset_ns %= self.period_ns
-        later = [
-            Step(max(one.start_ns, offset_ns), one.end_ns, one.efficiency_nbit)
+        period_ns = self.period_ns
+        shifted = [  # this period and the next, with the offset as their origin
+            Step(one.start_ns + shift_ns, one.end_ns + shift_ns, one.efficiency_nbit)
+            for shift_ns in (-offset_ns, period_ns - offset_ns)
             for one in self.steps
-            if one.end_ns > offset_ns
-        ]
-        earlier = [
-            Step(
-                one.start_ns + self.period_ns,
-                min(one.end_ns, offset_ns) + self.period_ns,
-                one.efficiency_nbit,
-            )
-            for one in self.steps
-            if one.start_ns < offset_ns
         ]
         return CapacityTable(
             [
-                Step(start_ns - offset_ns, end_ns - offset_ns, efficiency_nbit)
-                for start_ns, end_ns, efficiency_nbit in [*later, *earlier]
+                Step(max(start_ns, 0), min(end_ns, period_ns), efficiency_nbit)
+                for start_ns, end_ns, efficiency_nbit in shifted
+                if end_ns > 0 and start_ns < period_ns
             ]
         )
 

@@ -19,13 +19,14 @@ from netsim.core.streams import uniform
 from netsim.scenario.record import Record
 
 FloatArray = npt.NDArray[np.float64]
+Gain = tuple[float, int | None]  # a power gain, and the tick of its next change
 
 
 class Fading(Protocol):
     """Small-scale fading of one link.
 
-    ``gain`` returns the power gain at a tick and the next tick at which it changes,
-    None for never; it is a pure function of its arguments. ``effective_gain`` is the
+    ``gain`` returns the power gain at a tick and the tick of its next change, None
+    for never; it is a pure function of its arguments. ``effective_gain`` is the
     constant gain whose Shannon rate at an SNR equals the fading channel's mean rate,
     the rate at every gain being ``cap`` nats at most; a plan uses it in place of the
     fading. ``effective_gains`` is its array form. ``effective_radio`` is the radio that
@@ -33,9 +34,7 @@ class Fading(Protocol):
     faster than a transfer.
     """
 
-    def gain(
-        self, seed: int, direction: str, client_id: int, now_ns: int
-    ) -> tuple[float, int | None]: ...
+    def gain(self, seed: int, direction: str, client_id: int, now_ns: int) -> Gain: ...
 
     def effective_gain(self, snr: float, cap: float = math.inf) -> float: ...
 
@@ -49,9 +48,7 @@ class NoFading(Record):
 
     kind: Literal["none"] = "none"
 
-    def gain(
-        self, seed: int, direction: str, client_id: int, now_ns: int
-    ) -> tuple[float, int | None]:
+    def gain(self, seed: int, direction: str, client_id: int, now_ns: int) -> Gain:
         return 1.0, None
 
     def effective_gain(self, snr: float, cap: float = math.inf) -> float:
@@ -71,9 +68,7 @@ class RayleighBlock(Record):
     kind: Literal["rayleigh"] = "rayleigh"
     coherence_time_s: Annotated[Seconds, Field(ge=1e-6)]
 
-    def gain(
-        self, seed: int, direction: str, client_id: int, now_ns: int
-    ) -> tuple[float, int | None]:
+    def gain(self, seed: int, direction: str, client_id: int, now_ns: int) -> Gain:
         coherence_ns = _ticks(self.coherence_time_s)
         block = now_ns // coherence_ns
         draw = uniform(seed, "fading", direction, client_id, block)
@@ -104,9 +99,7 @@ class RicianBlock(Record):
     coherence_time_s: Annotated[Seconds, Field(ge=1e-6)]
     k_factor_db: Annotated[Decibel, Field(ge=-100, le=100)]
 
-    def gain(
-        self, seed: int, direction: str, client_id: int, now_ns: int
-    ) -> tuple[float, int | None]:
+    def gain(self, seed: int, direction: str, client_id: int, now_ns: int) -> Gain:
         """``|sqrt(K) + sqrt(r) e^(2 pi i u)|^2 / (K + 1)`` with ``r`` from Exp(1)."""
         coherence_ns = _ticks(self.coherence_time_s)
         block = now_ns // coherence_ns
@@ -150,9 +143,7 @@ class RayleighFast(Record):
 
     kind: Literal["rayleigh-fast"] = "rayleigh-fast"
 
-    def gain(
-        self, seed: int, direction: str, client_id: int, now_ns: int
-    ) -> tuple[float, int | None]:
+    def gain(self, seed: int, direction: str, client_id: int, now_ns: int) -> Gain:
         return 1.0, None
 
     def effective_gain(self, snr: float, cap: float = math.inf) -> float:

@@ -16,6 +16,7 @@ from netsim.scenario.record import Record
 from netsim.scenario.traits import Traits
 
 FloatArray = npt.NDArray[np.float64]
+Places = tuple[FloatArray, FloatArray]  # x and y in metres
 
 
 class Placement(Protocol):
@@ -28,9 +29,7 @@ class Placement(Protocol):
     @property
     def range_m(self) -> tuple[float, float]: ...
 
-    def place(
-        self, num_clients: int, rng: np.random.Generator
-    ) -> tuple[FloatArray, FloatArray]: ...
+    def place(self, num_clients: int, rng: np.random.Generator) -> Places: ...
 
 
 class Disc(Record):
@@ -54,9 +53,7 @@ class Disc(Record):
     def range_m(self) -> tuple[float, float]:
         return self.min_distance_m, self.radius_m
 
-    def place(
-        self, num_clients: int, rng: np.random.Generator
-    ) -> tuple[FloatArray, FloatArray]:
+    def place(self, num_clients: int, rng: np.random.Generator) -> Places:
         low_m2, high_m2 = self.min_distance_m**2, self.radius_m**2
         area, turn = _pairs(num_clients, rng)
         return _around(np.sqrt(low_m2 + (high_m2 - low_m2) * area), turn)
@@ -73,9 +70,7 @@ class Ring(Record):
     def range_m(self) -> tuple[float, float]:
         return self.distance_m, self.distance_m
 
-    def place(
-        self, num_clients: int, rng: np.random.Generator
-    ) -> tuple[FloatArray, FloatArray]:
+    def place(self, num_clients: int, rng: np.random.Generator) -> Places:
         _, turn = _pairs(num_clients, rng)
         return _around(np.full(num_clients, self.distance_m), turn)
 
@@ -91,14 +86,8 @@ class Positions(Record):
     def range_m(self) -> tuple[float, float]:
         return min(self.distances_m), max(self.distances_m)
 
-    def place(
-        self, num_clients: int, rng: np.random.Generator
-    ) -> tuple[FloatArray, FloatArray]:
-        if num_clients != len(self.distances_m):
-            raise InputError(
-                f"placement lists {len(self.distances_m)} distances"
-                f" for {num_clients} clients: list one for each"
-            )
+    def place(self, num_clients: int, rng: np.random.Generator) -> Places:
+        _require_one_each(len(self.distances_m), "distances", num_clients)
         _, turn = _pairs(num_clients, rng)
         return _around(np.array(self.distances_m), turn)
 
@@ -115,14 +104,8 @@ class Points(Record):
         distances_m = [math.hypot(*place) for place in self.places_m]
         return min(distances_m), max(distances_m)
 
-    def place(
-        self, num_clients: int, rng: np.random.Generator
-    ) -> tuple[FloatArray, FloatArray]:
-        if num_clients != len(self.places_m):
-            raise InputError(
-                f"placement lists {len(self.places_m)} places"
-                f" for {num_clients} clients: list one for each"
-            )
+    def place(self, num_clients: int, rng: np.random.Generator) -> Places:
+        _require_one_each(len(self.places_m), "places", num_clients)
         x_m, y_m = np.array(self.places_m).T
         return x_m, y_m
 
@@ -134,14 +117,22 @@ def require_reachable(placement: Placement, path_loss: PathLoss) -> None:
         require_distance(path_loss, distance_m)
 
 
-def _pairs(num_clients: int, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
+def _require_one_each(num_listed: int, what: str, num_clients: int) -> None:
+    if num_listed != num_clients:
+        raise InputError(
+            f"placement lists {num_listed} {what} for {num_clients} clients: list one"
+            " for each"
+        )
+
+
+def _pairs(num_clients: int, rng: np.random.Generator) -> Places:
     """Draw two uniform numbers per client, in the order of clients, so that another
     client changes no earlier draw."""
     area, turn = rng.random((num_clients, 2)).T
     return area, turn
 
 
-def _around(distances_m: FloatArray, turn: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _around(distances_m: FloatArray, turn: FloatArray) -> Places:
     """Use ``math`` for cos and sin: numpy's results differ between processors."""
     angles = (2 * math.pi * turn).tolist()
     x, y = (np.array([f(angle) for angle in angles]) for f in (math.cos, math.sin))

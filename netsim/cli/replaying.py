@@ -37,7 +37,7 @@ def replay(
 ) -> None:
     """Run a run's scenario again; without --set the digest must come out the same.
 
-    With --set it says first which changes train anew.
+    With --set it says first which changes need new training.
     """
     scenario = recorded_scenario(run, overrides(set_))
     if set_:

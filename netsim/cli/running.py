@@ -109,7 +109,7 @@ def run_and_show(
 ) -> Manifest:
     """Run, show progress on stderr and results on stdout; return the manifest.
 
-    Where it changes a recorded scenario, ``before``, say first what trains anew;
+    Where it changes a recorded scenario, ``before``, say first what needs new training;
     ``fresh`` trains all. With ``is_bare`` stdout gets no table.
     """
     console = Console(stderr=True)
@@ -119,7 +119,7 @@ def run_and_show(
         foretell(console, before, scenario)
     folder = out if out is not None else claim_folder(scenario)
     view = LiveView(console, scenario.stop, scenario.name, is_quiet=quiet)
-    with _parting_words(console, scenario, folder, is_claimed=out is None), view:
+    with _guided(console, scenario, folder, is_claimed=out is None), view:
         manifest = run_scenario(
             scenario,
             folder,
@@ -137,10 +137,10 @@ def run_and_show(
 
 
 @contextmanager
-def _parting_words(
+def _guided(
     console: Console, scenario: Scenario, folder: Path, *, is_claimed: bool
 ) -> Iterator[None]:
-    """Say how an interrupted run goes on; leave no claimed folder empty."""
+    """Say how to continue an interrupted run; remove a claimed folder that is empty."""
     try:
         yield
     except KeyboardInterrupt as error:
@@ -157,7 +157,7 @@ def _parting_words(
 
 
 def foretell(console: Console, before: Scenario, scenario: Scenario) -> None:
-    """Print which changes train anew, and which do not."""
+    """Print which changes need new training, and which do not."""
     found = verdicts(before, scenario)
     for verdict in found:
         console.print(str(verdict), highlight=False, soft_wrap=True)

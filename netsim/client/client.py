@@ -11,7 +11,7 @@ from fl.contract import Job
 from netsim.band import Terms
 from netsim.client.broadcast import broadcast
 from netsim.client.messages import Lost, carry
-from netsim.client.participation import Participation, Process
+from netsim.client.participation import Participation, Process, running
 from netsim.client.reservation import reserve
 from netsim.client.scene import Scene
 from netsim.trace.literals import Status
@@ -33,15 +33,15 @@ def serve_cell(
     see :func:`broadcast`.
     """
     yield from broadcast(scene, parts, missing, ends)
-    running = [part for part in parts if part.status is None]
-    terms = reserve(scene, running)
+    tasks = running(parts)
+    terms = reserve(scene, tasks)
     for part in parts:
         if part.status is None:
             own = take_part(scene, part, terms.get(part.client_id), at_end)
             part.process = scene.env.process(own)
         else:  # it ended with the broadcast
             at_end(part)
-    yield scene.env.all_of([part.process for part in running if part.process])
+    yield scene.env.all_of([part.process for part in tasks if part.process])
 
 
 def take_part(

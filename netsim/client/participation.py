@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 
 import simpy
@@ -93,6 +93,16 @@ class Participation:
         if self.sending is None or self.sending[0].direction != "up":
             return self.airtime_ns
         return self.airtime_ns + self.sending[1].airtime_by(now_ns)
+
+
+def running(parts: Iterable[Participation]) -> list[Participation]:
+    """Return the participations that have not ended."""
+    return [part for part in parts if part.status is None]
+
+
+def arrived(parts: Iterable[Participation]) -> list[Participation]:
+    """Return the participations whose update has arrived."""
+    return [part for part in parts if part.status == "done"]
 
 
 def energies_j(

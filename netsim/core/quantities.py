@@ -14,6 +14,7 @@ from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationInfo
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
+from netsim.core.clock import MAX_NS, NS_PER_S
 from netsim.errors import InputError
 
 NUMBER = r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]{1,3})?"
@@ -21,8 +22,6 @@ _WRITTEN = re.compile(rf"\s*({NUMBER})\s*(.*?)\s*")
 _MAX_CHARS = 100
 MAX_S = 9.2e9  # the limit of int64 nanoseconds, 291 years
 MAX_LEVEL_DB = 400.0  # a ratio of 10^40
-_MAX_WHOLE = 2**63 - 1  # the trace stores int64
-_NS_PER_S = 1_000_000_000
 
 
 def closest(name: str, choices: Iterable[str]) -> str | None:
@@ -119,7 +118,7 @@ class Quantity:
     def _whole(self, exact: Fraction, text: str) -> int:
         if exact.denominator != 1:
             raise InputError(f"must be a whole number of {self.base}, got {text!r}")
-        if abs(exact) > _MAX_WHOLE:
+        if abs(exact) > MAX_NS:  # int64, as the trace stores it
             raise InputError(f"must be below 2^63 {self.base}, got {text!r}")
         return int(exact)
 
@@ -308,7 +307,7 @@ def format_duration_ns(duration_ns: int) -> str:
         return "-" + format_duration_ns(-duration_ns)
     if duration_ns < 59_950_000_000:
         return _short_duration(duration_ns)
-    seconds = (duration_ns + _NS_PER_S // 2) // _NS_PER_S
+    seconds = (duration_ns + NS_PER_S // 2) // NS_PER_S
     if seconds < 3600:
         return f"{seconds // 60} min {seconds % 60:02d} s"
     minutes = (seconds + 30) // 60

@@ -10,7 +10,7 @@ from netsim.learner.learner import Learner, first_job
 
 
 def estimate(scenario: Scenario, learner: Learner | None) -> list[str]:
-    """Return what one participation costs, a line each; without a learner, why not."""
+    """Return lines about the cost of one participation, or why it is not known."""
     if learner is None:
         return [
             "cost: bits and FLOP of this model are not counted yet; "

@@ -1,4 +1,4 @@
-"""More rounds for a run on disk: written beside it, and put in its place when done.
+"""A run on disk extended to a later end: written next to it, then put in its place.
 
 The longer run is made in ``.longer`` inside the folder. Only when it is complete do its
 parts replace the recorded ones, the manifest last; a kill in between leaves
@@ -23,24 +23,24 @@ COMMON = ("plans", "rounds", "merges")  # of the rounds that both runs have
 REPLACED = ("trace", ADAPTER_FOLDER, SCENARIO_FILE, FILE_NAME)  # in this order
 
 
-def beside(folder: Path) -> Path:
-    """Return where the longer run of a folder is made."""
+def longer_folder(folder: Path) -> Path:
+    """Return the folder in which the longer run is made."""
     return folder / LONGER
 
 
-def is_of_the_end(change: Change) -> bool:
-    """Return whether a change is about when the run ends, and nothing else."""
+def is_about_the_end(change: Change) -> bool:
+    """Return whether a change only concerns when the run ends."""
     return change.path[0] == "stop"
 
 
 def adopt(folder: Path) -> None:
     """Put a complete longer run in the recorded one's place, if there is one.
 
-    Every step may be repeated: what was moved already is no longer beside. One that
-    met its end before the recorded rounds were over, or whose rounds up to there are
-    others, is dropped and refused.
+    Every step may be repeated: what was moved is no longer there. A longer run that
+    ended before the recorded rounds, or whose first rounds differ from them, is deleted
+    and refused.
     """
-    made = beside(folder)
+    made = longer_folder(folder)
     if not made.exists():
         return
     if not (made / FILE_NAME).exists():  # not begun, or all moved
@@ -65,8 +65,8 @@ def adopt(folder: Path) -> None:
 
 
 def _require_same_rounds(folder: Path, made: Path, num_rounds: int) -> None:
-    """Drop and refuse a longer run that is not the recorded one gone on: a file that
-    the scenario names has changed since, or a policy plans for the end."""
+    """Delete and refuse a longer run whose first rounds differ from the recorded ones:
+    a file that the scenario names has changed, or a policy plans for the end."""
     if not ((folder / "trace").exists() and (made / "trace").exists()):
         return  # found the same before the traces changed places
     before, after = load_run(folder), load_run(made)
@@ -95,8 +95,8 @@ def _rename(path: Path, target: Path) -> None:
 
 
 def scenario_path(folder: Path, scenario: Scenario) -> Path:
-    """Return the file with which an interrupted run goes on."""
-    longer = beside(folder) / SCENARIO_FILE
+    """Return the scenario file with which an interrupted run is continued."""
+    longer = longer_folder(folder) / SCENARIO_FILE
     if longer.is_file() and longer.read_text(encoding="utf-8") == dump(scenario):
         return longer
     return folder / SCENARIO_FILE

@@ -1,4 +1,4 @@
-"""The files and folders outside of a run that its scenario names."""
+"""The files and folders outside a run that its scenario names."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def inputs(scenario: Scenario) -> dict[str, str]:
 
 
 def changed(recorded: Manifest) -> list[str]:
-    """Return which inputs of a recorded run are not what they were."""
+    """Return the inputs of a recorded run that have changed."""
     return [
         path
         for path, digest in recorded.inputs.items()

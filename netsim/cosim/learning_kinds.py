@@ -56,7 +56,7 @@ from netsim.scenario.traits import Trait, Traits
 
 
 class Learning(Protocol):
-    """How the learning half of a run comes about."""
+    """How a run learns."""
 
     @property
     def kind(self) -> str:
@@ -76,17 +76,17 @@ class Learning(Protocol):
     def learner(
         self, num_clients: int, seed: int, *, reuse: bool, workers: int = 1
     ) -> Learner:
-        """Return the learner of one run, with ``reuse`` of remembered learning, that
-        trains in so many processes."""
+        """Return the learner of one run. It trains in ``workers`` processes and, with
+        ``reuse``, takes finished learning from the store."""
 
     def known_learner(
         self, num_clients: int, seed: int, *, may_count: bool
     ) -> Learner | None:
-        """Return a learner that knows bits and FLOP, or nothing where they would have
-        to be counted on the model and ``may_count`` forbids it."""
+        """Return a learner that knows bits and FLOP; None where they have to be counted
+        on the model and ``may_count`` is false."""
 
     def timing_model(self) -> dict[str, str]:
-        """Return which model gives the time and which the accuracy; none is empty."""
+        """Return the model that gives the time and the one that gives the accuracy."""
 
 
 class LearningOff(Record):

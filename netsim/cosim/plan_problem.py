@@ -20,21 +20,21 @@ from netsim.population import Population
 from netsim.server.policies.policy import Constants
 
 FULL_ROUNDS = 100.0  # of full participation at full rank: the surrogate's unit
-DEFAULT_SPAN = 10.0  # the client with most data joins at least one round in so many
+DEFAULT_SPAN = 10.0  # the client with most data joins at least one round in ten
 BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assumptions:
-    """What only pilots could tell, and the limit on weights; none is a default."""
+    """What only pilots can measure, and the limit on weights; None is the default."""
 
     ratio: float | None = None
     nu: float | None = None
     max_weight: float | None = None
 
     def over(self, scenario: Scenario) -> Assumptions:
-        """Return these where they are given, else those of the scenario's policy."""
+        """Return these, completed by those of the scenario's policy."""
         policy = scenario.policy
         limit = None if policy is None else policy.max_weight
         constants = (None if policy is None else policy.constants) or Constants()
@@ -47,7 +47,7 @@ class Assumptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """A problem with its surrogate, and which ranks memory alone rules out."""
+    """A planning problem with its surrogate, and which ranks fit into memory."""
 
     population: Population
     problem: Problem
@@ -57,7 +57,7 @@ class Task:
 
 
 def build_task(scenario: Scenario, assumed: Assumptions) -> Task:
-    """Return the planner's task of a scenario that works in rounds."""
+    """Return the planning task of a scenario whose server works in rounds."""
     if scenario.server.round_timing is None:
         raise InputError(
             f"server: {with_article(scenario.server.kind)} server has no rounds that "
@@ -94,7 +94,7 @@ def build_task(scenario: Scenario, assumed: Assumptions) -> Task:
 
 
 def _population(scenario: Scenario, learner: Learner) -> Population:
-    """Return the fleet without a run's demand that all hold the full rank."""
+    """Return the fleet; unlike in a run, devices need not hold the full rank."""
     population = Population(
         scenario.population,
         scenario.network,
@@ -113,7 +113,7 @@ def build_problem(
     population: Population,
     assumed: Assumptions,
 ) -> tuple[Problem, BoolArray]:
-    """Return the problem of a drawn fleet, all norms one, and what memory allows."""
+    """Return the problem of a drawn fleet with all norms one, and which ranks fit."""
     if "differs-by-client" in scenario.learning.traits:
         raise InputError("learning: a plan needs one size and work for all clients")
     jobs = _jobs(scenario, learner)
@@ -145,7 +145,7 @@ def build_problem(
 
 
 def _span(population: Population) -> float:
-    """Return the limit on weights that nobody asked for."""
+    """Return the default limit on weights."""
     return DEFAULT_SPAN * float(population.data_weights.max())
 
 
@@ -186,8 +186,8 @@ def _fits_memory(
 def _until_sending_s(
     learner: Learner, population: Population, jobs: list[Job]
 ) -> tuple[FloatArray, float]:
-    """Return each client's own download and compute by rank, and the broadcast to the
-    weakest of all that every round begins with, whoever joins."""
+    """Return the seconds of each client's download and compute by rank, and those of
+    the broadcast to the weakest client with which every round begins."""
     flop = np.array([learner.flop(job) for job in jobs], dtype=float)
     compute_s = np.asarray(np.outer(population.fleet.seconds_per_flop(), flop))
     down = population.network.cells[0].downlink
@@ -202,8 +202,8 @@ def _until_sending_s(
 def _in_time(
     fits: BoolArray, alone_s: FloatArray, deadline_s: float | None
 ) -> BoolArray:
-    """Return what memory allows and the deadline leaves; refuse one that somebody
-    misses at every rank, even alone on the band."""
+    """Return the ranks that memory and the deadline allow; refuse a deadline that a
+    client misses at every rank, even alone on the band."""
     if deadline_s is None:
         return fits
     is_allowed = np.asarray(fits & (alone_s <= deadline_s))

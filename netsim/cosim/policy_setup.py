@@ -1,4 +1,4 @@
-"""A scenario's policy put on its feet: the problem it plans for, on the drawn fleet."""
+"""The planner of a scenario's policy, for the drawn fleet."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from netsim.population import Population
 def build_planner(
     scenario: Scenario, learner: Learner, population: Population
 ) -> Planner | None:
-    """Return what the policy plans with, if there is one, checked against the fleet."""
+    """Return the policy's planner, checked against the fleet; None without a policy."""
     policy = scenario.policy
     if policy is None:
         return None
@@ -48,7 +48,7 @@ def _require_weight(population: Population, max_weight: float | None) -> None:
 def _at_given_ranks(
     scenario: Scenario, learner: Learner, population: Population, problem: Problem
 ) -> Problem:
-    """Return the problem with the ranks that the scenario gives, and no others."""
+    """Return the problem restricted to the rank that the scenario gives each client."""
     full_rank = learner.rank
     assert full_rank is not None, "without learning nothing has a rank"
     ranks = [

@@ -1,4 +1,4 @@
-"""A finished run, run again: the same digests, or the first row that differs."""
+"""Replays of finished runs: their digests, or the first row that differs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def recorded_scenario(run: Path, overrides: tuple[str, ...] = ()) -> Scenario:
 
 
 def first_difference(recorded: Path, replayed: Path) -> str:
-    """Return which row of which table differs first, with both values."""
+    """Return the first row of the first table that differs, with both values."""
     before, after = load_run(recorded), load_run(replayed)
     for name in SCHEMAS:
         found = first_row(getattr(before, name), getattr(after, name))
@@ -42,7 +42,7 @@ def is_same(recorded: Manifest, replayed: Manifest) -> bool:
 
 
 def first_row(before: pd.DataFrame, after: pd.DataFrame) -> str:
-    """Return which row of a table differs first, with both values; nothing if none."""
+    """Return the first row of a table that differs, with both values; empty if none."""
     num_common = min(len(before), len(after))
     for column in before.columns:
         _require_column(column, after)

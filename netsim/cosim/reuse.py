@@ -1,4 +1,4 @@
-"""Which changes of a scenario train anew, said before the run starts.
+"""Which changes of a scenario need new training, found before the run starts.
 
 The rule: a local training is reused where its recipe is the same, and its recipe is
 what the client is sent (so everything merged before), its data and settings. A change
@@ -38,7 +38,7 @@ SERVER_TIMES = frozenset({"announce_time", "merge_time"})
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What one change does to learning: trains nothing, more rounds, some, or all."""
+    """What one change trains: nothing, more rounds, some, or all."""
 
     change: Change
     effect: Effect
@@ -49,9 +49,9 @@ class Verdict:
 
 
 def verdicts(before: Scenario, after: Scenario) -> list[Verdict]:
-    """Return for every changed path whether it trains anew, and why.
+    """Return for every changed path whether it needs new training, and why.
 
-    A run that learns nothing has none.
+    A run without learning has none.
     """
     if "trains-nothing" in after.learning.traits:
         return []
@@ -89,9 +89,9 @@ def _of_seed(change: Change, before: Scenario, after: Scenario) -> Answer:
 
 
 def _of_stop(change: Change, before: Scenario, after: Scenario) -> Answer:
-    steering = _steering(after)
-    if steering:
-        return "some", f"the run's end, and {steering!r} may plan for it"
+    influence = _influence(after)
+    if influence:
+        return "some", f"the run's end, and {influence!r} may plan for it"
     return "more", "only when the run ends; common rounds are reused"
 
 
@@ -155,11 +155,11 @@ def _of_unknown(change: Change, before: Scenario, after: Scenario) -> Answer:
 
 
 def _of_times(change: Change, before: Scenario, after: Scenario) -> Answer:
-    """Return what a change of times alone does, by who looks at them."""
+    """Return what a change of times alone trains, by what depends on times."""
     for scenario in (before, after):
-        looks = _who_looks(scenario, change)
-        if looks:
-            return "some", f"times, and {looks}; trains from the first difference on"
+        depends = _dependence(scenario, change)
+        if depends:
+            return "some", f"times, and {depends}; trains from the first difference on"
     if before.stop.time_s is not None or after.stop.time_s is not None:
         return "more", "times; as many rounds as fit are run, common ones are reused"
     if after.stop.target is not None and "looks-by-clock" in after.learning.traits:
@@ -167,8 +167,8 @@ def _of_times(change: Change, before: Scenario, after: Scenario) -> Answer:
     return "nothing", "times alone; learning is reused"
 
 
-def _who_looks(scenario: Scenario, change: Change) -> str:
-    """Return what makes learning depend on such a change, if anything does."""
+def _dependence(scenario: Scenario, change: Change) -> str:
+    """Return the reason why learning depends on such a change; empty if it does not."""
     found = declared(scenario)
     if find(found, "has-deadline", "serves-one-by-one", "has-edges"):
         return f"{with_article(scenario.server.kind)} server merges by them"
@@ -181,13 +181,13 @@ def _who_looks(scenario: Scenario, change: Change) -> str:
     by_name = "devices" in change.path and find(found, "ranks-by-device")
     if by_name or find(found, "ranks-by-memory"):
         return f"{scenario.ranks.kind!r} ranks look at devices"
-    steering = _steering(scenario)
-    return f"{steering!r} may look at them" if steering else ""
+    influence = _influence(scenario)
+    return f"{influence!r} may look at them" if influence else ""
 
 
 def _loses_others(scenario: Scenario, change: Change) -> bool:
-    """Return whether messages may be lost otherwise by such a change: by their size, by
-    the cell that they go by, or as a broadcast."""
+    """Return whether such a change may lose other messages: by their size, by their
+    cell, or as a broadcast."""
     cells = scenario.network.cells
     airs = [cell.band(direction) for cell in cells for direction in DIRECTIONS]
     errors = [air.errors for air in airs if air.errors is not None]
@@ -198,8 +198,8 @@ def _loses_others(scenario: Scenario, change: Change) -> bool:
     return len(cells) > 1 or is_by_size or "mode" in change.path
 
 
-def _steering(scenario: Scenario) -> str:
-    """Return a section beyond the usual that may steer the run, if there is one."""
+def _influence(scenario: Scenario) -> str:
+    """Return the name of another section that may influence the run; empty if none."""
     names = (name for name in type(scenario).model_fields if name not in KNOWN_ROOTS)
     return next((n for n in names if getattr(scenario, n) is not None), "")
 

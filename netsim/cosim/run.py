@@ -12,7 +12,7 @@ from pathlib import Path
 from netsim.core.engine import rare_garbage_collection
 from netsim.core.files import damage, stored_file, write_atomically
 from netsim.core.locks import is_empty, locked
-from netsim.cosim import extend as extension
+from netsim.cosim.extend import adopt, is_about_the_end, longer_folder
 from netsim.cosim.inputs import changed, inputs
 from netsim.cosim.reading import read_scenario
 from netsim.cosim.scenario import Scenario
@@ -66,27 +66,26 @@ def run_scenario(
 ) -> Manifest:
     """Run a scenario into ``folder`` and return its manifest.
 
-    Learning that an earlier run finished is remembered; without ``reuse`` it is
-    computed again; ``workers`` is in how many processes, which changes no result. With
-    ``resume`` a folder that holds a finished run of the same scenario is left as it
-    is, and one that holds an unfinished or a damaged run is completed; where only
-    ``stop`` differs the run goes on to the new end, and the recorded one is kept until
-    it is there. A folder that another process writes is waited for, so long, and then
-    refused.
+    Learning of earlier runs is reused; without ``reuse`` it is computed again.
+    ``workers`` is the number of processes that train, which changes no result. With
+    ``resume`` a finished run of the same scenario is left as it is, and an unfinished
+    or damaged one is completed; if only ``stop`` differs, the run is continued to the
+    new end, and the recorded run is kept until then. A folder that another process
+    writes is waited for, up to ``patience_s``, and then refused.
     """
     with locked(folder, patience_s=patience_s):
         earlier, differences = recorded(scenario, folder, resume)
         is_done = earlier is not None and earlier.status == "complete"
         if earlier and is_done and not differences and _is_sound(folder, earlier):
             return earlier
-        place = extension.beside(folder) if differences else folder
+        place = longer_folder(folder) if differences else folder
         learner = scenario.learning.learner(
             scenario.population.num_clients, scenario.seed, reuse=reuse, workers=workers
         )
         with closing(learner):
             manifest = _run(scenario, place, learner, command, watch)
         if differences:
-            extension.adopt(folder)
+            adopt(folder)
         return manifest
 
 
@@ -123,8 +122,8 @@ def _is_sound(folder: Path, earlier: Manifest) -> bool:
 def recorded(
     scenario: Scenario, folder: Path, resume: bool
 ) -> tuple[Manifest | None, list[Change]]:
-    """Return the manifest of the run in the folder, if it holds one, and where its
-    end differs; refuse a folder that is not ours to write."""
+    """Return the manifest of the run in the folder, if there is one, and the changes of
+    `stop`; refuse a folder that holds anything else."""
     if is_empty(folder):
         return None, []
     if not resume:
@@ -134,7 +133,7 @@ def recorded(
         )
     if not (folder / FILE_NAME).exists():
         raise InputError(f"{folder} holds files but no run; choose another folder")
-    extension.adopt(folder)
+    adopt(folder)
     earlier = read_manifest(folder)
     if earlier.status == "complete" and (others := changed(earlier)):
         raise InputError(
@@ -147,16 +146,16 @@ def recorded(
 
 
 def extended(scenario: Scenario, folder: Path) -> Scenario | None:
-    """Return the recorded scenario that this one goes on with to another end."""
+    """Return the recorded scenario if this one only changes `stop`."""
     with locked(folder):
         _, differences = recorded(scenario, folder, resume=True)
     return read_scenario(folder / SCENARIO_FILE) if differences else None
 
 
 def _differences(scenario: Scenario, folder: Path, earlier: Manifest) -> list[Change]:
-    """Return where a recorded run ends otherwise; refuse any other difference."""
+    """Return the changes of `stop` from the recorded run; refuse any other change."""
     found = changes(read_scenario(folder / SCENARIO_FILE), scenario)
-    others = [change for change in found if not extension.is_of_the_end(change)]
+    others = [change for change in found if not is_about_the_end(change)]
     if others:
         more = f", and {len(others) - 3} more" if len(others) > 3 else ""
         raise InputError(
@@ -185,7 +184,7 @@ def _open_manifest(
 
 
 def _finish(manifest: Manifest, folder: Path, stage: Stage) -> Manifest:
-    """Write adapter and manifest of a run that came to its end."""
+    """Write the adapter and the manifest of a finished run."""
     learner = stage.scene.learner
     adapter_digest = learner.export(stage.version, folder / ADAPTER_FOLDER)
     summary = stage.scene.recorder.close()
@@ -231,8 +230,8 @@ def _files_below(folder: Path, name: str) -> list[str]:
 
 @contextmanager
 def _recording(manifest: Manifest, folder: Path) -> Iterator[Recorder]:
-    """Yield what writes the trace; whatever happens leaves a folder that says how its
-    run ended, with all rows up to then."""
+    """Yield the recorder of the trace; on any error the folder keeps all rows so far,
+    and its manifest the status."""
     recorder: Recorder | None = None
 
     def close(status: Status) -> None:
@@ -243,7 +242,7 @@ def _recording(manifest: Manifest, folder: Path) -> Iterator[Recorder]:
             closed.model_copy(update={"parts": parts}).write(folder)
 
     try:
-        # first of all: without one this is nobody's folder, an earlier one lists parts
+        # first: a folder without a manifest holds no run, an old one lists old parts
         manifest.write(folder)
         clear_trace(folder)
         recorder = Recorder(folder)

@@ -1,4 +1,4 @@
-"""The root of a scenario: everything that one run is told."""
+"""The root of a scenario: all settings of one run."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ class Scenario(Record):
 
     @property
     def network(self) -> Network:
-        """Return the cells, however many were written."""
+        """Return the cells of `cell` or `cells`."""
         cells = self.cells if self.cell is None else (self.cell,)
         assert cells is not None, "a scenario has cells"
         return Network(cells, self.association, self.interference)
 
     def single_cell(self, what: str) -> Cell:
-        """Return the one cell, for ``what`` knows no more; else ``InputError``."""
+        """Return the only cell; with several raise ``InputError`` about ``what``."""
         return self.network.single(what)
 
     def placed_cells(self) -> list[tuple[tuple[str | int, ...], Cell]]:

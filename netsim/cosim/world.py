@@ -1,4 +1,4 @@
-"""A scenario put on the stage: bands, clients, learner and server of one run."""
+"""The simulated world of one run: bands, clients, learner and server."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 def build_population(scenario: Scenario, learner: Learner) -> Population:
-    """Return the drawn fleet, each device able to hold the training."""
+    """Return the drawn fleet; refuse a device whose memory is too small."""
     population = Population(
         scenario.population,
         scenario.network,
@@ -54,7 +54,7 @@ def build_population(scenario: Scenario, learner: Learner) -> Population:
 
 
 def _needed_bytes(scenario: Scenario, learner: Learner, device: Device) -> int:
-    """Return what training needs on a device, at the rank that its clients have."""
+    """Return the bytes that training needs on a device, at the rank of its clients."""
     full_rank = learner.rank
     if full_rank is None:
         return learner.memory_at(None)
@@ -109,7 +109,7 @@ def _samplers(
 def _build_cells(
     env: Engine, scenario: Scenario, recorder: Recorder, transfer_ids: Iterator[int]
 ) -> Cells:
-    """Return everybody's bands, and the wires behind them."""
+    """Return the bands of all cells, and the backhauls behind them."""
     bands: dict[CellDirection, SharedBand] = {}
     wires: dict[CellDirection, Wire] = {}
     for cell_id, cell in enumerate(scenario.network.cells):
@@ -145,7 +145,7 @@ def _capacities(scenario: Scenario) -> Iterator[Capacity]:
 
 
 def _cell_rows(network: Network) -> Iterator[rows.Cell]:
-    """Yield the table of cells, unless all is that there is one."""
+    """Yield the rows of the table of cells; none for one cell without a backhaul."""
     if len(network.cells) == 1 and network.cells[0].backhaul is None:
         return
     for cell_id, cell in enumerate(network.cells):
@@ -162,8 +162,8 @@ def _cell_rows(network: Network) -> Iterator[rows.Cell]:
 
 
 def _heard(cell: Cell, air: Uplink | Downlink) -> Radio:
-    """Return the radio as transfers meet it: fading may be too fast for it to follow,
-    and below a minimum SNR there is nothing; with fast fading that is the mean SNR."""
+    """Return the radio as transfers see it: averaged over fast fading, and in outage
+    below the minimum SNR (of the mean, with fast fading)."""
     radio = cell.fading.effective_radio(air.radio)
     if air.minimum_snr_db is None:
         return radio

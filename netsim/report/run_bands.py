@@ -34,7 +34,7 @@ def band_section(run: Run) -> Section | None:
     text = [
         "The share of the band that carries bits, on average over each "
         f"{words.duration(end_s(run) / NUM_BINS)}. Where it is far below 100 %, a "
-        "wider band would not help: clients are computing, or nobody is drawn."
+        "wider band would not help: clients are computing, or none is drawn."
     ]
     if num_cells > MAX_CELLS:
         text.append(f"The {MAX_CELLS} busiest of {num_cells} cells are shown.")
@@ -142,7 +142,7 @@ def _table(run: Run) -> Table:
     columns = [
         Column("cell_id", "cell"),
         Column("direction", "band"),
-        Column("busy_share", "somebody sends", ".1%"),
+        Column("busy_share", "time with transfers", ".1%"),
         Column("used_share", "band in use", ".1%"),
         Column("mean_live", "senders at a time", ".2f"),
     ]

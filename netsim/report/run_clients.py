@@ -102,8 +102,8 @@ def _influence(found: pd.DataFrame) -> Chart:
     layers = equal.encode(x="a:Q", y="b:Q"), dots.encode(x, y, tooltip=tooltip)
     return Chart(
         name="influence",
-        title="Influence beside data",
-        spec=marks.spec(alt.layer(*layers), "influence beside data"),
+        title="Influence against data",
+        spec=marks.spec(alt.layer(*layers), "influence against data"),
         frames={"influence": frame},
         note="On the dashed line a client counts as much as its data; above, more.",
     )

@@ -67,7 +67,7 @@ def _chart(run: Run, shown: list[int], frame: pd.DataFrame) -> Chart:
         frames={"gantt": frame},
         legend=keys,
         choosers=[_chooser(run, shown)],
-        note="A cross marks what came to nothing: late, lost, or cut by the end.",
+        note="A cross marks an update that is not merged: late, lost, cut by the end.",
     )
 
 

@@ -82,7 +82,7 @@ EVERYWHERE = "all"
 
 def _costs_chart(data: StudyData, costs: Costs, frame: pd.DataFrame) -> Chart:
     """Return a large dot per combination, the mean of its seeds, small ones for seeds,
-    and a line along those that nobody beats."""
+    and a line along those that no other beats."""
     frame = _among(data, frame)
     keys = ["variant", "arm", "target", "among"]
     means = frame.groupby(keys, sort=False)[["x", "y"]].mean().reset_index()

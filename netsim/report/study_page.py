@@ -72,7 +72,7 @@ def _headline(data: StudyData) -> list[str]:
         known = rows[rows["num_reached"] > 0].dropna(subset=["mean_time_s"])
         goal = "the end" if target == THE_END else str(target)
         if known.empty:
-            found.append(f"Nobody reached {goal}.")
+            found.append(f"No combination reached {goal}.")
             continue
         best = known[known["mean_time_s"] == known["mean_time_s"].min()].iloc[0]
         found.append(
@@ -111,8 +111,8 @@ def _speed_section(data: StudyData) -> Section | None:
         "Each dot is a run with its own seed. A ring is a run that ended before it "
         "reached the target: it would have taken longer than that.",
         f"Speed is compared with {baseline}, seed by seed, all else equal. The bar is "
-        "the 95 % interval over seeds; where it crosses 1, the seeds do not tell who "
-        "is faster.",
+        "the 95 % interval over seeds; where it crosses 1, the seeds do not show "
+        "which is faster.",
     ]
     charts = [time_chart(data), speedup_chart(data)]
     return Section("Who is faster", text, [*charts, _sentences(data)])
@@ -146,7 +146,7 @@ def _cost_section(data: StudyData) -> Section | None:
         return None
     text = [
         "Better is less time with less energy, and more accuracy from fewer bytes. The "
-        "grey line joins those that nobody beats in both."
+        "grey line joins those that no other beats in both."
     ]
     charts = [energy_chart(data)]
     spent = bytes_chart(data)

@@ -232,7 +232,7 @@ def refusal(
 
 
 def import_record(kind: str, folder: Path | None) -> type[BaseModel]:
-    """Import a user's class; modules beside the scenario are found as well."""
+    """Import a user's class; modules in the folder of the scenario are found too."""
     module_name, _, class_name = kind.partition(":")
     if not all(part.isidentifier() for part in module_name.split(".")):
         raise ImportError(f"{kind!r} is not of the form package.module:Class")

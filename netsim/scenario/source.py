@@ -140,7 +140,7 @@ def _nearest_file(path: Path) -> str:
 
 
 def _decode(content: bytes, name: str) -> str:
-    """Return the bytes as UTF-8 text, or say where they are not."""
+    """Return the bytes as UTF-8 text; an error names the first invalid byte."""
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -67,13 +67,8 @@ class ActiveClients:
         """Cut all running tasks, discard arrived updates, and record both."""
         participants = self._stage.participants
         stopped = sorted(self._at_work.values(), key=lambda part: part.task_id)
+        yield from participants.end_all(stopped, cut_as=cut_as, discard_as=discard_as)
         for part in stopped:
-            if part.status is None:
-                part.cut(cut_as, self._env.now)
-        yield self._env.all_of([p.process for p in stopped if p.process is not None])
-        for part in stopped:
-            if part.status == "done":
-                participants.discard_update(part, discard_as)
             participants.record(part)
         self._arrived.items.clear()
         self._idle += sorted(self._at_work)

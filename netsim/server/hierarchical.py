@@ -13,7 +13,7 @@ from pydantic import Field
 from fl.contract import Branch
 from netsim.client.client import serve_cell
 from netsim.client.crossing import Load, cross
-from netsim.client.participation import Participation, Process
+from netsim.client.participation import Participation, Process, arrived
 from netsim.core.clock import to_ns
 from netsim.network.cell import Direction
 from netsim.policy import SAMPLERS, Drawn, Sampler
@@ -120,14 +120,14 @@ class Edge:
         if parts:
             missing = stage.participants.missing(round_id, self.version)
             yield from serve_cell(stage.scene, parts, missing)
-        arrived = [part for part in parts if part.status == "done"]
-        if arrived:
+        updates = arrived(parts)
+        if updates:
             if self.config.merge_time_s:
                 yield env.timeout(to_ns(self.config.merge_time_s))
             held = [stage.version, *(edge.version for edge in edges)]
             stage.scene.learner.hold(held)
             merge = stage.versions.merge_at_edge
-            self.version = merge(self.version, round_id, arrived)
+            self.version = merge(self.version, round_id, updates)
         self._record(round_id, start_ns, parts)
 
     def _enlist(self, round_id: int, drawn: Drawn) -> list[Participation]:

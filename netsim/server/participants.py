@@ -6,7 +6,13 @@ import itertools
 from collections.abc import Container, Sequence
 
 from fl.contract import Job
-from netsim.client.participation import Participation, task_row
+from netsim.client.participation import (
+    Participation,
+    Process,
+    arrived,
+    running,
+    task_row,
+)
 from netsim.client.scene import Scene
 from netsim.core.streams import stream
 from netsim.policy import Drawn, Ranks, Sampler
@@ -117,6 +123,19 @@ class Participants:
         """Give up an update that has arrived, for a reason."""
         part.discard(status)
         self._scene.learner.withdraw(part.ticket)
+
+    def end_all(
+        self, parts: Sequence[Participation], *, cut_as: Status, discard_as: Status
+    ) -> Process:
+        """End running tasks and discard updates that arrived, at this tick."""
+        env = self._scene.env
+        for part in arrived(parts):
+            self.discard_update(part, discard_as)
+        cut = running(parts)
+        for part in cut:
+            part.cut(cut_as, env.now)
+        if cut:
+            yield env.all_of([part.process for part in cut if part.process])
 
     def record(
         self, part: Participation, *, merged_round_id: int | None = None

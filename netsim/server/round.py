@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import simpy
 
-from netsim.client.participation import Participation
+from netsim.client.participation import Participation, arrived
 from netsim.core.engine import Wake
 from netsim.server.round_settings import RoundSettings
 
@@ -58,16 +58,6 @@ class Round:
                 part.weight *= (1 + staleness) ** -settings.staleness_exponent
             if settings.corrects_arrivals:
                 part.weight *= len(self.parts) / len(in_time)
-
-
-def running(parts: Iterable[Participation]) -> list[Participation]:
-    """Return the participations that have not ended."""
-    return [part for part in parts if part.status is None]
-
-
-def arrived(parts: Iterable[Participation]) -> list[Participation]:
-    """Return the participations whose update has arrived."""
-    return [part for part in parts if part.status == "done"]
 
 
 def _by_arrival(part: Participation) -> tuple[int, int]:

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import simpy
 
 from netsim.client.client import serve_cell
 from netsim.client.crossing import by_cell
-from netsim.client.participation import Participation, Process
+from netsim.client.participation import Participation, Process, arrived, running
 from netsim.core.clock import to_ns
 from netsim.core.engine import DEADLINES, Wake
 from netsim.policy import Sampler
 from netsim.server.outages import DOWN, Downtime
 from netsim.server.outcome import Outcome, Samplers
 from netsim.server.policies.policy import as_given
-from netsim.server.round import Round, arrived, running
+from netsim.server.round import Round
 from netsim.server.round_settings import RoundSettings
 from netsim.server.stage import Counts, Stage
 from netsim.server.story import RoundTiming
@@ -170,7 +170,9 @@ class RoundLoop:
     def _drop(self, round_: Round, parts: Sequence[Participation]) -> Process:
         """End the tasks that are not in time, and the broadcasts to them."""
         cut_as: Status = "late" if round_.is_late else "surplus"
-        yield from self._end_all(parts, cut_as=cut_as, discard_as="surplus")
+        yield from self._stage.participants.end_all(
+            parts, cut_as=cut_as, discard_as="surplus"
+        )
         if any(process.is_alive for process in round_.serving):
             self._cut_broadcasts()
             yield from self._end_tick()
@@ -215,7 +217,9 @@ class RoundLoop:
         """Give up all tasks and updates that are not merged: the server is down."""
         round_.merged = []
         self._cut_broadcasts()
-        yield from self._end_all(self._involved(round_), cut_as=DOWN, discard_as=DOWN)
+        yield from self._stage.participants.end_all(
+            self._involved(round_), cut_as=DOWN, discard_as=DOWN
+        )
         yield from self._end_tick()
 
     def _stop_late(self) -> Process:
@@ -225,7 +229,9 @@ class RoundLoop:
             return
         self._scene.mark("dismissed", detail=f"{len(late)} under way")
         self._cut_broadcasts()
-        yield from self._end_all(late, cut_as="unfinished", discard_as="unmerged")
+        yield from self._stage.participants.end_all(
+            late, cut_as="unfinished", discard_as="unmerged"
+        )
         yield from self._end_tick()
         for part in late:
             self._stage.participants.record(part)
@@ -234,19 +240,3 @@ class RoundLoop:
         """End the broadcasts under way at this tick."""
         self._broadcasts_end.succeed()
         self._broadcasts_end = self._env.event()
-
-    def _end_all(
-        self, parts: Sequence[Participation], *, cut_as: Status, discard_as: Status
-    ) -> Process:
-        """End running tasks and discard updates that arrived, at this tick."""
-        for part in arrived(parts):
-            self._stage.participants.discard_update(part, discard_as)
-        cut = running(parts)
-        for part in cut:
-            part.cut(cut_as, self._env.now)
-        if cut:
-            yield self._env.all_of(_processes(cut))
-
-
-def _processes(parts: Iterable[Participation]) -> list[simpy.Event]:
-    return [part.process for part in parts if part.process is not None]

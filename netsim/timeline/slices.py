@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from netsim.errors import InputError
-from netsim.timeline.trace_events import Args, TraceEvents
+from netsim.timeline.trace_events import Args, TraceEvents, Track
 from netsim.timeline.tracks import Tracks
 from netsim.trace.rows import Crossing, Event, Round, Task, Transfer
 
@@ -147,22 +147,14 @@ def _write_round(events: TraceEvents, tracks: Tracks, row: Round, group: Group) 
 
 def write_transfer(events: TraceEvents, tracks: Tracks, row: Transfer) -> None:
     """Write a message on its client's radio, or on the cell's broadcast."""
-    if row.client_id is None:
-        track, name = tracks.broadcast(row.cell_id), f"broadcast round {row.round_id}"
-    else:
-        track = tracks.radio(row.client_id, row.cell_id)
-        name = f"{row.direction} round {row.round_id} client {row.client_id}"
+    track, name = _message(tracks, row)
     events.begin(track, row.start_ns, "transfer", name, _args(row))
     events.end(track, row.end_ns)
 
 
 def write_crossing(events: TraceEvents, tracks: Tracks, row: Crossing) -> None:
-    """Write a message on the backhaul, where the same message is on the air."""
-    if row.client_id is None:
-        track, name = tracks.broadcast(row.cell_id), f"broadcast round {row.round_id}"
-    else:
-        track = tracks.radio(row.client_id, row.cell_id)
-        name = f"{row.direction} round {row.round_id} client {row.client_id}"
+    """Write a message on the backhaul, on the track of its transfer."""
+    track, name = _message(tracks, row)
     events.begin(track, row.start_ns, "backhaul", f"backhaul {name}", _args(row))
     events.end(track, row.end_ns)
 
@@ -170,18 +162,19 @@ def write_crossing(events: TraceEvents, tracks: Tracks, row: Crossing) -> None:
 def write_flight(
     events: TraceEvents, tracks: Tracks, row: Transfer, arrival_ns: int
 ) -> None:
-    """Write a message under way, between its last bit and its arrival, on the line of
-    its transfer."""
-    if row.client_id is None:
-        track, whose = tracks.broadcast(row.cell_id), ""
-    else:
-        track, whose = (
-            tracks.radio(row.client_id, row.cell_id),
-            f" client {row.client_id}",
-        )
-    name = f"under way {row.direction} round {row.round_id}{whose}"
+    """Write the latency of a message, after its last bit, on its transfer's track."""
+    track, name = _message(tracks, row)
+    name = f"under way {name.replace('broadcast', row.direction)}"
     events.begin(track, row.end_ns, "latency", name, {"round_id": row.round_id})
     events.end(track, arrival_ns)
+
+
+def _message(tracks: Tracks, row: Transfer | Crossing) -> tuple[Track, str]:
+    """Return the track and the name of a message."""
+    if row.client_id is None:
+        return tracks.broadcast(row.cell_id), f"broadcast round {row.round_id}"
+    name = f"{row.direction} round {row.round_id} client {row.client_id}"
+    return tracks.radio(row.client_id, row.cell_id), name
 
 
 def write_event(events: TraceEvents, tracks: Tracks, row: Event) -> None:

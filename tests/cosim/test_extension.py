@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from netsim import load_run
-from netsim.cosim import extend as extension
+from netsim.cosim import extend
 from netsim.cosim.reading import read_scenario
 from netsim.cosim.run import run_scenario
 from netsim.cosim.shipped import find_scenario
@@ -52,7 +52,7 @@ def test_a_longer_run_equals_one_from_scratch(name, tmp_path):
     assert longer.steps_reused == first.steps_trained
     assert (first.steps_trained > 0) == (name == "quickstart")
     assert (tmp_path / "run" / "notes.txt").read_text() == "mine"
-    assert not extension.beside(tmp_path / "run").exists()
+    assert not extend.longer_folder(tmp_path / "run").exists()
 
 
 def test_a_limit_in_time_goes_on_as_well(tmp_path):
@@ -83,8 +83,8 @@ def test_a_killed_extension_leaves_the_recorded_run_and_goes_on(tmp_path):
     after = contents(tmp_path / "run")
     assert {name: after[name] for name in before} == before
     assert verify(tmp_path / "run") == []
-    assert extension.scenario_path(tmp_path / "run", long).parent.name == ".longer"
-    assert extension.scenario_path(tmp_path / "run", short).parent.name == "run"
+    assert extend.scenario_path(tmp_path / "run", long).parent.name == ".longer"
+    assert extend.scenario_path(tmp_path / "run", short).parent.name == "run"
     longer = run_scenario(long, tmp_path / "run", resume=True)
     assert longer.digest == run_scenario(long, tmp_path / "scratch").digest
 
@@ -114,7 +114,7 @@ def test_a_kill_while_the_longer_run_takes_its_place_is_made_good(
         return step
 
     with monkeypatch.context() as patched:
-        patched.setattr(extension, "_rename", dying(extension._rename), raising=True)
+        patched.setattr(extend, "_rename", dying(extend._rename), raising=True)
         try:
             run_scenario(long, tmp_path / "run", resume=True)
             was_killed = False
@@ -124,7 +124,7 @@ def test_a_kill_while_the_longer_run_takes_its_place_is_made_good(
     again = run_scenario(long, tmp_path / "run", resume=True)
     assert again.digest == run_scenario(long, tmp_path / "scratch").digest
     assert verify(tmp_path / "run") == []
-    assert not extension.beside(tmp_path / "run").exists()
+    assert not extend.longer_folder(tmp_path / "run").exists()
 
 
 def test_an_end_before_the_recorded_one_is_refused_and_loses_nothing(tmp_path):

@@ -327,7 +327,7 @@ def test_what_cannot_be_together_is_refused(tmp_path):
     assert "exactly one" in refused(cells=None)
     assert "2 cells have the name 'west'" in refused(cells=(WEST, WEST))
     lonely = refused(cells=(WEST,), interference=Interference(reuse=1))
-    assert "nobody to disturb" in lonely
+    assert "no other cell to disturb" in lonely
     around = population(THREE).model_copy(update={"placed_around": "cells"})
     assert "placed_around: origin" in refused(people=around)
     fixed = cell("east", 1000.0, sharing=EqualFixed())

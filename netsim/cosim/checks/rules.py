@@ -40,7 +40,7 @@ RULES = tuple(
         (
             "has-interference",
             "has-one-cell",
-            "one cell alone has nobody to disturb it",
+            "one cell alone has no other cell to disturb it",
         ),
         (
             "places-around-cells",
@@ -111,7 +111,7 @@ RULES = tuple(
         (
             "lists-cells",
             "has-own-links",
-            "with population.links nobody is in a cell; give one `cell`",
+            "with population.links no client is in a cell; give one `cell`",
         ),
         (
             "plans-rounds",

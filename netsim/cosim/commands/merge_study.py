@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MergeStudy:
-    """What every method makes of the same updates.
+    """How every method merges the same updates.
 
     ``errors`` has one row per method, round and layer that was compared, ``merges``
     one row per method and round, ``methods`` one row per method. Loss and accuracy are
@@ -59,10 +59,10 @@ def compare_merges(
     evaluate: bool = False,
     say: Callable[[str], None] = lambda line: None,
 ) -> MergeStudy:
-    """Simulate a finished run again and let every method merge what its clients sent.
+    """Simulate a finished run again and merge its clients' updates by every method.
 
-    Learning comes from the store; what it no longer holds is trained again, and
-    ``say`` is told so. ``rounds`` are by id, all by default; ``methods`` by name. With
+    Learning comes from the store; what it no longer holds is trained again, which
+    ``say`` reports. ``rounds`` are by id, all by default; ``methods`` by name. With
     ``evaluate`` every merged model is evaluated on the test split.
     """
     scenario = recorded_scenario(run)
@@ -148,7 +148,7 @@ class _Observer:
     _has_told: bool = False
 
     def note(self, components: Sequence[Component], before: Version) -> None:
-        """Let all methods merge these, where the round is one of the chosen."""
+        """Merge these by all methods, if the round is among the chosen ones."""
         index, known = self._num_seen, self.merged_rounds
         self._num_seen += 1
         self._tell()

@@ -14,9 +14,12 @@ from tests.torture import worker_faults
 from tests.torture.faulty import OVERRIDES, PROCESSES, TWO, Faulty, wait
 from tests.torture.learned import new_cache
 
-pytestmark = pytest.mark.skipif(
-    not PROCESSES.is_dir(), reason="processes are looked up in /proc"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not PROCESSES.is_dir(), reason="processes are looked up in /proc"
+    ),
+]
 
 
 @pytest.fixture(scope="module")

@@ -5,16 +5,18 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 SOURCES := setup.cfg pyproject.toml constraints.txt
 
-.PHONY: help demo test torture check format schema lock clean
+.PHONY: help demo quick test torture check format schema lock clean
 
 help:
 	@echo "make demo    run the quickstart scenario and show what it did"
-	@echo "make test    run the tests"
-	@echo "make torture faults and bad input, long: results/reliability.md"
-	@echo "make check   ruff and mypy"
+	@echo "make quick   run the tests that are not slow: two minutes on two cores"
+	@echo "make test    run all tests: six minutes on two cores"
+	@echo "make torture run the beds of faults and bad input, an hour or more: results/reliability.md"
+	@echo "make check   run ruff and mypy"
 	@echo "make format  let ruff format and sort"
-	@echo "make schema  write scenarios/*.schema.json anew"
-	@echo "make lock    write constraints.txt anew from a clean environment"
+	@echo "make schema  write scenarios/*.schema.json"
+	@echo "make lock    write constraints.txt from a clean environment"
+	@echo "make clean   delete the environment and all caches"
 
 $(VENV)/.base: $(SOURCES)
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "netsim needs Python 3.11 or later: make PYTHON=python3.12")'
@@ -29,8 +31,11 @@ $(VENV)/.dev: $(VENV)/.base
 demo: $(VENV)/.base
 	$(BIN)/netsim run quickstart
 
+quick: $(VENV)/.dev
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow"
+
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 # each bed writes a table; KILLS, CASES and so on make it shorter
 TORTURED := $(VENV)/torture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import ClassVar
 
 from netsim.band import BandNow, Terms, Transfer
 from netsim.core.quantities import Hertz
@@ -13,6 +14,7 @@ class FrozenAtStart(AtEvents):
     """A transfer gets the cell divided by the number of senders at its start; later
     starts and ends do not change its share."""
 
+    kind: ClassVar[str] = "frozen-at-start"
     cell_hz: Hertz
 
     def divide(

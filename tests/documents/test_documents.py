@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from pathlib import Path
 from typing import get_args
@@ -18,7 +19,8 @@ from tests.support.places import ROOT
 
 DOCUMENTS = sorted(
     path
-    for pattern in ("*.md", "netsim/*.md", "scenarios/*.md", "results/**/*.md")
+    for folder in ("*", "netsim/*", "scenarios/*", "results/**/*", "tests/*/*")
+    for pattern in [f"{folder}.md"]
     for path in ROOT.glob(pattern)
     if not {"runs", ".venv"} & set(path.relative_to(ROOT).parts)
 )
@@ -108,3 +110,30 @@ def test_words_of_the_trace_are_explained(name, words):
     text = (ROOT / "netsim/TRACE.md").read_text()
     part = text.partition(f"<!-- {name} -->")[2].partition(f"<!-- end of {name} -->")[0]
     assert re.findall(r"^\| `([^`]+)`", part, re.MULTILINE) == list(get_args(words))
+
+
+def test_public_names_can_be_imported():
+    text = (ROOT / "netsim/API.md").read_text()
+    names = re.findall(r"`((?:netsim|fl)(?:\.\w+)+)`", text)
+    assert len(names) > 20
+    for name in names:
+        module, _, attribute = name.rpartition(".")
+        try:
+            assert hasattr(importlib.import_module(module), attribute), name
+        except ModuleNotFoundError:
+            pytest.fail(f"API.md names {name}")
+
+
+def programs(folder):
+    """Return the Python files of a folder that are run by themselves, and folders."""
+    for path in (ROOT / "tests" / folder).iterdir():
+        if path.suffix == ".py" and '__name__ == "__main__"' in path.read_text():
+            yield path.stem
+        if path.is_dir() and list(path.glob("*.py")):
+            yield path.name
+
+
+@pytest.mark.parametrize("folder", ["benchmarks", "torture"])
+def test_every_program_is_in_its_readme(folder):
+    text = (ROOT / "tests" / folder / "README.md").read_text()
+    assert [name for name in programs(folder) if name not in text] == []

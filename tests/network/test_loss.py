@@ -56,7 +56,7 @@ class Fade(Record):
     kind: Literal["fade"] = "fade"
     back_s: float = 1e9
 
-    def effective_gain(self, snr):
+    def effective_gain(self, snr, cap=float("inf")):
         return 1.0
 
     def effective_radio(self, radio):

@@ -20,7 +20,7 @@ class OneFade(Record):
 
     kind: Literal["one-fade"] = "one-fade"
 
-    def effective_gain(self, snr):
+    def effective_gain(self, snr, cap=float("inf")):
         return 1.0
 
     def effective_radio(self, radio):

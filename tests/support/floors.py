@@ -105,3 +105,24 @@ def upward(graph, floors=FLOORS):
         and name.split(".")[0] == other.split(".")[0]
         and level[room(other)] <= level[room(name)]
     ]
+
+
+def towers(floors=FLOORS):
+    """Return the floors of both packages, each a list of rooms, from the top."""
+    netsim = [rooms for rooms in floors if rooms[0].startswith("netsim")]
+    return netsim, [rooms for rooms in floors if rooms not in netsim]
+
+
+def drawn():
+    """Return the picture of both packages side by side, ground floors below."""
+    rows, width = [], 44
+    left, right = towers()
+    right = [()] * (len(left) - len(right)) + right
+    for level, sides in enumerate(zip(left, right, strict=True)):
+        cells = [
+            " · ".join(one.split(".")[1] if "." in one else f"({one})" for one in rooms)
+            for rooms in sides
+        ]
+        rows.append(f"{len(left) - level:>2}  {cells[0]:<{width}}{cells[1]}".rstrip())
+    head = f"    {'netsim':<{width}}fl"
+    return "\n".join(["```text", head, *rows, "```"])

@@ -21,6 +21,12 @@ class FedSB(LayerwiseMethod):
 
     A component is the pair ``(B R_i, A)``, see ``with_core``; averaging it averages the
     cores. Traffic: r^2 numbers each way; the bases are known from the start.
+
+    The paper takes the bases and the first R from the SVD of a first full gradient.
+    Ours are a B of orthonormal columns drawn from the seed and the adapter's own A,
+    with R = 0: no client need send a full gradient, and only cores ever travel.
+    Directions that the paper would choose from the data are left to chance, so early
+    rounds may learn more slowly than its own.
     """
 
     kind: Literal["fed-sb"] = "fed-sb"

@@ -12,7 +12,7 @@ class FullAverage(FoldingMethod):
     """Fold all of ``W*`` into the base and restart the adapters: an upper bound on
     accuracy per round, at an unrealistic cost in traffic.
 
-    Traffic: r_u (m + n) numbers up, the dense m n down.
+    Traffic: r_u (m + n) numbers up, the dense m n and the restarted A down.
     """
 
     kind: Literal["full-average"] = "full-average"

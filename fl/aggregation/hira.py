@@ -3,7 +3,9 @@
 
 The mask W0 is the same for all, so ``W0 o W*`` is the ideal change and a pair that
 meets W* meets it: every merge works unchanged. Where a pair misses W*, ours minimises
-the unweighted norm, a stated choice; weighing by W0 would be better and dense. The
+the unweighted norm, a stated choice: the Gram forms know of factors alone, and entries
+weighted by W0 have none, so a weighted solve would form dense matrices in every layer
+and round. ``masked_error`` gives the weighted error of any pair, to see the cost. The
 mask stays the original W0 when a fold has changed the base.
 """
 

@@ -132,9 +132,20 @@ def download_numbers(
     width = min(rank, version.pair) if contract.is_truncated_on_send else version.pair
     parts = method.exchange(round_index).receives
     pair = parts_extent(parts, [shape], width).num_numbers
+    return Download(pair, fold_numbers(contract, shape, version.fold, rank))
+
+
+def fold_numbers(contract: Contract, shape: Shape, fold_rank: int, rank: int) -> int:
+    """Return the numbers that a fold of this rank takes: its factors or, where that is
+    fewer, the dense matrix and the restarted A, which only factors would tell."""
+    if not fold_rank:
+        return 0
     dense = shape.num_rows * shape.num_columns
-    fold = min(dense, version.fold * (shape.num_rows + shape.num_columns))
-    return Download(pair, dense if version.fold and contract.is_fold_dense else fold)
+    if contract.continues_from == "restart":
+        dense += rank * shape.num_columns
+    if contract.is_fold_dense:
+        return dense
+    return min(dense, fold_rank * (shape.num_rows + shape.num_columns))
 
 
 # Reasons that several methods share.

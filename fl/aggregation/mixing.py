@@ -16,7 +16,14 @@ from fl.aggregation.components import (
     mix,
 )
 from fl.aggregation.gauge import REFACTORING, Gauge, regauged
-from fl.aggregation.grams import Grams, batches, full, residual, stack_grams
+from fl.aggregation.grams import (
+    Grams,
+    batches,
+    full,
+    product_error,
+    residual,
+    stack_grams,
+)
 from fl.aggregation.layerwise import averaged, is_average_exact
 from fl.aggregation.method import (
     NEEDS_FACTORS,
@@ -30,6 +37,8 @@ from fl.aggregation.reference_norms import ReferenceNorms, norms_of_batch
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+CANCELLING = 1e-6  # of ||P - w|| ||W*||: below it Grams tell an error poorly
 
 # Grams and the squared norms [L] of the averaging gap and of W*
 Descent: TypeAlias = "Callable[[Grams, Tensor, Tensor], Found]"
@@ -81,6 +90,11 @@ def merge_mixed(
             layer = layers[name]
             pair = _pair(layer, norms[name], left, right, gauge=gauge)
             spreads = spread(left, layer.weights), spread(right, layer.weights)
+            if error < CANCELLING * max(spreads) * norms[name].norm:
+                exact = layer.double()
+                error = norms[name].norm * product_error(
+                    exact, [mix(exact, left, right)]
+                )
             if error > norms[name].gap:  # by round-off
                 merged[name] = averaged(layer, norms[name], spreads=(0.0, 0.0))
                 continue

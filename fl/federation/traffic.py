@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from fl.aggregation import Compression, Method, VersionRanks
+from fl.aggregation.method import fold_numbers
 from fl.costs import ModelCosts
 from fl.model.payload import NOTHING, Extent, PartName, Payload, parts_extent
 
@@ -43,16 +44,16 @@ class Traffic:
             )
         return self.payload.bits(extent)
 
-    def fold_bits(self, fold_ranks: Sequence[int]) -> int:
-        """Return the bits of folds of these ranks, one per adapted matrix."""
-        numbers = 0
-        for (num_rows, num_columns), rank in zip(
-            self.costs.adapted, fold_ranks, strict=True
-        ):
-            dense = num_rows * num_columns
-            is_dense = rank and self.method.contract.is_fold_dense
-            factors = rank * (num_rows + num_columns)
-            numbers += dense if is_dense else min(dense, factors)
+    def fold_bits(self, fold_ranks: Sequence[int], rank: int) -> int:
+        """Return the bits of folds of these ranks, one per adapted matrix, for a client
+        of this rank."""
+        contract = self.method.contract
+        numbers = sum(
+            fold_numbers(
+                contract, shape, fold_rank, rank if self.is_truncated else self.rank
+            )
+            for shape, fold_rank in zip(self.costs.adapted, fold_ranks, strict=True)
+        )
         return self.payload.bits(Extent(numbers, 0, 0))
 
     @property
@@ -108,7 +109,7 @@ class Journal:
             sum(ranks[place].fold for ranks in folded) for place in range(len(wanted))
         ]
         pairs = self.traffic.bits_down(sorted(parts), wanted, rank)
-        return pairs + self.traffic.fold_bits(folds)
+        return pairs + self.traffic.fold_bits(folds, rank)
 
     def _since(self, version: str, have: str | None) -> tuple[list[str], bool]:
         """Return a version and those that it goes back to, as far as one that is had

@@ -25,19 +25,20 @@ Gain = tuple[float, int | None]  # a power gain, and the tick of its next change
 class Fading(Protocol):
     """Small-scale fading of one link.
 
-    ``gain`` returns the power gain at a tick and the tick of its next change, None for
-    never; it is a pure function of its arguments. ``effective_gain`` is the
-    constant gain whose Shannon rate at an SNR equals the fading channel's mean rate; a
-    plan uses it in place of the fading. ``effective_gains`` is its array form.
-    ``effective_radio`` is the radio that serves transfers: the given one, or its
-    average over the gain where fading is faster than a transfer.
+    ``gain`` returns the power gain at a tick and the tick of its next change, None
+    for never; it is a pure function of its arguments. ``effective_gain`` is the
+    constant gain whose Shannon rate at an SNR equals the fading channel's mean rate,
+    the rate at every gain being ``cap`` nats at most; a plan uses it in place of the
+    fading. ``effective_gains`` is its array form. ``effective_radio`` is the radio that
+    serves transfers: the given one, or its average over the gain where fading is
+    faster than a transfer.
     """
 
     def gain(self, seed: int, direction: str, client_id: int, now_ns: int) -> Gain: ...
 
-    def effective_gain(self, snr: float) -> float: ...
+    def effective_gain(self, snr: float, cap: float = math.inf) -> float: ...
 
-    def effective_gains(self, snr: FloatArray) -> FloatArray: ...
+    def effective_gains(self, snr: FloatArray, cap: float = math.inf) -> FloatArray: ...
 
     def effective_radio(self, radio: Radio) -> Radio: ...
 
@@ -50,10 +51,10 @@ class NoFading(Record):
     def gain(self, seed: int, direction: str, client_id: int, now_ns: int) -> Gain:
         return 1.0, None
 
-    def effective_gain(self, snr: float) -> float:
+    def effective_gain(self, snr: float, cap: float = math.inf) -> float:
         return 1.0
 
-    def effective_gains(self, snr: FloatArray) -> FloatArray:
+    def effective_gains(self, snr: FloatArray, cap: float = math.inf) -> FloatArray:
         return np.ones_like(snr)
 
     def effective_radio(self, radio: Radio) -> Radio:
@@ -73,15 +74,16 @@ class RayleighBlock(Record):
         draw = uniform(seed, "fading", direction, client_id, block)
         return -math.log(draw), (block + 1) * coherence_ns
 
-    def effective_gain(self, snr: float) -> float:
-        """``E[ln(1 + g snr)]`` by the midpoints of equally likely intervals of g."""
-        rates = [math.log1p(gain * snr) for gain in _EXPONENTIAL_MIDPOINTS]
+    def effective_gain(self, snr: float, cap: float = math.inf) -> float:
+        """``E[min(ln(1 + g snr), cap)]`` by the midpoints of equally likely intervals
+        of g."""
+        rates = [min(math.log1p(gain * snr), cap) for gain in _EXPONENTIAL_MIDPOINTS]
         return math.expm1(math.fsum(rates) / len(rates)) / snr
 
-    def effective_gains(self, snr: FloatArray) -> FloatArray:
+    def effective_gains(self, snr: FloatArray, cap: float = math.inf) -> FloatArray:
         rates = np.zeros_like(snr)
         for gain in _EXPONENTIAL_MIDPOINTS:
-            rates += np.log1p(gain * snr)
+            rates += np.minimum(np.log1p(gain * snr), cap)
         return np.asarray(np.expm1(rates / len(_EXPONENTIAL_MIDPOINTS)) / snr)
 
     def effective_radio(self, radio: Radio) -> Radio:
@@ -107,12 +109,13 @@ class RicianBlock(Record):
         cross = 2 * math.sqrt(sight * scattered) * math.cos(2 * math.pi * turn)
         return (sight + scattered + cross) / (sight + 1), (block + 1) * coherence_ns
 
-    def effective_gain(self, snr: float) -> float:
-        return float(self.effective_gains(np.array([snr]))[0])
+    def effective_gain(self, snr: float, cap: float = math.inf) -> float:
+        return float(self.effective_gains(np.array([snr]), cap)[0])
 
-    def effective_gains(self, snr: FloatArray) -> FloatArray:
+    def effective_gains(self, snr: FloatArray, cap: float = math.inf) -> FloatArray:
         """``E[ln(1 + g snr)]``: with ``1 + g snr = a + b cos(2 pi u)`` the mean over
-        ``u`` is ``ln((a + sqrt(a^2 - b^2)) / 2)``; that over r by midpoints."""
+        ``u`` is ``ln((a + sqrt(a^2 - b^2)) / 2)``; that over r by midpoints, less what
+        the cap takes from equally likely intervals of g."""
         sight, rates = self._sight, np.zeros_like(snr)
         for scattered in _EXPONENTIAL_MIDPOINTS:
             a_less_1 = snr * (sight + scattered) / (sight + 1)
@@ -120,7 +123,11 @@ class RicianBlock(Record):
             square = (1 + a_less_1 - b) * (1 + a_less_1 + b)
             root_less_1 = ((2 + a_less_1) * a_less_1 - b * b) / (1 + np.sqrt(square))
             rates += np.log1p((a_less_1 + root_less_1) / 2)
-        return np.asarray(np.expm1(rates / len(_EXPONENTIAL_MIDPOINTS)) / snr)
+        rates /= len(_EXPONENTIAL_MIDPOINTS)
+        gains = _rician_gains(self._sight)
+        for gain in gains[np.log1p(gains * snr.max(initial=0.0)) > cap].tolist():
+            rates -= np.maximum(np.log1p(gain * snr) - cap, 0.0) / len(gains)
+        return np.asarray(np.expm1(np.minimum(rates, cap)) / snr)
 
     def effective_radio(self, radio: Radio) -> Radio:
         return radio
@@ -139,14 +146,24 @@ class RayleighFast(Record):
     def gain(self, seed: int, direction: str, client_id: int, now_ns: int) -> Gain:
         return 1.0, None
 
-    def effective_gain(self, snr: float) -> float:
-        return math.expm1(mean_log1p(snr)) / snr if snr else 1.0
+    def effective_gain(self, snr: float, cap: float = math.inf) -> float:
+        return math.expm1(mean_log1p(snr, cap)) / snr if snr else 1.0
 
-    def effective_gains(self, snr: FloatArray) -> FloatArray:
-        return np.array([self.effective_gain(one) for one in snr.tolist()])
+    def effective_gains(self, snr: FloatArray, cap: float = math.inf) -> FloatArray:
+        return np.array([self.effective_gain(one, cap) for one in snr.tolist()])
 
     def effective_radio(self, radio: Radio) -> Radio:
         return AveragedRadio(radio) if radio.capacity() is None else radio
+
+
+@functools.lru_cache(maxsize=16)
+def _rician_gains(sight: float) -> FloatArray:
+    """Return the mean gains of 1,024 equally likely intervals of a Rician gain."""
+    scattered = np.array(_EXPONENTIAL_MIDPOINTS)[:, None]
+    turns = (np.arange(256) + 0.5) / 512  # of half a circle: cosine is even
+    cross = 2 * np.sqrt(sight * scattered) * np.cos(2 * np.pi * turns)
+    gains = np.sort(((sight + scattered + cross) / (sight + 1)).ravel())
+    return np.asarray(gains.reshape(1024, -1).mean(axis=1))
 
 
 _EXPONENTIAL_MIDPOINTS = [-math.log((n + 0.5) / 256) for n in range(256)]

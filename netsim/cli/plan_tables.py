@@ -35,7 +35,16 @@ def uniform_s(rivals: Sequence[Rival]) -> float:
 
 
 def _rivals(rivals: Sequence[Rival], sharing: str) -> list[str]:
-    headings = ("clients", "round s", "±", "bound s", "rounds", "time s", "/uniform")
+    headings = (
+        "clients",
+        "round s",
+        "±",
+        "bound s",
+        "rounds",
+        "time s",
+        "±",
+        "/uniform",
+    )
     rows = [_rival_row(one, sharing, uniform_s(rivals)) for one in rivals]
     return _lines(("plan", *headings), rows)
 
@@ -48,12 +57,17 @@ def _rival_row(rival: Rival, sharing: str, against_s: float) -> Iterator[str]:
     yield rival.name
     yield f"{num_expected:.1f}" if num_expected < MANY else f"{num_expected:.0f}"
     yield _short(round_s.mean_s)
-    yield "0" if is_exact else f"{round_s.error_s:.1g}"
+    yield _error(round_s.error_s, is_exact=is_exact)
     yield "none" if rule in PARTS else _short(rival.bound_s)
     yield _short(rival.score.rounds)
     yield _short(rival.score.total_s)
+    yield _error(rival.score.total_error_s, is_exact=is_exact)
     ratio = rival.score.total_s / against_s
     yield f"{ratio:.3f}" if ratio < MANY else _short(ratio)
+
+
+def _error(error_s: float, *, is_exact: bool) -> str:
+    return "0" if is_exact else _short(float(f"{error_s:.1g}"))
 
 
 def _short(number: float) -> str:
@@ -103,6 +117,7 @@ def _notes(scenario: Scenario, task: Task) -> Iterator[str]:
         f"beta/alpha {task.ratio:.4g}, nu {task.surrogate.nu:g}"
     )
     yield "rounds are in the surrogate's unit: 100 at full participation and full rank"
+    yield "±: standard errors by Monte Carlo, 0 where all subsets were enumerated"
     yield f"weights a_n/q_n at most {task.problem.max_weight:.4g}"
     yield (
         f"downlink, announcement and merge: {task.problem.fixed_s:.4g} s of each round"

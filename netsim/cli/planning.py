@@ -127,5 +127,6 @@ def _figures(rival: Rival, against_s: float) -> dict[str, float]:
         "round_error_s": score.round_s.error_s,
         "rounds": score.rounds,
         "total_s": score.total_s,
+        "total_error_s": score.total_error_s,
         "of_uniform": score.total_s / against_s,
     }

@@ -213,10 +213,12 @@ def _policy_lines(manifest: Manifest) -> list[str]:
         took = format_duration_ns(manifest.pilot_time_ns)
         lines.append(f"pilots took {manifest.pilot_rounds} of the rounds, {took}")
     if predicted:
+        spread_s = predicted.get("time_error_s")
+        error = "" if spread_s is None else f" ± {spread_s:.1g} s"
         loss = f" to loss {predicted['loss']:.4g}" if "loss" in predicted else ""
         lines.append(
             f"the first plan promised {predicted['rounds']:.4g} rounds{loss}, "
-            f"{predicted['time_s']:.4g} s"
+            f"{predicted['time_s']:.4g} s{error}"
         )
     return lines
 

@@ -7,14 +7,16 @@ splits over clients (derived here; arXiv 2505.23555 poses the problem).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from netsim.policy.baselines import scaled_probabilities
+from netsim.policy.enumeration import Enumeration, is_small
 from netsim.policy.fixed_shares import PARTS, prepare
 from netsim.policy.problem import Array, Choice, Problem, Value, value
 from netsim.policy.round_time import ROUND_TIMES, Estimate, estimate_s
@@ -30,6 +32,8 @@ NUM_FULL_DESCENTS: Final = 3  # over all clients, after a search on a sample
 RESCORED_FACTORS: Final = (0.35, 0.6, 1.0, 1.6, 2.8, 5.0)  # times the best multiplier
 RESCORED_QUANTILES: Final = (0.25, 0.75, 1.0)  # thresholds beside zero and the best
 LEAST_SIZE: Final = 0.1  # of a client in the sampling, relative to the mean
+PROMISED_ERROR: Final = 0.005  # of a winner's seconds per round, relative
+MOST_PROMISED: Final = 32.0  # times the rounds that chose it
 TINY: Final = 1e-15  # seconds; instead of no time at all
 EXTREME: Final = 1e15  # a multiplier at which only time counts, or its inverse
 
@@ -45,6 +49,11 @@ class Score:
     def total_s(self) -> float:
         """Return the expected time to the target in seconds."""
         return self.round_s.mean_s * self.rounds
+
+    @property
+    def total_error_s(self) -> float:
+        """Return its standard error, by that of the round's seconds."""
+        return self.round_s.error_s * self.rounds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +78,10 @@ def solve(
     num_rounds: int = 256,
 ) -> Solution:
     """Return the best plan found: a search by the bound, then Monte Carlo of the best
-    few under the sharing rule in force.
+    few under the sharing rule in force, and of the winner by a fresh sample.
+
+    A fleet small enough to enumerate is scored exactly and its plan polished under the
+    exact expectation; see :mod:`netsim.policy.enumeration`.
 
     The bound is that of equal-finish and of rules that never idle. Where shares are
     fixed otherwise it does not hold; there the best few are where a descent on Monte
@@ -79,20 +91,36 @@ def solve(
     choices = [respond(problem, surrogate, one) for one in _around(prices, searched)]
     if sharing in PARTS:
         choices = [prepare(problem, surrogate, sharing, rng).best(choices)]
-    scores = score(
-        problem, surrogate, choices, sharing=sharing, rng=rng, num_rounds=num_rounds
-    )
+    if is_small(problem):
+        fleet = Enumeration(problem=problem, surrogate=surrogate, sharing=sharing)
+        choices = [fleet.polished(choices)]
+    scoring = partial(score, problem, surrogate, sharing=sharing, rng=rng)
+    scores = scoring(choices, num_rounds=num_rounds)
     best = min(range(len(scores)), key=lambda place: scores[place].total_s)
     choice = choices[best]
+    promised = _promise(scoring, choice, scores[best], num_rounds)
     return Solution(
         choice=choice,
         ranks=np.asarray(problem.ranks)[choice.rank_index],
         value=value(choice, problem, surrogate),
-        score=scores[best],
-        multiplier=scores[best].rounds / max(scores[best].round_s.mean_s, TINY),
+        score=promised,
+        multiplier=promised.rounds / max(promised.round_s.mean_s, TINY),
         num_searched=len(searched),
         sample_gap=sample_gap,
     )
+
+
+def _promise(
+    scoring: Callable[..., list[Score]], choice: Choice, chosen: Score, num_rounds: int
+) -> Score:
+    """Return what a fresh sample says of the winner, which the one that chose it makes
+    too good: with as many more rounds as bring its error to a part of the mean."""
+    if not chosen.round_s.error_s:
+        return chosen
+    spread = chosen.round_s.error_s / max(chosen.round_s.mean_s, TINY)
+    factor = int(np.ceil(min((spread / PROMISED_ERROR) ** 2, MOST_PROMISED)))
+    (fresh,) = scoring([choice], num_rounds=num_rounds * max(factor, 1))
+    return fresh
 
 
 def _search_all(
@@ -118,11 +146,17 @@ def score(
     rng: np.random.Generator,
     num_rounds: int = 256,
 ) -> list[Score]:
-    """Return what Monte Carlo with common random numbers says of each choice."""
+    """Return what Monte Carlo with common random numbers says of each choice, or all
+    subsets of the clients where these are few."""
     plans = [
         (choice.probabilities.astype(float), choice.load(problem)) for choice in choices
     ]
-    found = estimate_s(plans, ROUND_TIMES[sharing], problem.band_hz, num_rounds, rng)
+    if is_small(problem):
+        fleet = Enumeration(problem=problem, surrogate=surrogate, sharing=sharing)
+        found = [Estimate(fleet.round_s(choice), 0.0) for choice in choices]
+    else:
+        times = ROUND_TIMES[sharing]
+        found = estimate_s(plans, times, problem.band_hz, num_rounds, rng)
     return [
         Score(
             round_s=Estimate(problem.fixed_s + one.mean_s, one.error_s),

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from netsim.channel import Channel, Fading, Link, MovingLink
 from netsim.channel.budget import db_to_linear, linear_to_db
+from netsim.channel.radio import Radio
 from netsim.core.clock import to_ns
 from netsim.errors import InputError
 from netsim.mobility import Place
@@ -121,7 +122,7 @@ class RadioMap:
         mean_hz = self._mean_at(client_id, direction, cell_id, now_ns)
         band, fading = self._band_and_fading(cell_id, direction)
         snr = band.radio.snr(mean_hz, band.band_hz) / db_to_linear(band.radio.gap_db)
-        return mean_hz * fading.effective_gain(snr)
+        return mean_hz * fading.effective_gain(snr, _cap_nat(band.radio))
 
     def effective_cn0s_hz(self, direction: Direction) -> FloatArray:
         """Return every client's :meth:`effective_cn0_hz` at time zero."""
@@ -189,7 +190,8 @@ class RadioMap:
     ) -> FloatArray:
         band, fading = self._band_and_fading(cell_id, direction)
         per_hz = band.radio.snr(1.0, band.band_hz) / db_to_linear(band.radio.gap_db)
-        return means_hz * fading.effective_gains(means_hz * per_hz)
+        cap = _cap_nat(band.radio)
+        return means_hz * fading.effective_gains(means_hz * per_hz, cap)
 
     def _mean_at(
         self, client_id: int, direction: Direction, cell_id: int, now_ns: int
@@ -259,6 +261,11 @@ class RadioMap:
 
     def _of_own_cell(self, columns: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
         return np.stack(columns)[self.cell_ids, np.arange(len(self.cell_ids))]
+
+
+def _cap_nat(radio: Radio) -> float:
+    """Return the radio's highest spectral efficiency in nats per symbol."""
+    return radio.max_efficiency_bit_s_hz * math.log(2)
 
 
 def _beyond(client_id: int, place: Place, now_ns: int) -> InputError:

@@ -30,7 +30,8 @@ class Manifest(BaseModel):
 
     A metric in ``final`` that is not finite is None. The digests are empty until the
     recorder is closed; ``scenario_digest`` is the SHA-256 of ``scenario.yaml``.
-    ``predicted`` holds rounds, seconds per round and in all, and the loss they lead to.
+    ``predicted`` holds rounds, seconds per round and in all, the standard errors that
+    are known (``round_error_s``, ``time_error_s``), and the loss they lead to.
     ``inputs`` holds the SHA-256 of every file outside that the scenario names.
     ``timing_model`` names the model that gave the time and that of the accuracy.
     ``checksum`` is the SHA-256 of a file's content without it, so that a

@@ -73,7 +73,7 @@ def test_a_layer_that_has_not_converged_is_reported(monkeypatch):
         merged(FloraNA(), rotated(3))
 
 
-@pytest.mark.parametrize("method", [FreeALS(), FreeALS(num_sweeps=10)])
+@pytest.mark.parametrize("method", [FloraNA(), FreeALS(), FreeALS(num_sweeps=10)])
 def test_the_error_of_an_exact_merge_is_told_to_round_off(method):
     generator = torch.Generator().manual_seed(1)
     b = torch.randn(40, 4, generator=generator, dtype=torch.float64)

@@ -92,11 +92,39 @@ def test_the_effective_rician_gain_gives_the_mean_rate(k_factor_db, snr):
     )
 
 
+@pytest.mark.parametrize(
+    "fading",
+    [RayleighBlock(coherence_time_s=0.01), rician(0), rician(8), rician(40)],
+)
+@pytest.mark.parametrize("snr_db", [10.0, 24.0, 40.0])
+def test_the_cap_stands_inside_the_mean_rate(fading, snr_db):
+    """At 24 dB under 7.4 bit/s/Hz the capped mean rate of Rayleigh fading is 6.69; the
+    mean without the cap, 7.26, is below the cap itself and 8.6 % too much."""
+    snr, cap = 10 ** (snr_db / 10), 7.4 * math.log(2)
+    sampled = np.minimum(np.log1p(gains(fading, 40_000) * snr), cap)
+    planned = math.log1p(snr * fading.effective_gain(snr, cap))
+    error = 4 * sampled.std() / math.sqrt(len(sampled))
+    assert planned == pytest.approx(sampled.mean(), abs=error + 1e-3 * sampled.mean())
+    assert planned <= cap * (1 + 1e-12)
+
+
+def test_the_capped_mean_rate_of_rayleigh_fading_is_its_closed_form():
+    snr, cap = 10**2.4, 7.4 * math.log(2)
+    exact = mean_log1p(snr, cap)
+    fast = math.log1p(snr * RayleighFast().effective_gain(snr, cap))
+    block = math.log1p(snr * RayleighBlock(coherence_time_s=1).effective_gain(snr, cap))
+    assert fast == pytest.approx(exact, rel=1e-12)
+    assert block == pytest.approx(exact, rel=1e-3)
+    assert mean_log1p(snr) / exact == pytest.approx(1.086, abs=0.001)
+
+
 @pytest.mark.parametrize("fading", [rician(3), RayleighFast()])
 def test_many_effective_gains_are_those_of_each(fading):
     snr = np.array([1e-6, 0.3, 20.0, 1e5])
     one_by_one = [fading.effective_gain(float(one)) for one in snr]
     assert fading.effective_gains(snr) == pytest.approx(one_by_one, rel=1e-12)
+    capped = [fading.effective_gain(float(one), 3.0) for one in snr]
+    assert fading.effective_gains(snr, 3.0) == pytest.approx(capped, rel=1e-12)
     assert one_by_one[0] == pytest.approx(1, rel=1e-3)  # the mean gain
     assert one_by_one == sorted(one_by_one, reverse=True)
 

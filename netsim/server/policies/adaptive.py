@@ -289,9 +289,11 @@ def _note_decision(stage: Stage, basis: Basis, decision: Decision) -> None:
     )
     if not stage.predicted:
         level = {} if basis.level is None else {"loss": basis.level}
+        errors = {"round_error_s": round_s.error_s, "time_error_s": spread_s}
         stage.predicted = {
             "rounds": rounds,
             "round_s": round_s.mean_s,
             "time_s": decision.total_s,
+            **{name: one for name, one in errors.items() if np.isfinite(one)},
             **level,
         }

@@ -17,7 +17,7 @@ from netsim.errors import InputError
 from netsim.runs.manifest import read_manifest
 from netsim.verify import verify
 
-pytestmark = pytest.mark.usefixtures("own_store")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("own_store")]
 
 NAMES = ("network-only", "quickstart")
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from netsim.scenario.user_code import UserCode
+from netsim.scenario.permission import UserCode
 
 DONE, CHECK_FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130  # exit codes
 

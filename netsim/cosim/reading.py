@@ -7,7 +7,7 @@ from pathlib import Path
 from netsim.cosim.checks.scenario import contradictions
 from netsim.cosim.scenario import Scenario
 from netsim.scenario import UserCode, load, load_text
-from netsim.scenario.user_code import WORKING_TREE
+from netsim.scenario.permission import WORKING_TREE
 
 
 def read_scenario(

@@ -1,8 +1,8 @@
 """Scenarios: records, strict YAML reading, resolved YAML writing."""
 
 from netsim.scenario.loader import dump, json_schema, load, load_text, scenario_digest
+from netsim.scenario.permission import UserCode
 from netsim.scenario.record import OneOf, Opaque, Record, is_loaded, refusal
-from netsim.scenario.user_code import UserCode
 
 __all__ = [
     "OneOf",

@@ -17,6 +17,7 @@ from pydantic_core import ErrorDetails
 from netsim.core.quantities import QUANTITIES, closest
 from netsim.errors import InputError, Refusal
 from netsim.scenario.overrides import Overridden, apply_overrides
+from netsim.scenario.permission import WORKING_TREE, UserCode
 from netsim.scenario.record import note_model, read_model, yaml_keys
 from netsim.scenario.source import (
     SCALARS,
@@ -27,7 +28,6 @@ from netsim.scenario.source import (
     parse_document,
     read_document,
 )
-from netsim.scenario.user_code import WORKING_TREE, UserCode
 from netsim.scenario.wording import describe, is_echo, unknown_key
 
 MAX_ERRORS = 20

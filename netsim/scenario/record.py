@@ -25,9 +25,9 @@ from pydantic_core import (
     core_schema,
 )
 
-from netsim.core.quantities import closest, is_yaml
+from netsim.core.quantities import did_you_mean, is_yaml
+from netsim.scenario.permission import WORKING_TREE, UserCode, import_record
 from netsim.scenario.traits import Questions, Traits, faults
-from netsim.scenario.user_code import WORKING_TREE, UserCode, import_record
 
 Model = TypeVar("Model", bound=BaseModel)
 UNIT_SUFFIXES = tuple(
@@ -210,8 +210,7 @@ class OneOf:
         self, kind: str, loc: tuple[str, ...], context: object
     ) -> type[BaseModel]:
         if ":" not in kind:
-            near = closest(kind, self.choices)
-            hint = f", did you mean {near!r}?" if near else ""
+            hint = did_you_mean(kind, self.choices)
             text = f"unknown kind {kind!r}{hint} (kinds: {self._names()})"
             raise refusal(text, kind, loc, bare=True)
         folder = context.get("folder") if isinstance(context, Mapping) else None

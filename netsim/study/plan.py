@@ -16,8 +16,8 @@ from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
 from netsim.runs.manifest import FILE_NAME, read_manifest
 from netsim.scenario import UserCode, dump, load, scenario_digest
+from netsim.scenario.permission import WORKING_TREE
 from netsim.scenario.source import Document, KeyPath, Position, read_document
-from netsim.scenario.user_code import WORKING_TREE
 from netsim.scenario.wording import describe
 from netsim.study.design import Combination, combinations
 from netsim.study.record import Override, StudyConfig

@@ -12,8 +12,8 @@ from netsim.cosim.reading import read_scenario
 from netsim.cosim.scenario import Scenario
 from netsim.errors import InputError
 from netsim.scenario import UserCode, dump, load
+from netsim.scenario.permission import WORKING_TREE
 from netsim.scenario.source import read_document
-from netsim.scenario.user_code import WORKING_TREE
 from netsim.study.plan import Places, require_scores, whole_path
 from netsim.study.record import Override
 from netsim.tune.search import TuneConfig

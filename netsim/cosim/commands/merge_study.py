@@ -63,8 +63,9 @@ def compare_merges(
     """Simulate a finished run again and merge its clients' updates by every method.
 
     Learning comes from the store; what it no longer holds is trained again, which
-    ``say`` reports, with the user code that runs. ``rounds`` are by id, all by default; ``methods`` by name. With
-    ``evaluate`` every merged model is evaluated on the test split.
+    ``say`` reports, with the user code that runs. ``rounds`` are by id, all by default;
+    ``methods`` by name. With ``evaluate`` every merged model is evaluated on the test
+    split.
     """
     scenario = recorded_scenario(run, code=UserCode(tell=say))
     learning = _real_learning(scenario, run)

@@ -11,7 +11,7 @@ from netsim.cosim.reading import parse_scenario, read_unloaded
 from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
 from netsim.scenario import Opaque, UserCode, dump
-from netsim.scenario.user_code import import_record
+from netsim.scenario.permission import import_record
 from tests.support.command import netsim as command
 from tests.support.hostile import seal, set_trap, unloaded
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from netsim.core.quantities import closest
+from netsim.core.quantities import did_you_mean
 
 OURS = frozenset({"fl", "netsim"})
 RUN_FILES = ("manifest.json", "scenario.yaml")  # of a run's folder
@@ -81,8 +81,7 @@ def import_record(
     for part in class_name.split("."):
         found = getattr(found, part, None)
     if found is None:
-        near = closest(class_name, names)
-        hint = f"; did you mean {near!r}?" if near else ""
+        hint = did_you_mean(class_name, names)
         raise ImportError(f"module {module_name!r} has no class {class_name!r}{hint}")
     if not (isinstance(found, type) and issubclass(found, BaseModel)):
         raise ImportError(f"{kind!r} is not a subclass of netsim.scenario.Record")

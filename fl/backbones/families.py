@@ -67,6 +67,13 @@ def model_from_config(config: PretrainedConfig, task: Source) -> PreTrainedModel
     return model
 
 
+def name_attention(config: PretrainedConfig, name: str | None) -> None:
+    """Let no model's configuration choose the code that computes it: attention is of
+    this name, by default transformers' own, and no kernel comes from the hub."""
+    config._attn_implementation = name
+    config._experts_implementation = None  # a kernel's name as well
+
+
 def require_length(task: Source, config: PretrainedConfig) -> None:
     """Raise ``ValueError`` if the task's texts exceed the model's positions."""
     positions = getattr(config, "max_position_embeddings", None)

@@ -13,6 +13,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from fl.backbones.backbone import Precision
 from fl.backbones.families import (
     auto_class,
+    name_attention,
     prepared,
     quiet_transformers,
     require_length,
@@ -47,7 +48,7 @@ class FromPretrained(Record):
     pooling: Literal["mean"] | None = None
     dtype: Precision = "float32"
     seed: int = Field(default=0, ge=0)
-    trust_remote_code: bool = False
+    trust_remote_code: Literal[False] = False  # a model folder is data
 
     @field_validator("path")
     @classmethod
@@ -91,9 +92,7 @@ class FromPretrained(Record):
             return None
         folder = self._folder(_SMALL_FILES)
         digest = folder_tokenizer_digest(folder)
-        return folder_tokenizer(
-            folder, digest=digest, trust_remote_code=self.trust_remote_code
-        )
+        return folder_tokenizer(folder, digest=digest)
 
     def load(self, task: Source) -> PreTrainedModel:
         """Return the model with a head for the task."""
@@ -102,7 +101,7 @@ class FromPretrained(Record):
                 "backbone.pooling must be left out: only texts with labels are pooled, "
                 f"and the task is {task.objective}"
             )
-        folder = self._folder((*_SMALL_FILES, "*.safetensors", "*.py"))
+        folder = self._folder((*_SMALL_FILES, "*.safetensors"))
         _require_model_folder(folder)
         with forked(self.seed, "head init"), quiet_transformers():
             model = _loaded(folder, task, self)
@@ -114,7 +113,7 @@ class FromPretrained(Record):
 
     def _content(self) -> recipe.Json:
         if Path(self.path).is_absolute():
-            return _folder_files(Path(self.path), code=self.trust_remote_code)
+            return _folder_files(Path(self.path))
         return {"id": self.path, "commit": self._folder(("config.json",)).name}
 
     def _folder(self, patterns: tuple[str, ...]) -> Path:
@@ -152,10 +151,9 @@ def _require_model_folder(folder: Path) -> None:
         )
 
 
-def _folder_files(folder: Path, *, code: bool) -> recipe.Json:
+def _folder_files(folder: Path) -> recipe.Json:
     """Return the digests of the files that determine the model."""
     paths = [folder / "config.json", *folder.glob("*.safetensors*")]
-    paths += folder.glob("*.py") if code else ()
     return {path.name: file_digest(path) for path in sorted(paths)}
 
 
@@ -164,7 +162,7 @@ def _loaded(folder: Path, task: Source, backbone: FromPretrained) -> PreTrainedM
 
     shared = {
         "local_files_only": True,
-        "trust_remote_code": backbone.trust_remote_code,
+        "trust_remote_code": False,
         **({"num_labels": task.num_labels} if task.num_labels else {}),
     }
     try:
@@ -188,16 +186,17 @@ def _loader(
     folder: Path, task: Source, backbone: FromPretrained, shared: dict[str, Any]
 ) -> Callable[..., Any]:
     """Return the function that loads the weights from a folder."""
-    if backbone.pooling is None:
-        return partial(auto_class(task.objective).from_pretrained, **shared)
     from transformers import AutoConfig
 
-    from fl.backbones.mean_pooling import MeanPooledClassifier
-
     config = AutoConfig.from_pretrained(folder, **shared)
-    return partial(
-        MeanPooledClassifier.from_pretrained, config=config, local_files_only=True
-    )
+    name_attention(config, None)
+    if backbone.pooling is None:
+        loaded = auto_class(task.objective).from_pretrained
+    else:
+        from fl.backbones.mean_pooling import MeanPooledClassifier
+
+        loaded = MeanPooledClassifier.from_pretrained
+    return partial(loaded, config=config, local_files_only=True)
 
 
 def _require_complete_body(

@@ -73,11 +73,9 @@ class LoadedTokenizer:
         return self.load()
 
 
-def folder_tokenizer(
-    folder: Path, *, digest: str, trust_remote_code: bool
-) -> Tokenizer:
+def folder_tokenizer(folder: Path, *, digest: str) -> Tokenizer:
     """Return the tokenizer in a model's folder."""
-    return LoadedTokenizer(digest, partial(_load_folder, folder, trust_remote_code))
+    return LoadedTokenizer(digest, partial(_load_folder, folder))
 
 
 def folder_tokenizer_digest(folder: Path) -> str:
@@ -106,12 +104,12 @@ def bpe_tokenizer(task: Source, vocab_size: int) -> LoadedTokenizer:
     return LoadedTokenizer(digest, make)
 
 
-def _load_folder(folder: Path, trust_remote_code: bool) -> PreTrainedTokenizerBase:
+def _load_folder(folder: Path) -> PreTrainedTokenizerBase:
     from transformers import AutoTokenizer
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=trust_remote_code
+            folder, local_files_only=True, trust_remote_code=False
         )
     except (OSError, ValueError, KeyError) as error:
         reason = str(error).strip().splitlines()[0][:200]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from fl.backbones.families import cast_model
+from fl.backbones.families import cast_model, name_attention
 from fl.costs.counting import TEXT_LENGTHS, AtRank, assembled, counted_at
 from fl.costs.curves import Lengths
 from fl.costs.model_costs import ModelCosts
@@ -59,15 +59,18 @@ def meta_model(values: Mapping[str, Any], timing: TimingAs) -> PreTrainedModel:
     """Return the model in its precision, with shapes and without numbers."""
     import torch
     import transformers
+    from transformers import PreTrainedModel
 
     family, (name, *_) = values["model_type"], values["architectures"]
-    if family not in transformers.CONFIG_MAPPING or not hasattr(transformers, name):
+    made = getattr(transformers, str(name), None)
+    is_known = family in transformers.CONFIG_MAPPING
+    if not (is_known and isinstance(made, type) and issubclass(made, PreTrainedModel)):
         raise ValueError(f"transformers has no {name} of {family!r} models")
     config = transformers.CONFIG_MAPPING[family].from_dict(dict(values))
     _require_positions(config, timing)
-    config._attn_implementation = "eager"
+    name_attention(config, "eager")
     with torch.device("meta"):
-        model: PreTrainedModel = getattr(transformers, name)(config)
+        model: PreTrainedModel = made(config)
     model.eval()  # type: ignore[no-untyped-call]
     cast_model(model, timing.dtype)
     return model

@@ -11,6 +11,7 @@ from pydantic import Field, field_validator, model_validator
 
 from fl.backbones.backbone import Precision
 from fl.costs.shapes import SHAPES
+from fl.memory.files import regular
 from fl.model.adapters import LoraSettings
 from fl.record import Record
 from fl.tasks.data_files import did_you_mean
@@ -82,7 +83,7 @@ def model_values(model: str) -> Mapping[str, Any]:
         return SHAPES[model]
     path = Path(model).expanduser() / "config.json"
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(regular(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise ValueError(
             f"must be a built-in name or a folder with a config.json, got {model!r}"

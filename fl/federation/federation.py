@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
@@ -36,6 +37,7 @@ from fl.federation.version_cache import VersionCache
 from fl.federation.versions import StoredVersion, Version
 from fl.federation.warm_start import content_digest
 from fl.memory import recipe
+from fl.memory.files import Damaged
 from fl.memory.memory import Memory, folder_entry, write_folder
 from fl.memory.store import Entry, Store
 from fl.memory.user_code import own_code
@@ -355,8 +357,9 @@ class Federation:
         name = recipe.digest("export", {"version": version})
         entry = self._memory.recall(name, list[str])
         if entry is not None:
-            write_folder(entry, folder)
-            return
+            with suppress(Damaged):  # its names lead out of the folder: made again
+                write_folder(entry, folder)
+                return
         from fl.model.checkpoint import write_base, write_checkpoint
 
         kept = self._versions.model(version)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, ValidationInfo
 
+from fl.memory.files import regular
 from fl.model.adapters import ALL_LINEAR, Adapter, LoraSettings
 from fl.tasks.data_files import absolute, scenario_folder
 
@@ -102,7 +103,7 @@ class Header:
 
 def read_header(path: Path) -> Header:
     """Return what a safetensors file says of itself, or refuse a damaged one."""
-    with path.open("rb") as file:
+    with regular(path).open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         size = path.stat().st_size
         text = file.read(length) if 0 < length <= size - 8 else b""
@@ -125,7 +126,7 @@ def read_header(path: Path) -> Header:
 def require_settings(folder: Path, lora: LoraSettings) -> None:
     """Refuse a start made with other settings; every mismatch names both values."""
     try:
-        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        config = json.loads(regular(folder / CONFIG).read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"'{folder / CONFIG}' is not JSON: {error}") from error
     if not isinstance(config, dict):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import stat
+import sys
 import tempfile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 DRAFT = ".draft-"
 
@@ -36,10 +38,38 @@ def remember(name: str, payload: bytes) -> None:
 
 def read_checked(path: Path) -> bytes:
     """Return the payload of a file that ``write_checked`` wrote under this name."""
-    checksum, _, payload = path.read_bytes().partition(b"\n")
+    checksum, _, payload = _own_bytes(path).partition(b"\n")
     if checksum != _checksum(path, payload):
         raise Damaged(path)
     return payload
+
+
+def _own_bytes(path: Path) -> bytes:
+    """Return the content of a file that this user, or root, has written; another user's
+    is absent, so that a shared cache serves nobody else's numbers."""
+    # a pipe opened without waiting is found to be one
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    with open(handle, "rb") as file:
+        status = os.fstat(file.fileno())
+        is_own = sys.platform == "win32" or status.st_uid in (0, os.geteuid())
+        if not (stat.S_ISREG(status.st_mode) and is_own):
+            raise FileNotFoundError(path)
+        return file.read()
+
+
+def regular(path: Path) -> Path:
+    """Return a path unless it is a pipe or a device, which may never end."""
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise ValueError(f"{path} is not a regular file; pipes are not read")
+    return path
+
+
+def inside(folder: Path, name: str) -> Path:
+    """Return the path of a name within a folder; refuse one that leads out of it."""
+    parts = PurePosixPath(name).parts
+    if not parts or ".." in parts or parts[0] == "/" or "\\" in name or ":" in name:
+        raise Damaged(f"{name!r} does not lie within the folder")
+    return folder / name
 
 
 def write_checked(path: Path, payload: bytes) -> None:

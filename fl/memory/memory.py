@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from fl.memory import recipe
+from fl.memory.files import inside
 from fl.memory.store import Entry, Store
 
 T = TypeVar("T")
@@ -52,8 +53,11 @@ def folder_entry(folder: Path) -> Entry[list[str]] | None:
 
 
 def write_folder(entry: Entry[list[str]], folder: Path) -> None:
-    """Write the files of a remembered folder."""
+    """Write the files of a remembered folder; raise ``Damaged``, and write nothing, if
+    one would lie outside it."""
+    for name in entry.record:
+        inside(folder, name)
     for name, content in zip(entry.record, entry.arrays, strict=True):
-        path = folder / name
+        path = inside(folder, name)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content.tobytes())

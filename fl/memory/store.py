@@ -137,4 +137,5 @@ class Store:
                     yield path, path.stat()
 
     def _path(self, key: str) -> Path:
+        assert key.isalnum(), f"a key is hexadecimal, got {key!r}"
         return self.folder / key[:2] / key[2:]

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.random import Generator
 from pydantic import Field
 
+from fl.memory.files import regular
 from fl.partition.partition import Indices, require_enough, shares_of, top_up
 from fl.record import Record
 from fl.tasks import Source
@@ -150,7 +151,7 @@ def _json_pairs(path: Path) -> list[tuple[str, int, int]]:
 
 def _read_text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return regular(path).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: is not UTF-8 text: {error.reason}") from error
 

@@ -10,6 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from fl.memory.files import regular
+from fl.peft_folders.patterns import matches
+
 CONFIG_FILE = "adapter_config.json"
 KINDS = ("LORA", "HIRA")
 # With these options the change of the frozen weight is not simply B A.
@@ -33,6 +36,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not folder.is_dir():
         raise ValueError(f"no adapter at {folder}: there is no such folder")
     path = folder / CONFIG_FILE
+    regular(path)
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -79,7 +83,7 @@ def _of_module(
 ) -> object:
     """Return a module's value as in PEFT: that of the first pattern that matches."""
     for regex, value in (config.get(pattern) or {}).items():
-        if re.match(rf"(.*\.)?({regex})$", module):
+        if matches(regex, module):
             return value
     return config.get(key)
 

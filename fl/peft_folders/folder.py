@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from fl.aggregation import Pair
 from fl.aggregation.components import double
+from fl.memory.files import regular
 from fl.peft_folders.config import CONFIG_FILE, read_config, scale_of, with_ranks
 
 if TYPE_CHECKING:
@@ -160,6 +161,7 @@ def _read_tensors(folder: Path) -> dict[str, Tensor]:
                 "when it is opened; save the adapter as safetensors (PEFT's default)"
             )
         raise ValueError(f"{folder} is no PEFT adapter: no {WEIGHTS_FILE} in it")
+    regular(path)
     try:
         tensors = load_file(path)
     except (SafetensorError, OSError) as error:

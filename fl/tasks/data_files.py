@@ -13,7 +13,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, ValidationInfo
 
-from fl.memory.files import recall, remember
+from fl.memory.files import recall, regular, remember
 
 HUB = "hf://datasets/"
 _HUB_FILE = re.compile(rf"{HUB}([\w.-]+/[\w.-]+?)(?:@([^/]+))?/(.+)")
@@ -117,7 +117,7 @@ def unreachable(what: str, error: Exception) -> str:
 
 def file_digest(path: Path) -> str:
     """Return the SHA-256 of a file, recomputed only if its size or time changed."""
-    status = path.stat()
+    status = regular(path).stat()
     return _file_digest(str(path.resolve()), status.st_size, status.st_mtime_ns)
 
 

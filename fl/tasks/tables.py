@@ -13,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TypeAlias
 
+from fl.memory.files import regular
 from fl.tasks.data_files import did_you_mean, local_file
 
 Column: TypeAlias = str | int  # a name, or a position counted from 0
@@ -88,7 +89,7 @@ def _text(row: Mapping[Column, object], column: Column, at: str) -> str:
 
 
 def _content(path: Path) -> str:
-    content = path.read_bytes()
+    content = regular(path).read_bytes()
     if path.suffix == ".gz":
         try:
             content = gzip.decompress(content)

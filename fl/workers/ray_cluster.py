@@ -168,7 +168,10 @@ def _running() -> str | None:
         return named
     note = Path(os.environ.get("RAY_TMPDIR", tempfile.gettempdir()))
     try:
-        place = (note / "ray" / "ray_current_cluster").read_text().strip()
+        path = note / "ray" / "ray_current_cluster"
+        if path.stat().st_uid not in (0, os.geteuid()):
+            return None  # another user's cluster would be told to run what we send
+        place = path.read_text().strip()
         _require_reachable(place)
     except (OSError, NoCluster):
         return None

@@ -18,6 +18,7 @@ from netsim.core.files import write_atomically
 from netsim.core.quantities import format_quantity
 from netsim.cosim.commands.merge_study import MergeStudy, compare_merges
 from netsim.errors import InputError
+from netsim.report.spreadsheet import to_csv
 
 HOST_FOLDER = "host"
 FILES = {
@@ -95,8 +96,7 @@ def _write(study: MergeStudy, folder: Path) -> None:
     parquet = study.errors.to_parquet(index=False)
     write_atomically(folder / FILES["errors"], parquet)
     for name, frame in (("merges", study.merges), ("methods", study.methods)):
-        csv = frame.to_csv(index=False, lineterminator="\n")
-        write_atomically(folder / FILES[name], csv.encode())
+        write_atomically(folder / FILES[name], to_csv(frame).encode())
 
 
 def _show(console: Console, study: MergeStudy) -> None:

@@ -6,12 +6,23 @@ import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import BinaryIO
+from pathlib import Path, PurePosixPath
+from typing import Annotated, BinaryIO
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
 DRAFT = ".tmp"
+
+
+def _within(path: str) -> str:
+    """Return the name of a file within a folder; refuse one that leads out of it."""
+    parts = PurePosixPath(path).parts
+    if not parts or ".." in parts or parts[0] == "/" or "\\" in path:
+        raise ValueError(f"must lie within the folder, got {path!r}")
+    return path
+
+
+PathWithin = Annotated[str, AfterValidator(_within)]
 
 
 class StoredFile(BaseModel):
@@ -19,7 +30,7 @@ class StoredFile(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    path: str
+    path: PathWithin
     num_bytes: int
     sha256: str
 
@@ -30,7 +41,7 @@ class Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     table: str
-    path: str
+    path: PathWithin
     num_rows: int
     num_bytes: int
     sha256: str

@@ -5,11 +5,15 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 from netsim.cosim.scenario import Scenario
+from netsim.errors import InputError
 from netsim.runs.manifest import Manifest
 
+NO_PATHS = frozenset({"kind", "name", "prompt_format"})  # texts that may look like one
+MAX_FILES = 20_000  # of a folder that a run reads
 WHOLE_BYTES = 64 * 2**20  # of larger files, model weights, the two ends and the size
 
 
@@ -31,8 +35,9 @@ def changed(recorded: Manifest) -> list[str]:
 def _paths(value: object) -> Iterator[str]:
     """Yield the absolute paths that a resolved scenario holds."""
     if isinstance(value, dict):
-        for one in value.values():
-            yield from _paths(one)
+        for key, one in value.items():
+            if key not in NO_PATHS:
+                yield from _paths(one)
     elif isinstance(value, list | tuple):
         for one in value:
             yield from _paths(one)
@@ -43,7 +48,13 @@ def _paths(value: object) -> Iterator[str]:
 def _digest(path: Path) -> str:
     if path.is_file():
         return _file_digest(path)
-    below = sorted(one for one in path.rglob("*") if one.is_file())
+    found = (one for one in path.rglob("*") if one.is_file())
+    below = sorted(islice(found, MAX_FILES + 1))
+    if len(below) > MAX_FILES:
+        raise InputError(
+            f"{path} holds more than {MAX_FILES:,} files: a scenario names the folder "
+            "of a model or of data, no other"
+        )
     listing = "".join(f"{one.relative_to(path)} {_file_digest(one)}\n" for one in below)
     return hashlib.sha256(listing.encode()).hexdigest()
 

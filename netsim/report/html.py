@@ -13,6 +13,7 @@ from jinja2 import Environment, StrictUndefined
 
 from netsim.core.version import VERSION
 from netsim.report.page import Chart, Page, Table
+from netsim.report.spreadsheet import to_csv
 
 SIGNIFICANT = 6  # digits of a number in a chart
 
@@ -99,9 +100,7 @@ def _store(page: Page) -> str:
             for name, frame in chart.frames.items()
         },
         "files": {
-            table.name: table.csv.to_csv(index=False)
-            for table in tables
-            if table.csv is not None
+            table.name: to_csv(table.csv) for table in tables if table.csv is not None
         },
     }
     text = json.dumps(store, ensure_ascii=False, separators=(",", ":"), allow_nan=False)

@@ -88,6 +88,8 @@ class Manifest(BaseModel):
 def read_manifest(run_folder: Path) -> Manifest:
     """Return the manifest of a run's folder."""
     path = run_folder / FILE_NAME
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path} is not a regular file")
     try:
         content = path.read_bytes()
     except OSError as error:

@@ -150,6 +150,8 @@ def part_paths(run_folder: Path, table: str) -> list[Path]:
 
 def read_part(path: Path, table: str) -> pa.Table:
     """Return one part, which must have the table's schema."""
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path} is not a regular file")
     try:
         part = pq.ParquetFile(path, page_checksum_verification=True).read()
     except (pa.ArrowException, OSError) as error:
@@ -192,7 +194,10 @@ def scenario_part(run_folder: Path, name: str) -> Mapping[str, object]:
 def scenario_values(run_folder: Path) -> Mapping[str, object]:
     """Return the resolved scenario in a run's folder as plain values: whoever reads a
     run imports no class that it names."""
-    data = read_document(run_folder / "scenario.yaml").data
+    path = run_folder / "scenario.yaml"
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path} is not a regular file")
+    data = read_document(path).data
     return {str(name): value for name, value in data.items()}
 
 

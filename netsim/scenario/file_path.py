@@ -22,6 +22,8 @@ FilePath = Annotated[str, Field(min_length=1), AfterValidator(absolute_path)]
 
 def read_text(path: Path) -> str:
     """Return the text of a file; raise ``InputError`` if it cannot be read."""
+    if path.exists() and not path.is_file():
+        raise InputError(f"'{path}' cannot be read: it is not a regular file")
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

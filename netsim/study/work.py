@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
 import shutil
@@ -114,13 +113,12 @@ def _run(host: Host, job: Job, folder: Path) -> Manifest:
 
 
 def _run_far(host: Host, job: Job) -> Ending:
-    """Run in a folder of this machine's own, and send it back."""
-    digest = hashlib.sha256(f"{job.folder}\0{job.scenario_text}".encode()).hexdigest()
-    folder = Path(tempfile.gettempdir()) / "netsim-runs" / digest[:16]
-    manifest = _run(host, job, folder)
-    ending = _ending(manifest, far_host=socket.gethostname(), packed=packed(folder))
-    shutil.rmtree(folder)
-    return ending
+    """Run in a new folder of this machine that only this user can enter, and send it
+    back: in a folder of a known name another user may have put a finished run."""
+    with tempfile.TemporaryDirectory(prefix="netsim-run-") as private:
+        folder = Path(private) / "run"
+        manifest = _run(host, job, folder)
+        return _ending(manifest, far_host=socket.gethostname(), packed=packed(folder))
 
 
 def _ending(manifest: Manifest, *, far_host: str = "", packed: bytes = b"") -> Ending:

@@ -30,6 +30,7 @@ from pydantic_core import (
 )
 
 from netsim.core.quantities import closest, is_yaml
+from netsim.scenario.foreign import LOADS_CODE, foreign
 from netsim.scenario.traits import Questions, Traits, faults
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -147,6 +148,8 @@ class OneOf:
         if isinstance(value, BaseModel):
             return value
         kind, loc = self._kind(value)
+        if ":" in kind and not _loads_code(info.context):
+            return foreign(kind)
         fields = dict(value) if isinstance(value, Mapping) else {"kind": kind}
         if kind in self.choices:
             model = self.choices[kind]
@@ -218,6 +221,11 @@ class OneOf:
             if choice is cls:
                 return name
         return f"{cls.__module__}:{cls.__qualname__}"
+
+
+def _loads_code(context: object) -> bool:
+    """Return whether a user's classes are loaded; a context may say that none is."""
+    return not isinstance(context, Mapping) or context.get(LOADS_CODE, True)
 
 
 def refusal(

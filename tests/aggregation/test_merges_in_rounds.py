@@ -611,7 +611,7 @@ REFUSED = {
     "momentum in new coordinates": (
         "thin-svd",
         "learning.server_optimiser=momentum",
-        "learning.server_optimiser: .*coordinates",
+        "learning.server_optimiser: .*new gauge",
     ),
     "rounded folds": (
         "fedex-lora",

@@ -73,9 +73,9 @@ def build_stage(
     env = Engine()
     transfer_ids = itertools.count()
     links = scenario.population.links
-    recorder.capacities.extend(_capacities(scenario))
-    recorder.cells.extend(_cell_rows(scenario.network))
-    recorder.laps.extend(() if links is None else _laps(links))
+    recorder.capacities.extend(capacity_rows(scenario))
+    recorder.cells.extend(cell_rows(scenario.network))
+    recorder.laps.extend(() if links is None else lap_rows(links))
     scene = Scene(
         env=env,
         seed=scenario.seed,
@@ -120,7 +120,7 @@ def _build_cells(
                 cell_id=cell_id,
                 direction=direction,
                 band_hz=int(air.band_hz),
-                radio=_heard(cell, air),
+                radio=heard(cell, air),
                 divider=cell.uplink.sharing
                 if direction == "up"
                 else cell.downlink.rule,
@@ -134,7 +134,7 @@ def _build_cells(
     return Cells(bands=bands, wires=wires)
 
 
-def _capacities(scenario: Scenario) -> Iterator[Capacity]:
+def capacity_rows(scenario: Scenario) -> Iterator[Capacity]:
     """Yield the rows of the bands that follow a measured trace."""
     for cell_id, cell in enumerate(scenario.network.cells):
         for direction in DIRECTIONS:
@@ -144,7 +144,7 @@ def _capacities(scenario: Scenario) -> Iterator[Capacity]:
                 yield Capacity(cell_id, direction, *step)
 
 
-def _cell_rows(network: Network) -> Iterator[rows.Cell]:
+def cell_rows(network: Network) -> Iterator[rows.Cell]:
     """Yield the rows of the table of cells; none for one cell without a backhaul."""
     if len(network.cells) == 1 and network.cells[0].backhaul is None:
         return
@@ -161,7 +161,7 @@ def _cell_rows(network: Network) -> Iterator[rows.Cell]:
         )
 
 
-def _heard(cell: Cell, air: Uplink | Downlink) -> Radio:
+def heard(cell: Cell, air: Uplink | Downlink) -> Radio:
     """Return the radio as transfers see it: averaged over fast fading, and in outage
     below the minimum SNR (of the mean, with fast fading)."""
     radio = cell.fading.effective_radio(air.radio)
@@ -191,7 +191,7 @@ def _own_links(
     )
 
 
-def _laps(links: Links) -> Iterator[Lap]:
+def lap_rows(links: Links) -> Iterator[Lap]:
     for file_id, table in enumerate(links.tables()):
         for step in table.steps:
             yield Lap(file_id, *step)

@@ -192,12 +192,21 @@ def scenario_part(run_folder: Path, name: str) -> Mapping[str, object]:
 
 def scenario_values(run_folder: Path) -> Mapping[str, object]:
     """Return the resolved scenario in a run's folder; empty if it is no mapping."""
-    path = run_folder / "scenario.yaml"
     try:
-        scenario = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        scenario = yaml.safe_load(scenario_text(run_folder))
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
+        path = run_folder / "scenario.yaml"
         raise InputError(f"cannot read {path}: {error}") from error
     return scenario if isinstance(scenario, dict) else {}
+
+
+def scenario_text(run_folder: Path) -> str:
+    """Return the text of the resolved scenario in a run's folder."""
+    path = run_folder / "scenario.yaml"
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read {path}: {error}") from error
 
 
 def _frame(table: pa.Table) -> pd.DataFrame:

@@ -16,6 +16,7 @@ from pydantic_core import ErrorDetails
 
 from netsim.core.quantities import QUANTITIES, closest
 from netsim.errors import InputError, Refusal
+from netsim.scenario.foreign import LOADS_CODE
 from netsim.scenario.overrides import Overridden, apply_overrides
 from netsim.scenario.record import note_model, read_model, yaml_keys
 from netsim.scenario.source import (
@@ -61,10 +62,16 @@ def load_text(
     overrides: Sequence[str] = (),
     folder: Path | None = None,
     check: Callable[[Model], Iterable[Refusal]] = _right,
+    loads_code: bool = True,
 ) -> Model:
-    """Return a YAML text as a ``model``; ``name`` replaces the file in messages."""
+    """Return a YAML text as a ``model``; ``name`` replaces the file in messages.
+
+    Without ``loads_code`` no user's class is imported: what stands in its place raises
+    ``NotLoaded`` when it is asked anything.
+    """
     document = parse_document(text, name)
-    return _load(document, model, overrides, folder or Path(), check)
+    where = folder or Path()
+    return _load(document, model, overrides, where, check, loads_code=loads_code)
 
 
 def dump(record: BaseModel) -> str:
@@ -134,9 +141,12 @@ def _load(
     overrides: Sequence[str],
     folder: Path,
     check: Callable[[Model], Iterable[Refusal]],
+    *,
+    loads_code: bool = True,
 ) -> Model:
     data, origins = apply_overrides(document.data, overrides)
     context: dict[str, Any] = {"source": "yaml", "folder": folder, "models": {}}
+    context[LOADS_CODE] = loads_code
     note_model(context, data, model)
     report = _Report(document, Overridden(data, origins), context["models"])
     try:

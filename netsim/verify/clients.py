@@ -29,9 +29,7 @@ def check_places(trace: Trace, known: Known) -> Iterator[Finding]:
 def check_samples(trace: Trace, known: Known) -> Iterator[Finding]:
     """Yield clients that do not hold the samples of the scenario's partition."""
     found = trace.columns("clients")["num_samples"]
-    yield from check_column(
-        "clients", "num_samples", found, known.num_samples, _client
-    )
+    yield from check_column("clients", "num_samples", found, known.num_samples, _client)
 
 
 def check_data_weights(trace: Trace, known: Known) -> Iterator[Finding]:

@@ -132,8 +132,10 @@ class _Rounds:
             and task.download_start_ns <= tick_ns <= task.end_ns
             for task in self._of_client[client_id]
         )
-        return is_busy or not is_here or self._empty_ns.get(client_id, tick_ns + 1) <= (
-            tick_ns
+        return (
+            is_busy
+            or not is_here
+            or self._empty_ns.get(client_id, tick_ns + 1) <= (tick_ns)
         )
 
     def _check_weights(

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from pydantic import ValidationError
 
 from fl.partition import divide
 from fl.streams import stream
 from netsim.availability import Presence
 from netsim.cosim.scenario import Scenario
-from netsim.errors import InputError
 from netsim.learner.learner import Learner
 from netsim.population import Population
-from netsim.scenario.foreign import LOADS_CODE, NotLoaded
-from netsim.scenario.record import read_model
+from netsim.scenario import load_text
+from netsim.scenario.foreign import NotLoaded
 from netsim.verify.trace import Trace
 
 Value = TypeVar("Value")
-UNREADABLE = (ValidationError, InputError, ValueError, OSError)
+UNREADABLE = (ValueError, OSError)  # of scenarios, and of files that they name
 
 
 class Unknown(Exception):
@@ -32,10 +30,8 @@ class Unknown(Exception):
 class Known:
     """Scenario, clients and costs of a run; what is not known raises ``Unknown``."""
 
-    def __init__(
-        self, values: Mapping[str, object], folder: Path, trace: Trace
-    ) -> None:
-        self._values = values
+    def __init__(self, text: str, folder: Path, trace: Trace) -> None:
+        self._text = text
         self._folder = folder
         self._trace = trace
         self._found: dict[str, object] = {}
@@ -84,9 +80,10 @@ class Known:
         return found  # type: ignore[return-value]
 
     def _read(self) -> Scenario:
-        context = {"source": "yaml", "folder": self._folder, LOADS_CODE: False}
         try:
-            return read_model(Scenario, self._values, context)
+            return load_text(
+                self._text, Scenario, folder=self._folder, loads_code=False
+            )
         except UNREADABLE as error:
             raise Unknown(f"scenario.yaml cannot be read: {_first(error)}") from error
 
@@ -132,8 +129,4 @@ class Known:
 
 
 def _first(error: Exception) -> str:
-    if isinstance(error, ValidationError):
-        problem = error.errors(include_url=False)[0]
-        place = ".".join(str(part) for part in problem["loc"])
-        return f"{place}: {problem['msg']}"
     return str(error).splitlines()[0]

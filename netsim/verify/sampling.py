@@ -51,6 +51,4 @@ class Draws:
         """Return the probabilities of every plan, by its first round."""
         found = self._trace.columns("plans")
         ids = found["round_id"]
-        return {
-            int(n): found["sampling_probability"][ids == n] for n in np.unique(ids)
-        }
+        return {int(n): found["sampling_probability"][ids == n] for n in np.unique(ids)}

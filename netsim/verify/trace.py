@@ -46,7 +46,7 @@ class Trace(Rows):
     def of(cls, tables: Mapping[str, pa.Table], sim_time_ns: int) -> Trace:
         """Return a trace from Arrow tables."""
         listed = {
-            name: list(map(TABLES[name].row._make, _rows(table)))  # type: ignore[attr-defined]
+            name: list(map(TABLES[name].row._make, _rows(table)))
             for name, table in tables.items()
             if name not in WHOLE
         }

@@ -43,10 +43,10 @@ def check_phases(trace: Trace, known: Known) -> Iterator[Finding]:
     for task in trace.tasks:
         where = f"task {task.task_id}"
         if task.compute_start_ns is not None:
-            claim = ("compute_start_ns", task.compute_start_ns, task.download_end_ns)
-            yield from check_equal("tasks", where, claim)
-        claim = ("upload_start_ns", task.upload_start_ns, task.compute_end_ns)
-        yield from check_equal("tasks", where, claim)
+            start = ("compute_start_ns", task.compute_start_ns, task.download_end_ns)
+            yield from check_equal("tasks", where, start)
+        upload = ("upload_start_ns", task.upload_start_ns, task.compute_end_ns)
+        yield from check_equal("tasks", where, upload)
 
 
 def check_task_ranks(trace: Trace, known: Known) -> Iterator[Finding]:

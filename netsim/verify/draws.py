@@ -49,7 +49,7 @@ class _Rounds:
         self._empty_ns = {
             e.client_id: e.time_ns for e in trace.events if e.kind == "battery empty"
         }
-        self._down = {e.time_ns for e in trace.events if e.kind == "server down"}
+        self._down = known.outages_ns()
         self._marks: dict[int, list[Event]] = defaultdict(list)
         for event in trace.events:
             if event.kind in ABSENT:
@@ -68,11 +68,9 @@ class _Rounds:
                 continue
             start_ns = row.start_ns + to_ns(self._server.announce_time_s)
             own = self._own.pop((row.round_id, row.server_id), {})
-            is_cut = row.end_ns <= start_ns and (
-                row.end_ns == row.start_ns or row.end_ns in self._down
-            )
-            if is_cut and not own:  # it ended before it drew
-                continue
+            is_cut = row.end_ns == row.start_ns or row.end_ns in self._down
+            if is_cut and not own and not self._marks.get(row.round_id):
+                continue  # it ended before it drew
             drawn = self._drawn(row)
             yield from self._check_members(row, drawn, own, start_ns)
             yield from self._check_weights(row, drawn, own)

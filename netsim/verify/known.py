@@ -17,6 +17,7 @@ from netsim.learner.learner import Learner
 from netsim.population import Population
 from netsim.scenario import load_text
 from netsim.scenario.foreign import NotLoaded
+from netsim.server.outages import spans
 from netsim.verify.trace import Trace
 
 Value = TypeVar("Value")
@@ -61,6 +62,16 @@ class Known:
         """Return when clients are there, asked at increasing ticks."""
         scenario = self.scenario
         return Presence(scenario.population.availability, scenario.seed)
+
+    def outages_ns(self) -> set[int]:
+        """Return the ticks at which outages of the server begin, within the run."""
+        found: set[int] = set()
+        outages = getattr(self.scenario.server, "outages", ())
+        for start_ns, _ in spans(outages, self.scenario.seed):
+            if start_ns > self._trace.sim_time_ns:
+                break
+            found.add(start_ns)
+        return found
 
     @property
     def num_clients(self) -> int:

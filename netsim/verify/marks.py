@@ -64,7 +64,7 @@ def check_late(trace: Trace, known: Known) -> Iterator[Finding]:
         of_round[task.round_id].append(task)
     merging = {task.merged_round_id for task in trace.tasks}
     merging |= {event.round_id for event in trace.events if event.kind == "diverged"}
-    down = {event.time_ns for event in trace.events if event.kind == "server down"}
+    down = known.outages_ns()
     deadline_s = getattr(server, "deadline_s", None)
     expected: list[Mark] = []
     for row in trace.rounds:

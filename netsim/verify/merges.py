@@ -20,19 +20,20 @@ def check_merges(trace: Trace, known: Known) -> Iterator[Finding]:
         by_round[row.round_id].append(row)
     merged = Counter(task.merged_round_id for task in trace.tasks)
     first = next(iter(by_round.values()), [])
-    layers = [row.layer for row in first]
-    # a method may count the version before as a component of its own
-    extra = int(any(row.num_components > merged[row.round_id] for row in first))
+    layers = {row.layer for row in first}
     for round_id, rows in by_round.items():
         where = f"round {round_id}"
-        if sorted(row.layer for row in rows) != sorted(layers):
+        counts = Counter(row.layer for row in rows)
+        times = set(counts.values())  # each server of the round, or the only one
+        if set(counts) != layers or times != ({max(times)} if trace.has_edges else {1}):
             rule = "every merge must have the same layers"
             yield Finding("merges", where, rule, f"{len(rows)} rows")
         for row in rows:
             claims: list[tuple[str, object, object]] = []
             claims.append(("method", row.method, first[0].method))
             if not trace.has_edges:
-                number = merged[round_id] + extra
+                # the version before may be a component of its own
+                number = min(max(rows[0][3], merged[round_id]), merged[round_id] + 1)
                 claims.append(("num_components", row.num_components, number))
             yield from check_equal("merges", where, *claims)
             errors = [field for field in row[4:] if field is not None]

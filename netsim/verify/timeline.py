@@ -71,7 +71,7 @@ def _check_gathered(
             merged[task.merged_round_id, server_id].append(task)
     sent = _broadcast_ends(trace)
     diverged = {e.round_id for e in trace.events if e.kind == "diverged"}
-    down = {e.time_ns for e in trace.events if e.kind == "server down"}
+    down = known.outages_ns()
     late = [
         task.end_ns for task in trace.tasks if task.merged_round_id != task.round_id
     ]

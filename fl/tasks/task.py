@@ -16,17 +16,12 @@ Split = Literal["public", "train", "test"]
 Objective = Literal["image-classification", "text-classification", "causal"]
 
 
-class Source(Protocol):
-    """A data set in three disjoint splits, as configured in the scenario.
+class DataSet(Protocol):
+    """Samples in three disjoint splits.
 
     ``train`` is divided among the clients, ``test`` evaluates the global model, and
-    ``public`` may be used to pre-train a backbone. No method imports torch.
+    ``public`` may be used to pre-train a backbone.
     """
-
-    @property
-    def digest(self) -> str:
-        """Return a digest of the data and of the splits."""
-        ...
 
     @property
     def objective(self) -> Objective:
@@ -47,6 +42,15 @@ class Source(Protocol):
         """Return the label of every sample of a split, or zeros if there are none."""
         ...
 
+
+class Source(DataSet, Protocol):
+    """A data set as configured in the scenario. No method imports torch."""
+
+    @property
+    def digest(self) -> str:
+        """Return a digest of the data and of the splits."""
+        ...
+
     def column(self, name: str) -> NDArray[np.str_]:
         """Return another column of the training samples, such as the author."""
         ...
@@ -60,7 +64,7 @@ class Source(Protocol):
         ...
 
 
-class Task(Source, Protocol):
+class Task(DataSet, Protocol):
     """A data set ready for training: texts are tokenized."""
 
     def batch(self, split: Split, indices: NDArray[np.int64]) -> dict[str, Tensor]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from fl.tasks.task import Objective, Quiz, Source, Split, Task
+from fl.tasks.task import Objective, Quiz, Source, Split
 from fl.tasks.tokens import IGNORED, SampleCache, Tokenizer, padded, token_batch
 
 if TYPE_CHECKING:
@@ -57,10 +57,6 @@ class _Tokenized:
     tokenizer: Tokenizer
 
     @property
-    def digest(self) -> str:
-        return self.source.digest
-
-    @property
     def objective(self) -> Objective:
         return self.source.objective
 
@@ -71,15 +67,6 @@ class _Tokenized:
     @property
     def max_length(self) -> int:
         return self.source.max_length
-
-    def column(self, name: str) -> NDArray[np.str_]:
-        return self.source.column(name)
-
-    def corpus(self) -> list[str]:
-        return self.source.corpus()
-
-    def read_by(self, tokenizer: Tokenizer | None) -> Task:
-        return self.source.read_by(tokenizer)
 
 
 @dataclass(frozen=True)

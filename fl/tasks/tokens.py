@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from torch import Tensor
 
-IGNORED = -100  # the label that losses ignore
+IGNORED = -100  # the label that losses ignore, as in transformers
 MAX_CACHED = 200_000
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")

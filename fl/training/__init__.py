@@ -3,6 +3,5 @@
 from fl.training.core import CoreStack
 from fl.training.stack import Stack
 from fl.training.switched import Switched
-from fl.training.trainable_rows import Rows
 
-__all__ = ["CoreStack", "Rows", "Stack", "Switched"]
+__all__ = ["CoreStack", "Stack", "Switched"]

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fl.tasks.tokens import IGNORED
 from fl.training.grouping import PassRule, Shape, group_clients, shape
-from fl.training.losses import IGNORED
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from fl.aggregation.components import (
     LayerComponents,
-    Merge,
     MergeDiagnostics,
     MergedLayer,
     Pair,
@@ -96,7 +95,6 @@ __all__ = [
     "HetLora",
     "LayerComponents",
     "LoraFair",
-    "Merge",
     "MergeDiagnostics",
     "MergedLayer",
     "Method",

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol, TypeAlias
 
-from fl.aggregation.components import Merge, MergedLayer
+from fl.aggregation.components import LayerComponents, MergedLayer
 from fl.model.payload import PartName, Shape, parts_extent
 
 Ability: TypeAlias = Literal[
@@ -67,7 +67,7 @@ class Contract:
         return [f"{n}: {self.cannot[n]}" for n in needed if n in self.cannot]
 
 
-class Method(Merge, Protocol):
+class Method(Protocol):
     """An aggregation method with all that the simulation needs to know of it."""
 
     @property
@@ -82,6 +82,15 @@ class Method(Merge, Protocol):
 
     def exchange(self, round_index: int) -> Exchange:
         """Return the parts exchanged in a round; rounds count from zero."""
+        ...
+
+    def merge(self, layers: Mapping[str, LayerComponents]) -> dict[str, MergedLayer]:
+        """Return one merged layer per name, in the order given; inputs are not changed.
+
+        A single component is returned bit for bit, unless the method restarts or
+        re-factors. Callers sort components by (client, start index) and do not merge
+        a round without arrivals.
+        """
         ...
 
 

@@ -42,8 +42,8 @@ from fl.aggregation import (
 from fl.aggregation.fed_sb import core_of, with_core
 from fl.aggregation.reference_norms import ratio
 from fl.aggregation.residual import ByBytes, ByCount, ByEnergy
-from fl.aggregation.restart import at_rank
 from fl.aggregation.spectral import exact_spectrum, ideal_stack, leading_spectrum
+from fl.federation.versions import at_rank
 
 M, N, RANK = 14, 9, 3
 SCALE = 5.0 / RANK  # alpha / r, alpha != r
@@ -550,7 +550,7 @@ def test_a_client_takes_its_prefix_or_pads_with_its_own_a():
     merged = merge_one(FlexLora(), free(PLAIN)).pair
     for rank in (1, 2, 3, 5):
         own = free((1.0,), seed=4, rank=rank).previous
-        b, a = at_rank(merged, rank, own)
+        b, a = at_rank(merged, rank, own.lora_a)
         width = min(rank, RANK)
         wanted = merged.lora_b[:, :width] @ merged.lora_a[:width]
         torch.testing.assert_close(b @ a, wanted, rtol=0, atol=1e-12)

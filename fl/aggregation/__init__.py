@@ -29,13 +29,10 @@ from fl.aggregation.lora_fair import LoraFair
 from fl.aggregation.method import (
     Ability,
     Contract,
-    Download,
     Exchange,
     Method,
     VersionRanks,
-    download_numbers,
     ranks,
-    upload_numbers,
 )
 from fl.aggregation.residual import Residual
 from fl.aggregation.rolora import RoLora
@@ -76,7 +73,6 @@ __all__ = [
     "Ability",
     "Compression",
     "Contract",
-    "Download",
     "Exchange",
     "FFALora",
     "FSLora",
@@ -106,8 +102,6 @@ __all__ = [
     "Shape",
     "ThinSVD",
     "VersionRanks",
-    "download_numbers",
     "ranks",
-    "upload_numbers",
     "weighted_mean",
 ]

@@ -100,6 +100,11 @@ class MergedLayer:
     diagnostics: MergeDiagnostics
     fold: Pair | None = None
 
+    @property
+    def sent(self) -> list[Pair]:
+        """Return the products that the layer changes by: the pair, and the fold."""
+        return [self.pair] if self.fold is None else [self.pair, self.fold]
+
 
 def pad_rank(pair: Pair, rank: int) -> Pair:
     """Return the pair padded with zeros to a higher rank; the product is the same."""

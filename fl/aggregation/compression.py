@@ -34,7 +34,6 @@ class Compression(Protocol):
     @property
     def has_memory(self) -> bool:
         """Return whether clients keep an error memory."""
-        ...
 
     def deliver(
         self, sent: Tensor, trained: Tensor, kept_back: Tensor | None
@@ -43,11 +42,9 @@ class Compression(Protocol):
 
         ``kept_back`` is the client's error memory, none at first.
         """
-        ...
 
     def bits(self, num_numbers: int) -> int:
         """Return the bits of an upload of ``num_numbers`` numbers."""
-        ...
 
 
 class Quantised(Record):

@@ -79,16 +79,13 @@ class Method(Protocol):
     @property
     def kind(self) -> str:
         """Return the name used in scenarios and in the trace."""
-        ...
 
     @property
     def contract(self) -> Contract:
         """Return the contract under the present settings."""
-        ...
 
     def exchange(self, round_index: int) -> Exchange:
         """Return the parts exchanged in a round; rounds count from zero."""
-        ...
 
     def merge(self, layers: Mapping[str, LayerComponents]) -> dict[str, MergedLayer]:
         """Return one merged layer per name, in the order given; inputs are not changed.
@@ -97,7 +94,6 @@ class Method(Protocol):
         re-factors. Callers sort components by (client, start index) and do not merge
         a round without arrivals.
         """
-        ...
 
 
 class VersionRanks(NamedTuple):

@@ -57,14 +57,13 @@ class Trained:
     loss: float
 
 
+@dataclass(eq=False)
 class Diverged(ArithmeticError):
     """A client's loss or adapter is no longer finite, at a local step."""
 
-    def __init__(self, client_id: int, start_index: int, step: int) -> None:
-        super().__init__(client_id, start_index, step)
-        self.client_id = client_id
-        self.start_index = start_index
-        self.step = step
+    client_id: int
+    start_index: int
+    step: int
 
     def __str__(self) -> str:
         return (

@@ -37,7 +37,6 @@ from fl.aggregation import (
     ranks,
     weighted_mean,
 )
-from fl.aggregation.fed_sb import core_of, with_core
 from fl.aggregation.reference_norms import ratio
 from fl.aggregation.residual import ByBytes, ByCount, ByEnergy
 from fl.aggregation.spectral import exact_spectrum, ideal_stack, leading_spectrum
@@ -91,7 +90,9 @@ def common_b(weights, **options):
 def cores(weights, dtype=torch.float64, **options):
     bases = free(weights, **options).previous
     rng = np.random.default_rng(2)
-    pairs = [with_core(bases, factors(rng, RANK, RANK)) for _ in weights]
+    pairs = [
+        Pair(bases.lora_b @ factors(rng, RANK, RANK), bases.lora_a) for _ in weights
+    ]
     return cast(LayerComponents(tuple(pairs), weights, bases), dtype)
 
 
@@ -633,6 +634,11 @@ def test_lora_fair_solves_its_penalised_problem():
         torch.testing.assert_close(
             gap @ average.lora_a.T, weight * step, rtol=0, atol=1e-10
         )
+
+
+def core_of(bases, pair):
+    """Return the R of a pair ``(B R, A)``."""
+    return torch.linalg.lstsq(bases.lora_b, pair.lora_b).solution
 
 
 def test_fed_sb_gives_the_average_of_the_cores():

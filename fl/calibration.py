@@ -130,7 +130,6 @@ def _product_rate(learning: FederationSettings, device: str, clock: Clock) -> fl
 
 
 def _memory_bytes(device: str) -> int:
-    """Return the memory of the device in bytes; for the CPU that of this host."""
     if device.startswith("cuda"):
         import torch
 

@@ -183,7 +183,6 @@ def _loaded(folder: Path, task: Source, backbone: FromPretrained) -> PreTrainedM
 def _loader(
     folder: Path, task: Source, backbone: FromPretrained, shared: dict[str, Any]
 ) -> Callable[..., Any]:
-    """Return the function that loads the weights from a folder."""
     if backbone.pooling is None:
         return partial(auto_class(task.objective).from_pretrained, **shared)
     from transformers import AutoConfig

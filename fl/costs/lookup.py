@@ -66,7 +66,6 @@ def _recalled(name: str) -> ModelCosts | None:
 
 
 def _kept(name: str, costs: ModelCosts) -> ModelCosts:
-    """Return the costs, which are an entry of the cache from now on."""
     remember(name, json.dumps(asdict(costs), indent=1).encode())
     return costs
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from fl.backbones.families import cast_model, first_line
@@ -43,10 +44,7 @@ def _at_rank(
 ) -> AtRank:
     base = meta_model(values, timing)
     is_classifier = base.get_output_embeddings() is None  # type: ignore[no-untyped-call]
-
-    def probe(length: int, size: int) -> dict[str, Tensor]:
-        return _probe(length, size, is_classifier=is_classifier)
-
+    probe = partial(_probe, is_classifier=is_classifier)
     return counted_at(
         base, lora, probe, TEXT_LENGTHS, batch_size=batch_size, device="meta"
     )

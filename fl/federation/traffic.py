@@ -96,8 +96,8 @@ class Journal:
         """
         line, is_ahead = self._since(want, have)
         known = [] if is_ahead or have is None else self._since(have, None)[0]
-        missed, undone = _without(line, known), _without(known, line)
-        rounds = {self._made[name].round_index for name in (want, *missed, *undone)}
+        missed_or_undone = set(line) ^ set(known)
+        rounds = {self._made[name].round_index for name in {want, *missed_or_undone}}
         exchange = self.traffic.method.exchange
         parts = {part for index in rounds for part in exchange(index).receives}
         wanted = self._made[want].ranks
@@ -120,9 +120,3 @@ class Journal:
             line.append(version)
             version = parent
         return line, True
-
-
-def _without(names: Sequence[str], others: Sequence[str]) -> list[str]:
-    """Return the names that are not among the others."""
-    left_out = set(others)
-    return [name for name in names if name not in left_out]

@@ -190,7 +190,6 @@ def _other_whole(header: Header, lora: LoraSettings) -> Iterator[str]:
 
 
 def _is_within(path: str, name: str) -> bool:
-    """Return whether a module is the named one or a part of it."""
     return f".{name}." in f".{path}."
 
 
@@ -206,7 +205,7 @@ def require_sizes(folder: Path, costs: ModelCosts, lora: LoraSettings) -> None:
     header = read_header(folder / TENSORS)
     whole = sum(map(math.prod, header.whole().values()))
     total = sum(map(math.prod, header.shapes.values()))
-    outside = costs.other_trainable_parameters
+    outside = costs.rest.num_numbers
     if lora.use_dora:  # magnitudes are counted with what has no rank
         whole, outside = total, costs.num_trainable(lora.r)
     for what, found, wanted in (

@@ -74,7 +74,6 @@ class Arithmetic(Generated):
         return TokenizedPrompts(self, tokenizer)
 
     def _pairs(self, split: Split, indices: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the two numbers (b, 2) of some samples."""
         pool = _pool(split, self.num_digits)
         place, choice = (
             uniform(self.seed, f"{split} {what}", indices)

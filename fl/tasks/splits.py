@@ -46,7 +46,6 @@ class FileTask(Record):
         return None if place is None else read_table(place, columns, header=header)
 
     def _column(self, column: Column, *, header: bool) -> NDArray[np.str_]:
-        """Return a column of the training samples."""
         table = read_table(self.train, (column,), header=header)
         return np.array(table.columns[0])[self._rows("train", table)]
 

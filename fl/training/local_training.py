@@ -17,10 +17,12 @@ from fl.model.sketch import Sketch, compensation, whole_sketch
 from fl.settings.local_training import TrainingSettings
 from fl.streams import forked, stream, torch_stream
 from fl.tasks import Task
-from fl.training import CoreStack, Stack, Switched
+from fl.training.core import CoreStack
 from fl.training.losses import num_items
 from fl.training.optimisers import clip_rows, optimiser_for, rate_factor
 from fl.training.slicing import passes
+from fl.training.stack import Stack
+from fl.training.switched import Switched
 
 if TYPE_CHECKING:
     import torch
@@ -220,7 +222,6 @@ class _Cohort:
 
 
 def _generator(lora_model: LoraModel, seed: int, job: LocalJob) -> torch.Generator:
-    """Return the generator of a client's dropout, on the device."""
     import torch
 
     own = torch_stream(seed, "dropout", job.client_id, job.start_index)

@@ -97,7 +97,6 @@ def _cut(
 
 
 def _cost(group: Sequence[Shape], rule: PassRule) -> int:
-    """Return the cost of a pass, in positions."""
     longest = max(length for _, length in group)
     samples = sum(size for size, _ in group)
     return samples * longest * rule.positions_per_image + rule.pass_cost

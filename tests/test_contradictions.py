@@ -141,7 +141,7 @@ def test_a_class_that_does_not_declare_itself_is_refused(
 
 def test_every_trait_of_a_rule_is_one_that_something_declares():
     known = {*get_args(Trait), *get_args(Fact)}
-    used = {name for rule in RULES for name in (rule.trait, rule.other)}
+    used = {name for pair in RULES for name in pair}
     used |= {trait for trait, _ in DEMANDS}
     assert used <= known
 

@@ -40,6 +40,8 @@ class Medium(Protocol):
 
     def cut(self, transfer: Transfer, status: Status) -> None: ...
 
+    def full_power_s(self, transfer: Transfer) -> float: ...
+
 
 class LinkChoice(Protocol):
     """Returns the file that a client's link follows, and its offset."""
@@ -108,6 +110,10 @@ class OwnLinks:
         self._finish_due()
         if not transfer.done.triggered:
             self._end(transfer, status)
+
+    def full_power_s(self, transfer: Transfer) -> float:
+        """Return the seconds of sending until now, all of them at full power."""
+        return transfer.airtime_by(self._env.now) / 1e9
 
     def _end_ns(self, client_id: int, bits: int) -> int:
         """Return the tick at which the client's link has carried ``bits``, starting

@@ -125,6 +125,15 @@ class SharedBand:
         """Return the part of the band without pinned shares, in micro-hertz."""
         return self._fluid.band_uhz - self._fluid.pinned_sum_uhz
 
+    def full_power_s(self, transfer: Transfer) -> float:
+        """Return the seconds at full power in which the sender radiates as much as it
+        has until now; under constant power per hertz that goes with its share."""
+        full_hz = self._fluid.radio.full_power_hz
+        if full_hz is None:
+            return transfer.airtime_by(self._env.now) / 1e9
+        held_uhz_ns = self._fluid.held_uhz_ns(transfer, self._env.now)
+        return held_uhz_ns / (full_hz * 1e15)
+
     def close(self) -> None:
         """Write the last division's row at the end of the run."""
         self._note_division((0, 0, 0))

@@ -22,7 +22,7 @@ from netsim.cli.options import (
 from netsim.cli.running import run_and_show, summary
 from netsim.cosim.inputs import changed
 from netsim.cosim.reading import read_scenario
-from netsim.cosim.replay import first_difference, is_same, recorded_scenario
+from netsim.cosim.replay import first_difference, recorded_scenario
 from netsim.runs.manifest import SCENARIO_FILE, read_manifest
 
 
@@ -66,7 +66,7 @@ def replay(
 def _compare(run: Path, folder: Path) -> bool:
     """Print whether a replay gave the recorded digest, and return it."""
     recorded, replayed = read_manifest(run), read_manifest(folder)
-    if not is_same(recorded, replayed):
+    if recorded.digest != replayed.digest:
         typer.echo(f"{run} does not replay: {first_difference(run, folder)}")
         for path in changed(recorded):
             typer.echo(f"{path} is no longer what it was when the run was made")

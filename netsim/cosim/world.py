@@ -8,13 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from netsim.band import OwnLinks, SharedBand
-from netsim.channel import (
-    CapacityTable,
-    OutageRadio,
-    Radio,
-    db_to_linear,
-)
-from netsim.channel.own_links import Links
+from netsim.channel import CapacityTable, OutageRadio, Radio, db_to_linear
 from netsim.client.cells import CellDirection, Cells
 from netsim.client.scene import Scene
 from netsim.core.clock import to_ns
@@ -75,7 +69,11 @@ def build_stage(
     links = scenario.population.links
     recorder.capacities.extend(_capacities(scenario))
     recorder.cells.extend(_cell_rows(scenario.network))
-    recorder.laps.extend(() if links is None else _laps(links))
+    recorder.laps.extend(
+        Lap(file_id, *step)
+        for file_id, table in enumerate(() if links is None else links.tables())
+        for step in table.steps
+    )
     scene = Scene(
         env=env,
         seed=scenario.seed,
@@ -115,6 +113,7 @@ def _build_cells(
     for cell_id, cell in enumerate(scenario.network.cells):
         for direction in DIRECTIONS:
             key, air = (cell_id, direction), cell.band(direction)
+            timeout_s = air.outage_timeout_s
             bands[key] = SharedBand(
                 env,
                 cell_id=cell_id,
@@ -127,7 +126,7 @@ def _build_cells(
                 ledger=recorder,
                 transfer_ids=transfer_ids,
                 capacity=_capacity(air, scenario.seed, cell_id, direction),
-                outage_timeout_ns=_outage_timeout_ns(air),
+                outage_timeout_ns=None if timeout_s is None else to_ns(timeout_s),
             )
             if cell.backhaul is not None:
                 wires[key] = Wire(cell.backhaul)
@@ -170,10 +169,6 @@ def _heard(cell: Cell, air: Uplink | Downlink) -> Radio:
     return OutageRadio(radio, db_to_linear(air.minimum_snr_db))
 
 
-def _outage_timeout_ns(air: Uplink | Downlink) -> int | None:
-    return None if air.outage_timeout_s is None else to_ns(air.outage_timeout_s)
-
-
 def _own_links(
     scenario: Scenario, env: Engine, recorder: Recorder, transfer_ids: Iterator[int]
 ) -> OwnLinks | None:
@@ -189,12 +184,6 @@ def _own_links(
         ledger=recorder,
         transfer_ids=transfer_ids,
     )
-
-
-def _laps(links: Links) -> Iterator[Lap]:
-    for file_id, table in enumerate(links.tables()):
-        for step in table.steps:
-            yield Lap(file_id, *step)
 
 
 def _capacity(

@@ -13,7 +13,7 @@ import yaml
 
 from fl.contract import FALLING_METRICS, METRICS
 from netsim.core.files import StoredFile, damage
-from netsim.core.quantities import closest
+from netsim.core.quantities import did_you_mean
 from netsim.errors import InputError
 from netsim.runs.manifest import Manifest, read_manifest
 from netsim.trace.schemas import SCHEMAS
@@ -53,8 +53,7 @@ class Run:
         """Return the table ``name`` as a frame: ``run.tasks``, ``run.evals``, ..."""
         if name in TABLES:
             return self.table(name)
-        near = closest(name, TABLES)
-        hint = f", did you mean {near!r}?" if near else ""
+        hint = did_you_mean(name, TABLES)
         raise AttributeError(f"a run has no {name!r}{hint}")
 
     def __dir__(self) -> list[str]:

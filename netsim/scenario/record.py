@@ -29,7 +29,7 @@ from pydantic_core import (
     core_schema,
 )
 
-from netsim.core.quantities import closest, is_yaml
+from netsim.core.quantities import closest, did_you_mean, is_yaml
 from netsim.scenario.traits import Questions, Traits, faults
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -190,8 +190,7 @@ class OneOf:
         self, kind: str, loc: tuple[str, ...], context: object
     ) -> type[BaseModel]:
         if ":" not in kind:
-            near = closest(kind, self.choices)
-            hint = f", did you mean {near!r}?" if near else ""
+            hint = did_you_mean(kind, self.choices)
             text = f"unknown kind {kind!r}{hint} (kinds: {self._names()})"
             raise refusal(text, kind, loc, bare=True)
         folder = context.get("folder") if isinstance(context, Mapping) else None

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Literal, TypeAlias, get_args
 
-from netsim.core.quantities import closest
+from netsim.core.quantities import did_you_mean
 
 Trait: TypeAlias = Literal[
     # how a server works
@@ -87,8 +87,7 @@ def faults(traits: Traits, questions: Questions) -> Iterator[str]:
     known = get_args(Trait)
     for name in traits:
         if name not in known:
-            near = closest(name, known)
-            hint = f", did you mean {near!r}?" if near else ""
+            hint = did_you_mean(name, known)
             yield f"declares an unknown trait {name!r}{hint}"
     for question in questions:
         if not set(question) & set(traits):

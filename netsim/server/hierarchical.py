@@ -126,9 +126,15 @@ class Edge:
                 yield env.timeout(to_ns(self.config.merge_time_s))
             held = [stage.version, *(edge.version for edge in edges)]
             stage.scene.learner.hold(held)
-            merge = stage.versions.merge_at_edge
-            self.version = merge(self.version, round_id, updates)
-        self._record(round_id, start_ns, parts)
+            merged = stage.versions.merged(self.version, round_id, updates)
+            self.version = merged.version
+        num_merged = stage.participants.record_merge(parts, round_id)
+        stage.write_round(
+            round_id,
+            start_ns,
+            Counts(len(parts), num_merged, len(parts) - num_merged),
+            server_id=self.cell_id,
+        )
 
     def _enlist(self, round_id: int, drawn: Drawn) -> list[Participation]:
         """Enlist the cell's own clients among all that are drawn."""
@@ -139,23 +145,6 @@ class Edge:
         ]
         return self.stage.participants.enlist_drawn(
             round_id, self.version, own, place=f"cell {self.cell_id}"
-        )
-
-    def _record(
-        self, round_id: int, start_ns: int, parts: Sequence[Participation]
-    ) -> None:
-        """Write a round that is over, and its participations."""
-        num_merged = 0
-        for part in parts:
-            is_merged = part.status == "done"
-            merged_id = round_id if is_merged else None
-            self.stage.participants.record(part, merged_round_id=merged_id)
-            num_merged += is_merged
-        self.stage.write_round(
-            round_id,
-            start_ns,
-            Counts(len(parts), num_merged, len(parts) - num_merged),
-            server_id=self.cell_id,
         )
 
 

@@ -321,6 +321,7 @@ def test_merges_are_ordered_from_the_svd_to_the_average(weights, drift, shape):
     assert scalars * (1 - 1e-6) <= by_adam <= errors[-1]
 
 
+@pytest.mark.slow
 def test_adam_finds_the_scalars_that_least_squares_finds():
     for weights in WEIGHTS[:2]:
         layer = free(weights, drift=0.5)

@@ -77,6 +77,7 @@ def test_counts_on_meta_are_those_of_the_loaded_model(folder):
     assert timed.samples_per_step == 2
 
 
+@pytest.mark.slow
 def test_a_big_model_is_counted_as_by_hand():
     timing = TimingAs(model="qwen2.5-0.5b", sequence_length=64)
     facts = count_timing(timing, LoraSettings(), ONE)

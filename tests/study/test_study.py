@@ -21,7 +21,7 @@ from netsim.study.run import StudyFailed
 from tests.support.command import netsim
 from tests.support.studies import TINY, complete, killed_midway, written
 
-pytestmark = pytest.mark.usefixtures("own_cache")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("own_cache")]
 
 
 def planned(tmp_path, text=TINY):

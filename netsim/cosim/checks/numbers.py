@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from netsim.channel import require_reachable
 from netsim.errors import InputError, Refusal
-from netsim.network.cells import Network, require_names
+from netsim.network.cells import Network
 from netsim.population import PopulationConfig
 from netsim.scenario.each import wrong_count
 
@@ -26,10 +27,10 @@ def refused_numbers(scenario: Scenario) -> Iterator[Refusal]:
 
 
 def _same_names(network: Network) -> Iterator[Refusal]:
-    try:
-        require_names(network.cells)
-    except ValueError as error:
-        yield ("cells",), str(error)
+    for name, times in Counter(cell.name for cell in network.cells).items():
+        if times > 1:
+            text = f"{times} cells have the name {name!r}; give each its `name`"
+            yield ("cells",), text
 
 
 def _misplaced(network: Network, population: PopulationConfig) -> Iterator[Refusal]:

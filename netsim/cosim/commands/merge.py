@@ -10,7 +10,7 @@ from typing import Annotated
 
 from fl.aggregation import AGGREGATIONS, FloraNA, Method
 from fl.peft_folders import LayerReport, MergeReport, merge_folders
-from netsim.core.quantities import closest
+from netsim.core.quantities import did_you_mean
 from netsim.errors import InputError
 from netsim.scenario import OneOf, Record, load_text
 
@@ -65,8 +65,7 @@ def require_method(kind: str, known: Iterable[str]) -> None:
     """Refuse a name that is not one of the known methods'."""
     names = tuple(known)
     if kind not in names:
-        near = closest(kind, names)
-        hint = f", did you mean {near!r}?" if near else ""
+        hint = did_you_mean(kind, names)
         raise InputError(f"unknown method {kind!r}{hint} (methods: {', '.join(names)})")
 
 

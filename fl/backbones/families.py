@@ -122,7 +122,7 @@ def _cast_to_weights(
 
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """Silence transformers, which would warn of a newly initialised head."""
+    """Silence transformers: warnings of a newly initialised head, and bars."""
     from transformers.utils import logging
 
     verbosity, has_bar = logging.get_verbosity(), logging.is_progress_bar_enabled()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,26 +29,16 @@ class Arithmetic(Generated):
     """
 
     kind: Literal["arithmetic"] = "arithmetic"
+    objective: ClassVar[Objective] = "causal"
+    num_labels: ClassVar = 0  # answers are texts
+    chat: ClassVar = False
     num_test: int = Field(default=500, ge=1)
     num_digits: int = Field(default=2, ge=1, le=3)
-
-    @property
-    def objective(self) -> Objective:
-        return "causal"
-
-    @property
-    def num_labels(self) -> int:
-        """Return 0: answers are texts."""
-        return 0
 
     @property
     def max_length(self) -> int:
         """Return the maximum length in tokens: one per character, and three more."""
         return 3 * self.num_digits + 6
-
-    @property
-    def chat(self) -> bool:
-        return False
 
     def labels(self, split: Split) -> NDArray[np.int64]:
         """Return a zero for every sample."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,8 @@ class Instruct(FileTask):
     """
 
     kind: Literal["instruct"] = "instruct"
+    objective: ClassVar[Objective] = "causal"
+    num_labels: ClassVar = 0  # responses are texts
     prompt_column: str = "question"
     response_column: str = "answer"
     prompt_format: str = "{prompt}\n"
@@ -40,15 +42,6 @@ class Instruct(FileTask):
         if "{prompt}" not in value:
             raise ValueError("must contain {prompt}")
         return value
-
-    @property
-    def objective(self) -> Objective:
-        return "causal"
-
-    @property
-    def num_labels(self) -> int:
-        """Return 0: responses are texts."""
-        return 0
 
     def labels(self, split: Split) -> NDArray[np.int64]:
         """Return a zero for every sample."""

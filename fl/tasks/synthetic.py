@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,7 @@ class Synthetic(Generated):
     """
 
     kind: Literal["synthetic"] = "synthetic"
+    objective: ClassVar[Objective] = "text-classification"
     num_labels: int = Field(default=10, ge=2)
     num_words: int = Field(default=200, ge=2, le=len(SYLLABLES) ** 2)
     min_words: int = Field(default=6, ge=1)
@@ -47,10 +48,6 @@ class Synthetic(Generated):
                 f"{self.min_words}"
             )
         return self
-
-    @property
-    def objective(self) -> Objective:
-        return "text-classification"
 
     @property
     def max_length(self) -> int:

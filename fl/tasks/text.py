@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,7 @@ class Text(FileTask):
     """
 
     kind: Literal["text"] = "text"
+    objective: ClassVar[Objective] = "text-classification"
     text_column: ColumnChoice = "text"
     label_column: ColumnChoice = "label"
     header: bool = True
@@ -44,10 +45,6 @@ class Text(FileTask):
                     f"{key} must be a number where header is false, got {column!r}"
                 )
         return self
-
-    @property
-    def objective(self) -> Objective:
-        return "text-classification"
 
     @property
     def num_labels(self) -> int:

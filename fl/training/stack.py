@@ -40,7 +40,7 @@ class Stack:
         generators: Sequence[torch.Generator],
         trains: tuple[PartName, ...],
     ) -> None:
-        self.rule = _pass_rule(lora_model)
+        self.rule = pass_rule_of(lora_model)
         self._lora_model = lora_model
         self._starts = starts
         self._sketches = sketches
@@ -126,7 +126,7 @@ class Stack:
         )
 
 
-def _pass_rule(lora_model: LoraModel) -> PassRule:
+def pass_rule_of(lora_model: LoraModel) -> PassRule:
     """Return the model's pass rule; with dropout mini-batches are not sliced, since
     slices would draw it in another order."""
     drops = any(linear.dropout for linear in lora_model.linears)

@@ -32,7 +32,8 @@ class CoreStack(Stack):
         generators: Sequence[torch.Generator],
         seed: int,
     ) -> None:
-        sketches = [whole_sketch(lora_model.layout.rank)] * len(starts)
+        rank = lora_model.layout.rank
+        sketches = [whole_sketch(rank)] * len(starts)
         super().__init__(lora_model, starts, sketches, generators, ("B",))
         self._bases = {
             part.name: fixed_basis(seed, part.module, part.shape).to(lora_model.dtype)
@@ -41,7 +42,7 @@ class CoreStack(Stack):
         }
         self._layout = Layout(
             tuple(
-                replace(part, shape=part.shape[1:] * 2, factor=None)
+                replace(part, shape=(rank, rank), factor=None)
                 if part.name in self._bases
                 else part
                 for part in self._layout.parts

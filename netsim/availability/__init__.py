@@ -19,9 +19,5 @@ __all__ = [
     "AVAILABILITIES",
     "Always",
     "Availability",
-    "Diurnal",
-    "Markov",
-    "Periodic",
     "Presence",
-    "Recorded",
 ]

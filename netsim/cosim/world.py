@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 from netsim.band import OwnLinks, SharedBand
 from netsim.channel import CapacityTable, OutageRadio, Radio, db_to_linear
-from netsim.client.cells import CellDirection, Cells
-from netsim.client.scene import Scene
+from netsim.client.scene import CellDirection, Cells, Scene
 from netsim.core.clock import to_ns
 from netsim.core.engine import Engine
 from netsim.cosim.policy_setup import build_planner

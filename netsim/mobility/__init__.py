@@ -1,6 +1,6 @@
 """Client mobility: still, random waypoints, or from a file."""
 
-from netsim.mobility.path import Mobility, Paths, Place
+from netsim.mobility.path import Mobility, Place
 from netsim.mobility.random_waypoint import RandomWaypoint
 from netsim.mobility.recorded import Recorded
 from netsim.mobility.still import Still
@@ -14,9 +14,6 @@ MOBILITIES = {
 __all__ = [
     "MOBILITIES",
     "Mobility",
-    "Paths",
     "Place",
-    "RandomWaypoint",
-    "Recorded",
     "Still",
 ]

@@ -19,13 +19,8 @@ SAMPLERS = {
 __all__ = [
     "RANKS",
     "SAMPLERS",
-    "DataWeightedSampling",
     "Drawn",
-    "FullParticipation",
     "FullRank",
-    "IndependentSampling",
     "Ranks",
     "Sampler",
-    "UniformSampling",
-    "WeightedSampling",
 ]

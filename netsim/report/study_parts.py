@@ -18,12 +18,10 @@ LINES = "split(datum.label, ', ')"
 def target_chooser(data: StudyData, frame: pd.DataFrame) -> list[Chooser]:
     """Return a chooser of the target, if there are several targets."""
     names = [name for name in data.targets if name in set(frame["target"])]
-    labels: dict[str | int, str] = {name: _goal(name) for name in names}
+    labels: dict[str | int, str] = {name: name for name in names}
+    if THE_END in labels:
+        labels[THE_END] = "the end of the run"
     return [Chooser("target", "Target", labels, names[0])] if len(names) > 1 else []
-
-
-def _goal(target: str) -> str:
-    return "the end of the run" if target == THE_END else target
 
 
 def variants_axis(data: StudyData) -> alt.Y:

@@ -13,6 +13,7 @@ from netsim.cli import study_picture
 from netsim.cli.study import TimeLeft, foretold
 from netsim.cosim import shipped
 from netsim.errors import InputError
+from netsim.report import libraries
 from netsim.runs.manifest import read_manifest
 from netsim.scenario import dump, load_text
 from netsim.study import StudyConfig, combinations
@@ -457,7 +458,7 @@ def test_the_picture_has_a_mark_per_seed_and_a_mean_per_combination(finished):
     assert found[1]["time_s"] == pytest.approx(found[0]["time_s"])
     assert found[1]["low_s"] is None, "one seed has no interval"
     drawn = study_picture.draw(finished)
-    if drawn != study_picture.NOT_INSTALLED:
+    if drawn != libraries.NOT_INSTALLED:
         assert (finished.folder / "study.svg").read_text().count("<svg") == 1
 
 

@@ -1,4 +1,4 @@
-"""The picture of a partition: clients beside each other, labels stacked."""
+"""The picture of a partition: a bar per client, labels stacked."""
 
 from __future__ import annotations
 

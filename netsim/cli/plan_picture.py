@@ -55,7 +55,7 @@ def draw(plan: pa.Table, totals_s: Mapping[str, float], folder: Path) -> str:
 
 
 def _points(plan: pa.Table) -> list[dict[str, object]]:
-    """Return all clients, or so many of them evenly."""
+    """Return all clients, or ``MAX_POINTS`` of them at even distances."""
     rows = np.linspace(0, len(plan) - 1, min(len(plan), MAX_POINTS)).round()
     points = plan.select(list(COLUMNS)).take(rows.astype(int)).to_pylist()
     return [

@@ -116,7 +116,7 @@ def run_and_show(
     if before is None and resume and out is not None:
         before = extended(scenario, out)
     if before is not None and not quiet and not fresh:
-        foretell(console, before, scenario)
+        print_verdicts(console, before, scenario)
     folder = out if out is not None else claim_folder(scenario)
     view = LiveView(console, scenario.stop, scenario.name, is_quiet=quiet)
     with _guided(console, scenario, folder, is_claimed=out is None), view:
@@ -156,7 +156,7 @@ def _guided(
         raise
 
 
-def foretell(console: Console, before: Scenario, scenario: Scenario) -> None:
+def print_verdicts(console: Console, before: Scenario, scenario: Scenario) -> None:
     """Print which changes need new training, and which do not."""
     found = verdicts(before, scenario)
     for verdict in found:
@@ -253,7 +253,7 @@ def round_table(seen: Sequence[Progress]) -> Table:
 
 
 def _thinned(seen: Sequence[Progress]) -> list[Progress]:
-    """Return at most so many; evaluated ones only, where all are too many."""
+    """Return at most ``MAX_TABLE_ROWS``; if all are more, of the evaluated ones."""
     if len(seen) > MAX_TABLE_ROWS:
         seen = [progress for progress in seen if progress.scores] or seen
     stride = -(-len(seen) // MAX_TABLE_ROWS)

@@ -57,7 +57,7 @@ class Learner(Protocol):
         """Return the version after the arrivals; ``version`` itself without any that
         counts.
 
-        ``examined`` are tickets whose own adapters are scored beside the merged one.
+        ``examined`` are tickets whose own adapters are scored too.
         """
 
     def hold(self, versions: Sequence[str]) -> None:

@@ -35,7 +35,7 @@ class FullRank(Record):
 
 
 class FixedRank(Record):
-    """Every client trains a sketch of the same rank, drawn anew for each start."""
+    """Every client trains a sketch of the same rank, with new draws for each start."""
 
     traits: ClassVar[Traits] = {"lower-ranks": ""}
     kind: Literal["fixed"] = "fixed"

@@ -140,9 +140,9 @@ def _cut_torn_line(path: Path) -> None:
 
 def _row(trial: FrozenTrial) -> TrialRow:
     """Return the row that is stored with a trial."""
-    told = json.loads(trial.user_attrs[ROW])
-    runs = tuple(Measured(**run) for run in told.pop("runs"))
-    return TrialRow(**told, runs=runs)
+    stored = json.loads(trial.user_attrs[ROW])
+    runs = tuple(Measured(**run) for run in stored.pop("runs"))
+    return TrialRow(**stored, runs=runs)
 
 
 def _batch(

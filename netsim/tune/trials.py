@@ -149,11 +149,13 @@ def sentence(rows: Sequence[TrialRow], config: TuneConfig) -> str:
     what = chosen if found.trial != AS_IS else "the scenario as it is"
     return (
         f"{goal}{within}: {_shown(found.value(config), config)} with {what} (trial "
-        f"{found.trial} of {len(rows) - 1}){_beside(rows, found, config)}"
+        f"{found.trial} of {len(rows) - 1}){_against_as_is(rows, found, config)}"
     )
 
 
-def _beside(rows: Sequence[TrialRow], found: TrialRow, config: TuneConfig) -> str:
+def _against_as_is(
+    rows: Sequence[TrialRow], found: TrialRow, config: TuneConfig
+) -> str:
     """Return how the scenario as it is compares with the best."""
     as_is = next((row for row in rows if row.trial == AS_IS), None)
     if as_is is None or found.trial == AS_IS or not as_is.runs:

@@ -29,10 +29,6 @@ class Learner(Protocol):
     def schedule(self) -> EvaluationSchedule:
         """Return when versions are evaluated, and which clients' own adapters."""
 
-    @property
-    def memory_bytes(self) -> int:
-        """Return what local training needs on a device."""
-
     def memory_at(self, rank: int | None) -> int:
         """Return what local training needs on a device at that rank, in bytes."""
 

@@ -15,9 +15,4 @@ AVAILABILITIES = {
     "trace": Recorded,
 }
 
-__all__ = [
-    "AVAILABILITIES",
-    "Always",
-    "Availability",
-    "Presence",
-]
+__all__ = ["AVAILABILITIES", "Always", "Availability", "Presence"]

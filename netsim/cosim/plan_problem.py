@@ -109,10 +109,7 @@ def draw_population(scenario: Scenario, learner: Learner) -> Population:
 
 
 def build_problem(
-    scenario: Scenario,
-    learner: Learner,
-    population: Population,
-    assumed: Assumptions,
+    scenario: Scenario, learner: Learner, population: Population, assumed: Assumptions
 ) -> tuple[Problem, BoolArray]:
     """Return the problem of a drawn fleet with all norms one, and which ranks fit."""
     if "differs-by-client" in scenario.learning.traits:

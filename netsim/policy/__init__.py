@@ -16,11 +16,4 @@ SAMPLERS = {
     "weighted": WeightedSampling,
 }
 
-__all__ = [
-    "RANKS",
-    "SAMPLERS",
-    "Drawn",
-    "FullRank",
-    "Ranks",
-    "Sampler",
-]
+__all__ = ["RANKS", "SAMPLERS", "Drawn", "FullRank", "Ranks", "Sampler"]

@@ -25,12 +25,4 @@ POLICIES = {
     "proportional": ProportionalPolicy,
 }
 
-__all__ = [
-    "POLICIES",
-    "SERVERS",
-    "Constants",
-    "Pilot",
-    "Policy",
-    "Stop",
-    "Target",
-]
+__all__ = ["POLICIES", "SERVERS", "Constants", "Pilot", "Policy", "Stop", "Target"]

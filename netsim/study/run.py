@@ -21,16 +21,7 @@ from netsim.scenario import dump
 from netsim.study.frames import Study, write_curves, write_summary, write_table
 from netsim.study.outcomes import THE_END, curve, final_metrics, outcomes, target_name
 from netsim.study.plan import PlannedRun, StudyPlan, plan_study
-from netsim.study.work import (
-    Ending,
-    Host,
-    Job,
-    Mark,
-    Status,
-    Watch,
-    run_one,
-    unpack,
-)
+from netsim.study.work import Ending, Host, Job, Mark, Status, Watch, run_one, unpack
 
 RESULTS = Path("results") / "studies"
 STUDY_FILE = "study.yaml"

@@ -171,7 +171,12 @@ def run_study(
     workers: int | None = None,
     ray: str | None = None,
 ) -> Study:
-    """Run a study, a file or a shipped name, and return it; failures are an error."""
+    """Run what is missing of a study, a file or a shipped name, and return it.
+
+    Without ``out`` its folder is under ``results/studies``. ``workers`` is how many
+    runs go on at a time, on a Ray cluster if ``ray`` is its address or "auto"; the
+    results are the same. A run that fails is an error, after all others.
+    """
     if workers is not None and workers < 1:
         raise InputError(f"workers must be at least 1, got {workers}")
     failed: list[str] = []

@@ -54,10 +54,6 @@ class FederatedLearner:
         return self._federation.num_samples
 
     @property
-    def memory_bytes(self) -> int:
-        return self.memory_at(self.rank)
-
-    @property
     def steps_trained(self) -> int:
         return self._federation.steps_trained
 

@@ -149,13 +149,13 @@ class _Observer:
     say: Callable[[str], None]
     trials: list[tuple[int, Trial]] = field(default_factory=list)
     _num_seen: int = 0
-    _has_told: bool = False
+    _has_reported: bool = False
 
     def note(self, components: Sequence[Component], before: Version) -> None:
         """Merge these by all methods, if the round is among the chosen ones."""
         index, known = self._num_seen, self.merged_rounds
         self._num_seen += 1
-        self._tell()
+        self._report_training()
         if index >= len(known) or known[index] not in self.chosen:
             return
         learning = cast(LoraLearning, self.scenario.learning)
@@ -181,9 +181,9 @@ class _Observer:
 
         return judged
 
-    def _tell(self) -> None:
-        if self.learner.steps_trained and not self._has_told:
-            self._has_told = True
+    def _report_training(self) -> None:
+        if self.learner.steps_trained and not self._has_reported:
+            self._has_reported = True
             self.say("updates are no longer remembered: training them again")
 
     def errors(self) -> pd.DataFrame:

@@ -36,7 +36,8 @@ class FederatedLearner:
         self.rank = learning.lora.r
         traffic = Traffic(
             method=learning.aggregation,
-            costs=costs,
+            shapes=costs.adapted,
+            rest=costs.rest,
             payload=learning.payload,
             rank=self._timed(self.rank),
             compression=learning.compression,

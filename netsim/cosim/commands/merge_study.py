@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean
 from typing import TYPE_CHECKING, cast
@@ -15,7 +15,7 @@ import pandas as pd
 from fl.aggregation import AGGREGATIONS, Method, Pair
 from fl.contract import Score
 from fl.federation.versions import Version, refolded
-from fl.merge_study import Evaluator, LayerTrial, Round, Trial, compare
+from fl.merge_study import Evaluator, Round, Trial, compare
 from netsim.core.engine import rare_garbage_collection
 from netsim.cosim.commands.merge import require_method
 from netsim.cosim.learning_kinds import LoraLearning
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from fl.federation.merging import Component
     from fl.model.adapters import Adapter
     from netsim.cosim.learner import FederatedLearner
+
+ERRORS = ("relative_error", "update_relative_error")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -188,11 +190,11 @@ class _Observer:
         """Return one row per method, round and layer."""
         return pd.DataFrame(
             [
-                {"round_id": round_id, "method": trial.method, **asdict(one)}
+                {"round_id": round_id, **one._asdict()}
                 for round_id, trial in self.trials
                 for one in trial.layers
             ],
-            columns=["round_id", "method", *LayerTrial.__dataclass_fields__],
+            columns=["round_id", "method", "layer", *ERRORS],
         )
 
     def merges(self) -> pd.DataFrame:

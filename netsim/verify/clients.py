@@ -46,8 +46,8 @@ def check_first_plan(trace: Trace, known: Known) -> Iterator[Finding]:
     is_first = found["round_id"] == 0
     ids = found["client_id"][is_first]
     yield from check_column("plans", "client_id", ids, range(known.num_clients), _plan)
-    sampling = known.scenario.server.sampling
-    if known.scenario.policy is not None:
+    sampling = known.server.sampling
+    if known.policy is not None:
         return
     weights = known.population.data_weights
     chances = np.full(len(weights), np.nan)
@@ -63,7 +63,7 @@ def check_first_plan(trace: Trace, known: Known) -> Iterator[Finding]:
 
 def check_given_ranks(trace: Trace, known: Known) -> Iterator[Finding]:
     """Yield plans whose rank is not that of the client's device."""
-    policy = known.scenario.policy
+    policy = known.policy
     if policy is not None and "decides-ranks" in policy.traits:
         return
     found = trace.columns("plans")

@@ -23,7 +23,7 @@ Group = tuple[int, int]  # a round and its server
 
 def check_draws(trace: Trace, known: Known) -> Iterator[Finding]:
     """Yield rounds whose participants, or their weights, are not those drawn."""
-    server = known.scenario.server
+    server = known.server
     if isinstance(server, RoundSettings | Hierarchical):
         yield from _Rounds(trace, known, server).findings()
 
@@ -39,7 +39,7 @@ class _Rounds:
         self._server = server
         self._draws = Draws(trace, known)
         scenario = known.scenario
-        self._presence = Presence(scenario.population.availability, scenario.seed)
+        self._presence = Presence(known.availability, scenario.seed)
         self._own: dict[Group, dict[int, Task]] = defaultdict(dict)
         self._of_client: dict[int, list[Task]] = defaultdict(list)
         self._cells = known.population.radio_map.cell_ids
@@ -97,7 +97,7 @@ class _Rounds:
             own = set(members.tolist())
             return {n: w / share for n, w in weights.items() if n in own}
         if getattr(self._server, "corrects_presence", False):
-            share_of = self._known.scenario.population.availability.share
+            share_of = self._known.availability.share
             return {n: w * (1.0 / share_of(n)) for n, w in weights.items()}
         return weights
 

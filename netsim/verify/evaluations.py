@@ -121,7 +121,7 @@ class _Replay:
         self.is_short = False
         self._scores = deque(scores)
         self._trace = trace
-        self._policy = known.scenario.policy
+        self._policy = known.policy
         scene: Any = SimpleNamespace(
             seed=known.scenario.seed,
             recorder=self,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
@@ -11,13 +10,14 @@ import numpy as np
 
 from fl.partition import divide
 from fl.streams import stream
-from netsim.availability import Presence
+from netsim.availability import Availability
 from netsim.cosim.scenario import Scenario
 from netsim.learner.learner import Learner
 from netsim.population import Population
-from netsim.scenario import load_text
-from netsim.scenario.foreign import NotLoaded
+from netsim.scenario import NotLoaded, is_loaded, load_text
+from netsim.server import Policy
 from netsim.server.outages import spans
+from netsim.server.story import ServerStory
 from netsim.verify.trace import Trace
 
 Value = TypeVar("Value")
@@ -57,21 +57,30 @@ class Known:
         """Return the drawn clients; samples that are not known are the trace's."""
         return self._once("population", self._population)
 
-    @cached_property
-    def presence(self) -> Presence:
-        """Return when clients are there, asked at increasing ticks."""
-        scenario = self.scenario
-        return Presence(scenario.population.availability, scenario.seed)
-
     def outages_ns(self) -> set[int]:
         """Return the ticks at which outages of the server begin, within the run."""
         found: set[int] = set()
-        outages = getattr(self.scenario.server, "outages", ())
+        outages = getattr(self.server, "outages", ())
         for start_ns, _ in spans(outages, self.scenario.seed):
             if start_ns > self._trace.sim_time_ns:
                 break
             found.add(start_ns)
         return found
+
+    @property
+    def server(self) -> ServerStory:
+        """Return the server, unless it is of a user's class."""
+        return _loaded(self.scenario.server)
+
+    @property
+    def policy(self) -> Policy | None:
+        """Return the policy, unless it is of a user's class."""
+        return _loaded(self.scenario.policy)
+
+    @property
+    def availability(self) -> Availability:
+        """Return when clients are there, unless a user's class tells it."""
+        return _loaded(self.scenario.population.availability)
 
     @property
     def num_clients(self) -> int:
@@ -92,9 +101,7 @@ class Known:
 
     def _read(self) -> Scenario:
         try:
-            return load_text(
-                self._text, Scenario, folder=self._folder, loads_code=False
-            )
+            return load_text(self._text, Scenario, folder=self._folder, code=None)
         except UNREADABLE as error:
             raise Unknown(f"scenario.yaml cannot be read: {_first(error)}") from error
 
@@ -137,6 +144,12 @@ class Known:
             )
         except UNREADABLE as error:
             raise Unknown(_first(error)) from error
+
+
+def _loaded(choice: Value) -> Value:
+    if not is_loaded(choice):
+        raise NotLoaded(str(getattr(choice, "kind", "")))
+    return choice
 
 
 def _first(error: Exception) -> str:

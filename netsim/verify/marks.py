@@ -27,14 +27,14 @@ def check_sequence(trace: Trace, known: Known) -> Iterator[Finding]:
         if event.sequence != number:
             rule = "events must be numbered from zero on"
             yield Finding("events", where, rule, f"expected {number}")
-        if event.kind in OF_POLICIES and known.scenario.policy is None:
+        if event.kind in OF_POLICIES and known.policy is None:
             rule = "there must be a policy for its events"
             yield Finding("events", where, rule, event.kind)
 
 
 def check_outages(trace: Trace, known: Known) -> Iterator[Finding]:
     """Yield outages of the server that are not the scenario's."""
-    outages = getattr(known.scenario.server, "outages", ())
+    outages = getattr(known.server, "outages", ())
     expected: list[Mark] = []
     for start_ns, end_ns in spans(outages, known.scenario.seed):
         if start_ns >= trace.sim_time_ns:
@@ -55,7 +55,7 @@ def check_dismissed(trace: Trace, known: Known) -> Iterator[Finding]:
 
 def check_late(trace: Trace, known: Known) -> Iterator[Finding]:
     """Yield rounds whose number of late clients is not the one of their mark."""
-    server = known.scenario.server
+    server = known.server
     if not isinstance(server, RoundSettings):
         yield from _compare(trace, ("deadline", "enough"), [])
         return
@@ -131,7 +131,7 @@ def check_deserted(trace: Trace, known: Known) -> Iterator[Finding]:
     empty_ns = {
         e.client_id: e.time_ns for e in trace.events if e.kind == "battery empty"
     }
-    presence = Presence(scenario.population.availability, scenario.seed)
+    presence = Presence(known.availability, scenario.seed)
     for event in trace.events:
         if event.kind != "nobody there":
             continue

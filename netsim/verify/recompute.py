@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, TypeAlias
 
-from netsim.scenario.foreign import NotLoaded
+from netsim.scenario import NotLoaded
 from netsim.verify import (
     clients,
     draws,

@@ -17,12 +17,12 @@ class Releases:
 
     def __init__(self, trace: Trace, known: Known) -> None:
         scenario = known.scenario
-        self._server = scenario.server
+        self._server = known.server
         self._is_constant = not (
-            "comes-and-goes" in scenario.population.availability.traits
+            "comes-and-goes" in known.availability.traits
             or scenario.population.battery is not None
         )
-        self._presence = Presence(scenario.population.availability, scenario.seed)
+        self._presence = Presence(known.availability, scenario.seed)
         self._cells = known.population.radio_map.cell_ids
         self._has_edges = trace.has_edges
         self._ends = {(row.round_id, row.server_id): row.end_ns for row in trace.rounds}

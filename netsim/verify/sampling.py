@@ -27,19 +27,18 @@ class Draws:
         return self._sampler(round_id).draw(weights, rng)
 
     def _sampler(self, round_id: int) -> Sampler:
-        scenario = self._known.scenario
-        if scenario.policy is None:
-            if scenario.server.sampling is None:
+        if self._known.policy is None:
+            if self._known.server.sampling is None:
                 raise Unknown("neither a policy nor `sampling` draws")
-            return scenario.server.sampling
-        if getattr(scenario.policy, "to", None) == "statistics-per-time":
+            return self._known.server.sampling
+        if getattr(self._known.policy, "to", None) == "statistics-per-time":
             raise Unknown("its shares follow from measured norms")
         plan = max((n for n in self._plans if n <= round_id), default=0)
         return Coins(self._plans[plan], self._step(plan))
 
     def _step(self, plan: int) -> float:
         """Return the factor on weights under a plan: the pilot's, or the policy's."""
-        policy = self._known.scenario.policy
+        policy = self._known.policy
         pilots = getattr(policy, "pilots", ())
         place = sorted(self._plans).index(plan)
         if place < len(pilots):

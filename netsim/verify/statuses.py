@@ -100,7 +100,7 @@ def _check_end(
 def check_buffer_weights(trace: Trace, known: Known) -> Iterator[Finding]:
     """Yield updates of a buffer whose weight is not the server's for their staleness;
     updates that were not merged have none."""
-    server = known.scenario.server
+    server = known.server
     if not isinstance(server, Buffered | Asynchronous):
         return
     weights = known.population.data_weights

@@ -23,7 +23,7 @@ Group = tuple[int, int]  # a round and its server
 def check_rounds(trace: Trace, known: Known) -> Iterator[Finding]:
     """Yield rounds that do not begin when the one before ended, or do not end when
     their last update, or their deadline, is there and merged."""
-    server = known.scenario.server
+    server = known.server
     yield from _check_order(trace, known)
     if isinstance(server, RoundSettings | Hierarchical):
         yield from _check_gathered(trace, known, server)
@@ -37,7 +37,7 @@ def _check_order(trace: Trace, known: Known) -> Iterator[Finding]:
     up = sorted(e.time_ns for e in trace.events if e.kind == "server up")
     waits = any(event.kind == "nobody there" for event in trace.events)
     last: dict[int, Round] = {}
-    pilots = getattr(known.scenario.policy, "pilots", ())
+    pilots = getattr(known.policy, "pilots", ())
     for row in sorted(trace.rounds):
         if row.phase == "pilot" and not pilots:
             rule = "there must be a policy with pilots for their rounds"

@@ -30,7 +30,7 @@ def check_task_ids(trace: Trace, known: Known) -> Iterator[Finding]:
             rule = "tasks must be numbered in the order of their starts"
             detail = f"task {before.task_id} starts later"
             yield Finding("tasks", f"task {task.task_id}", rule, detail)
-    if not isinstance(known.scenario.server, RoundSettings):
+    if not isinstance(known.server, RoundSettings):
         return
     for before, task in pairwise(tasks):
         if task[1:3] <= before[1:3]:
@@ -52,7 +52,7 @@ def check_phases(trace: Trace, known: Known) -> Iterator[Finding]:
 def check_task_ranks(trace: Trace, known: Known) -> Iterator[Finding]:
     """Yield tasks whose rank is not the one of the plan in force."""
     plans = trace.columns("plans")
-    policy = known.scenario.policy
+    policy = known.policy
     if policy is None or "decides-ranks" not in policy.traits:
         ranks = given_ranks(known)
         by_round = {0: ranks}
@@ -91,7 +91,7 @@ def check_compute(trace: Trace, known: Known) -> Iterator[Finding]:
 def occasions(trace: Trace, known: Known) -> Iterator[tuple[Task, int]]:
     """Yield every task with the number that names its draws: its round, or how often
     its client started before where a client may start twice in a round."""
-    is_per_round = isinstance(known.scenario.server, RoundSettings | Hierarchical)
+    is_per_round = isinstance(known.server, RoundSettings | Hierarchical)
     starts: Counter[int] = Counter()
     for task in sorted(trace.tasks):
         yield task, task.round_id if is_per_round else starts[task.client_id]

@@ -293,7 +293,9 @@ def test_events_must_be_in_order():
 def presence(tasks=tiny_run.TASKS, **periodic):
     """Return the rules that tasks break when clients are there periodically."""
     population = SimpleNamespace(availability=Periodic(**periodic))
-    known = SimpleNamespace(scenario=SimpleNamespace(population=population, seed=1))
+    known = SimpleNamespace(
+        availability=population.availability, scenario=SimpleNamespace(seed=1)
+    )
     return rules(check_presence(Trace(4 * S, tasks=tasks), known))
 
 

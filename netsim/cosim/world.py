@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from netsim.band import OwnLinks, SharedBand
 from netsim.channel import CapacityTable, OutageRadio, Radio, db_to_linear
+from netsim.channel.own_links import Links
 from netsim.client.scene import CellDirection, Cells, Scene
 from netsim.core.clock import to_ns
 from netsim.core.engine import Engine

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -28,25 +29,25 @@ __all__ = [
 
 
 def run(
-    scenario: str | Path,
-    *overrides: str,
+    scenario: str | Path | Mapping[str, object],
+    *overrides: str | Mapping[str, object],
     out: str | Path | None = None,
     workers: int = 1,
 ) -> Run:
-    """Run a scenario, a file or a shipped name, and return the finished run.
+    """Run a scenario, a file, a shipped name or a mapping, and return the finished run.
 
-    ``overrides`` are written as for ``--set``: ``"cell.uplink.band=1 MHz"``. Without
-    ``out`` the run gets a new folder under ``results/runs``. With more ``workers``
-    clients train in that many processes, with the same results.
+    ``overrides`` are written as for ``--set``, ``"cell.uplink.band=1 MHz"``, or as
+    mappings, ``{"cell.uplink.band": "1 MHz"}``. Without ``out`` the run gets a new
+    folder under ``results/runs``. With more ``workers`` clients train in that many
+    processes, with the same results.
     """
-    from netsim.cosim.reading import read_scenario
+    from netsim.cosim.reading import scenario_of
     from netsim.cosim.run import claim_folder, run_scenario
-    from netsim.cosim.shipped import find_scenario
     from netsim.errors import InputError
 
     if workers < 1:
         raise InputError(f"workers must be at least 1, got {workers}")
-    config = read_scenario(find_scenario(str(scenario)), overrides)
+    config = scenario_of(scenario, overrides)
     folder = Path(out) if out is not None else claim_folder(config)
     run_scenario(config, folder, workers=workers)
     return load_run(folder)

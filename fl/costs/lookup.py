@@ -13,6 +13,7 @@ from fl.costs.timing import TimingAs, model_values
 from fl.memory import recipe
 from fl.memory.files import recall, remember
 from fl.memory.recipe import Json
+from fl.memory.user_code import own_code
 from fl.model.adapters import LoraSettings
 from fl.model.payload import Extent, Shape
 from fl.settings.local_training import TrainingSettings
@@ -88,6 +89,7 @@ def _cache_name(
         "base": backbone.digest(task),
         "task": task.digest,
         "lora": recipe.settings(lora.model_copy(update={"r": 1})),
+        **({"code": own} if (own := own_code([task, backbone])) else {}),
         "batch_size": training.per_device_train_batch_size,
         "accumulation": training.gradient_accumulation_steps,
         "versions": [metadata.version(n) for n in ("torch", "transformers", "peft")],

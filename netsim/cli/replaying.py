@@ -20,7 +20,7 @@ from netsim.cli.options import (
     overrides,
 )
 from netsim.cli.running import run_and_show, summary
-from netsim.cosim.inputs import changed
+from netsim.cosim.inputs import changed, edited_code
 from netsim.cosim.reading import read_scenario
 from netsim.cosim.replay import first_difference, is_same, recorded_scenario
 from netsim.runs.manifest import SCENARIO_FILE, read_manifest
@@ -68,7 +68,8 @@ def _compare(run: Path, folder: Path) -> bool:
     recorded, replayed = read_manifest(run), read_manifest(folder)
     if not is_same(recorded, replayed):
         typer.echo(f"{run} does not replay: {first_difference(run, folder)}")
-        for path in changed(recorded):
+        scenario = read_scenario(run / SCENARIO_FILE)
+        for path in (*changed(recorded), *edited_code(recorded, scenario)):
             typer.echo(f"{path} is no longer what it was when the run was made")
         return False
     typer.echo(

@@ -40,8 +40,9 @@ from fl.partition import PARTITIONS, DirichletByLabel, Partition
 from fl.settings.conflicts import conflicts
 from fl.settings.federation import FederationSettings, LowRank
 from fl.settings.local_training import OnDivergence, TrainingSettings
-from fl.tasks import TASKS, Digits, Source
+from fl.tasks import TASKS, Digits, Source, require_splits
 from netsim.core.quantities import Bits, Bytes, Flop
+from netsim.cosim import answers
 from netsim.cosim.input_errors import as_input_error
 from netsim.cosim.learner import FederatedLearner
 from netsim.cosim.proxy import ProxyLearning
@@ -157,16 +158,22 @@ class Evaluation(EvaluationSettings, EvaluationSchedule):
         return EvaluationSettings(**{name: getattr(self, name) for name in names})
 
 
+Trained = Annotated[Source, OneOf(TASKS, answers=answers.TASK)]
+BasedOn = Annotated[Backbone, OneOf(BACKBONES, answers=answers.BACKBONE)]
+Divided = Annotated[Partition, OneOf(PARTITIONS, answers=answers.PARTITION)]
+Merging = Annotated[Method, OneOf(AGGREGATIONS, answers=answers.METHOD)]
+
+
 class LoraLearning(Record):
     """Real LoRA fine-tuning of a real model on real data."""
 
     kind: Literal["lora"] = "lora"
-    task: Annotated[Source, OneOf(TASKS)] = Digits()
-    backbone: Annotated[Backbone, OneOf(BACKBONES)] = SmallViT()
-    partition: Annotated[Partition, OneOf(PARTITIONS)] = DirichletByLabel()
+    task: Trained = Digits()
+    backbone: BasedOn = SmallViT()
+    partition: Divided = DirichletByLabel()
     lora: LoraSettings = LoraSettings()
     training: TrainingSettings = TrainingSettings()
-    aggregation: Annotated[Method, OneOf(AGGREGATIONS)] = FloraNA()
+    aggregation: Merging = FloraNA()
     payload: Payload = Payload()
     evaluation: Evaluation = Evaluation()
     low_rank: LowRank | None = None  # of small clients; by default the aggregation's
@@ -232,6 +239,8 @@ class LoraLearning(Record):
     def learner(
         self, num_clients: int, seed: int, *, reuse: bool, workers: int = 1
     ) -> FederatedLearner:
+        with as_input_error("learning.task"):
+            require_splits(self.task)
         self._require_start(may_count=True)
         store = Store() if reuse else None
         return self._learner(num_clients, seed, store=store, workers=workers)
@@ -239,6 +248,8 @@ class LoraLearning(Record):
     def known_learner(
         self, num_clients: int, seed: int, *, may_count: bool
     ) -> Learner | None:
+        with as_input_error("learning.task"):
+            require_splits(self.task)
         with as_input_error("learning"):
             costs = self._costs(may_count=False)
         if costs is None and not may_count:

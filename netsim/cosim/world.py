@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
+from fl.memory.user_code import own_classes
 from netsim.band import OwnLinks, SharedBand
 from netsim.channel import (
     CapacityTable,
@@ -18,7 +19,7 @@ from netsim.channel.own_links import Links
 from netsim.client.cells import CellDirection, Cells
 from netsim.client.scene import Scene
 from netsim.core.clock import to_ns
-from netsim.core.engine import Engine
+from netsim.core.engine import Engine, StrictEngine
 from netsim.cosim.policy_setup import build_planner
 from netsim.cosim.scenario import Scenario
 from netsim.devices.device import Device
@@ -70,7 +71,7 @@ def build_stage(
     watch: Callable[[Progress], None],
 ) -> Stage:
     """Return the stage of one run, with nothing started yet."""
-    env = Engine()
+    env = StrictEngine() if own_classes([scenario]) else Engine()
     transfer_ids = itertools.count()
     links = scenario.population.links
     recorder.capacities.extend(_capacities(scenario))

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from netsim.devices.device import Device
 from netsim.scenario import Record
+from netsim.scenario.plug_ins import Answer, Answers, is_whole
 from netsim.scenario.traits import Traits
 
 Rank = Annotated[int, Field(ge=1)]
@@ -30,6 +31,16 @@ class Ranks(Protocol):
     def rank(self, full_rank: int, device: Device, memory_at: MemoryAt) -> int:
         """Return the rank of a client with this device; ``memory_at`` tells the bytes
         that training at a rank needs."""
+
+
+ANSWERS: Answers = {
+    "rank": Answer(
+        "a whole rank from 1 to the adapter's",
+        lambda answer, full_rank, device, memory_at: (
+            is_whole(answer, 1) and answer <= full_rank
+        ),
+    ),
+}
 
 
 class FullRank(Record):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -77,6 +77,14 @@ def dump(record: BaseModel) -> str:
         default_flow_style=False,
         width=88,
     )
+    assert isinstance(text, str)
+    return text
+
+
+def as_yaml(values: Mapping[str, object]) -> str:
+    """Return a mapping of plain values as YAML that loads to the same."""
+    plain = json.loads(json.dumps(values, default=str))
+    text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
     assert isinstance(text, str)
     return text
 

@@ -6,7 +6,7 @@ import importlib
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,6 +30,7 @@ from pydantic_core import (
 )
 
 from netsim.core.quantities import closest, is_yaml
+from netsim.scenario.plug_ins import Answers, guard
 from netsim.scenario.traits import Questions, Traits, faults
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -113,6 +114,7 @@ class OneOf:
 
     choices: Mapping[str, type[BaseModel]]
     questions: Questions = ()  # which each choice answers by its traits
+    answers: Answers = field(default_factory=dict)  # what a user's methods must return
 
     def __post_init__(self) -> None:
         for name, cls in self.choices.items():
@@ -206,6 +208,7 @@ class OneOf:
                 asked = "; ".join(" or ".join(one) for one in self.questions)
                 text += f" (`traits` declares what the class does: {asked})"
             raise refusal(text, kind, loc, bare=True)
+        guard(found, self.answers)
         return found
 
     def _write(self, value: BaseModel, info: SerializationInfo) -> dict[str, Any]:

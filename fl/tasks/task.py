@@ -104,8 +104,8 @@ class Quiz(Protocol):
 
 
 def require_splits(task: Source) -> None:
-    """Raise ``ValueError`` where a split of the data cannot be read, or has a label that
-    the training split lacks."""
+    """Raise ``ValueError`` where a split of the data cannot be read, or has a label
+    that the training split lacks."""
     for split in get_args(Split):
         task.labels(split)
 

@@ -162,7 +162,7 @@ def _picture(study: MergeStudy, folder: Path) -> str:
         altair = importlib.import_module("altair")
         importlib.import_module("vl_convert")
     except ImportError:
-        return "picture none: pip install 'netsim-fl[report]' for an SVG"
+        return "picture none: pip install -c constraints.txt -e '.[report]' for an SVG"
     compared = study.methods[study.methods["status"] == "compared"]
     base = altair.Chart(altair.Data(values=_drawn(compared)), width=320).encode(
         altair.Y("method:N", sort=compared["method"].tolist(), title=None)

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 MAX_CLIENTS: Final = 200
 MAX_COLOURS: Final = 20
-NOT_INSTALLED: Final = "none: pip install 'netsim-fl[report]' for an SVG"
+NOT_INSTALLED: Final = "none: pip install -c constraints.txt -e '.[report]' for an SVG"
 
 
 def draw(table: pa.Table, path: Path) -> str:

@@ -24,7 +24,7 @@ COLOURS: Final = {  # Okabe and Ito: safe for colour-blind eyes
     "memory": "#0072B2",
     "uplink": "#009E73",
 }
-NOT_INSTALLED: Final = "none: pip install 'netsim-fl[report]' for an SVG"
+NOT_INSTALLED: Final = "none: pip install -c constraints.txt -e '.[report]' for an SVG"
 
 
 def draw(plan: pa.Table, totals_s: Mapping[str, float], folder: Path) -> str:

@@ -16,7 +16,7 @@ from netsim.study import Study
 from netsim.study.statistics import Sample, paired_ratio
 
 PICTURE: Final = "study.svg"
-NOT_INSTALLED: Final = "none: pip install 'netsim-fl[report]' for an SVG"
+NOT_INSTALLED: Final = "none: pip install -c constraints.txt -e '.[report]' for an SVG"
 WIDTH, ROW_HEIGHT = 360, 20
 
 

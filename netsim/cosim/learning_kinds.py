@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, Protocol
+from typing import Annotated, Any, ClassVar, Literal, Protocol
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from fl.aggregation import (
     AGGREGATIONS,
@@ -28,6 +28,7 @@ from fl.costs import (
     known_costs,
     known_timing,
 )
+from fl.costs.timing import with_modules_of_lora
 from fl.federation.federation import Federation
 from fl.federation.warm_start import StartFolder, require_settings, require_sizes
 from fl.memory.recipe import settings
@@ -187,6 +188,11 @@ class LoraLearning(Record):
     cohort_size: int = Field(default=16, ge=1)
     timing_as: TimingAs | None = None  # the model that gives the time, if another one
     start: StartFolder | None = None  # a PEFT adapter, or a run, whose numbers go first
+
+    @model_validator(mode="before")
+    @classmethod
+    def _takes_modules_of_lora(cls, fields: Any) -> Any:
+        return with_modules_of_lora(fields, "timing_as")
 
     @property
     def federated(self) -> LoraLearning:

@@ -15,7 +15,7 @@ def require_drawing() -> None:
     if missing:
         raise InputError(
             f"netsim report needs {' and '.join(missing)}: "
-            "pip install 'netsim-fl[report]'"
+            "pip install -c constraints.txt -e '.[report]'"
         )
 
 

@@ -124,17 +124,23 @@ class FloatPause(Synchronous):
         yield from RoundLoop(stage, self, self.round_timing).play()
 
 
+class HalfBits(NoLearning):
+    def bits_up(self, job):
+        return 0.5
+
+
 class FloatBits(LearningOff):
     kind: ClassVar[str] = "mine"
 
     def learner(self, num_clients, seed, *, reuse, workers=1):
-        class Half(NoLearning):
-            def bits_up(self, job):
-                return 0.5
-
-        plain = super().learner(num_clients, seed, reuse=reuse, workers=workers)
-        plain.__class__ = Half
-        return plain
+        return HalfBits(
+            num_clients=num_clients,
+            download_bits=1,
+            upload_bits=1,
+            compute_flop=1,
+            memory_bytes=0,
+            samples_per_client=1,
+        )
 
 
 class NoDigest(Digits):

@@ -1,4 +1,4 @@
-"""A fault of a test file is one message of `netsim check`, as one of a training file."""
+"""A fault of a test file is one message, as a fault of a training file is."""
 
 import gzip
 
@@ -39,7 +39,7 @@ def test_a_fault_is_one_message(fault, command, tmp_path, capsys):
         "--set",
         f"learning.task={{kind: text, {files}}}",
         "--set",
-        "learning.backbone={kind: from-config, model_type: bert, vocab_size: 300}",
+        "learning.backbone={kind: config, model_type: bert, vocab_size: 300}",
         "--set",
         "learning.lora.target_modules=[query, value]",
         "--set",

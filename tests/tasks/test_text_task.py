@@ -70,7 +70,7 @@ def test_columns_are_numbered_where_there_is_no_header(tmp_path):
 def test_numbered_columns_skip_a_header_that_differs_between_files(tmp_path):
     train = write(tmp_path / "a.tsv", "label\tsentence\n1\tfine\n0\tdull\n")
     test = write(tmp_path / "b.tsv", "label\tcontent\n0\tflat\n")
-    task = Text(train=train, test=test, text_column=1, label_column=0)
+    task = Text(train=train, test=test, text_column=1, label_column=0, header=True)
     assert task.texts("test", [0]) == ["flat"]
 
 

@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from netsim.channel import require_reachable
 from netsim.errors import InputError, Refusal
 from netsim.network.cells import Network, require_names
@@ -58,6 +60,39 @@ def _out_of_reach(network: Network, population: PopulationConfig) -> Iterator[Re
             )
 
 
+def _too_high_ranks(scenario: Scenario) -> Iterator[Refusal]:
+    """Yield ranks of clients above the adapter's."""
+    learning = scenario.learning.federated
+    if learning is None:
+        return
+    for choice in scenario.population.devices:
+        try:
+            scenario.ranks.rank(learning.lora.r, choice.device, lambda rank: 0)
+        except InputError as error:
+            yield ("ranks",), str(error)
+            return
+
+
+def _undrawable(scenario: Scenario) -> Iterator[Refusal]:
+    """Yield what a sampler refuses for this many clients."""
+    sampling, num_clients = scenario.server.sampling, scenario.population.num_clients
+    if sampling is None:
+        return
+    try:
+        sampling.probabilities(np.full(num_clients, 1 / num_clients))
+    except InputError as error:
+        path, _, text = str(error).partition(" ")
+        is_placed = path.startswith("server.sampling.")
+        yield (
+            (tuple(path.split(".")), text)
+            if is_placed
+            else (
+                ("server", "sampling"),
+                str(error),
+            )
+        )
+
+
 def _counts(scenario: Scenario) -> Iterator[Refusal]:
     """Yield counts that do not fit how many clients there are."""
     num_clients = scenario.population.num_clients
@@ -65,5 +100,7 @@ def _counts(scenario: Scenario) -> Iterator[Refusal]:
         if value > num_clients:
             text = f"must not exceed the {num_clients} clients, got {value}"
             yield ("server", key), text
+    yield from _undrawable(scenario)
+    yield from _too_high_ranks(scenario)
     if text := wrong_count(scenario.population.radio_band_hz, num_clients):
         yield ("population", "radio_band"), text

@@ -6,7 +6,6 @@ import io
 import os
 import stat
 import sys
-from collections.abc import Iterable
 
 
 class Output(io.TextIOWrapper):
@@ -17,10 +16,6 @@ class Output(io.TextIOWrapper):
             return super().write(text)
         except BrokenPipeError:
             return self._drop(len(text))
-
-    def writelines(self, lines: Iterable[str]) -> None:
-        for line in lines:
-            self.write(line)
 
     def flush(self) -> None:
         try:

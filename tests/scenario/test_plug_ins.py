@@ -63,7 +63,7 @@ def test_a_wrong_answer_names_module_class_and_method(name, tmp_path):
     message = str(raised.value)
     asked = "HalfBits" if name == "FloatBits" else name
     expected = f"tests.support.wrong_seams:{asked}.{method} must return "
-    assert message.startswith(expected)
+    assert expected in message
     assert "\n" not in message
 
 

@@ -74,6 +74,12 @@ def test_numbered_columns_skip_a_header_that_differs_between_files(tmp_path):
     assert task.texts("test", [0]) == ["flat"]
 
 
+def test_numbered_columns_need_a_word_on_the_header(tmp_path):
+    path = write(tmp_path / "rows.csv", "good,fine\nbad,dull\n")
+    with pytest.raises(ValueError, match="`header` must be given: false where"):
+        Text(train=path, test=path, text_column=1, label_column=0)
+
+
 def test_labels_are_sorted_by_size_or_by_name(tmp_path):
     numbers = write(tmp_path / "n.csv", "text,label\na,10\nb,9\nc,-1\n")
     assert Text(train=numbers, test=numbers).labels("train").tolist() == [2, 1, 0]
@@ -237,6 +243,7 @@ def test_sst2_is_read_whole():
         **{split: str(path) for split, path in files.items()},
         text_column=1,
         label_column=0,
+        header=True,
     )
     assert task.num_labels == 2
     assert [len(task.labels(s)) for s in ("train", "test")] == [67_349, 872]

@@ -10,15 +10,17 @@ import functools
 import math
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from numbers import Integral, Real
 from pathlib import Path
 from types import FrameType, FunctionType
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
-import numpy as np
-import numpy.typing as npt
 from pydantic import BaseModel
 
 from netsim.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 OURS = frozenset({"fl", "netsim", "pydantic"})
 
@@ -40,16 +42,16 @@ Answers: TypeAlias = Mapping[str, Answer]
 
 def is_whole(value: object, least: int = 0) -> bool:
     """Return whether a value is a whole number, and no float that looks like one."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+    if isinstance(value, bool) or not isinstance(value, Integral):
         return False
-    return bool(value >= least)
+    return int(value) >= least
 
 
 def is_number(value: object, least: float = -math.inf, most: float = math.inf) -> bool:
     """Return whether a value is a finite number from ``least`` to ``most``."""
-    if not isinstance(value, int | float | np.number):
+    if not isinstance(value, Real):
         return False
-    return math.isfinite(value) and bool(least <= value <= most)
+    return math.isfinite(value) and least <= float(value) <= most
 
 
 def are_numbers(
@@ -60,6 +62,8 @@ def are_numbers(
 ) -> bool:
     """Return whether an array has this many finite numbers from ``least`` to
     ``most``."""
+    import numpy as np  # reading a scenario needs none
+
     found = np.asarray(values, dtype=np.float64)
     is_within = np.isfinite(found) & (found >= least) & (found <= most)
     return found.shape == (length,) and bool(is_within.all())

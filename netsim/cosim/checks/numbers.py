@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from copy import copy
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -74,12 +75,13 @@ def _too_high_ranks(scenario: Scenario) -> Iterator[Refusal]:
 
 
 def _undrawable(scenario: Scenario) -> Iterator[Refusal]:
-    """Yield what a sampler refuses for this many clients."""
+    """Yield what a sampler refuses for this many clients; of a copy, since samplers
+    remember what they found."""
     sampling, num_clients = scenario.server.sampling, scenario.population.num_clients
     if sampling is None:
         return
     try:
-        sampling.probabilities(np.full(num_clients, 1 / num_clients))
+        copy(sampling).probabilities(np.full(num_clients, 1 / num_clients))
     except InputError as error:
         path, _, text = str(error).partition(" ")
         is_placed = path.startswith("server.sampling.")

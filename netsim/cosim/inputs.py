@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from fl.memory.user_code import sources
@@ -34,17 +34,19 @@ def changed(recorded: Manifest) -> list[str]:
 
 def require_same_code(recorded: Manifest, scenario: Scenario, place: Path) -> None:
     """Refuse to go on with a run that another state of a user's code made."""
-    if edited := edited_code(recorded, scenario):
+    if edited := edited_code(recorded, sources([scenario])):
         raise InputError(
             f"{place} holds a run that other code made: {', '.join(edited)} is no "
             "longer what it was then; choose another folder"
         )
 
 
-def edited_code(recorded: Manifest, scenario: Scenario) -> list[str]:
-    """Return the files of a user's code that differ from those that made a run."""
-    before = {p: d for p, d in recorded.inputs.items() if not os.path.isabs(p)}
-    now = sources([scenario])
+def edited_code(recorded: Manifest, inputs: Mapping[str, str]) -> list[str]:
+    """Return the files of a user's code that differ between a run and other inputs."""
+    before, now = (
+        {path: digest for path, digest in found.items() if not os.path.isabs(path)}
+        for found in (recorded.inputs, inputs)
+    )
     return sorted(p for p in before | now if before.get(p) != now.get(p))
 
 

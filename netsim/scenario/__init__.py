@@ -8,13 +8,17 @@ from netsim.scenario.loader import (
     load_text,
     scenario_digest,
 )
-from netsim.scenario.record import OneOf, Record, refusal
+from netsim.scenario.permission import UserCode
+from netsim.scenario.record import OneOf, Opaque, Record, is_loaded, refusal
 
 __all__ = [
     "OneOf",
+    "Opaque",
     "Record",
+    "UserCode",
     "as_yaml",
     "dump",
+    "is_loaded",
     "json_schema",
     "load",
     "load_text",

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from fl.memory.user_code import sources
 from netsim.core.files import write_atomically
 from netsim.core.locks import is_empty, locked
 from netsim.cosim.inputs import edited_code, require_same_code
@@ -19,20 +20,11 @@ from netsim.cosim.workers import Executor, NoCluster, Workers
 from netsim.errors import InputError
 from netsim.runs.manifest import read_manifest
 from netsim.runs.run import load_run
-from netsim.scenario import dump
+from netsim.scenario import UserCode, dump
 from netsim.study.frames import Study, write_curves, write_summary, write_table
 from netsim.study.outcomes import THE_END, curve, final_metrics, outcomes, target_name
 from netsim.study.plan import PlannedRun, StudyPlan, plan_study
-from netsim.study.work import (
-    Ending,
-    Host,
-    Job,
-    Mark,
-    Status,
-    Watch,
-    run_one,
-    unpack,
-)
+from netsim.study.work import Ending, Host, Job, Mark, Status, Watch, run_one, unpack
 
 RESULTS = Path("results") / "studies"
 STUDY_FILE = "study.yaml"
@@ -125,7 +117,10 @@ def carry_out(
         with closing(executor_of(workers or Workers(), plan.folder, watch)) as executor:
             for runs in (plan.leaders(), plan.followers()):
                 missing = [run for run in runs if run.folder not in finished]
-                jobs = [job_of(r.scenario, r.base_folder, r.folder) for r in missing]
+                jobs = [
+                    job_of(r.scenario, r.base_folder, r.folder, plan.code)
+                    for r in missing
+                ]
                 for index, ending in endings(executor, jobs):
                     run = missing[index]
                     ending = _of_one_code(run, ending)
@@ -141,7 +136,7 @@ def _of_one_code(run: PlannedRun, ending: Ending) -> Ending:
     """Return how a run ended: it failed where other code made it than the study's."""
     if ending.status == "failed":
         return ending
-    edited = edited_code(read_manifest(run.folder), run.scenario)
+    edited = edited_code(read_manifest(run.folder), sources([run.scenario]))
     if not edited:
         return ending
     return Ending("failed", f"{', '.join(edited)} was edited since the study began")
@@ -167,9 +162,10 @@ def _open_folder(plan: StudyPlan) -> None:
     write_atomically(path, dump(plan.config).encode())
 
 
-def job_of(scenario: Scenario, base_folder: Path, folder: Path) -> Job:
-    """Return a run as any process can do it."""
-    return Job(dump(scenario), base_folder.resolve(), folder.resolve())
+def job_of(scenario: Scenario, base_folder: Path, folder: Path, code: UserCode) -> Job:
+    """Return a run as any process can do it, with what it may import."""
+    code = code.for_worker(base_folder)
+    return Job(dump(scenario), base_folder.resolve(), folder.resolve(), code)
 
 
 def endings(
@@ -194,8 +190,15 @@ def run_study(
     out: str | Path | None = None,
     workers: int | None = None,
     ray: str | None = None,
+    allow_code: bool = False,
 ) -> Study:
-    """Run a study, a file or a shipped name, and return it; failures are an error."""
+    """Run what is missing of a study, a file or a shipped name, and return it.
+
+    Without ``out`` its folder is under ``results/studies``. ``workers`` is how many
+    runs go on at a time, on a Ray cluster if ``ray`` is its address or "auto"; the
+    results are the same. A run that fails is an error, after all others.
+    ``allow_code`` as for ``netsim.run``.
+    """
     if workers is not None and workers < 1:
         raise InputError(f"workers must be at least 1, got {workers}")
     failed: list[str] = []
@@ -204,9 +207,9 @@ def run_study(
         if ending.status == "failed":
             failed.append(f"{run.title}: {ending.reason}")
 
-    plan = plan_study(
-        find_study(str(study)), RESULTS, None if out is None else Path(out)
-    )
+    folder = None if out is None else Path(out)
+    code = UserCode(allows_given=allow_code)
+    plan = plan_study(find_study(str(study)), RESULTS, folder, code=code)
     found = carry_out(plan, workers=Workers(workers, ray), tell=tell)
     if failed:
         raise StudyFailed("\n".join([f"{plan.folder}: some runs failed", *failed]))

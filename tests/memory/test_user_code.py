@@ -13,6 +13,8 @@ from netsim.cosim.run import run_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
 
+pytestmark = pytest.mark.slow
+
 HALVED = """
 from dataclasses import replace
 

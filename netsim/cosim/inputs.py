@@ -34,11 +34,16 @@ def changed(recorded: Manifest) -> list[str]:
 
 def require_same_code(recorded: Manifest, scenario: Scenario, place: Path) -> None:
     """Refuse to go on with a run that another state of a user's code made."""
-    if edited := edited_code(recorded, sources([scenario])):
+    if edited := edited_since(recorded, scenario):
         raise InputError(
             f"{place} holds a run that other code made: {', '.join(edited)} is no "
             "longer what it was then; choose another folder"
         )
+
+
+def edited_since(recorded: Manifest, scenario: Scenario) -> list[str]:
+    """Return the files of a user's code that are not those that made a run."""
+    return edited_code(recorded, sources([scenario]))
 
 
 def edited_code(recorded: Manifest, inputs: Mapping[str, str]) -> list[str]:

@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from fl.memory.user_code import sources
 from netsim.core.files import write_atomically
 from netsim.core.locks import is_empty, locked
-from netsim.cosim.inputs import edited_code, require_same_code
+from netsim.cosim.inputs import edited_since, require_same_code
 from netsim.cosim.scenario import Scenario
 from netsim.cosim.shipped import find_study
 from netsim.cosim.workers import Executor, NoCluster, Workers
@@ -136,7 +135,7 @@ def _of_one_code(run: PlannedRun, ending: Ending) -> Ending:
     """Return how a run ended: it failed where other code made it than the study's."""
     if ending.status == "failed":
         return ending
-    edited = edited_code(read_manifest(run.folder), sources([run.scenario]))
+    edited = edited_since(read_manifest(run.folder), run.scenario)
     if not edited:
         return ending
     return Ending("failed", f"{', '.join(edited)} was edited since the study began")

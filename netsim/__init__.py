@@ -32,21 +32,26 @@ def run(
     *overrides: str,
     out: str | Path | None = None,
     workers: int = 1,
+    allow_code: bool = False,
 ) -> Run:
     """Run a scenario, a file or a shipped name, and return the finished run.
 
     ``overrides`` are written as for ``--set``: ``"cell.uplink.band=1 MHz"``. Without
     ``out`` the run gets a new folder under ``results/runs``. With more ``workers``
-    clients train in that many processes, with the same results.
+    clients train in that many processes, with the same results. Classes of your own are
+    imported from the current directory and installed packages, with ``allow_code`` also
+    from the scenario's folder, wherever it is.
     """
     from netsim.cosim.reading import read_scenario
     from netsim.cosim.run import claim_folder, run_scenario
     from netsim.cosim.shipped import find_scenario
     from netsim.errors import InputError
+    from netsim.scenario import UserCode
 
     if workers < 1:
         raise InputError(f"workers must be at least 1, got {workers}")
-    config = read_scenario(find_scenario(str(scenario)), overrides)
+    code = UserCode(allows_given=allow_code)
+    config = read_scenario(find_scenario(str(scenario)), overrides, code)
     folder = Path(out) if out is not None else claim_folder(config)
     run_scenario(config, folder, workers=workers)
     return load_run(folder)
@@ -65,16 +70,17 @@ def run_study(
     out: str | Path | None = None,
     workers: int | None = None,
     ray: str | None = None,
+    allow_code: bool = False,
 ) -> Study:
     """Run what is missing of a study, a file or a shipped name, and return it.
 
     Without ``out`` its folder is under ``results/studies``. ``workers`` is how many
     runs go on at a time, on a Ray cluster if ``ray`` is its address or "auto"; the
-    results are the same.
+    results are the same. ``allow_code`` as for ``run``.
     """
     from netsim.study.run import run_study
 
-    return run_study(study, out=out, workers=workers, ray=ray)
+    return run_study(study, out=out, workers=workers, ray=ray, allow_code=allow_code)
 
 
 def load_study(folder: str | Path) -> Study:

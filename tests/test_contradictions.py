@@ -95,7 +95,8 @@ def own_server(tmp_path, traits):
 
 
 @pytest.fixture
-def forgets_own(monkeypatch):
+def forgets_own(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
     monkeypatch.delitem(sys.modules, "own", raising=False)
     yield
     sys.modules.pop("own", None)

@@ -17,6 +17,7 @@ from rich.table import Table
 from fl.contract import LayerError
 from netsim.cli.live import LiveView
 from netsim.cli.options import (
+    AllowCodeOption,
     FreshOption,
     JsonLinesOption,
     JsonOption,
@@ -27,6 +28,7 @@ from netsim.cli.options import (
     SetOption,
     WorkersOption,
     overrides,
+    user_code,
 )
 from netsim.cli.spectators import JsonLines, Spectator, all_of, tensorboard_curves
 from netsim.core.quantities import format_duration_ns
@@ -69,13 +71,16 @@ def run(
     quiet: QuietOption = False,
     json: JsonOption = False,
     json_lines: JsonLinesOption = False,
+    allow_code: AllowCodeOption = False,
     tensorboard: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Write curves for TensorBoard there."),
     ] = None,
 ) -> None:
     """Run a scenario and write its trace."""
-    config = read_scenario(find_scenario(scenario), overrides(set_, seed))
+    code = user_code(allow_code)
+    config = read_scenario(find_scenario(scenario), overrides(set_, seed), code)
+    before = extended(config, out, code) if resume and out is not None else None
     with ExitStack() as stack:
         spectators: list[Spectator] = [JsonLines(sys.stdout)] if json_lines else []
         if tensorboard is not None:
@@ -90,6 +95,7 @@ def run(
             quiet=quiet,
             json=json or json_lines,
             is_bare=json_lines,
+            before=before,
             spectators=spectators,
         )
 
@@ -113,8 +119,6 @@ def run_and_show(
     ``fresh`` trains all. With ``is_bare`` stdout gets no table.
     """
     console = Console(stderr=True)
-    if before is None and resume and out is not None:
-        before = extended(scenario, out)
     if before is not None and not quiet and not fresh:
         foretell(console, before, scenario)
     folder = out if out is not None else claim_folder(scenario)

@@ -17,6 +17,7 @@ from netsim.cli import study_picture
 from netsim.cli.live import PLAIN_LINE_EVERY_S, LiveView
 from netsim.cli.options import (
     CHECK_FAILED,
+    AllowCodeOption,
     AtOnceOption,
     DryRunOption,
     GpusOption,
@@ -24,6 +25,7 @@ from netsim.cli.options import (
     JsonOption,
     QuietOption,
     RayOption,
+    user_code,
 )
 from netsim.cli.spectators import JsonLines
 from netsim.core.quantities import format_duration_ns
@@ -61,10 +63,12 @@ def study(
     quiet: QuietOption = False,
     json: JsonOption = False,
     json_lines: JsonLinesOption = False,
+    allow_code: AllowCodeOption = False,
 ) -> None:
     """Run a study, many variants and seeds, or go on with it; say who is faster."""
     instead = Instead(tuple(set_ or ()), read_seeds(seeds))
-    plan = plan_study(find_study(study), RESULTS, out, instead)
+    code = user_code(allow_code)
+    plan = plan_study(find_study(study), RESULTS, out, instead=instead, code=code)
     for line in foretold(plan):
         typer.echo(line, err=quiet or json_lines)
     if dry_run:

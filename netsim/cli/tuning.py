@@ -11,12 +11,14 @@ from rich.console import Console
 
 from netsim.cli.options import (
     CHECK_FAILED,
+    AllowCodeOption,
     AtOnceOption,
     DryRunOption,
     GpusOption,
     JsonOption,
     QuietOption,
     RayOption,
+    user_code,
 )
 from netsim.cosim.shipped import find_tune
 from netsim.cosim.workers import Workers
@@ -37,12 +39,13 @@ def tune(
     dry_run: DryRunOption = False,
     quiet: QuietOption = False,
     json: JsonOption = False,
+    allow_code: AllowCodeOption = False,
 ) -> None:
     """Search settings for the best within limits, or go on with it.
 
     Exit code 1: no trial keeps to all limits.
     """
-    plan = plan_tune(find_tune(search), RESULTS, out)
+    plan = plan_tune(find_tune(search), RESULTS, out, code=user_code(allow_code))
     for line in _foretold(plan):
         typer.echo(line, err=quiet)
     if dry_run:

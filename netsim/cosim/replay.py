@@ -11,10 +11,13 @@ from netsim.cosim.scenario import Scenario
 from netsim.errors import InputError
 from netsim.runs.manifest import SCENARIO_FILE, read_manifest
 from netsim.runs.run import load_run, require_scenario
+from netsim.scenario.permission import WORKING_TREE, UserCode
 from netsim.trace.schemas import SCHEMAS
 
 
-def recorded_scenario(run: Path, overrides: tuple[str, ...] = ()) -> Scenario:
+def recorded_scenario(
+    run: Path, overrides: tuple[str, ...] = (), code: UserCode = WORKING_TREE
+) -> Scenario:
     """Return the resolved scenario of a run, with overrides applied."""
     manifest = read_manifest(run)
     if not overrides and manifest.status != "complete":
@@ -23,7 +26,7 @@ def recorded_scenario(run: Path, overrides: tuple[str, ...] = ()) -> Scenario:
             "with; finish it with `netsim run … --resume`"
         )
     require_scenario(run, manifest)
-    return read_scenario(run / SCENARIO_FILE, overrides)
+    return read_scenario(run / SCENARIO_FILE, overrides, code)
 
 
 def first_difference(recorded: Path, replayed: Path) -> str:

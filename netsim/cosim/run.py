@@ -14,7 +14,7 @@ from netsim.core.files import damage, stored_file, write_atomically
 from netsim.core.locks import is_empty, locked
 from netsim.cosim.extend import LONGER, adopt
 from netsim.cosim.inputs import changed, inputs
-from netsim.cosim.reading import read_scenario
+from netsim.cosim.reading import read_scenario, read_unloaded
 from netsim.cosim.scenario import Scenario
 from netsim.cosim.world import build_population, build_stage, play
 from netsim.errors import InputError
@@ -30,7 +30,7 @@ from netsim.runs.manifest import (
     read_manifest,
     versions,
 )
-from netsim.scenario import dump, scenario_digest
+from netsim.scenario import UserCode, dump, scenario_digest
 from netsim.scenario.difference import Change, changes
 from netsim.server.stage import Progress, Stage
 from netsim.trace.writer import Recorder, clear_trace
@@ -145,16 +145,16 @@ def recorded(
     return earlier, _differences(scenario, folder, earlier)
 
 
-def extended(scenario: Scenario, folder: Path) -> Scenario | None:
+def extended(scenario: Scenario, folder: Path, code: UserCode) -> Scenario | None:
     """Return the recorded scenario if this one only changes `stop`."""
     with locked(folder):
         _, differences = recorded(scenario, folder, resume=True)
-    return read_scenario(folder / SCENARIO_FILE) if differences else None
+    return read_scenario(folder / SCENARIO_FILE, (), code) if differences else None
 
 
 def _differences(scenario: Scenario, folder: Path, earlier: Manifest) -> list[Change]:
     """Return the changes of `stop` from the recorded run; refuse any other change."""
-    found = changes(read_scenario(folder / SCENARIO_FILE), scenario)
+    found = changes(read_unloaded(folder / SCENARIO_FILE), scenario)
     others = [change for change in found if change.path[0] != "stop"]
     if others:
         more = f", and {len(others) - 3} more" if len(others) > 3 else ""

@@ -15,7 +15,8 @@ from netsim.cosim.scenario import Scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
 from netsim.runs.manifest import FILE_NAME, read_manifest
-from netsim.scenario import dump, load, scenario_digest
+from netsim.scenario import UserCode, dump, load, scenario_digest
+from netsim.scenario.permission import WORKING_TREE
 from netsim.scenario.source import Document, KeyPath, Position, read_document
 from netsim.scenario.wording import describe
 from netsim.study.design import Combination, combinations
@@ -56,6 +57,7 @@ class StudyPlan:
     config: StudyConfig
     folder: Path
     runs: tuple[PlannedRun, ...]
+    code: UserCode  # what the runs may import
 
     def leaders(self) -> list[PlannedRun]:
         """Return the first run of every group and seed: those that train."""
@@ -105,12 +107,18 @@ class Instead:
 
 
 def plan_study(
-    path: Path, parent: Path, out: Path | None = None, instead: Instead = Instead()
+    path: Path,
+    parent: Path,
+    out: Path | None = None,
+    *,
+    instead: Instead = Instead(),
+    code: UserCode = WORKING_TREE,
 ) -> StudyPlan:
     """Read a study and resolve all its scenarios; what is wrong is one InputError.
 
     Without ``out`` the folder is ``<name>-<digest>`` under ``parent``; more seeds,
-    other targets or another baseline stay in the same folder.
+    other targets or another baseline stay in the same folder. Classes of a user's own
+    are imported where ``code`` permits it.
     """
     config, document = read_study(path)
     config = instead.applied(config)
@@ -119,7 +127,7 @@ def plan_study(
         found = combinations(config)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-    scenarios = _resolved(config, found, places)
+    scenarios = _resolved(config, found, places, code)
     folder = out if out is not None else parent / f"{config.name}-{_digest(scenarios)}"
     groups = learning_groups([scenarios[one.label] for one in found])
     runs = tuple(
@@ -133,7 +141,7 @@ def plan_study(
         for one, group in zip(found, groups, strict=True)
         for seed in config.seeds
     )
-    return StudyPlan(config, folder, runs)
+    return StudyPlan(config, folder, runs, code)
 
 
 def learning_groups(scenarios: list[Scenario]) -> list[int]:
@@ -166,7 +174,7 @@ def _digest(scenarios: Mapping[str, Scenario]) -> str:
 
 
 def _resolved(
-    config: StudyConfig, found: list[Combination], places: Places
+    config: StudyConfig, found: list[Combination], places: Places, code: UserCode
 ) -> dict[str, Scenario]:
     """Return the scenario of every combination; refuse all errors of all at once."""
     common = tuple(
@@ -179,7 +187,8 @@ def _resolved(
         overrides = (*common, *one.overrides)
         seed = f"seed={config.seeds[0]}"
         try:
-            scenario = read_scenario(path, (*(o.text for o in overrides), seed))
+            texts = (*(o.text for o in overrides), seed)
+            scenario = read_scenario(path, texts, code)
             if config.targets:
                 require_scores(scenario, "targets: need")
             scenarios[one.label] = scenario

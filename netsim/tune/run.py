@@ -227,7 +227,7 @@ def _tried(
         for seed in plan.config.seeds:
             seeded = scenario.model_copy(update={"seed": seed})
             folder = plan.run_folder(number, seed)
-            jobs[number, seed] = job_of(seeded, plan.base.parent, folder)
+            jobs[number, seed] = job_of(seeded, plan.base.parent, folder, plan.code)
     names = list(jobs)
     ended = {
         names[index]: ending for index, ending in endings(executor, list(jobs.values()))

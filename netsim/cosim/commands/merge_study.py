@@ -25,6 +25,7 @@ from netsim.cosim.world import build_population, build_stage, play
 from netsim.errors import InputError
 from netsim.runs.manifest import read_manifest
 from netsim.runs.run import load_run
+from netsim.scenario import UserCode
 from netsim.trace.writer import Recorder
 
 if TYPE_CHECKING:
@@ -62,10 +63,11 @@ def compare_merges(
     """Simulate a finished run again and merge its clients' updates by every method.
 
     Learning comes from the store; what it no longer holds is trained again, which
-    ``say`` reports. ``rounds`` are by id, all by default; ``methods`` by name. With
-    ``evaluate`` every merged model is evaluated on the test split.
+    ``say`` reports, with the user code that runs. ``rounds`` are by id, all by default;
+    ``methods`` by name. With ``evaluate`` every merged model is evaluated on the test
+    split.
     """
-    scenario = recorded_scenario(run)
+    scenario = recorded_scenario(run, code=UserCode(tell=say))
     learning = _real_learning(scenario, run)
     merged_rounds = list(dict.fromkeys(load_run(run).merges["round_id"].tolist()))
     chosen = _chosen_rounds(rounds, merged_rounds)

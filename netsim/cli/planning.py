@@ -33,7 +33,7 @@ from netsim.policy.comparison import JOINT, Comparison, Rival
 from netsim.policy.problem import at_top_rank
 
 PLANS = Path("results") / "plans"
-MAX_PAIRS = 2_000_000  # of (round, client) in one Monte Carlo of everybody
+MAX_PAIRS = 2_000_000  # of (round, client) in one Monte Carlo of all clients
 
 
 def plan(

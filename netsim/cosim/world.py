@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 from netsim.band import OwnLinks, SharedBand
 from netsim.channel import CapacityTable, OutageRadio, Radio, db_to_linear
-from netsim.client.cells import CellDirection, Cells
-from netsim.client.scene import Scene
+from netsim.client.scene import CellDirection, Cells, Scene
 from netsim.core.clock import to_ns
 from netsim.core.engine import Engine
+from netsim.cosim.plan_problem import draw_population
 from netsim.cosim.policy_setup import build_planner
 from netsim.cosim.scenario import Scenario
 from netsim.devices.device import Device
-from netsim.learner.learner import Learner, first_job
+from netsim.learner.learner import Learner
 from netsim.network.backhaul import Wire
 from netsim.network.cell import DIRECTIONS, Cell, Direction, Downlink, Uplink
 from netsim.network.cells import Network
@@ -32,18 +32,9 @@ if TYPE_CHECKING:
 
 def build_population(scenario: Scenario, learner: Learner) -> Population:
     """Return the drawn fleet; refuse a device whose memory is too small."""
-    population = Population(
-        scenario.population,
-        scenario.network,
-        seed=scenario.seed,
-        num_samples=learner.num_samples,
-    )
+    population = draw_population(scenario, learner)
     if scenario.policy is None or "decides-ranks" not in scenario.policy.traits:
         population.fleet.require_memory(partial(_needed_bytes, scenario, learner))
-    job = first_job(learner)
-    population.radio_map.require_usable_links("down", sum(learner.bits_down(job, None)))
-    if scenario.population.links is None:
-        population.radio_map.require_usable_links("up", learner.bits_up(job))
     return population
 
 

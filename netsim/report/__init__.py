@@ -9,7 +9,7 @@ from netsim.errors import InputError
 from netsim.report.libraries import drawing_script, require_drawing
 from netsim.report.page import Page
 
-__all__ = ["FILE_NAME", "write_report"]
+__all__ = ["write_report"]
 
 FILE_NAME = "report.html"
 

@@ -11,8 +11,9 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from fl.contract import Branch
+from netsim.band import Message
 from netsim.client.client import serve_cell
-from netsim.client.crossing import Load, cross
+from netsim.client.crossing import cross
 from netsim.client.participation import Participation, Process, arrived
 from netsim.core.clock import to_ns
 from netsim.network.cell import Direction
@@ -106,10 +107,10 @@ class Edge:
         yield from self._carry_version("up", max(drawn))
 
     def _carry_version(self, direction: Direction, round_id: int) -> Process:
-        load = Load(round_id, self.stage.versions.bits(self.version, round_id))
-        if load.bits:
+        message = Message(round_id, self.stage.versions.bits(self.version, round_id))
+        if message.bits:
             way = self.cell_id, direction
-            yield from cross(self.stage.scene, *way, load, is_between_servers=True)
+            yield from cross(self.stage.scene, *way, message, is_between_servers=True)
 
     def _round(self, round_id: int, drawn: Drawn, edges: Sequence[Edge]) -> Process:
         stage, env = self.stage, self.stage.scene.env

@@ -83,8 +83,8 @@ def read_study(path: Path) -> tuple[StudyConfig, Document]:
 def whole_path(given: str, path: Path) -> str:
     """Return the whole path of a scenario that lies beside the file ``path``, else
     what is given: the name of a shipped scenario."""
-    beside = path.parent / given
-    return str(beside.resolve()) if beside.is_file() else given
+    own = path.parent / given
+    return str(own.resolve()) if own.is_file() else given
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,16 +21,7 @@ from netsim.scenario import UserCode, dump
 from netsim.study.frames import Study, write_curves, write_summary, write_table
 from netsim.study.outcomes import THE_END, curve, final_metrics, outcomes, target_name
 from netsim.study.plan import PlannedRun, StudyPlan, plan_study
-from netsim.study.work import (
-    Ending,
-    Host,
-    Job,
-    Mark,
-    Status,
-    Watch,
-    run_one,
-    unpack,
-)
+from netsim.study.work import Ending, Host, Job, Mark, Status, Watch, run_one, unpack
 
 RESULTS = Path("results") / "studies"
 STUDY_FILE = "study.yaml"
@@ -185,7 +176,13 @@ def run_study(
     ray: str | None = None,
     allow_code: bool = False,
 ) -> Study:
-    """Run a study, a file or a shipped name, and return it; failures are an error."""
+    """Run what is missing of a study, a file or a shipped name, and return it.
+
+    Without ``out`` its folder is under ``results/studies``. ``workers`` is how many
+    runs go on at a time, on a Ray cluster if ``ray`` is its address or "auto"; the
+    results are the same. A run that fails is an error, after all others.
+    ``allow_code`` as for ``netsim.run``.
+    """
     if workers is not None and workers < 1:
         raise InputError(f"workers must be at least 1, got {workers}")
     failed: list[str] = []

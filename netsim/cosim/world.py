@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from fl.memory.user_code import own_classes
 from netsim.band import OwnLinks, SharedBand
 from netsim.channel import CapacityTable, OutageRadio, Radio, db_to_linear
+from netsim.channel.own_links import Links
 from netsim.client.scene import CellDirection, Cells, Scene
 from netsim.core.clock import to_ns
 from netsim.core.engine import Engine, StrictEngine
@@ -59,13 +60,9 @@ def build_stage(
     env = StrictEngine() if own_classes([scenario]) else Engine()
     transfer_ids = itertools.count()
     links = scenario.population.links
-    recorder.capacities.extend(_capacities(scenario))
-    recorder.cells.extend(_cell_rows(scenario.network))
-    recorder.laps.extend(
-        Lap(file_id, *step)
-        for file_id, table in enumerate(() if links is None else links.tables())
-        for step in table.steps
-    )
+    recorder.capacities.extend(capacity_rows(scenario))
+    recorder.cells.extend(cell_rows(scenario.network))
+    recorder.laps.extend(() if links is None else lap_rows(links))
     scene = Scene(
         env=env,
         seed=scenario.seed,
@@ -111,7 +108,7 @@ def _build_cells(
                 cell_id=cell_id,
                 direction=direction,
                 band_hz=int(air.band_hz),
-                radio=_heard(cell, air),
+                radio=heard(cell, air),
                 divider=cell.uplink.sharing
                 if direction == "up"
                 else cell.downlink.rule,
@@ -125,7 +122,7 @@ def _build_cells(
     return Cells(bands=bands, wires=wires)
 
 
-def _capacities(scenario: Scenario) -> Iterator[Capacity]:
+def capacity_rows(scenario: Scenario) -> Iterator[Capacity]:
     """Yield the rows of the bands that follow a measured trace."""
     for cell_id, cell in enumerate(scenario.network.cells):
         for direction in DIRECTIONS:
@@ -135,7 +132,7 @@ def _capacities(scenario: Scenario) -> Iterator[Capacity]:
                 yield Capacity(cell_id, direction, *step)
 
 
-def _cell_rows(network: Network) -> Iterator[rows.Cell]:
+def cell_rows(network: Network) -> Iterator[rows.Cell]:
     """Yield the rows of the table of cells; none for one cell without a backhaul."""
     if len(network.cells) == 1 and network.cells[0].backhaul is None:
         return
@@ -152,7 +149,7 @@ def _cell_rows(network: Network) -> Iterator[rows.Cell]:
         )
 
 
-def _heard(cell: Cell, air: Uplink | Downlink) -> Radio:
+def heard(cell: Cell, air: Uplink | Downlink) -> Radio:
     """Return the radio as transfers see it: averaged over fast fading, and in outage
     below the minimum SNR (of the mean, with fast fading)."""
     radio = cell.fading.effective_radio(air.radio)
@@ -176,6 +173,12 @@ def _own_links(
         ledger=recorder,
         transfer_ids=transfer_ids,
     )
+
+
+def lap_rows(links: Links) -> Iterator[Lap]:
+    for file_id, table in enumerate(links.tables()):
+        for step in table.steps:
+            yield Lap(file_id, *step)
 
 
 def _capacity(

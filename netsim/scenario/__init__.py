@@ -9,9 +9,10 @@ from netsim.scenario.loader import (
     scenario_digest,
 )
 from netsim.scenario.permission import UserCode
-from netsim.scenario.record import OneOf, Opaque, Record, is_loaded, refusal
+from netsim.scenario.record import NotLoaded, OneOf, Opaque, Record, is_loaded, refusal
 
 __all__ = [
+    "NotLoaded",
     "OneOf",
     "Opaque",
     "Record",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -102,6 +102,14 @@ def read_model(model: type[Model], value: object, context: object) -> Model:
     return model.model_validate(value, context=context)
 
 
+class NotLoaded(AttributeError):
+    """The answer is in a user's class, ``kind``, which was not loaded."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(f"{kind} is a user's class, and is not loaded")
+        self.kind = kind
+
+
 class Opaque(BaseModel):
     """A choice whose class was not loaded: its kind, and its settings as written."""
 
@@ -114,6 +122,13 @@ class Opaque(BaseModel):
     def traits(self) -> Traits:
         """Return no traits: they are not known."""
         return {}
+
+    if not TYPE_CHECKING:  # or everything would seem to be there
+
+        def __getattr__(self, name: str) -> object:
+            if name.startswith("_"):
+                return super().__getattr__(name)
+            raise NotLoaded(self.kind)
 
 
 def is_loaded(choice: object) -> bool:

@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
+from fl.memory.user_code import own_classes
 from netsim.band import OwnLinks, SharedBand
 from netsim.channel import CapacityTable, OutageRadio, Radio, db_to_linear
 from netsim.channel.own_links import Links
 from netsim.client.scene import CellDirection, Cells, Scene
 from netsim.core.clock import to_ns
-from netsim.core.engine import Engine
+from netsim.core.engine import Engine, StrictEngine
 from netsim.cosim.plan_problem import draw_population
 from netsim.cosim.policy_setup import build_planner
 from netsim.cosim.scenario import Scenario
@@ -56,7 +57,7 @@ def build_stage(
     watch: Callable[[Progress], None],
 ) -> Stage:
     """Return the stage of one run, with nothing started yet."""
-    env = Engine()
+    env = StrictEngine() if own_classes([scenario]) else Engine()
     transfer_ids = itertools.count()
     links = scenario.population.links
     recorder.capacities.extend(capacity_rows(scenario))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import (
@@ -27,6 +27,7 @@ from pydantic_core import (
 
 from netsim.core.quantities import did_you_mean, is_yaml
 from netsim.scenario.permission import WORKING_TREE, UserCode, import_record
+from netsim.scenario.plug_ins import Answers, guard
 from netsim.scenario.traits import Questions, Traits, faults
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -146,6 +147,7 @@ class OneOf:
 
     choices: Mapping[str, type[BaseModel]]
     questions: Questions = ()  # which each choice answers by its traits
+    answers: Answers = field(default_factory=dict)  # what a user's methods must return
 
     def __post_init__(self) -> None:
         for name, cls in self.choices.items():
@@ -241,6 +243,7 @@ class OneOf:
                 asked = "; ".join(" or ".join(one) for one in self.questions)
                 text += f" (`traits` declares what the class does: {asked})"
             raise refusal(text, kind, loc, bare=True)
+        guard(found, self.answers)
         return found
 
     def _write(self, value: BaseModel, info: SerializationInfo) -> dict[str, Any]:

@@ -12,10 +12,12 @@ import pandas as pd
 
 from netsim.core.files import write_atomically
 from netsim.core.locks import is_empty, locked
+from netsim.cosim.inputs import edited_since, require_same_code
 from netsim.cosim.scenario import Scenario
 from netsim.cosim.shipped import find_study
 from netsim.cosim.workers import Executor, NoCluster, Workers
 from netsim.errors import InputError
+from netsim.runs.manifest import read_manifest
 from netsim.runs.run import load_run
 from netsim.scenario import UserCode, dump
 from netsim.study.frames import Study, write_curves, write_summary, write_table
@@ -120,6 +122,7 @@ def carry_out(
                 ]
                 for index, ending in endings(executor, jobs):
                     run = missing[index]
+                    ending = _of_one_code(run, ending)
                     tables.add(run, ending.status)
                     tables.write()
                     tell(run, ending)
@@ -128,10 +131,22 @@ def carry_out(
         return study
 
 
+def _of_one_code(run: PlannedRun, ending: Ending) -> Ending:
+    """Return how a run ended: it failed where other code made it than the study's."""
+    if ending.status == "failed":
+        return ending
+    edited = edited_since(read_manifest(run.folder), run.scenario)
+    if not edited:
+        return ending
+    return Ending("failed", f"{', '.join(edited)} was edited since the study began")
+
+
 def _opened(plan: StudyPlan, tables: Tables) -> set[Path]:
     """Make the study's folder and its tables; return which runs are finished."""
     _open_folder(plan)
     finished = [run for run in plan.runs if run.is_finished]
+    for run in finished:
+        require_same_code(read_manifest(run.folder), run.scenario, run.folder)
     for run in finished:
         tables.add(run, "complete")
     tables.write()

@@ -19,6 +19,8 @@ from netsim.errors import InputError
 from netsim.learner.learner import first_job
 from netsim.verify import verify
 
+pytestmark = pytest.mark.slow
+
 BIG = TimingAs(model="qwen2.5-0.5b", sequence_length=64, r=16)
 TRAINING = TrainingSettings(local_steps=3, per_device_train_batch_size=2)
 

@@ -74,17 +74,17 @@ def run_scenario(
     writes is waited for, up to ``patience_s``, and then refused.
     """
     with locked(folder, patience_s=patience_s):
-        earlier, differences = recorded(scenario, folder, resume)
+        earlier, found = recorded(scenario, folder, resume)
         is_done = earlier is not None and earlier.status == "complete"
-        if earlier and is_done and not differences and _is_sound(folder, earlier):
+        if earlier and is_done and not found and _is_sound(folder, earlier):
             return earlier
-        place = longer_folder(folder) if differences else folder
+        place = longer_folder(folder) if found else folder
         learner = scenario.learning.learner(
             scenario.population.num_clients, scenario.seed, reuse=reuse, workers=workers
         )
         with closing(learner):
             manifest = _run(scenario, place, learner, command, watch)
-        if differences:
+        if found:
             adopt(folder)
         return manifest
 
@@ -142,17 +142,17 @@ def recorded(
         )
     if earlier.scenario_digest == hashlib.sha256(dump(scenario).encode()).hexdigest():
         return earlier, []
-    return earlier, _differences(scenario, folder, earlier)
+    return earlier, differences(scenario, folder, earlier)
 
 
 def extended(scenario: Scenario, folder: Path) -> Scenario | None:
     """Return the recorded scenario if this one only changes `stop`."""
     with locked(folder):
-        _, differences = recorded(scenario, folder, resume=True)
-    return read_scenario(folder / SCENARIO_FILE) if differences else None
+        _, found = recorded(scenario, folder, resume=True)
+    return read_scenario(folder / SCENARIO_FILE) if found else None
 
 
-def _differences(scenario: Scenario, folder: Path, earlier: Manifest) -> list[Change]:
+def differences(scenario: Scenario, folder: Path, earlier: Manifest) -> list[Change]:
     """Return the changes of `stop` from the recorded run; refuse any other change."""
     found = changes(read_scenario(folder / SCENARIO_FILE), scenario)
     others = [change for change in found if not is_about_the_end(change)]

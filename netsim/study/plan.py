@@ -14,7 +14,7 @@ from netsim.cosim.reuse import verdicts
 from netsim.cosim.scenario import Scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
-from netsim.runs.manifest import FILE_NAME, read_manifest
+from netsim.runs.manifest import FILE_NAME, Manifest, read_manifest
 from netsim.scenario import dump, load, scenario_digest
 from netsim.scenario.source import Document, KeyPath, Position, read_document
 from netsim.scenario.wording import describe
@@ -40,13 +40,19 @@ class PlannedRun:
         return f"{self.combination.label}, seed {self.scenario.seed}"
 
     @property
+    def earlier(self) -> Manifest | None:
+        """Return the manifest of the run that the folder holds, if it holds one."""
+        has_run = (self.folder / FILE_NAME).exists()
+        return read_manifest(self.folder) if has_run else None
+
+    @property
     def is_finished(self) -> bool:
         """Return whether the folder holds the complete run of this very scenario."""
-        if not (self.folder / FILE_NAME).exists():
+        earlier = self.earlier
+        if earlier is None or earlier.status != "complete":
             return False
-        manifest = read_manifest(self.folder)
         digest = hashlib.sha256(dump(self.scenario).encode()).hexdigest()
-        return manifest.status == "complete" and manifest.scenario_digest == digest
+        return earlier.scenario_digest == digest
 
 
 @dataclass(frozen=True, slots=True)

@@ -325,13 +325,16 @@ def test_another_study_never_passes_off_the_runs_of_this_one(
     never = package.load_study(folder).table.iloc[1::2]
     assert list(never.rounds) == [3] * 4
     other = written(tmp_path, text.replace("local_steps=1", "local_steps=2"))
-    assert netsim("study", other, "--out", folder) == 1
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert netsim("study", other, "--out", folder) == 2
     assert "holds a run of another scenario" in capsys.readouterr().err
-    failed = package.load_study(folder)
-    assert set(failed.table.status) == {"failed"}
-    assert failed.sentences == []
-    with pytest.raises(InputError, match="no run of the study is finished"):
-        len(failed.curves)
+    renamed = written(tmp_path, text.replace("all", "everyone"))
+    assert netsim("study", renamed, "--out", folder) == 2
+    assert "holds another study: this one has no run runs/all+" in (
+        capsys.readouterr().err
+    )
+    after = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert after == before
 
 
 def test_one_failing_run_does_not_stop_the_others(tmp_path, capsys):
@@ -377,6 +380,16 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path, capsys):
     (tmp_path / "mine.txt").write_text("mine")
     assert netsim("study", written(tmp_path), "--out", tmp_path) == 2
     assert "holds files but no study" in capsys.readouterr().err
+
+
+def test_a_users_own_study_file_is_not_overwritten(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    written(tmp_path, "# mine\n" + TINY, "study.yaml")
+    for out in (".", tmp_path):
+        assert netsim("study", "study.yaml", "--out", out) == 2
+        assert "holds files but no study" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["study.yaml"]
+    assert Path("study.yaml").read_text() == "# mine\n" + TINY
 
 
 SMALL = (

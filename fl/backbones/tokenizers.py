@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 TOKENIZER_FILES = ("token*", "vocab*", "merges*", "special_tokens*", "*.model")
+SETTINGS_FILES = ("*.json", "*.txt", "*.jinja", "*_chat_templates/*")
 PAD, FIRST, LAST, END = "[PAD]", "[CLS]", "[SEP]", "<|end|>"
 
 
@@ -81,14 +82,21 @@ def folder_tokenizer(
 
 
 def folder_tokenizer_digest(folder: Path) -> str:
-    """Return the digest of a folder's tokenizer files; raise if there are none."""
+    """Return the digest of all of a folder's files that may change a token: its
+    vocabulary, templates and settings; raise if there is no tokenizer."""
     paths = {path for pattern in TOKENIZER_FILES for path in folder.glob(pattern)}
-    files = {path.name: file_digest(path) for path in paths if path.is_file()}
-    if not files:  # transformers would make an empty tokenizer
+    if not any(path.is_file() for path in paths):
+        # transformers would make an empty tokenizer
         raise ValueError(
             f"backbone.path: '{folder}' holds no tokenizer (tokenizer.json, vocab.txt "
             "…); save it there with `tokenizer.save_pretrained(folder)`"
         )
+    paths |= {path for pattern in SETTINGS_FILES for path in folder.glob(pattern)}
+    files = {
+        path.relative_to(folder).as_posix(): file_digest(path)
+        for path in paths
+        if path.is_file()
+    }
     return recipe.digest("tokenizer files", {"files": files})
 
 

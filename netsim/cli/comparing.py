@@ -22,7 +22,7 @@ from netsim.cosim.scenario import Scenario
 from netsim.errors import InputError
 from netsim.learner.stop import Target
 from netsim.runs.manifest import SCENARIO_FILE
-from netsim.runs.run import Run, load_run
+from netsim.runs.run import Run, load_run, require_scenario
 from netsim.scenario.difference import changes, num_alike
 from netsim.scenario.wording import describe
 from netsim.study.outcomes import Outcome, outcomes
@@ -83,6 +83,7 @@ def _complete(folder: Path) -> Run:
         raise InputError(
             f"{folder} is {run.manifest.status}; finish it with `netsim run … --resume`"
         )
+    require_scenario(folder, run.manifest)
     return run
 
 

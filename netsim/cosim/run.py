@@ -30,6 +30,7 @@ from netsim.runs.manifest import (
     read_manifest,
     versions,
 )
+from netsim.runs.run import require_scenario
 from netsim.scenario import dump, scenario_digest
 from netsim.scenario.difference import Change, changes
 from netsim.server.stage import Progress, Stage
@@ -154,6 +155,7 @@ def extended(scenario: Scenario, folder: Path) -> Scenario | None:
 
 def differences(scenario: Scenario, folder: Path, earlier: Manifest) -> list[Change]:
     """Return the changes of `stop` from the recorded run; refuse any other change."""
+    require_scenario(folder, earlier)
     found = changes(read_scenario(folder / SCENARIO_FILE), scenario)
     others = [change for change in found if not is_about_the_end(change)]
     if others:

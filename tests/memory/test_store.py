@@ -193,7 +193,7 @@ def test_a_draft_goes_when_it_is_old_and_nobody_holds_it(tmp_path):
     with open(held, "rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         assert len(store.files()) == 1
-    assert young.exists() and not old.exists() and held.exists()
+    assert [p.exists() for p in (young, old, held)] == [True, False, True]
 
 
 PAUSED = """

@@ -484,3 +484,35 @@ def test_the_shipped_study_is_sound_and_its_schema_current(capsys):
     assert netsim("schema", "--study") == 0
     committed = (shipped.FOLDER / "study.schema.json").read_text()
     assert capsys.readouterr().out == committed, "run `make schema`"
+
+
+def test_variants_whose_names_join_to_the_same_text_stay_apart(tmp_path):
+    """Their names are "a, b" and "c" here, "a" and "b, c" there."""
+    text = """\
+name: joined
+scenario: network-only
+overrides: [stop.rounds=2]
+axes:
+  - name: x
+    variants:
+      - {name: "a, b", overrides: [cell.uplink.band=1 MHz]}
+      - {name: a, overrides: [cell.uplink.band=2 MHz]}
+  - name: y
+    variants:
+      - {name: c, overrides: [population.num_clients=9]}
+      - {name: "b, c", overrides: [population.num_clients=10]}
+seeds: [1]
+baseline: {x: a}
+"""
+    study = package.run_study(written(tmp_path, text), out=tmp_path / "study")
+    assert study.table.variant.is_unique
+    assert set(study.table.baseline) == {"'a', 'c'", "'a', 'b, c'"}
+    for row in study.table.itertuples():
+        (run,) = (r for r in planned(tmp_path, text).runs if r.title.startswith(row[1]))
+        band_hz = run.scenario.cell.uplink.band_hz
+        num_clients = run.scenario.population.num_clients
+        expected = 1e6 if row.x == "a, b" else 2e6, 9 if row.y == "c" else 10
+        assert (band_hz, num_clients) == expected
+        found = package.load_run(study.folder / "runs" / run.combination.folder / "1")
+        assert found.manifest.digest == row.digest
+        assert len(found.clients) == num_clients

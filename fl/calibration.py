@@ -8,20 +8,17 @@ from __future__ import annotations
 import os
 import statistics
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 
 from fl.costs import count_costs
 from fl.federation.trainer import Trainer
 from fl.settings.federation import FederationSettings
+from fl.streams import torch_threads
 from fl.training.local_training import Diverged, LocalJob, train
-
-if TYPE_CHECKING:
-    import torch
 
 Clock = Callable[[], float]
 PRODUCT_SIZES: Final = {"cpu": 1024, "accelerator": 8192}  # of square matrices
@@ -67,6 +64,8 @@ def measure(
     A trial is one participation at full rank with all of the task's samples. The
     default of ``threads`` is torch's.
     """
+    import torch
+
     costs = count_costs(
         learning.task,
         learning.backbone,
@@ -74,9 +73,10 @@ def measure(
         training=learning.training,
     )
     trainer = Trainer(learning, 0, device, "float32")
-    with _threads(threads) as used:
+    used = torch.get_num_threads() if threads is None else threads
+    with torch_threads(used):
         trainer.initial  # noqa: B018 - loads the model, which sets the threads
-        _set_threads(used)
+        torch.set_num_threads(used)
         product_flop_per_s = _product_rate(learning, device, clock)
         trials_s = [_trial_s(trainer, n, clock) for n in range(warmups + trials)]
     return Measured(
@@ -124,38 +124,14 @@ def _product_rate(learning: FederationSettings, device: str, clock: Clock) -> fl
         start_s = clock()
         for _ in range(PRODUCTS):
             product = factor @ factor
-        _finish(product)
+        product[0, 0].item()  # waits until the device has computed it
         trials_s.append(clock() - start_s)
     return float(f"{PRODUCTS * 2 * size**3 / min(trials_s[1:]):.4g}")
 
 
-def _finish(tensor: torch.Tensor) -> None:
-    """Wait until the device has computed a tensor."""
-    tensor[0, 0].item()
-
-
 def _memory_bytes(device: str) -> int:
-    """Return the memory of the device in bytes; for the CPU that of this host."""
     if device.startswith("cuda"):
         import torch
 
         return int(torch.cuda.get_device_properties(device).total_memory)
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-
-
-@contextmanager
-def _threads(wanted: int | None) -> Iterator[int]:
-    """Yield the number of threads to use, and restore torch's number afterwards."""
-    import torch
-
-    before = torch.get_num_threads()
-    try:
-        yield before if wanted is None else wanted
-    finally:
-        torch.set_num_threads(before)
-
-
-def _set_threads(number: int) -> None:
-    import torch
-
-    torch.set_num_threads(number)

@@ -95,7 +95,8 @@ def own_server(tmp_path, traits):
 
 
 @pytest.fixture
-def forgets_own(monkeypatch):
+def forgets_own(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
     monkeypatch.delitem(sys.modules, "own", raising=False)
     yield
     sys.modules.pop("own", None)
@@ -141,7 +142,7 @@ def test_a_class_that_does_not_declare_itself_is_refused(
 
 def test_every_trait_of_a_rule_is_one_that_something_declares():
     known = {*get_args(Trait), *get_args(Fact)}
-    used = {name for rule in RULES for name in (rule.trait, rule.other)}
+    used = {name for pair in RULES for name in pair}
     used |= {trait for trait, _ in DEMANDS}
     assert used <= known
 

@@ -13,11 +13,12 @@ from pydantic import Field, ValidationInfo, field_validator
 from fl.backbones.backbone import Precision
 from fl.backbones.families import (
     auto_class,
+    first_line,
     prepared,
     quiet_transformers,
     require_length,
 )
-from fl.backbones.tokenizers import folder_tokenizer, folder_tokenizer_digest
+from fl.backbones.tokenizers import folder_tokenizer
 from fl.memory import recipe
 from fl.record import Record
 from fl.streams import forked
@@ -89,11 +90,7 @@ class FromPretrained(Record):
         """Return the tokenizer saved with the weights."""
         if task.objective == "image-classification":
             return None
-        folder = self._folder(_SMALL_FILES)
-        digest = folder_tokenizer_digest(folder)
-        return folder_tokenizer(
-            folder, digest=digest, trust_remote_code=self.trust_remote_code
-        )
+        return folder_tokenizer(self._folder(_SMALL_FILES), self.trust_remote_code)
 
     def load(self, task: Source) -> PreTrainedModel:
         """Return the model with a head for the task."""
@@ -176,8 +173,7 @@ def _loaded(folder: Path, task: Source, backbone: FromPretrained) -> PreTrainedM
             output_loading_info=True,
         )
     except (OSError, ValueError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0][:300]
-        raise ValueError(f"backbone.path: '{folder}': {reason}") from error
+        raise ValueError(f"backbone.path: '{folder}': {first_line(error)}") from error
     if task.num_labels:
         model.config.problem_type = "single_label_classification"
     _require_complete_body(model, report, folder)
@@ -187,7 +183,6 @@ def _loaded(folder: Path, task: Source, backbone: FromPretrained) -> PreTrainedM
 def _loader(
     folder: Path, task: Source, backbone: FromPretrained, shared: dict[str, Any]
 ) -> Callable[..., Any]:
-    """Return the function that loads the weights from a folder."""
     if backbone.pooling is None:
         return partial(auto_class(task.objective).from_pretrained, **shared)
     from transformers import AutoConfig

@@ -9,9 +9,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fl.backbones.families import first_line
 from fl.memory import recipe
 from fl.memory.files import recall, remember
-from fl.tasks import Source, Tokenizer
+from fl.tasks import Source
 from fl.tasks.data_files import file_digest
 
 if TYPE_CHECKING:
@@ -74,16 +75,9 @@ class LoadedTokenizer:
         return self.load()
 
 
-def folder_tokenizer(
-    folder: Path, *, digest: str, trust_remote_code: bool
-) -> Tokenizer:
-    """Return the tokenizer in a model's folder."""
-    return LoadedTokenizer(digest, partial(_load_folder, folder, trust_remote_code))
-
-
-def folder_tokenizer_digest(folder: Path) -> str:
-    """Return the digest of all of a folder's files that may change a token: its
-    vocabulary, templates and settings; raise if there is no tokenizer."""
+def folder_tokenizer(folder: Path, trust_remote_code: bool) -> LoadedTokenizer:
+    """Return the tokenizer in a model's folder, named by all files that may change a
+    token: its vocabulary, templates and settings; raise if there is none."""
     paths = {path for pattern in TOKENIZER_FILES for path in folder.glob(pattern)}
     if not any(path.is_file() for path in paths):
         # transformers would make an empty tokenizer
@@ -97,21 +91,19 @@ def folder_tokenizer_digest(folder: Path) -> str:
         for path in paths
         if path.is_file()
     }
-    return recipe.digest("tokenizer files", {"files": files})
+    digest = recipe.digest("tokenizer files", {"files": files})
+    return LoadedTokenizer(digest, partial(_load_folder, folder, trust_remote_code))
 
 
 def bpe_tokenizer(task: Source, vocab_size: int) -> LoadedTokenizer:
     """Return a byte-level BPE tokenizer to be trained on the task's texts."""
-    digest = recipe.digest(
-        "trained tokenizer 1",
-        {
-            "task": task.digest,
-            "num_words": vocab_size,
-            "tokenizers": metadata.version("tokenizers"),
-        },
-    )
-    make = partial(_load_trained, digest, task, vocab_size)
-    return LoadedTokenizer(digest, make)
+    made: dict[str, recipe.Json] = {
+        "task": task.digest,
+        "num_words": vocab_size,
+        "tokenizers": metadata.version("tokenizers"),
+    }
+    digest = recipe.digest("trained tokenizer 1", made)
+    return LoadedTokenizer(digest, partial(_load_trained, digest, task, vocab_size))
 
 
 def _load_folder(folder: Path, trust_remote_code: bool) -> PreTrainedTokenizerBase:
@@ -122,9 +114,9 @@ def _load_folder(folder: Path, trust_remote_code: bool) -> PreTrainedTokenizerBa
             folder, local_files_only=True, trust_remote_code=trust_remote_code
         )
     except (OSError, ValueError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0][:200]
         raise ValueError(
-            f"backbone.path: the tokenizer in '{folder}' cannot be read: {reason}"
+            f"backbone.path: the tokenizer in '{folder}' cannot be read: "
+            f"{first_line(error)}"
         ) from error
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token  # usual for GPT-2 and Llama

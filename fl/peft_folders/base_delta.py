@@ -116,7 +116,6 @@ def _read(path: Path) -> tuple[str, dict[str, Tensor]]:
 
 
 def _dense(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the dense fold of each module."""
     folds = {}
     for name, tensor in tensors.items():
         module, _, part = name.rpartition(".")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -122,7 +123,7 @@ def new_folder(path: str | Path) -> Iterator[Path]:
     require_free(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = folder.with_name(f".{folder.name}.unfinished")
-    _remove(draft)
+    shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir()
     try:
         yield draft
@@ -130,7 +131,7 @@ def new_folder(path: str | Path) -> Iterator[Path]:
             folder.rmdir()
         draft.rename(folder)
     except BaseException:
-        _remove(draft)
+        shutil.rmtree(draft, ignore_errors=True)
         raise
 
 
@@ -140,13 +141,6 @@ def require_free(folder: Path) -> None:
         raise ValueError(f"{folder} is a file, not a folder")
     if folder.exists() and any(folder.iterdir()):
         raise ValueError(f"{folder} is not empty; choose another folder")
-
-
-def _remove(draft: Path) -> None:
-    if draft.exists():
-        for path in draft.iterdir():
-            path.unlink()
-        draft.rmdir()
 
 
 def _read_tensors(folder: Path) -> dict[str, Tensor]:

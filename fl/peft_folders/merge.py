@@ -8,15 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from fl.aggregation import (
-    FloraNA,
-    LayerComponents,
-    MergedLayer,
-    Method,
-    Pair,
-)
-from fl.aggregation.grams import product_error
-from fl.aggregation.reference_norms import ReferenceNorms, ratio, reference_norms
+from fl.aggregation import FloraNA, MergeDiagnostics, MergedLayer, Method, ranks
+from fl.aggregation.reference_norms import ratio, reference_norms
 from fl.memory.recipe import settings
 from fl.peft_folders.base_delta import write_base_delta
 from fl.peft_folders.components import WEIGHT_SUM_TOLERANCE, Components
@@ -137,7 +130,11 @@ def _report(
     layers = components.layers()
     norms = reference_norms(layers)
     rows = [
-        _row(name, layers[name], norms[name], layer, components.written(layer))
+        _row(
+            name,
+            layer,
+            norms[name].of_products(layers[name], components.written(layer)),
+        )
         for name, layer in merged.items()
     ]
     scaled = {name: s * norms[name].norm for name, s in components.first.scales.items()}
@@ -160,23 +157,16 @@ def _report(
     )
 
 
-def _row(
-    name: str,
-    layer: LayerComponents,
-    norms: ReferenceNorms,
-    merged: MergedLayer,
-    written: Sequence[Pair],
-) -> LayerReport:
-    error = product_error(layer, written)
-    update = None if norms.update is None else ratio(error * norms.norm, norms.update)
+def _row(name: str, merged: MergedLayer, found: MergeDiagnostics) -> LayerReport:
+    rank, fold_rank = ranks(merged)
     return LayerReport(
         layer=name,
-        num_components=len(layer.pairs),
-        rank=len(merged.pair.lora_a),
-        fold_rank=0 if merged.fold is None else len(merged.fold.lora_a),
-        relative_error=error,
-        average_relative_error=merged.diagnostics.average_relative_error,
-        update_relative_error=update,
+        num_components=found.num_components,
+        rank=rank,
+        fold_rank=fold_rank,
+        relative_error=found.relative_error,
+        average_relative_error=found.average_relative_error,
+        update_relative_error=found.update_relative_error,
     )
 
 

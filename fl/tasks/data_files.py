@@ -34,12 +34,13 @@ def _absolute_or_hub(value: str, info: ValidationInfo) -> str:
     return str(path)
 
 
-def _text(value: object) -> object:
+def path_text(value: object) -> object:
+    """Return a path as text; anything else as it is."""
     return str(value) if isinstance(value, Path) else value
 
 
 # A local path or ``hf://datasets/owner/name@revision/file``.
-DataFile = Annotated[str, BeforeValidator(_text), AfterValidator(_absolute_or_hub)]
+DataFile = Annotated[str, BeforeValidator(path_text), AfterValidator(_absolute_or_hub)]
 
 
 def scenario_folder(info: ValidationInfo) -> Path | None:

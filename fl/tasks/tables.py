@@ -9,7 +9,7 @@ import json
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TypeAlias
 
@@ -100,14 +100,6 @@ def _content(path: Path) -> str:
         raise ValueError(f"{path}, line {line}: is not UTF-8 text") from error
 
 
-def _csv(path: Path, header: bool) -> Iterator[Row]:
-    return _delimited(path, header, ",", csv.QUOTE_MINIMAL)
-
-
-def _tsv(path: Path, header: bool) -> Iterator[Row]:
-    return _delimited(path, header, "\t", csv.QUOTE_NONE)
-
-
 def _delimited(path: Path, header: bool, delimiter: str, quoting: int) -> Iterator[Row]:
     # newline="" keeps line ends inside quotes, which the reader counts
     reader = csv.reader(
@@ -171,8 +163,8 @@ def _parquet(path: Path, header: bool) -> Iterator[Row]:
 
 
 _READERS: Mapping[str, Callable[[Path, bool], Iterator[Row]]] = {
-    ".csv": _csv,
-    ".tsv": _tsv,
+    ".csv": partial(_delimited, delimiter=",", quoting=csv.QUOTE_MINIMAL),
+    ".tsv": partial(_delimited, delimiter="\t", quoting=csv.QUOTE_NONE),
     ".jsonl": _json_lines,
     ".parquet": _parquet,
 }

@@ -6,21 +6,13 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from netsim.core.clock import MAX_NS
-from netsim.scenario.traits import Traits
+from netsim.scenario.traits import Declaring
 
 Interval = tuple[int, int]  # available from the first tick, away from the second
 
 
-class Availability(Protocol):
+class Availability(Declaring, Protocol):
     """When clients are available; each client has its own random draws."""
-
-    @property
-    def kind(self) -> str:
-        """Return the name under which a scenario chooses it."""
-
-    @property
-    def traits(self) -> Traits:
-        """Return what it declares: whether clients may be away."""
 
     def intervals(self, seed: int, client_id: int, since_ns: int) -> Iterator[Interval]:
         """Yield in order the client's intervals that end after ``since_ns``; earlier

@@ -49,6 +49,7 @@ class FluidBand:
         self._now_ns = 0
         self._elapsed = 0  # nanoseconds, or the integral of a measured capacity
         self._virtual = 0
+        self._passed = 0  # the integral of the unit share over time, in uHz ns
         self._virtual_ends: list[Entry] = []
         self._real_ends: list[Entry] = []
         self._gain_changes: list[tuple[int, tuple[int, int], Transfer]] = []
@@ -68,6 +69,7 @@ class FluidBand:
         capacity = self._capacity
         elapsed = now_ns if capacity is None else capacity.at(now_ns)
         virtual = self._virtual + self.unit_share_uhz * (elapsed - self._elapsed)
+        self._passed += self.unit_share_uhz * (now_ns - self._now_ns)
         self._virtual, self._elapsed, self._now_ns = virtual, elapsed, now_ns
         ended: list[Transfer] = []
         for heap, limit in ((self._virtual_ends, virtual), (self._real_ends, elapsed)):
@@ -95,6 +97,7 @@ class FluidBand:
         transfer.is_live = True
         transfer.start_ns = transfer.since_ns = self._now_ns
         transfer.since_virtual = self._virtual
+        transfer.since_passed = self._passed
         transfer.since_elapsed = self._elapsed
         self.live[transfer.transfer_id] = transfer
         self._read_channel(transfer)
@@ -200,6 +203,17 @@ class FluidBand:
             self._elapsed - transfer.since_elapsed
         )
 
+    def held_uhz_ns(self, transfer: Transfer, now_ns: int) -> int:
+        """Return the integral of a transfer's share, if the present terms hold until
+        ``now_ns``."""
+        if not transfer.is_live:
+            return transfer.held_uhz_ns
+        pin = _pin(transfer)
+        if pin is not None:
+            return transfer.held_uhz_ns + pin * (now_ns - transfer.since_ns)
+        passed = self._passed + self.unit_share_uhz * (now_ns - self._now_ns)
+        return transfer.held_uhz_ns + transfer.weight * (passed - transfer.since_passed)
+
     def _apply_ceilings(self) -> None:
         spare = self.band_uhz - self.pinned_sum_uhz
         freed, pinned = self._ceilings.balance(spare, self.weight_sum)
@@ -239,6 +253,7 @@ class FluidBand:
             return
         pin, efficiency = _pin(transfer), transfer.efficiency_nbit
         transfer.remaining = self.work_left(transfer)
+        transfer.held_uhz_ns = self.held_uhz_ns(transfer, now_ns)
         if pin or transfer.weight:
             transfer.airtime_ns += now_ns - transfer.since_ns
         weight = transfer.weight if pin is None else 0
@@ -253,7 +268,7 @@ class FluidBand:
             )
         )
         transfer.since_ns, transfer.since_virtual = now_ns, self._virtual
-        transfer.since_elapsed = self._elapsed
+        transfer.since_elapsed, transfer.since_passed = self._elapsed, self._passed
 
     def _update_rate(self, transfer: Transfer) -> None:
         """Compute efficiency and end under the present terms."""

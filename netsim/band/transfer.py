@@ -40,6 +40,7 @@ class Transfer:
         "done",
         "efficiency_nbit",
         "has_terms",
+        "held_uhz_ns",
         "is_at_ceiling",
         "is_live",
         "is_ruled",
@@ -50,6 +51,7 @@ class Transfer:
         "remaining",
         "since_elapsed",
         "since_ns",
+        "since_passed",
         "since_virtual",
         "start_ns",
         "status",
@@ -89,7 +91,8 @@ class Transfer:
         self.start_ns = self.since_ns = 0
         self.outage_since_ns: int | None = None  # the start of a zero efficiency
         self.airtime_ns = 0  # the time with a share; waiting for a share does not count
-        self.since_elapsed = self.since_virtual = 0
+        self.held_uhz_ns = 0  # the integral of its share over its airtime
+        self.since_elapsed = self.since_virtual = self.since_passed = 0
 
     def airtime_by(self, now_ns: int) -> int:
         """Return the airtime in ns, if the present terms hold until ``now_ns``."""

@@ -42,6 +42,10 @@ class MeasuredRadio(Record):
         return table.from_offset(start)
 
     @property
+    def full_power_hz(self) -> float:
+        return self.reference_band_hz
+
+    @property
     def gap_db(self) -> float:
         return 0.0
 

@@ -39,6 +39,11 @@ class Radio(Protocol):
     def depends_on_share(self) -> bool: ...
 
     @property
+    def full_power_hz(self) -> float | None:
+        """Return the share at which the transmitter sends at full power, a narrower one
+        in proportion; ``None`` where every share has full power."""
+
+    @property
     def gap_db(self) -> float: ...
 
     @property
@@ -65,6 +70,10 @@ class PerHertzRadio(Record):
     gap_db: Annotated[Decibel, Field(ge=0)] = 0.0
     max_efficiency_bit_s_hz: _Ceiling = _MAX_EFFICIENCY_BIT_S_HZ
     depends_on_share: ClassVar[bool] = False
+
+    @property
+    def full_power_hz(self) -> float:
+        return self.reference_band_hz
 
     def snr(self, cn0_hz: float, share_hz: float) -> float:
         return cn0_hz / self.reference_band_hz
@@ -101,6 +110,7 @@ class FixedPowerRadio(Record):
     gap_db: Annotated[Decibel, Field(ge=0)] = 0.0
     max_efficiency_bit_s_hz: _Ceiling = _MAX_EFFICIENCY_BIT_S_HZ
     depends_on_share: ClassVar[bool] = True
+    full_power_hz: ClassVar[None] = None
 
     def snr(self, cn0_hz: float, share_hz: float) -> float:
         return cn0_hz / share_hz

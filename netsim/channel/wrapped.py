@@ -19,6 +19,10 @@ class WrappedRadio:
         return self.radio.depends_on_share
 
     @property
+    def full_power_hz(self) -> float | None:
+        return self.radio.full_power_hz
+
+    @property
     def gap_db(self) -> float:
         return self.radio.gap_db
 

@@ -8,7 +8,14 @@ from typing import Annotated
 
 import typer
 
-from netsim.cli.options import JsonOption, ScenarioArg, SetOption, overrides
+from netsim.cli.options import (
+    AllowCodeOption,
+    JsonOption,
+    ScenarioArg,
+    SetOption,
+    overrides,
+    user_code,
+)
 from netsim.core.quantities import QUANTITIES, format_quantity
 from netsim.cosim.commands.calibrate import Request, calibrated
 from netsim.cosim.reading import read_scenario
@@ -46,6 +53,7 @@ def calibrate(
         str | None, typer.Option(metavar="POWER", help="While it waits, as '3 W'.")
     ] = None,
     json: JsonOption = False,
+    allow_code: AllowCodeOption = False,
 ) -> None:
     """Time this host's training once and write it as a device for scenarios."""
     memory_bytes = quantity("--memory", memory, "B")
@@ -59,7 +67,8 @@ def calibrate(
         compute_power_w=quantity("--compute-power", compute_power, "W"),
         idle_power_w=quantity("--idle-power", idle_power, "W"),
     )
-    config = read_scenario(find_scenario(scenario), overrides(set_))
+    code = user_code(allow_code)
+    config = read_scenario(find_scenario(scenario), overrides(set_), code)
     entry = calibrated(config, request)
     for line in _lines(entry, out):
         typer.echo(line)

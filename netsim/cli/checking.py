@@ -10,12 +10,14 @@ import typer
 
 from netsim.cli.options import (
     CHECK_FAILED,
+    AllowCodeOption,
     JsonOption,
     RunArg,
     ScenarioArg,
     SeedOption,
     SetOption,
     overrides,
+    user_code,
 )
 from netsim.cosim.reading import read_scenario
 from netsim.cosim.scenario import Scenario
@@ -37,13 +39,15 @@ def check(
         Path | None,
         typer.Option(help="A folder for who holds which labels: Parquet and SVG."),
     ] = None,
+    allow_code: AllowCodeOption = False,
 ) -> None:
     """Validate a scenario; print it with every default, and what it costs."""
     from netsim.cosim.cost import estimate
     from netsim.cosim.policy_setup import build_planner
     from netsim.cosim.world import build_population
 
-    config = read_scenario(find_scenario(scenario), overrides(set_, seed))
+    code = user_code(allow_code)
+    config = read_scenario(find_scenario(scenario), overrides(set_, seed), code)
     typer.echo(dump(config), nl=False)
     if config.policy is not None:  # also where nothing is counted
         config.policy.require_files(config.population.num_clients)

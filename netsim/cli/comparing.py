@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json as json_format
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -17,13 +17,16 @@ from rich.table import Table
 
 from netsim.cli.options import JsonOption
 from netsim.core.quantities import format_duration_ns, format_quantity
-from netsim.cosim.reading import read_scenario
-from netsim.cosim.scenario import Scenario
 from netsim.errors import InputError
 from netsim.learner.stop import Target
-from netsim.runs.manifest import SCENARIO_FILE
-from netsim.runs.run import Run, load_run, require_scenario
-from netsim.scenario.difference import changes, num_alike
+from netsim.runs.run import (
+    Run,
+    load_run,
+    require_scenario,
+    scenario_part,
+    scenario_values,
+)
+from netsim.scenario.difference import num_alike, value_changes
 from netsim.scenario.wording import describe
 from netsim.study.outcomes import Outcome, outcomes
 
@@ -45,8 +48,8 @@ def compare(
     if len(folders) < 2:
         raise InputError(f"compare: needs at least two runs, got {len(folders)}")
     found_runs = [_complete(folder) for folder in folders]
-    scenarios = [read_scenario(folder / SCENARIO_FILE) for folder in folders]
-    targets = [read_target(text) for text in target or ()] or _common_targets(scenarios)
+    scenarios = [scenario_values(folder) for folder in folders]
+    targets = [read_target(text) for text in target or ()] or _common_targets(folders)
     found = [[*outcomes(run, targets), *_at_end(run, targets)] for run in found_runs]
     differences = _differences(folders, scenarios)
     console = Console(soft_wrap=True, highlight=False, markup=False)
@@ -87,10 +90,19 @@ def _complete(folder: Path) -> Run:
     return run
 
 
-def _common_targets(scenarios: Sequence[Scenario]) -> list[Target]:
+def _common_targets(folders: Sequence[Path]) -> list[Target]:
     """Return the targets that the scenarios themselves have."""
-    own = [one.stop.target for one in scenarios if one.stop.target is not None]
+    stops = (scenario_part(folder, "stop") for folder in folders)
+    own = [_own_target(stop["target"]) for stop in stops if stop.get("target")]
     return list(dict.fromkeys(own))
+
+
+def _own_target(written: object) -> Target:
+    try:
+        return Target.model_validate(written)
+    except ValidationError as error:
+        reasons = "; ".join(map(describe, error.errors(include_url=False)))
+        raise InputError(f"stop.target: {reasons}") from error
 
 
 def _at_end(run: Run, targets: Sequence[Target]) -> list[Outcome]:
@@ -98,11 +110,11 @@ def _at_end(run: Run, targets: Sequence[Target]) -> list[Outcome]:
 
 
 def _differences(
-    folders: Sequence[Path], scenarios: Sequence[Scenario]
+    folders: Sequence[Path], scenarios: Sequence[Mapping[str, object]]
 ) -> dict[str, list[str]]:
     """Return by folder how each scenario differs from the first."""
     return {
-        str(folder): [str(change) for change in changes(scenarios[0], scenario)]
+        str(folder): [str(change) for change in value_changes(scenarios[0], scenario)]
         for folder, scenario in zip(folders[1:], scenarios[1:], strict=True)
     }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json as json_format
 from pathlib import Path
 from typing import Annotated
@@ -20,6 +19,7 @@ from netsim.core.files import write_atomically
 from netsim.core.quantities import format_quantity
 from netsim.cosim.commands.merge_study import MergeStudy, compare_merges
 from netsim.errors import InputError
+from netsim.report.libraries import NOT_INSTALLED, altair_if_installed
 
 HOST_FOLDER = "host"
 FILES = {
@@ -159,11 +159,9 @@ def _summary(study: MergeStudy, folder: Path) -> dict[str, object]:
 
 def _picture(study: MergeStudy, folder: Path) -> str:
     """Draw error and traffic side by side, where altair is installed."""
-    try:
-        altair = importlib.import_module("altair")
-        importlib.import_module("vl_convert")
-    except ImportError:
-        return "picture none: pip install 'netsim-fl[report]' for an SVG"
+    altair = altair_if_installed()
+    if altair is None:
+        return f"picture {NOT_INSTALLED}"
     compared = study.methods[study.methods["status"] == "compared"]
     base = altair.Chart(altair.Data(values=_drawn(compared)), width=320).encode(
         altair.Y("method:N", sort=compared["method"].tolist(), title=None)

@@ -12,7 +12,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from netsim.cli.options import JsonOption, QuietOption
+from netsim.cli.options import JsonOption, QuietOption, user_code
 from netsim.cosim.commands.merge import (
     LayerReport,
     MergeReport,
@@ -59,6 +59,7 @@ def merge(
         overrides=tuple(set_ or ()),
         weights=weights,
         previous=previous,
+        code=user_code(),
     )
     report = merge_as_asked(request)
     if not quiet:

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from netsim.scenario.permission import UserCode
+
 DONE, CHECK_FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130  # exit codes
 
 ScenarioArg = Annotated[
@@ -55,7 +57,27 @@ RayOption = Annotated[
 GpusOption = Annotated[
     float, typer.Option(min=0.0, help="With --ray: what a worker reserves, as 0.25.")
 ]
+AllowCodeOption = Annotated[
+    bool,
+    typer.Option(
+        "--allow-code",
+        help="Run classes from the scenario's folder, wherever it is.",
+    ),
+]
 QuietOption = Annotated[bool, typer.Option(help="Show no progress and no table.")]
+
+
+def user_code(allows_given: bool = False) -> UserCode:
+    """Return the permission to import a user's classes; each is told once, on stderr,
+    before its module runs."""
+    told: set[str] = set()
+
+    def tell(line: str) -> None:
+        if line not in told:
+            told.add(line)
+            typer.echo(line, err=True)
+
+    return UserCode(allows_given=allows_given, tell=tell)
 
 
 def overrides(given: list[str] | None, seed: int | None = None) -> tuple[str, ...]:

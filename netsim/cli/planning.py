@@ -11,7 +11,15 @@ import numpy as np
 import pyarrow as pa
 import typer
 
-from netsim.cli.options import JsonOption, ScenarioArg, SeedOption, SetOption, overrides
+from netsim.cli.options import (
+    AllowCodeOption,
+    JsonOption,
+    ScenarioArg,
+    SeedOption,
+    SetOption,
+    overrides,
+    user_code,
+)
 from netsim.cli.plan_picture import draw
 from netsim.cli.plan_tables import show, uniform_s
 from netsim.cli.writing import write_table
@@ -25,7 +33,7 @@ from netsim.policy.comparison import JOINT, Comparison, Rival
 from netsim.policy.problem import at_top_rank
 
 PLANS = Path("results") / "plans"
-MAX_PAIRS = 2_000_000  # of (round, client) in one Monte Carlo of everybody
+MAX_PAIRS = 2_000_000  # of (round, client) in one Monte Carlo of all clients
 
 
 def plan(
@@ -43,9 +51,11 @@ def plan(
         float | None, typer.Option(help="The most that a_n / q_n may be.")
     ] = None,
     json: JsonOption = False,
+    allow_code: AllowCodeOption = False,
 ) -> None:
     """Choose who takes part how often and at what rank, without training."""
-    config = read_scenario(find_scenario(scenario), overrides(set_, seed))
+    code = user_code(allow_code)
+    config = read_scenario(find_scenario(scenario), overrides(set_, seed), code)
     task = build_task(config, Assumptions(ratio=ratio, nu=nu, max_weight=max_weight))
     rivals = compare(config, task)
     joint = next(rival for rival in rivals if rival.name == JOINT)

@@ -10,6 +10,7 @@ import typer
 
 from netsim.cli.options import (
     CHECK_FAILED,
+    AllowCodeOption,
     FreshOption,
     JsonOption,
     OutOption,
@@ -18,11 +19,12 @@ from netsim.cli.options import (
     SetOption,
     WorkersOption,
     overrides,
+    user_code,
 )
 from netsim.cli.running import run_and_show, summary
 from netsim.cosim.inputs import changed
 from netsim.cosim.reading import read_scenario
-from netsim.cosim.replay import first_difference, is_same, recorded_scenario
+from netsim.cosim.replay import first_difference, recorded_scenario
 from netsim.runs.manifest import SCENARIO_FILE, read_manifest
 
 
@@ -34,12 +36,14 @@ def replay(
     workers: WorkersOption = 1,
     quiet: QuietOption = False,
     json: JsonOption = False,
+    allow_code: AllowCodeOption = False,
 ) -> None:
     """Run a run's scenario again; without --set the digest must come out the same.
 
     With --set it says first which changes need new training.
     """
-    scenario = recorded_scenario(run, overrides(set_))
+    code = user_code(allow_code)
+    scenario = recorded_scenario(run, overrides(set_), code)
     if set_:
         run_and_show(
             scenario,
@@ -48,7 +52,7 @@ def replay(
             workers=workers,
             quiet=quiet,
             json=json,
-            before=read_scenario(run / SCENARIO_FILE),
+            before=read_scenario(run / SCENARIO_FILE, (), code),
         )
         return
     with tempfile.TemporaryDirectory(prefix="netsim-replay-") as scratch:
@@ -66,7 +70,7 @@ def replay(
 def _compare(run: Path, folder: Path) -> bool:
     """Print whether a replay gave the recorded digest, and return it."""
     recorded, replayed = read_manifest(run), read_manifest(folder)
-    if not is_same(recorded, replayed):
+    if recorded.digest != replayed.digest:
         typer.echo(f"{run} does not replay: {first_difference(run, folder)}")
         for path in changed(recorded):
             typer.echo(f"{path} is no longer what it was when the run was made")

@@ -17,6 +17,7 @@ from rich.table import Table
 from fl.contract import LayerError
 from netsim.cli.live import LiveView
 from netsim.cli.options import (
+    AllowCodeOption,
     FreshOption,
     JsonLinesOption,
     JsonOption,
@@ -27,6 +28,7 @@ from netsim.cli.options import (
     SetOption,
     WorkersOption,
     overrides,
+    user_code,
 )
 from netsim.cli.spectators import JsonLines, Spectator, all_of, tensorboard_curves
 from netsim.core.quantities import format_duration_ns
@@ -69,13 +71,16 @@ def run(
     quiet: QuietOption = False,
     json: JsonOption = False,
     json_lines: JsonLinesOption = False,
+    allow_code: AllowCodeOption = False,
     tensorboard: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Write curves for TensorBoard there."),
     ] = None,
 ) -> None:
     """Run a scenario and write its trace."""
-    config = read_scenario(find_scenario(scenario), overrides(set_, seed))
+    code = user_code(allow_code)
+    config = read_scenario(find_scenario(scenario), overrides(set_, seed), code)
+    before = extended(config, out, code) if resume and out is not None else None
     with ExitStack() as stack:
         spectators: list[Spectator] = [JsonLines(sys.stdout)] if json_lines else []
         if tensorboard is not None:
@@ -90,6 +95,7 @@ def run(
             quiet=quiet,
             json=json or json_lines,
             is_bare=json_lines,
+            before=before,
             spectators=spectators,
         )
 
@@ -113,10 +119,8 @@ def run_and_show(
     ``fresh`` trains all. With ``is_bare`` stdout gets no table.
     """
     console = Console(stderr=True)
-    if before is None and resume and out is not None:
-        before = extended(scenario, out)
     if before is not None and not quiet and not fresh:
-        foretell(console, before, scenario)
+        print_verdicts(console, before, scenario)
     folder = out if out is not None else claim_folder(scenario)
     view = LiveView(console, scenario.stop, scenario.name, is_quiet=quiet)
     with _guided(console, scenario, folder, is_claimed=out is None), view:
@@ -156,7 +160,7 @@ def _guided(
         raise
 
 
-def foretell(console: Console, before: Scenario, scenario: Scenario) -> None:
+def print_verdicts(console: Console, before: Scenario, scenario: Scenario) -> None:
     """Print which changes need new training, and which do not."""
     found = verdicts(before, scenario)
     for verdict in found:
@@ -253,7 +257,7 @@ def round_table(seen: Sequence[Progress]) -> Table:
 
 
 def _thinned(seen: Sequence[Progress]) -> list[Progress]:
-    """Return at most so many; evaluated ones only, where all are too many."""
+    """Return at most ``MAX_TABLE_ROWS``; if all are more, of the evaluated ones."""
     if len(seen) > MAX_TABLE_ROWS:
         seen = [progress for progress in seen if progress.scores] or seen
     stride = -(-len(seen) // MAX_TABLE_ROWS)

@@ -11,12 +11,14 @@ from rich.console import Console
 
 from netsim.cli.options import (
     CHECK_FAILED,
+    AllowCodeOption,
     AtOnceOption,
     DryRunOption,
     GpusOption,
     JsonOption,
     QuietOption,
     RayOption,
+    user_code,
 )
 from netsim.cosim.shipped import find_tune
 from netsim.cosim.workers import Workers
@@ -37,13 +39,14 @@ def tune(
     dry_run: DryRunOption = False,
     quiet: QuietOption = False,
     json: JsonOption = False,
+    allow_code: AllowCodeOption = False,
 ) -> None:
     """Search settings for the best within limits, or go on with it.
 
     Exit code 1: no trial keeps to all limits.
     """
-    plan = plan_tune(find_tune(search), RESULTS, out)
-    for line in _foretold(plan):
+    plan = plan_tune(find_tune(search), RESULTS, out, code=user_code(allow_code))
+    for line in _overview(plan):
         typer.echo(line, err=quiet)
     if dry_run:
         return
@@ -71,7 +74,7 @@ def tune(
         raise typer.Exit(CHECK_FAILED)
 
 
-def _foretold(plan: TunePlan) -> list[str]:
+def _overview(plan: TunePlan) -> list[str]:
     config = plan.config
     num_runs = (config.trials + 1) * len(config.seeds)
     return [

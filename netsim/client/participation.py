@@ -40,6 +40,7 @@ class Participation:
     upload_bits: int = 0
     compute_flop: int = 0
     airtime_ns: int = 0
+    full_power_s: float = 0.0  # of sending, a part of the power as a part of the time
     ticket: str = ""
     status: Status | None = None  # None while it runs
     retry_pause_ns: int | None = None  # set when the client lost the round's broadcast
@@ -75,12 +76,13 @@ class Participation:
         self.status = status
 
     def note_sent(self) -> None:
-        """Add the airtime of the transfer that has ended."""
+        """Add the airtime and the radiation of the transfer that has ended."""
         assert self.sending is not None
         medium, transfer = self.sending
         self.sending = None
         if medium.direction == "up":
             self.airtime_ns += transfer.airtime_ns
+            self.full_power_s += medium.full_power_s(transfer)
 
     def idle_until_ns(self, now_ns: int) -> int:
         """Return the tick at which idle power stops, as of now: the task's end, or the
@@ -96,6 +98,13 @@ class Participation:
         if self.sending is None or self.sending[0].direction != "up":
             return self.airtime_ns
         return self.airtime_ns + self.sending[1].airtime_by(now_ns)
+
+    def full_power_by_now_s(self) -> float:
+        """Return the seconds at full power that its radio has sent by now."""
+        if self.sending is None or self.sending[0].direction != "up":
+            return self.full_power_s
+        medium, transfer = self.sending
+        return self.full_power_s + medium.full_power_s(transfer)
 
 
 def running(parts: Iterable[Participation]) -> list[Participation]:
@@ -113,8 +122,9 @@ def energies_j(
 ) -> tuple[float, float, float]:
     """Return the joules of computing, of sending and of all other time until now.
 
-    The device draws idle power whenever it does not compute, until the server releases
-    it or it is gone; the radio's power comes on top while it has a share of the uplink.
+    The device draws idle power whenever it neither computes nor sends, until the server
+    releases it or it is gone. Sending takes full power under fixed power, and in
+    proportion to the share of the band where power per hertz is constant.
     """
     device = population.fleet.device(part.client_id)
     power_dbm = population.config.transmit_power_dbm
@@ -124,24 +134,26 @@ def energies_j(
         _between_s(part.download_start_ns, part.compute_start_ns, end_ns)
         + _between_s(part.upload_start_ns, None, end_ns)
         + to_s(part.idle_until_ns(now_ns) - end_ns)
+        - to_s(part.airtime_by(now_ns))
     )
     return (
         device.compute_energy_j(compute_s),
-        device.transmit_energy_j(power_dbm, to_s(part.airtime_by(now_ns))),
-        device.idle_energy_j(idle_s),
+        device.transmit_energy_j(power_dbm, part.full_power_by_now_s()),
+        device.idle_energy_j(max(idle_s, 0.0)),
     )
 
 
 def power_w(population: Population, part: Participation) -> float:
-    """Return the watts that a client draws now; the radio's power counts also before
-    the client's turn to send, so this is an upper limit."""
+    """Return the most watts that a client may draw until its next phase: sending on the
+    whole band, or waiting."""
     device = population.fleet.device(part.client_id)
     if part.end_ns is not None or part.compute_start_ns is None:
         return device.idle_power_w
     if part.upload_start_ns is None:
         return device.compute_power_w
     power_dbm = population.config.transmit_power_dbm
-    return device.idle_power_w + device.transmit_energy_j(power_dbm, 1.0)
+    sending_w = device.transmit_energy_j(power_dbm, population.most_full_power)
+    return max(device.idle_power_w, sending_w)
 
 
 def task_row(

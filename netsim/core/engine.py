@@ -42,6 +42,35 @@ class Wake(simpy.Event):
         engine.schedule(self, priority, delay_ns)  # type: ignore[arg-type]
 
 
+class Alarm:
+    """The next wake-up of one owner, which may be moved.
+
+    An event cannot be taken back: one that another tick has replaced still fires, and
+    is ignored.
+    """
+
+    def __init__(
+        self, engine: Engine, priority: int, callback: Callable[[], None]
+    ) -> None:
+        self._engine = engine
+        self._priority = priority
+        self._callback = callback
+        self._wake: Wake | None = None
+        self._tick_ns = 0
+
+    def set(self, tick_ns: int) -> None:
+        """Wake the owner at this tick, and no longer at the one set before."""
+        if self._wake is None or self._tick_ns != tick_ns:
+            delay_ns = tick_ns - self._engine.now
+            self._wake = Wake(self._engine, delay_ns, self._priority, self._ring)
+            self._tick_ns = tick_ns
+
+    def _ring(self, event: simpy.Event) -> None:
+        if event is self._wake:
+            self._wake = None
+            self._callback()
+
+
 @contextmanager
 def rare_garbage_collection() -> Iterator[None]:
     """Collect garbage rarely: a trace has many live rows without reference cycles."""

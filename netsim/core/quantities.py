@@ -31,6 +31,12 @@ def closest(name: str, choices: Iterable[str]) -> str | None:
     return by_folded[found[0]] if found else None
 
 
+def did_you_mean(name: str, choices: Iterable[str]) -> str:
+    """Return a hint at the most similar choice; empty if there is none."""
+    near = closest(name, choices)
+    return f", did you mean {near!r}?" if near else ""
+
+
 def is_yaml(context: object) -> bool:
     """Return whether pydantic validates the content of a YAML file."""
     return isinstance(context, Mapping) and context.get("source") == "yaml"
@@ -123,8 +129,7 @@ class Quantity:
         return int(exact)
 
     def _unknown(self, unit: str, text: str) -> str:
-        near = closest(unit, self.unit_names)
-        hint = f", did you mean {near!r}?" if near else ""
+        hint = did_you_mean(unit, self.unit_names)
         return (
             f"unknown unit {unit!r} in {text.strip()!r}{hint} "
             f"(units: {', '.join(self.unit_names)})"

@@ -16,21 +16,10 @@ from netsim.errors import InputError
 from netsim.runs.manifest import ADAPTER_FOLDER, FILE_NAME, SCENARIO_FILE, read_manifest
 from netsim.runs.run import load_run
 from netsim.scenario import dump
-from netsim.scenario.difference import Change
 
-LONGER = ".longer"
+LONGER = ".longer"  # in the run's folder
 COMMON = ("plans", "rounds", "merges")  # of the rounds that both runs have
 REPLACED = ("trace", ADAPTER_FOLDER, SCENARIO_FILE, FILE_NAME)  # in this order
-
-
-def longer_folder(folder: Path) -> Path:
-    """Return the folder in which the longer run is made."""
-    return folder / LONGER
-
-
-def is_about_the_end(change: Change) -> bool:
-    """Return whether a change only concerns when the run ends."""
-    return change.path[0] == "stop"
 
 
 def adopt(folder: Path) -> None:
@@ -40,7 +29,7 @@ def adopt(folder: Path) -> None:
     ended before the recorded rounds, or whose first rounds differ from them, is deleted
     and refused.
     """
-    made = longer_folder(folder)
+    made = folder / LONGER
     if not made.exists():
         return
     if not (made / FILE_NAME).exists():  # not begun, or all moved
@@ -96,7 +85,7 @@ def _rename(path: Path, target: Path) -> None:
 
 def scenario_path(folder: Path, scenario: Scenario) -> Path:
     """Return the scenario file with which an interrupted run is continued."""
-    longer = longer_folder(folder) / SCENARIO_FILE
+    longer = folder / LONGER / SCENARIO_FILE
     if longer.is_file() and longer.read_text(encoding="utf-8") == dump(scenario):
         return longer
     return folder / SCENARIO_FILE

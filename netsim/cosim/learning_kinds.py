@@ -49,22 +49,14 @@ from netsim.errors import Refusal
 from netsim.learner.evaluation_schedule import EvaluationSchedule
 from netsim.learner.learner import Learner
 from netsim.learner.no_learning import MAX_SAMPLES, NoLearning
-from netsim.runs.adapter import require_as_left
+from netsim.runs.manifest import require_as_left
 from netsim.scenario import OneOf, Record
 from netsim.scenario.each import OneOrEach, is_listed, wrong_count
-from netsim.scenario.traits import Trait, Traits
+from netsim.scenario.traits import Declaring, Trait, Traits
 
 
-class Learning(Protocol):
+class Learning(Declaring, Protocol):
     """How a run learns."""
-
-    @property
-    def kind(self) -> str:
-        """Return the name under which a scenario chooses it."""
-
-    @property
-    def traits(self) -> Traits:
-        """Return what it declares: whether anything is trained, and how."""
 
     @property
     def federated(self) -> LoraLearning | None:

@@ -9,12 +9,15 @@ import pandas as pd
 from netsim.cosim.reading import read_scenario
 from netsim.cosim.scenario import Scenario
 from netsim.errors import InputError
-from netsim.runs.manifest import SCENARIO_FILE, Manifest, read_manifest
+from netsim.runs.manifest import SCENARIO_FILE, read_manifest
 from netsim.runs.run import load_run, require_scenario
+from netsim.scenario.permission import WORKING_TREE, UserCode
 from netsim.trace.schemas import SCHEMAS
 
 
-def recorded_scenario(run: Path, overrides: tuple[str, ...] = ()) -> Scenario:
+def recorded_scenario(
+    run: Path, overrides: tuple[str, ...] = (), code: UserCode = WORKING_TREE
+) -> Scenario:
     """Return the resolved scenario of a run, with overrides applied."""
     manifest = read_manifest(run)
     if not overrides and manifest.status != "complete":
@@ -23,7 +26,7 @@ def recorded_scenario(run: Path, overrides: tuple[str, ...] = ()) -> Scenario:
             "with; finish it with `netsim run … --resume`"
         )
     require_scenario(run, manifest)
-    return read_scenario(run / SCENARIO_FILE, overrides)
+    return read_scenario(run / SCENARIO_FILE, overrides, code)
 
 
 def first_difference(recorded: Path, replayed: Path) -> str:
@@ -36,16 +39,13 @@ def first_difference(recorded: Path, replayed: Path) -> str:
     return "final adapter: the tables agree, the merged numbers do not"
 
 
-def is_same(recorded: Manifest, replayed: Manifest) -> bool:
-    """Return whether both runs have the same digest."""
-    return recorded.digest == replayed.digest
-
-
 def first_row(before: pd.DataFrame, after: pd.DataFrame) -> str:
     """Return the first row of a table that differs, with both values; empty if none."""
     num_common = min(len(before), len(after))
-    for column in before.columns:
-        _require_column(column, after)
+    unknown = before.columns.difference(after.columns, sort=False)
+    if len(unknown):
+        column = unknown[0]
+        raise InputError(f"the recorded trace has a column {column!r} that is unknown")
     left, right = before.head(num_common), after.head(num_common)
     differs = pd.DataFrame(
         {column: _differs(left[column], right[column]) for column in before.columns}
@@ -67,8 +67,3 @@ def _differs(left: pd.Series, right: pd.Series) -> pd.Series:
     left, right = left.astype(object), right.astype(object)
     both_missing = left.isna() & right.isna()
     return ~((left == right).fillna(False).astype(bool) | both_missing)
-
-
-def _require_column(column: str, frame: pd.DataFrame) -> None:
-    if column not in frame.columns:
-        raise InputError(f"the recorded trace has a column {column!r} that is unknown")

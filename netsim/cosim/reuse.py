@@ -8,7 +8,7 @@ ranks do not look at the network, and the end is a number of rounds or a target.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -71,21 +71,27 @@ def conclusion(found: Sequence[Verdict]) -> str:
     return "learning: all of it is reused, as far as it is remembered on this machine"
 
 
-def _verdict(change: Change, before: Scenario, after: Scenario) -> Verdict:
-    judge = _JUDGES.get(str(change.path[0]), _of_unknown)
-    effect, reason = judge(change, before, after)
-    return Verdict(change, effect, reason)
-
-
 Answer = tuple[Effect, str]
 
+ANSWERS: Mapping[str, Answer] = {  # for sections of which all changes are alike
+    "name": ("nothing", "a name alone; learning is reused"),
+    "seed": ("all", "another seed draws all anew; trains all"),
+    "ranks": (
+        "some",
+        "the ranks that clients train; trains from the first difference on",
+    ),
+}
+UNKNOWN: Answer = (
+    "some",
+    "may steer who is merged when; trains from the first difference on",
+)
 
-def _of_name(change: Change, before: Scenario, after: Scenario) -> Answer:
-    return "nothing", "a name alone; learning is reused"
 
-
-def _of_seed(change: Change, before: Scenario, after: Scenario) -> Answer:
-    return "all", "another seed draws all anew; trains all"
+def _verdict(change: Change, before: Scenario, after: Scenario) -> Verdict:
+    section = str(change.path[0])
+    if section in _JUDGES:
+        return Verdict(change, *_JUDGES[section](change, before, after))
+    return Verdict(change, *ANSWERS.get(section, UNKNOWN))
 
 
 def _of_stop(change: Change, before: Scenario, after: Scenario) -> Answer:
@@ -99,10 +105,6 @@ def _of_server(change: Change, before: Scenario, after: Scenario) -> Answer:
     if change.path[-1] in SERVER_TIMES:
         return _of_times(change, before, after)
     return "some", "who is merged when; trains from the first difference on"
-
-
-def _of_ranks(change: Change, before: Scenario, after: Scenario) -> Answer:
-    return "some", "the ranks that clients train; trains from the first difference on"
 
 
 def _of_population(change: Change, before: Scenario, after: Scenario) -> Answer:
@@ -129,8 +131,9 @@ def _of_learning(change: Change, before: Scenario, after: Scenario) -> Answer:
         return "nothing", "only what ends a run; learning is reused"
     if part == "timing_as":
         return _of_times(change, before, after)
-    is_whole = "clients" not in change.path
-    if part == "evaluation" and is_whole and _runs_pilots(after):
+    is_whole, policy = "clients" not in change.path, after.policy
+    runs_pilots = policy is not None and "runs-pilots" in policy.traits
+    if part == "evaluation" and is_whole and runs_pilots:
         return "some", "what pilots are told of the loss; trains from a new plan on"
     if part == "evaluation" and after.stop.target is not None:
         return "more", "when the target is seen to be met; common rounds are reused"
@@ -148,10 +151,6 @@ def _of_merging(before: Scenario, after: Scenario) -> Answer:
     if len(set(exchanges)) > 1:
         return "all", "what clients train and send; trains all"
     return "some", "how updates are merged; trains from the second round on"
-
-
-def _of_unknown(change: Change, before: Scenario, after: Scenario) -> Answer:
-    return "some", "may steer who is merged when; trains from the first difference on"
 
 
 def _of_times(change: Change, before: Scenario, after: Scenario) -> Answer:
@@ -204,16 +203,9 @@ def _influence(scenario: Scenario) -> str:
     return next((n for n in names if getattr(scenario, n) is not None), "")
 
 
-def _runs_pilots(scenario: Scenario) -> bool:
-    return scenario.policy is not None and "runs-pilots" in scenario.policy.traits
-
-
 _JUDGES: dict[str, Callable[[Change, Scenario, Scenario], Answer]] = {
-    "name": _of_name,
-    "seed": _of_seed,
     "stop": _of_stop,
     "server": _of_server,
-    "ranks": _of_ranks,
     "population": _of_population,
     "cell": _of_cell,
     "cells": _of_cell,

@@ -12,9 +12,9 @@ from pathlib import Path
 from netsim.core.engine import rare_garbage_collection
 from netsim.core.files import damage, stored_file, write_atomically
 from netsim.core.locks import is_empty, locked
-from netsim.cosim.extend import adopt, is_about_the_end, longer_folder
+from netsim.cosim.extend import LONGER, adopt
 from netsim.cosim.inputs import changed, inputs
-from netsim.cosim.reading import read_scenario
+from netsim.cosim.reading import read_scenario, read_unloaded
 from netsim.cosim.scenario import Scenario
 from netsim.cosim.world import build_population, build_stage, play
 from netsim.errors import InputError
@@ -31,7 +31,7 @@ from netsim.runs.manifest import (
     versions,
 )
 from netsim.runs.run import require_scenario
-from netsim.scenario import dump, scenario_digest
+from netsim.scenario import UserCode, dump, scenario_digest
 from netsim.scenario.difference import Change, changes
 from netsim.server.stage import Progress, Stage
 from netsim.trace.writer import Recorder, clear_trace
@@ -79,7 +79,7 @@ def run_scenario(
         is_done = earlier is not None and earlier.status == "complete"
         if earlier and is_done and not found and _is_sound(folder, earlier):
             return earlier
-        place = longer_folder(folder) if found else folder
+        place = folder / LONGER if found else folder
         learner = scenario.learning.learner(
             scenario.population.num_clients, scenario.seed, reuse=reuse, workers=workers
         )
@@ -146,18 +146,18 @@ def recorded(
     return earlier, differences(scenario, folder, earlier)
 
 
-def extended(scenario: Scenario, folder: Path) -> Scenario | None:
+def extended(scenario: Scenario, folder: Path, code: UserCode) -> Scenario | None:
     """Return the recorded scenario if this one only changes `stop`."""
     with locked(folder):
         _, found = recorded(scenario, folder, resume=True)
-    return read_scenario(folder / SCENARIO_FILE) if found else None
+    return read_scenario(folder / SCENARIO_FILE, (), code) if found else None
 
 
 def differences(scenario: Scenario, folder: Path, earlier: Manifest) -> list[Change]:
     """Return the changes of `stop` from the recorded run; refuse any other change."""
     require_scenario(folder, earlier)
-    found = changes(read_scenario(folder / SCENARIO_FILE), scenario)
-    others = [change for change in found if not is_about_the_end(change)]
+    found = changes(read_unloaded(folder / SCENARIO_FILE), scenario)
+    others = [change for change in found if change.path[0] != "stop"]
     if others:
         more = f", and {len(others) - 3} more" if len(others) > 3 else ""
         raise InputError(

@@ -8,21 +8,15 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from netsim.band import OwnLinks, SharedBand
-from netsim.channel import (
-    CapacityTable,
-    OutageRadio,
-    Radio,
-    db_to_linear,
-)
-from netsim.channel.own_links import Links
-from netsim.client.cells import CellDirection, Cells
-from netsim.client.scene import Scene
+from netsim.channel import CapacityTable, OutageRadio, Radio, db_to_linear
+from netsim.client.scene import CellDirection, Cells, Scene
 from netsim.core.clock import to_ns
 from netsim.core.engine import Engine
+from netsim.cosim.plan_problem import draw_population
 from netsim.cosim.policy_setup import build_planner
 from netsim.cosim.scenario import Scenario
 from netsim.devices.device import Device
-from netsim.learner.learner import Learner, first_job
+from netsim.learner.learner import Learner
 from netsim.network.backhaul import Wire
 from netsim.network.cell import DIRECTIONS, Cell, Direction, Downlink, Uplink
 from netsim.network.cells import Network
@@ -38,18 +32,9 @@ if TYPE_CHECKING:
 
 def build_population(scenario: Scenario, learner: Learner) -> Population:
     """Return the drawn fleet; refuse a device whose memory is too small."""
-    population = Population(
-        scenario.population,
-        scenario.network,
-        seed=scenario.seed,
-        num_samples=learner.num_samples,
-    )
+    population = draw_population(scenario, learner)
     if scenario.policy is None or "decides-ranks" not in scenario.policy.traits:
         population.fleet.require_memory(partial(_needed_bytes, scenario, learner))
-    job = first_job(learner)
-    population.radio_map.require_usable_links("down", sum(learner.bits_down(job, None)))
-    if scenario.population.links is None:
-        population.radio_map.require_usable_links("up", learner.bits_up(job))
     return population
 
 
@@ -75,7 +60,11 @@ def build_stage(
     links = scenario.population.links
     recorder.capacities.extend(_capacities(scenario))
     recorder.cells.extend(_cell_rows(scenario.network))
-    recorder.laps.extend(() if links is None else _laps(links))
+    recorder.laps.extend(
+        Lap(file_id, *step)
+        for file_id, table in enumerate(() if links is None else links.tables())
+        for step in table.steps
+    )
     scene = Scene(
         env=env,
         seed=scenario.seed,
@@ -115,6 +104,7 @@ def _build_cells(
     for cell_id, cell in enumerate(scenario.network.cells):
         for direction in DIRECTIONS:
             key, air = (cell_id, direction), cell.band(direction)
+            timeout_s = air.outage_timeout_s
             bands[key] = SharedBand(
                 env,
                 cell_id=cell_id,
@@ -127,7 +117,7 @@ def _build_cells(
                 ledger=recorder,
                 transfer_ids=transfer_ids,
                 capacity=_capacity(air, scenario.seed, cell_id, direction),
-                outage_timeout_ns=_outage_timeout_ns(air),
+                outage_timeout_ns=None if timeout_s is None else to_ns(timeout_s),
             )
             if cell.backhaul is not None:
                 wires[key] = Wire(cell.backhaul)
@@ -170,10 +160,6 @@ def _heard(cell: Cell, air: Uplink | Downlink) -> Radio:
     return OutageRadio(radio, db_to_linear(air.minimum_snr_db))
 
 
-def _outage_timeout_ns(air: Uplink | Downlink) -> int | None:
-    return None if air.outage_timeout_s is None else to_ns(air.outage_timeout_s)
-
-
 def _own_links(
     scenario: Scenario, env: Engine, recorder: Recorder, transfer_ids: Iterator[int]
 ) -> OwnLinks | None:
@@ -189,12 +175,6 @@ def _own_links(
         ledger=recorder,
         transfer_ids=transfer_ids,
     )
-
-
-def _laps(links: Links) -> Iterator[Lap]:
-    for file_id, table in enumerate(links.tables()):
-        for step in table.steps:
-            yield Lap(file_id, *step)
 
 
 def _capacity(

@@ -20,7 +20,7 @@ from netsim.core.quantities import (
     Seconds,
 )
 from netsim.network.backhaul import Backhaul
-from netsim.scenario import OneOf, Record
+from netsim.scenario import OneOf, Record, is_loaded
 from netsim.scenario.traits import SHARING
 from netsim.sharing import SHARING_RULES, ProcessorSharing, SharingRule
 
@@ -117,6 +117,8 @@ def _require_valid_outage(air: Uplink | Downlink) -> None:
     if air.minimum_snr_db is None:
         if air.outage_timeout_s is not None:
             raise ValueError("`outage_timeout` needs a `minimum_snr`")
+        return
+    if not is_loaded(air.radio):
         return
     if air.radio.capacity() is not None:
         raise ValueError(

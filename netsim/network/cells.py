@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from typing import Literal
 
@@ -56,12 +55,3 @@ class Network:
                 f"{len(self.cells)} cells; give one `cell`"
             )
         return self.cells[0]
-
-
-def require_names(cells: tuple[Cell, ...]) -> None:
-    """Raise ``ValueError`` if two cells have the same name."""
-    for name, times in Counter(cell.name for cell in cells).items():
-        if times > 1:
-            raise ValueError(
-                f"{times} cells have the name {name!r}; give each its `name`"
-            )

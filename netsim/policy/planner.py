@@ -73,7 +73,7 @@ class Planner:
         return replace(self, problem=replace(self.problem, is_allowed=is_allowed))
 
     def cautious(self, largest_weight: float) -> Planner:
-        """Return the planner for pilots that told nothing of variance: the highest
+        """Return the planner for pilots that show no effect of variance: the highest
         ranks, and no weight ``a_n / q_n`` above those that were tried."""
         problem = at_top_rank(self.problem)
         limit = min(problem.max_weight, largest_weight)

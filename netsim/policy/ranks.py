@@ -10,22 +10,14 @@ from pydantic import Field, model_validator
 
 from netsim.devices.device import Device
 from netsim.scenario import Record
-from netsim.scenario.traits import Traits
+from netsim.scenario.traits import Declaring, Traits
 
 Rank = Annotated[int, Field(ge=1)]
 MemoryAt: TypeAlias = Callable[[int], int]
 
 
-class Ranks(Protocol):
+class Ranks(Declaring, Protocol):
     """Chooses a client's rank, at most the adapter's own."""
-
-    @property
-    def kind(self) -> str:
-        """Return the name under which a scenario chooses it."""
-
-    @property
-    def traits(self) -> Traits:
-        """Return what it declares about the ranks."""
 
     def rank(self, full_rank: int, device: Device, memory_at: MemoryAt) -> int:
         """Return the rank of a client with this device; ``memory_at`` tells the bytes
@@ -43,7 +35,7 @@ class FullRank(Record):
 
 
 class FixedRank(Record):
-    """Every client trains a sketch of the same rank, drawn anew for each start."""
+    """Every client trains a sketch of the same rank, with new draws for each start."""
 
     traits: ClassVar[Traits] = {"lower-ranks": ""}
     kind: Literal["fixed"] = "fixed"

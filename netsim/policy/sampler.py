@@ -34,13 +34,13 @@ class Sampler(Protocol):
         """Return each client's probability of being drawn in a round."""
 
     def draw(self, data_weights: FloatArray, rng: np.random.Generator) -> Drawn:
-        """Return this round's participants; it may be nobody."""
+        """Return this round's participants; there may be none."""
 
 
 @dataclass(slots=True)
 class Once:
-    """What was found for the weights of a population, found anew for others only: a
-    round then costs one vector of draws and nothing else that grows with the fleet."""
+    """A result for the weights of one population, computed once: a round then costs one
+    vector of draws and nothing else that grows with the fleet."""
 
     _weights: FloatArray = field(default_factory=lambda: np.empty(0))
     _found: FloatArray = field(default_factory=lambda: np.empty(0))

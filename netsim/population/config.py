@@ -16,7 +16,7 @@ from netsim.devices.device import SPREADS, Spread
 from netsim.devices.device_file import NO_POWERS
 from netsim.mobility import MOBILITIES, Mobility, Still
 from netsim.network.cell import Gain, Power
-from netsim.scenario import OneOf, Record
+from netsim.scenario import OneOf, Record, is_loaded
 from netsim.scenario.each import OneOrEach
 from netsim.scenario.traits import AVAILABILITY, PLACEMENT
 
@@ -48,6 +48,8 @@ class PopulationConfig(Record):
 
     @model_validator(mode="after")
     def _check_placement(self) -> PopulationConfig:
+        if not is_loaded(self.mobility):
+            return self
         if self.mobility.has_places == (self.placement is None):
             return self
         if self.placement is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
@@ -36,6 +37,18 @@ class Population:
 
     def __len__(self) -> int:
         return self.config.num_clients
+
+    @cached_property
+    def most_full_power(self) -> float:
+        """Return the most that a client radiates, in its transmit powers: that of the
+        whole uplink."""
+        uplinks = [cell.uplink for cell in self.network.cells]
+        parts = [
+            1.0 if full_hz is None else uplink.band_hz / full_hz
+            for uplink in uplinks
+            for full_hz in [uplink.radio.full_power_hz]
+        ]
+        return max(1.0, *parts)
 
     def columns(self) -> tuple[Column, ...]:
         """Return the columns of the ``clients`` table, one row per client."""

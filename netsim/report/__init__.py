@@ -8,7 +8,7 @@ from netsim.core.files import require_own, write_atomically
 from netsim.report.libraries import drawing_script, require_drawing
 from netsim.report.page import Page
 
-__all__ = ["FILE_NAME", "write_report"]
+__all__ = ["write_report"]
 
 FILE_NAME = "report.html"
 MARK = b"netsim report</title>"  # of a page that this package wrote

@@ -9,13 +9,13 @@ from typing import NamedTuple, TypeVar
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-import yaml
 
 from fl.contract import FALLING_METRICS, METRICS
 from netsim.core.files import StoredFile, damage
-from netsim.core.quantities import closest
+from netsim.core.quantities import did_you_mean
 from netsim.errors import InputError
 from netsim.runs.manifest import Manifest, read_manifest
+from netsim.scenario.source import read_document
 from netsim.trace.schemas import SCHEMAS
 from netsim.trace.tables import TABLES
 
@@ -53,8 +53,7 @@ class Run:
         """Return the table ``name`` as a frame: ``run.tasks``, ``run.evals``, ..."""
         if name in TABLES:
             return self.table(name)
-        near = closest(name, TABLES)
-        hint = f", did you mean {near!r}?" if near else ""
+        hint = did_you_mean(name, TABLES)
         raise AttributeError(f"a run has no {name!r}{hint}")
 
     def __dir__(self) -> list[str]:
@@ -193,13 +192,10 @@ def scenario_part(run_folder: Path, name: str) -> Mapping[str, object]:
 
 
 def scenario_values(run_folder: Path) -> Mapping[str, object]:
-    """Return the resolved scenario in a run's folder; empty if it is no mapping."""
-    path = run_folder / "scenario.yaml"
-    try:
-        scenario = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        raise InputError(f"cannot read {path}: {error}") from error
-    return scenario if isinstance(scenario, dict) else {}
+    """Return the resolved scenario in a run's folder as plain values: whoever reads a
+    run imports no class that it names."""
+    data = read_document(run_folder / "scenario.yaml").data
+    return {str(name): value for name, value in data.items()}
 
 
 def _frame(table: pa.Table) -> pd.DataFrame:

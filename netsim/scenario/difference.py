@@ -34,11 +34,15 @@ class Change:
 
 def changes(before: BaseModel, after: BaseModel) -> list[Change]:
     """Return the differences in the order of the scenario; another ``kind`` is one."""
-    return list(
-        _changes(
-            (), *(r.model_dump(mode="json", by_alias=True) for r in (before, after))
-        )
-    )
+    dumped = (r.model_dump(mode="json", by_alias=True) for r in (before, after))
+    return value_changes(*dumped)
+
+
+def value_changes(
+    before: Mapping[str, object], after: Mapping[str, object]
+) -> list[Change]:
+    """Return the differences of two scenarios that are read as plain values."""
+    return list(_changes((), before, after))
 
 
 def _changes(

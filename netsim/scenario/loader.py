@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -17,6 +17,7 @@ from pydantic_core import ErrorDetails
 from netsim.core.quantities import QUANTITIES, closest
 from netsim.errors import InputError, Refusal
 from netsim.scenario.overrides import Overridden, apply_overrides
+from netsim.scenario.permission import WORKING_TREE, UserCode
 from netsim.scenario.record import note_model, read_model, yaml_keys
 from netsim.scenario.source import (
     SCALARS,
@@ -44,13 +45,16 @@ def load(
     *,
     overrides: Sequence[str] = (),
     check: Callable[[Model], Iterable[Refusal]] = _right,
+    code: UserCode | None = WORKING_TREE,
 ) -> Model:
     """Return a YAML file as a ``model``; one ``InputError`` lists all errors.
 
     ``check`` yields contradictions between valid parts. Validators find the file's
-    folder as ``info.context["folder"]``.
+    folder as ``info.context["folder"]``. Without a permission (``code=None``) no class
+    of a user's own is imported; such a choice is ``Opaque``.
     """
-    return _load(read_document(path), model, overrides, path.parent, check)
+    context = {"folder": path.parent, "code": code}
+    return _load(read_document(path), model, overrides, context, check)
 
 
 def load_text(
@@ -61,10 +65,12 @@ def load_text(
     overrides: Sequence[str] = (),
     folder: Path | None = None,
     check: Callable[[Model], Iterable[Refusal]] = _right,
+    code: UserCode | None = WORKING_TREE,
 ) -> Model:
     """Return a YAML text as a ``model``; ``name`` replaces the file in messages."""
     document = parse_document(text, name)
-    return _load(document, model, overrides, folder or Path(), check)
+    context = {"folder": folder or Path(), "code": code}
+    return _load(document, model, overrides, context, check)
 
 
 def dump(record: BaseModel) -> str:
@@ -132,13 +138,14 @@ def _load(
     document: Document,
     model: type[Model],
     overrides: Sequence[str],
-    folder: Path,
+    given: Mapping[str, object],
     check: Callable[[Model], Iterable[Refusal]],
 ) -> Model:
     data, origins = apply_overrides(document.data, overrides)
-    context: dict[str, Any] = {"source": "yaml", "folder": folder, "models": {}}
+    models: dict[int, type[BaseModel]] = {}
+    context = {"source": "yaml", **given, "models": models}
     note_model(context, data, model)
-    report = _Report(document, Overridden(data, origins), context["models"])
+    report = _Report(document, Overridden(data, origins), models)
     try:
         record = read_model(model, data, context)
     except ValidationError as error:

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import (
@@ -29,7 +25,8 @@ from pydantic_core import (
     core_schema,
 )
 
-from netsim.core.quantities import closest, is_yaml
+from netsim.core.quantities import did_you_mean, is_yaml
+from netsim.scenario.permission import WORKING_TREE, UserCode, import_record
 from netsim.scenario.traits import Questions, Traits, faults
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -104,11 +101,32 @@ def read_model(model: type[Model], value: object, context: object) -> Model:
     return model.model_validate(value, context=context)
 
 
+class Opaque(BaseModel):
+    """A choice whose class was not loaded: its kind, and its settings as written."""
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: str
+    settings: Mapping[str, Any]
+
+    @property
+    def traits(self) -> Traits:
+        """Return no traits: they are not known."""
+        return {}
+
+
+def is_loaded(choice: object) -> bool:
+    """Return whether a choice is a record of its class, not only of its settings."""
+    return not isinstance(choice, Opaque)
+
+
 @dataclass(frozen=True, eq=False)
 class OneOf:
     """A field that holds one of several kinds: ``Annotated[Rule, OneOf(RULES)]``.
 
     YAML names it by ``kind: name``, by the bare name, or by ``kind: module:Class``.
+    The context's ``code`` is the permission to import the latter; where it is None, the
+    class is not loaded and the choice is ``Opaque``.
     """
 
     choices: Mapping[str, type[BaseModel]]
@@ -151,8 +169,10 @@ class OneOf:
         if kind in self.choices:
             model = self.choices[kind]
         else:
-            model = self._user_class(kind, loc, info.context)
             del fields["kind"]
+            if ":" in kind and _code(info.context) is None:
+                return Opaque(kind=kind, settings=fields)
+            model = self._user_class(kind, loc, info.context)
         try:
             found = read_model(model, fields, info.context)
         finally:
@@ -190,13 +210,13 @@ class OneOf:
         self, kind: str, loc: tuple[str, ...], context: object
     ) -> type[BaseModel]:
         if ":" not in kind:
-            near = closest(kind, self.choices)
-            hint = f", did you mean {near!r}?" if near else ""
+            hint = did_you_mean(kind, self.choices)
             text = f"unknown kind {kind!r}{hint} (kinds: {self._names()})"
             raise refusal(text, kind, loc, bare=True)
         folder = context.get("folder") if isinstance(context, Mapping) else None
         try:
-            found = import_record(kind, folder)
+            code = _code(context) or WORKING_TREE
+            found = import_record(kind, folder, code)
         except ImportError as error:
             raise refusal(str(error), kind, loc, bare=True) from error
         missing = sorted(self._members() - set(dir(found)) - set(found.model_fields))
@@ -209,6 +229,8 @@ class OneOf:
         return found
 
     def _write(self, value: BaseModel, info: SerializationInfo) -> dict[str, Any]:
+        if isinstance(value, Opaque):
+            return {"kind": value.kind, **value.settings}
         dumped = value.model_dump(mode=info.mode, by_alias=info.by_alias)
         return {**({"kind": None} | dumped), "kind": self.kind_of(type(value))}
 
@@ -220,6 +242,16 @@ class OneOf:
         return f"{cls.__module__}:{cls.__qualname__}"
 
 
+def _code(context: object) -> UserCode | None:
+    """Return the permission to import a user's classes; without any word of it, those
+    of the working tree."""
+    if not isinstance(context, Mapping):
+        return WORKING_TREE
+    found = context.get("code", WORKING_TREE)
+    assert found is None or isinstance(found, UserCode)
+    return found
+
+
 def refusal(
     text: str, value: object, loc: tuple[str | int, ...] = (), *, bare: bool = False
 ) -> ValidationError:
@@ -229,39 +261,3 @@ def refusal(
     error = PydanticCustomError(kind, "{text}", {"text": text})
     line = InitErrorDetails(type=error, loc=loc, input=value)
     return ValidationError.from_exception_data("OneOf", [line])
-
-
-def import_record(kind: str, folder: Path | None) -> type[BaseModel]:
-    """Import a user's class; modules in the folder of the scenario are found too."""
-    module_name, _, class_name = kind.partition(":")
-    if not all(part.isidentifier() for part in module_name.split(".")):
-        raise ImportError(f"{kind!r} is not of the form package.module:Class")
-    try:
-        with _importable(folder):
-            found: object = importlib.import_module(module_name)
-    except Exception as error:  # a user's module may fail in any way
-        raise ImportError(f"cannot import {module_name!r}: {error!r}") from error
-    names = vars(found)
-    for part in class_name.split("."):
-        found = getattr(found, part, None)
-    if found is None:
-        near = closest(class_name, names)
-        hint = f"; did you mean {near!r}?" if near else ""
-        raise ImportError(f"module {module_name!r} has no class {class_name!r}{hint}")
-    if not (isinstance(found, type) and issubclass(found, BaseModel)):
-        raise ImportError(f"{kind!r} is not a subclass of netsim.scenario.Record")
-    return found
-
-
-@contextmanager
-def _importable(folder: Path | None) -> Iterator[None]:
-    """Append the scenario's folder and the current one to the import path."""
-    extra = [str(path.resolve()) for path in (folder, Path()) if path is not None]
-    sys.path.extend(extra)
-    try:
-        yield
-    finally:
-        for path in extra:
-            sys.path.reverse()
-            sys.path.remove(path)
-            sys.path.reverse()

@@ -9,9 +9,9 @@ they judge ours. A question is a tuple of traits of which a choice declares one 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, Protocol, TypeAlias, get_args
 
-from netsim.core.quantities import closest
+from netsim.core.quantities import did_you_mean
 
 Trait: TypeAlias = Literal[
     # how a server works
@@ -82,13 +82,24 @@ AVAILABILITY: Questions = (("always-there", "comes-and-goes"),)
 LEARNING: Questions = (("learns", "trains-nothing"),)
 
 
+class Declaring(Protocol):
+    """A choice of a scenario, as its kind's protocol extends it."""
+
+    @property
+    def kind(self) -> str:
+        """Return the name under which a scenario chooses it."""
+
+    @property
+    def traits(self) -> Traits:
+        """Return what it declares: its answers to the questions of its kind."""
+
+
 def faults(traits: Traits, questions: Questions) -> Iterator[str]:
     """Yield what is wrong with the declaration of a class."""
     known = get_args(Trait)
     for name in traits:
         if name not in known:
-            near = closest(name, known)
-            hint = f", did you mean {near!r}?" if near else ""
+            hint = did_you_mean(name, known)
             yield f"declares an unknown trait {name!r}{hint}"
     for question in questions:
         if not set(question) & set(traits):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence, Sized
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-from netsim.core.quantities import closest
+from netsim.core.quantities import did_you_mean
 
 _RULES: Mapping[str, str] = {
     "int_type": "must be a whole number",
@@ -66,10 +66,8 @@ def is_echo(error: ErrorDetails) -> bool:
 
 def unknown_key(key: str, keys: Sequence[str]) -> str:
     """Return the message for an unknown key."""
-    near = closest(key, keys)
-    if near:
-        return f"unknown key {key!r}, did you mean {near!r}?"
-    return f"unknown key {key!r}" + (f" (keys: {', '.join(keys)})" if keys else "")
+    listed = f" (keys: {', '.join(keys)})" if keys else ""
+    return f"unknown key {key!r}" + (did_you_mean(key, keys) or listed)
 
 
 def shown(value: object) -> str:
@@ -98,8 +96,7 @@ def _plain(error: ErrorDetails) -> dict[str, object]:
 def _literal(error: ErrorDetails) -> str:
     choices = re.findall(r"'([^']*)'", error["ctx"]["expected"])
     value = error["input"]
-    near = closest(value, choices) if isinstance(value, str) else None
-    hint = f", did you mean {near!r}?" if near else ""
+    hint = did_you_mean(value, choices) if isinstance(value, str) else ""
     expected = error["ctx"]["expected"]
     one_of = "one of " if len(choices) > 1 else ""
     return f"must be {one_of}{expected}, got {shown(value)}{hint}"

@@ -94,12 +94,7 @@ class BufferLoop:
         for part in buffer:
             part.weight = self._weigh(part, round_id - part.round_id)
         stage.merge(round_id, buffer, is_mixed=self._is_mixed)
-        num_merged = 0
-        for part in buffer:
-            is_merged = part.status == "done"  # it did not diverge
-            merged_id = round_id if is_merged else None
-            stage.participants.record(part, merged_round_id=merged_id)
-            num_merged += is_merged
+        num_merged = stage.participants.record_merge(buffer, round_id)
         self._clients.num_lost += len(buffer) - num_merged
         self._buffer = []
         self._end_round(num_merged=num_merged)

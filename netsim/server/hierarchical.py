@@ -11,8 +11,9 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from fl.contract import Branch
+from netsim.band import Message
 from netsim.client.client import serve_cell
-from netsim.client.crossing import Load, cross
+from netsim.client.crossing import cross
 from netsim.client.participation import Participation, Process, arrived
 from netsim.core.clock import to_ns
 from netsim.network.cell import Direction
@@ -106,10 +107,10 @@ class Edge:
         yield from self._carry_version("up", max(drawn))
 
     def _carry_version(self, direction: Direction, round_id: int) -> Process:
-        load = Load(round_id, self.stage.versions.bits(self.version, round_id))
-        if load.bits:
+        message = Message(round_id, self.stage.versions.bits(self.version, round_id))
+        if message.bits:
             way = self.cell_id, direction
-            yield from cross(self.stage.scene, *way, load, is_between_servers=True)
+            yield from cross(self.stage.scene, *way, message, is_between_servers=True)
 
     def _round(self, round_id: int, drawn: Drawn, edges: Sequence[Edge]) -> Process:
         stage, env = self.stage, self.stage.scene.env
@@ -126,9 +127,15 @@ class Edge:
                 yield env.timeout(to_ns(self.config.merge_time_s))
             held = [stage.version, *(edge.version for edge in edges)]
             stage.scene.learner.hold(held)
-            merge = stage.versions.merge_at_edge
-            self.version = merge(self.version, round_id, updates)
-        self._record(round_id, start_ns, parts)
+            merged = stage.versions.merged(self.version, round_id, updates)
+            self.version = merged.version
+        num_merged = stage.participants.record_merge(parts, round_id)
+        stage.write_round(
+            round_id,
+            start_ns,
+            Counts(len(parts), num_merged, len(parts) - num_merged),
+            server_id=self.cell_id,
+        )
 
     def _enlist(self, round_id: int, drawn: Drawn) -> list[Participation]:
         """Enlist the cell's own clients among all that are drawn."""
@@ -139,23 +146,6 @@ class Edge:
         ]
         return self.stage.participants.enlist_drawn(
             round_id, self.version, own, place=f"cell {self.cell_id}"
-        )
-
-    def _record(
-        self, round_id: int, start_ns: int, parts: Sequence[Participation]
-    ) -> None:
-        """Write a round that is over, and its participations."""
-        num_merged = 0
-        for part in parts:
-            is_merged = part.status == "done"
-            merged_id = round_id if is_merged else None
-            self.stage.participants.record(part, merged_round_id=merged_id)
-            num_merged += is_merged
-        self.stage.write_round(
-            round_id,
-            start_ns,
-            Counts(len(parts), num_merged, len(parts) - num_merged),
-            server_id=self.cell_id,
         )
 
 

@@ -137,6 +137,14 @@ class Participants:
         if cut:
             yield env.all_of([part.process for part in cut if part.process])
 
+    def record_merge(self, parts: Sequence[Participation], round_id: int) -> int:
+        """Write participations that a round has merged, unless they failed or diverged,
+        and return how many it merged."""
+        for part in parts:
+            is_merged = part.status == "done"
+            self.record(part, merged_round_id=round_id if is_merged else None)
+        return len(arrived(parts))
+
     def record(
         self, part: Participation, *, merged_round_id: int | None = None
     ) -> None:

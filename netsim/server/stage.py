@@ -85,16 +85,21 @@ class Stage:
         """Write population and plan, and evaluate the first version."""
         scene = self.scene
         scene.recorder.write_columns("clients", scene.population.columns())
-        self.write_plan(0, probabilities)
+        self.write_plan(probabilities, round_id=0)
         scene.recorder.flush_full()
         scores = self.evaluations.evaluate(self.in_force())
         self.watch(Progress(0, scene.env.now, scores=scores, phase=self.phase))
 
-    def write_plan(self, round_id: int, probabilities: Sequence[float | None]) -> None:
-        """Write the plan in force from a round on, with the rank of every client."""
+    def write_plan(
+        self, probabilities: Sequence[float | None], *, round_id: int | None = None
+    ) -> None:
+        """Write the plan in force from a round, or the next one, on, with the rank of
+        every client."""
         num_clients = len(probabilities)
         columns = (
-            np.full(num_clients, round_id),
+            np.full(
+                num_clients, self.last_round_id + 1 if round_id is None else round_id
+            ),
             np.arange(num_clients),
             probabilities,
             self.participants.all_ranks(),

@@ -29,15 +29,35 @@ class Versions:
     ) -> Merged:
         """Merge what arrived into a new version in force; the adapters of the tickets
         ``examined`` are scored."""
-        merged = self._merged(self.current, round_id, parts, examined, is_mixed)
+        merged = self.merged(self.current, round_id, parts, examined, is_mixed=is_mixed)
         self.current, self.last_layers = merged.version, merged.layers
         return merged
 
-    def merge_at_edge(
-        self, version: str, round_id: int, parts: Sequence[Participation]
-    ) -> str:
-        """Merge what arrived at an edge server into its version; return the new one."""
-        return self._merged(version, round_id, parts).version
+    def merged(
+        self,
+        version: str,
+        round_id: int,
+        parts: Sequence[Participation],
+        examined: Sequence[str] = (),
+        *,
+        is_mixed: bool = False,
+    ) -> Merged:
+        """Merge what arrived into a version. Updates with numbers that are not finite
+        are left out: their status becomes ``diverged``."""
+        arrivals = []
+        for part in parts:
+            assert part.weight is not None
+            arrivals.append(Arrival(part.ticket, part.weight, is_mixed))
+        merged = self._scene.learner.merge(version, arrivals, examined)
+        self.num_diverged += len(merged.diverged)
+        for part in parts:
+            if part.ticket in merged.diverged:
+                part.discard("diverged")
+                detail = merged.diverged[part.ticket]
+                where = {"round_id": round_id, "client_id": part.client_id}
+                self._scene.mark("diverged", **where, detail=detail)
+        self._write_layers(round_id, merged)
+        return merged
 
     def join(self, round_id: int, branches: Sequence[Branch]) -> None:
         """Merge what edge servers made of the version in force into a new one."""
@@ -55,34 +75,7 @@ class Versions:
         job = Job(0, 0, round_id, version, self._scene.learner.rank)
         return self._scene.learner.bits_down(job, None)[0]
 
-    def _merged(
-        self,
-        version: str,
-        round_id: int,
-        parts: Sequence[Participation],
-        examined: Sequence[str] = (),
-        is_mixed: bool = False,
-    ) -> Merged:
-        """Merge parts, of which those with numbers that are not finite are left out:
-        their status becomes ``diverged``."""
-        arrivals = [_arrival(part, is_mixed) for part in parts]
-        merged = self._scene.learner.merge(version, arrivals, examined)
-        self.num_diverged += len(merged.diverged)
-        for part in parts:
-            if part.ticket in merged.diverged:
-                part.discard("diverged")
-                detail = merged.diverged[part.ticket]
-                where = {"round_id": round_id, "client_id": part.client_id}
-                self._scene.mark("diverged", **where, detail=detail)
-        self._write_layers(round_id, merged)
-        return merged
-
     def _write_layers(self, round_id: int, merged: Merged) -> None:
         self._scene.recorder.merges.extend(
             Merge(round_id, *layer) for layer in merged.layers
         )
-
-
-def _arrival(part: Participation, is_mixed: bool) -> Arrival:
-    assert part.weight is not None
-    return Arrival(part.ticket, part.weight, is_mixed)

@@ -11,7 +11,7 @@ from netsim.band.shared import BandNow
 from netsim.band.transfer import Terms, Transfer
 from netsim.channel.radio import Radio
 from netsim.scenario import Record
-from netsim.scenario.traits import Traits
+from netsim.scenario.traits import Declaring, Traits
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,16 +25,8 @@ class Expected:
     ceiling_hz: float = math.inf
 
 
-class SharingRule(Protocol):
+class SharingRule(Declaring, Protocol):
     """Divides a band among transfers."""
-
-    @property
-    def kind(self) -> str:
-        """Return the name under which a scenario chooses it."""
-
-    @property
-    def traits(self) -> Traits:
-        """Return what it declares: whether shares are fixed when a round begins."""
 
     def reserve(
         self, expected: Sequence[Expected], free_uhz: int, radio: Radio

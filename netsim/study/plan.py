@@ -15,7 +15,8 @@ from netsim.cosim.scenario import Scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
 from netsim.runs.manifest import FILE_NAME, Manifest, read_manifest
-from netsim.scenario import dump, load, scenario_digest
+from netsim.scenario import UserCode, dump, load, scenario_digest
+from netsim.scenario.permission import WORKING_TREE
 from netsim.scenario.source import Document, KeyPath, Position, read_document
 from netsim.scenario.wording import describe
 from netsim.study.design import Combination, combinations
@@ -62,6 +63,7 @@ class StudyPlan:
     config: StudyConfig
     folder: Path
     runs: tuple[PlannedRun, ...]
+    code: UserCode  # what the runs may import
 
     def leaders(self) -> list[PlannedRun]:
         """Return the first run of every group and seed: those that train."""
@@ -87,8 +89,8 @@ def read_study(path: Path) -> tuple[StudyConfig, Document]:
 def whole_path(given: str, path: Path) -> str:
     """Return the whole path of a scenario that lies beside the file ``path``, else
     what is given: the name of a shipped scenario."""
-    beside = path.parent / given
-    return str(beside.resolve()) if beside.is_file() else given
+    own = path.parent / given
+    return str(own.resolve()) if own.is_file() else given
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +113,18 @@ class Instead:
 
 
 def plan_study(
-    path: Path, parent: Path, out: Path | None = None, instead: Instead = Instead()
+    path: Path,
+    parent: Path,
+    out: Path | None = None,
+    *,
+    instead: Instead = Instead(),
+    code: UserCode = WORKING_TREE,
 ) -> StudyPlan:
     """Read a study and resolve all its scenarios; what is wrong is one InputError.
 
     Without ``out`` the folder is ``<name>-<digest>`` under ``parent``; more seeds,
-    other targets or another baseline stay in the same folder.
+    other targets or another baseline stay in the same folder. Classes of a user's own
+    are imported where ``code`` permits it.
     """
     config, document = read_study(path)
     config = instead.applied(config)
@@ -125,7 +133,7 @@ def plan_study(
         found = combinations(config)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-    scenarios = _resolved(config, found, places)
+    scenarios = _resolved(config, found, places, code)
     digest = _digest(found, scenarios)
     folder = out if out is not None else parent / f"{config.name}-{digest}"
     groups = learning_groups(scenarios)
@@ -140,7 +148,7 @@ def plan_study(
         for one, scenario, group in zip(found, scenarios, groups, strict=True)
         for seed in config.seeds
     )
-    return StudyPlan(config, folder, runs)
+    return StudyPlan(config, folder, runs, code)
 
 
 def learning_groups(scenarios: list[Scenario]) -> list[int]:
@@ -173,7 +181,7 @@ def _digest(found: Sequence[Combination], scenarios: Sequence[Scenario]) -> str:
 
 
 def _resolved(
-    config: StudyConfig, found: list[Combination], places: Places
+    config: StudyConfig, found: list[Combination], places: Places, code: UserCode
 ) -> list[Scenario]:
     """Return the scenario of every combination; refuse all errors of all at once."""
     common = tuple(
@@ -186,7 +194,8 @@ def _resolved(
         overrides = (*common, *one.overrides)
         seed = f"seed={config.seeds[0]}"
         try:
-            scenario = read_scenario(path, (*(o.text for o in overrides), seed))
+            texts = (*(o.text for o in overrides), seed)
+            scenario = read_scenario(path, texts, code)
             if config.targets:
                 require_scores(scenario, "targets: need")
             scenarios.append(scenario)

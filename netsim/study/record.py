@@ -10,7 +10,7 @@ from typing import Annotated, NamedTuple
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from netsim.core.quantities import closest
+from netsim.core.quantities import did_you_mean
 from netsim.learner.stop import Target
 from netsim.scenario import Record
 from netsim.scenario.source import KeyPath
@@ -177,8 +177,7 @@ def folder_name(label: str) -> str:
 
 
 def _no_such(what: str, name: str, names: Sequence[str]) -> str:
-    near = closest(name, names)
-    hint = f", did you mean {near!r}?" if near else ""
+    hint = did_you_mean(name, names)
     return f"no {what} is called {name!r}{hint} (there are: {', '.join(names)})"
 
 

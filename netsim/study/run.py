@@ -19,20 +19,11 @@ from netsim.cosim.workers import Executor, NoCluster, Workers
 from netsim.errors import InputError
 from netsim.runs.manifest import FILE_NAME
 from netsim.runs.run import load_run
-from netsim.scenario import dump
+from netsim.scenario import UserCode, dump
 from netsim.study.frames import TABLE, Study, write_curves, write_summary, write_table
 from netsim.study.outcomes import THE_END, curve, final_metrics, outcomes, target_name
 from netsim.study.plan import PlannedRun, StudyPlan, plan_study
-from netsim.study.work import (
-    Ending,
-    Host,
-    Job,
-    Mark,
-    Status,
-    Watch,
-    run_one,
-    unpack,
-)
+from netsim.study.work import Ending, Host, Job, Mark, Status, Watch, run_one, unpack
 
 RESULTS = Path("results") / "studies"
 STUDY_FILE = "study.yaml"
@@ -125,7 +116,10 @@ def carry_out(
         with closing(executor_of(workers or Workers(), plan.folder, watch)) as executor:
             for runs in (plan.leaders(), plan.followers()):
                 missing = [run for run in runs if run.folder not in finished]
-                jobs = [job_of(r.scenario, r.base_folder, r.folder) for r in missing]
+                jobs = [
+                    job_of(r.scenario, r.base_folder, r.folder, plan.code)
+                    for r in missing
+                ]
                 for index, ending in endings(executor, jobs):
                     run = missing[index]
                     tables.add(run, ending.status)
@@ -166,9 +160,10 @@ def require_room(plan: StudyPlan) -> None:
             differences(run.scenario, run.folder, earlier)
 
 
-def job_of(scenario: Scenario, base_folder: Path, folder: Path) -> Job:
-    """Return a run as any process can do it."""
-    return Job(dump(scenario), base_folder.resolve(), folder.resolve())
+def job_of(scenario: Scenario, base_folder: Path, folder: Path, code: UserCode) -> Job:
+    """Return a run as any process can do it, with what it may import."""
+    code = code.for_worker(base_folder)
+    return Job(dump(scenario), base_folder.resolve(), folder.resolve(), code)
 
 
 def endings(
@@ -193,8 +188,15 @@ def run_study(
     out: str | Path | None = None,
     workers: int | None = None,
     ray: str | None = None,
+    allow_code: bool = False,
 ) -> Study:
-    """Run a study, a file or a shipped name, and return it; failures are an error."""
+    """Run what is missing of a study, a file or a shipped name, and return it.
+
+    Without ``out`` its folder is under ``results/studies``. ``workers`` is how many
+    runs go on at a time, on a Ray cluster if ``ray`` is its address or "auto"; the
+    results are the same. A run that fails is an error, after all others.
+    ``allow_code`` as for ``netsim.run``.
+    """
     if workers is not None and workers < 1:
         raise InputError(f"workers must be at least 1, got {workers}")
     failed: list[str] = []
@@ -203,9 +205,9 @@ def run_study(
         if ending.status == "failed":
             failed.append(f"{run.title}: {ending.reason}")
 
-    plan = plan_study(
-        find_study(str(study)), RESULTS, None if out is None else Path(out)
-    )
+    folder = None if out is None else Path(out)
+    code = UserCode(allows_given=allow_code)
+    plan = plan_study(find_study(str(study)), RESULTS, folder, code=code)
     found = carry_out(plan, workers=Workers(workers, ray), tell=tell)
     if failed:
         raise StudyFailed("\n".join([f"{plan.folder}: some runs failed", *failed]))

@@ -20,6 +20,7 @@ from netsim.core.locks import LOCK_FILE, locked
 from netsim.cosim.reading import parse_scenario
 from netsim.cosim.run import run_scenario
 from netsim.runs.manifest import FILE_NAME, Manifest
+from netsim.scenario import UserCode
 from netsim.server.stage import Progress
 
 PATIENCE_S = 60.0  # with a worker of a killed study that is about to notice
@@ -49,11 +50,12 @@ class Ending:
 @dataclass(frozen=True, slots=True)
 class Job:
     """One run as it is sent to a worker: plain text, since a user's own class is
-    found only from the folder of the base scenario."""
+    found only from the folder of the base scenario, where ``code`` permits it."""
 
     scenario_text: str
     base_folder: Path
     folder: Path
+    code: UserCode
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,7 @@ def run_one(host: Host, job: Job) -> Ending:
 
 def _run(host: Host, job: Job, folder: Path) -> Manifest:
     _clear_unbegun(folder)
-    scenario = parse_scenario(job.scenario_text, job.base_folder)
+    scenario = parse_scenario(job.scenario_text, job.base_folder, job.code)
     return run_scenario(
         scenario,
         folder,

@@ -11,7 +11,8 @@ from fl.contract import METRICS
 from netsim.cosim.reading import read_scenario
 from netsim.cosim.scenario import Scenario
 from netsim.errors import InputError
-from netsim.scenario import dump, load
+from netsim.scenario import UserCode, dump, load
+from netsim.scenario.permission import WORKING_TREE
 from netsim.scenario.source import read_document
 from netsim.study.plan import Places, require_scores, whole_path
 from netsim.study.record import Override
@@ -25,50 +26,67 @@ class TunePlan:
     config: TuneConfig
     folder: Path
     base: Path  # the base scenario's file
+    code: UserCode  # what the runs may import
 
     def scenario(self, settings: Mapping[str, str]) -> Scenario:
         """Return the scenario of a trial, with the first seed; InputError where its
         settings do not go together."""
         overrides = [f"{path}={value}" for path, value in settings.items()]
-        return _scenario(self.config, self.base, *overrides)
+        return _Trier(self.config, self.base, self.code).scenario(*overrides)
 
     def run_folder(self, trial: int, seed: int) -> Path:
         """Return where a run of a trial is."""
         return self.folder / "runs" / f"{trial:03d}" / str(seed)
 
 
-def plan_tune(path: Path, parent: Path, out: Path | None = None) -> TunePlan:
+def plan_tune(
+    path: Path,
+    parent: Path,
+    out: Path | None = None,
+    *,
+    code: UserCode = WORKING_TREE,
+) -> TunePlan:
     """Read a tune file and try the scenario, and each setting's extremes in it; what is
     wrong is one InputError.
 
     Without ``out`` the folder is ``<name>-<digest>`` under ``parent``; more trials stay
-    in the same folder.
+    in the same folder. Classes of a user's own are imported where ``code`` permits it.
     """
     config = load(path, TuneConfig)
     scenario = whole_path(config.scenario, path)
     config = config.model_copy(update={"scenario": scenario})
     places = Places(read_document(path))
     base = places.base(config.scenario)
-    as_is = _checked(config, base, places)
+    as_is = _checked(_Trier(config, base, code), places)
     text = f"{dump(config.model_copy(update={'trials': 1}))}\0{dump(as_is)}"
     digest = hashlib.sha256(text.encode()).hexdigest()[:12]
     folder = out if out is not None else parent / f"{config.name}-{digest}"
-    return TunePlan(config, folder, base)
+    return TunePlan(config, folder, base, code)
 
 
-def _scenario(config: TuneConfig, base: Path, *overrides: str) -> Scenario:
-    """Return the scenario with the first seed; it ends when the target is met."""
-    seed = f"seed={config.seeds[0]}"
-    scenario = read_scenario(base, (*config.overrides, *overrides, seed))
-    if config.target is None or "trains-nothing" in scenario.learning.traits:
-        return scenario
-    metric, level = config.target.metric, config.target.level
-    target = f"stop.target={{metric: {metric}, level: {level!r}}}"
-    return read_scenario(base, (*config.overrides, *overrides, seed, target))
+@dataclass(frozen=True, slots=True)
+class _Trier:
+    """Reads the base scenario with the settings of a trial."""
+
+    config: TuneConfig
+    base: Path
+    code: UserCode
+
+    def scenario(self, *overrides: str) -> Scenario:
+        """Return the scenario with the first seed; it ends when the target is met."""
+        config = self.config
+        texts = (*config.overrides, *overrides, f"seed={config.seeds[0]}")
+        scenario = read_scenario(self.base, texts, self.code)
+        if config.target is None or "trains-nothing" in scenario.learning.traits:
+            return scenario
+        metric, level = config.target.metric, config.target.level
+        target = f"stop.target={{metric: {metric}, level: {level!r}}}"
+        return read_scenario(self.base, (*texts, target), self.code)
 
 
-def _checked(config: TuneConfig, base: Path, places: Places) -> Scenario:
+def _checked(trier: _Trier, places: Places) -> Scenario:
     """Return the scenario as it is; refuse all that is wrong at once."""
+    config = trier.config
     common = [Override(t, ("overrides", i)) for i, t in enumerate(config.overrides)]
     tried: list[Override | None] = [None]
     for path, setting in config.search.items():
@@ -78,7 +96,7 @@ def _checked(config: TuneConfig, base: Path, places: Places) -> Scenario:
     as_is: Scenario | None = None
     for one in tried:
         try:
-            found = _scenario(config, base, *([] if one is None else [one.text]))
+            found = trier.scenario(*([] if one is None else [one.text]))
             _require_scores(config, found)
             as_is = as_is or found
         except InputError as error:

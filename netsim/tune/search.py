@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails
 
 from fl.contract import METRICS, SHARES
-from netsim.core.quantities import NUMBER, QUANTITIES, closest
+from netsim.core.quantities import NUMBER, QUANTITIES, did_you_mean
 from netsim.errors import InputError
 from netsim.learner.stop import Target
 from netsim.scenario import Record
@@ -208,8 +208,7 @@ def read_limit(text: str) -> Limit:
         )
     measure, sign, level = match.groups()
     if measure not in MEASURES:
-        near = closest(measure, MEASURES)
-        hint = f", did you mean {near!r}?" if near else ""
+        hint = did_you_mean(measure, MEASURES)
         names = ", ".join(MEASURES)
         raise InputError(f"nothing is called {measure!r}{hint} (there are: {names})")
     unit = MEASURES[measure]

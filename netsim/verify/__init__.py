@@ -17,7 +17,7 @@ from netsim.verify.manifest import check_manifest
 from netsim.verify.presence import check_presence
 from netsim.verify.trace import read_trace
 
-__all__ = ["Finding", "verify"]
+__all__ = ["verify"]
 
 
 def verify(path: str | Path) -> list[Finding]:

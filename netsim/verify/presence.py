@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from netsim.availability import AVAILABILITIES, Availability, Presence
 from netsim.core.clock import MAX_NS
-from netsim.scenario import OneOf
+from netsim.scenario import OneOf, is_loaded
 from netsim.trace.rows import Task
 from netsim.verify.finding import Finding
 
@@ -35,6 +35,8 @@ def check_presence(
         rule = "the availability must be readable, to be drawn again"
         yield Finding("scenario.yaml", "population.availability", rule, detail)
         return
+    if not is_loaded(availability):  # an auditor runs no code of the audited
+        return
     presence = Presence(availability, seed)
     for task in sorted(tasks, key=attrgetter("download_start_ns", "task_id")):
         yield from _check(task, presence)
@@ -44,7 +46,8 @@ def _read(section: object, folder: Path) -> Availability:
     kind: TypeAdapter[Availability] = TypeAdapter(
         Annotated[Availability, OneOf(AVAILABILITIES)]
     )
-    return kind.validate_python(section, context={"source": "yaml", "folder": folder})
+    context = {"source": "yaml", "folder": folder, "code": None}
+    return kind.validate_python(section, context=context)
 
 
 def _check(task: Task, presence: Presence) -> Iterator[Finding]:

@@ -21,6 +21,8 @@ from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
 from netsim.verify import verify
 
+pytestmark = pytest.mark.slow
+
 EXACT = ("fedex-lora", "flora-stacking", "full-average")
 OTHERWISE = ("fed-sb", "fedsa-lora", "fedsvd", "ffa-lora", "rolora")
 FULL = "server.sampling={kind: full}"

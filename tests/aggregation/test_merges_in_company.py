@@ -105,6 +105,7 @@ def test_what_stays_with_a_client_is_no_part_of_its_change():
     assert results[0].norms2 == pytest.approx(wanted, rel=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["bfloat16", "int8"])
 def test_norm_weights_meet_no_negative_weight_under_rounding(precision, tmp_path):
     """What was sent differs from the version by rounding; hetlora knows no difference

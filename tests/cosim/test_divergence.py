@@ -22,6 +22,8 @@ from tests.support.federations import SEED, federation, submit
 from tests.support.servers import SERVERS, scenario
 from tests.torture.poison import Poisoned
 
+pytestmark = pytest.mark.slow
+
 NUM_CLIENTS = 3
 
 

@@ -17,7 +17,7 @@ from netsim.errors import InputError
 from netsim.runs.manifest import read_manifest
 from netsim.verify import verify
 
-pytestmark = pytest.mark.usefixtures("own_store")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("own_store")]
 
 NAMES = ("network-only", "quickstart")
 
@@ -52,7 +52,7 @@ def test_a_longer_run_equals_one_from_scratch(name, tmp_path):
     assert longer.steps_reused == first.steps_trained
     assert (first.steps_trained > 0) == (name == "quickstart")
     assert (tmp_path / "run" / "notes.txt").read_text() == "mine"
-    assert not extend.longer_folder(tmp_path / "run").exists()
+    assert not (tmp_path / "run" / extend.LONGER).exists()
 
 
 def test_a_limit_in_time_goes_on_as_well(tmp_path):
@@ -124,7 +124,7 @@ def test_a_kill_while_the_longer_run_takes_its_place_is_made_good(
     again = run_scenario(long, tmp_path / "run", resume=True)
     assert again.digest == run_scenario(long, tmp_path / "scratch").digest
     assert verify(tmp_path / "run") == []
-    assert not extend.longer_folder(tmp_path / "run").exists()
+    assert not (tmp_path / "run" / extend.LONGER).exists()
 
 
 def test_an_end_before_the_recorded_one_is_refused_and_loses_nothing(tmp_path):

@@ -8,7 +8,7 @@ from netsim.cosim.reuse import conclusion, verdicts
 from netsim.cosim.run import run_scenario
 from netsim.cosim.shipped import find_scenario
 
-pytestmark = pytest.mark.usefixtures("own_store")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("own_store")]
 
 DEADLINE = (
     "server={kind: deadline, deadline: 900 ms, announce_time: 1 ms, "

@@ -12,6 +12,8 @@ from netsim.errors import InputError
 from netsim.verify import verify
 from tests.support.servers import SERVERS, scenario
 
+pytestmark = pytest.mark.slow
+
 LEARNING = ("stop.rounds=2", "learning.training.local_steps=2")
 
 

@@ -8,6 +8,8 @@ import pytest
 
 from netsim.cosim import shipped
 
+pytestmark = pytest.mark.slow
+
 NOTEBOOK_ANSWERS = (  # of the ten questions, the first being run.time_to
     "stragglers",
     "band_use",

@@ -264,6 +264,7 @@ print(version, fed.adapter_digest(version), fed.evaluate(version))
 """
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_same_adapter(tmp_path):
     runs = [
         subprocess.Popen(
@@ -283,6 +284,7 @@ def test_two_processes_give_the_same_adapter(tmp_path):
     assert first.count(" ") > 2
 
 
+@pytest.mark.slow
 def test_workers_leave_the_same_numbers_and_the_same_divergence():
     found = []
     for workers in (1, 2):
@@ -302,6 +304,7 @@ def test_workers_leave_the_same_numbers_and_the_same_divergence():
     assert found[0] == found[1]
 
 
+@pytest.mark.slow
 def test_the_default_federation_learns():
     num_clients, num_rounds = 20, 9
     fed = Federation(FederationSettings(), num_clients=num_clients, seed=1)

@@ -16,6 +16,8 @@ from netsim.errors import InputError
 from netsim.verify import verify
 from tests.support.federations import federation, submit
 
+pytestmark = pytest.mark.slow
+
 SMALL = ("stop.rounds=4", "learning.training.local_steps=3")
 
 

@@ -16,6 +16,8 @@ from netsim.cosim.run import run_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
 
+pytestmark = pytest.mark.slow
+
 SMALL = ("stop.rounds=1", "learning.training.local_steps=1")
 
 

@@ -19,6 +19,8 @@ from netsim.cosim.reading import read_scenario
 from netsim.cosim.run import run_scenario
 from netsim.cosim.shipped import find_scenario
 
+pytestmark = pytest.mark.slow
+
 SHORT = ("stop.rounds=3", "learning.training.local_steps=2")
 
 

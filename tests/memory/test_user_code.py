@@ -12,6 +12,8 @@ from netsim.cosim.reading import read_scenario
 from netsim.cosim.run import run_scenario
 from netsim.cosim.shipped import find_scenario
 
+pytestmark = pytest.mark.slow
+
 HALVED = """
 from dataclasses import replace
 

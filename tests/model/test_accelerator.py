@@ -77,6 +77,7 @@ def test_auto_is_the_first_card_and_names_are_checked(build, machine):
         device.resolved("cuda:2")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(HAS_ACCELERATOR, reason="there is one")
 def test_a_card_that_torch_cannot_use_ends_the_run_and_nothing_falls_back(machine):
     machine("", 1)

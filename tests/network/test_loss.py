@@ -210,9 +210,9 @@ def test_a_lost_message_is_sent_again_and_its_share_is_free_at_once(tmp_path):
     assert seconds(recorder)[0] == (0, 1.5, 2.5, 6.0, "done")
     first, second = recorder.tasks
     assert (first.upload_bits, second.upload_bits) == (24 * MBIT, 18 * MBIT)
-    sending_s = (2 + 1.25, 2.75)
+    held_mhz_s = (2 * 3 + 0.5 * 3 + 0.75 * 6, 2 * 3 + 0.25 * 6 + 0.5 * 3)
     assert first.transmit_energy_j == pytest.approx(
-        second.transmit_energy_j * sending_s[0] / sending_s[1]
+        second.transmit_energy_j * held_mhz_s[0] / held_mhz_s[1]
     )
     assert audit(recorder) == []
 

@@ -64,6 +64,7 @@ def sketched(*overrides):
     return scenario, learner, population
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sharing", ["processor-sharing", "equal-fixed"])
 def test_a_plan_is_written_and_beats_uniform(tmp_path, capsys, sharing):
     rule = f"cell.uplink.sharing={sharing}"
@@ -96,6 +97,7 @@ def test_a_ratio_without_rounds_is_refused(capsys):
     assert "--ratio must exceed -0.05" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_clients", [20, 3000])
 def test_everything_but_paths_fits_into_80_columns(tmp_path, capsys, num_clients):
     size = f"population.num_clients={num_clients}"

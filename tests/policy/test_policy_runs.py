@@ -23,6 +23,8 @@ from netsim.server.stage import Progress
 from netsim.verify import verify
 from tests.support.command import netsim
 
+pytestmark = pytest.mark.slow
+
 PILOTS = (
     "[{probability: 0.6, rounds: 4}, {probability: 1.0, rounds: 3}, "
     "{probability: 0.7, rank: 4, rounds: 4}]"

@@ -120,6 +120,7 @@ def test_each_descent_step_lowers_the_value():
     assert all(b <= a * (1 + 1e-12) for a, b in itertools.pairwise(values))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sharing", ROUND_TIMES)
 def test_the_plan_is_scored_under_the_rule_in_force(sharing):
     problem = fleet(40, 1)

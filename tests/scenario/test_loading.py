@@ -479,7 +479,8 @@ def test_python_callers_use_either_name_and_instances():
         Cell(band_hz=1.0, sharing=3)
 
 
-def test_a_users_class_is_reached_by_its_path_and_written_back(tmp_path):
+def test_a_users_class_is_reached_by_its_path_and_written_back(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "my_own_rule.py").write_text(
         "from netsim.scenario import Record\n"
         "class Mine(Record):\n    slack_s: float = 1.0\n"

@@ -11,7 +11,7 @@ import pytest
 from netsim.policy import FullParticipation, IndependentSampling
 from netsim.scenario import Record
 from netsim.server import Buffered, Deadline
-from netsim.sharing import EqualFixed, FirstComeTdma
+from netsim.sharing import EqualFixed, FirstComeTdma, ProcessorSharing
 from tests.support.timelines import MBIT, S, patient, play_out, scenario, times
 
 
@@ -114,7 +114,7 @@ def test_waiting_for_a_turn_takes_no_transmit_energy(tmp_path):
     trace = three_clients(patient(), tmp_path, sharing=FirstComeTdma())
     by_client = {t.client_id: t for t in trace.tasks}
     on_air_s = {
-        n: t.transmit_energy_j / (10**-0.7 / 0.35) for n, t in by_client.items()
+        n: t.transmit_energy_j / (6 * 10**-0.7 / 0.35) for n, t in by_client.items()
     }
     # 20 Mbit: 18 until its fade at 4 s, 2 at 6 Mbit/s; then 17 and 6 Mbit alone
     assert on_air_s[0] == pytest.approx(1.5 + 1 / 3)
@@ -134,9 +134,31 @@ def test_fixed_shares_stay_when_others_have_ended(tmp_path):
 def test_energy_is_power_times_the_time_of_each_phase(tmp_path):
     task = three_clients(patient(), tmp_path).tasks[2]
     assert task.compute_energy_j == pytest.approx(10.0 * 2)
-    assert task.transmit_energy_j == pytest.approx(10**-0.7 / 0.35 * 1.5)
-    waiting_s = 1.0 + 1.5 + 6.833333334 - 5.0  # broadcast, upload, then the others
+    # 2 of 6 MHz for 1.5 s, at its 23 dBm per reference band of 1 MHz
+    assert task.transmit_energy_j == pytest.approx(10**-0.7 / 0.35 * 1.5 * 2)
+    waiting_s = 1.0 + 6.833333334 - 5.0  # broadcast, then the others
     assert task.idle_energy_j == pytest.approx(waiting_s)
+
+
+@pytest.mark.parametrize(
+    ("sharing", "held_mhz_s"),
+    [
+        # 6 MHz alone for 1 s, 2 for 1.5, 3 for 4/3; client 1 has 6 for its last 0.25 s
+        (ProcessorSharing(), (6 + 3 + 4, 3 + 4 + 1.5, 3)),
+        # 2 MHz for 8.5, 4.25 and 1.5 s
+        (EqualFixed(), (17, 8.5, 3)),
+    ],
+    ids=["processor-sharing", "equal-fixed"],
+)
+def test_a_sender_radiates_in_proportion_to_its_share(tmp_path, sharing, held_mhz_s):
+    tasks = three_clients(patient(), tmp_path, sharing=sharing).tasks
+    full_w = 10**-0.7 / 0.35  # on the reference band of 1 MHz
+    found = [task.transmit_energy_j / full_w for task in tasks]
+    assert found == pytest.approx(held_mhz_s, rel=1e-8)
+    # idle through the broadcast and after the end, not while computing or sending
+    last_s = max(task.end_ns for task in tasks) / S + 0.25
+    idle_j = [1.0 + last_s - task.end_ns / S for task in tasks]
+    assert [task.idle_energy_j for task in tasks] == pytest.approx(idle_j)
 
 
 def test_an_empty_round_still_costs_its_broadcast(tmp_path):

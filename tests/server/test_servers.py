@@ -24,7 +24,7 @@ from netsim.verify.trace import Trace
 from tests.support.command import netsim
 from tests.support.timelines import MBIT, S, patient, play_out, scenario, times
 
-SENDING_W = 10**-0.7 / 0.35
+WHOLE_BAND_W = 6 * 10**-0.7 / 0.35  # 6 MHz at 23 dBm per reference band of 1 MHz
 EVERYBODY = FullParticipation()
 
 
@@ -105,7 +105,7 @@ def test_who_leaves_is_cut_at_that_tick_and_its_share_is_free(
     )
     gone = next(task for task in trace.tasks if task.client_id == 1)
     assert times(gone)[3:] == (upload_start_ns, leaves_s * S, "left")
-    assert gone.idle_energy_j == pytest.approx(1.0 + max(0, leaves_s - 3.5))
+    assert gone.idle_energy_j == pytest.approx(1.0)  # the broadcast; then it sends
     assert gone.compute_energy_j == pytest.approx(10 * min(2, leaves_s - 1.5))
     # client 0 has sent 12 Mbit by 3.5 s; then it shares with 2, or until 4 s with both
     if leaves_s == 4:
@@ -138,7 +138,7 @@ def test_who_ends_at_the_tick_at_which_it_leaves_is_in_time(tmp_path):
     seen = presence(tmp_path, "0,0,99\n1,0,99\n2,0,3.5\n")
     trace = played(server, tmp_path / "again", population={"availability": seen})
     assert ends(trace)[2] == (7 * S // 2, "done")
-    assert trace.tasks[2].idle_energy_j == pytest.approx(1.5)  # gone, it waits no more
+    assert trace.tasks[2].idle_energy_j == 0.0  # gone, it waits no more
 
 
 def test_who_is_away_when_drawn_takes_no_part(tmp_path):
@@ -225,8 +225,8 @@ def test_the_surplus_goes_on_and_is_merged_in_the_next_round(tmp_path):
     assert rounds(trace)[1][2:] == (2, 3, 0)
     late = trace.tasks[2]
     assert late.weight == pytest.approx(1 / 3 / 2)
-    # it waits for nobody: idle while it sent, from 2 s on, and no longer
-    assert late.idle_energy_j == pytest.approx(2.583333334)
+    # it sends from 2 s on and waits for no one
+    assert late.idle_energy_j == pytest.approx(0.0, abs=1e-9)
 
 
 def test_who_misses_the_deadline_is_merged_in_the_round_it_arrives_in(tmp_path):
@@ -388,7 +388,7 @@ def test_random_outages_come_after_exponential_times_of_work():
 
 
 def test_an_empty_battery_ends_computing_at_its_tick(tmp_path):
-    battery = Battery(capacity_j=16.0)
+    battery = Battery(capacity_j=20.0)
     trace = played(
         patient(),
         tmp_path,
@@ -396,18 +396,18 @@ def test_an_empty_battery_ends_computing_at_its_tick(tmp_path):
         download=12 * MBIT,
         rounds=9,
     )
-    # a second of waiting for the broadcast, then 1.5 s at 10 W: clients 1 and 2 are
-    # empty at 3 s. Client 0 has sent since 2.5 s, all by itself, until 4 1/6 s
+    # a second of waiting for the broadcast, then 1.9 s at 10 W: clients 1 and 2 are
+    # empty at 3.4 s. Client 0 has sent since 2.5 s, all by itself, until 4 1/6 s
     assert ends_of(trace, 1) == {
         0: (4_166_666_667, "done"),
-        1: (3 * S, "battery"),
-        2: (3 * S, "battery"),
+        1: (17 * S // 5, "battery"),
+        2: (17 * S // 5, "battery"),
     }
     # its second round begins at 4.41667 s; what is left lasts less than its computing
-    spent_j = 1 + 10 + 20 / 12 * (1 + SENDING_W) + 0.25
+    spent_j = 1 + 10 + 20 / 12 * WHOLE_BAND_W + 0.25
     second = next(t for t in trace.tasks if t.round_id == 2)
     start_s = 4_416_666_667 / S + 0.5
-    empty_s = start_s + 1 + (16 - spent_j - 1) / 10
+    empty_s = start_s + 1 + (20 - spent_j - 1) / 10
     assert (second.client_id, second.status) == (0, "battery")
     assert second.end_ns == pytest.approx(empty_s * S, abs=20)
     kinds = [(e.kind, e.client_id) for e in trace.events if e.client_id is not None]
@@ -419,7 +419,7 @@ def test_an_empty_battery_ends_computing_at_its_tick(tmp_path):
             t.compute_energy_j + t.transmit_energy_j + t.idle_energy_j
             for t in trace.tasks
             if t.client_id == client_id
-        ) == pytest.approx(16.0, rel=1e-9)
+        ) == pytest.approx(20.0, rel=1e-9)
 
 
 def ends_of(trace, round_id):
@@ -431,8 +431,8 @@ def ends_of(trace, round_id):
 @pytest.mark.parametrize(
     ("capacity_j", "end_s", "status", "empty_s"),
     [
-        (10 + 0.5 * (1 + SENDING_W), 1.5, "battery", 1.5),  # sending since 1 s
-        (10 + 20 / 12 * (1 + SENDING_W) + 0.5, 8 / 3, "done", 8 / 3 + 0.5),  # waiting
+        (10 + 0.5 * WHOLE_BAND_W, 1.5, "battery", 1.5),  # sending since 1 s
+        (10 + 20 / 12 * WHOLE_BAND_W + 0.5, 8 / 3, "done", 8 / 3 + 0.5),  # waiting
     ],
 )
 def test_a_battery_may_end_while_sending_or_waiting(
@@ -451,16 +451,16 @@ def test_a_battery_may_end_while_sending_or_waiting(
 
 
 def test_waiting_for_a_turn_takes_no_transmit_energy_from_a_battery(tmp_path):
-    battery = Battery(capacity_j=24.0)
+    battery = Battery(capacity_j=26.0)
     trace = played(
         bare(),
         tmp_path,
         sharing=FirstComeTdma(),
         population={"battery": battery},
     )
-    # client 0 sends from 1 to 2.667 s, 1 waits since 2 s at 1 W, then sends: 24 J are
-    # 20 of computing, 0.667 of waiting and 3.333 of sending at 1.57 W
-    last_s = 8 / 3 + (24 - 20 - 2 / 3) / (1 + SENDING_W)
+    # client 0 sends from 1 to 2.667 s, 1 waits since 2 s at 1 W, then sends: 26 J are
+    # 20 of computing, 0.667 of waiting and 5.333 of sending at 3.42 W
+    last_s = 8 / 3 + (26 - 20 - 2 / 3) / WHOLE_BAND_W
     assert last_s > 8 / 3 + 17 / 12  # so it is through before
     assert ends(trace)[1] == (4_083_333_334, "done")
     small = Battery(capacity_j=22.0)
@@ -470,7 +470,7 @@ def test_waiting_for_a_turn_takes_no_transmit_energy_from_a_battery(tmp_path):
         sharing=FirstComeTdma(),
         population={"battery": small},
     )
-    empty_s = 8 / 3 + (22 - 20 - 2 / 3) / (1 + SENDING_W)
+    empty_s = 8 / 3 + (22 - 20 - 2 / 3) / WHOLE_BAND_W
     assert ends(trace)[1] == (pytest.approx(empty_s * S, abs=50), "battery")
 
 

@@ -10,9 +10,10 @@ import pytest
 
 import netsim as package
 from netsim.cli import study_picture
-from netsim.cli.study import TimeLeft, foretold
+from netsim.cli.study import TimeLeft, overview
 from netsim.cosim import shipped
 from netsim.errors import InputError
+from netsim.report import libraries
 from netsim.runs.manifest import read_manifest
 from netsim.scenario import dump, load_text
 from netsim.study import StudyConfig, combinations
@@ -21,7 +22,7 @@ from netsim.study.run import StudyFailed
 from tests.support.command import netsim
 from tests.support.studies import TINY, complete, killed_midway, written
 
-pytestmark = pytest.mark.usefixtures("own_cache")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("own_cache")]
 
 
 def planned(tmp_path, text=TINY):
@@ -166,18 +167,18 @@ def test_what_is_foretold_leaves_out_what_is_finished(tmp_path, monkeypatch):
     done = {plan.leaders()[0].folder}
     finished = property(lambda run: run.folder in done)
     monkeypatch.setattr(study_plan.PlannedRun, "is_finished", finished)
-    assert "  3 runs train, 4 reuse what is learned by then" in foretold(plan)
+    assert "  3 runs train, 4 reuse what is learned by then" in overview(plan)
     done |= {run.folder for run in plan.leaders()}
-    assert "  0 runs train, 4 reuse what is learned by then" in foretold(plan)
+    assert "  0 runs train, 4 reuse what is learned by then" in overview(plan)
     done |= {run.folder for run in plan.runs}
-    assert "  nothing is left to run" in foretold(plan)
+    assert "  nothing is left to run" in overview(plan)
 
 
 def test_no_run_of_a_network_alone_is_said_to_train(tmp_path):
     text = changed("scenario: quickstart", "scenario: network-only")
     text = text.replace("  - learning.training.local_steps=1\n", "")
     text = "".join(row for row in text.splitlines(True) if "targets" not in row)
-    assert "  8 runs, none of which trains" in foretold(planned(tmp_path, text))
+    assert "  8 runs, none of which trains" in overview(planned(tmp_path, text))
 
 
 def test_a_value_with_a_slash_can_be_the_baseline():
@@ -470,7 +471,7 @@ def test_the_picture_has_a_mark_per_seed_and_a_mean_per_combination(finished):
     assert found[1]["time_s"] == pytest.approx(found[0]["time_s"])
     assert found[1]["low_s"] is None, "one seed has no interval"
     drawn = study_picture.draw(finished)
-    if drawn != study_picture.NOT_INSTALLED:
+    if drawn != libraries.NOT_INSTALLED:
         assert (finished.folder / "study.svg").read_text().count("<svg") == 1
 
 

@@ -23,7 +23,7 @@ from netsim.tune.search import Limit, Setting, TuneConfig, read_limit
 from netsim.tune.trials import Measured, TrialRow, best, measured, sentence
 from tests.support.command import netsim
 
-pytestmark = pytest.mark.usefixtures("own_cache")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("own_cache")]
 
 optuna = pytest.importorskip("optuna", reason="needs the extra `tune`")
 

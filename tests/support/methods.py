@@ -55,11 +55,10 @@ def play_round(fed, version, round_id, weights, *, rank=R):
         )
         for client in range(len(weights))
     ]
-    cohorts = fed._book.cohorts(jobs)
+    fed._runner.train(fed._book.cohorts(jobs))
+    received = [fed._runner.received(name) for name in jobs]
     arrivals = [Arrival(*pair) for pair in zip(jobs, weights, strict=True)]
-    merged = fed.merge(version, arrivals)
-    outcomes = {k: v for cohort in cohorts for k, v in cohort.outcomes.items()}
-    return merged.version, [outcomes[name].received for name in jobs]
+    return fed.merge(version, arrivals).version, received
 
 
 SMALL = (

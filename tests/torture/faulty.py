@@ -21,22 +21,25 @@ class Faulty:
     """A run with its own process group and store."""
 
     def __init__(self, folder, cache, overrides=OVERRIDES):
-        self.folder, self._cache = folder, cache
+        self.folder, self.cache = folder, cache
         self._overrides = overrides
         self._process = None
 
-    def command(self, *more):
+    def words(self, *more):
+        """Return the arguments of the command line."""
         sets = [f"--set={override}" for override in self._overrides]
+        return ["run", "quickstart", *sets, "--out", str(self.folder), *more]
+
+    def command(self, *more):
         main = "from netsim.cli import main; main()"
-        named = [sys.executable, "-c", main, "run", "quickstart", *sets]
-        return [*named, "--out", str(self.folder), *more]
+        return [sys.executable, "-c", main, *self.words(*more)]
 
     def start(self, *more):
         self._process = subprocess.Popen(
             self.command(*more),
             env={
                 **os.environ,
-                "XDG_CACHE_HOME": str(self._cache),
+                "XDG_CACHE_HOME": str(self.cache),
                 "PYTHONPATH": os.pathsep.join(sys.path),
             },
             start_new_session=True,
@@ -57,13 +60,13 @@ class Faulty:
 
     def wait_for_learning(self, num_entries):
         """Wait until this many results are stored."""
-        store = self._cache / "netsim" / "store"
+        store = self.cache / "netsim" / "store"
         wait(lambda: sum(1 for _ in store.glob("??/*")) >= num_entries)
         return self
 
     def wait_for_training(self):
         """Wait until both workers run and the first merge is stored."""
-        store = self._cache / "netsim" / "store"
+        store = self.cache / "netsim" / "store"
         wait(lambda: len(self.workers()) == 2)
         wait(lambda: sum(1 for _ in store.glob("??/*")) >= 4)
         return self

@@ -6,6 +6,8 @@ from tests.torture import bad_input
 from tests.torture.judging import judged
 from tests.torture.mutation import as_yaml
 
+pytestmark = pytest.mark.slow
+
 FEW = 12
 
 

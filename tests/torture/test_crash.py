@@ -14,7 +14,10 @@ from tests.torture import crash
 from tests.torture.judging import judged
 from tests.torture.shapes import seeded
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="runs are forked")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="runs are forked"),
+]
 WHAT = ("network-only synchronous", "network-only buffered", "study")
 GREEDY = "learning.task={kind: 'tests.torture.poison:Greedy'}"
 

@@ -4,6 +4,8 @@ import pytest
 
 from tests.torture import data_files
 
+pytestmark = pytest.mark.slow
+
 READERS = data_files.right_files()
 FEW = 6
 

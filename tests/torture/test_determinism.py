@@ -4,6 +4,8 @@ import pytest
 
 from tests.torture import determinism
 
+pytestmark = pytest.mark.slow
+
 NAME = "network-only"
 
 

@@ -8,6 +8,8 @@ import pytest
 
 from tests.torture import disk
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def digest(tmp_path_factory):

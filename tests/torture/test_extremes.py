@@ -7,6 +7,8 @@ from fl.aggregation import AGGREGATIONS
 from fl.aggregation.components import LayerComponents, Pair
 from tests.torture import extremes
 
+pytestmark = pytest.mark.slow
+
 ROWS, COLUMNS, RANK = 12, 10, 3
 # these merge one factor only and refuse pairs whose other one differs
 ONE_FACTOR = {"fed-sb", "fedsvd", "ffa-lora", "rolora"}

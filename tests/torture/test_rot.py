@@ -8,6 +8,8 @@ import pytest
 from tests.torture import bit_rot, run_rot
 from tests.torture.judging import judged
 
+pytestmark = pytest.mark.slow
+
 FEW = 2
 
 

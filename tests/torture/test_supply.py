@@ -1,6 +1,10 @@
 """The base install is sound and pulls in no more than it needs."""
 
+import pytest
+
 from tests.torture import supply
+
+pytestmark = pytest.mark.slow
 
 
 def test_the_installed_packages_are_within_their_ranges():

@@ -10,13 +10,17 @@ from netsim.cosim.reading import read_scenario
 from netsim.cosim.run import run_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.verify import verify
+from tests.support.command import netsim
 from tests.torture import worker_faults
 from tests.torture.faulty import OVERRIDES, PROCESSES, TWO, Faulty, wait
 from tests.torture.learned import new_cache
 
-pytestmark = pytest.mark.skipif(
-    not PROCESSES.is_dir(), reason="processes are looked up in /proc"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not PROCESSES.is_dir(), reason="processes are looked up in /proc"
+    ),
+]
 
 
 @pytest.fixture(scope="module")
@@ -40,14 +44,22 @@ def faulty(expected, cache, tmp_path):
     run.clear()
 
 
-def resumed(faulty):
-    """Return the summary of the resumed run, which needs no second process."""
-    code, printed, _ = faulty.start("--resume", "--quiet", "--json").end()
-    assert code == 0
-    return json.loads(printed.splitlines()[-1])
+@pytest.fixture
+def resumed(capsys, monkeypatch):
+    """Resume a run in this process, which has imported all; return its summary."""
+
+    def resumed(faulty):
+        monkeypatch.setenv("XDG_CACHE_HOME", str(faulty.cache))
+        capsys.readouterr()
+        assert netsim(*faulty.words("--resume", "--quiet", "--json")) == 0
+        return json.loads(capsys.readouterr().out.splitlines()[-1])
+
+    return resumed
 
 
-def test_an_interrupt_of_the_group_ends_all_and_says_how_to_go_on(expected, faulty):
+def test_an_interrupt_of_the_group_ends_all_and_says_how_to_go_on(
+    expected, faulty, resumed
+):
     faulty.start(*TWO).wait_for_training()
     os.killpg(faulty.group()[0], signal.SIGINT)
     code, _, said = faulty.end()
@@ -60,7 +72,9 @@ def test_an_interrupt_of_the_group_ends_all_and_says_how_to_go_on(expected, faul
     assert again["steps_reused"] > 0
 
 
-def test_a_killed_parent_leaves_no_orphans_and_a_run_to_resume(expected, faulty):
+def test_a_killed_parent_leaves_no_orphans_and_a_run_to_resume(
+    expected, faulty, resumed
+):
     faulty.start(*TWO).wait_for_training()
     faulty.kill(signal.SIGKILL)
     assert faulty.end()[0] == -signal.SIGKILL
@@ -80,7 +94,7 @@ IMPATIENT = {
 
 @pytest.mark.parametrize("server", IMPATIENT)
 def test_a_killed_run_that_does_not_wait_resumes_to_the_same_digest(
-    server, expected, cache, tmp_path
+    server, expected, cache, resumed, tmp_path
 ):
     """With clients that come and go, and a server that is down for a while."""
     overrides = (
@@ -116,7 +130,9 @@ def test_a_killed_workers_work_is_done_again(expected, faulty):
     assert json.loads(printed.splitlines()[-1])["digest"] == expected
 
 
-def test_workers_without_memory_give_one_message_and_a_run_to_resume(cache, tmp_path):
+def test_workers_without_memory_give_one_message_and_a_run_to_resume(
+    cache, resumed, tmp_path
+):
     """Their allocations really fail; what was trained before is kept."""
     config = read_scenario(find_scenario("quickstart"), worker_faults.HUNGRY)
     right = run_scenario(config, tmp_path / "right", reuse=False).digest

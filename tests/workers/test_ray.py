@@ -25,7 +25,7 @@ from tests.support.command import netsim
 from tests.support.studies import killed_midway, written
 from tests.support.work import die, die_for_want_of, plus, refuse_three, say_who
 
-pytestmark = pytest.mark.usefixtures("own_cache")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("own_cache")]
 
 NUM_WORKERS = 2
 NETWORK = """\

@@ -10,9 +10,10 @@ from typing import Annotated
 
 from fl.aggregation import AGGREGATIONS, FloraNA, Method
 from fl.peft_folders import LayerReport, MergeReport, merge_folders
-from netsim.core.quantities import closest
+from netsim.core.quantities import did_you_mean
 from netsim.errors import InputError
-from netsim.scenario import OneOf, Record, load_text
+from netsim.scenario import OneOf, Record, UserCode, load_text
+from netsim.scenario.permission import WORKING_TREE
 
 __all__ = ["LayerReport", "MergeReport", "Request", "merge_as_asked"]
 
@@ -33,12 +34,13 @@ class Request:
     overrides: tuple[str, ...]
     weights: str | None
     previous: Path | None
+    code: UserCode = WORKING_TREE  # what a method of the user's own may import
 
 
 def merge_as_asked(request: Request) -> MergeReport:
     """Merge adapter folders; what is wrong with them is an ``InputError``."""
     weights = None if request.weights is None else read_weights(request.weights)
-    method = read_method(request.method, request.overrides)
+    method = read_method(request.method, request.overrides, request.code)
     try:
         return merge_folders(
             request.folders,
@@ -51,22 +53,21 @@ def merge_as_asked(request: Request) -> MergeReport:
         raise InputError(str(error)) from error
 
 
-def read_method(kind: str, overrides: Sequence[str]) -> Method:
+def read_method(kind: str, overrides: Sequence[str], code: UserCode) -> Method:
     """Return the method of a name, with ``key=value`` settings of its own."""
     if ":" not in kind:  # else a class of the user's own
         require_method(kind, AGGREGATIONS)
     settings = tuple(f"method.{override}" for override in overrides)
-    return load_text(
-        f"method: {{kind: {kind!r}}}", _Choice, name="--method", overrides=settings
-    ).method
+    text = f"method: {{kind: {kind!r}}}"
+    found = load_text(text, _Choice, name="--method", overrides=settings, code=code)
+    return found.method
 
 
 def require_method(kind: str, known: Iterable[str]) -> None:
     """Refuse a name that is not one of the known methods'."""
     names = tuple(known)
     if kind not in names:
-        near = closest(kind, names)
-        hint = f", did you mean {near!r}?" if near else ""
+        hint = did_you_mean(kind, names)
         raise InputError(f"unknown method {kind!r}{hint} (methods: {', '.join(names)})")
 
 

@@ -111,7 +111,7 @@ class AdaptivePolicy(Record):
             decision = self._decide(stage, basis)
             first = stage.scene.learner.initial_version
             stage.train_after_pilots(stage.version if self.keeps_model else first)
-            _write_plan(stage, decision)
+            stage.write_plan(decision.probabilities.tolist())
         updates = list(basis.updates)
         for number in itertools.count(1):
             outcome = yield Coins(decision.probabilities, self.step)
@@ -119,9 +119,7 @@ class AdaptivePolicy(Record):
             if self.resolve_every and number % self.resolve_every == 0:
                 basis = _renewed(stage, basis, updates)
                 decision = self._decide(stage, basis)
-                stage.write_plan(
-                    stage.last_round_id + 1, decision.probabilities.tolist()
-                )
+                stage.write_plan(decision.probabilities.tolist())
 
     def _assumed(self, planner: Planner) -> Basis:
         """Return the basis of given constants: 100 rounds at full participation."""
@@ -234,10 +232,6 @@ class Basis:
     surrogate: Surrogate
     updates: tuple[Update, ...]
     level: float | None
-
-
-def _write_plan(stage: Stage, decision: Decision) -> None:
-    stage.write_plan(stage.last_round_id + 1, decision.probabilities.tolist())
 
 
 def _renewed(stage: Stage, basis: Basis, updates: Sequence[Update]) -> Basis:

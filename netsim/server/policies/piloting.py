@@ -93,7 +93,7 @@ def _begin(stage: Stage, pilot: Pilot, chances: FloatArray, *, is_first: bool) -
     if is_first:
         stage.begin(chances.tolist())
     else:
-        stage.write_plan(after + 1, chances.tolist())
+        stage.write_plan(chances.tolist())
 
 
 def _drive(

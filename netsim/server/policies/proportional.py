@@ -95,7 +95,7 @@ class ProportionalPolicy(Record):
         if norms2 is None:
             stage.begin(probabilities)
         else:
-            stage.write_plan(stage.last_round_id + 1, probabilities)
+            stage.write_plan(probabilities)
         while True:
             yield sampler
 

@@ -1,0 +1,1 @@
+"""Input made by somebody who means harm: runs, stores, adapters, models, studies."""

@@ -419,7 +419,7 @@ def test_what_a_command_line_says_instead_comes_before_the_axes(tmp_path, capsys
     path = written(tmp_path)
     more = ("--set", "cell.uplink.band=7 MHz", "--set", "stop.rounds=9", "--seeds", "5")
     plan = study_plan.plan_study(
-        path, tmp_path, None, study_plan.Instead((more[1], more[3]), (5,))
+        path, tmp_path, instead=study_plan.Instead((more[1], more[3]), (5,))
     )
     assert {run.scenario.seed for run in plan.runs} == {5}
     assert {run.scenario.stop.rounds for run in plan.runs} == {9}

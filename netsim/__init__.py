@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,23 +36,23 @@ _PLACES = {
 
 
 def run(
-    scenario: str | Path,
-    *overrides: str,
+    scenario: str | Path | Mapping[str, object],
+    *overrides: str | Mapping[str, object],
     out: str | Path | None = None,
     workers: int = 1,
     allow_code: bool = False,
 ) -> Run:
-    """Run a scenario, a file or a shipped name, and return the finished run.
+    """Run a scenario, a file, a shipped name or a mapping, and return the finished run.
 
-    ``overrides`` are written as for ``--set``: ``"cell.uplink.band=1 MHz"``. Without
-    ``out`` the run gets a new folder under ``results/runs``. With more ``workers``
-    clients train in that many processes, with the same results. Classes of your own are
-    imported from the current directory and installed packages, with ``allow_code`` also
-    from the scenario's folder, wherever it is.
+    ``overrides`` are written as for ``--set``, ``"cell.uplink.band=1 MHz"``, or as
+    mappings, ``{"cell.uplink.band": "1 MHz"}``. Without ``out`` the run gets a new
+    folder under ``results/runs``. With more ``workers`` clients train in that many
+    processes, with the same results. Classes of your own are imported from the current
+    directory and installed packages, with ``allow_code`` also from the scenario's
+    folder, wherever it is.
     """
-    from netsim.cosim.reading import read_scenario
+    from netsim.cosim.reading import scenario_of
     from netsim.cosim.run import claim_folder, run_scenario
-    from netsim.cosim.shipped import find_scenario
     from netsim.errors import InputError
     from netsim.runs.run import load_run
     from netsim.scenario import UserCode
@@ -59,7 +60,7 @@ def run(
     if workers < 1:
         raise InputError(f"workers must be at least 1, got {workers}")
     code = UserCode(allows_given=allow_code)
-    config = read_scenario(find_scenario(str(scenario)), overrides, code)
+    config = scenario_of(scenario, overrides, code)
     folder = Path(out) if out is not None else claim_folder(config)
     run_scenario(config, folder, workers=workers)
     return load_run(folder)

@@ -14,6 +14,7 @@ from fl.costs.timing import TimingAs, model_values
 from fl.memory import recipe
 from fl.memory.files import recall, remember
 from fl.memory.recipe import Json
+from fl.memory.user_code import own_code
 from fl.model.adapters import LoraSettings
 from fl.settings.local_training import TrainingSettings
 from fl.tasks import Source
@@ -76,6 +77,7 @@ def _cache_name(
     settings = {
         "base": backbone.digest(task),
         "task": task.digest,
+        **({"code": own} if (own := own_code([task, backbone])) else {}),
         **_shared(lora, training),
     }
     return f"{recipe.digest('facts 3', settings)}.json"

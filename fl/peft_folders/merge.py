@@ -8,7 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from fl.aggregation import FloraNA, MergeDiagnostics, MergedLayer, Method, ranks
+from fl.aggregation import (
+    AGGREGATIONS,
+    FloraNA,
+    MergeDiagnostics,
+    MergedLayer,
+    Method,
+    ranks,
+)
 from fl.aggregation.reference_norms import ratio, reference_norms
 from fl.memory.recipe import settings
 from fl.peft_folders.base_delta import write_base_delta
@@ -20,6 +27,7 @@ from fl.peft_folders.folder import (
     require_free,
     write_peft_folder,
 )
+from fl.tasks.data_files import did_you_mean
 
 REPORT_FILE = "merge.json"
 
@@ -59,19 +67,20 @@ def merge_folders(
     folders: Sequence[str | Path],
     out: str | Path,
     *,
-    method: Method | None = None,
+    method: Method | str | None = None,
     weights: Sequence[float] | None = None,
     previous: str | Path | None = None,
 ) -> MergeReport:
     """Merge PEFT adapter folders into the new folder ``out`` and return a report.
 
-    The defaults are FLoRA-NA and equal weights. Weights that do not sum to one need
-    ``previous``, the adapter before the round, which gets the remaining weight. Folds
-    of a method, and those of ``previous``, are written for
+    ``method`` is a record of ``fl.aggregation`` or the name of one with its defaults,
+    such as "fedit". The defaults are FLoRA-NA and equal weights. Weights that do not
+    sum to one need ``previous``, the adapter before the round, which gets the remaining
+    weight. Folds of a method, and those of ``previous``, are written for
     ``fl.peft_folders.apply_base_delta``. Raises ``ValueError`` if the adapters or the
     method do not fit.
     """
-    merge = FloraNA() if method is None else method
+    merge = _method(method)
     require_free(Path(out))
     shares = client_weights(weights, len(folders), has_previous=previous is not None)
     clients = tuple(read_peft_folder(folder) for folder in folders)
@@ -96,6 +105,20 @@ def merge_folders(
         text = json.dumps(asdict(report), indent=1)
         (folder / REPORT_FILE).write_text(text + "\n", encoding="utf-8")
     return report
+
+
+def _method(given: Method | str | None) -> Method:
+    """Return the method that a caller names; FLoRA-NA where none is named."""
+    if given is None:
+        return FloraNA()
+    if not isinstance(given, str):
+        return given
+    if given not in AGGREGATIONS:
+        raise ValueError(
+            f"unknown method {given!r}{did_you_mean(given, AGGREGATIONS)} "
+            f"(methods: {', '.join(AGGREGATIONS)})"
+        )
+    return AGGREGATIONS[given]()
 
 
 def client_weights(

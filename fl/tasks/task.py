@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,6 +90,13 @@ class Quiz(Protocol):
         self, split: Split, indices: NDArray[np.int64], answers: list[list[int]]
     ) -> int:
         """Return the number of answers, given as tokens, with the right result."""
+
+
+def require_splits(task: Source) -> None:
+    """Raise ``ValueError`` where a split of the data cannot be read, or has a label
+    that the training split lacks."""
+    for split in get_args(Split):
+        task.labels(split)
 
 
 def no_column(kind: str, name: str, columns: str = "none") -> ValueError:

@@ -40,6 +40,11 @@ class Text(FileTask):
     def _check_columns(self) -> Text:
         for key in ("text_column", "label_column"):
             column = getattr(self, key)
+            if isinstance(column, int) and "header" not in self.model_fields_set:
+                raise ValueError(
+                    f"{key} is the number {column}, so `header` must be given: false "
+                    "where the first line is data, true where it is to be skipped"
+                )
             if not self.header and isinstance(column, str):
                 raise ValueError(
                     f"{key} must be a number where header is false, got {column!r}"

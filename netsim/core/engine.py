@@ -24,6 +24,24 @@ class Engine(simpy.Environment):
             """Return the present tick in nanoseconds."""
 
 
+class StrictEngine(Engine):
+    """An engine that refuses a delay that is no whole number of nanoseconds; for runs
+    with a user's own classes."""
+
+    def schedule(
+        self,
+        event: simpy.Event,
+        priority: int = 1,
+        delay: float = 0,
+    ) -> None:
+        """Schedule an event after ``delay`` nanoseconds."""
+        if not isinstance(delay, int):
+            raise ValueError(
+                f"a delay must be a whole number of nanoseconds, got {delay!r}"
+            )
+        super().schedule(event, priority, delay)  # type: ignore[arg-type]
+
+
 class Wake(simpy.Event):
     """An event in ``delay_ns`` that fires after the tick's events of smaller
     ``priority``."""

@@ -15,6 +15,7 @@ from netsim.cosim.scenario import Scenario
 from netsim.errors import InputError
 from netsim.learner.learner import Learner, first_job
 from netsim.policy.problem import Problem
+from netsim.policy.round_time import require_round_times
 from netsim.policy.surrogate import Surrogate
 from netsim.population import Population
 from netsim.server.policies.policy import Constants
@@ -70,7 +71,11 @@ def build_task(scenario: Scenario, assumed: Assumptions) -> Task:
             f"server: a plan is for rounds that wait for all who are drawn, and "
             f"`{surprise.path[-1]}` does not; leave it out to plan"
         )
-    scenario.single_cell("a plan")
+    cell = scenario.single_cell("a plan")
+    try:
+        require_round_times(cell.uplink.sharing.kind)
+    except InputError as error:
+        raise InputError(f"cell.uplink.sharing: {error}") from error
     if scenario.population.links is not None:
         raise InputError(
             "population.links: a plan divides the uplink's band, and with links of "

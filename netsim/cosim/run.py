@@ -13,7 +13,7 @@ from netsim.core.engine import rare_garbage_collection
 from netsim.core.files import damage, stored_file, write_atomically
 from netsim.core.locks import is_empty, locked
 from netsim.cosim.extend import LONGER, adopt
-from netsim.cosim.inputs import changed, inputs
+from netsim.cosim.inputs import changed, inputs, require_same_code
 from netsim.cosim.reading import read_scenario, read_unloaded
 from netsim.cosim.scenario import Scenario
 from netsim.cosim.world import build_population, build_stage, play
@@ -141,9 +141,11 @@ def recorded(
             f"{folder} holds a run of the same scenario, but {others[0]} is no longer "
             "what it was then; choose another folder"
         )
-    if earlier.scenario_digest == hashlib.sha256(dump(scenario).encode()).hexdigest():
-        return earlier, []
-    return earlier, differences(scenario, folder, earlier)
+    digest = hashlib.sha256(dump(scenario).encode()).hexdigest()
+    is_same = earlier.scenario_digest == digest
+    found = [] if is_same else differences(scenario, folder, earlier)
+    require_same_code(earlier, scenario, folder)
+    return earlier, found
 
 
 def extended(scenario: Scenario, folder: Path, code: UserCode) -> Scenario | None:

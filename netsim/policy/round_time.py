@@ -14,6 +14,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from netsim.errors import InputError
 from netsim.policy.sampler import FloatArray
 
 IntArray = npt.NDArray[np.intp]
@@ -266,3 +267,12 @@ ROUND_TIMES: Mapping[str, RoundTimes] = {
     "weighted": work_conserving_s,
     "work-conserving": work_conserving_s,
 }
+
+
+def require_round_times(sharing: str) -> None:
+    """Raise ``InputError`` where no round times are known for a sharing rule."""
+    if sharing not in ROUND_TIMES:
+        raise InputError(
+            f"no round times are known for the sharing rule {sharing!r} "
+            f"(known: {', '.join(ROUND_TIMES)})"
+        )

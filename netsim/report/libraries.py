@@ -11,7 +11,7 @@ from netsim.errors import InputError
 NEEDED = {"altair": "altair", "vl_convert": "vl-convert-python"}
 
 
-NOT_INSTALLED: Final = "none: pip install 'netsim-fl[report]' for an SVG"
+NOT_INSTALLED: Final = "none: pip install -c constraints.txt -e '.[report]' for an SVG"
 
 
 def altair_if_installed() -> Any | None:
@@ -29,7 +29,7 @@ def require_drawing() -> None:
     if missing:
         raise InputError(
             f"netsim report needs {' and '.join(missing)}: "
-            "pip install 'netsim-fl[report]'"
+            "pip install -c constraints.txt -e '.[report]'"
         )
 
 

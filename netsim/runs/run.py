@@ -198,6 +198,15 @@ def scenario_values(run_folder: Path) -> Mapping[str, object]:
     return {str(name): value for name, value in data.items()}
 
 
+def scenario_text(run_folder: Path) -> str:
+    """Return the text of the resolved scenario in a run's folder."""
+    path = run_folder / "scenario.yaml"
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read {path}: {error}") from error
+
+
 def _frame(table: pa.Table) -> pd.DataFrame:
     """Return a frame; integers that may be missing are ``Int64``, never floats."""
     columns = {}

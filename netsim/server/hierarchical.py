@@ -6,7 +6,7 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -17,10 +17,10 @@ from netsim.client.crossing import cross
 from netsim.client.participation import Participation, Process, arrived
 from netsim.core.clock import to_ns
 from netsim.network.cell import Direction
-from netsim.policy import SAMPLERS, Drawn, Sampler
-from netsim.scenario import OneOf, Record
-from netsim.scenario.traits import SAMPLER, Traits
-from netsim.server.round_settings import Duration
+from netsim.policy import Drawn
+from netsim.scenario import Record
+from netsim.scenario.traits import Traits
+from netsim.server.round_settings import DrawnBy, Duration
 from netsim.server.stage import Counts, Stage
 
 
@@ -41,7 +41,7 @@ class Hierarchical(Record):
     counts: ClassVar[Mapping[str, int]] = {}
     round_timing: ClassVar[None] = None
     kind: Literal["hierarchical"] = "hierarchical"
-    sampling: Annotated[Sampler, OneOf(SAMPLERS, SAMPLER)]
+    sampling: DrawnBy
     edge_rounds: int = Field(ge=1)
     announce_time_s: Duration
     merge_time_s: Duration

@@ -12,12 +12,13 @@ import pandas as pd
 
 from netsim.core.files import write_atomically
 from netsim.core.locks import is_empty, locked
+from netsim.cosim.inputs import edited_since, require_same_code
 from netsim.cosim.run import differences
 from netsim.cosim.scenario import Scenario
 from netsim.cosim.shipped import find_study
 from netsim.cosim.workers import Executor, NoCluster, Workers
 from netsim.errors import InputError
-from netsim.runs.manifest import FILE_NAME
+from netsim.runs.manifest import FILE_NAME, read_manifest
 from netsim.runs.run import load_run
 from netsim.scenario import UserCode, dump
 from netsim.study.frames import TABLE, Study, write_curves, write_summary, write_table
@@ -122,6 +123,7 @@ def carry_out(
                 ]
                 for index, ending in endings(executor, jobs):
                     run = missing[index]
+                    ending = _of_one_code(run, ending)
                     tables.add(run, ending.status)
                     tables.write()
                     tell(run, ending)
@@ -130,10 +132,22 @@ def carry_out(
         return study
 
 
+def _of_one_code(run: PlannedRun, ending: Ending) -> Ending:
+    """Return how a run ended: it failed where other code made it than the study's."""
+    if ending.status == "failed":
+        return ending
+    edited = edited_since(read_manifest(run.folder), run.scenario)
+    if not edited:
+        return ending
+    return Ending("failed", f"{', '.join(edited)} was edited since the study began")
+
+
 def _opened(plan: StudyPlan, tables: Tables) -> set[Path]:
     """Make the study's folder and its tables; return which runs are finished."""
     require_room(plan)
     finished = [run for run in plan.runs if run.is_finished]
+    for run in finished:
+        require_same_code(read_manifest(run.folder), run.scenario, run.folder)
     for run in finished:
         tables.add(run, "complete")
     tables.write()  # first: the table makes a folder that of a study

@@ -73,7 +73,10 @@ def carry_out_search(
     refused, one of which a run fails has failed; the search goes on.
     """
     if find_spec("optuna") is None:
-        raise InputError("netsim tune needs Optuna: pip install 'netsim-fl[tune]'")
+        raise InputError(
+            "netsim tune needs Optuna: pip install -c constraints.txt -e '.[tune]' in "
+            "the folder of netsim"
+        )
     with locked(plan.folder), _quiet():
         _open_folder(plan)
         study = _opened_study(plan)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from netsim.channel import require_reachable
+from netsim.cosim.checks.asked import too_high_ranks, undrawable
 from netsim.cosim.checks.declared import Declared, declared
 from netsim.cosim.checks.rules import DEMANDS, contradicting
 from netsim.errors import InputError, Refusal
@@ -56,6 +57,8 @@ def _refused_numbers(scenario: Scenario) -> Iterator[Refusal]:
     yield from _misplaced(network, population)
     yield from _out_of_reach(network, population)
     yield from _counts(scenario)
+    yield from undrawable(scenario)
+    yield from too_high_ranks(scenario)
 
 
 def _same_names(network: Network) -> Iterator[Refusal]:

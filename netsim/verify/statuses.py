@@ -42,6 +42,11 @@ def check_ranges(trace: Trace, known: Known) -> Iterator[Finding]:
         if transfer.task_id is None and transfer.direction == "up":
             rule = "an upload must be a task's"
             yield Finding("transfers", where, rule, "it has none")
+    for crossing in trace.crossings:
+        if (crossing.task_id is None) != (crossing.client_id is None):
+            rule = "a message has a task and a client, a broadcast neither"
+            where = f"crossing {crossing.crossing_id}"
+            yield Finding("crossings", where, rule, f"{crossing[5:7]}")
 
 
 def check_statuses(trace: Trace, known: Known) -> Iterator[Finding]:
@@ -50,6 +55,12 @@ def check_statuses(trace: Trace, known: Known) -> Iterator[Finding]:
     for row in trace.transfers:
         if row.task_id is not None:
             of_task[row.task_id].append(row)
+    askers = {task.task_id: task[1:3] for task in trace.tasks}
+    for crossing in trace.crossings:
+        if crossing.task_id is not None:
+            asker = ("task", crossing[3:7:3], askers.get(crossing.task_id))
+            where = f"crossing {crossing.crossing_id}"
+            yield from check_equal("crossings", where, asker)
     for task in trace.tasks:
         own = sorted(of_task.get(task.task_id, []), key=lambda row: row.start_ns)
         yield from _check_messages(task, own)

@@ -2,7 +2,7 @@
 
 from netsim.cosim.reading import read_scenario
 from netsim.cosim.run import run_scenario
-from netsim.cosim.shipped import find_scenario
+from netsim.cosim.shipped import FOLDER, find_scenario
 
 SMALL = ("population.num_clients=8", "stop={rounds: 4}", "cell.fading=none")
 UNICAST = (
@@ -69,6 +69,23 @@ RUNS = {
     "handover": ("recorded-ways", "stop={rounds: 3}"),
     "lossy": ("lossy-uplink", "population.num_clients=12", "stop={rounds: 4}"),
     "links": ("measured-links", "population.num_clients=8", "stop={rounds: 3}"),
+    "cells": ("several-cells", "population.num_clients=12", "stop={rounds: 2}"),
+    "measured": (
+        "network-only",
+        *SMALL,
+        ELASTIC,
+        f"cell.uplink.radio={{kind: measured, reference_band: 10 MHz, "
+        f"path: {FOLDER / 'traces' / 'walk.up'}}}",
+        "stop={rounds: 2}",
+    ),
+    "adaptive": (
+        "adaptive",
+        "population.num_clients=8",
+        "stop={rounds: 1}",
+        "policy.pilots=[{probability: 0.5, rounds: 1}, {probability: 1.0, rounds: 1}, "
+        "{probability: 0.5, rank: 4, rounds: 1}]",
+        "learning.training.local_steps=1",
+    ),
     "learned": (
         "quickstart",
         "population.num_clients=6",

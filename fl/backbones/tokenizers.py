@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 TOKENIZER_FILES = ("token*", "vocab*", "merges*", "special_tokens*", "*.model")
+SETTINGS_FILES = ("*.json", "*.txt", "*.jinja", "*_chat_templates/*")
 PAD, FIRST, LAST, END = "[PAD]", "[CLS]", "[SEP]", "<|end|>"
 
 
@@ -75,14 +76,21 @@ class LoadedTokenizer:
 
 
 def folder_tokenizer(folder: Path, trust_remote_code: bool) -> LoadedTokenizer:
-    """Return the tokenizer in a model's folder; raise if there is none."""
+    """Return the tokenizer in a model's folder, named by all files that may change a
+    token: its vocabulary, templates and settings; raise if there is none."""
     paths = {path for pattern in TOKENIZER_FILES for path in folder.glob(pattern)}
-    files = {path.name: file_digest(path) for path in paths if path.is_file()}
-    if not files:  # transformers would make an empty tokenizer
+    if not any(path.is_file() for path in paths):
+        # transformers would make an empty tokenizer
         raise ValueError(
             f"backbone.path: '{folder}' holds no tokenizer (tokenizer.json, vocab.txt "
             "…); save it there with `tokenizer.save_pretrained(folder)`"
         )
+    paths |= {path for pattern in SETTINGS_FILES for path in folder.glob(pattern)}
+    files = {
+        path.relative_to(folder).as_posix(): file_digest(path)
+        for path in paths
+        if path.is_file()
+    }
     digest = recipe.digest("tokenizer files", {"files": files})
     return LoadedTokenizer(digest, partial(_load_folder, folder, trust_remote_code))
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from fl.aggregation import Pair
+from fl.peft_folders.folder import require_finite
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -56,6 +57,8 @@ def save_base_delta(folder: Path, tensors: Mapping[str, Tensor], *, rule: Rule) 
 
     if not tensors:
         return
+    for name, tensor in tensors.items():
+        require_finite(name, tensor)
     metadata = {"format": "pt", "kind": "base-delta 1", "rule": rule}
     save_file(dict(tensors), folder / FILE_NAME, metadata=metadata)
 

@@ -111,6 +111,8 @@ def write_peft_folder(folder: Path, adapter: PeftFolder) -> None:
     for module, magnitude in adapter.magnitudes.items():
         tensors[f"{PREFIX}{module}.{MAGNITUDE}"] = magnitude
     own = {name: adapter.rounded(tensor) for name, tensor in tensors.items()}
+    for name, tensor in own.items():
+        require_finite(name, tensor)
     save_file(own, folder / WEIGHTS_FILE, metadata={"format": "pt"})
 
 
@@ -164,12 +166,23 @@ def _read_tensors(folder: Path) -> dict[str, Tensor]:
 def _widened(path: Path, name: str, tensor: Tensor) -> Tensor:
     import torch
 
+    if tensor.is_complex():
+        raise ValueError(f"{path}: {name} has complex numbers, which cannot be merged")
     if not tensor.is_floating_point():
         return tensor
     wide = tensor if tensor.dtype == torch.float64 else tensor.float()
     if not wide.isfinite().all():
         raise ValueError(f"{path}: {name} is not finite")
     return wide
+
+
+def require_finite(name: str, tensor: Tensor) -> None:
+    """Raise ``ValueError`` if a merged tensor is not finite as it would be written."""
+    if not tensor.isfinite().all():
+        raise ValueError(
+            f"the merged {name} is not finite in {str(tensor.dtype)[6:]}: numbers, "
+            "scales or weights of the adapters are too large"
+        )
 
 
 def _require_whole(folder: Path, name: str) -> None:

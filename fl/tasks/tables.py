@@ -13,7 +13,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import TypeAlias
 
-from fl.tasks.data_files import did_you_mean, local_file
+from fl.tasks.data_files import did_you_mean, file_state, local_file
 
 Column: TypeAlias = str | int  # a name, or a position counted from 0
 Row: TypeAlias = tuple[int, Mapping[Column, object]]
@@ -42,15 +42,14 @@ def read_table(source: str, columns: tuple[Column, ...], *, header: bool) -> Tab
     CSV is quoted as in RFC 4180; TSV has no quotes (IANA text/tab-separated-values).
     """
     path = local_file(source)
-    status = path.stat()
-    return _read(str(path), status.st_mtime_ns, status.st_size, columns, header)
+    return _read(str(path), file_state(path), columns, header)
 
 
 @lru_cache(maxsize=16)
 def _read(
-    path: str, mtime_ns: int, size: int, columns: tuple[Column, ...], header: bool
+    path: str, state: tuple[int, ...], columns: tuple[Column, ...], header: bool
 ) -> Table:
-    """Return the columns; time and size are cache keys that detect a changed file."""
+    """Return the columns; the file's state is a cache key that detects a change."""
     suffix = _suffix(Path(path))
     reader = _READERS.get(suffix)
     if reader is None:

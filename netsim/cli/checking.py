@@ -65,14 +65,12 @@ def check(
 
 def _write_partition(scenario: Scenario, folder: Path) -> None:
     """Write who holds how many samples of which label, as a table and a picture."""
-    import pyarrow.parquet as pq
-
     from netsim.cli.partition_picture import draw
+    from netsim.cli.writing import write_table
     from netsim.cosim.commands.partition import partition_table
 
     table = partition_table(scenario)
-    folder.mkdir(parents=True, exist_ok=True)
-    pq.write_table(table, folder / "partition.parquet")
+    write_table(table, folder / "partition.parquet")
     typer.echo(f"# partition  {folder / 'partition.parquet'}")
     typer.echo(f"# picture    {draw(table, folder / 'partition.svg')}")
 

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Annotated
 
 import pandas as pd
+import pyarrow as pa
 import typer
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from netsim.cli.options import JsonOption, QuietOption, RunArg
+from netsim.cli.writing import write_table
 from netsim.core.files import write_atomically
 from netsim.core.quantities import format_quantity
 from netsim.cosim.commands.merge_study import MergeStudy, compare_merges
@@ -91,9 +93,8 @@ def read_rounds(text: str) -> list[int]:
 
 
 def _write(study: MergeStudy, folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    parquet = study.errors.to_parquet(index=False)
-    write_atomically(folder / FILES["errors"], parquet)
+    errors = pa.Table.from_pandas(study.errors, preserve_index=False)
+    write_table(errors, folder / FILES["errors"])
     for name, frame in (("merges", study.merges), ("methods", study.methods)):
         csv = frame.to_csv(index=False, lineterminator="\n")
         write_atomically(folder / FILES[name], csv.encode())

@@ -28,9 +28,9 @@ def broadcast(
     """Send the common part of the download to all drawn clients of one cell at once.
 
     A round without participants still sends it, to the client of the job ``missing``.
-    At one of the events ``ends`` a broadcast is cut, and all its receivers are late. A
-    client that leaves does not end it. A client that loses it, on a draw of its own,
-    gets its download alone if there are retries.
+    At one of the events ``ends`` a broadcast is cut, and all its receivers are late. It
+    is cut, too, when its last receiver leaves. A client that loses it, on a draw of its
+    own, gets its download alone if there are retries.
     """
     client_ids = [part.client_id for part in parts] or [missing.client_id]
     cell_id = attach(scene, client_ids[0])
@@ -41,6 +41,10 @@ def broadcast(
         return
     for part in parts:
         part.download_bits = bits
+        part.receives = scene.env.event()
+    left = [part.receives for part in parts if part.receives is not None]
+    if left:
+        ends = [*ends, scene.env.all_of(left)]
     message = Message(missing.round_id, bits)
     status = yield from _sent(scene, cell_id, client_ids, message, ends)
     for part in parts:

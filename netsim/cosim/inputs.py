@@ -8,11 +8,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from fl.memory.user_code import sources
+from fl.tasks.data_files import file_digest
 from netsim.cosim.scenario import Scenario
 from netsim.errors import InputError
 from netsim.runs.manifest import Manifest
-
-WHOLE_BYTES = 64 * 2**20  # of larger files, model weights, the two ends and the size
 
 
 def inputs(scenario: Scenario) -> dict[str, str]:
@@ -69,20 +68,7 @@ def _paths(value: object) -> Iterator[str]:
 
 def _digest(path: Path) -> str:
     if path.is_file():
-        return _file_digest(path)
+        return file_digest(path)
     below = sorted(one for one in path.rglob("*") if one.is_file())
-    listing = "".join(f"{one.relative_to(path)} {_file_digest(one)}\n" for one in below)
+    listing = "".join(f"{one.relative_to(path)} {file_digest(one)}\n" for one in below)
     return hashlib.sha256(listing.encode()).hexdigest()
-
-
-def _file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file: all of it, or its size and both ends."""
-    size = path.stat().st_size
-    with open(path, "rb") as file:
-        if size <= WHOLE_BYTES:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-        found = hashlib.sha256(str(size).encode())
-        found.update(file.read(WHOLE_BYTES // 2))
-        file.seek(-WHOLE_BYTES // 2, os.SEEK_END)
-        found.update(file.read())
-    return found.hexdigest()

@@ -50,7 +50,7 @@ from netsim.cosim.proxy import ProxyLearning
 from netsim.errors import Refusal
 from netsim.learner.evaluation_schedule import EvaluationSchedule
 from netsim.learner.learner import Learner
-from netsim.learner.no_learning import NoLearning
+from netsim.learner.no_learning import MAX_SAMPLES, NoLearning
 from netsim.runs.manifest import require_as_left
 from netsim.scenario import OneOf, Record
 from netsim.scenario.each import OneOrEach, is_listed, wrong_count
@@ -97,7 +97,7 @@ class LearningOff(Record):
     upload_bits: OneOrEach[Annotated[Bits, Field(ge=0)]]
     compute_flop: OneOrEach[Annotated[Flop, Field(ge=0)]]
     memory_bytes: Annotated[Bytes, Field(ge=0)] = 0
-    samples_per_client: int = Field(default=1, ge=1)
+    samples_per_client: int = Field(default=1, ge=1, le=MAX_SAMPLES)
 
     @property
     def traits(self) -> Traits:

@@ -14,7 +14,7 @@ from fl.model.payload import Payload
 from fl.settings.local_training import TrainingSettings
 from netsim.errors import Refusal
 from netsim.learner.learner import Learner
-from netsim.learner.no_learning import NoLearning
+from netsim.learner.no_learning import MAX_SAMPLES, NoLearning
 from netsim.scenario import Record
 from netsim.scenario.traits import Traits
 
@@ -34,7 +34,7 @@ class ProxyLearning(Record):
     lora: Annotated[LoraSettings, Field(validate_default=True)] = LoraSettings()
     training: TrainingSettings = TrainingSettings()
     payload: Payload = Payload()
-    samples_per_client: int = Field(default=1, ge=1)
+    samples_per_client: int = Field(default=1, ge=1, le=MAX_SAMPLES)
 
     @model_validator(mode="before")
     @classmethod

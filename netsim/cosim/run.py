@@ -30,6 +30,7 @@ from netsim.runs.manifest import (
     read_manifest,
     versions,
 )
+from netsim.runs.run import require_scenario
 from netsim.scenario import UserCode, dump, scenario_digest
 from netsim.scenario.difference import Change, changes
 from netsim.server.stage import Progress, Stage
@@ -74,17 +75,17 @@ def run_scenario(
     writes is waited for, up to ``patience_s``, and then refused.
     """
     with locked(folder, patience_s=patience_s):
-        earlier, differences = recorded(scenario, folder, resume)
+        earlier, found = recorded(scenario, folder, resume)
         is_done = earlier is not None and earlier.status == "complete"
-        if earlier and is_done and not differences and _is_sound(folder, earlier):
+        if earlier and is_done and not found and _is_sound(folder, earlier):
             return earlier
-        place = folder / LONGER if differences else folder
+        place = folder / LONGER if found else folder
         learner = scenario.learning.learner(
             scenario.population.num_clients, scenario.seed, reuse=reuse, workers=workers
         )
         with closing(learner):
             manifest = _run(scenario, place, learner, command, watch)
-        if differences:
+        if found:
             adopt(folder)
         return manifest
 
@@ -142,7 +143,7 @@ def recorded(
         )
     digest = hashlib.sha256(dump(scenario).encode()).hexdigest()
     is_same = earlier.scenario_digest == digest
-    found = [] if is_same else _differences(scenario, folder, earlier)
+    found = [] if is_same else differences(scenario, folder, earlier)
     require_same_code(earlier, scenario, folder)
     return earlier, found
 
@@ -150,12 +151,13 @@ def recorded(
 def extended(scenario: Scenario, folder: Path, code: UserCode) -> Scenario | None:
     """Return the recorded scenario if this one only changes `stop`."""
     with locked(folder):
-        _, differences = recorded(scenario, folder, resume=True)
-    return read_scenario(folder / SCENARIO_FILE, (), code) if differences else None
+        _, found = recorded(scenario, folder, resume=True)
+    return read_scenario(folder / SCENARIO_FILE, (), code) if found else None
 
 
-def _differences(scenario: Scenario, folder: Path, earlier: Manifest) -> list[Change]:
+def differences(scenario: Scenario, folder: Path, earlier: Manifest) -> list[Change]:
     """Return the changes of `stop` from the recorded run; refuse any other change."""
+    require_scenario(folder, earlier)
     found = changes(read_unloaded(folder / SCENARIO_FILE), scenario)
     others = [change for change in found if change.path[0] != "stop"]
     if others:

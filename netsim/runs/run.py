@@ -184,7 +184,9 @@ def server_kind(run_folder: Path) -> str:
 
 
 def scenario_part(run_folder: Path, name: str) -> Mapping[str, object]:
-    """Return one mapping of a run's resolved scenario; empty if it has none."""
+    """Return one mapping of a run's resolved scenario; empty if it has none. A file
+    that was changed after the run is refused."""
+    require_scenario(run_folder, read_manifest(run_folder))
     part = scenario_values(run_folder).get(name)
     return part if isinstance(part, dict) else {}
 

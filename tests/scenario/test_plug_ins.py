@@ -86,7 +86,7 @@ def test_the_command_ends_with_2_and_one_line(tmp_path, capsys):
     kind = "tests.support.wrong_seams:DivideRaises"
     rule, folder = f"cell.uplink.sharing={kind}", tmp_path / "run"
     code = netsim("run", "network-only", "--quiet", "--set", rule, "--out", folder)
-    told = capsys.readouterr().err
+    announced, told = capsys.readouterr().err.splitlines()
+    assert announced.startswith("this scenario is a program: ")
     assert code == 2
     assert told.startswith(f"{kind}.divide (wrong_seams.py, line ")
-    assert told.count("\n") == 1

@@ -6,22 +6,18 @@ The result is written as a device, which a run uses; a run never measures time i
 from __future__ import annotations
 
 import os
-import statistics
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 
 from fl.costs import count_costs
 from fl.federation.trainer import Trainer
 from fl.settings.federation import FederationSettings
+from fl.streams import torch_threads
 from fl.training.local_training import Diverged, LocalJob, train
-
-if TYPE_CHECKING:
-    import torch
 
 Clock = Callable[[], float]
 PRODUCT_SIZES: Final = {"cpu": 1024, "accelerator": 8192}  # of square matrices
@@ -30,9 +26,10 @@ PRODUCTS: Final = 5  # per trial, and number of trials
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Measured:
-    """A measurement: the seconds of each trial of ``steps`` local steps, and the
-    highest rate of a matrix product of the same precision, in FLOP/s."""
+    """A measurement: the clock, the seconds of each trial of ``steps`` local steps, and
+    the highest rate of a matrix product of the same precision, in FLOP/s."""
 
+    clock: str
     trials_s: tuple[float, ...]
     steps: int
     flop_per_step: int
@@ -44,8 +41,9 @@ class Measured:
 
     @property
     def step_s(self) -> float:
-        """Return the median seconds of a local step."""
-        return statistics.median(self.trials_s) / self.steps
+        """Return the seconds of a local step in the fastest trial, which other work on
+        the host disturbed least."""
+        return min(self.trials_s) / self.steps
 
     @property
     def flop_per_s(self) -> float:
@@ -60,13 +58,20 @@ def measure(
     threads: int | None = None,
     trials: int = 5,
     warmups: int = 1,
-    clock: Clock = time.perf_counter,
+    clock: Clock | None = None,
 ) -> Measured:
     """Return the measured speed of local training and of matrix products on this host.
 
     A trial is one participation at full rank with all of the task's samples. The
-    default of ``threads`` is torch's.
+    default of ``threads`` is torch's. By default a processor is timed by the CPU time
+    of this thread, which other work on the host does not lengthen, an accelerator by
+    the wall clock.
     """
+    import torch
+
+    is_cpu = device == "cpu"
+    if clock is None:
+        clock = time.thread_time if is_cpu else time.perf_counter
     costs = count_costs(
         learning.task,
         learning.backbone,
@@ -74,12 +79,14 @@ def measure(
         training=learning.training,
     )
     trainer = Trainer(learning, 0, device, "float32")
-    with _threads(threads) as used:
+    used = torch.get_num_threads() if threads is None else threads
+    with torch_threads(used):
         trainer.initial  # noqa: B018 - loads the model, which sets the threads
-        _set_threads(used)
+        torch.set_num_threads(used)
         product_flop_per_s = _product_rate(learning, device, clock)
         trials_s = [_trial_s(trainer, n, clock) for n in range(warmups + trials)]
     return Measured(
+        clock="CPU time" if is_cpu else "wall clock",
         trials_s=tuple(trials_s[warmups:]),
         steps=learning.training.local_steps,
         flop_per_step=costs.training_flop(rank=learning.lora.r, steps=1),
@@ -124,38 +131,14 @@ def _product_rate(learning: FederationSettings, device: str, clock: Clock) -> fl
         start_s = clock()
         for _ in range(PRODUCTS):
             product = factor @ factor
-        _finish(product)
+        product[0, 0].item()  # waits until the device has computed it
         trials_s.append(clock() - start_s)
     return float(f"{PRODUCTS * 2 * size**3 / min(trials_s[1:]):.4g}")
 
 
-def _finish(tensor: torch.Tensor) -> None:
-    """Wait until the device has computed a tensor."""
-    tensor[0, 0].item()
-
-
 def _memory_bytes(device: str) -> int:
-    """Return the memory of the device in bytes; for the CPU that of this host."""
     if device.startswith("cuda"):
         import torch
 
         return int(torch.cuda.get_device_properties(device).total_memory)
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-
-
-@contextmanager
-def _threads(wanted: int | None) -> Iterator[int]:
-    """Yield the number of threads to use, and restore torch's number afterwards."""
-    import torch
-
-    before = torch.get_num_threads()
-    try:
-        yield before if wanted is None else wanted
-    finally:
-        torch.set_num_threads(before)
-
-
-def _set_threads(number: int) -> None:
-    import torch
-
-    torch.set_num_threads(number)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Literal, TypeAlias
 
 from fl.aggregation import (
@@ -13,27 +13,16 @@ from fl.aggregation import (
     MergedLayer,
     Method,
     Pair,
-    Shape,
     VersionRanks,
-    download_numbers,
     ranks,
 )
-from fl.aggregation.grams import product_error
 from fl.aggregation.method import Ability
-from fl.aggregation.reference_norms import ratio, reference_norms
-from fl.contract import Score
-from fl.federation.merging import Component, assembled
+from fl.aggregation.reference_norms import reference_norms
+from fl.contract import LayerError, Score
+from fl.federation.merging import Component, assembled, layer_components
+from fl.federation.traffic import Traffic
 from fl.model.adapters import Adapter
-from fl.model.payload import NOTHING, Extent, Payload, parts_extent
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LayerTrial:
-    """The errors of one method's merge of one matrix, as sent."""
-
-    layer: str
-    relative_error: float
-    update_relative_error: float
+from fl.model.payload import Extent, Payload, Shape
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,7 +35,7 @@ class Trial:
     upload_bits: int
     download_bits: int
     host_s: float
-    layers: tuple[LayerTrial, ...] = ()
+    layers: tuple[LayerError, ...] = ()  # as sent
     metrics: Score | None = None  # of the merged model, if evaluated
 
 
@@ -69,33 +58,18 @@ class Round:
         clients = (c.adapter for c in self.components if c.adapter != self.previous)
         return any(len(a) < self.rank for c in clients for _, a in c.pairs().values())
 
-    @property
-    def shapes(self) -> dict[str, Shape]:
-        """Return the shape of each adapted matrix."""
-        return {
-            module: Shape(len(lora_b), lora_a.shape[1])
-            for module, (lora_b, lora_a) in self.previous.pairs().items()
-        }
-
-    def whole(self, method: Method) -> Extent:
-        """Return the extent of what is trained outside LoRA and sent."""
-        parts = self.previous.layout.parts
-        is_personal = "rest" in method.contract.personal
-        return Extent.of(p for p in parts if p.factor is None and not is_personal)
-
-    def layers(self) -> dict[str, LayerComponents]:
-        """Return the components of each matrix."""
-        pairs = [component.adapter.pairs() for component in self.components]
-        weights = tuple(component.weight for component in self.components)
-        before = self.previous.pairs()
-        return {
-            module: LayerComponents(
-                tuple(Pair(*own[module]) for own in pairs),
-                weights,
-                Pair(*before[module]),
-            )
-            for module in before
-        }
+    def traffic(self, method: Method) -> Traffic:
+        """Return how many bits the method would have moved."""
+        layout = self.previous.layout
+        return Traffic(
+            method=method,
+            shapes=[Shape(*shape) for shape in layout.shapes.values()],
+            rest=Extent.of(part for part in layout.parts if part.factor is None),
+            payload=self.payload,
+            rank=self.rank,
+            compression=self.compression,
+            is_truncated=True,
+        )
 
 
 # Evaluates the model of an adapter and of additions to the base.
@@ -106,7 +80,7 @@ def compare(
     merge: Round, methods: Iterable[Method], evaluate: Evaluator | None = None
 ) -> list[Trial]:
     """Return the trial of each method on the same adapters, in the order given."""
-    layers = merge.layers()
+    layers = layer_components(merge.components, merge.previous)
     return [_trial(merge, method, layers, evaluate) for method in methods]
 
 
@@ -134,16 +108,16 @@ def _trial(
     except ValueError as error:  # such as weights below zero
         return _left_out(merge, method, "cannot", str(error))
     host_s = time.perf_counter() - start_s
-    versions = {name: ranks(layer) for name, layer in merged.items()}
+    up, down = bits_of(merge, method, [ranks(layer) for layer in merged.values()])
     return Trial(
         method=method.kind,
         status="compared",
         reason="",
-        upload_bits=upload_bits(merge, method),
-        download_bits=download_bits(merge, method, versions),
+        upload_bits=up,
+        download_bits=down,
         host_s=host_s,
-        layers=_errors(layers, merged),
-        metrics=evaluate and evaluate(*assembled(merge.components, merged)[:2]),
+        layers=_errors(method, layers, merged),
+        metrics=evaluate and evaluate(*assembled(merge.components, merged)),
     )
 
 
@@ -154,62 +128,40 @@ def _left_out(
     reason: str,
 ) -> Trial:
     """Return a trial with the traffic only, for a version without a fold."""
-    plain = dict.fromkeys(merge.shapes, VersionRanks(merge.rank, 0))
+    plain = [VersionRanks(merge.rank, 0)] * len(merge.previous.layout.modules)
+    up, down = bits_of(merge, method, plain)
     return Trial(
         method=method.kind,
         status=status,
         reason=reason,
-        upload_bits=upload_bits(merge, method),
-        download_bits=download_bits(merge, method, plain),
+        upload_bits=up,
+        download_bits=down,
         host_s=0.0,
     )
 
 
 def _errors(
-    layers: Mapping[str, LayerComponents], merged: Mapping[str, MergedLayer]
-) -> tuple[LayerTrial, ...]:
+    method: Method,
+    layers: Mapping[str, LayerComponents],
+    merged: Mapping[str, MergedLayer],
+) -> tuple[LayerError, ...]:
     norms = reference_norms(layers)
-    found = []
-    for name, layer in merged.items():
-        sent = [layer.pair] if layer.fold is None else [layer.pair, layer.fold]
-        error, reference = product_error(layers[name], sent), norms[name]
-        assert reference.update is not None, "a round has a previous adapter"
-        update = ratio(error * reference.norm, reference.update)
-        found.append(
-            LayerTrial(layer=name, relative_error=error, update_relative_error=update)
+    return tuple(
+        LayerError(
+            name,
+            method.kind,
+            **asdict(norms[name].of_products(layers[name], layer.sent)),
         )
-    return tuple(found)
+        for name, layer in merged.items()
+    )
 
 
-def upload_bits(merge: Round, method: Method) -> int:
-    """Return the upload of a participant of full rank, in bits."""
-    sent = method.exchange(merge.round_index).sends
-    extent = parts_extent(sent, merge.shapes.values(), merge.rank) + merge.whole(method)
-    if merge.compression is not None:
-        return merge.compression.bits(extent.num_numbers)
-    return merge.payload.bits(extent)
-
-
-def download_bits(
-    merge: Round, method: Method, versions: Mapping[str, VersionRanks]
-) -> int:
-    """Return the download of a participant that has the previous version, in bits."""
-    parts = method.exchange(merge.round_index).receives
-    is_cut = method.contract.is_truncated_on_send
-    extent = merge.whole(method)
-    for name, shape in merge.shapes.items():
-        version = versions[name]
-        width = min(merge.rank, version.pair) if is_cut else version.pair
-        extent += parts_extent(parts, [shape], width)
-        extent += _fold_extent(method, shape, version)
-    return merge.payload.bits(extent)
-
-
-def _fold_extent(method: Method, shape: Shape, version: VersionRanks) -> Extent:
-    """Return the extent of a fold: dense, or two factors if these are smaller."""
-    if not version.fold:
-        return NOTHING
-    numbers = download_numbers(method, shape, version=version, rank=version.pair).fold
-    if numbers == shape.num_rows * shape.num_columns:
-        return Extent(numbers, 1, shape.num_rows)
-    return Extent(numbers, 2, shape.num_rows + version.fold)
+def bits_of(
+    merge: Round, method: Method, made: Sequence[VersionRanks]
+) -> tuple[int, int]:
+    """Return the upload of a participant of full rank, and the download of one that has
+    the previous version, in bits."""
+    traffic, parts = merge.traffic(method), method.exchange(merge.round_index).receives
+    down = traffic.bits_down(parts, made, merge.rank)
+    down += traffic.fold_bits([ranks.fold for ranks in made], merge.rank)
+    return traffic.bits_up(merge.rank, merge.round_index), down

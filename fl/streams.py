@@ -44,5 +44,18 @@ def forked(seed: int, *path: str | int) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def torch_threads(number: int) -> Iterator[None]:
+    """Use this number of torch threads, and restore the old one afterwards."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def _torch_seed(seed: int, *path: str | int) -> int:
     return int(stream(seed, *path, "torch").integers(2**63))

@@ -1,6 +1,6 @@
 """Draw and tabulate what several runs reach: one metric over rounds and over time.
 
-pip install 'netsim-fl[report]'
+pip install -c constraints.txt -e '.[report]'
 python results/curves.py OUT METRIC RUN [RUN …] [--reference CSV …]
 
 Writes OUT.csv, one row per evaluation, and OUT.svg; prints the first and last row of

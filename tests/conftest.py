@@ -45,3 +45,13 @@ def warm_workers(request, monkeypatch):
     """Fork workers from one that has imported all, where the start is not tested."""
     if request.path.parent.name not in ("workers", "torture"):
         monkeypatch.setattr("fl.workers.processes.multiprocessing", WarmWorkers())
+
+
+LONGEST = ("workers", "study", "torture", "aggregation", "policy", "memory", "cosim")
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with the rooms that take longest, so that no worker waits for one at the
+    end."""
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.parent.name, len(LONGEST)))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from fl.aggregation.components import (
     LayerComponents,
-    Merge,
     MergeDiagnostics,
     MergedLayer,
     Pair,
@@ -30,13 +29,10 @@ from fl.aggregation.lora_fair import LoraFair
 from fl.aggregation.method import (
     Ability,
     Contract,
-    Download,
     Exchange,
     Method,
     VersionRanks,
-    download_numbers,
     ranks,
-    upload_numbers,
 )
 from fl.aggregation.residual import Residual
 from fl.aggregation.rolora import RoLora
@@ -77,7 +73,6 @@ __all__ = [
     "Ability",
     "Compression",
     "Contract",
-    "Download",
     "Exchange",
     "FFALora",
     "FSLora",
@@ -96,7 +91,6 @@ __all__ = [
     "HetLora",
     "LayerComponents",
     "LoraFair",
-    "Merge",
     "MergeDiagnostics",
     "MergedLayer",
     "Method",
@@ -108,8 +102,6 @@ __all__ = [
     "Shape",
     "ThinSVD",
     "VersionRanks",
-    "download_numbers",
     "ranks",
-    "upload_numbers",
     "weighted_mean",
 ]

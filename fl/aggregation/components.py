@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING
+
+from fl.model.adapters import Pair as Pair
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 WEIGHT_SUM_TOLERANCE = 1e-9
-
-
-class Pair(NamedTuple):
-    """The factors of one low-rank matrix ``B @ A``, before the LoRA scale."""
-
-    lora_b: Tensor  # [m, r]
-    lora_a: Tensor  # [r, n]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -105,18 +100,10 @@ class MergedLayer:
     diagnostics: MergeDiagnostics
     fold: Pair | None = None
 
-
-class Merge(Protocol):
-    """An aggregation method: merges every adapted matrix of one round."""
-
-    def merge(self, layers: Mapping[str, LayerComponents]) -> dict[str, MergedLayer]:
-        """Return one merged layer per name, in the order given; inputs are not changed.
-
-        A single component is returned bit for bit, unless the method restarts or
-        re-factors. Callers sort components by (client, start index) and do not merge
-        a round without arrivals.
-        """
-        ...
+    @property
+    def sent(self) -> list[Pair]:
+        """Return the products that the layer changes by: the pair, and the fold."""
+        return [self.pair] if self.fold is None else [self.pair, self.fold]
 
 
 def pad_rank(pair: Pair, rank: int) -> Pair:

@@ -8,7 +8,7 @@ full factors.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Protocol
 
 from pydantic import Field
 
@@ -34,7 +34,6 @@ class Compression(Protocol):
     @property
     def has_memory(self) -> bool:
         """Return whether clients keep an error memory."""
-        ...
 
     def deliver(
         self, sent: Tensor, trained: Tensor, kept_back: Tensor | None
@@ -43,11 +42,9 @@ class Compression(Protocol):
 
         ``kept_back`` is the client's error memory, none at first.
         """
-        ...
 
     def bits(self, num_numbers: int) -> int:
         """Return the bits of an upload of ``num_numbers`` numbers."""
-        ...
 
 
 class Quantised(Record):
@@ -57,12 +54,9 @@ class Quantised(Record):
     """
 
     kind: Literal["quantised"] = "quantised"
+    has_memory: ClassVar = False
     num_bits: Literal[4, 8] = 8
     block_size: int = Field(default=256, ge=1)
-
-    @property
-    def has_memory(self) -> bool:
-        return False
 
     def deliver(
         self, sent: Tensor, trained: Tensor, kept_back: Tensor | None
@@ -88,11 +82,8 @@ class TopK(Record):
     the memory (error feedback, Stich et al., arXiv 1809.07599)."""
 
     kind: Literal["top-k"] = "top-k"
+    has_memory: ClassVar = True
     share: float = Field(default=0.1, gt=0, le=1)
-
-    @property
-    def has_memory(self) -> bool:
-        return True
 
     def num_kept(self, num_numbers: int) -> int:
         """Return the number of entries sent."""

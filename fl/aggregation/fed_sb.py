@@ -3,24 +3,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
-from fl.aggregation.components import LayerComponents, MergedLayer, Pair
+from fl.aggregation.components import LayerComponents, MergedLayer
 from fl.aggregation.layerwise import LayerwiseMethod
 from fl.aggregation.method import ONE_RANK, Contract, Exchange
 from fl.aggregation.reference_norms import ReferenceNorms
 from fl.aggregation.shared_factor import mean_of_b
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 class FedSB(LayerwiseMethod):
     """Average the cores R of ``W = W0 + s B R A`` over fixed, common B and A; exact,
     because the product is linear in R.
 
-    A component is the pair ``(B R_i, A)``, see ``with_core``; averaging it averages the
-    cores. Traffic: r^2 numbers each way; the bases are known from the start.
+    A component is the pair ``(B R_i, A)``; averaging it averages the cores. Traffic:
+    r^2 numbers each way; the bases are known from the start.
 
     The paper takes the bases and the first R from the SVD of a first full gradient.
     Ours are a B of orthonormal columns drawn from the seed and the adapter's own A,
@@ -44,16 +41,3 @@ class FedSB(LayerwiseMethod):
     def merge_layer(self, layer: LayerComponents, norms: ReferenceNorms) -> MergedLayer:
         pair = mean_of_b(layer, self.kind)
         return MergedLayer(pair, norms.diagnostics(norms.gap))
-
-
-def with_core(bases: Pair, core: Tensor) -> Pair:
-    """Return ``(B R, A)``."""
-    return Pair(bases.lora_b @ core, bases.lora_a)
-
-
-def core_of(bases: Pair, pair: Pair) -> Tensor:
-    """Return the R of a pair ``(B R, A)``; B has full column rank."""
-    import torch
-
-    found: Tensor = torch.linalg.lstsq(bases.lora_b, pair.lora_b).solution
-    return found

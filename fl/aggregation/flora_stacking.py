@@ -5,11 +5,16 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from fl.aggregation.components import LayerComponents, MergedLayer, Pair, like
+from fl.aggregation.components import (
+    LayerComponents,
+    MergedLayer,
+    Pair,
+    like,
+    weighted_mean,
+)
 from fl.aggregation.layerwise import LayerwiseMethod
 from fl.aggregation.method import FOLDS, NEEDS_FACTORS, NO_STEP, Contract, Exchange
 from fl.aggregation.reference_norms import ReferenceNorms
-from fl.aggregation.restart import restarted
 from fl.aggregation.spectral import stack
 
 
@@ -20,8 +25,11 @@ class FoldingMethod(LayerwiseMethod):
 
     def merge_layer(self, layer: LayerComponents, norms: ReferenceNorms) -> MergedLayer:
         fold = stacked(layer)
+        lora_b, lora_a = zip(*layer.padded(), strict=True)
+        mean_a = weighted_mean(lora_a, layer.weights)
+        restarted = Pair(lora_b[0].new_zeros(lora_b[0].shape), mean_a)
         exact = norms.diagnostics(0.0)
-        return MergedLayer(restarted(layer), exact, fold and like(fold, layer))
+        return MergedLayer(restarted, exact, fold and like(fold, layer))
 
 
 class FloraStacking(FoldingMethod):

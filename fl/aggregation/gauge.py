@@ -33,18 +33,14 @@ def regauged(pair: Pair, gauge: Gauge, *, average: Pair, previous: Pair | None) 
     if gauge == "as-is":
         return pair
     if gauge == "scale-matched":
-        return rescaled(pair, matching_scale(pair, average))
+        scale = matching_scale(pair, average)
+        return Pair(pair.lora_b * scale, pair.lora_a / scale)
     even = balanced(exact_spectrum(pair), pair.lora_a.shape[0], average)
     if gauge == "procrustes":
         return rotated(even, procrustes_rotation(even, previous or average))
     if gauge == "hadamard":
         return rotated(even, hadamard(even.lora_a.shape[0]))
     return even
-
-
-def rescaled(pair: Pair, scale: float) -> Pair:
-    """Return ``(c B, A / c)``."""
-    return Pair(pair.lora_b * scale, pair.lora_a / scale)
 
 
 def matching_scale(pair: Pair, average: Pair) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import ClassVar
 
 from fl.aggregation.components import LayerComponents, MergedLayer, mix
@@ -12,7 +12,8 @@ from fl.record import Record
 
 
 class LayerwiseMethod(Record):
-    """A method that merges one matrix at a time; as it stands, by the plain average.
+    """A method that merges one matrix at a time; as it stands, by the plain average,
+    which also merges a matrix whose numbers are not finite.
 
     A subclass adds its ``kind`` and ``contract``, and overrides what differs.
     """
@@ -23,25 +24,17 @@ class LayerwiseMethod(Record):
         return self.exchanged
 
     def merge(self, layers: Mapping[str, LayerComponents]) -> dict[str, MergedLayer]:
-        return merge_each(layers, self.merge_layer)
+        norms = reference_norms(layers)
+        return {
+            name: self.merge_layer(layer, norms[name])
+            if norms[name].norm < float("inf")
+            else averaged(layer, norms[name])
+            for name, layer in layers.items()
+        }
 
     def merge_layer(self, layer: LayerComponents, norms: ReferenceNorms) -> MergedLayer:
         """Return the merge of one matrix whose numbers are finite."""
         return averaged(layer, norms)
-
-
-def merge_each(
-    layers: Mapping[str, LayerComponents],
-    merge_layer: Callable[[LayerComponents, ReferenceNorms], MergedLayer],
-) -> dict[str, MergedLayer]:
-    """Return every layer merged; one with numbers that are not finite is averaged."""
-    norms = reference_norms(layers)
-    return {
-        name: merge_layer(layer, norms[name])
-        if norms[name].norm < float("inf")
-        else averaged(layer, norms[name])
-        for name, layer in layers.items()
-    }
 
 
 def averaged(

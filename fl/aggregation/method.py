@@ -1,10 +1,9 @@
 """What the simulation needs to know of an aggregation method, without torch.
 
 ``exchange(round_index)`` names the parts of every adapted matrix that clients train,
-send and receive; ``upload_numbers`` and ``download_numbers`` count them. ``contract``
-states what clients continue from, what never leaves them, and what the method cannot
-do, with the reason. What is trained outside LoRA is sent in full, unless it is
-personal.
+send and receive. ``contract`` states what clients continue from, what never leaves
+them, and what the method cannot do, with the reason. What is trained outside LoRA is
+sent in full, unless it is personal.
 """
 
 from __future__ import annotations
@@ -13,8 +12,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol, TypeAlias
 
-from fl.aggregation.components import Merge, MergedLayer
-from fl.model.payload import PartName, Shape, parts_extent
+from fl.aggregation.components import LayerComponents, MergedLayer
+from fl.model.payload import (
+    NOTHING,
+    Extent,
+    PartName,
+    Shape,
+    part_extent,
+    parts_extent,
+)
 
 Ability: TypeAlias = Literal[
     "asynchrony",  # clients may start from an older version than the newest
@@ -67,22 +73,27 @@ class Contract:
         return [f"{n}: {self.cannot[n]}" for n in needed if n in self.cannot]
 
 
-class Method(Merge, Protocol):
+class Method(Protocol):
     """An aggregation method with all that the simulation needs to know of it."""
 
     @property
     def kind(self) -> str:
         """Return the name used in scenarios and in the trace."""
-        ...
 
     @property
     def contract(self) -> Contract:
         """Return the contract under the present settings."""
-        ...
 
     def exchange(self, round_index: int) -> Exchange:
         """Return the parts exchanged in a round; rounds count from zero."""
-        ...
+
+    def merge(self, layers: Mapping[str, LayerComponents]) -> dict[str, MergedLayer]:
+        """Return one merged layer per name, in the order given; inputs are not changed.
+
+        A single component is returned bit for bit, unless the method restarts or
+        re-factors. Callers sort components by (client, start index) and do not merge
+        a round without arrivals.
+        """
 
 
 class VersionRanks(NamedTuple):
@@ -92,60 +103,24 @@ class VersionRanks(NamedTuple):
     fold: int  # 0: nothing to fold
 
 
-class Download(NamedTuple):
-    """Numbers per adapted matrix that a client with the previous version downloads.
-
-    They are the same for all clients, so a broadcast carries the longest prefix once.
-    Folds of missed versions add up, to one dense matrix at most; pairs do not.
-    """
-
-    pair: int
-    fold: int
-
-
 def ranks(merged: MergedLayer) -> VersionRanks:
     """Return the ranks of a merged layer."""
     fold = 0 if merged.fold is None else merged.fold.lora_a.shape[0]
     return VersionRanks(merged.pair.lora_a.shape[0], fold)
 
 
-def upload_numbers(
-    method: Method, shape: Shape, *, rank: int, round_index: int = 0
-) -> int:
-    """Return how many numbers a client of this rank uploads per adapted matrix; for a
-    sketch the rank is its number of rank units."""
-    parts = method.exchange(round_index).sends
-    return parts_extent(parts, [shape], rank).num_numbers
-
-
-def download_numbers(
-    method: Method,
-    shape: Shape,
-    *,
-    version: VersionRanks,
-    rank: int,
-    round_index: int = 0,
-) -> Download:
-    """Return how many numbers a client of this rank downloads of the version made in
-    round ``round_index``."""
-    contract = method.contract
-    width = min(rank, version.pair) if contract.is_truncated_on_send else version.pair
-    parts = method.exchange(round_index).receives
-    pair = parts_extent(parts, [shape], width).num_numbers
-    return Download(pair, fold_numbers(contract, shape, version.fold, rank))
-
-
-def fold_numbers(contract: Contract, shape: Shape, fold_rank: int, rank: int) -> int:
-    """Return the numbers that a fold of this rank takes: its factors or, where that is
-    fewer, the dense matrix and the restarted A, which only factors would tell."""
+def fold_extent(contract: Contract, shape: Shape, fold_rank: int, rank: int) -> Extent:
+    """Return what a fold of this rank takes: its factors or, where that is less, the
+    dense matrix and the restarted A, which only factors would tell."""
     if not fold_rank:
-        return 0
-    dense = shape.num_rows * shape.num_columns
+        return NOTHING
+    num_rows, num_columns = shape
+    dense = Extent(num_rows * num_columns, 1, num_rows)
     if contract.continues_from == "restart":
-        dense += rank * shape.num_columns
-    if contract.is_fold_dense:
-        return dense
-    return min(dense, fold_rank * (shape.num_rows + shape.num_columns))
+        dense += part_extent("A", shape, rank)
+    factors = parts_extent(("B", "A"), [shape], fold_rank)
+    is_dense = contract.is_fold_dense or dense.num_numbers <= factors.num_numbers
+    return dense if is_dense else factors
 
 
 # Reasons that several methods share.

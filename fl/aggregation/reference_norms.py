@@ -4,7 +4,7 @@ the round's update, from Gram matrices of centred factors."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from fl.aggregation.components import (
@@ -13,7 +13,14 @@ from fl.aggregation.components import (
     Pair,
     double,
 )
-from fl.aggregation.grams import Grams, batches, centred, core_norm, stack_grams
+from fl.aggregation.grams import (
+    Grams,
+    batches,
+    centred,
+    core_norm,
+    product_error,
+    stack_grams,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,6 +51,13 @@ class ReferenceNorms:
             left_spread=left,
             right_spread=right,
         )
+
+    def of_products(
+        self, layer: LayerComponents, products: Sequence[Pair]
+    ) -> MergeDiagnostics:
+        """Return the diagnostics of a merge to these pairs, as they are rounded."""
+        error = product_error(layer, products)
+        return replace(self.diagnostics(error * self.norm), relative_error=error)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -9,13 +9,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
-from fl.aggregation.components import (
-    LayerComponents,
-    MergeDiagnostics,
-    MergedLayer,
-    Pair,
-    like,
-)
+from fl.aggregation.components import LayerComponents, MergedLayer, Pair, like
 from fl.aggregation.fedit import FedIT
 from fl.aggregation.flora_na import FloraNA
 from fl.aggregation.free_als import FreeALS
@@ -125,7 +119,12 @@ class Residual(Record):
             if count:
                 known = norms[name].diagnostics(spectra[name].tail(count))
                 fold = like(spectra[name].section(0, count), layers[name])
-                merged[name] = _with_fold(merged[name], fold, known)
+                left = replace(
+                    merged[name].diagnostics,
+                    relative_error=known.relative_error,
+                    update_relative_error=known.update_relative_error,
+                )
+                merged[name] = replace(merged[name], diagnostics=left, fold=fold)
         return merged
 
 
@@ -144,13 +143,3 @@ def residual_spectrum(layer: LayerComponents, pair: Pair, norm: float) -> Spectr
 def numbers_per_direction(spectrum: Spectrum) -> int:
     """Return how many numbers one direction takes: m + n."""
     return len(spectrum.left) + spectrum.right.shape[1]
-
-
-def _with_fold(layer: MergedLayer, fold: Pair, known: MergeDiagnostics) -> MergedLayer:
-    """Return the layer with its fold and the remaining errors."""
-    diagnostics = replace(
-        layer.diagnostics,
-        relative_error=known.relative_error,
-        update_relative_error=known.update_relative_error,
-    )
-    return MergedLayer(layer.pair, diagnostics, fold)

@@ -33,13 +33,11 @@ class ServerOptimiser(Protocol):
     @property
     def kind(self) -> str:
         """Return the name that scenarios use."""
-        ...
 
     def step(
         self, before: Tensor, merged: Tensor, moments: Moments
     ) -> tuple[Tensor, Moments]:
         """Return the next flat adapter and the next moments; inputs are not changed."""
-        ...
 
 
 class PlainServer(Record):

@@ -17,21 +17,18 @@ class Backbone(Protocol):
 
     def digest(self, task: Source) -> str:
         """Return the digest of what determines the model, without importing torch."""
-        ...
 
     def tokenizer(self, task: Source) -> Tokenizer | None:
         """Return the tokenizer for the task's texts, or None for images; no torch.
 
         Raises ``ValueError`` if the model does not fit the task.
         """
-        ...
 
     def load(self, task: Source) -> PreTrainedModel:
         """Return a new model on the CPU, in eval mode.
 
         A bfloat16 model keeps its classification head in float32; inputs are cast.
         """
-        ...
 
 
 def read(task: Source, backbone: Backbone) -> Task:

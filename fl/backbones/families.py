@@ -55,7 +55,7 @@ def family_config(
     try:
         return CONFIG_MAPPING[model_type](**values)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"backbone.config: {_first_line(error)}") from error
+        raise ValueError(f"backbone.config: {first_line(error)}") from error
 
 
 def model_from_config(config: PretrainedConfig, task: Source) -> PreTrainedModel:
@@ -63,7 +63,7 @@ def model_from_config(config: PretrainedConfig, task: Source) -> PreTrainedModel
     try:
         model: PreTrainedModel = auto_class(task.objective).from_config(config)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"backbone.config: {_first_line(error)}") from error
+        raise ValueError(f"backbone.config: {first_line(error)}") from error
     return model
 
 
@@ -129,7 +129,7 @@ def _cast_to_weights(
 
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """Silence transformers, which would warn of a newly initialised head."""
+    """Silence transformers: warnings of a newly initialised head, and bars."""
     from transformers.utils import logging
 
     verbosity, has_bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
@@ -143,5 +143,6 @@ def quiet_transformers() -> Iterator[None]:
             logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """Return the beginning of a library's message."""
     return str(error).strip().splitlines()[0][:300]

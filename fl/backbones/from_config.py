@@ -18,7 +18,7 @@ from fl.backbones.tokenizers import LoadedTokenizer, bpe_tokenizer
 from fl.memory import recipe
 from fl.record import Record
 from fl.streams import forked
-from fl.tasks import Source, Tokenizer
+from fl.tasks import Source
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
@@ -61,7 +61,7 @@ class FromConfig(Record):
 
     def digest(self, task: Source) -> str:
         """Return the digest of the settings and of what the task determines."""
-        tokenizer = self._tokenizer(task)
+        tokenizer = self.tokenizer(task)
         made = {
             "model": recipe.settings(self),
             "objective": task.objective,
@@ -71,9 +71,11 @@ class FromConfig(Record):
         }
         return recipe.digest("config 1", made)
 
-    def tokenizer(self, task: Source) -> Tokenizer | None:
+    def tokenizer(self, task: Source) -> LoadedTokenizer | None:
         """Return a tokenizer trained on the task's texts."""
-        return self._tokenizer(task)
+        if task.objective == "image-classification":
+            return None
+        return bpe_tokenizer(task, self.vocab_size)
 
     def load(self, task: Source) -> PreTrainedModel:
         """Return the model, pre-trained on public samples if the settings say so."""
@@ -82,21 +84,16 @@ class FromConfig(Record):
         with forked(self.seed, "config init"):
             model = model_from_config(config, task)
         if self.pretraining is not None:
-            ready = task.read_by(self._tokenizer(task))
+            ready = task.read_by(self.tokenizer(task))
             pretrained(model, ready, self.pretraining, self.digest(task))
         return prepared(model, task, self.dtype)
-
-    def _tokenizer(self, task: Source) -> LoadedTokenizer | None:
-        if task.objective == "image-classification":
-            return None
-        return bpe_tokenizer(task, self.vocab_size)
 
     def _config(self, task: Source) -> PretrainedConfig:
         values: dict[str, Any] = {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in self.config.items()
         }
-        tokenizer = self._tokenizer(task)
+        tokenizer = self.tokenizer(task)
         if tokenizer is not None:
             loaded = tokenizer.loaded
             values |= {

@@ -13,12 +13,13 @@ from pydantic import Field, ValidationInfo, field_validator
 from fl.backbones.backbone import Precision
 from fl.backbones.families import (
     auto_class,
+    first_line,
     name_attention,
     prepared,
     quiet_transformers,
     require_length,
 )
-from fl.backbones.tokenizers import folder_tokenizer, folder_tokenizer_digest
+from fl.backbones.tokenizers import folder_tokenizer
 from fl.memory import recipe
 from fl.record import Record
 from fl.streams import forked
@@ -90,9 +91,7 @@ class FromPretrained(Record):
         """Return the tokenizer saved with the weights."""
         if task.objective == "image-classification":
             return None
-        folder = self._folder(_SMALL_FILES)
-        digest = folder_tokenizer_digest(folder)
-        return folder_tokenizer(folder, digest=digest)
+        return folder_tokenizer(self._folder(_SMALL_FILES))
 
     def load(self, task: Source) -> PreTrainedModel:
         """Return the model with a head for the task."""
@@ -174,8 +173,7 @@ def _loaded(folder: Path, task: Source, backbone: FromPretrained) -> PreTrainedM
             output_loading_info=True,
         )
     except (OSError, ValueError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0][:300]
-        raise ValueError(f"backbone.path: '{folder}': {reason}") from error
+        raise ValueError(f"backbone.path: '{folder}': {first_line(error)}") from error
     if task.num_labels:
         model.config.problem_type = "single_label_classification"
     _require_complete_body(model, report, folder)

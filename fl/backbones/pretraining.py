@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +15,7 @@ from pydantic import Field
 from fl.memory import recipe
 from fl.memory.files import recall, remember
 from fl.record import Record
-from fl.streams import forked, stream
+from fl.streams import forked, stream, torch_threads
 from fl.tasks import Task
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ def load_or_make(
     name = f"{_cache_key(key)}.safetensors"
     content = recall(name)
     if content is None:
-        with _one_thread():
+        with torch_threads(1):  # more would change the weights
             make_weights()
         content = save(_tensors(model))
         remember(name, content)
@@ -96,16 +95,3 @@ def _tensors(model: PreTrainedModel) -> dict[str, Tensor]:
     for name, tensor in state.items():
         kept.setdefault(tensor.data_ptr(), name)
     return {name: state[name] for name in kept.values()}
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Use one torch thread, so that the result does not depend on settings."""
-    import torch
-
-    num_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(num_threads)

@@ -9,9 +9,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fl.backbones.families import first_line
 from fl.memory import recipe
 from fl.memory.files import recall, remember
-from fl.tasks import Source, Tokenizer
+from fl.tasks import Source
 from fl.tasks.data_files import file_digest
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 TOKENIZER_FILES = ("token*", "vocab*", "merges*", "special_tokens*", "*.model")
+SETTINGS_FILES = ("*.json", "*.txt", "*.jinja", "*_chat_templates/*")
 PAD, FIRST, LAST, END = "[PAD]", "[CLS]", "[SEP]", "<|end|>"
 
 
@@ -73,35 +75,35 @@ class LoadedTokenizer:
         return self.load()
 
 
-def folder_tokenizer(folder: Path, *, digest: str) -> Tokenizer:
-    """Return the tokenizer in a model's folder."""
-    return LoadedTokenizer(digest, partial(_load_folder, folder))
-
-
-def folder_tokenizer_digest(folder: Path) -> str:
-    """Return the digest of a folder's tokenizer files; raise if there are none."""
+def folder_tokenizer(folder: Path) -> LoadedTokenizer:
+    """Return the tokenizer in a model's folder, named by all files that may change a
+    token: its vocabulary, templates and settings; raise if there is none."""
     paths = {path for pattern in TOKENIZER_FILES for path in folder.glob(pattern)}
-    files = {path.name: file_digest(path) for path in paths if path.is_file()}
-    if not files:  # transformers would make an empty tokenizer
+    if not any(path.is_file() for path in paths):
+        # transformers would make an empty tokenizer
         raise ValueError(
             f"backbone.path: '{folder}' holds no tokenizer (tokenizer.json, vocab.txt "
             "…); save it there with `tokenizer.save_pretrained(folder)`"
         )
-    return recipe.digest("tokenizer files", {"files": files})
+    paths |= {path for pattern in SETTINGS_FILES for path in folder.glob(pattern)}
+    files = {
+        path.relative_to(folder).as_posix(): file_digest(path)
+        for path in paths
+        if path.is_file()
+    }
+    digest = recipe.digest("tokenizer files", {"files": files})
+    return LoadedTokenizer(digest, partial(_load_folder, folder))
 
 
 def bpe_tokenizer(task: Source, vocab_size: int) -> LoadedTokenizer:
     """Return a byte-level BPE tokenizer to be trained on the task's texts."""
-    digest = recipe.digest(
-        "trained tokenizer 1",
-        {
-            "task": task.digest,
-            "num_words": vocab_size,
-            "tokenizers": metadata.version("tokenizers"),
-        },
-    )
-    make = partial(_load_trained, digest, task, vocab_size)
-    return LoadedTokenizer(digest, make)
+    made: dict[str, recipe.Json] = {
+        "task": task.digest,
+        "num_words": vocab_size,
+        "tokenizers": metadata.version("tokenizers"),
+    }
+    digest = recipe.digest("trained tokenizer 1", made)
+    return LoadedTokenizer(digest, partial(_load_trained, digest, task, vocab_size))
 
 
 def _load_folder(folder: Path) -> PreTrainedTokenizerBase:
@@ -112,9 +114,9 @@ def _load_folder(folder: Path) -> PreTrainedTokenizerBase:
             folder, local_files_only=True, trust_remote_code=False
         )
     except (OSError, ValueError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0][:200]
         raise ValueError(
-            f"backbone.path: the tokenizer in '{folder}' cannot be read: {reason}"
+            f"backbone.path: the tokenizer in '{folder}' cannot be read: "
+            f"{first_line(error)}"
         ) from error
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token  # usual for GPT-2 and Llama

@@ -50,7 +50,19 @@ def counted(
     """Return the costs of a model, which is made twice for it."""
     ready = read(task, backbone)
     batch_size = training.per_device_train_batch_size
-    low, high = (_at_rank(ready, backbone, lora, rank, batch_size) for rank in RANKS)
+
+    def at_rank(rank: int) -> AtRank:
+        base = backbone.load(task)
+        base.set_attn_implementation("eager")
+        return counted_at(
+            base,
+            lora.model_copy(update={"r": rank}),
+            partial(_probe, ready),
+            TEXT_LENGTHS if task.max_length else (0,),
+            batch_size=batch_size,
+        )
+
+    low, high = map(at_rank, RANKS)
     return assembled(low, high, padded_lengths(ready, batch_size), training)
 
 
@@ -81,20 +93,6 @@ def assembled(
         saved_bytes_per_rank=saved_per_rank.at(lengths.longest),
         batch_size=batch_size,
         samples_per_step=batch_size * training.gradient_accumulation_steps,
-    )
-
-
-def _at_rank(
-    task: Task, backbone: Backbone, lora: LoraSettings, rank: int, batch_size: int
-) -> AtRank:
-    base = backbone.load(task)
-    base.set_attn_implementation("eager")
-    return counted_at(
-        base,
-        lora.model_copy(update={"r": rank}),
-        partial(_probe, task),
-        TEXT_LENGTHS if task.max_length else (0,),
-        batch_size=batch_size,
     )
 
 

@@ -6,15 +6,16 @@ import json
 from dataclasses import asdict
 from importlib import metadata
 
+from pydantic import TypeAdapter
+
 from fl.backbones import Backbone
-from fl.costs.curves import Curve, Lengths
 from fl.costs.model_costs import ModelCosts
 from fl.costs.timing import TimingAs, model_values
 from fl.memory import recipe
 from fl.memory.files import recall, remember
 from fl.memory.recipe import Json
+from fl.memory.user_code import own_code
 from fl.model.adapters import LoraSettings
-from fl.model.payload import Extent, Shape
 from fl.settings.local_training import TrainingSettings
 from fl.tasks import Source
 
@@ -61,21 +62,11 @@ def count_timing(
 
 
 def _recalled(name: str) -> ModelCosts | None:
-    """Return the costs of a cache entry."""
     content = recall(name)
-    if content is None:
-        return None
-    known = json.loads(content)
-    for curve in ("base_flop_curve", "flop_per_rank_curve"):
-        known[curve] = Curve(*known[curve])
-    known["lengths"] = Lengths(*known["lengths"])
-    known["adapted"] = tuple(Shape(*shape) for shape in known["adapted"])
-    known["rest"] = Extent(**known["rest"])
-    return ModelCosts(**known)
+    return None if content is None else TypeAdapter(ModelCosts).validate_json(content)
 
 
 def _kept(name: str, costs: ModelCosts) -> ModelCosts:
-    """Return the costs, which are an entry of the cache from now on."""
     remember(name, json.dumps(asdict(costs), indent=1).encode())
     return costs
 
@@ -83,14 +74,11 @@ def _kept(name: str, costs: ModelCosts) -> ModelCosts:
 def _cache_name(
     task: Source, backbone: Backbone, *, lora: LoraSettings, training: TrainingSettings
 ) -> str:
-    """Return an entry's name; the rank and the optimiser do not change the costs."""
     settings = {
         "base": backbone.digest(task),
         "task": task.digest,
-        "lora": recipe.settings(lora.model_copy(update={"r": 1})),
-        "batch_size": training.per_device_train_batch_size,
-        "accumulation": training.gradient_accumulation_steps,
-        "versions": [metadata.version(n) for n in ("torch", "transformers", "peft")],
+        **({"code": own} if (own := own_code([task, backbone])) else {}),
+        **_shared(lora, training),
     }
     return f"{recipe.digest('facts 3', settings)}.json"
 
@@ -98,15 +86,21 @@ def _cache_name(
 def _timing_name(
     timing: TimingAs, lora: LoraSettings, training: TrainingSettings
 ) -> str:
-    adapters = timing.adapters(lora).model_copy(update={"r": 1})
     values: Json = dict(model_values(timing.model))
     settings = {
         "model": values,
         "sequence_length": timing.sequence_length,
         "dtype": timing.dtype,
-        "lora": recipe.settings(adapters),
+        **_shared(timing.adapters(lora), training),
+    }
+    return f"{recipe.digest('timing 2', settings)}.json"
+
+
+def _shared(lora: LoraSettings, training: TrainingSettings) -> dict[str, Json]:
+    """Return what all counts depend on: not on the rank, and not on the optimiser."""
+    return {
+        "lora": recipe.settings(lora.model_copy(update={"r": 1})),
         "batch_size": training.per_device_train_batch_size,
         "accumulation": training.gradient_accumulation_steps,
         "versions": [metadata.version(n) for n in ("torch", "transformers", "peft")],
     }
-    return f"{recipe.digest('timing 2', settings)}.json"

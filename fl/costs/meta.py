@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from fl.backbones.families import cast_model, name_attention
-from fl.costs.counting import TEXT_LENGTHS, AtRank, assembled, counted_at
+from fl.backbones.families import cast_model, first_line, name_attention
+from fl.costs.counting import RANKS, TEXT_LENGTHS, AtRank, assembled, counted_at
 from fl.costs.curves import Lengths
 from fl.costs.model_costs import ModelCosts
 from fl.costs.timing import TimingAs
@@ -16,8 +17,6 @@ from fl.settings.local_training import TrainingSettings
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PretrainedConfig, PreTrainedModel
-
-RANKS = (1, 2)
 
 
 def counted_on_meta(
@@ -35,8 +34,7 @@ def counted_on_meta(
             for rank in RANKS
         )
     except (TypeError, ValueError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0][:300]
-        raise ValueError(f"timing_as: {timing.model}: {reason}") from error
+        raise ValueError(f"timing_as: {timing.model}: {first_line(error)}") from error
     lengths = Lengths(float(length), float(length * length), length)
     return assembled(low, high, lengths, training)
 
@@ -46,10 +44,7 @@ def _at_rank(
 ) -> AtRank:
     base = meta_model(values, timing)
     is_classifier = base.get_output_embeddings() is None  # type: ignore[no-untyped-call]
-
-    def probe(length: int, size: int) -> dict[str, Tensor]:
-        return _probe(length, size, is_classifier=is_classifier)
-
+    probe = partial(_probe, is_classifier=is_classifier)
     return counted_at(
         base, lora, probe, TEXT_LENGTHS, batch_size=batch_size, device="meta"
     )

@@ -35,16 +35,6 @@ class ModelCosts:
     batch_size: int
     samples_per_step: int  # of all mini-batches that one optimiser step takes
 
-    @property
-    def lora_parameters_per_rank(self) -> int:
-        """Return the numbers that one more rank takes."""
-        return sum(shape.num_rows + shape.num_columns for shape in self.adapted)
-
-    @property
-    def other_trainable_parameters(self) -> int:
-        """Return the numbers that are trained outside LoRA."""
-        return self.rest.num_numbers
-
     def num_trainable(self, rank: int) -> int:
         """Return how many numbers a client of this rank trains."""
         return self.extent(rank).num_numbers

@@ -30,7 +30,8 @@ class TimingAs(Record):
     read. Every sample is ``sequence_length`` tokens, in the mini-batches and steps of
     ``training``. ``r`` is the rank of full clients, by default that of ``lora``; a
     client that trains k of ``lora.r`` is timed at the same fraction of it, rounded up.
-    Adapted are the family's queries and values, and a classifier trains its head.
+    Adapted are the modules named here, else those that ``lora`` names, else the
+    family's queries and values; a classifier trains its head.
     """
 
     model: str = Field(min_length=1)
@@ -75,6 +76,19 @@ class TimingAs(Record):
             f"{self.model} ({self.dtype}, {self.sequence_length} tokens, LoRA rank "
             f"{self.r or lora.r} on {', '.join(self.target_modules)}; never trained)"
         )
+
+
+def with_modules_of_lora(fields: Any, key: str) -> Any:
+    """Return the raw settings of learning whose timing model, under ``key``, adapts the
+    modules that ``lora`` names, unless it names its own."""
+    if not isinstance(fields, dict):
+        return fields
+    lora, timing = fields.get("lora"), fields.get(key)
+    if not isinstance(lora, dict) or not isinstance(timing, dict):
+        return fields
+    names = ("target_modules", "modules_to_save")
+    given = {name: lora[name] for name in names if name in lora}
+    return {**fields, key: {**given, **timing}}
 
 
 def model_values(model: str) -> Mapping[str, Any]:

@@ -13,14 +13,7 @@ from fl.federation.jobs import (
     num_steps,
     rank_of,
 )
-from fl.federation.trainer import (
-    Chunk,
-    Trainer,
-    as_adapter,
-    from_entry,
-    to_entry,
-    trained,
-)
+from fl.federation.trainer import Chunk, Trainer, as_adapter, from_entry, to_entry
 from fl.federation.version_cache import VersionCache
 from fl.memory.memory import Memory
 from fl.model.adapters import Adapter, Layout
@@ -64,7 +57,7 @@ class CohortRunner:
                 self._book.note(cohort, from_entry(entry))
         chunks = [self.chunk(cohort) for cohort in unknown]
         for cohort, outcomes in zip(
-            unknown, self._executor.map(trained, chunks), strict=True
+            unknown, self._executor.map(Trainer.train, chunks), strict=True
         ):
             self.steps_trained += num_steps(cohort.values())
             self._book.note(cohort, outcomes)

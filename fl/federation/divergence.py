@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
@@ -15,13 +16,12 @@ from fl.training.local_training import Diverged
 Steps: TypeAlias = Mapping[str, int | None]
 
 
+@dataclass(eq=False)
 class MergeDiverged(ArithmeticError):
-    """A merge of finite adapters is not finite; carries the round and the weight."""
+    """A merge of finite adapters is not finite."""
 
-    def __init__(self, round_id: int, largest_weight: float) -> None:
-        super().__init__(round_id, largest_weight)
-        self.round_id = round_id
-        self.largest_weight = largest_weight
+    round_id: int
+    largest_weight: float
 
     def __str__(self) -> str:
         return (

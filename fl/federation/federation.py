@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from fl.aggregation import VersionRanks
-from fl.contract import Arrival, Branch, Job, Merged, Score
+from fl.contract import Arrival, Branch, Job, LayerError, Merged, Score
 from fl.federation.cohort_runner import CohortRunner
 from fl.federation.divergence import MergeDiverged, is_finite, reason, require_finite
 from fl.federation.jobs import (
@@ -25,23 +25,21 @@ from fl.federation.jobs import (
 from fl.federation.local_metrics import ByLabel, LocalScorer
 from fl.federation.merging import (
     Component,
-    MergedAdapter,
     components,
-    joined_version,
     merge_adapters,
     next_version,
     squared_changes,
 )
 from fl.federation.trainer import NUM_THREADS, Trainer
 from fl.federation.version_cache import VersionCache
-from fl.federation.versions import StoredVersion, Version
+from fl.federation.versions import StoredVersion, Version, refolded
 from fl.federation.warm_start import content_digest
 from fl.memory import recipe
 from fl.memory.files import Damaged
 from fl.memory.memory import Memory, folder_entry, write_folder
 from fl.memory.store import Entry, Store
 from fl.memory.user_code import own_code
-from fl.model.adapters import Adapter
+from fl.model.adapters import Adapter, Pair
 from fl.model.evaluation import evaluate
 from fl.partition import divide
 from fl.peft_folders.base_delta import save_base_delta
@@ -236,15 +234,19 @@ class Federation:
         ends = [self._runner.received(ticket) for ticket in tickets]
         starts = self._starts(version, kept)
         weights = [one.weight for one in kept]
-        merged = self._merge(components(before.adapter, starts, ends, weights), before)
-        after = next_version(self.learning, before, merged, self.round_id(tickets))
+        parts = components(before.adapter, starts, ends, weights)
+        adapter, folds, layers = self._merge(parts, before)
+        round_id = self.round_id(tickets)
+        after = next_version(self.learning, before, adapter, folds, round_id)
         if not is_finite(after):
             return void
         self._versions.note(name, after)
         norms2 = dict(zip(tickets, self._norms2(tickets, ends), strict=True))
-        return after.entry(merged.layers, merged.folds, norms2, lost)
+        return after.entry(layers, folds, norms2, lost)
 
-    def _merge(self, parts: Sequence[Component], before: Version) -> MergedAdapter:
+    def _merge(
+        self, parts: Sequence[Component], before: Version
+    ) -> tuple[Adapter, dict[str, Pair], tuple[LayerError, ...]]:
         if self.observe is not None:
             self.observe(parts, before)
         return merge_adapters(self.learning.aggregation, parts, before.adapter)
@@ -305,20 +307,21 @@ class Federation:
         and note its model; nothing where it is not finite."""
         before, learning = self._versions.model(version), self.learning
         exchanges = [learning.aggregation.exchange(index) for index in range(2)]
-        parts = {part for exchange in exchanges for part in exchange.receives}
+        received = {part for exchange in exchanges for part in exchange.receives}
         sent = []
         for branch in branches:
             made = self._versions.model(branch.version).adapter
             is_same = branch.version == version
-            sent.append(made if is_same else learning.as_sent(made, parts))
+            sent.append(made if is_same else learning.as_sent(made, received))
         weights = [branch.weight for branch in branches]
         starts = [before.adapter] * len(branches)
-        merged = self._merge(components(before.adapter, starts, sent, weights), before)
-        after = joined_version(before, merged)
+        parts = components(before.adapter, starts, sent, weights)
+        adapter, folds, layers = self._merge(parts, before)
+        after = Version(adapter, refolded(before, folds), before.memory)
         if not is_finite(after):
             return Entry(StoredVersion(""))
         self._versions.note(name, after)
-        return after.entry(merged.layers, merged.folds)
+        return after.entry(layers, folds)
 
     def _personal(self, ticket: str, cohorts: Sequence[Cohort]) -> tuple[int, ByLabel]:
         """Return how good the adapter that a job gave is on its client's labels."""

@@ -21,7 +21,7 @@ from fl.federation.versions import Version
 from fl.memory import recipe
 from fl.memory.memory import Memory
 from fl.memory.store import Entry
-from fl.model.evaluation import chosen_samples, measured
+from fl.model.evaluation import EvaluationSettings, chosen_samples, measured
 from fl.settings.federation import FederationSettings
 
 PERSONAL, GLOBAL = "local-personal", "local-global"
@@ -92,18 +92,21 @@ class LocalScorer:
             for found, shown in ((own, PERSONAL), (shared, GLOBAL))
         )
 
+    @property
+    def _settings(self) -> EvaluationSettings:
+        return self.learning.evaluation.model_copy(update={"exact_match": False})
+
     def _labels(self, client_id: int) -> dict[int, float]:
         return label_shares(self.learning.task.labels("train")[self.shares[client_id]])
 
     def _by_label(
         self, name: str, labels: Mapping[int, float], model: Callable[[], Version]
     ) -> ByLabel:
-        settings = self.learning.evaluation.model_copy(update={"exact_match": False})
         asked = {
             "of": name,
             "labels": sorted(labels),
             "task": self.learning.task.digest,
-            "settings": recipe.settings(settings),
+            "settings": recipe.settings(self._settings),
         }
         key = recipe.digest("by label", asked)
         entry = self.memory.recall(key, dict[int, Score])
@@ -115,8 +118,7 @@ class LocalScorer:
     def _measured(
         self, model: Version, labels: Mapping[int, float]
     ) -> dict[int, Score]:
-        task, settings = self.trainer.task, self.learning.evaluation
-        settings = settings.model_copy(update={"exact_match": False})
+        task, settings = self.trainer.task, self._settings
         held = task.labels("test")
         split, indices = chosen_samples(task, settings.split_name(len(held)))
         lora_model = self.trainer.model_as(model)

@@ -32,14 +32,6 @@ class Component(NamedTuple):
     weight: float
 
 
-class MergedAdapter(NamedTuple):
-    """A merge's adapter, what it adds to the base, and how well each layer went."""
-
-    adapter: Adapter
-    folds: dict[str, Pair]
-    layers: tuple[LayerError, ...] = ()
-
-
 def components(
     newest: Adapter,
     starts: Sequence[Adapter],
@@ -58,41 +50,48 @@ def components(
     return [one for one in found if abs(one.weight) > NEGLIGIBLE_WEIGHT]
 
 
+def layer_components(
+    parts: Sequence[Component], previous: Adapter | None
+) -> dict[str, LayerComponents]:
+    """Return the components of each adapted matrix."""
+    weights = tuple(part.weight for part in parts)
+    pairs = [part.adapter.pairs() for part in parts]
+    before = {} if previous is None else previous.pairs()
+    return {
+        module: LayerComponents(
+            tuple(own[module] for own in pairs), weights, before.get(module)
+        )
+        for module in pairs[0]
+    }
+
+
 def merge_adapters(
     method: Method, parts: Sequence[Component], previous: Adapter | None = None
-) -> MergedAdapter:
-    """Return the merged adapter and how well each of its layers was merged.
+) -> tuple[Adapter, dict[str, Pair], tuple[LayerError, ...]]:
+    """Return the merged adapter, what it adds to the base, and how well each of its
+    layers was merged.
 
     LoRA pairs, of any ranks, go through ``method``; what is trained outside LoRA is
     averaged with the same weights. ``previous`` is the global adapter before the round:
     gauges align to it and the update is measured from it.
     """
-    weights = tuple(part.weight for part in parts)
-    pairs = [part.adapter.pairs() for part in parts]
-    before = {} if previous is None else previous.pairs()
-    merged = method.merge(
-        {
-            module: LayerComponents(
-                tuple(Pair(*p[module]) for p in pairs),
-                weights,
-                Pair(*before[module]) if before else None,
-            )
-            for module in parts[0].adapter.layout.modules
-        }
-    )
-    layers = tuple(
+    merged = method.merge(layer_components(parts, previous))
+    errors = tuple(
         LayerError(name, method.kind, **asdict(layer.diagnostics))
         for name, layer in merged.items()
     )
-    return assembled(parts, merged)._replace(layers=layers)
+    return *assembled(parts, merged), errors
 
 
 def next_version(
-    learning: FederationSettings, before: Version, merged: MergedAdapter, round_id: int
+    learning: FederationSettings,
+    before: Version,
+    adapter: Adapter,
+    folds: Mapping[str, Pair],
+    round_id: int,
 ) -> Version:
     """Return the version after a merge of one round's arrivals and the step of the
     server's optimiser."""
-    adapter, folds, _ = merged
     flat, memory = learning.server_optimiser.step(
         before.adapter.flat, adapter.flat, before.memory
     )
@@ -102,21 +101,14 @@ def next_version(
     return Version(after, refolded(before, folds), memory)
 
 
-def joined_version(before: Version, merged: MergedAdapter) -> Version:
-    """Return the version after a merge of branches: the optimiser takes no step."""
-    return Version(merged.adapter, refolded(before, merged.folds), before.memory)
-
-
 def assembled(
     parts: Sequence[Component], merged: Mapping[str, MergedLayer]
-) -> MergedAdapter:
+) -> tuple[Adapter, dict[str, Pair]]:
     """Return the adapter of merged layers, with the mean of what is trained outside
     LoRA, and what they add to the base."""
     factors = {name: layer.pair for name, layer in merged.items()}
     folds = {name: one.fold for name, one in merged.items() if one.fold is not None}
-    return MergedAdapter(
-        parts[0].adapter.with_pairs(factors, _merged_rest(parts)), folds
-    )
+    return parts[0].adapter.with_pairs(factors, _merged_rest(parts)), folds
 
 
 def squared_changes(

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from fl.aggregation import Compression, Method, VersionRanks
-from fl.aggregation.method import fold_numbers
-from fl.costs import ModelCosts
-from fl.model.payload import NOTHING, Extent, PartName, Payload, parts_extent
+from fl.aggregation.method import fold_extent
+from fl.model.payload import NOTHING, Extent, PartName, Payload, Shape, parts_extent
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -17,7 +16,8 @@ class Traffic:
     """One method's messages about one model; ``rank`` is the whole adapter's."""
 
     method: Method
-    costs: ModelCosts
+    shapes: Sequence[Shape]  # of the adapted matrices
+    rest: Extent  # what is trained outside LoRA
     payload: Payload
     rank: int
     compression: Compression | None = None
@@ -26,7 +26,7 @@ class Traffic:
     def bits_up(self, rank: int, round_index: int) -> int:
         """Return the bits of an upload in a round, counted from zero."""
         sent = self.method.exchange(round_index).sends
-        extent = parts_extent(sent, self.costs.adapted, rank) + self._rest
+        extent = parts_extent(sent, self.shapes, rank) + self._rest
         if self.compression is None:
             return self.payload.bits(extent)
         return self.compression.bits(extent.num_numbers)
@@ -38,7 +38,7 @@ class Traffic:
         outside LoRA, for a client of this rank."""
         is_cut = self.is_truncated and self.method.contract.is_truncated_on_send
         extent = self._rest
-        for shape, (width, _) in zip(self.costs.adapted, made, strict=True):
+        for shape, (width, _) in zip(self.shapes, made, strict=True):
             extent += parts_extent(
                 parts, [shape], min(rank, width) if is_cut else width
             )
@@ -47,19 +47,17 @@ class Traffic:
     def fold_bits(self, fold_ranks: Sequence[int], rank: int) -> int:
         """Return the bits of folds of these ranks, one per adapted matrix, for a client
         of this rank."""
-        contract = self.method.contract
-        numbers = sum(
-            fold_numbers(
-                contract, shape, fold_rank, rank if self.is_truncated else self.rank
-            )
-            for shape, fold_rank in zip(self.costs.adapted, fold_ranks, strict=True)
+        contract, own = self.method.contract, rank if self.is_truncated else self.rank
+        extents = (
+            fold_extent(contract, shape, fold_rank, own)
+            for shape, fold_rank in zip(self.shapes, fold_ranks, strict=True)
         )
-        return self.payload.bits(Extent(numbers, 0, 0))
+        return self.payload.bits(sum(extents, NOTHING))
 
     @property
     def _rest(self) -> Extent:
         is_personal = "rest" in self.method.contract.personal
-        return NOTHING if is_personal else self.costs.rest
+        return NOTHING if is_personal else self.rest
 
 
 class _Made(NamedTuple):
@@ -76,7 +74,7 @@ class Journal:
     def __init__(self, traffic: Traffic, initial_version: str) -> None:
         self.traffic = traffic
         whole = VersionRanks(traffic.rank, 0)
-        first = _Made(None, 0, (whole,) * len(traffic.costs.adapted))
+        first = _Made(None, 0, (whole,) * len(traffic.shapes))
         self._made = {initial_version: first}
 
     def note(
@@ -98,8 +96,8 @@ class Journal:
         """
         line, is_ahead = self._since(want, have)
         known = [] if is_ahead or have is None else self._since(have, None)[0]
-        missed, undone = _without(line, known), _without(known, line)
-        rounds = {self._made[name].round_index for name in (want, *missed, *undone)}
+        missed_or_undone = set(line) ^ set(known)
+        rounds = {self._made[name].round_index for name in {want, *missed_or_undone}}
         exchange = self.traffic.method.exchange
         parts = {part for index in rounds for part in exchange(index).receives}
         wanted = self._made[want].ranks
@@ -122,9 +120,3 @@ class Journal:
             line.append(version)
             version = parent
         return line, True
-
-
-def _without(names: Sequence[str], others: Sequence[str]) -> list[str]:
-    """Return the names that are not among the others."""
-    left_out = set(others)
-    return [name for name in names if name not in left_out]

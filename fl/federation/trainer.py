@@ -98,7 +98,13 @@ class Trainer:
 
     def train(self, chunk: Chunk) -> list[Outcome]:
         """Return what comes of each job."""
-        self.write_fold(next(iter(chunk.folds.values()), None))
+        import torch
+
+        layout = self.lora_model.layout
+        fold = next(iter(chunk.folds.values()), None)  # none: the base alone
+        self.lora_model.fold(
+            {} if fold is None else unflattened(torch.from_numpy(fold.copy()), layout)
+        )
         starts = [self._start(job, chunk) for job in chunk.jobs]
         outcomes = train(
             self.lora_model,
@@ -131,16 +137,6 @@ class Trainer:
         self.lora_model.fold(model.folds())
         self.lora_model.write(model.adapter)
         return self.lora_model
-
-    def write_fold(self, fold: Numbers | None) -> None:
-        """Compute with this fold in the base, or with the base alone."""
-        import torch
-
-        if fold is None:
-            self.lora_model.fold({})
-            return
-        matrices = unflattened(torch.from_numpy(fold.copy()), self.lora_model.layout)
-        self.lora_model.fold(matrices)
 
     def _start(self, job: Job, chunk: Chunk) -> Adapter:
         """Return what a client starts from: the version that it was sent, and what it
@@ -207,11 +203,6 @@ def from_entry(entry: Entry[list[int | None]]) -> list[Outcome]:
         Outcome(*next(arrived)) if step is None else Outcome(None, None, step)
         for step in entry.record
     ]
-
-
-def trained(trainer: Trainer, chunk: Chunk) -> list[Outcome]:
-    """Return what comes of each job of a chunk."""
-    return trainer.train(chunk)
 
 
 def as_adapter(layout: Layout, numbers: Numbers) -> Adapter:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from fl.model.adapters import Adapter
+from fl.model.adapters import Adapter, Layout
 from fl.model.payload import PartName
 from fl.model.sketch import Sketch, scattered, sketched, whole_sketch
 from fl.settings.federation import FederationSettings
@@ -31,36 +31,19 @@ def uploaded(
     """
     whole = sketch or whole_sketch(trained.layout.rank)
     after = sketched(trained.layout, trained.tensors(), whole)
-    names = [p.name for p in trained.layout.parts if learning.travels(p, sends)]
+    layout = trained.layout.at_rank(whole.rank)
+    sent = Layout(tuple(p for p in layout.parts if learning.travels(p, sends)))
     left = trained.flat if learning.aggregation.contract.personal else None
     if learning.compression is None:
-        after.update((name, learning.payload.rounded(after[name])) for name in names)
+        for part in sent.parts:
+            after[part.name] = learning.payload.rounded(after[part.name])
     else:
         before = sketched(start.layout, start.tensors(), whole)
         delivery = learning.compression.deliver(
-            _joined(before, names), _joined(after, names), kept
+            sent.pack(before).flat, sent.pack(after).flat, kept
         )
         left = left if delivery.kept_back is None else delivery.kept_back
-        after.update(_parted(delivery.received, after, names))
+        after.update(sent.views(delivery.received))
     if sketch is not None and sketch.is_own:
-        return trained.layout.at_rank(sketch.rank).pack(after), left
+        return layout.pack(after), left
     return scattered(start, whole, after, gain=1.0), left
-
-
-def _joined(tensors: dict[str, Tensor], names: Sequence[str]) -> Tensor:
-    import torch
-
-    return torch.cat([tensors[name].flatten() for name in names])
-
-
-def _parted(
-    flat: Tensor, like: dict[str, Tensor], names: Sequence[str]
-) -> dict[str, Tensor]:
-    """Return a flat upload as the tensors that it is made of."""
-    import torch
-
-    chunks = torch.split(flat, [like[name].numel() for name in names])
-    return {
-        name: chunk.view(like[name].shape)
-        for name, chunk in zip(names, chunks, strict=True)
-    }

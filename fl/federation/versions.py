@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from fl.aggregation import VersionRanks
 from fl.aggregation.components import Pair
-from fl.aggregation.restart import at_rank
 from fl.aggregation.server_optimiser import Moments
 from fl.contract import LayerError
 from fl.federation.jobs import Numbers
@@ -106,12 +105,9 @@ class Version:
         layout = initial.layout.at_rank(rank)
         if layout == self.adapter.layout:
             return self.adapter
-        fresh = {
-            name: Pair(lora_b.new_zeros(len(lora_b), rank), lora_a[:rank])
-            for name, (lora_b, lora_a) in initial.pairs().items()
-        }
+        own = initial.pairs()
         pairs = {
-            name: at_rank(Pair(*pair), rank, fresh[name])
+            name: at_rank(pair, rank, own[name].lora_a)
             for name, pair in self.adapter.pairs().items()
         }
         return self.adapter.with_pairs(pairs, self.adapter.rest())
@@ -121,20 +117,24 @@ class Version:
         of any other rank goes into the fold."""
         if self.adapter.layout == layout:
             return self
-        import torch
-
-        folds, pairs = self.folds(), {}
-        flat = []
-        for name, (lora_b, lora_a) in self.adapter.pairs().items():
-            product = lora_b @ lora_a
-            flat.append((product + folds[name] if folds else product).flatten())
-            rank = layout.rank
-            pairs[name] = (
-                lora_b.new_zeros(len(lora_b), rank),
-                lora_a.new_zeros(rank, lora_a.shape[1]),
-            )
+        zeros, rank = self.adapter.flat.new_zeros, layout.rank
+        pairs = {
+            name: Pair(zeros(rows, rank), zeros(rank, columns))
+            for name, (rows, columns) in layout.shapes.items()
+        }
         adapter = self.adapter.with_pairs(pairs, self.adapter.rest())
-        return Version(adapter, torch.cat(flat), self.memory)
+        return Version(adapter, refolded(self, self.adapter.pairs()), self.memory)
+
+
+def at_rank(pair: Pair, rank: int, own_a: Tensor) -> Pair:
+    """Return the pair cut or padded to a client's rank: with the client's own rows of
+    A and B = 0, so that the product stays the same and all ranks can be trained."""
+    import torch
+
+    width = min(rank, len(pair.lora_a))
+    lora_b = pair.lora_b.new_zeros(len(pair.lora_b), rank)
+    lora_b[:, :width] = pair.lora_b[:, :width]
+    return Pair(lora_b, torch.cat([pair.lora_a[:width], own_a[width:rank]]))
 
 
 def unflattened(fold: Tensor, layout: Layout) -> dict[str, Tensor]:

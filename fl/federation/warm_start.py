@@ -18,7 +18,8 @@ from pydantic import AfterValidator, BeforeValidator, ValidationInfo
 
 from fl.memory.files import regular
 from fl.model.adapters import ALL_LINEAR, Adapter, LoraSettings
-from fl.tasks.data_files import absolute, scenario_folder
+from fl.peft_folders.config import UNSUPPORTED
+from fl.tasks.data_files import absolute, path_text, scenario_folder
 
 if TYPE_CHECKING:
     from fl.costs import ModelCosts
@@ -27,27 +28,9 @@ if TYPE_CHECKING:
 CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
 FOLDED = "base_delta.safetensors"
 FLOATS = {"F64", "F32", "F16", "BF16"}
-_NO_HEADER = (
-    *(ValueError, KeyError, IndexError, TypeError, AttributeError),
-    RecursionError,  # JSON that is nested too deep
-)
 _PREFIX = "base_model.model."
 _FACTORS = (".lora_A.", ".lora_B.", ".hira_A", ".hira_B", ".lora_magnitude_vector")
-_UNSUPPORTED = (
-    "rank_pattern",
-    "alpha_pattern",
-    "layer_replication",
-    "trainable_token_indices",
-    "target_parameters",
-    "lora_bias",
-    "use_qalora",
-    "use_bdlora",
-    "alora_invocation_tokens",
-    "arrow_config",
-    "kasa_config",
-    "velora_config",
-    "monteclora_config",
-)
+_UNSUPPORTED = ("rank_pattern", "alpha_pattern", "velora_config", *UNSUPPORTED)
 _CHANGES_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")  # by initialisation
 
 
@@ -76,12 +59,8 @@ def _placed(value: str, info: ValidationInfo) -> str:
     return str(folder)
 
 
-def _text(value: object) -> object:
-    return str(value) if isinstance(value, Path) else value
-
-
 # a field that holds the folder of an adapter, or of a run of ours
-StartFolder = Annotated[str, BeforeValidator(_text), AfterValidator(_placed)]
+StartFolder = Annotated[str, BeforeValidator(path_text), AfterValidator(_placed)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,21 +82,18 @@ class Header:
 
 def read_header(path: Path) -> Header:
     """Return what a safetensors file says of itself, or refuse a damaged one."""
-    with regular(path).open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        size = path.stat().st_size
-        text = file.read(length) if 0 < length <= size - 8 else b""
+    from safetensors import SafetensorError, safe_open
+
+    regular(path)
     try:
-        entries = json.loads(text)
-        entries.pop("__metadata__", None)
-        ends = [entry["data_offsets"][1] for entry in entries.values()]
-        types = {str(entry["dtype"]) for entry in entries.values()}
-        shapes = {name: tuple(entry["shape"]) for name, entry in entries.items()}
-        end = max(ends, default=0)
-    except _NO_HEADER as error:
-        raise ValueError(f"'{path}' is damaged or no safetensors file") from error
-    if end != size - 8 - length:
-        raise ValueError(f"'{path}' is damaged: it is {size} bytes long")
+        with safe_open(path, framework="numpy") as file:  # reads no numbers
+            found = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+            types = {str(one.get_dtype()) for one in found.values()}
+            shapes = {name: tuple(one.get_shape()) for name, one in found.items()}
+    except SafetensorError as error:
+        raise ValueError(
+            f"'{path}' is damaged or no safetensors file: {error}"
+        ) from error
     if types - FLOATS:
         raise ValueError(f"'{path}' holds {min(types - FLOATS)} numbers, not floats")
     return Header(shapes)
@@ -216,7 +192,6 @@ def _other_whole(header: Header, lora: LoraSettings) -> Iterator[str]:
 
 
 def _is_within(path: str, name: str) -> bool:
-    """Return whether a module is the named one or a part of it."""
     return f".{name}." in f".{path}."
 
 
@@ -232,7 +207,7 @@ def require_sizes(folder: Path, costs: ModelCosts, lora: LoraSettings) -> None:
     header = read_header(folder / TENSORS)
     whole = sum(map(math.prod, header.whole().values()))
     total = sum(map(math.prod, header.shapes.values()))
-    outside = costs.other_trainable_parameters
+    outside = costs.rest.num_numbers
     if lora.use_dora:  # magnitudes are counted with what has no rank
         whole, outside = total, costs.num_trainable(lora.r)
     for what, found, wanted in (

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import os
-import platform
 import stat
 import sys
 import tempfile
+import time
 from pathlib import Path, PurePosixPath
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 DRAFT = ".draft-"
+YOUNG_S = 3600.0  # a younger draft is being written
 
 
 class Damaged(Exception):
@@ -75,31 +81,43 @@ def inside(folder: Path, name: str) -> Path:
 def write_checked(path: Path, payload: bytes) -> None:
     """Write a file with its checksum in the first line, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    owner = f".{platform.node()}.{os.getpid()}."
-    prefix = f"{DRAFT}{path.name[:32]}{owner}"
-    handle, draft = tempfile.mkstemp(prefix=prefix, dir=path.parent)
+    handle, draft = tempfile.mkstemp(
+        prefix=f"{DRAFT}{path.name[:32]}.", dir=path.parent
+    )
     try:
         with open(handle, "wb") as file:
+            _is_held(handle)  # from now on it is ours
             file.write(_checksum(path, payload) + b"\n" + payload)
         os.replace(draft, path)
     except BaseException:
-        os.unlink(draft)
+        Path(draft).unlink(missing_ok=True)
         raise
 
 
+def is_draft(path: Path) -> bool:
+    """Return whether a file is not yet an entry."""
+    return path.name.startswith(DRAFT)
+
+
 def is_orphan(path: Path) -> bool:
-    """Return whether a file is a draft whose writer, of this computer, was killed."""
-    if not path.name.startswith(DRAFT):
+    """Return whether a draft was left by a killed writer: it is old, and no process
+    holds it. Process ids say nothing: hosts and containers share the folder."""
+    if time.time() - path.stat().st_mtime < YOUNG_S:
         return False
-    head, _, _ = path.name.rpartition(".")
-    node, _, pid = head.rpartition(".")
-    if not node.endswith(f".{platform.node()}") or not pid.isdigit():
+    with open(path, "rb") as file:
+        return not _is_held(file.fileno())
+
+
+def _is_held(handle: int) -> bool:
+    """Return whether another process holds an open file, and hold it if none does;
+    False where the file system has no locks."""
+    if fcntl is None:
         return False
     try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
         return True
-    except OSError:  # it lives, and is somebody else's
+    except OSError:
         return False
     return False
 

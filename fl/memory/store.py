@@ -24,6 +24,7 @@ from pydantic import TypeAdapter
 from fl.memory.files import (
     Damaged,
     cache_folder,
+    is_draft,
     is_orphan,
     read_checked,
     write_checked,
@@ -130,11 +131,12 @@ class Store:
 
     def _scan(self) -> Iterator[tuple[Path, os.stat_result]]:
         for path in self.folder.glob("??/*"):
-            with contextlib.suppress(FileNotFoundError):  # another run pruned it
-                if is_orphan(path):
-                    path.unlink()
-                else:
+            # another run has pruned it, or it is the draft of another user
+            with contextlib.suppress(FileNotFoundError, PermissionError):
+                if not is_draft(path):
                     yield path, path.stat()
+                elif is_orphan(path):
+                    path.unlink()
 
     def _path(self, key: str) -> Path:
         assert key.isalnum(), f"a key is hexadecimal, got {key!r}"

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
@@ -50,6 +50,13 @@ class LoraSettings(Record):
         if self.peft_type == "hira" and scaled:
             raise ValueError("HiRA has no lora_alpha, use_rslora or use_dora")
         return self
+
+
+class Pair(NamedTuple):
+    """The factors of one low-rank matrix ``B @ A``, before the LoRA scale."""
+
+    lora_b: Tensor  # [m, r]
+    lora_a: Tensor  # [r, n]
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,19 +170,19 @@ class Adapter:
         """Return the tensors by their PEFT names, as views."""
         return self.layout.views(self.flat)
 
-    def pairs(self) -> dict[str, tuple[Tensor, Tensor]]:
-        """Return (B [m, r], A [r, n]) of each adapted matrix, as views."""
+    def pairs(self) -> dict[str, Pair]:
+        """Return the factors of each adapted matrix, as views."""
         tensors = self.tensors()
         factors = {
             (part.module, part.factor): tensors[part.name] for part in self.layout.parts
         }
         return {
-            module: (factors[module, "B"], factors[module, "A"])
+            module: Pair(factors[module, "B"], factors[module, "A"])
             for module in self.layout.modules
         }
 
     def with_pairs(
-        self, pairs: Mapping[str, tuple[Tensor, Tensor]], rest: Mapping[str, Tensor]
+        self, pairs: Mapping[str, Pair], rest: Mapping[str, Tensor]
     ) -> Adapter:
         """Return an adapter with these factors, of any rank, and this rest."""
         tensors = dict(rest)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fl.backbones.families import quiet_transformers
 from fl.model.adapters import ALL_LINEAR, Adapter, Layout, LoraSettings
 
 if TYPE_CHECKING:
@@ -92,10 +93,5 @@ def read_checkpoint(folder: Path, layout: Layout) -> Adapter:
 
 def write_base(folder: Path, base: PreTrainedModel) -> None:
     """Save the base model so that ``from_pretrained`` can load it."""
-    from transformers.utils import logging
-
-    was_shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    base.save_pretrained(folder / BASE_FOLDER)
-    if was_shown:
-        logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+    with quiet_transformers():
+        base.save_pretrained(folder / BASE_FOLDER)

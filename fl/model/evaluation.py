@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, cast, get_args
 
 import numpy as np
@@ -127,7 +127,6 @@ def even_batches(
 
 
 def _right(labels: Tensor, logits: Tensor, *, is_causal: bool) -> tuple[int, int]:
-    """Return the number of right answers and the number of answers."""
     answers = logits.argmax(-1).cpu()
     if is_causal:  # the token at t is predicted at t - 1
         labels, answers = labels[:, 1:], answers[:, :-1]
@@ -179,9 +178,5 @@ def written(
         generation_config=config,
     )
     width = prompts["input_ids"].shape[1]
-    return [_until(row, quiz.end_id) for row in found[:, width:].tolist()]
-
-
-def _until(tokens: Sequence[int], end_id: int) -> list[int]:
-    listed = list(tokens)
-    return listed[: listed.index(end_id)] if end_id in listed else listed
+    rows: list[list[int]] = found[:, width:].tolist()
+    return [row[: [*row, quiz.end_id].index(quiz.end_id)] for row in rows]

@@ -177,7 +177,6 @@ class LoraModel:
 
 
 def _dropouts(layer: nn.Module) -> nn.Module:
-    """Return the dropout modules of a PEFT layer, if any."""
     from torch import nn
 
     found = [m for n, m in layer.named_children() if n.endswith("_dropout")]
@@ -210,23 +209,15 @@ def _adapted_linears(
 
 
 def _whole_modules(model: nn.Module, indices: Mapping[int, int]) -> list[WholeModule]:
-    """Return the modules trained outside LoRA."""
     from peft.utils import ModulesToSaveWrapper
 
-    return [
-        WholeModule(
-            wrapper=wrapper,
-            module=wrapper.modules_to_save["default"],
-            parts={
-                name: indices[id(parameter)]
-                for name, parameter in wrapper.modules_to_save[
-                    "default"
-                ].named_parameters()
-            },
-        )
-        for wrapper in model.modules()
-        if isinstance(wrapper, ModulesToSaveWrapper)
-    ]
+    found = []
+    for wrapper in model.modules():
+        if isinstance(wrapper, ModulesToSaveWrapper):
+            module = wrapper.modules_to_save["default"]
+            parts = {n: indices[id(p)] for n, p in module.named_parameters()}
+            found.append(WholeModule(wrapper, module, parts))
+    return found
 
 
 def _with_lora(base: PreTrainedModel, lora: LoraSettings) -> nn.Module:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
@@ -126,17 +127,13 @@ class Payload(Record):
 
 def num_rows(shape: tuple[int, ...]) -> int:
     """Return the number of rows of a tensor; a vector or a scalar is one row."""
-    rows = 1
-    for size in shape[:-1]:
-        rows *= size
-    return rows
+    return math.prod(shape[:-1])
 
 
 def _symmetric(tensor: Tensor, largest: int, *, per_row: bool) -> Tensor:
     import torch
 
-    rows = tensor.reshape(num_rows(tuple(tensor.shape)), -1) if per_row else tensor
-    rows = rows.reshape(1, -1) if not per_row else rows
+    rows = tensor.reshape(num_rows(tuple(tensor.shape)) if per_row else 1, -1)
     peak = rows.abs().amax(dim=1, keepdim=True).to(torch.float32)
     scale = (peak / largest).to(tensor.dtype)
     # a row of zeros stays zero with any scale

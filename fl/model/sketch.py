@@ -54,10 +54,7 @@ class Sketch:
 
 
 def draw_sketch(rank: int, full_rank: int, rng: np.random.Generator) -> Sketch:
-    """Return ``rank`` of ``full_rank`` indices, drawn uniformly.
-
-    The generator is ``stream(seed, "sketch", client_id, round_id)``.
-    """
+    """Return ``rank`` of ``full_rank`` indices, drawn uniformly."""
     if not 1 <= rank <= full_rank:
         raise ValueError(
             f"rank must be from 1 to the adapter's {full_rank}, got {rank}"

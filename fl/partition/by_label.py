@@ -12,6 +12,8 @@ from fl.partition.partition import Indices, labels_of, require_enough, shares_of
 from fl.record import Record
 from fl.tasks import Source
 
+MAX_ALPHA = 1e300  # beyond it the draws' sum overflows
+
 
 class DirichletByLabel(Record):
     """The samples of each label are divided in Dirichlet(alpha) proportions.
@@ -23,7 +25,7 @@ class DirichletByLabel(Record):
     """
 
     kind: Literal["dirichlet"] = "dirichlet"
-    alpha: float = Field(default=0.5, gt=0, allow_inf_nan=False)
+    alpha: float = Field(default=0.5, gt=0, le=MAX_ALPHA)
     min_partition_size: int = Field(default=1, ge=1)
 
     def groups(self, task: Source) -> Indices:

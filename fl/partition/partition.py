@@ -21,18 +21,15 @@ class Partition(Protocol):
     @property
     def kind(self) -> str:
         """Return the name used in scenarios."""
-        ...
 
     def groups(self, task: Source) -> Indices:
         """Return the group of every training sample, such as its label.
 
         Raises ``ValueError`` if the task has no such groups.
         """
-        ...
 
     def split(self, groups: Indices, num_clients: int, rng: Generator) -> list[Indices]:
         """Return each client's sample indices, ascending; every sample occurs once."""
-        ...
 
 
 def divide(

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from fl.aggregation import Pair
 from fl.memory.files import regular
+from fl.peft_folders.folder import require_finite
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -57,6 +58,8 @@ def save_base_delta(folder: Path, tensors: Mapping[str, Tensor], *, rule: Rule) 
 
     if not tensors:
         return
+    for name, tensor in tensors.items():
+        require_finite(name, tensor)
     metadata = {"format": "pt", "kind": "base-delta 1", "rule": rule}
     save_file(dict(tensors), folder / FILE_NAME, metadata=metadata)
 
@@ -114,7 +117,6 @@ def _read(path: Path) -> tuple[str, dict[str, Tensor]]:
 
 
 def _dense(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the dense fold of each module."""
     folds = {}
     for name, tensor in tensors.items():
         module, _, part = name.rpartition(".")

@@ -101,8 +101,7 @@ class Components:
 
     def written(self, layer: MergedLayer) -> list[Pair]:
         """Return the pair and the fold with the precision of the files."""
-        pairs = [layer.pair] if layer.fold is None else [layer.pair, layer.fold]
-        return [Pair(*map(self._rounded, pair)) for pair in pairs]
+        return [Pair(*map(self._rounded, pair)) for pair in layer.sent]
 
     def notes(self, folds: bool, onto: Path | None) -> tuple[str, ...]:
         """Return the notes that a reader of the report needs."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import sys
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,6 +29,7 @@ UNSUPPORTED = (
     "use_bdlora",
     "use_qalora",
 )
+MAX_ALPHA = sys.float_info.max
 PLAIN_STARTS = (True, False, None, "gaussian", "orthogonal", "eva")
 
 
@@ -73,8 +75,15 @@ def scale_of(folder: Path, config: Mapping[str, Any], module: str, rank: int) ->
     if config["peft_type"] == "HIRA":
         return 1.0
     alpha = _of_module(config, "alpha_pattern", "lora_alpha", module)
-    if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not alpha > 0:
-        raise ValueError(f"{folder}: lora_alpha must be positive, got {alpha!r}")
+    if (
+        isinstance(alpha, bool)
+        or not isinstance(alpha, int | float)
+        or not 0 < alpha <= MAX_ALPHA
+    ):
+        shown = str(alpha)[:50]
+        raise ValueError(
+            f"{folder}: lora_alpha must be positive and finite, got {shown}"
+        )
     return float(alpha / (math.sqrt(rank) if config.get("use_rslora") else rank))
 
 

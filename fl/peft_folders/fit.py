@@ -57,7 +57,8 @@ def require_mergeable(
             "and PEFT cannot keep the old one for the pair; use 'flora-stacking'"
         )
     needed: list[Ability] = ["independent-sampling"] if has_previous else []
-    if any(len(set(ranks)) > 1 for ranks in _ranks(folders).values()):
+    modules = folders[0].pairs
+    if any(len({len(f.pairs[m].lora_a) for f in folders}) > 1 for m in modules):
         needed.append("unequal-ranks")
     refusals = contract.refusals(needed)
     if refusals:
@@ -93,13 +94,6 @@ def _base_delta_digest(folder: PeftFolder) -> bytes:
     """Return the digest of a folder's base delta; empty if there is none."""
     path = folder.path / FILE_NAME
     return hashlib.sha256(path.read_bytes()).digest() if path.exists() else b""
-
-
-def _ranks(folders: Sequence[PeftFolder]) -> dict[str, list[int]]:
-    return {
-        module: [len(folder.pairs[module].lora_a) for folder in folders]
-        for module in folders[0].pairs
-    }
 
 
 def _widths(pairs: Mapping[str, Pair]) -> dict[str, tuple[int, ...]]:

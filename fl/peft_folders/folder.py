@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -111,6 +112,8 @@ def write_peft_folder(folder: Path, adapter: PeftFolder) -> None:
     for module, magnitude in adapter.magnitudes.items():
         tensors[f"{PREFIX}{module}.{MAGNITUDE}"] = magnitude
     own = {name: adapter.rounded(tensor) for name, tensor in tensors.items()}
+    for name, tensor in own.items():
+        require_finite(name, tensor)
     save_file(own, folder / WEIGHTS_FILE, metadata={"format": "pt"})
 
 
@@ -121,7 +124,7 @@ def new_folder(path: str | Path) -> Iterator[Path]:
     require_free(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = folder.with_name(f".{folder.name}.unfinished")
-    _remove(draft)
+    shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir()
     try:
         yield draft
@@ -129,7 +132,7 @@ def new_folder(path: str | Path) -> Iterator[Path]:
             folder.rmdir()
         draft.rename(folder)
     except BaseException:
-        _remove(draft)
+        shutil.rmtree(draft, ignore_errors=True)
         raise
 
 
@@ -139,13 +142,6 @@ def require_free(folder: Path) -> None:
         raise ValueError(f"{folder} is a file, not a folder")
     if folder.exists() and any(folder.iterdir()):
         raise ValueError(f"{folder} is not empty; choose another folder")
-
-
-def _remove(draft: Path) -> None:
-    if draft.exists():
-        for path in draft.iterdir():
-            path.unlink()
-        draft.rmdir()
 
 
 def _read_tensors(folder: Path) -> dict[str, Tensor]:
@@ -172,12 +168,23 @@ def _read_tensors(folder: Path) -> dict[str, Tensor]:
 def _widened(path: Path, name: str, tensor: Tensor) -> Tensor:
     import torch
 
+    if tensor.is_complex():
+        raise ValueError(f"{path}: {name} has complex numbers, which cannot be merged")
     if not tensor.is_floating_point():
         return tensor
     wide = tensor if tensor.dtype == torch.float64 else tensor.float()
     if not wide.isfinite().all():
         raise ValueError(f"{path}: {name} is not finite")
     return wide
+
+
+def require_finite(name: str, tensor: Tensor) -> None:
+    """Raise ``ValueError`` if a merged tensor is not finite as it would be written."""
+    if not tensor.isfinite().all():
+        raise ValueError(
+            f"the merged {name} is not finite in {str(tensor.dtype)[6:]}: numbers, "
+            "scales or weights of the adapters are too large"
+        )
 
 
 def _require_whole(folder: Path, name: str) -> None:

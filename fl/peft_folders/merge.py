@@ -9,14 +9,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from fl.aggregation import (
+    AGGREGATIONS,
     FloraNA,
-    LayerComponents,
+    MergeDiagnostics,
     MergedLayer,
     Method,
-    Pair,
+    ranks,
 )
-from fl.aggregation.grams import product_error
-from fl.aggregation.reference_norms import ReferenceNorms, ratio, reference_norms
+from fl.aggregation.reference_norms import ratio, reference_norms
 from fl.memory.recipe import settings
 from fl.peft_folders.base_delta import write_base_delta
 from fl.peft_folders.components import WEIGHT_SUM_TOLERANCE, Components
@@ -27,6 +27,7 @@ from fl.peft_folders.folder import (
     require_free,
     write_peft_folder,
 )
+from fl.tasks.data_files import did_you_mean
 
 REPORT_FILE = "merge.json"
 
@@ -66,19 +67,20 @@ def merge_folders(
     folders: Sequence[str | Path],
     out: str | Path,
     *,
-    method: Method | None = None,
+    method: Method | str | None = None,
     weights: Sequence[float] | None = None,
     previous: str | Path | None = None,
 ) -> MergeReport:
     """Merge PEFT adapter folders into the new folder ``out`` and return a report.
 
-    The defaults are FLoRA-NA and equal weights. Weights that do not sum to one need
-    ``previous``, the adapter before the round, which gets the remaining weight. Folds
-    of a method, and those of ``previous``, are written for
+    ``method`` is a record of ``fl.aggregation`` or the name of one with its defaults,
+    such as "fedit". The defaults are FLoRA-NA and equal weights. Weights that do not
+    sum to one need ``previous``, the adapter before the round, which gets the remaining
+    weight. Folds of a method, and those of ``previous``, are written for
     ``fl.peft_folders.apply_base_delta``. Raises ``ValueError`` if the adapters or the
     method do not fit.
     """
-    merge = FloraNA() if method is None else method
+    merge = _method(method)
     require_free(Path(out))
     shares = client_weights(weights, len(folders), has_previous=previous is not None)
     clients = tuple(read_peft_folder(folder) for folder in folders)
@@ -103,6 +105,20 @@ def merge_folders(
         text = json.dumps(asdict(report), indent=1)
         (folder / REPORT_FILE).write_text(text + "\n", encoding="utf-8")
     return report
+
+
+def _method(given: Method | str | None) -> Method:
+    """Return the method that a caller names; FLoRA-NA where none is named."""
+    if given is None:
+        return FloraNA()
+    if not isinstance(given, str):
+        return given
+    if given not in AGGREGATIONS:
+        raise ValueError(
+            f"unknown method {given!r}{did_you_mean(given, AGGREGATIONS)} "
+            f"(methods: {', '.join(AGGREGATIONS)})"
+        )
+    return AGGREGATIONS[given]()
 
 
 def client_weights(
@@ -137,7 +153,11 @@ def _report(
     layers = components.layers()
     norms = reference_norms(layers)
     rows = [
-        _row(name, layers[name], norms[name], layer, components.written(layer))
+        _row(
+            name,
+            layer,
+            norms[name].of_products(layers[name], components.written(layer)),
+        )
         for name, layer in merged.items()
     ]
     scaled = {name: s * norms[name].norm for name, s in components.first.scales.items()}
@@ -160,23 +180,16 @@ def _report(
     )
 
 
-def _row(
-    name: str,
-    layer: LayerComponents,
-    norms: ReferenceNorms,
-    merged: MergedLayer,
-    written: Sequence[Pair],
-) -> LayerReport:
-    error = product_error(layer, written)
-    update = None if norms.update is None else ratio(error * norms.norm, norms.update)
+def _row(name: str, merged: MergedLayer, found: MergeDiagnostics) -> LayerReport:
+    rank, fold_rank = ranks(merged)
     return LayerReport(
         layer=name,
-        num_components=len(layer.pairs),
-        rank=len(merged.pair.lora_a),
-        fold_rank=0 if merged.fold is None else len(merged.fold.lora_a),
-        relative_error=error,
-        average_relative_error=merged.diagnostics.average_relative_error,
-        update_relative_error=update,
+        num_components=found.num_components,
+        rank=rank,
+        fold_rank=fold_rank,
+        relative_error=found.relative_error,
+        average_relative_error=found.average_relative_error,
+        update_relative_error=found.update_relative_error,
     )
 
 

@@ -4,7 +4,7 @@ from fl.tasks.arithmetic import Arithmetic
 from fl.tasks.digits import Digits
 from fl.tasks.instruct import Instruct
 from fl.tasks.synthetic import Synthetic
-from fl.tasks.task import Objective, Quiz, Source, Split, Task
+from fl.tasks.task import Objective, Quiz, Source, Split, Task, require_splits
 from fl.tasks.text import Text
 from fl.tasks.tokens import Tokenizer
 
@@ -29,4 +29,5 @@ __all__ = [
     "Task",
     "Text",
     "Tokenizer",
+    "require_splits",
 ]

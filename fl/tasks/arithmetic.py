@@ -4,25 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from fl.memory import recipe
-from fl.record import Record
 from fl.streams import stream
-from fl.tasks.counter_rng import uniform
+from fl.tasks.generated import Generated, uniform
 from fl.tasks.splits import spread
-from fl.tasks.task import Objective, Split, Task, no_column
+from fl.tasks.task import Objective, Split, Task
 from fl.tasks.tokenized import PromptReply, TokenizedPrompts
 from fl.tasks.tokens import Tokenizer
 
 NUM_RANGES = 10
 
 
-class Arithmetic(Record):
+class Arithmetic(Generated):
     """Sums of two numbers of up to ``num_digits`` digits, scored by exact match.
 
     20 % of all pairs are for the test and 20 % are public; no pair is in two splits.
@@ -31,46 +29,20 @@ class Arithmetic(Record):
     """
 
     kind: Literal["arithmetic"] = "arithmetic"
-    num_samples: int = Field(default=10_000, ge=1)
+    objective: ClassVar[Objective] = "causal"
+    num_labels: ClassVar = 0  # answers are texts
+    chat: ClassVar = False
     num_test: int = Field(default=500, ge=1)
-    num_public: int = Field(default=0, ge=0)
     num_digits: int = Field(default=2, ge=1, le=3)
-    heterogeneity: float = Field(default=0.0, ge=0, le=1)
-    num_users: int = Field(default=100, ge=1)
-    seed: int = Field(default=0, ge=0)
-
-    @property
-    def digest(self) -> str:
-        """Return the digest of the settings, which determine all sums."""
-        return recipe.digest("arithmetic 1", {"settings": recipe.settings(self)})
-
-    @property
-    def objective(self) -> Objective:
-        return "causal"
-
-    @property
-    def num_labels(self) -> int:
-        """Return 0: answers are texts."""
-        return 0
 
     @property
     def max_length(self) -> int:
         """Return the maximum length in tokens: one per character, and three more."""
         return 3 * self.num_digits + 6
 
-    @property
-    def chat(self) -> bool:
-        return False
-
     def labels(self, split: Split) -> NDArray[np.int64]:
         """Return a zero for every sample."""
         return np.zeros(self._num_samples(split), dtype=np.int64)
-
-    def column(self, name: str) -> NDArray[np.str_]:
-        """Return each training sample's ``user``."""
-        if name != "user":
-            raise no_column(self.kind, name, "user")
-        return self._users(np.arange(self.num_samples)).astype(np.str_)
 
     def prompt_replies(self, split: Split, indices: Sequence[int]) -> list[PromptReply]:
         """Return the sums at these indices, with their results."""
@@ -91,18 +63,7 @@ class Arithmetic(Record):
         assert tokenizer is not None
         return TokenizedPrompts(self, tokenizer)
 
-    def _num_samples(self, split: Split) -> int:
-        return {
-            "train": self.num_samples,
-            "test": self.num_test,
-            "public": self.num_public,
-        }[split]
-
-    def _users(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
-        return indices % self.num_users
-
     def _pairs(self, split: Split, indices: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the two numbers (b, 2) of some samples."""
         pool = _pool(split, self.num_digits)
         place, choice = (
             uniform(self.seed, f"{split} {what}", indices)

@@ -6,6 +6,7 @@ import difflib
 import hashlib
 import os
 import re
+import time
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
@@ -18,6 +19,7 @@ from fl.memory.files import recall, regular, remember
 HUB = "hf://datasets/"
 _HUB_FILE = re.compile(rf"{HUB}([\w.-]+/[\w.-]+?)(?:@([^/]+))?/(.+)")
 LARGE_BYTES = 1 << 24  # the digest of a larger file is cached
+YOUNG_NS = 2 * 10**9  # more than any file system's tick
 
 
 def _absolute_or_hub(value: str, info: ValidationInfo) -> str:
@@ -32,12 +34,13 @@ def _absolute_or_hub(value: str, info: ValidationInfo) -> str:
     return str(path)
 
 
-def _text(value: object) -> object:
+def path_text(value: object) -> object:
+    """Return a path as text; anything else as it is."""
     return str(value) if isinstance(value, Path) else value
 
 
 # A local path or ``hf://datasets/owner/name@revision/file``.
-DataFile = Annotated[str, BeforeValidator(_text), AfterValidator(_absolute_or_hub)]
+DataFile = Annotated[str, BeforeValidator(path_text), AfterValidator(_absolute_or_hub)]
 
 
 def scenario_folder(info: ValidationInfo) -> Path | None:
@@ -115,21 +118,37 @@ def unreachable(what: str, error: Exception) -> str:
     )
 
 
-def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file, recomputed only if its size or time changed."""
+def file_state(path: Path) -> tuple[int, ...]:
+    """Return numbers that change whenever a file's content does; a program can set a
+    file's time of modification, but not that of its change."""
     status = regular(path).stat()
-    return _file_digest(str(path.resolve()), status.st_size, status.st_mtime_ns)
+    changed_ns = status.st_ctime_ns
+    if time.time_ns() - changed_ns < YOUNG_NS:  # it may change again at the same tick
+        changed_ns = time.time_ns()
+    return (
+        status.st_dev,
+        status.st_ino,
+        status.st_size,
+        status.st_mtime_ns,
+        changed_ns,
+    )
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file's content, which is read again if it may have
+    changed."""
+    return _file_digest(str(path.resolve()), file_state(path))
 
 
 @lru_cache(maxsize=256)
-def _file_digest(path: str, size: int, mtime_ns: int) -> str:
-    if size < LARGE_BYTES:
-        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
-    identity = hashlib.sha256(f"{path} {size} {mtime_ns}".encode()).hexdigest()
-    name = f"{identity}.sha256"
-    known = recall(name)
-    if known is None:
-        with open(path, "rb") as file:
-            known = hashlib.file_digest(file, "sha256").hexdigest().encode()
-        remember(name, known)
-    return known.decode()
+def _file_digest(path: str, state: tuple[int, ...]) -> str:
+    _, _, size, *_ = state
+    name = f"{hashlib.sha256(f'{path} {state}'.encode()).hexdigest()}.sha256"
+    known = recall(name) if size >= LARGE_BYTES else None
+    if known is not None:
+        return known.decode()
+    with open(path, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if size >= LARGE_BYTES:
+        remember(name, digest.encode())
+    return digest

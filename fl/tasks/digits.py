@@ -12,7 +12,7 @@ import gzip
 import hashlib
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,24 +32,14 @@ class Digits(Record):
     """Handwritten digits; 25 % of each class are for the test and 20 % are public."""
 
     kind: Literal["digits"] = "digits"
+    objective: ClassVar[Objective] = "image-classification"
+    num_labels: ClassVar = 10
+    max_length: ClassVar = 0
 
     @property
     def digest(self) -> str:
         """Return the digest of the data and of the rule that splits them."""
         return hashlib.sha256(f"{SHA256} 25% test 20% public".encode()).hexdigest()
-
-    @property
-    def objective(self) -> Objective:
-        return "image-classification"
-
-    @property
-    def num_labels(self) -> int:
-        """Return the number of digits."""
-        return 10
-
-    @property
-    def max_length(self) -> int:
-        return 0
 
     def labels(self, split: Split) -> NDArray[np.int64]:
         """Return the digit shown by each image of a split."""

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Literal
+from collections.abc import Sequence
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
-from fl.record import Record
-from fl.tasks.data_files import DataFile
-from fl.tasks.splits import chosen_rows, files_digest, split_table, spread
-from fl.tasks.tables import Table, read_table
+from fl.tasks.splits import FileTask, spread
+from fl.tasks.tables import Table
 from fl.tasks.task import Objective, Split, Task
 from fl.tasks.tokenized import PromptReply, TokenizedPrompts
 from fl.tasks.tokens import Tokenizer
@@ -21,7 +19,7 @@ from fl.tasks.tokens import Tokenizer
 _NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
 
 
-class Instruct(Record):
+class Instruct(FileTask):
     """Prompts and responses such as GSM8K's; the loss covers the response only.
 
     ``prompt_format`` is a template in which ``{prompt}`` is replaced; ``chat: true``
@@ -30,15 +28,13 @@ class Instruct(Record):
     """
 
     kind: Literal["instruct"] = "instruct"
-    train: DataFile
-    test: DataFile
-    public: DataFile | None = None
+    objective: ClassVar[Objective] = "causal"
+    num_labels: ClassVar = 0  # responses are texts
     prompt_column: str = "question"
     response_column: str = "answer"
     prompt_format: str = "{prompt}\n"
     chat: bool = False
     max_length: int = Field(default=512, ge=8)
-    limit: int | None = Field(default=None, ge=1)
 
     @field_validator("prompt_format")
     @classmethod
@@ -46,23 +42,6 @@ class Instruct(Record):
         if "{prompt}" not in value:
             raise ValueError("must contain {prompt}")
         return value
-
-    @property
-    def digest(self) -> str:
-        """Return the digest of the files' content and of the reading settings."""
-        places = {"kind", "train", "test", "public"}
-        return files_digest(
-            "instruct", self._files, self.model_dump(mode="json", exclude=places)
-        )
-
-    @property
-    def objective(self) -> Objective:
-        return "causal"
-
-    @property
-    def num_labels(self) -> int:
-        """Return 0: responses are texts."""
-        return 0
 
     def labels(self, split: Split) -> NDArray[np.int64]:
         """Return a zero for every sample."""
@@ -72,8 +51,7 @@ class Instruct(Record):
 
     def column(self, name: str) -> NDArray[np.str_]:
         """Return a column of the training file."""
-        table = read_table(self.train, (name,), header=True)
-        return np.array(table.columns[0])[self._rows("train", table)]
+        return self._column(name, header=True)
 
     def prompt_replies(self, split: Split, indices: Sequence[int]) -> list[PromptReply]:
         """Return the formatted prompts at these indices, with their responses."""
@@ -103,16 +81,9 @@ class Instruct(Record):
         assert tokenizer is not None
         return TokenizedPrompts(self, tokenizer)
 
-    @property
-    def _files(self) -> Mapping[Split, str | None]:
-        return {"train": self.train, "test": self.test, "public": self.public}
-
     def _table(self, split: Split) -> Table | None:
         columns = (self.prompt_column, self.response_column)
-        return split_table(self._files, split, columns, header=True)
-
-    def _rows(self, split: Split, table: Table) -> NDArray[np.int64]:
-        return chosen_rows(split, len(table.lines), self.limit)
+        return self._read(split, columns, header=True)
 
 
 def final_answer(reply: str) -> str:

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from fl.memory import recipe
-from fl.record import Record
-from fl.tasks.counter_rng import uniform
+from fl.tasks.generated import Generated, uniform
 from fl.tasks.splits import spread
-from fl.tasks.task import Objective, Split, Task, no_column
+from fl.tasks.task import Objective, Split, Task
 from fl.tasks.tokenized import TokenizedTexts
 from fl.tasks.tokens import Tokenizer
 
 SYLLABLES = tuple(c + v for c in "bdfgklmnprstvz" for v in "aeiou")
 
 
-class Synthetic(Record):
+class Synthetic(Generated):
     """Sentences whose words depend on the label, generated on demand.
 
     With probability ``1 - difficulty`` a word is one of the label's own words,
@@ -30,17 +28,12 @@ class Synthetic(Record):
     """
 
     kind: Literal["synthetic"] = "synthetic"
-    num_samples: int = Field(default=10_000, ge=1)
-    num_test: int = Field(default=1_000, ge=1)
-    num_public: int = Field(default=0, ge=0)
+    objective: ClassVar[Objective] = "text-classification"
     num_labels: int = Field(default=10, ge=2)
     num_words: int = Field(default=200, ge=2, le=len(SYLLABLES) ** 2)
     min_words: int = Field(default=6, ge=1)
     max_words: int = Field(default=12, ge=1, le=512)
     difficulty: float = Field(default=0.5, ge=0, lt=1)
-    heterogeneity: float = Field(default=0.0, ge=0, le=1)
-    num_users: int = Field(default=100, ge=1)
-    seed: int = Field(default=0, ge=0)
 
     @model_validator(mode="after")
     def _check_ranges(self) -> Synthetic:
@@ -57,15 +50,6 @@ class Synthetic(Record):
         return self
 
     @property
-    def digest(self) -> str:
-        """Return the digest of the settings, which determine all sentences."""
-        return recipe.digest("synthetic 1", {"settings": recipe.settings(self)})
-
-    @property
-    def objective(self) -> Objective:
-        return "text-classification"
-
-    @property
     def max_length(self) -> int:
         """Return the maximum length: four tokens per word and two special ones."""
         return 4 * self.max_words + 2
@@ -73,12 +57,6 @@ class Synthetic(Record):
     def labels(self, split: Split) -> NDArray[np.int64]:
         """Return the label of every sample."""
         return self._labels(split, np.arange(self._num_samples(split)))
-
-    def column(self, name: str) -> NDArray[np.str_]:
-        """Return each training sample's ``user``."""
-        if name != "user":
-            raise no_column(self.kind, name, "user")
-        return self._users(np.arange(self.num_samples)).astype(np.str_)
 
     def texts(self, split: Split, indices: Sequence[int]) -> list[str]:
         """Return the sentences at these indices."""
@@ -105,16 +83,6 @@ class Synthetic(Record):
         """Return the tokenized task."""
         assert tokenizer is not None
         return TokenizedTexts(self, tokenizer)
-
-    def _num_samples(self, split: Split) -> int:
-        return {
-            "train": self.num_samples,
-            "test": self.num_test,
-            "public": self.num_public,
-        }[split]
-
-    def _users(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
-        return indices % self.num_users
 
     def _labels(self, split: Split, indices: NDArray[np.int64]) -> NDArray[np.int64]:
         draw = uniform(self.seed, f"{split} label", indices)

@@ -9,12 +9,12 @@ import json
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TypeAlias
 
 from fl.memory.files import regular
-from fl.tasks.data_files import did_you_mean, local_file
+from fl.tasks.data_files import did_you_mean, file_state, local_file
 
 Column: TypeAlias = str | int  # a name, or a position counted from 0
 Row: TypeAlias = tuple[int, Mapping[Column, object]]
@@ -43,15 +43,14 @@ def read_table(source: str, columns: tuple[Column, ...], *, header: bool) -> Tab
     CSV is quoted as in RFC 4180; TSV has no quotes (IANA text/tab-separated-values).
     """
     path = local_file(source)
-    status = path.stat()
-    return _read(str(path), status.st_mtime_ns, status.st_size, columns, header)
+    return _read(str(path), file_state(path), columns, header)
 
 
 @lru_cache(maxsize=16)
 def _read(
-    path: str, mtime_ns: int, size: int, columns: tuple[Column, ...], header: bool
+    path: str, state: tuple[int, ...], columns: tuple[Column, ...], header: bool
 ) -> Table:
-    """Return the columns; time and size are cache keys that detect a changed file."""
+    """Return the columns; the file's state is a cache key that detects a change."""
     suffix = _suffix(Path(path))
     reader = _READERS.get(suffix)
     if reader is None:
@@ -100,14 +99,6 @@ def _content(path: Path) -> str:
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise ValueError(f"{path}, line {line}: is not UTF-8 text") from error
-
-
-def _csv(path: Path, header: bool) -> Iterator[Row]:
-    return _delimited(path, header, ",", csv.QUOTE_MINIMAL)
-
-
-def _tsv(path: Path, header: bool) -> Iterator[Row]:
-    return _delimited(path, header, "\t", csv.QUOTE_NONE)
 
 
 def _delimited(path: Path, header: bool, delimiter: str, quoting: int) -> Iterator[Row]:
@@ -173,8 +164,8 @@ def _parquet(path: Path, header: bool) -> Iterator[Row]:
 
 
 _READERS: Mapping[str, Callable[[Path, bool], Iterator[Row]]] = {
-    ".csv": _csv,
-    ".tsv": _tsv,
+    ".csv": partial(_delimited, delimiter=",", quoting=csv.QUOTE_MINIMAL),
+    ".tsv": partial(_delimited, delimiter="\t", quoting=csv.QUOTE_NONE),
     ".jsonl": _json_lines,
     ".parquet": _parquet,
 }

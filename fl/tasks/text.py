@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from fl.record import Record
-from fl.tasks.data_files import DataFile, did_you_mean
-from fl.tasks.splits import chosen_rows, files_digest, label_names, split_table, spread
-from fl.tasks.tables import Column, Table, read_table
+from fl.tasks.data_files import did_you_mean
+from fl.tasks.splits import FileTask, spread
+from fl.tasks.tables import Column, Table
 from fl.tasks.task import Objective, Split, Task
 from fl.tasks.tokenized import TokenizedTexts
 from fl.tasks.tokens import Tokenizer
@@ -21,7 +20,7 @@ from fl.tasks.tokens import Tokenizer
 ColumnChoice = str | Annotated[int, Field(ge=0)]
 
 
-class Text(Record):
+class Text(FileTask):
     """Labelled texts from CSV, TSV, JSON lines, Parquet or a file of the hub.
 
     The labels are the sorted labels of ``train``. Texts are cut to ``max_length``
@@ -30,9 +29,7 @@ class Text(Record):
     """
 
     kind: Literal["text"] = "text"
-    train: DataFile
-    test: DataFile
-    public: DataFile | None = None
+    objective: ClassVar[Objective] = "text-classification"
     text_column: ColumnChoice = "text"
     label_column: ColumnChoice = "label"
     header: bool = True
@@ -43,23 +40,16 @@ class Text(Record):
     def _check_columns(self) -> Text:
         for key in ("text_column", "label_column"):
             column = getattr(self, key)
+            if isinstance(column, int) and "header" not in self.model_fields_set:
+                raise ValueError(
+                    f"{key} is the number {column}, so `header` must be given: false "
+                    "where the first line is data, true where it is to be skipped"
+                )
             if not self.header and isinstance(column, str):
                 raise ValueError(
                     f"{key} must be a number where header is false, got {column!r}"
                 )
         return self
-
-    @property
-    def digest(self) -> str:
-        """Return the digest of the files' content and of the reading settings."""
-        places = {"kind", "train", "test", "public"}
-        return files_digest(
-            "text", self._files, self.model_dump(mode="json", exclude=places)
-        )
-
-    @property
-    def objective(self) -> Objective:
-        return "text-classification"
 
     @property
     def num_labels(self) -> int:
@@ -76,8 +66,7 @@ class Text(Record):
     def column(self, name: str) -> NDArray[np.str_]:
         """Return a column of the training file."""
         column: Column = int(name) if not self.header and name.isdecimal() else name
-        table = read_table(self.train, (column,), header=self.header)
-        return np.array(table.columns[0])[self._rows("train", table)]
+        return self._column(column, header=self.header)
 
     def texts(self, split: Split, indices: Sequence[int]) -> list[str]:
         """Return the texts at these indices."""
@@ -96,16 +85,9 @@ class Text(Record):
         assert tokenizer is not None
         return TokenizedTexts(self, tokenizer)
 
-    @property
-    def _files(self) -> Mapping[Split, str | None]:
-        return {"train": self.train, "test": self.test, "public": self.public}
-
     def _table(self, split: Split) -> Table | None:
         columns = (self.text_column, self.label_column)
-        return split_table(self._files, split, columns, header=self.header)
-
-    def _rows(self, split: Split, table: Table) -> NDArray[np.int64]:
-        return chosen_rows(split, len(table.lines), self.limit)
+        return self._read(split, columns, header=self.header)
 
     def _names(self) -> tuple[str, ...]:
         table = self._table("train")
@@ -121,7 +103,11 @@ class Text(Record):
 
 @lru_cache(maxsize=16)
 def _distinct(table: Table) -> tuple[str, ...]:
-    return label_names(table.columns[1])
+    """Return the labels: integers by value, others alphabetically."""
+    distinct = set(table.columns[1])
+    if all(name.removeprefix("-").isdecimal() for name in distinct):
+        return tuple(sorted(distinct, key=lambda name: (int(name), name)))
+    return tuple(sorted(distinct))
 
 
 @lru_cache(maxsize=16)

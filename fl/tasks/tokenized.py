@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fl.tasks.task import Objective, Quiz, Source, Split, Task
-from fl.tasks.tokens import IGNORED, SampleCache, Tokenizer, padded, token_batch
+from fl.tasks.task import Objective, Quiz, Source, Split
+from fl.tasks.tokens import IGNORED, Tokenizer, padded, token_batch
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+MAX_CACHED = 200_000
+Encoded = TypeVar("Encoded")  # a sample's tokens
 
 
 class LabelledTexts(Source, Protocol):
@@ -22,7 +24,6 @@ class LabelledTexts(Source, Protocol):
 
     def texts(self, split: Split, indices: Sequence[int]) -> list[str]:
         """Return the texts at these indices."""
-        ...
 
 
 class PromptReply(NamedTuple):
@@ -38,27 +39,23 @@ class PromptSource(Source, Protocol):
     @property
     def chat(self) -> bool:
         """Return whether prompts use the model's chat template."""
-        ...
 
     def prompt_replies(self, split: Split, indices: Sequence[int]) -> list[PromptReply]:
         """Return the prompts and replies at these indices."""
-        ...
 
     def result(self, reply: str) -> str:
         """Return the part of a reply that is compared."""
-        ...
 
 
 @dataclass(frozen=True)
-class _Tokenized:
-    """What a tokenized task takes over from its source."""
+class _Tokenized(Generic[Encoded]):
+    """What a tokenized task takes over from its source, and its samples as tokens."""
 
     source: Source
     tokenizer: Tokenizer
-
-    @property
-    def digest(self) -> str:
-        return self.source.digest
+    _known: dict[tuple[Split, int], Encoded] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     @property
     def objective(self) -> Objective:
@@ -72,18 +69,24 @@ class _Tokenized:
     def max_length(self) -> int:
         return self.source.max_length
 
-    def column(self, name: str) -> NDArray[np.str_]:
-        return self.source.column(name)
+    def _encode(self, split: Split, indices: list[int]) -> list[Encoded]:
+        raise NotImplementedError
 
-    def corpus(self) -> list[str]:
-        return self.source.corpus()
-
-    def read_by(self, tokenizer: Tokenizer | None) -> Task:
-        return self.source.read_by(tokenizer)
+    def _encoded(self, split: Split, indices: NDArray[np.int64]) -> list[Encoded]:
+        """Return samples as tokens, which are kept; those missing take one call."""
+        keys = [(split, index) for index in indices.tolist()]
+        missing = [key for key in dict.fromkeys(keys) if key not in self._known]
+        if len(self._known) + len(missing) > MAX_CACHED:
+            self._known.clear()
+            missing = list(dict.fromkeys(keys))
+        if missing:
+            made = self._encode(split, [index for _, index in missing])
+            self._known.update(zip(missing, made, strict=True))
+        return [self._known[key] for key in keys]
 
 
 @dataclass(frozen=True)
-class TokenizedTexts(_Tokenized):
+class TokenizedTexts(_Tokenized[list[int]]):
     """Labelled texts as token ids."""
 
     source: LabelledTexts
@@ -98,7 +101,7 @@ class TokenizedTexts(_Tokenized):
         """Return ``input_ids``, ``attention_mask`` (b, longest) and ``labels`` (b)."""
         import torch
 
-        rows = self._cache.values([(split, index) for index in indices.tolist()])
+        rows = self._encoded(split, indices)
         return {
             **token_batch(rows, self.tokenizer.pad_id),
             "labels": torch.from_numpy(self.labels(split)[indices]),
@@ -106,24 +109,19 @@ class TokenizedTexts(_Tokenized):
 
     def lengths(self, split: Split, indices: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the lengths of these samples in tokens."""
-        rows = self._cache.values([(split, index) for index in indices.tolist()])
+        rows = self._encoded(split, indices)
         return np.array([len(row) for row in rows], dtype=np.int64)
 
     def quiz(self) -> Quiz | None:
         return None
 
-    @cached_property
-    def _cache(self) -> SampleCache[tuple[Split, int], list[int]]:
-        return SampleCache(self._encode)
-
-    def _encode(self, keys: list[tuple[Split, int]]) -> list[list[int]]:
-        split = keys[0][0]  # one call is about one split
-        texts = self.source.texts(split, [index for _, index in keys])
+    def _encode(self, split: Split, indices: list[int]) -> list[list[int]]:
+        texts = self.source.texts(split, indices)
         return self.tokenizer.encode(texts, max_length=self.max_length)
 
 
 @dataclass(frozen=True)
-class TokenizedPrompts(_Tokenized):
+class TokenizedPrompts(_Tokenized[tuple[list[int], list[int]]]):
     """Prompts and replies as token ids; the loss covers the reply only."""
 
     source: PromptSource
@@ -146,7 +144,7 @@ class TokenizedPrompts(_Tokenized):
         """
         import torch
 
-        pairs = self._pairs(split, indices)
+        pairs = self._encoded(split, indices)
         targets = [[IGNORED] * len(prompt) + reply for prompt, reply in pairs]
         return {
             **token_batch([p + r for p, r in pairs], self.pad_id),
@@ -155,7 +153,7 @@ class TokenizedPrompts(_Tokenized):
 
     def lengths(self, split: Split, indices: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the lengths in tokens, prompt and reply together."""
-        pairs = self._pairs(split, indices)
+        pairs = self._encoded(split, indices)
         return np.array([len(p) + len(r) for p, r in pairs], dtype=np.int64)
 
     def quiz(self) -> Quiz | None:
@@ -163,7 +161,7 @@ class TokenizedPrompts(_Tokenized):
 
     def prompts(self, split: Split, indices: NDArray[np.int64]) -> dict[str, Tensor]:
         """Return the prompts, padded on the left so that generation can continue."""
-        prompts = [prompt for prompt, _ in self._pairs(split, indices)]
+        prompts = [prompt for prompt, _ in self._encoded(split, indices)]
         return token_batch(prompts, self.pad_id, left=True)
 
     def num_right(
@@ -175,24 +173,14 @@ class TokenizedPrompts(_Tokenized):
         pairs = zip(wanted, found, strict=True)
         return sum(self.source.result(w.reply) == f for w, f in pairs)
 
-    def _pairs(
-        self, split: Split, indices: NDArray[np.int64]
-    ) -> list[tuple[list[int], list[int]]]:
-        return self._cache.values([(split, index) for index in indices.tolist()])
-
-    @cached_property
-    def _cache(self) -> SampleCache[tuple[Split, int], tuple[list[int], list[int]]]:
-        return SampleCache(self._encode)
-
     def _encode(
-        self, keys: list[tuple[Split, int]]
+        self, split: Split, indices: list[int]
     ) -> list[tuple[list[int], list[int]]]:
         """Return prompts and replies, cut to ``max_length`` together.
 
         A long prompt loses its beginning, and at most three quarters are left to it.
         """
-        split = keys[0][0]  # one call is about one split
-        pairs = self.source.prompt_replies(split, [index for _, index in keys])
+        pairs = self.source.prompt_replies(split, indices)
         chat = self.source.chat
         prompts = [e.prompt for e in pairs]
         if chat:

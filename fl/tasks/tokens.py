@@ -1,10 +1,9 @@
-"""The interface of a tokenizer, a cache of tokenized samples, and padded batches."""
+"""The interface of a tokenizer, and padded batches."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +11,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from torch import Tensor
 
-IGNORED = -100  # the label that losses ignore
-MAX_CACHED = 200_000
-Key = TypeVar("Key", bound=Hashable)
-Value = TypeVar("Value")
+IGNORED = -100  # the label that losses ignore, as in transformers
 
 
 class Tokenizer(Protocol):
@@ -24,17 +20,14 @@ class Tokenizer(Protocol):
     @property
     def digest(self) -> str:
         """Return a digest of all that determines token ids, without importing torch."""
-        ...
 
     @property
     def pad_id(self) -> int:
         """Return the id of the padding token."""
-        ...
 
     @property
     def end_id(self) -> int:
         """Return the id of the token that ends a text."""
-        ...
 
     def encode(
         self, texts: Sequence[str], *, max_length: int, special: bool = True
@@ -43,33 +36,12 @@ class Tokenizer(Protocol):
 
         ``special`` adds the tokens that the model expects around a text.
         """
-        ...
 
     def decode(self, numbers: Sequence[int]) -> str:
         """Return the text, without special tokens."""
-        ...
 
     def as_chat(self, prompt: str) -> str:
         """Return a user's message in the model's chat template."""
-        ...
-
-
-@dataclass(frozen=True)
-class SampleCache(Generic[Key, Value]):
-    """Caches one value per sample, and is emptied when it is full."""
-
-    make: Callable[[list[Key]], list[Value]]
-    made: dict[Key, Value] = field(default_factory=dict)
-
-    def values(self, keys: Sequence[Key]) -> list[Value]:
-        """Return one value per key; missing ones are made in one call."""
-        missing = [key for key in dict.fromkeys(keys) if key not in self.made]
-        if missing:
-            if len(self.made) + len(missing) > MAX_CACHED:
-                self.made.clear()
-                missing = list(dict.fromkeys(keys))
-            self.made.update(zip(missing, self.make(missing), strict=True))
-        return [self.made[key] for key in keys]
 
 
 def padded(

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import compress
 from typing import TYPE_CHECKING
 
 from fl.model.adapters import Adapter, Layout
 from fl.model.sketch import whole_sketch
 from fl.streams import torch_stream
-from fl.training.stack import Stack, filled, pass_rule_of, stacked_views
+from fl.training.stack import Stack, stacked_views
 
 if TYPE_CHECKING:
     import torch
@@ -33,29 +32,23 @@ class CoreStack(Stack):
         generators: Sequence[torch.Generator],
         seed: int,
     ) -> None:
-        layout = lora_model.layout
-        self.rule = pass_rule_of(lora_model)
-        self._lora_model = lora_model
-        self._starts = starts
-        self._sketches = [whole_sketch(layout.rank) for _ in starts]
-        self._generators = generators
+        rank = lora_model.layout.rank
+        sketches = [whole_sketch(rank)] * len(starts)
+        super().__init__(lora_model, starts, sketches, generators, ("B",))
         self._bases = {
             part.name: fixed_basis(seed, part.module, part.shape).to(lora_model.dtype)
-            for part in layout.parts
+            for part in self._layout.parts
             if part.factor == "B"
         }
-        self._is_trained = [part.factor != "A" for part in layout.parts]
-        cores = [
-            replace(part, shape=(layout.rank, layout.rank), factor=None)
-            if part.name in self._bases
-            else part
-            for part in layout.parts
-        ]
-        self._layout = Layout(tuple(compress(cores, self._is_trained)))
-        frozen = [not trains for trains in self._is_trained]
-        self._frozen_layout = Layout(tuple(compress(layout.parts, frozen)))
+        self._layout = Layout(
+            tuple(
+                replace(part, shape=(rank, rank), factor=None)
+                if part.name in self._bases
+                else part
+                for part in self._layout.parts
+            )
+        )
         self.values = self._cores()
-        self._frozen = filled(lora_model, self._frozen_layout, starts, self._sketches)
         self.gradients = self.values.new_zeros(self.values.shape)
 
     def _cores(self) -> Tensor:
@@ -65,29 +58,23 @@ class CoreStack(Stack):
         rows = []
         for start in self._starts:
             tensors = start.tensors()
-            tensors.update(
-                (name, basis.T @ tensors[name]) for name, basis in self._bases.items()
-            )
+            for name, basis in self._bases.items():
+                tensors[name] = basis.T @ tensors[name]
             rows.append(self._layout.pack(tensors).flat)
         return torch.stack(rows).to(self._lora_model.device)
 
     def _named_tensors(self, row: int) -> dict[str, Tensor]:
-        values = self.values[row].to("cpu", copy=True)
-        tensors = self._layout.views(values)
-        tensors.update(
-            (name, basis @ tensors[name]) for name, basis in self._bases.items()
-        )
+        tensors = self._layout.views(self.values[row].to("cpu", copy=True))
+        for name, basis in self._bases.items():
+            tensors[name] = basis @ tensors[name]
         return tensors
 
     def _trained_tensors(self, own: Tensor) -> list[Tensor]:
         views = stacked_views(self._layout, own)
-        named = zip(self._layout.parts, views, strict=True)
-        return [
-            self._bases[part.name].to(view.device) @ view
-            if part.name in self._bases
-            else view
-            for part, view in named
-        ]
+        for place, part in enumerate(self._layout.parts):
+            if part.name in self._bases:
+                views[place] = self._bases[part.name].to(own.device) @ views[place]
+        return views
 
 
 def fixed_basis(seed: int, module: str, shape: tuple[int, ...]) -> Tensor:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from fl.training.losses import IGNORED
+from fl.tasks.tokens import IGNORED
 
 if TYPE_CHECKING:
     from torch import Tensor

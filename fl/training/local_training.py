@@ -17,14 +17,12 @@ from fl.model.sketch import Sketch, compensation, whole_sketch
 from fl.settings.local_training import TrainingSettings
 from fl.streams import forked, stream, torch_stream
 from fl.tasks import Task
-from fl.training import CoreStack, Rows, Stack, Switched
+from fl.training.core import CoreStack
 from fl.training.losses import num_items
-from fl.training.optimisers import (
-    clip_rows,
-    optimiser_for,
-    rate_factor,
-)
+from fl.training.optimisers import clip_rows, optimiser_for, rate_factor
 from fl.training.slicing import passes
+from fl.training.stack import Stack
+from fl.training.switched import Switched
 
 if TYPE_CHECKING:
     import torch
@@ -61,14 +59,13 @@ class Trained:
     loss: float
 
 
+@dataclass(eq=False)
 class Diverged(ArithmeticError):
     """A client's loss or adapter is no longer finite, at a local step."""
 
-    def __init__(self, client_id: int, start_index: int, step: int) -> None:
-        super().__init__(client_id, start_index, step)
-        self.client_id = client_id
-        self.start_index = start_index
-        self.step = step
+    client_id: int
+    start_index: int
+    step: int
 
     def __str__(self) -> str:
         return (
@@ -128,22 +125,7 @@ class _Cohort:
         self._jobs = jobs
         self._settings = settings
         self._sketches = [job.sketch or whole_sketch(job.rank) for job in jobs]
-        starts = [job.start for job in jobs]
-        self._rows: Rows
-        if jobs[0].trains == ("core",):
-            dropouts = [_generator(lora_model, seed, job) for job in jobs]
-            self._rows = CoreStack(lora_model, starts, dropouts, seed)
-        elif lora_model.is_stackable:
-            dropouts = [_generator(lora_model, seed, job) for job in jobs]
-            self._rows = Stack(
-                lora_model, starts, self._sketches, dropouts, jobs[0].trains
-            )
-        else:
-            (job,) = jobs
-            if len(set(job.trains)) < 2:
-                raise ValueError("one factor alone is trained in plain LoRA only")
-            dropout = forked(seed, "dropout", job.client_id, job.start_index)
-            self._rows = Switched(lora_model, job.start, job.sketch, dropout)
+        self._rows = self._stacked(lora_model, seed)
         self._rows.bf16 = settings.bf16
         default = settings.per_device_train_batch_size
         self._batches = [
@@ -154,6 +136,21 @@ class _Cohort:
             )
             for job in jobs
         ]
+
+    def _stacked(self, lora_model: LoraModel, seed: int) -> Stack | Switched:
+        """Return the clients' numbers as rows that the model can compute with."""
+        jobs, trains = self._jobs, self._jobs[0].trains
+        if trains != ("core",) and not lora_model.is_stackable:
+            (job,) = jobs
+            if len(set(trains)) < 2:
+                raise ValueError("one factor alone is trained in plain LoRA only")
+            dropout = forked(seed, "dropout", job.client_id, job.start_index)
+            return Switched(lora_model, job.start, job.sketch, dropout)
+        starts = [job.start for job in jobs]
+        dropouts = [_generator(lora_model, seed, job) for job in jobs]
+        if trains == ("core",):
+            return CoreStack(lora_model, starts, dropouts, seed)
+        return Stack(lora_model, starts, self._sketches, dropouts, trains)
 
     def outcomes(self) -> list[Trained | Diverged]:
         """Train, and return the outcome of each client."""
@@ -225,7 +222,6 @@ class _Cohort:
 
 
 def _generator(lora_model: LoraModel, seed: int, job: LocalJob) -> torch.Generator:
-    """Return the generator of a client's dropout, on the device."""
     import torch
 
     own = torch_stream(seed, "dropout", job.client_id, job.start_index)

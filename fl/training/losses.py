@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fl.tasks.tokens import IGNORED
+
 if TYPE_CHECKING:
     from torch import Tensor
-
-IGNORED = -100  # the label that losses ignore, as in transformers
 
 
 def targets(labels: Tensor) -> Tensor:

@@ -28,7 +28,6 @@ class Optimiser(Protocol):
         The rows are the first ones of the optimiser's matrix, since clients that are
         done leave from the end. ``gradients`` may be overwritten.
         """
-        ...
 
 
 class SGD:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fl.tasks.tokens import IGNORED
 from fl.training.grouping import PassRule, Shape, group_clients, shape
-from fl.training.losses import IGNORED
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -97,7 +97,6 @@ def _cut(
 
 
 def _cost(group: Sequence[Shape], rule: PassRule) -> int:
-    """Return the cost of a pass, in positions."""
     longest = max(length for _, length in group)
     samples = sum(size for size, _ in group)
     return samples * longest * rule.positions_per_image + rule.pass_cost

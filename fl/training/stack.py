@@ -50,8 +50,8 @@ class Stack:
         self._layout = Layout(tuple(compress(wide.parts, self._is_trained)))
         frozen = [not trains for trains in self._is_trained]
         self._frozen_layout = Layout(tuple(compress(wide.parts, frozen)))
-        self.values = filled(lora_model, self._layout, starts, sketches)
-        self._frozen = filled(lora_model, self._frozen_layout, starts, sketches)
+        self.values = _filled(lora_model, self._layout, starts, sketches)
+        self._frozen = _filled(lora_model, self._frozen_layout, starts, sketches)
         self.gradients = self.values.new_zeros(self.values.shape)
 
     def trained(self, row: int, *, gain: float) -> Adapter:
@@ -138,7 +138,7 @@ def pass_rule_of(lora_model: LoraModel) -> PassRule:
     return replace(rule, slices_texts=rule.slices_texts and not drops)
 
 
-def filled(
+def _filled(
     lora_model: LoraModel,
     layout: Layout,
     starts: Sequence[Adapter],

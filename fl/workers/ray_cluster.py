@@ -135,7 +135,7 @@ def ray_workers(
 def connect(address: str, num_workers: int | None) -> bool:
     """Connect this process to a cluster; return whether it was not connected before."""
     if find_spec("ray") is None:
-        raise NoCluster("needs Ray: pip install 'netsim-fl[cluster]'")
+        raise NoCluster("needs Ray: pip install -c constraints.txt -e '.[cluster]'")
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     import ray

@@ -15,13 +15,4 @@ AVAILABILITIES = {
     "trace": Recorded,
 }
 
-__all__ = [
-    "AVAILABILITIES",
-    "Always",
-    "Availability",
-    "Diurnal",
-    "Markov",
-    "Periodic",
-    "Presence",
-    "Recorded",
-]
+__all__ = ["AVAILABILITIES", "Always", "Availability", "Presence"]

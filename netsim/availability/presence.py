@@ -6,21 +6,30 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from netsim.core.clock import MAX_NS
-from netsim.scenario.traits import Traits
+from netsim.scenario.plug_ins import Answer, Answers, is_number, is_whole
+from netsim.scenario.traits import Declaring
 
 Interval = tuple[int, int]  # available from the first tick, away from the second
 
 
-class Availability(Protocol):
+ANSWERS: Answers = {
+    "intervals": Answer(
+        "pairs of whole ticks in order: there from the first, away from the second",
+        lambda now, last: (
+            is_whole(now[0], 0 if last is None else last[1])
+            and is_whole(now[1], now[0] + 1)
+            and len(now) == 2
+        ),
+        "each",
+    ),
+    "share": Answer(
+        "a fraction above 0, at most 1", lambda answer, _: is_number(answer, 1e-12, 1)
+    ),
+}
+
+
+class Availability(Declaring, Protocol):
     """When clients are available; each client has its own random draws."""
-
-    @property
-    def kind(self) -> str:
-        """Return the name under which a scenario chooses it."""
-
-    @property
-    def traits(self) -> Traits:
-        """Return what it declares: whether clients may be away."""
 
     def intervals(self, seed: int, client_id: int, since_ns: int) -> Iterator[Interval]:
         """Yield in order the client's intervals that end after ``since_ns``; earlier

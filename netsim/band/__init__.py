@@ -1,13 +1,11 @@
 """A shared band: exact fluid sharing among transfers in integer arithmetic."""
 
-from netsim.band.fluid import FluidBand
 from netsim.band.own_links import Medium, OwnLinks
 from netsim.band.shared import BandNow, SharedBand
 from netsim.band.transfer import Message, Terms, Transfer
 
 __all__ = [
     "BandNow",
-    "FluidBand",
     "Medium",
     "Message",
     "OwnLinks",

@@ -13,7 +13,7 @@ from netsim.channel.capacity import CapacityTable
 from netsim.channel.link import Channel
 from netsim.channel.own_links import LINK_HZ, OwnLink
 from netsim.core.clock import MAX_NS
-from netsim.core.engine import BANDS, Engine, Wake
+from netsim.core.engine import BANDS, Alarm, Engine
 from netsim.errors import InputError
 from netsim.trace import rows
 from netsim.trace.literals import Status
@@ -76,8 +76,7 @@ class OwnLinks:
         self._transfer_ids = transfer_ids
         self._links: dict[int, OwnLink] = {}  # the links used so far
         self._ends: list[tuple[int, tuple[int, int], Transfer]] = []
-        self._wake: Wake | None = None
-        self._wake_ns = -1
+        self._alarm = Alarm(env, BANDS, self._on_wake)
 
     def send(
         self,
@@ -137,16 +136,12 @@ class OwnLinks:
         ends = self._ends
         while ends and not ends[0][2].is_live:
             heappop(ends)
-        if ends and not (self._wake is not None and self._wake_ns == ends[0][0]):
-            self._wake_ns = ends[0][0]
-            delay_ns = self._wake_ns - self._env.now
-            self._wake = Wake(self._env, delay_ns, BANDS, self._on_wake)
+        if ends:
+            self._alarm.set(ends[0][0])
 
-    def _on_wake(self, event: simpy.Event) -> None:
-        if event is self._wake:  # an earlier end has replaced a stale wake-up
-            self._wake = None
-            self._finish_due()
-            self._wake_for_next()
+    def _on_wake(self) -> None:
+        self._finish_due()
+        self._wake_for_next()
 
     def _finish_due(self) -> None:
         ends = self._ends

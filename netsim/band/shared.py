@@ -12,7 +12,7 @@ from netsim.band.transfer import Message, Terms, Transfer
 from netsim.channel.capacity import CapacityTable
 from netsim.channel.link import Channel
 from netsim.channel.radio import Radio
-from netsim.core.engine import BANDS, Engine, Wake
+from netsim.core.engine import BANDS, Alarm, Engine
 from netsim.errors import InputError
 from netsim.trace import rows
 from netsim.trace.literals import Status
@@ -79,8 +79,7 @@ class SharedBand:
             band_uhz, radio, ledger.segments, capacity, outage_timeout_ns
         )
         self._starting: list[tuple[Transfer, Terms | None]] = []
-        self._wake: Wake | None = None
-        self._wake_ns = -1
+        self._alarm = Alarm(env, BANDS, self._on_wake)
         self._division = (0, 0, 0)  # unit share, live transfers, allocated
         self._division_since_ns = 0
 
@@ -106,7 +105,7 @@ class SharedBand:
         )
         transfer.start_ns = self._env.now
         self._starting.append((transfer, terms))
-        self._wake_at(self._env.now)
+        self._alarm.set(self._env.now)
         return transfer
 
     def cut(self, transfer: Transfer, status: Status) -> None:
@@ -119,7 +118,7 @@ class SharedBand:
         else:
             self._starting = [s for s in self._starting if s[0] is not transfer]
         self._end(transfer, status)
-        self._wake_at(self._env.now)
+        self._alarm.set(self._env.now)
 
     def free_uhz(self) -> int:
         """Return the part of the band without pinned shares, in micro-hertz."""
@@ -138,22 +137,11 @@ class SharedBand:
         """Write the last division's row at the end of the run."""
         self._note_division((0, 0, 0))
 
-    def _wake_at(self, tick_ns: int) -> None:
-        if self._wake is not None and self._wake_ns == tick_ns:
-            return
-        delay_ns = tick_ns - self._env.now
-        self._wake = Wake(self._env, delay_ns, BANDS, self._on_wake)
-        self._wake_ns = tick_ns
-
-    def _on_wake(self, event: simpy.Event) -> None:
+    def _on_wake(self) -> None:
         """End the transfers that are due; divide when this tick ends no more."""
-        if event is not self._wake:
-            return  # stale: a later change has set another wake-up
-        self._wake = None
         if self._finish_due():
-            self._wake_at(
-                self._env.now
-            )  # the processes that these ends resume may start others
+            # the processes that these ends resume may start others
+            self._alarm.set(self._env.now)
         else:
             self._divide()
 
@@ -176,7 +164,7 @@ class SharedBand:
             self._note_division(division)
         next_ns = fluid.next_ns()
         if next_ns is not None:
-            self._wake_at(next_ns)
+            self._alarm.set(next_ns)
 
     def _admit(self) -> list[Transfer]:
         """Admit this tick's starts by client id; return those that need terms."""

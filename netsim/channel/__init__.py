@@ -1,7 +1,6 @@
 """The radio channel: from a device's place to the rate of its share of the band."""
 
 from netsim.channel.budget import (
-    THERMAL_NOISE_DBM_PER_HZ,
     db_to_linear,
     dbm_to_w,
     linear_to_db,
@@ -20,7 +19,7 @@ from netsim.channel.fading import (
 from netsim.channel.link import Channel, Link, MovingLink, WorstLink
 from netsim.channel.measured_radio import MeasuredRadio
 from netsim.channel.outage import OutageRadio
-from netsim.channel.path_loss import LogDistance, PathLoss, require_distance
+from netsim.channel.path_loss import LogDistance, PathLoss
 from netsim.channel.placement import (
     PLACEMENTS,
     Disc,
@@ -44,7 +43,6 @@ __all__ = [
     "PATH_LOSSES",
     "PLACEMENTS",
     "RADIOS",
-    "THERMAL_NOISE_DBM_PER_HZ",
     "CapacityTable",
     "Channel",
     "Disc",
@@ -76,6 +74,5 @@ __all__ = [
     "linear_to_db",
     "mean_cn0_hz",
     "noise_dbm",
-    "require_distance",
     "require_reachable",
 ]

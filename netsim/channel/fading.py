@@ -16,6 +16,13 @@ from netsim.channel.radio import Radio
 from netsim.core.clock import to_ns
 from netsim.core.quantities import Decibel, Seconds
 from netsim.core.streams import uniform
+from netsim.scenario.plug_ins import (
+    Answer,
+    Answers,
+    are_numbers,
+    is_number,
+    is_whole,
+)
 from netsim.scenario.record import Record
 
 FloatArray = npt.NDArray[np.float64]
@@ -41,6 +48,32 @@ class Fading(Protocol):
     def effective_gains(self, snr: FloatArray, cap: float = math.inf) -> FloatArray: ...
 
     def effective_radio(self, radio: Radio) -> Radio: ...
+
+
+def _is_gain(
+    answer: Gain, seed: int, direction: str, client_id: int, now_ns: int
+) -> bool:
+    gain, change_ns = answer
+    return is_number(gain, least=0.0) and (
+        change_ns is None or (is_whole(change_ns) and change_ns > now_ns)
+    )
+
+
+ANSWERS: Answers = {
+    "gain": Answer(
+        "a finite gain of at least 0, and the next tick, a whole number after now, or "
+        "None for never",
+        _is_gain,
+    ),
+    "effective_gain": Answer(
+        "a finite gain of at least 0",
+        lambda answer, snr, cap=math.inf: is_number(answer, least=0.0),
+    ),
+    "effective_gains": Answer(
+        "a finite gain of at least 0 for every SNR",
+        lambda answer, snr, cap=math.inf: are_numbers(answer, len(snr), least=0.0),
+    ),
+}
 
 
 class NoFading(Record):

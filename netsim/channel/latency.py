@@ -11,6 +11,7 @@ from pydantic import Field
 from netsim.core.clock import to_ns
 from netsim.core.quantities import Seconds
 from netsim.core.streams import uniform
+from netsim.scenario.plug_ins import Answer, Answers, is_number
 from netsim.scenario.record import Record
 
 _STANDARD_NORMAL = NormalDist()
@@ -24,6 +25,14 @@ class Jitter(Protocol):
     def mean_s(self) -> float: ...
 
     def delay_s(self, probability: float) -> float: ...
+
+
+ANSWERS: Answers = {
+    "mean_s": Answer("a mean of at least 0 s", lambda answer: is_number(answer, 0)),
+    "delay_s": Answer(
+        "a finite delay of at least 0 s", lambda answer, *_: is_number(answer, 0)
+    ),
+}
 
 
 class ExponentialJitter(Record):

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from netsim.core.quantities import Decibel, Metres
 from netsim.errors import InputError
+from netsim.scenario.plug_ins import Answer, Answers, is_number
 from netsim.scenario.record import Record
 
 _ROUNDING = 1e-9  # relative; a place at the limit may round to just beyond it
@@ -31,6 +32,17 @@ class PathLoss(Protocol):
     def shadowing_sigma_db(
         self, distance_2d_m: float, is_line_of_sight: bool
     ) -> float: ...
+
+
+ANSWERS: Answers = {
+    "line_of_sight_probability": Answer(
+        "a probability", lambda answer, *_: is_number(answer, 0, 1)
+    ),
+    "loss_db": Answer("a finite loss in dB", lambda answer, *_: is_number(answer)),
+    "shadowing_sigma_db": Answer(
+        "a finite deviation of at least 0 dB", lambda answer, *_: is_number(answer, 0)
+    ),
+}
 
 
 class LogDistance(Record):

@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from netsim.channel.path_loss import PathLoss, require_distance
 from netsim.core.quantities import Metres
 from netsim.errors import InputError
+from netsim.scenario.plug_ins import Answer, Answers, are_numbers
 from netsim.scenario.record import Record
 from netsim.scenario.traits import Traits
 
@@ -30,6 +31,16 @@ class Placement(Protocol):
     def range_m(self) -> tuple[float, float]: ...
 
     def place(self, num_clients: int, rng: np.random.Generator) -> Places: ...
+
+
+ANSWERS: Answers = {
+    "place": Answer(
+        "two arrays, x and y in metres, with one finite number for every client",
+        lambda answer, num_clients, rng: (
+            len(answer) == 2 and all(are_numbers(one, num_clients) for one in answer)
+        ),
+    ),
+}
 
 
 class Disc(Record):

@@ -16,6 +16,7 @@ from pydantic import Field
 from netsim.channel.capacity import CapacityTable
 from netsim.channel.measured_radio import MeasuredRadio
 from netsim.core.quantities import BitPerSecondPerHertz, Decibel, Hertz
+from netsim.scenario.plug_ins import Answer, Answers, is_whole
 from netsim.scenario.record import Record
 
 _LN2 = math.log(2)
@@ -60,6 +61,14 @@ class Radio(Protocol):
     def capacity(self) -> CapacityTable | None: ...
 
     def from_start(self, seed: int, direction: str) -> CapacityTable | None: ...
+
+
+ANSWERS: Answers = {
+    "efficiency_nbit": Answer(
+        "a whole number of 1e-9 bit/s/Hz, at least 0",
+        lambda answer, *_: is_whole(answer),
+    ),
+}
 
 
 class PerHertzRadio(Record):

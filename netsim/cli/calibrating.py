@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json as json_format
+import shlex
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -35,7 +37,7 @@ def calibrate(
         int | None, typer.Option(min=1, help="Of torch; as many as it takes by itself.")
     ] = None,
     trials: Annotated[
-        int, typer.Option(min=1, help="Participations to time; the median counts.")
+        int, typer.Option(min=1, help="Participations to time; the fastest counts.")
     ] = 5,
     peak: Annotated[
         str | None,
@@ -66,6 +68,7 @@ def calibrate(
         memory_bytes=None if memory_bytes is None else int(memory_bytes),
         compute_power_w=quantity("--compute-power", compute_power, "W"),
         idle_power_w=quantity("--idle-power", idle_power, "W"),
+        command=shlex.join(["netsim", *sys.argv[1:]]),
     )
     code = user_code(allow_code)
     config = read_scenario(find_scenario(scenario), overrides(set_), code)

@@ -11,7 +11,8 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from netsim.cli.interrupts import interruptible
-from netsim.cli.options import DONE, INTERRUPTED, WRONG_INPUT
+from netsim.cli.options import INTERRUPTED, WRONG_INPUT
+from netsim.cli.pipes import outlast_the_reader
 from netsim.core.version import VERSION
 from netsim.errors import InputError, Interrupted
 
@@ -141,6 +142,7 @@ def main() -> None:
         ("TOKENIZERS_PARALLELISM", "false"),
     ):
         os.environ.setdefault(name, value)
+    outlast_the_reader()
     try:
         with interruptible():
             app()
@@ -150,16 +152,25 @@ def main() -> None:
         if not isinstance(error, Interrupted):
             typer.echo("interrupted; the same command does it again", err=True)
         sys.exit(INTERRUPTED)
-    except BrokenPipeError:  # the reader of our output has gone, as with `| head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(DONE)
-    except OSError as error:
-        known = error.filename is not None and error.strerror is not None
-        _end(
-            f"{error.filename}: {error.strerror}" if known else str(error), WRONG_INPUT
-        )
-    except MemoryError:
-        _end("this needs more memory than there is", WRONG_INPUT)
+    except Exception as error:
+        message = _message(error)
+        if message is None:
+            raise
+        _end(message, WRONG_INPUT)
+
+
+def _message(error: Exception) -> str | None:
+    """Return what a user is told of an error; None of one that is ours to mend."""
+    from netsim.scenario.plug_ins import failure  # brings numpy
+
+    if (text := failure(error)) is not None:
+        return text
+    if isinstance(error, OSError):
+        is_known = error.filename is not None and error.strerror is not None
+        return f"{error.filename}: {error.strerror}" if is_known else str(error)
+    if isinstance(error, MemoryError):
+        return "this needs more memory than there is"
+    return None
 
 
 def _end(message: str, code: int) -> None:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import importlib
 import json as json_format
 from pathlib import Path
 from typing import Annotated
 
 import pandas as pd
+import pyarrow as pa
 import typer
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from netsim.cli.options import JsonOption, QuietOption, RunArg
+from netsim.cli.writing import write_table
 from netsim.core.files import write_atomically
 from netsim.core.quantities import format_quantity
 from netsim.cosim.commands.merge_study import MergeStudy, compare_merges
 from netsim.errors import InputError
+from netsim.report.libraries import NOT_INSTALLED, altair_if_installed
 from netsim.report.spreadsheet import to_csv
 
 HOST_FOLDER = "host"
@@ -92,9 +94,8 @@ def read_rounds(text: str) -> list[int]:
 
 
 def _write(study: MergeStudy, folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    parquet = study.errors.to_parquet(index=False)
-    write_atomically(folder / FILES["errors"], parquet)
+    errors = pa.Table.from_pandas(study.errors, preserve_index=False)
+    write_table(errors, folder / FILES["errors"])
     for name, frame in (("merges", study.merges), ("methods", study.methods)):
         write_atomically(folder / FILES[name], to_csv(frame).encode())
 
@@ -158,11 +159,9 @@ def _summary(study: MergeStudy, folder: Path) -> dict[str, object]:
 
 def _picture(study: MergeStudy, folder: Path) -> str:
     """Draw error and traffic side by side, where altair is installed."""
-    try:
-        altair = importlib.import_module("altair")
-        importlib.import_module("vl_convert")
-    except ImportError:
-        return "picture none: pip install 'netsim-fl[report]' for an SVG"
+    altair = altair_if_installed()
+    if altair is None:
+        return f"picture {NOT_INSTALLED}"
     compared = study.methods[study.methods["status"] == "compared"]
     base = altair.Chart(altair.Data(values=_drawn(compared)), width=320).encode(
         altair.Y("method:N", sort=compared["method"].tolist(), title=None)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from netsim.scenario.permission import UserCode
+if TYPE_CHECKING:
+    from netsim.scenario.permission import UserCode  # brings pydantic
 
 DONE, CHECK_FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130  # exit codes
 
@@ -70,6 +71,8 @@ QuietOption = Annotated[bool, typer.Option(help="Show no progress and no table."
 def user_code(allows_given: bool = False) -> UserCode:
     """Return the permission to import a user's classes; each is told once, on stderr,
     before its module runs."""
+    from netsim.scenario.permission import UserCode
+
     told: set[str] = set()
 
     def tell(line: str) -> None:

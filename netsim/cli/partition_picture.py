@@ -1,24 +1,22 @@
-"""The picture of a partition: clients beside each other, labels stacked."""
+"""The picture of a partition: a bar per client, labels stacked."""
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
 
+from netsim.report.libraries import NOT_INSTALLED, altair_if_installed
+
 MAX_CLIENTS: Final = 200
 MAX_COLOURS: Final = 20
-NOT_INSTALLED: Final = "none: pip install 'netsim-fl[report]' for an SVG"
 
 
 def draw(table: pa.Table, path: Path) -> str:
     """Write the picture where altair is installed; return its path, or why not."""
-    try:
-        altair = importlib.import_module("altair")
-        importlib.import_module("vl_convert")
-    except ImportError:
+    altair = altair_if_installed()
+    if altair is None:
         return NOT_INSTALLED
     rows = [row for row in table.to_pylist() if row["client_id"] < MAX_CLIENTS]
     num_labels = 1 + max(row["label"] for row in rows)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import pyarrow as pa
+
+from netsim.report.libraries import NOT_INSTALLED, altair_if_installed
 
 MAX_POINTS: Final = 5000
 COLUMNS: Final = (
@@ -24,15 +25,12 @@ COLOURS: Final = {  # Okabe and Ito: safe for colour-blind eyes
     "memory": "#0072B2",
     "uplink": "#009E73",
 }
-NOT_INSTALLED: Final = "none: pip install 'netsim-fl[report]' for an SVG"
 
 
 def draw(plan: pa.Table, totals_s: Mapping[str, float], folder: Path) -> str:
     """Write ``plan.svg`` where altair is installed; return its path, or why not."""
-    try:
-        altair = importlib.import_module("altair")
-        importlib.import_module("vl_convert")
-    except ImportError:
+    altair = altair_if_installed()
+    if altair is None:
         return NOT_INSTALLED
     clients = altair.Chart(altair.Data(values=_points(plan)), width=320, height=260)
     clients = clients.mark_circle(opacity=0.6).encode(
@@ -57,7 +55,7 @@ def draw(plan: pa.Table, totals_s: Mapping[str, float], folder: Path) -> str:
 
 
 def _points(plan: pa.Table) -> list[dict[str, object]]:
-    """Return all clients, or so many of them evenly."""
+    """Return all clients, or ``MAX_POINTS`` of them at even distances."""
     rows = np.linspace(0, len(plan) - 1, min(len(plan), MAX_POINTS)).round()
     points = plan.select(list(COLUMNS)).take(rows.astype(int)).to_pylist()
     return [

@@ -9,7 +9,6 @@ from typing import Annotated
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import typer
 
 from netsim.cli.options import (
@@ -23,6 +22,7 @@ from netsim.cli.options import (
 )
 from netsim.cli.plan_picture import draw
 from netsim.cli.plan_tables import show, uniform_s
+from netsim.cli.writing import write_table
 from netsim.core.streams import stream
 from netsim.cosim.plan_problem import Assumptions, Task, build_task
 from netsim.cosim.reading import read_scenario
@@ -33,7 +33,7 @@ from netsim.policy.comparison import JOINT, Comparison, Rival
 from netsim.policy.problem import at_top_rank
 
 PLANS = Path("results") / "plans"
-MAX_PAIRS = 2_000_000  # of (round, client) in one Monte Carlo of everybody
+MAX_PAIRS = 2_000_000  # of (round, client) in one Monte Carlo of all clients
 
 
 def plan(
@@ -61,8 +61,7 @@ def plan(
     joint = next(rival for rival in rivals if rival.name == JOINT)
     table = plan_table(task, joint)
     folder = claim_folder(config, PLANS) if out is None else out
-    folder.mkdir(parents=True, exist_ok=True)
-    pq.write_table(table, folder / "plan.parquet")
+    write_table(table, folder / "plan.parquet")
     show(config, task, rivals, table)
     totals_s = {one.name: one.score.total_s for one in rivals}
     typer.echo(f"picture {draw(table, totals_s, folder)}")

@@ -120,7 +120,7 @@ def run_and_show(
     """
     console = Console(stderr=True)
     if before is not None and not quiet and not fresh:
-        foretell(console, before, scenario)
+        print_verdicts(console, before, scenario)
     folder = out if out is not None else claim_folder(scenario)
     view = LiveView(console, scenario.stop, scenario.name, is_quiet=quiet)
     with _guided(console, scenario, folder, is_claimed=out is None), view:
@@ -160,7 +160,7 @@ def _guided(
         raise
 
 
-def foretell(console: Console, before: Scenario, scenario: Scenario) -> None:
+def print_verdicts(console: Console, before: Scenario, scenario: Scenario) -> None:
     """Print which changes need new training, and which do not."""
     found = verdicts(before, scenario)
     for verdict in found:
@@ -257,7 +257,7 @@ def round_table(seen: Sequence[Progress]) -> Table:
 
 
 def _thinned(seen: Sequence[Progress]) -> list[Progress]:
-    """Return at most so many; evaluated ones only, where all are too many."""
+    """Return at most ``MAX_TABLE_ROWS``; if all are more, of the evaluated ones."""
     if len(seen) > MAX_TABLE_ROWS:
         seen = [progress for progress in seen if progress.scores] or seen
     stride = -(-len(seen) // MAX_TABLE_ROWS)

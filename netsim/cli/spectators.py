@@ -96,7 +96,7 @@ def tensorboard_curves(folder: Path) -> Iterator[Spectator]:
     except ImportError as error:
         raise InputError(
             "scalars for TensorBoard need it installed: "
-            "pip install 'netsim-fl[tensorboard]'"
+            "pip install -c constraints.txt -e '.[tensorboard]'"
         ) from error
     with closing(Writer(str(folder))) as writer:
 

@@ -69,19 +69,19 @@ def study(
     instead = Instead(tuple(set_ or ()), read_seeds(seeds))
     code = user_code(allow_code)
     plan = plan_study(find_study(study), RESULTS, out, instead=instead, code=code)
-    for line in foretold(plan):
+    for line in overview(plan):
         typer.echo(line, err=quiet or json_lines)
     if dry_run:
         return
-    teller = _Teller(Console(stderr=True), plan, quiet)
+    reporter = _Reporter(Console(stderr=True), plan, quiet)
     if json_lines:
-        teller.lines = JsonLines(sys.stdout)
-    done = _carried_out(plan, Workers(workers, ray, gpus), teller)
+        reporter.lines = JsonLines(sys.stdout)
+    done = _carried_out(plan, Workers(workers, ray, gpus), reporter)
     if not json_lines:
-        _show(done, teller.failed, is_quiet=quiet)
+        _show(done, reporter.failed, is_quiet=quiet)
     if json or json_lines:
-        typer.echo(json_format.dumps(_summary(done, plan, teller.failed)))
-    if teller.failed:
+        typer.echo(json_format.dumps(_summary(done, plan, reporter.failed)))
+    if reporter.failed:
         raise typer.Exit(CHECK_FAILED)
 
 
@@ -95,17 +95,17 @@ def read_seeds(text: str | None) -> tuple[int, ...]:
     return tuple(map(int, parts))
 
 
-def _carried_out(plan: StudyPlan, workers: Workers, teller: _Teller) -> Study:
+def _carried_out(plan: StudyPlan, workers: Workers, reporter: _Reporter) -> Study:
     """Run the study; say how an interrupted one goes on."""
-    watch = None if teller.is_quiet else Spectator.of(plan)
+    watch = None if reporter.is_quiet else Spectator.of(plan)
     try:
-        return carry_out(plan, workers=workers, watch=watch, tell=teller)
+        return carry_out(plan, workers=workers, watch=watch, tell=reporter)
     except KeyboardInterrupt as error:
-        teller.console.print("interrupted; the same command goes on with it")
+        reporter.console.print("interrupted; the same command goes on with it")
         raise Interrupted from error
 
 
-def foretold(plan: StudyPlan) -> list[str]:
+def overview(plan: StudyPlan) -> list[str]:
     """Return how many runs there are, which share learning, how many are finished."""
     num_done = sum(run.is_finished for run in plan.runs)
     num_combinations = len(plan.runs) // len(plan.config.seeds)
@@ -143,7 +143,7 @@ def _work_left(plan: StudyPlan) -> str:
 
 
 @dataclass
-class _Teller:
+class _Reporter:
     """Says on stderr how every run ended, and how long the others may take."""
 
     console: Console
@@ -166,7 +166,7 @@ class _Teller:
         self._left.note(run.folder, time.perf_counter())
         if self.lines is not None:
             self.lines.write("run", self._event(run, ending))
-        self._welcome(ending.far_host)
+        self._announce(ending.far_host)
         if ending.status == "failed":
             self.failed.append(run)
         elif self.is_quiet:
@@ -174,7 +174,7 @@ class _Teller:
         line = self._line(run, ending)
         self.console.print(line, highlight=False, soft_wrap=True, markup=False)
 
-    def _welcome(self, far_host: str) -> None:
+    def _announce(self, far_host: str) -> None:
         """Say it of a machine when its first run comes back."""
         if far_host and far_host not in self._far_hosts:
             self._far_hosts.add(far_host)
@@ -263,14 +263,14 @@ class Spectator:
         title, stop = self.seen[folder]
         console = Console(stderr=True)
         view = LiveView(console, stop, title, is_quiet=True)
-        said_s = time.perf_counter()
+        shown_s = time.perf_counter()
 
         def show(progress: Progress) -> None:
-            nonlocal said_s
+            nonlocal shown_s
             view(progress)
             now_s = time.perf_counter()
-            if now_s - said_s >= PLAIN_LINE_EVERY_S:
-                said_s = now_s
+            if now_s - shown_s >= PLAIN_LINE_EVERY_S:
+                shown_s = now_s
                 line = f"  {title}: {view.line(now_s)}"
                 console.print(line, highlight=False, soft_wrap=True, markup=False)
 

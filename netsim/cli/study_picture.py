@@ -3,7 +3,7 @@ geometric mean with its interval."""
 
 from __future__ import annotations
 
-import importlib
+import io
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -12,20 +12,18 @@ import pandas as pd
 
 from netsim.core.files import write_atomically
 from netsim.core.streams import stream
+from netsim.report.libraries import NOT_INSTALLED, altair_if_installed
 from netsim.study import Study
 from netsim.study.statistics import Sample, paired_ratio
 
 PICTURE: Final = "study.svg"
-NOT_INSTALLED: Final = "none: pip install 'netsim-fl[report]' for an SVG"
 WIDTH, ROW_HEIGHT = 360, 20
 
 
 def draw(study: Study) -> str:
     """Write ``study.svg`` where altair is installed; return its path, or why not."""
-    try:
-        altair = importlib.import_module("altair")
-        vl_convert = importlib.import_module("vl_convert")
-    except ImportError:
+    altair = altair_if_installed()
+    if altair is None:
         return NOT_INSTALLED
     done = study.table[study.table["status"] == "complete"]
     if done.empty:
@@ -34,9 +32,10 @@ def draw(study: Study) -> str:
         _part(altair, str(target), rows)
         for target, rows in done.groupby("target", sort=False)
     ]
-    chart = altair.vconcat(*parts).to_dict()
+    picture = io.StringIO()
+    altair.vconcat(*parts).save(picture, format="svg")
     path = study.folder / PICTURE
-    write_atomically(path, vl_convert.vegalite_to_svg(chart).encode())
+    write_atomically(path, picture.getvalue().encode())
     return str(path)
 
 

@@ -46,7 +46,7 @@ def tune(
     Exit code 1: no trial keeps to all limits.
     """
     plan = plan_tune(find_tune(search), RESULTS, out, code=user_code(allow_code))
-    for line in _foretold(plan):
+    for line in _overview(plan):
         typer.echo(line, err=quiet)
     if dry_run:
         return
@@ -74,7 +74,7 @@ def tune(
         raise typer.Exit(CHECK_FAILED)
 
 
-def _foretold(plan: TunePlan) -> list[str]:
+def _overview(plan: TunePlan) -> list[str]:
     config = plan.config
     num_runs = (config.trials + 1) * len(config.seeds)
     return [

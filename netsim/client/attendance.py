@@ -11,7 +11,7 @@ import simpy
 from netsim.availability import Presence
 from netsim.client.participation import Participation, energies_j, power_w
 from netsim.core.clock import MAX_NS
-from netsim.core.engine import DEPARTURES, Engine, Wake
+from netsim.core.engine import DEPARTURES, Alarm, Engine
 from netsim.devices.battery import depletion_ns, is_empty
 from netsim.population import Population
 from netsim.trace.literals import Status
@@ -50,8 +50,7 @@ class Attendance:
         self._checks: list[
             tuple[int, int, int, int]
         ] = []  # when, client, task, version
-        self._wake: Wake | None = None
-        self._wake_ns = MAX_NS
+        self._alarm = Alarm(env, DEPARTURES, self._on_wake)
         self._last_seen = 0  # the client to ask first whether it is available
 
     @property
@@ -106,7 +105,7 @@ class Attendance:
         if tick_ns < MAX_NS:
             check = tick_ns, part.client_id, part.task_id, watched.version
             heappush(self._checks, check)
-            self._wake_up()
+            self._alarm.set(self._checks[0][0])
 
     def ended(self, part: Participation) -> None:
         """Note that a task is over; a client that waits still draws power."""
@@ -145,22 +144,11 @@ class Attendance:
             left_j = self._capacity_j(part.client_id)
         return left_j - sum(energies_j(self._population, part, self._env.now))
 
-    def _wake_up(self) -> None:
-        tick_ns = self._checks[0][0]
-        if self._wake is None or tick_ns < self._wake_ns:
-            delay_ns = tick_ns - self._env.now
-            self._wake = Wake(self._env, delay_ns, DEPARTURES, self._on_wake)
-            self._wake_ns = tick_ns
-
-    def _on_wake(self, event: simpy.Event) -> None:
-        # an event cannot be taken back: one that an earlier check replaced still fires
-        if event is not self._wake:
-            return
-        self._wake = None
+    def _on_wake(self) -> None:
         for part in self._due():
             self._check(part)
         if self._checks:
-            self._wake_up()
+            self._alarm.set(self._checks[0][0])
 
     def _due(self) -> Iterator[Participation]:
         """Yield the participations to check now, by client."""

@@ -10,7 +10,7 @@ from fl.contract import Job
 from netsim.band import Message, Terms, Transfer
 from netsim.channel import WorstLink
 from netsim.channel.latency import latency_ns
-from netsim.client.crossing import Load, attach, cross
+from netsim.client.crossing import attach, cross
 from netsim.client.participation import Participation, Process
 from netsim.client.scene import Scene
 from netsim.core.clock import to_ns
@@ -28,9 +28,9 @@ def broadcast(
     """Send the common part of the download to all drawn clients of one cell at once.
 
     A round without participants still sends it, to the client of the job ``missing``.
-    At one of the events ``ends`` a broadcast is cut, and all its receivers are late. A
-    client that leaves does not end it. A client that loses it, on a draw of its own,
-    gets its download alone if there are retries.
+    At one of the events ``ends`` a broadcast is cut, and all its receivers are late. It
+    is cut, too, when its last receiver leaves. A client that loses it, on a draw of its
+    own, gets its download alone if there are retries.
     """
     client_ids = [part.client_id for part in parts] or [missing.client_id]
     cell_id = attach(scene, client_ids[0])
@@ -41,8 +41,12 @@ def broadcast(
         return
     for part in parts:
         part.download_bits = bits
-    load = Load(missing.round_id, bits)
-    status = yield from _sent(scene, cell_id, client_ids, load, ends)
+        part.receives = scene.env.event()
+    left = [part.receives for part in parts if part.receives is not None]
+    if left:
+        ends = [*ends, scene.env.all_of(left)]
+    message = Message(missing.round_id, bits)
+    status = yield from _sent(scene, cell_id, client_ids, message, ends)
     for part in parts:
         if part.status is None:  # its client may be gone by now
             _receive(scene, cell_id, part, status)
@@ -60,17 +64,17 @@ def _sent(
     scene: Scene,
     cell_id: int,
     client_ids: Sequence[int],
-    load: Load,
+    message: Message,
     ends: Sequence[simpy.Event],
 ) -> Generator[simpy.Event, object, Status]:
     """Carry a broadcast over the backhaul and the air until one of the events that end
     it, and return how it ended."""
-    status = yield from cross(scene, cell_id, "down", load, ends)
+    status = yield from cross(scene, cell_id, "down", message, ends)
     if status != "done":
         return status
     radio_map, band = scene.population.radio_map, scene.band(cell_id, "down")
     transfer = band.send(
-        Message(load.round_id, load.bits),
+        message,
         WorstLink(tuple(radio_map.link(n, "down", cell_id) for n in client_ids)),
         terms=Terms(weight=1),
         ceiling_uhz=radio_map.ceiling_uhz(*client_ids),

@@ -4,24 +4,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Generator, Sequence
-from typing import NamedTuple, cast
+from typing import cast
 
 import simpy
 
+from netsim.band import Message
 from netsim.client.participation import Participation
 from netsim.client.scene import Scene
 from netsim.network.cell import Direction
 from netsim.trace.literals import Status
 from netsim.trace.rows import Crossing
-
-
-class Load(NamedTuple):
-    """A message on a backhaul; a broadcast has neither task nor client."""
-
-    round_id: int
-    bits: int
-    task_id: int | None = None
-    client_id: int | None = None
 
 
 def attach(scene: Scene, client_id: int) -> int:
@@ -51,7 +43,7 @@ def cross(
     scene: Scene,
     cell_id: int,
     direction: Direction,
-    load: Load,
+    message: Message,
     ends: Sequence[simpy.Event] = (),
     *,
     is_between_servers: bool = False,
@@ -68,7 +60,7 @@ def cross(
     env, start_ns = scene.env, scene.env.now
     status: Status = "done"
     crossing_id = next(scene.cells.crossing_ids)
-    end_ns = wire.enter(start_ns, load.bits)
+    end_ns = wire.enter(start_ns, message.bits)
     try:
         arrival = env.timeout(end_ns - start_ns)
         yield env.any_of([arrival, *ends]) if ends else arrival
@@ -77,6 +69,6 @@ def cross(
         status = cast(Status, cut.cause)
         raise
     finally:
-        row = (crossing_id, cell_id, direction, *load, start_ns, env.now, status)
+        row = (crossing_id, cell_id, direction, *message, start_ns, env.now, status)
         scene.recorder.crossings.append(Crossing(*row))
     return status

@@ -7,7 +7,7 @@ import itertools
 from netsim.band import Message, Terms
 from netsim.channel.latency import latency_ns
 from netsim.channel.packet_errors import TransmissionErrors
-from netsim.client.crossing import Load, attach, cross
+from netsim.client.crossing import attach, cross
 from netsim.client.participation import Participation, Process
 from netsim.client.scene import Scene
 from netsim.core.clock import to_ns
@@ -39,9 +39,9 @@ def carry(
     if not bits:
         return
     cell_id = attach(scene, part.client_id)
-    load = Load(part.round_id, bits, part.task_id, part.client_id)
+    message = Message(part.round_id, bits, part.task_id, part.client_id)
     if direction == "down":
-        yield from cross(scene, cell_id, direction, load)
+        yield from cross(scene, cell_id, direction, message)
     air, medium = scene.air(cell_id, direction), scene.medium(cell_id, direction)
     radio_map, seed = scene.population.radio_map, scene.seed
     name = direction, part.client_id, part.occasion
@@ -49,7 +49,7 @@ def carry(
     for attempt in itertools.count(int(has_missed)):
         is_lost = air.errors and air.errors.is_lost(bits, seed, *name, attempt)
         transfer = medium.send(
-            Message(part.round_id, bits, part.task_id, part.client_id),
+            message,
             radio_map.link(part.client_id, direction, cell_id),
             terms=terms,
             ceiling_uhz=radio_map.ceiling_uhz(part.client_id),
@@ -72,7 +72,7 @@ def carry(
         yield scene.env.timeout(delay_ns)
         scene.recorder.arrivals.append(Arrival(transfer.transfer_id, scene.env.now))
     if direction == "up":
-        yield from cross(scene, cell_id, direction, load)
+        yield from cross(scene, cell_id, direction, message)
 
 
 def _retry_pause_ns(

@@ -46,6 +46,7 @@ class Participation:
     retry_pause_ns: int | None = None  # set when the client lost the round's broadcast
     sending: tuple[Medium, Transfer] | None = None
     process: simpy.Process | None = None  # None until the broadcast is over
+    receives: simpy.Event | None = None  # the broadcast's: succeeds if it ends before
     weight: float | None = None  # in the merge; the server's
     waits_for_release: bool = True  # at idle power, after its end; the server's
     gone_ns: int | None = None  # when it left or its battery was empty; attendance's
@@ -66,6 +67,8 @@ class Participation:
             self.process.interrupt(status)
         else:  # only the broadcast is under way, which goes on for the others
             self.status, self.end_ns = status, now_ns
+            if self.receives is not None and not self.receives.triggered:
+                self.receives.succeed()
 
     def discard(self, status: Status) -> None:
         """Note why the server does not merge an update that has arrived."""

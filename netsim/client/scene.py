@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from netsim.band import Medium, OwnLinks, SharedBand
 from netsim.client.attendance import Attendance
-from netsim.client.cells import Cells
 from netsim.core.engine import Engine
 from netsim.learner.learner import Learner
+from netsim.network.backhaul import Wire
 from netsim.network.cell import Downlink, Uplink
 from netsim.population import Direction, Population
 from netsim.trace.literals import EventKind
@@ -17,6 +19,25 @@ from netsim.trace.rows import Event
 
 if TYPE_CHECKING:
     from netsim.trace.writer import Recorder  # brings pyarrow
+
+
+CellDirection: TypeAlias = tuple[int, Direction]
+
+
+@dataclass(kw_only=True, slots=True)
+class Cells:
+    """The bands and wires of all cells, by cell and direction."""
+
+    bands: Mapping[CellDirection, SharedBand]
+    wires: Mapping[CellDirection, Wire]  # of cells that have a backhaul
+    crossing_ids: itertools.count[int] = field(default_factory=itertools.count)
+    are_servers: bool = False  # client messages end at the base station
+    last: dict[int, int] = field(default_factory=dict)  # cells of moved clients
+
+    def close(self) -> None:
+        """Write the intervals still open, when the run ends."""
+        for band in self.bands.values():
+            band.close()
 
 
 @dataclass(kw_only=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -11,7 +13,11 @@ from typing import Annotated, BinaryIO
 
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
+from netsim.errors import InputError
+
 DRAFT = ".tmp"
+GZIP = b"\x1f\x8b"
+HEAD_BYTES = 4096  # of a file: what says who wrote it
 
 
 def _within(path: str) -> str:
@@ -71,6 +77,29 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def require_own(path: Path, mark: bytes) -> None:
+    """Refuse to replace a file whose first bytes, unpacked, lack this mark: netsim did
+    not write it. An empty file holds nothing to lose."""
+    if path.is_dir():
+        raise InputError(f"--out: must be a file, got the folder {path}")
+    if not path.exists():
+        return
+    head = b""
+    if path.is_file():
+        with open(path, "rb") as file:
+            head = file.read(HEAD_BYTES)
+        if not head:
+            return
+    if head.startswith(GZIP):
+        with contextlib.suppress(zlib.error):
+            head = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(head, HEAD_BYTES)
+    if mark not in head:
+        raise InputError(
+            f"--out {path} exists and is not what this command writes; choose another "
+            "file, or delete it"
+        )
 
 
 def is_draft(path: Path) -> bool:

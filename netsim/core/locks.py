@@ -31,20 +31,26 @@ _NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK}  # of the file system
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """The process that holds a lock; ``is_by_file``: without the system."""
+    """The process that holds a lock; ``is_by_file``: without the system.
+
+    A process id is known within ``pid_namespace`` alone: containers may share a host's
+    name and not its ids.
+    """
 
     pid: int
     host: str
     command: str
     is_by_file: bool = False
+    pid_namespace: str = ""
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host} ({self.command})"
 
     @property
     def is_gone(self) -> bool:
-        """Return whether it is known to have ended; of another host it never is."""
-        if self.host != socket.gethostname():
+        """Return whether it is known to have ended; of another host or container it
+        never is."""
+        if (self.host, self.pid_namespace) != (socket.gethostname(), _pid_namespace()):
             return False
         try:
             os.kill(self.pid, 0)
@@ -172,7 +178,8 @@ def _remove(handle: int, path: Path) -> None:
 def _sign(handle: int, path: Path, *, is_by_file: bool) -> None:
     """Write who holds the lock into its file."""
     command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
-    me = Holder(os.getpid(), socket.gethostname(), command, is_by_file)
+    host = socket.gethostname()
+    me = Holder(os.getpid(), host, command, is_by_file, _pid_namespace())
     try:
         os.ftruncate(handle, 0)
         os.pwrite(handle, json.dumps(asdict(me)).encode(), 0)
@@ -181,6 +188,14 @@ def _sign(handle: int, path: Path, *, is_by_file: bool) -> None:
         os.close(handle)
         what = f"cannot write, {error.strerror}"
         raise OSError(error.errno, what, str(path)) from error
+
+
+def _pid_namespace() -> str:
+    """Return what tells this process's ids from a container's; empty if unknown."""
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:  # not Linux
+        return ""
 
 
 def _is_current(handle: int, path: Path) -> bool:

@@ -25,7 +25,7 @@ def estimate(scenario: Scenario, learner: Learner | None) -> list[str]:
         f"{_whose(scenario)}: download {_bytes(download_bits)}, "
         f"upload {_bytes(learner.bits_up(job))}, "
         f"compute {format_quantity(flop, 'FLOP')}, "
-        f"memory {format_quantity(learner.memory_bytes, 'B')}",
+        f"memory {format_quantity(learner.memory_at(learner.rank), 'B')}",
     ]
     for choice in scenario.population.devices:
         lines.append(_device_line(choice.device, flop))

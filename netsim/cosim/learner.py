@@ -36,7 +36,8 @@ class FederatedLearner:
         self.rank = learning.lora.r
         traffic = Traffic(
             method=learning.aggregation,
-            costs=costs,
+            shapes=costs.adapted,
+            rest=costs.rest,
             payload=learning.payload,
             rank=self._timed(self.rank),
             compression=learning.compression,
@@ -51,10 +52,6 @@ class FederatedLearner:
     @property
     def num_samples(self) -> Sequence[int]:
         return self._federation.num_samples
-
-    @property
-    def memory_bytes(self) -> int:
-        return self.memory_at(self.rank)
 
     @property
     def steps_trained(self) -> int:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, Protocol
+from typing import Annotated, Any, ClassVar, Literal, Protocol
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from fl.aggregation import (
     AGGREGATIONS,
@@ -28,6 +28,7 @@ from fl.costs import (
     known_costs,
     known_timing,
 )
+from fl.costs.timing import with_modules_of_lora
 from fl.federation.federation import Federation
 from fl.federation.warm_start import StartFolder, require_settings, require_sizes
 from fl.memory.recipe import settings
@@ -40,31 +41,24 @@ from fl.partition import PARTITIONS, DirichletByLabel, Partition
 from fl.settings.conflicts import conflicts
 from fl.settings.federation import FederationSettings, LowRank
 from fl.settings.local_training import OnDivergence, TrainingSettings
-from fl.tasks import TASKS, Digits, Source
+from fl.tasks import TASKS, Digits, Source, require_splits
 from netsim.core.quantities import Bits, Bytes, Flop
+from netsim.cosim import answers
 from netsim.cosim.input_errors import as_input_error
 from netsim.cosim.learner import FederatedLearner
 from netsim.cosim.proxy import ProxyLearning
 from netsim.errors import Refusal
 from netsim.learner.evaluation_schedule import EvaluationSchedule
 from netsim.learner.learner import Learner
-from netsim.learner.no_learning import NoLearning
-from netsim.runs.adapter import require_as_left
+from netsim.learner.no_learning import MAX_SAMPLES, NoLearning
+from netsim.runs.manifest import require_as_left
 from netsim.scenario import OneOf, Record
 from netsim.scenario.each import OneOrEach, is_listed, wrong_count
-from netsim.scenario.traits import Trait, Traits
+from netsim.scenario.traits import Declaring, Trait, Traits
 
 
-class Learning(Protocol):
+class Learning(Declaring, Protocol):
     """How a run learns."""
-
-    @property
-    def kind(self) -> str:
-        """Return the name under which a scenario chooses it."""
-
-    @property
-    def traits(self) -> Traits:
-        """Return what it declares: whether anything is trained, and how."""
 
     @property
     def federated(self) -> LoraLearning | None:
@@ -103,7 +97,7 @@ class LearningOff(Record):
     upload_bits: OneOrEach[Annotated[Bits, Field(ge=0)]]
     compute_flop: OneOrEach[Annotated[Flop, Field(ge=0)]]
     memory_bytes: Annotated[Bytes, Field(ge=0)] = 0
-    samples_per_client: int = Field(default=1, ge=1)
+    samples_per_client: int = Field(default=1, ge=1, le=MAX_SAMPLES)
 
     @property
     def traits(self) -> Traits:
@@ -157,16 +151,22 @@ class Evaluation(EvaluationSettings, EvaluationSchedule):
         return EvaluationSettings(**{name: getattr(self, name) for name in names})
 
 
+Trained = Annotated[Source, OneOf(TASKS, answers=answers.TASK)]
+BasedOn = Annotated[Backbone, OneOf(BACKBONES, answers=answers.BACKBONE)]
+Divided = Annotated[Partition, OneOf(PARTITIONS, answers=answers.PARTITION)]
+Merging = Annotated[Method, OneOf(AGGREGATIONS, answers=answers.METHOD)]
+
+
 class LoraLearning(Record):
     """Real LoRA fine-tuning of a real model on real data."""
 
     kind: Literal["lora"] = "lora"
-    task: Annotated[Source, OneOf(TASKS)] = Digits()
-    backbone: Annotated[Backbone, OneOf(BACKBONES)] = SmallViT()
-    partition: Annotated[Partition, OneOf(PARTITIONS)] = DirichletByLabel()
+    task: Trained = Digits()
+    backbone: BasedOn = SmallViT()
+    partition: Divided = DirichletByLabel()
     lora: LoraSettings = LoraSettings()
     training: TrainingSettings = TrainingSettings()
-    aggregation: Annotated[Method, OneOf(AGGREGATIONS)] = FloraNA()
+    aggregation: Merging = FloraNA()
     payload: Payload = Payload()
     evaluation: Evaluation = Evaluation()
     low_rank: LowRank | None = None  # of small clients; by default the aggregation's
@@ -180,6 +180,11 @@ class LoraLearning(Record):
     cohort_size: int = Field(default=16, ge=1)
     timing_as: TimingAs | None = None  # the model that gives the time, if another one
     start: StartFolder | None = None  # a PEFT adapter, or a run, whose numbers go first
+
+    @model_validator(mode="before")
+    @classmethod
+    def _takes_modules_of_lora(cls, fields: Any) -> Any:
+        return with_modules_of_lora(fields, "timing_as")
 
     @property
     def federated(self) -> LoraLearning:
@@ -232,6 +237,8 @@ class LoraLearning(Record):
     def learner(
         self, num_clients: int, seed: int, *, reuse: bool, workers: int = 1
     ) -> FederatedLearner:
+        with as_input_error("learning.task"):
+            require_splits(self.task)
         self._require_start(may_count=True)
         store = Store() if reuse else None
         return self._learner(num_clients, seed, store=store, workers=workers)
@@ -239,6 +246,8 @@ class LoraLearning(Record):
     def known_learner(
         self, num_clients: int, seed: int, *, may_count: bool
     ) -> Learner | None:
+        with as_input_error("learning.task"):
+            require_splits(self.task)
         with as_input_error("learning"):
             costs = self._costs(may_count=False)
         if costs is None and not may_count:

@@ -15,6 +15,7 @@ from netsim.cosim.scenario import Scenario
 from netsim.errors import InputError
 from netsim.learner.learner import Learner, first_job
 from netsim.policy.problem import Problem
+from netsim.policy.round_time import require_round_times
 from netsim.policy.surrogate import Surrogate
 from netsim.population import Population
 from netsim.server.policies.policy import Constants
@@ -70,7 +71,11 @@ def build_task(scenario: Scenario, assumed: Assumptions) -> Task:
             f"server: a plan is for rounds that wait for all who are drawn, and "
             f"`{surprise.path[-1]}` does not; leave it out to plan"
         )
-    scenario.single_cell("a plan")
+    cell = scenario.single_cell("a plan")
+    try:
+        require_round_times(cell.uplink.sharing.kind)
+    except InputError as error:
+        raise InputError(f"cell.uplink.sharing: {error}") from error
     if scenario.population.links is not None:
         raise InputError(
             "population.links: a plan divides the uplink's band, and with links of "
@@ -81,7 +86,7 @@ def build_task(scenario: Scenario, assumed: Assumptions) -> Task:
         scenario.population.num_clients, scenario.seed, may_count=True
     )
     assert learner is not None, "counting always finds the costs"
-    population = _population(scenario, learner)
+    population = draw_population(scenario, learner)
     problem, fits = build_problem(scenario, learner, population, assumed)
     surrogate, ratio = _surrogate(problem, assumed)
     return Task(
@@ -93,8 +98,8 @@ def build_task(scenario: Scenario, assumed: Assumptions) -> Task:
     )
 
 
-def _population(scenario: Scenario, learner: Learner) -> Population:
-    """Return the fleet; unlike in a run, devices need not hold the full rank."""
+def draw_population(scenario: Scenario, learner: Learner) -> Population:
+    """Return the drawn fleet; refuse links that are too slow."""
     population = Population(
         scenario.population,
         scenario.network,
@@ -103,15 +108,13 @@ def _population(scenario: Scenario, learner: Learner) -> Population:
     )
     job = first_job(learner)
     population.radio_map.require_usable_links("down", sum(learner.bits_down(job, None)))
-    population.radio_map.require_usable_links("up", learner.bits_up(job))
+    if scenario.population.links is None:
+        population.radio_map.require_usable_links("up", learner.bits_up(job))
     return population
 
 
 def build_problem(
-    scenario: Scenario,
-    learner: Learner,
-    population: Population,
-    assumed: Assumptions,
+    scenario: Scenario, learner: Learner, population: Population, assumed: Assumptions
 ) -> tuple[Problem, BoolArray]:
     """Return the problem of a drawn fleet with all norms one, and which ranks fit."""
     if "differs-by-client" in scenario.learning.traits:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from fl.costs import ModelCosts, TimingAs, count_timing, known_timing
+from fl.costs.timing import with_modules_of_lora
 from fl.model.adapters import LoraSettings
 from fl.model.payload import Payload
 from fl.settings.local_training import TrainingSettings
 from netsim.errors import Refusal
 from netsim.learner.learner import Learner
-from netsim.learner.no_learning import NoLearning
+from netsim.learner.no_learning import MAX_SAMPLES, NoLearning
 from netsim.scenario import Record
 from netsim.scenario.traits import Traits
 
@@ -30,10 +31,27 @@ class ProxyLearning(Record):
     federated: ClassVar[None] = None
     kind: Literal["proxy"] = "proxy"
     model: TimingAs
-    lora: LoraSettings = LoraSettings()
+    lora: Annotated[LoraSettings, Field(validate_default=True)] = LoraSettings()
     training: TrainingSettings = TrainingSettings()
     payload: Payload = Payload()
-    samples_per_client: int = Field(default=1, ge=1)
+    samples_per_client: int = Field(default=1, ge=1, le=MAX_SAMPLES)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _takes_modules_of_lora(cls, fields: Any) -> Any:
+        return with_modules_of_lora(fields, "model")
+
+    @field_validator("lora")
+    @classmethod
+    def _names_modules_of_model(
+        cls, lora: LoraSettings, info: ValidationInfo
+    ) -> LoraSettings:
+        """Return ``lora`` with the modules that are counted, which are the model's."""
+        model: TimingAs | None = info.data.get("model")
+        if model is None:
+            return lora
+        names = ("target_modules", "modules_to_save")
+        return lora.model_copy(update={name: getattr(model, name) for name in names})
 
     def refusals(self, num_clients: int) -> Iterator[Refusal]:
         yield from ()

@@ -13,7 +13,7 @@ from netsim.core.engine import rare_garbage_collection
 from netsim.core.files import damage, stored_file, write_atomically
 from netsim.core.locks import is_empty, locked
 from netsim.cosim.extend import LONGER, adopt
-from netsim.cosim.inputs import changed, inputs
+from netsim.cosim.inputs import changed, inputs, require_same_code
 from netsim.cosim.reading import read_scenario, read_unloaded
 from netsim.cosim.scenario import Scenario
 from netsim.cosim.world import build_population, build_stage, play
@@ -30,6 +30,7 @@ from netsim.runs.manifest import (
     read_manifest,
     versions,
 )
+from netsim.runs.run import require_scenario
 from netsim.scenario import UserCode, dump, scenario_digest
 from netsim.scenario.difference import Change, changes
 from netsim.server.stage import Progress, Stage
@@ -74,17 +75,17 @@ def run_scenario(
     writes is waited for, up to ``patience_s``, and then refused.
     """
     with locked(folder, patience_s=patience_s):
-        earlier, differences = recorded(scenario, folder, resume)
+        earlier, found = recorded(scenario, folder, resume)
         is_done = earlier is not None and earlier.status == "complete"
-        if earlier and is_done and not differences and _is_sound(folder, earlier):
+        if earlier and is_done and not found and _is_sound(folder, earlier):
             return earlier
-        place = folder / LONGER if differences else folder
+        place = folder / LONGER if found else folder
         learner = scenario.learning.learner(
             scenario.population.num_clients, scenario.seed, reuse=reuse, workers=workers
         )
         with closing(learner):
             manifest = _run(scenario, place, learner, command, watch)
-        if differences:
+        if found:
             adopt(folder)
         return manifest
 
@@ -140,20 +141,23 @@ def recorded(
             f"{folder} holds a run of the same scenario, but {others[0]} is no longer "
             "what it was then; choose another folder"
         )
-    if earlier.scenario_digest == hashlib.sha256(dump(scenario).encode()).hexdigest():
-        return earlier, []
-    return earlier, _differences(scenario, folder, earlier)
+    digest = hashlib.sha256(dump(scenario).encode()).hexdigest()
+    is_same = earlier.scenario_digest == digest
+    found = [] if is_same else differences(scenario, folder, earlier)
+    require_same_code(earlier, scenario, folder)
+    return earlier, found
 
 
 def extended(scenario: Scenario, folder: Path, code: UserCode) -> Scenario | None:
     """Return the recorded scenario if this one only changes `stop`."""
     with locked(folder):
-        _, differences = recorded(scenario, folder, resume=True)
-    return read_scenario(folder / SCENARIO_FILE, (), code) if differences else None
+        _, found = recorded(scenario, folder, resume=True)
+    return read_scenario(folder / SCENARIO_FILE, (), code) if found else None
 
 
-def _differences(scenario: Scenario, folder: Path, earlier: Manifest) -> list[Change]:
+def differences(scenario: Scenario, folder: Path, earlier: Manifest) -> list[Change]:
     """Return the changes of `stop` from the recorded run; refuse any other change."""
+    require_scenario(folder, earlier)
     found = changes(read_unloaded(folder / SCENARIO_FILE), scenario)
     others = [change for change in found if change.path[0] != "stop"]
     if others:

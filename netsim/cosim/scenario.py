@@ -6,14 +6,18 @@ from typing import Annotated
 
 from pydantic import Field
 
+from netsim.cosim import answers
 from netsim.cosim.learning_kinds import LEARNINGS, Learning
 from netsim.network.cell import Cell
 from netsim.network.cells import Association, Interference, Network
 from netsim.policy import RANKS, FullRank, Ranks
+from netsim.policy.ranks import ANSWERS
 from netsim.population import PopulationConfig
 from netsim.scenario import OneOf, Record, traits
 from netsim.server import POLICIES, SERVERS, Policy, Stop
 from netsim.server.story import ServerStory
+
+RankedBy = Annotated[Ranks, OneOf(RANKS, traits.RANKS, ANSWERS)]
 
 
 class Scenario(Record):
@@ -27,14 +31,14 @@ class Scenario(Record):
     seed: int = Field(default=0, ge=0)
     stop: Stop
     server: Annotated[ServerStory, OneOf(SERVERS, traits.SERVER)]
-    ranks: Annotated[Ranks, OneOf(RANKS, traits.RANKS)] = FullRank()
+    ranks: RankedBy = FullRank()
     policy: Annotated[Policy, OneOf(POLICIES, traits.POLICY)] | None = None
     population: PopulationConfig
     cell: Cell | None = None
     cells: Annotated[tuple[Cell, ...], Field(min_length=1)] | None = None
     association: Association = "strongest"
     interference: Interference | None = None
-    learning: Annotated[Learning, OneOf(LEARNINGS, traits.LEARNING)]
+    learning: Annotated[Learning, OneOf(LEARNINGS, traits.LEARNING, answers.LEARNING)]
 
     @property
     def network(self) -> Network:

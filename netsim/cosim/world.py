@@ -7,16 +7,18 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
+from fl.memory.user_code import own_classes
 from netsim.band import OwnLinks, SharedBand
 from netsim.channel import CapacityTable, OutageRadio, Radio, db_to_linear
-from netsim.client.cells import CellDirection, Cells
-from netsim.client.scene import Scene
+from netsim.channel.own_links import Links
+from netsim.client.scene import CellDirection, Cells, Scene
 from netsim.core.clock import to_ns
-from netsim.core.engine import Engine
+from netsim.core.engine import Engine, StrictEngine
+from netsim.cosim.plan_problem import draw_population
 from netsim.cosim.policy_setup import build_planner
 from netsim.cosim.scenario import Scenario
 from netsim.devices.device import Device
-from netsim.learner.learner import Learner, first_job
+from netsim.learner.learner import Learner
 from netsim.network.backhaul import Wire
 from netsim.network.cell import DIRECTIONS, Cell, Direction, Downlink, Uplink
 from netsim.network.cells import Network
@@ -32,18 +34,9 @@ if TYPE_CHECKING:
 
 def build_population(scenario: Scenario, learner: Learner) -> Population:
     """Return the drawn fleet; refuse a device whose memory is too small."""
-    population = Population(
-        scenario.population,
-        scenario.network,
-        seed=scenario.seed,
-        num_samples=learner.num_samples,
-    )
+    population = draw_population(scenario, learner)
     if scenario.policy is None or "decides-ranks" not in scenario.policy.traits:
         population.fleet.require_memory(partial(_needed_bytes, scenario, learner))
-    job = first_job(learner)
-    population.radio_map.require_usable_links("down", sum(learner.bits_down(job, None)))
-    if scenario.population.links is None:
-        population.radio_map.require_usable_links("up", learner.bits_up(job))
     return population
 
 
@@ -64,16 +57,12 @@ def build_stage(
     watch: Callable[[Progress], None],
 ) -> Stage:
     """Return the stage of one run, with nothing started yet."""
-    env = Engine()
+    env = StrictEngine() if own_classes([scenario]) else Engine()
     transfer_ids = itertools.count()
     links = scenario.population.links
-    recorder.capacities.extend(_capacities(scenario))
-    recorder.cells.extend(_cell_rows(scenario.network))
-    recorder.laps.extend(
-        Lap(file_id, *step)
-        for file_id, table in enumerate(() if links is None else links.tables())
-        for step in table.steps
-    )
+    recorder.capacities.extend(capacity_rows(scenario))
+    recorder.cells.extend(cell_rows(scenario.network))
+    recorder.laps.extend(() if links is None else lap_rows(links))
     scene = Scene(
         env=env,
         seed=scenario.seed,
@@ -119,7 +108,7 @@ def _build_cells(
                 cell_id=cell_id,
                 direction=direction,
                 band_hz=int(air.band_hz),
-                radio=_heard(cell, air),
+                radio=heard(cell, air),
                 divider=cell.uplink.sharing
                 if direction == "up"
                 else cell.downlink.rule,
@@ -133,7 +122,7 @@ def _build_cells(
     return Cells(bands=bands, wires=wires)
 
 
-def _capacities(scenario: Scenario) -> Iterator[Capacity]:
+def capacity_rows(scenario: Scenario) -> Iterator[Capacity]:
     """Yield the rows of the bands that follow a measured trace."""
     for cell_id, cell in enumerate(scenario.network.cells):
         for direction in DIRECTIONS:
@@ -143,7 +132,7 @@ def _capacities(scenario: Scenario) -> Iterator[Capacity]:
                 yield Capacity(cell_id, direction, *step)
 
 
-def _cell_rows(network: Network) -> Iterator[rows.Cell]:
+def cell_rows(network: Network) -> Iterator[rows.Cell]:
     """Yield the rows of the table of cells; none for one cell without a backhaul."""
     if len(network.cells) == 1 and network.cells[0].backhaul is None:
         return
@@ -160,7 +149,7 @@ def _cell_rows(network: Network) -> Iterator[rows.Cell]:
         )
 
 
-def _heard(cell: Cell, air: Uplink | Downlink) -> Radio:
+def heard(cell: Cell, air: Uplink | Downlink) -> Radio:
     """Return the radio as transfers see it: averaged over fast fading, and in outage
     below the minimum SNR (of the mean, with fast fading)."""
     radio = cell.fading.effective_radio(air.radio)
@@ -184,6 +173,12 @@ def _own_links(
         ledger=recorder,
         transfer_ids=transfer_ids,
     )
+
+
+def lap_rows(links: Links) -> Iterator[Lap]:
+    for file_id, table in enumerate(links.tables()):
+        for step in table.steps:
+            yield Lap(file_id, *step)
 
 
 def _capacity(

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from netsim.core.quantities import Joules
 from netsim.core.streams import uniform
-from netsim.devices.device import SPREADS, Spread
+from netsim.devices.device import ANSWERS, SPREADS, Spread
 from netsim.scenario.record import OneOf, Record
 
 ROUND_OFF = 1e-12  # relative
@@ -20,7 +20,7 @@ class Battery(Record):
     waiting while it takes part. ``spread`` is a factor of mean one per client."""
 
     capacity_j: Annotated[Joules, Field(gt=0)]
-    spread: Annotated[Spread, OneOf(SPREADS)] | None = None
+    spread: Annotated[Spread, OneOf(SPREADS, answers=ANSWERS)] | None = None
 
     def capacity_of(self, seed: int, client_id: int) -> float:
         """Return a client's energy at the start of the run, in joules."""

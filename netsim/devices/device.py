@@ -11,6 +11,7 @@ from pydantic import Field
 from netsim.channel.budget import dbm_to_w
 from netsim.core.quantities import Bytes, FlopPerSecond, Watts
 from netsim.core.streams import uniform
+from netsim.scenario.plug_ins import Answer, Answers, is_number
 from netsim.scenario.record import Record
 
 _STANDARD_NORMAL = NormalDist()
@@ -60,6 +61,13 @@ class Spread(Protocol):
     """A positive factor of mean one; ``factor`` is its quantile function."""
 
     def factor(self, probability: float) -> float: ...
+
+
+ANSWERS: Answers = {
+    "factor": Answer(
+        "a finite factor above 0", lambda answer, _: is_number(answer, 1e-300)
+    ),
+}
 
 
 class LogNormalSpread(Record):

@@ -29,10 +29,12 @@ class Calibration(Record):
     threads: int = Field(ge=1)
     samples_per_step: int = Field(ge=1)
     flop_per_step: Flop  # counted on the model
-    step_time_s: Seconds  # the median
+    step_time_s: Seconds  # of the fastest trial
     steps_per_trial: int = Field(ge=1)
     trials_s: tuple[Seconds, ...] = Field(min_length=1)
     peak: str  # measured or given
+    clock: str = "wall clock"
+    command: str = ""  # that measured
 
 
 class DeviceFile(Record):

@@ -82,10 +82,6 @@ class EvaluationSchedule(Record):
             raise ValueError("near needs `every` or `at`, to see how close it is")
         return self
 
-    def is_due(self, round_id: int) -> bool:
-        """Return whether the round's number alone asks for an evaluation."""
-        return self.every is not None and round_id % self.every == 0
-
     def examines(self, round_id: int) -> Examined | None:
         """Return whose own adapters are looked at in this round, if any are."""
         is_due = self.clients is not None and round_id % self.clients.every == 0

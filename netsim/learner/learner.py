@@ -29,10 +29,6 @@ class Learner(Protocol):
     def schedule(self) -> EvaluationSchedule:
         """Return when versions are evaluated, and which clients' own adapters."""
 
-    @property
-    def memory_bytes(self) -> int:
-        """Return what local training needs on a device."""
-
     def memory_at(self, rank: int | None) -> int:
         """Return what local training needs on a device at that rank, in bytes."""
 
@@ -57,7 +53,7 @@ class Learner(Protocol):
         """Return the version after the arrivals; ``version`` itself without any that
         counts.
 
-        ``examined`` are tickets whose own adapters are scored beside the merged one.
+        ``examined`` are tickets whose own adapters are scored too.
         """
 
     def hold(self, versions: Sequence[str]) -> None:

@@ -11,6 +11,8 @@ from fl.contract import Arrival, Branch, Job, Merged, Score
 from netsim.learner.evaluation_schedule import EvaluationSchedule
 from netsim.scenario.each import of_client
 
+MAX_SAMPLES = 2**53  # what a weight, a float, can count
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NoLearning:

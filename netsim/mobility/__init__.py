@@ -1,22 +1,10 @@
 """Client mobility: still, random waypoints, or from a file."""
 
-from netsim.mobility.path import Mobility, Paths, Place
+from netsim.mobility.path import Mobility, Place
 from netsim.mobility.random_waypoint import RandomWaypoint
 from netsim.mobility.recorded import Recorded
 from netsim.mobility.still import Still
 
-MOBILITIES = {
-    "file": Recorded,
-    "random-waypoint": RandomWaypoint,
-    "still": Still,
-}
+MOBILITIES = {"file": Recorded, "random-waypoint": RandomWaypoint, "still": Still}
 
-__all__ = [
-    "MOBILITIES",
-    "Mobility",
-    "Paths",
-    "Place",
-    "RandomWaypoint",
-    "Recorded",
-    "Still",
-]
+__all__ = ["MOBILITIES", "Mobility", "Place", "Still"]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol, TypeAlias
 
+from netsim.scenario.plug_ins import Answer, Answers, is_number
+
 Place: TypeAlias = tuple[float, float]  # x and y in metres
 
 
@@ -13,6 +15,14 @@ class Paths(Protocol):
 
     def at(self, client_id: int, now_ns: int) -> Place:
         """Return a client's place at a tick, in metres."""
+
+
+ANSWERS: Answers = {
+    "interval_s": Answer(
+        "an interval of at least 1e-9 s, or None",
+        lambda answer: answer is None or is_number(answer, 1e-9),
+    ),
+}
 
 
 class Mobility(Protocol):

@@ -6,7 +6,18 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from netsim.channel import FADINGS, PATH_LOSSES, RADIOS, Fading, NoFading, PathLoss
+from netsim.channel import (
+    FADINGS,
+    PATH_LOSSES,
+    RADIOS,
+    Fading,
+    NoFading,
+    PathLoss,
+    fading,
+    latency,
+    path_loss,
+    radio,
+)
 from netsim.channel.latency import JITTERS, Jitter
 from netsim.channel.packet_errors import TransmissionErrors
 from netsim.channel.radio import Radio
@@ -22,7 +33,7 @@ from netsim.core.quantities import (
 from netsim.network.backhaul import Backhaul
 from netsim.scenario import OneOf, Record, is_loaded
 from netsim.scenario.traits import SHARING
-from netsim.sharing import SHARING_RULES, ProcessorSharing, SharingRule
+from netsim.sharing import SHARING_RULES, ProcessorSharing, SharingRule, rule
 
 
 def _check_whole(band_hz: float) -> float:
@@ -41,6 +52,12 @@ Latency = Annotated[Seconds, Field(ge=0)]
 Timeout = Annotated[Seconds, Field(gt=0)]
 MinimumSnr = Annotated[Decibel, Field(ge=-100, le=100)]
 
+HeardBy = Annotated[Radio, OneOf(RADIOS, answers=radio.ANSWERS)]
+DividedBy = Annotated[SharingRule, OneOf(SHARING_RULES, SHARING, rule.ANSWERS)]
+DelayedBy = Annotated[Jitter, OneOf(JITTERS, answers=latency.ANSWERS)]
+WeakenedBy = Annotated[PathLoss, OneOf(PATH_LOSSES, answers=path_loss.ANSWERS)]
+FadedBy = Annotated[Fading, OneOf(FADINGS, answers=fading.ANSWERS)]
+
 
 class Uplink(Record):
     """The band that devices send on; ``population`` sets their transmit power.
@@ -51,10 +68,10 @@ class Uplink(Record):
     """
 
     band_hz: Band
-    radio: Annotated[Radio, OneOf(RADIOS)]
-    sharing: Annotated[SharingRule, OneOf(SHARING_RULES, SHARING)]
+    radio: HeardBy
+    sharing: DividedBy
     latency_s: Latency = 0.0
-    jitter: Annotated[Jitter, OneOf(JITTERS)] | None = None
+    jitter: DelayedBy | None = None
     minimum_snr_db: MinimumSnr | None = None
     outage_timeout_s: Timeout | None = None
     errors: TransmissionErrors | None = None
@@ -76,12 +93,12 @@ class Downlink(Record):
     """
 
     band_hz: Band
-    radio: Annotated[Radio, OneOf(RADIOS)]
+    radio: HeardBy
     mode: Literal["broadcast", "unicast"] = "broadcast"
-    sharing: Annotated[SharingRule, OneOf(SHARING_RULES, SHARING)] | None = None
+    sharing: DividedBy | None = None
     transmit_power_dbm: Power = 30.0
     latency_s: Latency = 0.0
-    jitter: Annotated[Jitter, OneOf(JITTERS)] | None = None
+    jitter: DelayedBy | None = None
     minimum_snr_db: MinimumSnr | None = None
     outage_timeout_s: Timeout | None = None
     errors: TransmissionErrors | None = None
@@ -146,9 +163,9 @@ class Cell(Record):
     backhaul: Backhaul | None = None
     uplink: Uplink
     downlink: Downlink
-    path_loss: Annotated[PathLoss, OneOf(PATH_LOSSES)]
+    path_loss: WeakenedBy
     shadowing_correlation_m: Annotated[Metres, Field(gt=0)] | None = None
-    fading: Annotated[Fading, OneOf(FADINGS)] = NoFading()
+    fading: FadedBy = NoFading()
     antenna_gain_dbi: Gain = 0.0
     noise_density_dbm_hz: Annotated[DbmPerHertz, Field(ge=-300, le=0)] = -174.0
     base_noise_figure_db: NoiseFigure = 5.0

@@ -16,16 +16,4 @@ SAMPLERS = {
     "weighted": WeightedSampling,
 }
 
-__all__ = [
-    "RANKS",
-    "SAMPLERS",
-    "DataWeightedSampling",
-    "Drawn",
-    "FullParticipation",
-    "FullRank",
-    "IndependentSampling",
-    "Ranks",
-    "Sampler",
-    "UniformSampling",
-    "WeightedSampling",
-]
+__all__ = ["RANKS", "SAMPLERS", "Drawn", "FullRank", "Ranks", "Sampler"]

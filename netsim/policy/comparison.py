@@ -51,11 +51,11 @@ class Comparison:
 
     def rivals(self) -> list[Rival]:
         """Return every plan that needs no pilots; the joint plan is among them."""
-        everybody = np.ones(len(self.problem))
-        plans = {"full participation": self._swept([everybody])}
+        always = np.ones(len(self.problem))
+        plans = {"full participation": self._swept([always])}
         for name, scores in self._scores().items():
             plans[name] = self._swept(self._sweep(scores))
-        uniform = self._sweep(everybody)
+        uniform = self._sweep(always)
         plans["uniform q, tiered k"] = self._best([self._tiered(q) for q in uniform])
         plans["uniform q, adaptive k"] = self._best(
             [best_ranks(self.problem, self.surrogate, q) for q in uniform]

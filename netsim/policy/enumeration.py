@@ -104,7 +104,7 @@ class Enumeration:
         c = law.beta + law.alpha * at_one.variance(problem, law.nu) - d
         b = present_s + problem.fixed_s - absent_s
         found = (absent_s * d / (b * c)) ** 0.5 if b * c > 0 else 1.0
-        if d + c * found < found:  # fewer rounds than one help nobody
+        if d + c * found < found:  # less than one round is no gain
             found = d / (1 - c)
         q[client_id] = np.clip(found, problem.floors[client_id], 1.0)
         return at_one

@@ -70,7 +70,7 @@ PARTS: Final[Mapping[str, Parts]] = {
 @dataclass(frozen=True, slots=True)
 class Tables:
     """By client and rank: seconds before sending, part of the band, and ``u``, the
-    seconds that sending takes per part that anybody has."""
+    seconds that sending takes per part that any client has."""
 
     compute_s: Array
     part: FloatArray
@@ -313,7 +313,7 @@ def _tops(draws: Draws, own: Tables, level: FloatArray) -> Tops:
     first, first_s = _last(draws, end_s)
     end_s[who == first[index]] = 0.0
     second, second_s = _last(draws, end_s)
-    slopes = np.append(own.slope_s, 0.0)  # of nobody
+    slopes = np.append(own.slope_s, 0.0)  # without a client
     return Tops(first, first_s, slopes[first], second_s, slopes[second])
 
 

@@ -1,4 +1,4 @@
-"""Everybody, every round."""
+"""All clients, every round."""
 
 from __future__ import annotations
 

@@ -18,9 +18,9 @@ Probability = Annotated[float, Field(gt=0, le=1)]
 
 
 class IndependentSampling(Record):
-    """Client ``n`` takes part with probability ``q_n``, whoever else does; a round may
-    be empty. One number serves all clients, a list gives each its own; ``max_weight``
-    raises a ``q_n`` under which ``a_n / q_n`` would exceed it."""
+    """Client ``n`` takes part with probability ``q_n``, independently of the others; a
+    round may be empty. One number serves all clients, a list gives each its own;
+    ``max_weight`` raises a ``q_n`` under which ``a_n / q_n`` would exceed it."""
 
     traits: ClassVar[Traits] = {"sums-vary": ""}
     kind: Literal["independent"] = "independent"

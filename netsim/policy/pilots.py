@@ -42,7 +42,7 @@ class Crossing(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Curve:
-    """A pilot's losses, each after so many of its rounds; the first is the start's."""
+    """A pilot's losses, each after a number of its rounds; the first is the start's."""
 
     rounds: tuple[int, ...]
     losses: tuple[float, ...]
@@ -94,7 +94,7 @@ class Curve:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """One pilot: how everybody was drawn, at which ``r / k``, and what came of it."""
+    """One pilot: the clients' probabilities and ``r / k``, and what came of it."""
 
     probabilities: FloatArray
     rank_ratio: FloatArray

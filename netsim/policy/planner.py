@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from netsim.errors import InputError
 from netsim.policy.problem import Choice, Problem, at_top_rank, value
-from netsim.policy.round_time import ROUND_TIMES, Estimate
+from netsim.policy.round_time import Estimate, require_round_times
 from netsim.policy.sampler import FloatArray
 from netsim.policy.solver import Score, score, solve
 from netsim.policy.surrogate import Surrogate
@@ -73,7 +73,7 @@ class Planner:
         return replace(self, problem=replace(self.problem, is_allowed=is_allowed))
 
     def cautious(self, largest_weight: float) -> Planner:
-        """Return the planner for pilots that told nothing of variance: the highest
+        """Return the planner for pilots that show no effect of variance: the highest
         ranks, and no weight ``a_n / q_n`` above those that were tried."""
         problem = at_top_rank(self.problem)
         limit = min(problem.max_weight, largest_weight)
@@ -83,11 +83,10 @@ class Planner:
         self, norms2: FloatArray, surrogate: Surrogate, rng: np.random.Generator
     ) -> Decision:
         """Return the plan of least expected time for these constants."""
-        if self.sharing not in ROUND_TIMES:
-            raise InputError(
-                f"policy: no round times are known for the sharing rule "
-                f"{self.sharing!r} (known: {', '.join(ROUND_TIMES)})"
-            )
+        try:
+            require_round_times(self.sharing)
+        except InputError as error:
+            raise InputError(f"policy: {error}") from error
         problem = replace(self.problem, norms2=norms2)
         choice, scored = self._best(problem, surrogate, rng)
         return Decision(

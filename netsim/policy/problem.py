@@ -35,7 +35,7 @@ class Problem:
     bits: FloatArray  # by rank
     is_allowed: npt.NDArray[np.bool_]  # by client and rank
     band_hz: float
-    fixed_s: float  # per round whoever takes part: broadcast, announcement, merge
+    fixed_s: float  # of every round: broadcast, announcement, merge
     max_weight: float
     copies: FloatArray | float = 1.0  # how many clients each stands for, in a sample
 
@@ -77,7 +77,7 @@ class Problem:
         return self.global_rank / np.asarray(self.ranks, dtype=float)
 
     def sample(self, client_ids: IndexArray, copies: FloatArray) -> Problem:
-        """Return the same problem for some clients, each standing for so many."""
+        """Return the same problem for some clients that each stand for several."""
         return replace(
             self,
             copies=copies,

@@ -9,27 +9,31 @@ from typing import Annotated, ClassVar, Literal, Protocol, TypeAlias
 from pydantic import Field, model_validator
 
 from netsim.devices.device import Device
+from netsim.errors import InputError
 from netsim.scenario import Record
-from netsim.scenario.traits import Traits
+from netsim.scenario.plug_ins import Answer, Answers, is_whole
+from netsim.scenario.traits import Declaring, Traits
 
 Rank = Annotated[int, Field(ge=1)]
 MemoryAt: TypeAlias = Callable[[int], int]
 
 
-class Ranks(Protocol):
+class Ranks(Declaring, Protocol):
     """Chooses a client's rank, at most the adapter's own."""
-
-    @property
-    def kind(self) -> str:
-        """Return the name under which a scenario chooses it."""
-
-    @property
-    def traits(self) -> Traits:
-        """Return what it declares about the ranks."""
 
     def rank(self, full_rank: int, device: Device, memory_at: MemoryAt) -> int:
         """Return the rank of a client with this device; ``memory_at`` tells the bytes
         that training at a rank needs."""
+
+
+ANSWERS: Answers = {
+    "rank": Answer(
+        "a whole rank from 1 to the adapter's",
+        lambda answer, full_rank, device, memory_at: (
+            is_whole(answer, 1) and answer <= full_rank
+        ),
+    ),
+}
 
 
 class FullRank(Record):
@@ -42,15 +46,25 @@ class FullRank(Record):
         return full_rank
 
 
+def _within(rank: int, full_rank: int) -> int:
+    """Return a client's rank; refuse one above the adapter's."""
+    if rank > full_rank:
+        raise InputError(
+            f"rank must not exceed the adapter's {full_rank} (`learning.lora.r`), got "
+            f"{rank}"
+        )
+    return rank
+
+
 class FixedRank(Record):
-    """Every client trains a sketch of the same rank, drawn anew for each start."""
+    """Every client trains a sketch of the same rank, with new draws for each start."""
 
     traits: ClassVar[Traits] = {"lower-ranks": ""}
     kind: Literal["fixed"] = "fixed"
     client_rank: Rank = Field(alias="rank")
 
     def rank(self, full_rank: int, device: Device, memory_at: MemoryAt) -> int:
-        return min(self.client_rank, full_rank)
+        return _within(self.client_rank, full_rank)
 
 
 class Tier(Record):
@@ -77,7 +91,7 @@ class TieredRanks(Record):
 
     def rank(self, full_rank: int, device: Device, memory_at: MemoryAt) -> int:
         ranks = {tier.device: tier.client_rank for tier in self.tiers}
-        return min(ranks.get(device.name, full_rank), full_rank)
+        return _within(ranks.get(device.name, full_rank), full_rank)
 
 
 class RanksByMemory(Record):

@@ -14,6 +14,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from netsim.errors import InputError
 from netsim.policy.sampler import FloatArray
 
 IntArray = npt.NDArray[np.intp]
@@ -29,7 +30,7 @@ RARE: Final = 0.2  # up to this probability clients are called instead of tossed
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
     """What a round asks of each client: seconds of compute, then hertz-seconds of
-    band (``t_n``, the upload time at one hertz) for so many bits."""
+    band (``t_n``, the upload time at one hertz) for the bits of its upload."""
 
     compute_s: FloatArray
     need_hz_s: FloatArray
@@ -47,10 +48,10 @@ class Draws:
     def total(self, values: FloatArray) -> FloatArray:
         """Return the sum of a value per pair over each round."""
         sums = np.bincount(self.round_index, values, self.num_rounds)
-        return sums.astype(float)  # of nobody at all numpy returns whole numbers
+        return sums.astype(float)  # without any pair numpy returns whole numbers
 
     def most(self, values: FloatArray) -> FloatArray:
-        """Return the greatest value per pair in each round; nobody counts as zero."""
+        """Return the greatest value per pair in each round; zero for an empty one."""
         most = np.zeros(self.num_rounds)
         starts = np.flatnonzero(np.diff(self.round_index, prepend=-1))
         if len(starts):
@@ -69,7 +70,7 @@ class Estimate:
 def expected_longest_compute_s(
     probabilities: FloatArray, compute_s: FloatArray
 ) -> float:
-    """Return ``E[max tau of the drawn]``, exactly, where nobody counts as zero.
+    """Return ``E[max tau of the drawn]``, exactly; an empty round counts as zero.
 
     In descending order of ``tau``, client ``i`` is the slowest with probability
     ``q_i prod over j < i of (1 - q_j)``.
@@ -116,8 +117,8 @@ def common_draws(
 ) -> Iterator[tuple[Draws, ...]]:
     """Yield chunks of rounds drawn for every plan with the same random numbers.
 
-    Whoever is drawn with the largest of its probabilities has a lot, uniform below
-    that; a plan draws it where the lot is below the plan's own. The cost is in
+    A client that is drawn with the largest of its probabilities has a lot, uniform
+    below that; a plan draws it where the lot is below the plan's own. The cost is in
     proportion to the number drawn, not to the size of the fleet.
     """
     most = np.max(plans, axis=0)
@@ -266,3 +267,12 @@ ROUND_TIMES: Mapping[str, RoundTimes] = {
     "weighted": work_conserving_s,
     "work-conserving": work_conserving_s,
 }
+
+
+def require_round_times(sharing: str) -> None:
+    """Raise ``InputError`` where no round times are known for a sharing rule."""
+    if sharing not in ROUND_TIMES:
+        raise InputError(
+            f"no round times are known for the sharing rule {sharing!r} "
+            f"(known: {', '.join(ROUND_TIMES)})"
+        )

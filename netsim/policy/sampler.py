@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import ClassVar, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from netsim.scenario.plug_ins import Answer, Answers, are_numbers, is_whole
 from netsim.scenario.traits import Traits
 
 FloatArray = npt.NDArray[np.float64]
@@ -34,13 +36,34 @@ class Sampler(Protocol):
         """Return each client's probability of being drawn in a round."""
 
     def draw(self, data_weights: FloatArray, rng: np.random.Generator) -> Drawn:
-        """Return this round's participants; it may be nobody."""
+        """Return this round's participants; there may be none."""
+
+
+def _is_drawn(answer: Drawn, data_weights: FloatArray, rng: object) -> bool:
+    ids = answer.client_ids
+    return (
+        all(is_whole(one) and one < len(data_weights) for one in ids)
+        and all(one < other for one, other in pairwise(ids))
+        and are_numbers(answer.weights, len(ids))
+    )
+
+
+ANSWERS: Answers = {
+    "probabilities": Answer(
+        "a probability for every client",
+        lambda answer, data_weights: are_numbers(answer, len(data_weights), 0, 1),
+    ),
+    "draw": Answer(
+        "clients' ids in ascending order, each once, with a finite weight each",
+        _is_drawn,
+    ),
+}
 
 
 @dataclass(slots=True)
 class Once:
-    """What was found for the weights of a population, found anew for others only: a
-    round then costs one vector of draws and nothing else that grows with the fleet."""
+    """A result for the weights of one population, computed once: a round then costs one
+    vector of draws and nothing else that grows with the fleet."""
 
     _weights: FloatArray = field(default_factory=lambda: np.empty(0))
     _found: FloatArray = field(default_factory=lambda: np.empty(0))

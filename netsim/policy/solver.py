@@ -30,7 +30,11 @@ NUM_STARTS: Final = 4  # the best of the grid, from each of which we descend
 NUM_DESCENTS: Final = 30
 NUM_FULL_DESCENTS: Final = 3  # over all clients, after a search on a sample
 RESCORED_FACTORS: Final = (0.35, 0.6, 1.0, 1.6, 2.8, 5.0)  # times the best multiplier
-RESCORED_QUANTILES: Final = (0.25, 0.75, 1.0)  # thresholds beside zero and the best
+RESCORED_QUANTILES: Final = (
+    0.25,
+    0.75,
+    1.0,
+)  # thresholds in addition to zero and the best
 LEAST_SIZE: Final = 0.1  # of a client in the sampling, relative to the mean
 PROMISED_ERROR: Final = 0.005  # of a winner's seconds per round, relative
 MOST_PROMISED: Final = 32.0  # times the rounds that chose it

@@ -2,7 +2,7 @@
 
 Sampling and sketching hurt through second moments, hence the surrogate
 ``R(q, k) = beta + alpha sum a_n^2 G_n^2 (r / k_n)^nu / q_n``: an empirical law in the
-manner of arXiv 2505.23555, whose own theorem was not at hand.
+manner of arXiv 2505.23555, whose own theorem we did not have.
 """
 
 from __future__ import annotations
@@ -240,6 +240,6 @@ def shrunken_norms2(
     m = counts[seen]
     estimate[seen] = (m * means[seen] + pull * pooled) / (m + pull)
     errors2 = np.full(num_clients, between2 + pooled2)
-    is_told = len(ids) > seen.sum()  # else nobody came twice
-    errors2[seen] = within2 / (m + pull) if is_told else np.nan
+    is_known = len(ids) > seen.sum()  # else no client was drawn twice
+    errors2[seen] = within2 / (m + pull) if is_known else np.nan
     return Norms(estimate, np.sqrt(errors2))

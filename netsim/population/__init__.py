@@ -2,8 +2,7 @@
 
 from netsim.network.cell import Direction
 from netsim.population.config import PopulationConfig
-from netsim.population.fleet import Fleet
 from netsim.population.population import Population
 from netsim.population.radio_map import RadioMap
 
-__all__ = ["Direction", "Fleet", "Population", "PopulationConfig", "RadioMap"]
+__all__ = ["Direction", "Population", "PopulationConfig", "RadioMap"]

@@ -6,19 +6,25 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from netsim.availability import AVAILABILITIES, Always, Availability
-from netsim.channel import PLACEMENTS, Placement
+from netsim.availability import AVAILABILITIES, Always, Availability, presence
+from netsim.channel import PLACEMENTS, Placement, placement
 from netsim.channel.own_links import LINKS, Links
 from netsim.core.quantities import Hertz
+from netsim.devices import device
 from netsim.devices.battery import Battery
 from netsim.devices.catalogue import DeviceChoice
 from netsim.devices.device import SPREADS, Spread
 from netsim.devices.device_file import NO_POWERS
-from netsim.mobility import MOBILITIES, Mobility, Still
+from netsim.mobility import MOBILITIES, Mobility, Still, path
 from netsim.network.cell import Gain, Power
 from netsim.scenario import OneOf, Record, is_loaded
 from netsim.scenario.each import OneOrEach
 from netsim.scenario.traits import AVAILABILITY, PLACEMENT
+
+PlacedBy = Annotated[Placement, OneOf(PLACEMENTS, PLACEMENT, placement.ANSWERS)]
+MovedBy = Annotated[Mobility, OneOf(MOBILITIES, answers=path.ANSWERS)]
+SpreadBy = Annotated[Spread, OneOf(SPREADS, answers=device.ANSWERS)]
+ThereBy = Annotated[Availability, OneOf(AVAILABILITIES, AVAILABILITY, presence.ANSWERS)]
 
 
 class PopulationConfig(Record):
@@ -31,19 +37,17 @@ class PopulationConfig(Record):
     """
 
     num_clients: int = Field(ge=1, le=10_000_000)
-    placement: Annotated[Placement, OneOf(PLACEMENTS, PLACEMENT)] | None = None
+    placement: PlacedBy | None = None
     placed_around: Literal["cells", "origin"] = "cells"
-    mobility: Annotated[Mobility, OneOf(MOBILITIES)] = Still()
+    mobility: MovedBy = Still()
     devices: tuple[DeviceChoice, ...] = Field(min_length=1)
-    speed_spread: Annotated[Spread, OneOf(SPREADS)] | None = None
+    speed_spread: SpreadBy | None = None
     compute_jitter: float = Field(default=0.0, ge=0, le=5)
     transmit_power_dbm: Power = 23.0
     antenna_gain_dbi: Gain = 0.0
     links: Annotated[Links, OneOf(LINKS)] | None = None
     radio_band_hz: OneOrEach[Annotated[Hertz, Field(gt=0)]] | None = None
-    availability: Annotated[Availability, OneOf(AVAILABILITIES, AVAILABILITY)] = (
-        Always()
-    )
+    availability: ThereBy = Always()
     battery: Battery | None = None
 
     @model_validator(mode="after")

@@ -31,7 +31,7 @@ class Population:
         self.config = config
         self.network = network
         self.num_samples = np.asarray(num_samples, dtype=np.int64)
-        self.data_weights = self.num_samples / self.num_samples.sum()
+        self.data_weights = self.num_samples / self.num_samples.sum(dtype=np.float64)
         self.fleet = Fleet(config, seed)
         self.radio_map = RadioMap(config, network, seed)
 

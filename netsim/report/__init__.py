@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from netsim.core.files import write_atomically
-from netsim.errors import InputError
+from netsim.core.files import require_own, write_atomically
 from netsim.report.libraries import drawing_script, require_drawing
 from netsim.report.page import Page
 
-__all__ = ["FILE_NAME", "write_report"]
+__all__ = ["write_report"]
 
 FILE_NAME = "report.html"
+MARK = b"netsim report</title>"  # of a page that this package wrote
 
 
 def write_report(
@@ -26,8 +26,7 @@ def write_report(
     require_drawing()
     source = Path(folder)
     target = source / FILE_NAME if path is None else Path(path)
-    if target.is_dir():
-        raise InputError(f"--out: must be a file, got the folder {target}")
+    require_own(target, MARK)
     page = _page(source)
     from netsim.report.html import rendered
 

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
+from typing import Any, Final
 
 from netsim.errors import InputError
 
 NEEDED = {"altair": "altair", "vl_convert": "vl-convert-python"}
+
+
+NOT_INSTALLED: Final = "none: pip install -c constraints.txt -e '.[report]' for an SVG"
+
+
+def altair_if_installed() -> Any | None:
+    """Return the module ``altair`` if it can write SVG here."""
+    try:
+        importlib.import_module("vl_convert")
+        return importlib.import_module("altair")
+    except ImportError:
+        return None
 
 
 def require_drawing() -> None:
@@ -15,7 +29,7 @@ def require_drawing() -> None:
     if missing:
         raise InputError(
             f"netsim report needs {' and '.join(missing)}: "
-            "pip install 'netsim-fl[report]'"
+            "pip install -c constraints.txt -e '.[report]'"
         )
 
 

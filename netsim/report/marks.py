@@ -43,21 +43,15 @@ def source(frame: str) -> alt.Chart:
     return alt.Chart(alt.NamedData(name=frame))
 
 
-def time_axis(unit: TimeUnit, field: str = "time") -> alt.X:
+def time_axis(unit: TimeUnit) -> alt.X:
     """Return the axis of simulated time."""
-    return alt.X(
-        field,
-        type="quantitative",
-        title=unit.title,
-        scale=alt.Scale(nice=False, zero=False),
-    )
+    scale = alt.Scale(nice=False, zero=False)
+    return alt.X("time", type="quantitative", title=unit.title, scale=scale)
 
 
-def number(
-    name: str, title: str, *, form: str = DIGITS, zero: bool = False, log: bool = False
-) -> alt.Y:
+def number(name: str, title: str, *, form: str = DIGITS, zero: bool = False) -> alt.Y:
     """Return a vertical axis of numbers."""
-    kind = alt.Scale(type="log") if log else alt.Scale(zero=zero)
+    kind = alt.Scale(zero=zero)
     axis = alt.Axis(format=form, tickCount=5)
     return alt.Y(name, type="quantitative", title=title, scale=kind, axis=axis)
 

@@ -111,7 +111,7 @@ def client_shares(run: Run) -> pd.DataFrame:
     ended_ns = questions.release_times_ns(run)
     waited_ns = (ended_ns - tasks["end_ns"]).clip(lower=0).fillna(0)
     if server_kind(run.folder) in ("asynchronous", "buffered"):
-        waited_ns = waited_ns * 0  # nobody waits: the next one is drawn at once
+        waited_ns = waited_ns * 0  # no client waits: the next one is drawn at once
     waited_s = (waited_ns.astype("float64") / 1e9).groupby(tasks["client_id"]).sum()
     found["waiting"] = waited_s.reindex(found.index, fill_value=0.0)
     found["not taking part"] = (found["idle"] - found["waiting"]).clip(lower=0)

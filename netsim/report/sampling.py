@@ -32,7 +32,7 @@ def thinned(frame: pd.DataFrame, most: int) -> pd.DataFrame:
 
 def binned(ids: pd.Series[int] | pd.Index[int], most: int) -> pd.Series[int]:
     """Return for every id the first of the neighbours that it is drawn with, so that
-    there are at most so many groups of equal length."""
+    there are at most ``most`` groups of equal length."""
     values = pd.Series(ids.to_numpy())
     if values.empty:
         return values

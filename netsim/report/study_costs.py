@@ -8,9 +8,9 @@ import altair as alt
 import pandas as pd
 
 from netsim.report import marks, words
-from netsim.report.page import Chart, Chooser
+from netsim.report.page import Chart
 from netsim.report.study_data import StudyData
-from netsim.report.study_parts import dot_keys, target_chooser
+from netsim.report.study_parts import chooser, dot_keys, target_chooser
 
 LOG_FROM = 15.0  # a larger ratio of the greatest to the least is drawn on a log scale
 
@@ -109,7 +109,10 @@ def _costs_chart(data: StudyData, costs: Costs, frame: pd.DataFrame) -> Chart:
         spec=marks.spec(chart, costs.title, height=300),
         frames=dict(zip(names, frames, strict=True)),
         legend=legend,
-        choosers=[*_among_chooser(frame), *(target_chooser(data, frame))],
+        choosers=[
+            *chooser("among", "Show", frame["among"]),
+            *target_chooser(data, frame),
+        ],
         note="Large dots are means over seeds, small ones the seeds.",
     )
 
@@ -123,12 +126,6 @@ def _among(data: StudyData, frame: pd.DataFrame) -> pd.DataFrame:
         return everywhere
     like = frame[data.other_axes].agg(", ".join, axis=1)
     return pd.concat([everywhere, frame[columns].assign(among=like)])
-
-
-def _among_chooser(frame: pd.DataFrame) -> list[Chooser]:
-    values = list(dict.fromkeys(frame["among"]))
-    labels: dict[str | int, str] = {value: value for value in values}
-    return [Chooser("among", "Show", labels, EVERYWHERE)] if len(values) > 1 else []
 
 
 def front(rows: pd.DataFrame, *, is_up: bool) -> pd.DataFrame:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import altair as alt
-import pandas as pd
 
 from fl.contract import METRICS
 from netsim.report import marks, words
-from netsim.report.page import Chart, Chooser
+from netsim.report.page import Chart
 from netsim.report.study_data import StudyData
+from netsim.report.study_parts import chooser
 
 
 def curve_charts(data: StudyData) -> list[Chart]:
@@ -56,15 +56,7 @@ def _curve_chart(data: StudyData, metric: str) -> Chart:
         ),
         frames={name: frame},
         legend=keys,
-        choosers=_axis_choosers(data, frame),
+        choosers=[
+            one for axis in data.other_axes for one in chooser(axis, axis, frame[axis])
+        ],
     )
-
-
-def _axis_choosers(data: StudyData, frame: pd.DataFrame) -> list[Chooser]:
-    found = []
-    for axis in data.other_axes:
-        values = list(dict.fromkeys(frame[axis]))
-        if len(values) > 1:
-            labels: dict[str | int, str] = {value: value for value in values}
-            found.append(Chooser(axis, axis, labels, values[0]))
-    return found

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,7 +17,7 @@ from netsim.errors import InputError
 from netsim.runs.run import part_paths
 from netsim.scenario import load_text
 from netsim.study import Study
-from netsim.study.design import Combination, combinations
+from netsim.study.design import Combination, combinations, joined_labels
 from netsim.study.frames import CURVES
 from netsim.study.record import StudyConfig
 
@@ -81,18 +83,21 @@ class StudyData:
 
     def arms(self, frame: pd.DataFrame) -> pd.Series[str]:
         """Return each row's variants of the axes by which charts colour."""
-        found: pd.Series[str] = frame[self.arm_axes].agg(", ".join, axis=1)
-        return found
+        choices = frame[self.arm_axes].itertuples(index=False, name=None)
+        return pd.Series([self._arms[one] for one in choices], frame.index, "str")
 
     @property
     def arm_names(self) -> list[str]:
         """The colours' names, the baseline first."""
-        names = dict.fromkeys(
-            ", ".join(one.choice[axis] for axis in self.arm_axes)
-            for one in self.combinations
-        )
-        first = ", ".join(self.config.baseline[axis] for axis in self.arm_axes)
-        return [first, *(name for name in names if name != first)]
+        first = tuple(self.config.baseline[axis] for axis in self.arm_axes)
+        choices = [tuple(map(c.choice.get, self.arm_axes)) for c in self.combinations]
+        return [self._arms[one] for one in dict.fromkeys([first, *choices])]
+
+    @cached_property
+    def _arms(self) -> Mapping[tuple[Any, ...], str]:
+        """What each choice of variants of these axes is called."""
+        labels = {axis.title: axis.labels for axis in self.config.axes}
+        return joined_labels([labels[axis] for axis in self.arm_axes])
 
     @cached_property
     def curves(self) -> pd.DataFrame:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import altair as alt
 import pandas as pd
@@ -18,12 +18,17 @@ LINES = "split(datum.label, ', ')"
 def target_chooser(data: StudyData, frame: pd.DataFrame) -> list[Chooser]:
     """Return a chooser of the target, if there are several targets."""
     names = [name for name in data.targets if name in set(frame["target"])]
-    labels: dict[str | int, str] = {name: _goal(name) for name in names}
-    return [Chooser("target", "Target", labels, names[0])] if len(names) > 1 else []
+    return chooser("target", "Target", names, {THE_END: "the end of the run"})
 
 
-def _goal(target: str) -> str:
-    return "the end of the run" if target == THE_END else target
+def chooser(
+    column: str, title: str, values: Iterable[str], words: Mapping[str, str] = {}
+) -> list[Chooser]:
+    """Return a chooser of a column's different values, if there are several; it shows
+    some of them in other ``words``."""
+    names = list(dict.fromkeys(values))
+    labels: dict[str | int, str] = {name: words.get(name, name) for name in names}
+    return [Chooser(column, title, labels, names[0])] if len(names) > 1 else []
 
 
 def variants_axis(data: StudyData) -> alt.Y:

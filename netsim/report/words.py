@@ -55,11 +55,6 @@ def joules(energy_j: float) -> str:
     return format_quantity(energy_j, "J", num_digits=3)
 
 
-def percent(share: float) -> str:
-    """Return a share as percent."""
-    return f"{100 * share:.3g} %"
-
-
 def counted(number: int, noun: str) -> str:
     """Return a number with its noun: ``1 client``, ``1,200 clients``."""
     return f"{number:,} {noun}" + ("" if number == 1 else "s")

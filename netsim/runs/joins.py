@@ -111,9 +111,9 @@ def _found(table: str, other: str, on: str) -> Join:
     for join in from_table:
         if join.other == other and on in ("", join.key):
             return join
-    ways = ", ".join(f"{j.other} on {j.key}" for j in from_table)
+    known = ", ".join(f"{j.other} on {j.key}" for j in from_table)
     asked = f"{other!r} on {on!r}" if on else repr(other)
-    if not ways:
+    if not known:
         tables = ", ".join(dict.fromkeys(join.table for join in JOINS))
         raise InputError(f"no table joins from {table!r}; those are {tables}")
-    raise InputError(f"{table} does not join with {asked}; it joins with {ways}")
+    raise InputError(f"{table} does not join with {asked}; it joins with {known}")

@@ -12,7 +12,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from fl.contract import METRICS, Score
-from netsim.core.files import Part, StoredFile, write_atomically
+from netsim.core.files import Part, StoredFile, damage, write_atomically
 from netsim.core.version import VERSION
 from netsim.errors import InputError
 from netsim.trace.rows import TRACE_VERSION, Evaluation
@@ -109,6 +109,26 @@ def read_manifest(run_folder: Path) -> Manifest:
     if manifest.checksum != manifest.sum_up():
         raise InputError(f"{path} is damaged: its content has another checksum")
     return manifest.model_copy(update={"checksum": ""})
+
+
+def require_as_left(adapter: Path) -> None:
+    """Refuse an adapter in a run's folder that is not, byte for byte, what the manifest
+    lists; an adapter elsewhere has no record to compare with."""
+    run = adapter.parent
+    is_of_a_run = (run / FILE_NAME).is_file() and (run / SCENARIO_FILE).is_file()
+    if adapter.name != ADAPTER_FOLDER or not is_of_a_run:
+        return
+    try:
+        listed = read_manifest(run).files
+    except InputError as error:
+        hint = "to start from its adapter as it is, copy that elsewhere"
+        raise InputError(f"learning.start: {error}; {hint}") from error
+    for file in listed:
+        wrong = (
+            damage(run, file) if Path(file.path).parent == Path(adapter.name) else ""
+        )
+        if wrong:
+            raise InputError(f"learning.start: {wrong}")
 
 
 def _runs_within(folder: Path) -> str:

@@ -115,10 +115,7 @@ def bits(run: Run) -> pd.DataFrame:
     by_direction = sent.groupby("direction", observed=True)
     found = by_direction[["sent_bits", "cut_bits"]].sum()
     found.insert(0, "num_transfers", by_direction.size())
-    clients = {
-        "down": tasks["download_bits"].sum(),
-        "up": tasks["upload_bits"].sum(),
-    }
+    clients = {"down": tasks["download_bits"].sum(), "up": tasks["upload_bits"].sum()}
     found["client_bits"] = pd.Series(clients).reindex(found.index)
     return found
 

@@ -186,7 +186,9 @@ def server_kind(run_folder: Path) -> str:
 
 
 def scenario_part(run_folder: Path, name: str) -> Mapping[str, object]:
-    """Return one mapping of a run's resolved scenario; empty if it has none."""
+    """Return one mapping of a run's resolved scenario; empty if it has none. A file
+    that was changed after the run is refused."""
+    require_scenario(run_folder, read_manifest(run_folder))
     part = scenario_values(run_folder).get(name)
     return part if isinstance(part, dict) else {}
 
@@ -194,11 +196,25 @@ def scenario_part(run_folder: Path, name: str) -> Mapping[str, object]:
 def scenario_values(run_folder: Path) -> Mapping[str, object]:
     """Return the resolved scenario in a run's folder as plain values: whoever reads a
     run imports no class that it names."""
+    data = read_document(_scenario_file(run_folder)).data
+    return {str(name): value for name, value in data.items()}
+
+
+def scenario_text(run_folder: Path) -> str:
+    """Return the text of the resolved scenario in a run's folder."""
+    path = _scenario_file(run_folder)
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read {path}: {error}") from error
+
+
+def _scenario_file(run_folder: Path) -> Path:
+    """Return the path of a run's scenario; refuse a pipe, which may never end."""
     path = run_folder / "scenario.yaml"
     if path.exists() and not path.is_file():
         raise InputError(f"{path} is not a regular file")
-    data = read_document(path).data
-    return {str(name): value for name, value in data.items()}
+    return path
 
 
 def _frame(table: pa.Table) -> pd.DataFrame:

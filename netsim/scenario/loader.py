@@ -87,6 +87,14 @@ def dump(record: BaseModel) -> str:
     return text
 
 
+def as_yaml(values: Mapping[str, object]) -> str:
+    """Return a mapping of plain values as YAML that loads to the same."""
+    plain = json.loads(json.dumps(values, default=str))
+    text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
+    assert isinstance(text, str)
+    return text
+
+
 def scenario_digest(record: BaseModel) -> str:
     """Return the SHA-256 of a record's values, independent of the order of keys."""
     text = json.dumps(_plain_data(record), sort_keys=True, separators=(",", ":"))

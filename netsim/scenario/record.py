@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -27,6 +27,7 @@ from pydantic_core import (
 
 from netsim.core.quantities import did_you_mean, is_yaml
 from netsim.scenario.permission import WORKING_TREE, UserCode, import_record
+from netsim.scenario.plug_ins import Answers, guard
 from netsim.scenario.traits import Questions, Traits, faults
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -101,6 +102,14 @@ def read_model(model: type[Model], value: object, context: object) -> Model:
     return model.model_validate(value, context=context)
 
 
+class NotLoaded(AttributeError):
+    """The answer is in a user's class, ``kind``, which was not loaded."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(f"{kind} is a user's class, and is not loaded")
+        self.kind = kind
+
+
 class Opaque(BaseModel):
     """A choice whose class was not loaded: its kind, and its settings as written."""
 
@@ -113,6 +122,13 @@ class Opaque(BaseModel):
     def traits(self) -> Traits:
         """Return no traits: they are not known."""
         return {}
+
+    if not TYPE_CHECKING:  # or everything would seem to be there
+
+        def __getattr__(self, name: str) -> object:
+            if name.startswith("_"):
+                return super().__getattr__(name)
+            raise NotLoaded(self.kind)
 
 
 def is_loaded(choice: object) -> bool:
@@ -131,6 +147,7 @@ class OneOf:
 
     choices: Mapping[str, type[BaseModel]]
     questions: Questions = ()  # which each choice answers by its traits
+    answers: Answers = field(default_factory=dict)  # what a user's methods must return
 
     def __post_init__(self) -> None:
         for name, cls in self.choices.items():
@@ -226,6 +243,7 @@ class OneOf:
                 asked = "; ".join(" or ".join(one) for one in self.questions)
                 text += f" (`traits` declares what the class does: {asked})"
             raise refusal(text, kind, loc, bare=True)
+        guard(found, self.answers)
         return found
 
     def _write(self, value: BaseModel, info: SerializationInfo) -> dict[str, Any]:

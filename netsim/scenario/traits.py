@@ -9,7 +9,7 @@ they judge ours. A question is a tuple of traits of which a choice declares one 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, Protocol, TypeAlias, get_args
 
 from netsim.core.quantities import did_you_mean
 
@@ -80,6 +80,18 @@ SHARING: Questions = (("divides-at-events", "plans-rounds"),)
 PLACEMENT: Questions = (("around-a-cell", "around-the-origin"),)
 AVAILABILITY: Questions = (("always-there", "comes-and-goes"),)
 LEARNING: Questions = (("learns", "trains-nothing"),)
+
+
+class Declaring(Protocol):
+    """A choice of a scenario, as its kind's protocol extends it."""
+
+    @property
+    def kind(self) -> str:
+        """Return the name under which a scenario chooses it."""
+
+    @property
+    def traits(self) -> Traits:
+        """Return what it declares: its answers to the questions of its kind."""
 
 
 def faults(traits: Traits, questions: Questions) -> Iterator[str]:

@@ -10,7 +10,6 @@ from netsim.server.policies.planned import PlannedPolicy
 from netsim.server.policies.policy import Constants, Policy
 from netsim.server.policies.proportional import ProportionalPolicy
 from netsim.server.rounds import Deadline, Synchronous
-from netsim.server.stage import Progress, Stage
 
 SERVERS = {
     "asynchronous": Asynchronous,
@@ -26,22 +25,4 @@ POLICIES = {
     "proportional": ProportionalPolicy,
 }
 
-__all__ = [
-    "POLICIES",
-    "SERVERS",
-    "AdaptivePolicy",
-    "Asynchronous",
-    "Buffered",
-    "Constants",
-    "Deadline",
-    "Hierarchical",
-    "Pilot",
-    "PlannedPolicy",
-    "Policy",
-    "Progress",
-    "ProportionalPolicy",
-    "Stage",
-    "Stop",
-    "Synchronous",
-    "Target",
-]
+__all__ = ["POLICIES", "SERVERS", "Constants", "Pilot", "Policy", "Stop", "Target"]

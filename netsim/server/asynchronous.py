@@ -14,7 +14,9 @@ from netsim.scenario.traits import Traits
 from netsim.server.buffer_loop import BufferLoop
 from netsim.server.outages import Outages
 from netsim.server.stage import Stage
-from netsim.server.staleness import STALENESSES, PolynomialStaleness, Staleness
+from netsim.server.staleness import ANSWERS, STALENESSES, PolynomialStaleness, Staleness
+
+DiscountedBy = Annotated[Staleness, OneOf(STALENESSES, answers=ANSWERS)]
 
 
 class Asynchronous(Record):
@@ -28,7 +30,7 @@ class Asynchronous(Record):
     kind: Literal["asynchronous"] = "asynchronous"
     concurrency: int = Field(ge=1)
     mixing: float = Field(default=0.6, gt=0, le=1)
-    staleness: Annotated[Staleness, OneOf(STALENESSES)] = PolynomialStaleness()
+    staleness: DiscountedBy = PolynomialStaleness()
     merge_time_s: Annotated[Seconds, Field(ge=0)]
     outages: Outages = ()
 

@@ -6,20 +6,21 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from fl.contract import Branch
+from netsim.band import Message
 from netsim.client.client import serve_cell
-from netsim.client.crossing import Load, cross
+from netsim.client.crossing import cross
 from netsim.client.participation import Participation, Process, arrived
 from netsim.core.clock import to_ns
 from netsim.network.cell import Direction
-from netsim.policy import SAMPLERS, Drawn, Sampler
-from netsim.scenario import OneOf, Record
-from netsim.scenario.traits import SAMPLER, Traits
-from netsim.server.round_settings import Duration
+from netsim.policy import Drawn
+from netsim.scenario import Record
+from netsim.scenario.traits import Traits
+from netsim.server.round_settings import DrawnBy, Duration
 from netsim.server.stage import Counts, Stage
 
 
@@ -40,7 +41,7 @@ class Hierarchical(Record):
     counts: ClassVar[Mapping[str, int]] = {}
     round_timing: ClassVar[None] = None
     kind: Literal["hierarchical"] = "hierarchical"
-    sampling: Annotated[Sampler, OneOf(SAMPLERS, SAMPLER)]
+    sampling: DrawnBy
     edge_rounds: int = Field(ge=1)
     announce_time_s: Duration
     merge_time_s: Duration
@@ -106,10 +107,10 @@ class Edge:
         yield from self._carry_version("up", max(drawn))
 
     def _carry_version(self, direction: Direction, round_id: int) -> Process:
-        load = Load(round_id, self.stage.versions.bits(self.version, round_id))
-        if load.bits:
+        message = Message(round_id, self.stage.versions.bits(self.version, round_id))
+        if message.bits:
             way = self.cell_id, direction
-            yield from cross(self.stage.scene, *way, load, is_between_servers=True)
+            yield from cross(self.stage.scene, *way, message, is_between_servers=True)
 
     def _round(self, round_id: int, drawn: Drawn, edges: Sequence[Edge]) -> Process:
         stage, env = self.stage, self.stage.scene.env

@@ -38,6 +38,7 @@ class RoundLoop:
         self._late: list[Participation] = []  # running, or arrived and not merged yet
         self._news = self._env.event()  # the next end of a task
         self._broadcasts_end = self._env.event()  # when broadcasts are cut
+        self._serving: list[simpy.Process] = []  # of cells, also in earlier rounds
 
     def play(self) -> Process:
         """Run one round after the other, each with the sampler that is due."""
@@ -108,6 +109,7 @@ class RoundLoop:
         else:
             cells = [self._serve_late(serve([]))]
         round_.serving = [env.process(cell) for cell in cells]
+        self._serving = [one for one in self._serving if one.is_alive] + round_.serving
         ends: list[simpy.Event] = [env.all_of(round_.serving), round_.enough]
         if round_.limit is not None:
             ends.append(round_.limit)
@@ -223,11 +225,13 @@ class RoundLoop:
         yield from self._end_tick()
 
     def _stop_late(self) -> Process:
-        """Cut the tasks that still run at the end of the run, and record all."""
+        """Cut the tasks and broadcasts under way at the end of the run, and record
+        them."""
         late = sorted(self._late, key=lambda part: part.task_id)
-        if not late:
+        if late:
+            self._scene.mark("dismissed", detail=f"{len(late)} under way")
+        elif not any(process.is_alive for process in self._serving):
             return
-        self._scene.mark("dismissed", detail=f"{len(late)} under way")
         self._cut_broadcasts()
         yield from self._stage.participants.end_all(
             late, cut_as="unfinished", discard_as="unmerged"

@@ -9,11 +9,12 @@ from pydantic import Field, model_validator
 
 from netsim.core.quantities import Seconds
 from netsim.policy import SAMPLERS, Sampler
+from netsim.policy.sampler import ANSWERS
 from netsim.scenario import OneOf, Record
 from netsim.scenario.traits import SAMPLER, Trait, Traits
 from netsim.server.outages import Outages
 
-DrawnBy = Annotated[Sampler, OneOf(SAMPLERS, SAMPLER)]
+DrawnBy = Annotated[Sampler, OneOf(SAMPLERS, SAMPLER, ANSWERS)]
 Duration = Annotated[Seconds, Field(ge=0)]
 
 

@@ -7,6 +7,7 @@ from typing import Literal, Protocol
 from pydantic import Field
 
 from netsim.scenario import Record
+from netsim.scenario.plug_ins import Answer, Answers, is_number
 
 
 class Staleness(Protocol):
@@ -14,6 +15,13 @@ class Staleness(Protocol):
 
     def discount(self, staleness: int) -> float:
         """Return the factor, 1 for a fresh update."""
+
+
+ANSWERS: Answers = {
+    "discount": Answer(
+        "a finite factor of at least 0", lambda answer, _: is_number(answer, 0)
+    ),
+}
 
 
 class ConstantStaleness(Record):

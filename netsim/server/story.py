@@ -8,7 +8,7 @@ from typing import Protocol
 
 from netsim.client.participation import Process
 from netsim.policy import Sampler
-from netsim.scenario.traits import Traits
+from netsim.scenario.traits import Declaring
 from netsim.server.stage import Stage
 
 
@@ -22,16 +22,8 @@ class RoundTiming:
     deadline_s: float | None = None
 
 
-class ServerStory(Protocol):
+class ServerStory(Declaring, Protocol):
     """How a server works, as a process on a stage."""
-
-    @property
-    def kind(self) -> str:
-        """Return the name under which a scenario chooses it."""
-
-    @property
-    def traits(self) -> Traits:
-        """Return what it declares about its rounds and its merges."""
 
     @property
     def sampling(self) -> Sampler | None:

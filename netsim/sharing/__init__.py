@@ -9,7 +9,7 @@ in the order of the ends; at fixed power the end of the round differs too.
 """
 
 from netsim.sharing.equal import EqualFixed, ProcessorSharing
-from netsim.sharing.equal_finish import EqualFinish, finish_s, finish_shares_hz
+from netsim.sharing.equal_finish import EqualFinish
 from netsim.sharing.equal_rate import EqualRate, MaxMin
 from netsim.sharing.live import LiveMaxMin, LiveProportionalFair
 from netsim.sharing.payload import Proportional, Weighted
@@ -39,23 +39,8 @@ SHARING_RULES = {
 __all__ = [
     "SHARING_RULES",
     "AtEvents",
-    "EqualFinish",
-    "EqualFixed",
-    "EqualRate",
     "Expected",
-    "FirstComeTdma",
-    "LiveMaxMin",
-    "LiveProportionalFair",
-    "MaxMin",
     "PerRound",
     "ProcessorSharing",
-    "Proportional",
-    "ProportionalFair",
     "SharingRule",
-    "ShortestFirst",
-    "ShortestFirstTdma",
-    "Weighted",
-    "WorkConserving",
-    "finish_s",
-    "finish_shares_hz",
 ]

@@ -11,7 +11,8 @@ from netsim.band.shared import BandNow
 from netsim.band.transfer import Terms, Transfer
 from netsim.channel.radio import Radio
 from netsim.scenario import Record
-from netsim.scenario.traits import Traits
+from netsim.scenario.plug_ins import Answer, Answers, is_whole
+from netsim.scenario.traits import Declaring, Traits
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,16 +26,8 @@ class Expected:
     ceiling_hz: float = math.inf
 
 
-class SharingRule(Protocol):
+class SharingRule(Declaring, Protocol):
     """Divides a band among transfers."""
-
-    @property
-    def kind(self) -> str:
-        """Return the name under which a scenario chooses it."""
-
-    @property
-    def traits(self) -> Traits:
-        """Return what it declares: whether shares are fixed when a round begins."""
 
     def reserve(
         self, expected: Sequence[Expected], free_uhz: int, radio: Radio
@@ -49,6 +42,30 @@ class SharingRule(Protocol):
         self, started: Sequence[Transfer], live: Mapping[int, Transfer], band: BandNow
     ) -> Iterable[tuple[Transfer, Terms]]:
         """Return the terms that change after the starts and ends of one tick."""
+
+
+def _is_share(terms: Terms) -> bool:
+    return is_whole(terms.weight) and (
+        terms.pinned_uhz is None or is_whole(terms.pinned_uhz)
+    )
+
+
+ANSWERS: Answers = {
+    "reserve": Answer(
+        "terms by client id, with whole weights and shares of at least 0",
+        lambda answer, expected, free_uhz, radio: (
+            all(_is_share(terms) for terms in answer.values())
+            and answer.keys() <= {one.client_id for one in expected}
+        ),
+    ),
+    "divide": Answer(
+        "live transfers with their terms: whole weights and shares of at least 0",
+        lambda answer, started, live, band: all(
+            one.transfer_id in live and _is_share(terms) for one, terms in answer
+        ),
+        "list",
+    ),
+}
 
 
 class AtEvents(Record):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from netsim.errors import InputError
@@ -16,12 +16,8 @@ class Combination:
 
     choice: Mapping[str, str]  # the variant of every axis
     overrides: tuple[Override, ...]
+    label: str  # what it is called; no other has the same
     baseline: str  # the label of the combination that it is compared with
-
-    @property
-    def label(self) -> str:
-        """Return what the combination is called."""
-        return label(self.choice)
 
     @property
     def folder(self) -> str:
@@ -29,13 +25,9 @@ class Combination:
         return "+".join(map(folder_name, self.choice.values()))
 
 
-def label(choice: Mapping[str, str]) -> str:
-    """Return the name of a choice of one variant of every axis."""
-    return ", ".join(choice.values())
-
-
 def combinations(config: StudyConfig) -> list[Combination]:
     """Return the combinations that are not excluded, the last axis varying first."""
+    labels = joined_labels([axis.labels for axis in config.axes])
     kept = []
     for indices in itertools.product(*(range(len(a.labels)) for a in config.axes)):
         choice = {
@@ -51,10 +43,21 @@ def combinations(config: StudyConfig) -> list[Combination]:
             )
             for text, place in axis.overrides(index)
         )
-        baseline = label({**choice, **config.baseline})
-        kept.append(Combination(choice, overrides, baseline))
+        baseline = {**choice, **config.baseline}
+        label, other = (labels[tuple(one.values())] for one in (choice, baseline))
+        kept.append(Combination(choice, overrides, label, other))
     _require_sense(config, kept)
     return kept
+
+
+def joined_labels(labels: Sequence[Sequence[str]]) -> dict[tuple[str, ...], str]:
+    """Return what every choice of one label per axis is called: the labels, in quotes
+    where two choices would be called the same."""
+    choices = list(itertools.product(*labels))
+    names = [", ".join(choice) for choice in choices]
+    if len(set(names)) < len(names):
+        names = [", ".join(map(repr, choice)) for choice in choices]
+    return dict(zip(choices, names, strict=True))
 
 
 def _require_sense(config: StudyConfig, kept: list[Combination]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from netsim.cosim.reuse import verdicts
 from netsim.cosim.scenario import Scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
-from netsim.runs.manifest import FILE_NAME, read_manifest
+from netsim.runs.manifest import FILE_NAME, Manifest, read_manifest
 from netsim.scenario import UserCode, dump, load, scenario_digest
 from netsim.scenario.permission import WORKING_TREE
 from netsim.scenario.source import Document, KeyPath, Position, read_document
@@ -41,13 +41,19 @@ class PlannedRun:
         return f"{self.combination.label}, seed {self.scenario.seed}"
 
     @property
+    def earlier(self) -> Manifest | None:
+        """Return the manifest of the run that the folder holds, if it holds one."""
+        has_run = (self.folder / FILE_NAME).exists()
+        return read_manifest(self.folder) if has_run else None
+
+    @property
     def is_finished(self) -> bool:
         """Return whether the folder holds the complete run of this very scenario."""
-        if not (self.folder / FILE_NAME).exists():
+        earlier = self.earlier
+        if earlier is None or earlier.status != "complete":
             return False
-        manifest = read_manifest(self.folder)
         digest = hashlib.sha256(dump(self.scenario).encode()).hexdigest()
-        return manifest.status == "complete" and manifest.scenario_digest == digest
+        return earlier.scenario_digest == digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +89,8 @@ def read_study(path: Path) -> tuple[StudyConfig, Document]:
 def whole_path(given: str, path: Path) -> str:
     """Return the whole path of a scenario that lies beside the file ``path``, else
     what is given: the name of a shipped scenario."""
-    beside = path.parent / given
-    return str(beside.resolve()) if beside.is_file() else given
+    own = path.parent / given
+    return str(own.resolve()) if own.is_file() else given
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,17 +134,18 @@ def plan_study(
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     scenarios = _resolved(config, found, places, code)
-    folder = out if out is not None else parent / f"{config.name}-{_digest(scenarios)}"
-    groups = learning_groups([scenarios[one.label] for one in found])
+    digest = _digest(found, scenarios)
+    folder = out if out is not None else parent / f"{config.name}-{digest}"
+    groups = learning_groups(scenarios)
     runs = tuple(
         PlannedRun(
             one,
-            scenarios[one.label].model_copy(update={"seed": seed}),
+            scenario.model_copy(update={"seed": seed}),
             group,
             folder / "runs" / one.folder / str(seed),
             places.base(config.scenario).parent,
         )
-        for one, group in zip(found, groups, strict=True)
+        for one, scenario, group in zip(found, scenarios, groups, strict=True)
         for seed in config.seeds
     )
     return StudyPlan(config, folder, runs, code)
@@ -164,23 +171,23 @@ def _is_shared(first: Scenario, other: Scenario) -> bool:
     return all(verdict.effect == "nothing" for verdict in verdicts(first, other))
 
 
-def _digest(scenarios: Mapping[str, Scenario]) -> str:
+def _digest(found: Sequence[Combination], scenarios: Sequence[Scenario]) -> str:
     """Return 12 hexadecimal digits of what is compared, whatever the seeds."""
     lines = [
-        f"{label}\0{scenario_digest(scenario.model_copy(update={'seed': 0}))}"
-        for label, scenario in scenarios.items()
+        f"{one.label}\0{scenario_digest(scenario.model_copy(update={'seed': 0}))}"
+        for one, scenario in zip(found, scenarios, strict=True)
     ]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
 
 
 def _resolved(
     config: StudyConfig, found: list[Combination], places: Places, code: UserCode
-) -> dict[str, Scenario]:
+) -> list[Scenario]:
     """Return the scenario of every combination; refuse all errors of all at once."""
     common = tuple(
         Override(t, ("overrides", i)) for i, t in enumerate(config.overrides)
     )
-    scenarios: dict[str, Scenario] = {}
+    scenarios: list[Scenario] = []
     wrong: dict[str, list[str]] = {}
     path = places.base(config.scenario)
     for one in found:
@@ -191,7 +198,7 @@ def _resolved(
             scenario = read_scenario(path, texts, code)
             if config.targets:
                 require_scores(scenario, "targets: need")
-            scenarios[one.label] = scenario
+            scenarios.append(scenario)
         except InputError as error:
             for message in places.messages(str(error), overrides):
                 wrong.setdefault(message, []).append(one.label)

@@ -12,25 +12,19 @@ import pandas as pd
 
 from netsim.core.files import write_atomically
 from netsim.core.locks import is_empty, locked
+from netsim.cosim.inputs import edited_since, require_same_code
+from netsim.cosim.run import differences
 from netsim.cosim.scenario import Scenario
 from netsim.cosim.shipped import find_study
 from netsim.cosim.workers import Executor, NoCluster, Workers
 from netsim.errors import InputError
+from netsim.runs.manifest import FILE_NAME, read_manifest
 from netsim.runs.run import load_run
 from netsim.scenario import UserCode, dump
-from netsim.study.frames import Study, write_curves, write_summary, write_table
+from netsim.study.frames import TABLE, Study, write_curves, write_summary, write_table
 from netsim.study.outcomes import THE_END, curve, final_metrics, outcomes, target_name
 from netsim.study.plan import PlannedRun, StudyPlan, plan_study
-from netsim.study.work import (
-    Ending,
-    Host,
-    Job,
-    Mark,
-    Status,
-    Watch,
-    run_one,
-    unpack,
-)
+from netsim.study.work import Ending, Host, Job, Mark, Status, Watch, run_one, unpack
 
 RESULTS = Path("results") / "studies"
 STUDY_FILE = "study.yaml"
@@ -129,6 +123,7 @@ def carry_out(
                 ]
                 for index, ending in endings(executor, jobs):
                     run = missing[index]
+                    ending = _of_one_code(run, ending)
                     tables.add(run, ending.status)
                     tables.write()
                     tell(run, ending)
@@ -137,22 +132,46 @@ def carry_out(
         return study
 
 
+def _of_one_code(run: PlannedRun, ending: Ending) -> Ending:
+    """Return how a run ended: it failed where other code made it than the study's."""
+    if ending.status == "failed":
+        return ending
+    edited = edited_since(read_manifest(run.folder), run.scenario)
+    if not edited:
+        return ending
+    return Ending("failed", f"{', '.join(edited)} was edited since the study began")
+
+
 def _opened(plan: StudyPlan, tables: Tables) -> set[Path]:
     """Make the study's folder and its tables; return which runs are finished."""
-    _open_folder(plan)
+    require_room(plan)
     finished = [run for run in plan.runs if run.is_finished]
     for run in finished:
+        require_same_code(read_manifest(run.folder), run.scenario, run.folder)
+    for run in finished:
         tables.add(run, "complete")
-    tables.write()
+    tables.write()  # first: the table makes a folder that of a study
+    write_atomically(plan.folder / STUDY_FILE, dump(plan.config).encode())
     return {run.folder for run in finished}
 
 
-def _open_folder(plan: StudyPlan) -> None:
-    """Make the study's folder; refuse one that holds anything else."""
-    folder, path = plan.folder, plan.folder / STUDY_FILE
-    if not is_empty(folder) and not path.exists():
+def require_room(plan: StudyPlan) -> None:
+    """Refuse a folder that holds files but no study, or finished runs of another: all
+    that this study does to them is to fail."""
+    folder = plan.folder
+    if not is_empty(folder) and not (folder / TABLE).exists():
         raise InputError(f"--out {folder} holds files but no study; choose another")
-    write_atomically(path, dump(plan.config).encode())
+    planned = {run.folder.parent: run.combination.label for run in plan.runs}
+    for path in sorted(folder.glob(f"runs/*/*/{FILE_NAME}")):
+        if path.parent.parent not in planned:
+            raise InputError(
+                f"--out {folder} holds another study: this one has no run "
+                f"{path.parent.relative_to(folder)}; choose another folder"
+            )
+    for run in plan.runs:
+        earlier = run.earlier
+        if earlier and earlier.status == "complete" and not run.is_finished:
+            differences(run.scenario, run.folder, earlier)
 
 
 def job_of(scenario: Scenario, base_folder: Path, folder: Path, code: UserCode) -> Job:
@@ -185,7 +204,13 @@ def run_study(
     ray: str | None = None,
     allow_code: bool = False,
 ) -> Study:
-    """Run a study, a file or a shipped name, and return it; failures are an error."""
+    """Run what is missing of a study, a file or a shipped name, and return it.
+
+    Without ``out`` its folder is under ``results/studies``. ``workers`` is how many
+    runs go on at a time, on a Ray cluster if ``ray`` is its address or "auto"; the
+    results are the same. A run that fails is an error, after all others.
+    ``allow_code`` as for ``netsim.run``.
+    """
     if workers is not None and workers < 1:
         raise InputError(f"workers must be at least 1, got {workers}")
     failed: list[str] = []

@@ -20,6 +20,7 @@ from netsim.cosim.reading import parse_scenario
 from netsim.cosim.run import run_scenario
 from netsim.runs.manifest import FILE_NAME, Manifest
 from netsim.scenario import UserCode
+from netsim.scenario.plug_ins import failure
 from netsim.server.stage import Progress
 
 PATIENCE_S = 60.0  # with a worker of a killed study that is about to notice
@@ -96,7 +97,8 @@ def run_one(host: Host, job: Job) -> Ending:
             return _ending(_run(host, job, job.folder))
         return _run_far(host, job)
     except Exception as error:  # whatever stops one run, the others go on
-        return Ending("failed", f"{type(error).__name__}: {error}")
+        reason = failure(error) or f"{type(error).__name__}: {error}"
+        return Ending("failed", reason)
 
 
 def _run(host: Host, job: Job, folder: Path) -> Manifest:

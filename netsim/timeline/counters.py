@@ -54,8 +54,8 @@ def write_score(events: TraceEvents, tracks: Tracks, row: Evaluation) -> None:
 class Buffer:
     """The updates that wait at an asynchronous server, counted as merges go by.
 
-    Updates are taken in the order in which they arrived, so that after a merge nobody
-    comes who arrived before the last one that it took.
+    Updates are taken in the order in which they arrived, so that after a merge none
+    follows that arrived before the last one that it took.
     """
 
     def __init__(self, events: TraceEvents, tracks: Tracks) -> None:

@@ -73,15 +73,19 @@ def carry_out_search(
     refused, one of which a run fails has failed; the search goes on.
     """
     if find_spec("optuna") is None:
-        raise InputError("netsim tune needs Optuna: pip install 'netsim-fl[tune]'")
+        raise InputError(
+            "netsim tune needs Optuna: pip install -c constraints.txt -e '.[tune]' in "
+            "the folder of netsim"
+        )
     with locked(plan.folder), _quiet():
         _open_folder(plan)
         study = _opened_study(plan)
         answers = Answers(plan)
         with closing(executor_of(workers or Workers(), plan.folder)) as executor:
             answers.add(_tried(plan, executor, {AS_IS: {}})[0])
-            for row in map(_row, _answered(study)):
-                answers.add(row)
+            for trial in study.get_trials(deepcopy=False):
+                if ROW in trial.user_attrs:
+                    answers.add(_row(trial))
             while len(answers.rows) <= plan.config.trials:
                 for row in _batch(plan, study, executor, len(answers.rows)):
                     answers.add(row)
@@ -97,16 +101,14 @@ def _open_folder(plan: TunePlan) -> None:
     own = dump(plan.config.model_copy(update={"trials": 1}))
     if path.exists():
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-        recorded = "".join("trials: 1\n" if _is_count(ln) else ln for ln in lines)
+        recorded = "".join(
+            "trials: 1\n" if line.startswith("trials: ") else line for line in lines
+        )
         if recorded != own:
             raise InputError(
                 f"--out {plan.folder} holds another search; only `trials` may differ"
             )
     write_atomically(path, dump(plan.config).encode())
-
-
-def _is_count(line: str) -> bool:
-    return line.startswith("trials: ")
 
 
 def _opened_study(plan: TunePlan) -> Study:
@@ -139,15 +141,11 @@ def _cut_torn_line(path: Path) -> None:
         write_atomically(path, content[: content.rfind(b"\n") + 1])
 
 
-def _answered(study: Study) -> list[FrozenTrial]:
-    return [t for t in study.get_trials(deepcopy=False) if ROW in t.user_attrs]
-
-
 def _row(trial: FrozenTrial) -> TrialRow:
     """Return the row that is stored with a trial."""
-    told = json.loads(trial.user_attrs[ROW])
-    runs = tuple(Measured(**run) for run in told.pop("runs"))
-    return TrialRow(**told, runs=runs)
+    stored = json.loads(trial.user_attrs[ROW])
+    runs = tuple(Measured(**run) for run in stored.pop("runs"))
+    return TrialRow(**stored, runs=runs)
 
 
 def _batch(

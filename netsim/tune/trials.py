@@ -15,7 +15,6 @@ from netsim.core.quantities import format_quantity
 from netsim.learner.stop import Target
 from netsim.runs.run import Run
 from netsim.study.outcomes import (
-    Outcome,
     client_energies_j,
     final_metrics,
     outcomes,
@@ -84,7 +83,7 @@ def measured(run: Run, target: Target | None) -> Measured:
     values = {
         "time": end.time_ns / 1e9,
         "energy": end.energy_j,
-        "energy per client": _most_energy_j(run, end),
+        "energy per client": float(client_energies_j(run, end.time_ns).max()),
         "bits": float(end.upload_bits + end.download_bits),
         "upload bits": float(end.upload_bits),
         "download bits": float(end.download_bits),
@@ -93,11 +92,6 @@ def measured(run: Run, target: Target | None) -> Measured:
     }
     lack = 0.0 if target is None or end.is_reached else _lack(run, target)
     return Measured(values, end.is_reached, lack)
-
-
-def _most_energy_j(run: Run, end: Outcome) -> float:
-    """Return the energy of the client that used the most."""
-    return float(client_energies_j(run, end.time_ns).max())
 
 
 def _lack(run: Run, target: Target) -> float:
@@ -155,11 +149,13 @@ def sentence(rows: Sequence[TrialRow], config: TuneConfig) -> str:
     what = chosen if found.trial != AS_IS else "the scenario as it is"
     return (
         f"{goal}{within}: {_shown(found.value(config), config)} with {what} (trial "
-        f"{found.trial} of {len(rows) - 1}){_beside(rows, found, config)}"
+        f"{found.trial} of {len(rows) - 1}){_against_as_is(rows, found, config)}"
     )
 
 
-def _beside(rows: Sequence[TrialRow], found: TrialRow, config: TuneConfig) -> str:
+def _against_as_is(
+    rows: Sequence[TrialRow], found: TrialRow, config: TuneConfig
+) -> str:
     """Return how the scenario as it is compares with the best."""
     as_is = next((row for row in rows if row.trial == AS_IS), None)
     if as_is is None or found.trial == AS_IS or not as_is.runs:

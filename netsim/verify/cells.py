@@ -6,11 +6,13 @@ import re
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from operator import attrgetter
 
 from netsim.core.clock import to_ns
-from netsim.trace.rows import Cell, Client, Crossing, Event, Task, Transfer
+from netsim.trace.rows import Cell, Crossing, Task, Transfer
 from netsim.verify.finding import Finding
+from netsim.verify.trace import Trace
 
 HANDOVER = re.compile(r"cell (\d+) to cell (\d+)")
 
@@ -18,10 +20,10 @@ HANDOVER = re.compile(r"cell (\d+) to cell (\d+)")
 class Whereabouts:
     """Each client's cell over time: that of ``clients``, until a handover."""
 
-    def __init__(self, clients: Sequence[Client], events: Sequence[Event]) -> None:
-        self._homes = {client.client_id: client.cell_id for client in clients}
+    def __init__(self, trace: Trace) -> None:
+        self._homes = homes(trace)
         self._moves: dict[int, list[tuple[int, int]]] = defaultdict(list)
-        for event in events:
+        for event in trace.events:
             said = HANDOVER.fullmatch(event.detail)
             if event.kind == "handover" and event.client_id is not None and said:
                 self._moves[event.client_id].append((event.time_ns, int(said[2])))
@@ -33,12 +35,17 @@ class Whereabouts:
         return moves[index - 1][1] if index else self._homes.get(client_id, -1)
 
 
-def check_handovers(
-    clients: Sequence[Client], events: Sequence[Event]
-) -> Iterator[Finding]:
+def homes(trace: Trace) -> dict[int, int]:
+    """Return every client's cell at time zero."""
+    found = trace.columns("clients")
+    ids, cells = found["client_id"].tolist(), found["cell_id"].tolist()
+    return dict(zip(ids, cells, strict=True))
+
+
+def check_handovers(trace: Trace) -> Iterator[Finding]:
     """Yield handovers that do not begin in their client's cell."""
-    now = {client.client_id: client.cell_id for client in clients}
-    for event in events:
+    now = homes(trace)
+    for event in trace.events:
         if event.kind != "handover":
             continue
         said = HANDOVER.fullmatch(event.detail)
@@ -73,12 +80,16 @@ def check_wires(
 ) -> Iterator[Finding]:
     """Yield messages that a backhaul did not carry in order, each at its rate."""
     of_wire: dict[tuple[int, str], list[Crossing]] = defaultdict(list)
-    for crossing in sorted(crossings, key=attrgetter("crossing_id")):
+    in_order = sorted(crossings, key=attrgetter("crossing_id"))
+    if [row.crossing_id for row in in_order] != list(range(len(in_order))):
+        rule = "crossings must be numbered from zero on"
+        yield Finding("crossings", "", rule, f"{len(in_order)} rows are not")
+    for crossing in in_order:
         of_wire[crossing.cell_id, crossing.direction].append(crossing)
     known = {cell.cell_id: cell for cell in cells}
     for (cell_id, _), rows in of_wire.items():
         cell = known.get(cell_id)
-        if cell is None or cell.backhaul_bps is None:
+        if cell is None or cell.backhaul_bps is None or not cell.backhaul_bps > 0:
             rule = "a crossing must be on a cell's backhaul"
             where = f"crossing {rows[0].crossing_id}"
             yield Finding("crossings", where, rule, f"cell {cell_id} has none")
@@ -135,12 +146,19 @@ def check_crossed(
             yield Finding("transfers", where, rule, f"cell {transfer.cell_id}")
 
 
-def check_exchanges(crossings: Sequence[Crossing]) -> Iterator[Finding]:
-    """Yield messages of an edge server that are not, in turn, a version down and up."""
+def check_exchanges(trace: Trace) -> Iterator[Finding]:
+    """Yield messages of an edge server that are not, in turn, a version down before
+    the rounds between two merges of the cloud, and one up after them."""
     of_cell: dict[int, list[Crossing]] = defaultdict(list)
-    for crossing in sorted(crossings, key=attrgetter("crossing_id")):
+    for crossing in sorted(trace.crossings, key=attrgetter("crossing_id")):
         of_cell[crossing.cell_id].append(crossing)
-    for rows in of_cell.values():
+    ends = sorted(r.round_id for r in trace.rounds if r.server_id == trace.cloud_id)
+    turns = [n for first, last in pairwise([0, *ends]) for n in (first + 1, last)]
+    for cell_id, rows in of_cell.items():
+        if [row.round_id for row in rows] != turns:
+            rule = "edge and cloud must exchange a version before and after its rounds"
+            said = [row.round_id for row in rows]
+            yield Finding("crossings", f"cell {cell_id}", rule, f"rounds {said[:6]}")
         for n, row in enumerate(rows):
             is_turn = row.direction == ("up" if n % 2 else "down")
             if not is_turn or row.task_id is not None or row.status != "done":

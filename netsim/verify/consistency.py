@@ -30,7 +30,7 @@ def check_consistency(trace: Trace) -> Iterator[Finding]:
     yield from _check_ids(trace)
     for task in trace.tasks:
         yield from _check_task(task)
-    whereabouts = Whereabouts(trace.clients, trace.events)
+    whereabouts = Whereabouts(trace)
     crossings = () if trace.has_edges else trace.crossings
     messages = Messages(trace.transfers, trace.arrivals, crossings)
     yield from check_messages(trace.tasks, messages, whereabouts)
@@ -41,18 +41,17 @@ def check_consistency(trace: Trace) -> Iterator[Finding]:
     yield from _check_times(trace)
     yield from _check_estimates(trace)
     yield from _check_phases(trace)
-    yield from check_handovers(trace.clients, trace.events)
+    yield from check_handovers(trace)
     yield from check_places(trace.transfers, whereabouts)
     yield from check_wires(trace.cells, trace.crossings)
     if trace.has_edges:
-        yield from check_exchanges(trace.crossings)
+        yield from check_exchanges(trace)
         return
     yield from check_crossed(trace.cells, trace.crossings, trace.transfers, trace.tasks)
 
 
 def _check_ids(trace: Trace) -> Iterator[Finding]:
     columns = {
-        "clients": [("client", row.client_id) for row in trace.clients],
         "tasks": [("task", row.task_id) for row in trace.tasks],
         "transfers": [("transfer", row.transfer_id) for row in trace.transfers],
     }
@@ -129,7 +128,8 @@ def _check_edges(trace: Trace) -> Iterator[Finding]:
         own = [edge for edge in edges[row.round_id] if edge is not row]
         ids = {edge.server_id for edge in own}
         last_ns = max((edge.end_ns for edge in own), default=row.end_ns)
-        if len(ids) != row.num_merged or len(own) != len(ids) or last_ns > row.end_ns:
+        is_counted = row[5:] == (len(ids), len(ids), 0) and len(own) == len(ids)
+        if not is_counted or last_ns > row.end_ns:
             rule = "the cloud must merge every edge after its round"
             detail = f"{row.num_merged} merged of {len(own)}, the last at {last_ns} ns"
             yield Finding("rounds", f"round {row.round_id}", rule, detail)
@@ -176,23 +176,19 @@ def _check_battery(event: Event, tasks: Sequence[Task]) -> Iterator[Finding]:
 def _check_weights(trace: Trace) -> Iterator[Finding]:
     """Yield numbers that are not finite, and probabilities outside 0 to 1."""
     rule = "must be a finite number"
-    for client in trace.clients:
-        if not math.isfinite(client.weight):
-            where = f"client {client.client_id}"
-            yield Finding("clients", where, f"weight {rule}", str(client.weight))
+    for weight in trace.columns("clients")["weight"].tolist():
+        if not 0 <= weight <= 1:
+            yield Finding("clients", "", "a weight must be 0 to 1", str(weight))
     for task in trace.tasks:
         for name in ("weight", "compute_energy_j", "transmit_energy_j"):
             value = getattr(task, name)
             if value is not None and not math.isfinite(value):
                 where = f"task {task.task_id}"
                 yield Finding("tasks", where, f"{name} {rule}", str(value))
-    for plan in trace.plans:
-        probability = plan.sampling_probability
-        if probability is not None and not 0 <= probability <= 1:
-            where = f"round {plan.round_id}, client {plan.client_id}"
-            yield Finding(
-                "plans", where, "a probability must be 0 to 1", str(probability)
-            )
+    for chance in trace.columns("plans")["sampling_probability"].tolist():
+        if not (math.isnan(chance) or 0 <= chance <= 1):
+            rule = "a probability must be 0 to 1"
+            yield Finding("plans", "", rule, str(chance))
 
 
 def _check_times(trace: Trace) -> Iterator[Finding]:
@@ -218,8 +214,17 @@ def _check_times(trace: Trace) -> Iterator[Finding]:
 
 def _check_estimates(trace: Trace) -> Iterator[Finding]:
     """Yield estimates that are not finite, or of an unknown client or time."""
-    client_ids = {client.client_id for client in trace.clients}
+    client_ids = set(trace.columns("clients")["client_id"].tolist())
+    ends_ns = {row.round_id: row.end_ns for row in trace.rounds}
+    last_pilot = max((r[0] for r in trace.rounds if r.phase == "pilot"), default=0)
     for row in trace.estimates:
+        is_pilots = row.name in ("pilot_variance", "pilot_rounds")
+        before = last_pilot if is_pilots else row.round_id - 1
+        is_known = row.round_id in ends_ns if is_pilots else True
+        if not is_known or row.time_ns != ends_ns.get(before, 0 if not before else -1):
+            rule = "an estimate must be made when the round before has ended"
+            detail = f"round {row.round_id}, at {row.time_ns} ns"
+            yield Finding("estimates", row.name, rule, detail)
         error, where = row.standard_error, f"{row.name}, round {row.round_id}"
         if not math.isfinite(row.value):
             rule = "a value must be a finite number"

@@ -67,10 +67,7 @@ def check_division(rows: list[Band], segments: list[Segment]) -> Iterator[Findin
 
 
 def _finding(
-    row: Band,
-    tick_ns: int,
-    found: tuple[int, int, int],
-    expected: tuple[int, int, int],
+    row: Band, tick_ns: int, found: tuple[int, int, int], expected: tuple[int, int, int]
 ) -> Finding:
     names = ("unit_share_uhz", "num_live", "allocated_uhz")
     differences = [

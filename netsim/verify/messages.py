@@ -129,9 +129,7 @@ def _upload(task: Task) -> Carried:
 
 
 def _check_carried(
-    carried: Carried,
-    route: Route,
-    arrived_ns: Mapping[int, int],
+    carried: Carried, route: Route, arrived_ns: Mapping[int, int]
 ) -> Iterator[Finding]:
     """Yield where transfers do not add up to the task's bits within its interval."""
     task, name = carried.task, carried.name
@@ -191,9 +189,7 @@ def _check_attempts(
 
 
 def _check_span(
-    carried: Carried,
-    route: Route,
-    arrived_ns: Mapping[int, int],
+    carried: Carried, route: Route, arrived_ns: Mapping[int, int]
 ) -> Iterator[Finding]:
     """Yield a phase that does not begin with its broadcast, or does not end when its
     last message arrives."""

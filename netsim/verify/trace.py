@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from netsim.runs.run import stream_rows
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from netsim.runs.run import read_table
+from netsim.trace.schemas import SCHEMAS
 from netsim.trace.tables import TABLES, Rows
+from netsim.trace.writer import batch_of
 
 
 class Interval(Protocol):
@@ -22,12 +28,40 @@ Row = TypeVar("Row", bound=Interval)
 Key = TypeVar("Key", bound=Any)
 
 
+WHOLE = ("clients", "plans")  # as long as the population: read as columns only
+NONE = -1  # stands for null among integers; no id, rank or time is negative
+
+Columns = dict[str, npt.NDArray[Any]]
+
+
 class Trace(Rows):
     """All tables of a run, and when it ends."""
 
     def __init__(self, sim_time_ns: int, **tables: list[Any]) -> None:
         super().__init__(**tables)
         self.sim_time_ns = sim_time_ns
+        self._whole: dict[str, Columns] = {}
+
+    @classmethod
+    def of(cls, tables: Mapping[str, pa.Table], sim_time_ns: int) -> Trace:
+        """Return a trace from Arrow tables."""
+        listed = {
+            name: list(map(TABLES[name].row._make, _rows(table)))
+            for name, table in tables.items()
+            if name not in WHOLE
+        }
+        trace = cls(sim_time_ns, **listed)
+        trace._whole = {name: _columns(tables[name]) for name in WHOLE}
+        return trace
+
+    def columns(self, name: str) -> Columns:
+        """Return a table of ``WHOLE`` as arrays; null is nan, or ``NONE``."""
+        if name not in self._whole:
+            rows = getattr(self, name)
+            cells = zip(*rows, strict=True) if rows else [()] * len(SCHEMAS[name])
+            batch = batch_of(name, [list(column) for column in cells])
+            self._whole[name] = _columns(pa.Table.from_batches([batch]))
+        return self._whole[name]
 
     @property
     def cloud_id(self) -> int:
@@ -42,11 +76,28 @@ class Trace(Rows):
 
 
 def read_trace(run_folder: Path, sim_time_ns: int) -> Trace:
-    """Return all rows in a run's folder."""
-    tables = {
-        name: list(stream_rows(run_folder, table.row)) for name, table in TABLES.items()
+    """Return all tables in a run's folder."""
+    tables = {name: read_table(run_folder, name) for name in TABLES}
+    return Trace.of(tables, sim_time_ns)
+
+
+def _rows(table: pa.Table) -> Iterable[tuple[object, ...]]:
+    return zip(*(column.to_pylist() for column in table.columns), strict=True)
+
+
+def _columns(table: pa.Table) -> Columns:
+    return {
+        name: _array(column)
+        for name, column in zip(table.column_names, table.columns, strict=True)
     }
-    return Trace(sim_time_ns=sim_time_ns, **tables)
+
+
+def _array(column: pa.ChunkedArray) -> npt.NDArray[Any]:
+    if pa.types.is_integer(column.type):
+        column = column.fill_null(NONE)
+    elif pa.types.is_dictionary(column.type):
+        column = column.cast(pa.string())
+    return np.asarray(column.to_numpy())
 
 
 def grouped(rows: Iterable[Row], key: Callable[[Row], Key]) -> dict[Key, list[Row]]:

@@ -1,6 +1,6 @@
 """Draw and tabulate what tests/benchmarks/network.py measured: how cost grows.
 
-pip install 'netsim-fl[report]'
+pip install -c constraints.txt -e '.[report]'
 python results/benchmarks/network_picture.py NETWORK.csv NETWORK.svg
 """
 

@@ -1,6 +1,6 @@
 """Draw what tests/benchmarks/training.py measured, as ratios to the bare PEFT loop.
 
-pip install 'netsim-fl[report]'
+pip install -c constraints.txt -e '.[report]'
 python results/benchmarks/training_picture.py TRAINING.csv TRAINING.svg
 """
 

@@ -1,6 +1,6 @@
 """Joint sampling and sketching with every merge: curves, costs of the target, fronts.
 
-pip install 'netsim-fl[report]'
+pip install -c constraints.txt -e '.[report]'
 netsim study results/both/both.yaml --out results/studies/both
 python results/both/both.py results/studies/both
 

@@ -1,6 +1,6 @@
 """From finished studies of merges to tables and pictures.
 
-pip install 'netsim-fl[report]'
+pip install -c constraints.txt -e '.[test]'
 python results/merges/tables.py results/studies
 
 Reads merges-methods, -seeds, -skew and -clients there, as far as they are finished,

@@ -1,6 +1,6 @@
 """From a table of runs: speed-ups with intervals, predicted against simulated, nu.
 
-pip install 'netsim-fl[report]'
+pip install -c constraints.txt -e '.[report]'
 python results/policy/study.py results/studies/policy results/policy/runs.csv
 python results/policy/tables.py results/policy/runs.csv
 

@@ -1,6 +1,6 @@
 """Draw the predicted time to target over a uniform sampling probability.
 
-    pip install 'netsim-fl[report]'
+    pip install -c constraints.txt -e '.[report]'
     python results/policy/uniform_q.py results/policy/uniform-q.svg
 
 The fleet of the shipped scenario network-only: round times by Monte Carlo under three

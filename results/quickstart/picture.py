@@ -1,7 +1,7 @@
 """Draw a run: accuracy over simulated time, and the clients' phases in its first
 rounds.
 
-pip install 'netsim-fl[report]'
+pip install -c constraints.txt -e '.[report]'
 netsim run quickstart --out results/runs/quickstart
 python results/quickstart/picture.py results/runs/quickstart results/quickstart/run.svg
 """

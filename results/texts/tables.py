@@ -1,6 +1,6 @@
 """Tabulate and draw the results of the merges on texts.
 
-pip install 'netsim-fl[report]'
+pip install -c constraints.txt -e '.[test]'
 python results/texts/tables.py STUDY [STUDY …] [--own STUDY]
 
 Writes to this folder runs.csv, a row per finished run, differences.csv, each merge's

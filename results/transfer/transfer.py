@@ -171,6 +171,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--trace", type=Path)
     options = parser.parse_args()
+    if options.trace is not None and not options.trace.is_file():
+        parser.error(f"--trace: no such file, got '{options.trace}'")
     found = of_constant_cell()
     if options.trace is not None:
         found = pd.concat([found, of_trace(options.trace)])

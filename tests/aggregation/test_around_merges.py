@@ -170,8 +170,8 @@ def test_merging_adapters_aligns_to_the_previous_one():
     first, second, before = (Adapter(layout, vector(s, 22)) for s in (12, 13, 14))
     components = [Component(first, 0.5), Component(second, 0.5)]
     method = FloraNA(gauge="procrustes")
-    alone = merge_adapters(method, components).adapter
-    aligned = merge_adapters(method, components, before).adapter
+    alone, *_ = merge_adapters(method, components)
+    aligned, *_ = merge_adapters(method, components, before)
     (one,), (other,) = alone.pairs().values(), aligned.pairs().values()
     torch.testing.assert_close(one[0] @ one[1], other[0] @ other[1])
     distances = [(a.flat - before.flat).norm() for a in (aligned, alone)]
@@ -219,12 +219,15 @@ def test_impossible_settings_are_refused(record):
 def test_contracts_traffic_and_records_need_no_torch():
     code = (
         "import sys, fl.aggregation as a\n"
+        "from fl.federation.traffic import Traffic\n"
+        "from fl.model.payload import NOTHING, Payload\n"
         "from fl.aggregation import compression, dora, hira, server_optimiser\n"
         "for cls in a.AGGREGATIONS.values():\n"
-        "    m, v = cls(), a.VersionRanks(4, 2)\n"
+        "    m, v = cls(), [a.VersionRanks(4, 2)]\n"
         "    m.contract.refusals(['asynchrony'])\n"
-        "    a.upload_numbers(m, a.Shape(9, 5), rank=4)\n"
-        "    a.download_numbers(m, a.Shape(9, 5), version=v, rank=4)\n"
+        "    t = Traffic(method=m, shapes=[a.Shape(9, 5)], rest=NOTHING,\n"
+        "                payload=Payload(), rank=4)\n"
+        "    t.bits_up(4, 0), t.bits_down(('A',), v, 4), t.fold_bits([2], 4)\n"
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

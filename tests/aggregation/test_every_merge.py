@@ -34,16 +34,15 @@ from fl.aggregation import (
     RoLora,
     Shape,
     ThinSVD,
-    download_numbers,
     ranks,
-    upload_numbers,
     weighted_mean,
 )
-from fl.aggregation.fed_sb import core_of, with_core
 from fl.aggregation.reference_norms import ratio
 from fl.aggregation.residual import ByBytes, ByCount, ByEnergy
-from fl.aggregation.restart import at_rank
 from fl.aggregation.spectral import exact_spectrum, ideal_stack, leading_spectrum
+from fl.federation.traffic import Traffic
+from fl.federation.versions import at_rank
+from fl.model.payload import NOTHING, Payload
 
 M, N, RANK = 14, 9, 3
 SCALE = 5.0 / RANK  # alpha / r, alpha != r
@@ -91,7 +90,9 @@ def common_b(weights, **options):
 def cores(weights, dtype=torch.float64, **options):
     bases = free(weights, **options).previous
     rng = np.random.default_rng(2)
-    pairs = [with_core(bases, factors(rng, RANK, RANK)) for _ in weights]
+    pairs = [
+        Pair(bases.lora_b @ factors(rng, RANK, RANK), bases.lora_a) for _ in weights
+    ]
     return cast(LayerComponents(tuple(pairs), weights, bases), dtype)
 
 
@@ -551,7 +552,7 @@ def test_a_client_takes_its_prefix_or_pads_with_its_own_a():
     merged = merge_one(FlexLora(), free(PLAIN)).pair
     for rank in (1, 2, 3, 5):
         own = free((1.0,), seed=4, rank=rank).previous
-        b, a = at_rank(merged, rank, own)
+        b, a = at_rank(merged, rank, own.lora_a)
         width = min(rank, RANK)
         wanted = merged.lora_b[:, :width] @ merged.lora_a[:width]
         torch.testing.assert_close(b @ a, wanted, rtol=0, atol=1e-12)
@@ -636,6 +637,11 @@ def test_lora_fair_solves_its_penalised_problem():
         )
 
 
+def core_of(bases, pair):
+    """Return the R of a pair ``(B R, A)``."""
+    return torch.linalg.lstsq(bases.lora_b, pair.lora_b).solution
+
+
 def test_fed_sb_gives_the_average_of_the_cores():
     layer = cores(PLAIN)
     means = sum(
@@ -695,17 +701,31 @@ TRAFFIC = [
 ]
 
 
+def traffic(method, shape):
+    """Return a method's messages about one matrix and nothing outside LoRA."""
+    return Traffic(
+        method=method,
+        shapes=[shape],
+        rest=NOTHING,
+        payload=Payload(),
+        rank=RANK,
+        is_truncated=True,
+    )
+
+
 @pytest.mark.parametrize(
     ("method", "kind", "rank", "round_index", "wanted"), TRAFFIC, ids=name_of
 )
 def test_traffic_is_that_of_the_table(method, kind, rank, round_index, wanted):
     merged = merge_one(method, kind(PLAIN))
-    shape = Shape(M, N)
-    up = upload_numbers(method, shape, rank=rank, round_index=round_index)
-    down = download_numbers(
-        method, shape, version=ranks(merged), rank=rank, round_index=round_index
+    moved = traffic(method, Shape(M, N))
+    up, parts = moved.bits_up(rank, round_index), method.exchange(round_index).receives
+    made = ranks(merged)
+    pair, fold = (
+        moved.bits_down(parts, [made], rank),
+        moved.fold_bits([made.fold], rank),
     )
-    assert (up, *down) == wanted
+    assert (up, pair, fold) == tuple(32 * numbers for numbers in wanted)
 
 
 def test_stacks_travel_as_factors_where_these_are_shorter_than_dense():
@@ -718,9 +738,8 @@ def test_stacks_travel_as_factors_where_these_are_shorter_than_dense():
         ):
             made = ranks(merge_one(method, layer))
             assert made.fold == width
-            shape = Shape(size, size)
-            found = download_numbers(method, shape, version=made, rank=RANK).fold
-            assert found == min(size**2 + extra, width * 2 * size)
+            found = traffic(method, Shape(size, size)).fold_bits([made.fold], RANK)
+            assert found == 32 * min(size**2 + extra, width * 2 * size)
 
 
 def test_a_restarted_global_adapter_adds_nothing_to_the_stack():

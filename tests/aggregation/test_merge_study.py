@@ -302,9 +302,10 @@ def tiny_round(payload, own=None):
         ("fedsvd", 12 + 4, 22 + 4),
         ("fed-sb", 4 + 4, 4 + 4),
         ("fedsa-lora", 10, 10),
-        ("flora-stacking", 22 + 4, 30 + 4),  # a stack of 4 ranks is longer than dense
+        # a stack of 4 ranks, 44 numbers, is longer than a dense fold and the new A
+        ("flora-stacking", 22 + 4, 30 + 10 + 4),
         ("fedex-lora", 22 + 4, 22 + 22 + 4),
-        ("full-average", 22 + 4, 30 + 4),
+        ("full-average", 22 + 4, 30 + 10 + 4),
     ],
 )
 def test_bits_are_counted_by_hand(method, up, down):

@@ -453,7 +453,7 @@ TABLE = {
     "flora-stacking": (M.lora(), 0, M.fold(U * M.rank)),
     "free-als": (M.lora(), M.lora(), M.lora()),
     "fslora": (M.lora(), M.lora(), M.lora()),
-    "full-average": (M.lora(), 0, M.dense()),
+    "full-average": (M.lora(), 0, M.dense() + M.a()),  # and the restarted A
     "hetlora": (M.lora(), M.lora(), M.lora()),
     "lora-fair": (M.lora(), M.lora(), M.lora()),
     "thin-svd": (M.lora(), M.lora(), M.lora()),

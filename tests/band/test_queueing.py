@@ -16,6 +16,8 @@ from netsim.band import Message, SharedBand
 from netsim.core.engine import Engine, rare_garbage_collection
 from netsim.sharing import FirstComeTdma, ProcessorSharing, ShortestFirstTdma
 
+pytestmark = pytest.mark.slow
+
 NUM_REPLICATIONS = 16
 NUM_JOBS = 7_000
 WARM_UP, COOL_DOWN = 1_000, 500  # later starts slow down who is sharing

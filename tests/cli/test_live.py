@@ -173,7 +173,9 @@ def test_without_tensorboard_one_message(tmp_path, capsys, monkeypatch):
         tmp_path / "board",
     )
     assert code == 2
-    assert "pip install 'netsim-fl[tensorboard]'" in capsys.readouterr().err
+    assert (
+        "pip install -c constraints.txt -e '.[tensorboard]'" in capsys.readouterr().err
+    )
     assert not (tmp_path / "run").exists()
 
 

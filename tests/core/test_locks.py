@@ -106,7 +106,12 @@ def test_without_locks_one_thread_at_a_time_is_let_in(tmp_path, no_locks):
         check=True,
     )
     text = json.dumps(
-        {"pid": int(gone.stdout), "host": socket.gethostname(), "command": ""}
+        {
+            "pid": int(gone.stdout),
+            "host": socket.gethostname(),
+            "command": "",
+            "pid_namespace": os.readlink("/proc/self/ns/pid"),
+        }
     )
     (tmp_path / LOCK_FILE).write_text(text)
     inside, most, done = [], [], []
@@ -176,6 +181,15 @@ def test_a_lock_of_another_host_is_never_taken_by_its_file_alone(tmp_path, monke
     text = '{"pid": 1, "host": "far-away", "command": "netsim run"}'
     (tmp_path / LOCK_FILE).write_text(text)
     with pytest.raises(InputError, match="process 1 on far-away"), locked(tmp_path):
+        pass
+
+
+def test_a_process_of_another_container_is_never_taken_for_dead(tmp_path, no_locks):
+    """Its ids are not ours, though the host may have the same name."""
+    gone = {"pid": 2**22 + 1, "host": socket.gethostname(), "command": ""}
+    text = json.dumps({**gone, "is_by_file": True, "pid_namespace": "pid:[1]"})
+    (tmp_path / LOCK_FILE).write_text(text)
+    with pytest.raises(InputError, match="process 4194305 on"), locked(tmp_path):
         pass
 
 

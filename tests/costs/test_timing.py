@@ -82,7 +82,9 @@ def test_a_big_model_is_counted_as_by_hand():
     timing = TimingAs(model="qwen2.5-0.5b", sequence_length=64)
     facts = count_timing(timing, LoraSettings(), ONE)
     assert timing.target_modules == ("q_proj", "v_proj")
-    assert facts.lora_parameters_per_rank == 24 * ((896 + 896) + (896 + 128))
+    assert facts.num_trainable(1) - facts.num_trainable(0) == 24 * (
+        (896 + 896) + (896 + 128)
+    )
     assert facts.base_bytes == 2 * facts.base_parameters
     # forward and input gradients: about 4 FLOP per parameter and token
     tokens_flop = 4 * facts.base_parameters * 64
@@ -131,8 +133,8 @@ def test_an_encoder_and_its_head_of_two_layers_are_counted(tmp_path):
     values = {**model_values("roberta-large"), **sizes, "vocab_size": 300}
     (tmp_path / "config.json").write_text(json.dumps(values))
     facts = count_timing(TimingAs(model=str(tmp_path)), LoraSettings(), ONE)
-    assert facts.other_trainable_parameters == (16 * 16 + 16) + (2 * 16 + 2)
-    assert facts.lora_parameters_per_rank == 2 * 2 * (16 + 16)
+    assert facts.rest.num_numbers == (16 * 16 + 16) + (2 * 16 + 2)
+    assert facts.num_trainable(1) - facts.num_trainable(0) == 2 * 2 * (16 + 16)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ MOST_LINES_OF_A_BODY = 50
 DEFINITIONS = (ast.FunctionDef, ast.ClassDef)
 MIRRORS = ("netsim/verify/", "netsim/cli/", "netsim/cosim/", "netsim/timeline/")
 SAME_MEANING = {  # file names that occur more than once, and mean the same
-    "cells": "the cells: as a scenario has them, as a client meets them",
     "components": "parts of a merge: of a run's clients, of folders",
     "config": "the settings of the room",
     "device": "what computes: simulated, or of torch",

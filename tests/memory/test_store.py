@@ -1,8 +1,8 @@
 """Remembered learning: reused where nothing changed, never trusted when damaged."""
 
+import fcntl
 import json
 import os
-import platform
 import random
 import signal
 import subprocess
@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from fl.federation.versions import StoredVersion
+from fl.memory.files import DRAFT
 from fl.memory.store import Entry, Store
 from netsim.cosim.reading import read_scenario
 from netsim.cosim.run import run_scenario
@@ -183,20 +184,50 @@ def test_a_killed_run_resumes_to_the_same_digest(moment, own_store, tmp_path):
     assert resumed.digest == whole.digest
 
 
-def test_a_killed_writers_draft_goes_and_a_living_ones_stays(tmp_path):
+def test_a_draft_goes_when_it_is_old_and_nobody_holds_it(tmp_path):
     store = Store(tmp_path)
     store.remember("ab" * 32, Entry({"n": 1}))
-    folder = tmp_path / "ab"
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
-    drafts = {
-        pid: folder / f".draft-name.{platform.node()}.{pid}.x"
-        for pid in (dead.pid, os.getpid())
-    }
-    elsewhere = folder / f".draft-name.elsewhere.{dead.pid}.x"
-    for path in (*drafts.values(), elsewhere):
+    young, old, held = (tmp_path / "ab" / f"{DRAFT}{n}" for n in range(3))
+    for path in (young, old, held):
         path.write_bytes(b"half of it")
-    store.files()
-    assert not drafts[dead.pid].exists()
-    assert drafts[os.getpid()].exists()
-    assert elsewhere.exists()
+    for path in (old, held):
+        os.utime(path, (1, 1))
+    with open(held, "rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert len(store.files()) == 1
+    assert [p.exists() for p in (young, old, held)] == [True, False, True]
+
+
+PAUSED = """
+import sys, time
+from pathlib import Path
+import fl.memory.files as files
+from fl.memory.store import Entry, Store
+checksum = files._checksum
+def slow(path, payload):
+    print("writing", flush=True)
+    sys.stdin.readline()
+    return checksum(path, payload)
+files._checksum = slow
+Store(Path(sys.argv[1])).remember("ab" * 32, Entry({"n": 7}))
+"""
+
+
+@pytest.mark.parametrize("namespace", [[], ["unshare", "--pid", "--fork"]])
+def test_a_draft_being_written_survives_listing_and_pruning(namespace, tmp_path):
+    """A container has process ids of its own; the host's name may be the same."""
+    command = [*namespace, sys.executable, "-c", PAUSED, str(tmp_path)]
+    if (
+        namespace
+        and subprocess.run([*namespace, "true"], capture_output=True).returncode
+    ):
+        pytest.skip("this user may not make a PID namespace")
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **pipes) as writer:
+        assert writer.stdout.readline() == "writing\n"
+        store = Store(tmp_path)
+        assert list(store.files()) == []
+        store.prune(0)
+        writer.communicate("\n")
+    assert writer.returncode == 0
+    assert store.recall("ab" * 32, dict[str, int]).record == {"n": 7}

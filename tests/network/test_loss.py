@@ -9,6 +9,7 @@ import math
 from types import SimpleNamespace
 from typing import Literal
 
+import numpy as np
 import pytest
 
 from netsim import load_run
@@ -115,8 +116,8 @@ def audit(recorder):
 
 
 def audit_messages(tasks, transfers, arrivals):
-    everybody = [SimpleNamespace(client_id=n, cell_id=0) for n in range(9)]
-    where = Whereabouts(everybody, [])
+    everybody = {"client_id": np.arange(9), "cell_id": np.zeros(9, int)}
+    where = Whereabouts(SimpleNamespace(columns=lambda _: everybody, events=[]))
     return check_messages(tasks, Messages(transfers, arrivals, []), where)
 
 

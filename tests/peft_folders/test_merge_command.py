@@ -4,6 +4,8 @@ import json
 import sys
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 from netsim.cli import main
 from tests.support.peft_clients import (
@@ -126,3 +128,31 @@ def test_a_pickle_is_refused_by_the_command(tmp_path, capsys):
     only_pickle(folders[1])
     assert netsim("merge", *folders, "--out", tmp_path / "out") == 2
     assert "a pickle" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("alpha", [float("inf"), float("nan"), 10**400, -1])
+def test_an_adapter_of_no_finite_scale_is_refused(alpha, tmp_path, capsys):
+    folders = clients(tmp_path, num=2)
+    path = folders[1] / "adapter_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "lora_alpha": alpha}))
+    assert netsim("merge", *folders, "--out", tmp_path / "out") == 2
+    assert "lora_alpha must be positive and finite" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("how", ["complex", "overflow"])
+def test_numbers_that_a_merge_cannot_keep_are_refused(how, tmp_path, capsys):
+    folders = clients(tmp_path, num=2, dtype=torch.float32)
+    for sign, folder in zip((1, -1), folders, strict=True):
+        path = folder / "adapter_model.safetensors"
+        tensors = load_file(path)
+        for name, tensor in tensors.items():
+            large = sign * (tensor.abs() + 3e38)
+            tensors[name] = tensor.to(torch.complex64) if how == "complex" else large
+        save_file(tensors, path)
+    out = tmp_path / "out"
+    weights = ("--weights", "3,-2") if how == "overflow" else ()
+    assert netsim("merge", *folders, "--out", out, "--method", "fedit", *weights) == 2
+    said = {"complex": "has complex numbers", "overflow": "is not finite in float32"}
+    assert said[how] in capsys.readouterr().err
+    assert not out.exists()

@@ -333,7 +333,7 @@ def test_without_the_drawing_library_one_message(run, capsys, monkeypatch):
     assert netsim("report", run.folder) == 2
     assert capsys.readouterr().err == (
         "netsim report needs altair and vl-convert-python: "
-        "pip install 'netsim-fl[report]'\n"
+        "pip install -c constraints.txt -e '.[report]'\n"
     )
 
 

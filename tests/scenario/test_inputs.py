@@ -54,14 +54,24 @@ def test_an_unfinished_run_starts_over_with_the_input_of_today(trace, tmp_path):
     assert again.inputs != done.inputs
 
 
-def test_folders_and_large_files_have_digests(tmp_path, monkeypatch):
+def test_folders_have_digests(tmp_path):
     (tmp_path / "model").mkdir()
     weights = tmp_path / "model" / "weights"
     weights.write_bytes(bytes(100))
-    monkeypatch.setattr(inputs, "WHOLE_BYTES", 20)
     before = inputs._digest(tmp_path / "model")
-    for place, is_seen in ((0, True), (50, False), (95, True)):
+    for place in (0, 50, 95):
         content = bytearray(100)
         content[place] = 1
         weights.write_bytes(content)
-        assert (inputs._digest(tmp_path / "model") != before) is is_seen
+        assert inputs._digest(tmp_path / "model") != before
+
+
+def test_all_of_a_very_large_file_counts(own_cache, tmp_path):
+    path = tmp_path / "weights"
+    with open(path, "wb") as file:
+        file.truncate(65 * 2**20)
+    before = inputs._digest(path)
+    with open(path, "r+b") as file:
+        file.seek(33 * 2**20)
+        file.write(b"x")
+    assert inputs._digest(path) != before

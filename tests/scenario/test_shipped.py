@@ -46,6 +46,7 @@ def test_a_scenario_says_what_it_shows(name):
     read_scenario(FOLDER / f"{name}.yaml")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", names())
 def test_the_small_form_runs_and_is_sound(name, tmp_path):
     overrides = (ROUNDS, *SMALL.get(name, ()))

@@ -10,9 +10,10 @@ import pytest
 
 import netsim as package
 from netsim.cli import study_picture
-from netsim.cli.study import TimeLeft, foretold
+from netsim.cli.study import TimeLeft, overview
 from netsim.cosim import shipped
 from netsim.errors import InputError
+from netsim.report import libraries
 from netsim.runs.manifest import read_manifest
 from netsim.scenario import dump, load_text
 from netsim.study import StudyConfig, combinations
@@ -166,18 +167,18 @@ def test_what_is_foretold_leaves_out_what_is_finished(tmp_path, monkeypatch):
     done = {plan.leaders()[0].folder}
     finished = property(lambda run: run.folder in done)
     monkeypatch.setattr(study_plan.PlannedRun, "is_finished", finished)
-    assert "  3 runs train, 4 reuse what is learned by then" in foretold(plan)
+    assert "  3 runs train, 4 reuse what is learned by then" in overview(plan)
     done |= {run.folder for run in plan.leaders()}
-    assert "  0 runs train, 4 reuse what is learned by then" in foretold(plan)
+    assert "  0 runs train, 4 reuse what is learned by then" in overview(plan)
     done |= {run.folder for run in plan.runs}
-    assert "  nothing is left to run" in foretold(plan)
+    assert "  nothing is left to run" in overview(plan)
 
 
 def test_no_run_of_a_network_alone_is_said_to_train(tmp_path):
     text = changed("scenario: quickstart", "scenario: network-only")
     text = text.replace("  - learning.training.local_steps=1\n", "")
     text = "".join(row for row in text.splitlines(True) if "targets" not in row)
-    assert "  8 runs, none of which trains" in foretold(planned(tmp_path, text))
+    assert "  8 runs, none of which trains" in overview(planned(tmp_path, text))
 
 
 def test_a_value_with_a_slash_can_be_the_baseline():
@@ -325,13 +326,16 @@ def test_another_study_never_passes_off_the_runs_of_this_one(
     never = package.load_study(folder).table.iloc[1::2]
     assert list(never.rounds) == [3] * 4
     other = written(tmp_path, text.replace("local_steps=1", "local_steps=2"))
-    assert netsim("study", other, "--out", folder) == 1
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert netsim("study", other, "--out", folder) == 2
     assert "holds a run of another scenario" in capsys.readouterr().err
-    failed = package.load_study(folder)
-    assert set(failed.table.status) == {"failed"}
-    assert failed.sentences == []
-    with pytest.raises(InputError, match="no run of the study is finished"):
-        len(failed.curves)
+    renamed = written(tmp_path, text.replace("all", "everyone"))
+    assert netsim("study", renamed, "--out", folder) == 2
+    assert "holds another study: this one has no run runs/all+" in (
+        capsys.readouterr().err
+    )
+    after = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert after == before
 
 
 def test_one_failing_run_does_not_stop_the_others(tmp_path, capsys):
@@ -379,6 +383,16 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path, capsys):
     assert "holds files but no study" in capsys.readouterr().err
 
 
+def test_a_users_own_study_file_is_not_overwritten(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    written(tmp_path, "# mine\n" + TINY, "study.yaml")
+    for out in (".", tmp_path):
+        assert netsim("study", "study.yaml", "--out", out) == 2
+        assert "holds files but no study" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["study.yaml"]
+    assert Path("study.yaml").read_text() == "# mine\n" + TINY
+
+
 SMALL = (
     *("--set", "stop={rounds: 1}", "--set", "learning.training.local_steps=1"),
     *("--seeds", "1", "--quiet"),
@@ -405,7 +419,7 @@ def test_what_a_command_line_says_instead_comes_before_the_axes(tmp_path, capsys
     path = written(tmp_path)
     more = ("--set", "cell.uplink.band=7 MHz", "--set", "stop.rounds=9", "--seeds", "5")
     plan = study_plan.plan_study(
-        path, tmp_path, None, study_plan.Instead((more[1], more[3]), (5,))
+        path, tmp_path, instead=study_plan.Instead((more[1], more[3]), (5,))
     )
     assert {run.scenario.seed for run in plan.runs} == {5}
     assert {run.scenario.stop.rounds for run in plan.runs} == {9}
@@ -457,7 +471,7 @@ def test_the_picture_has_a_mark_per_seed_and_a_mean_per_combination(finished):
     assert found[1]["time_s"] == pytest.approx(found[0]["time_s"])
     assert found[1]["low_s"] is None, "one seed has no interval"
     drawn = study_picture.draw(finished)
-    if drawn != study_picture.NOT_INSTALLED:
+    if drawn != libraries.NOT_INSTALLED:
         assert (finished.folder / "study.svg").read_text().count("<svg") == 1
 
 
@@ -471,3 +485,35 @@ def test_the_shipped_study_is_sound_and_its_schema_current(capsys):
     assert netsim("schema", "--study") == 0
     committed = (shipped.FOLDER / "study.schema.json").read_text()
     assert capsys.readouterr().out == committed, "run `make schema`"
+
+
+def test_variants_whose_names_join_to_the_same_text_stay_apart(tmp_path):
+    """Their names are "a, b" and "c" here, "a" and "b, c" there."""
+    text = """\
+name: joined
+scenario: network-only
+overrides: [stop.rounds=2]
+axes:
+  - name: x
+    variants:
+      - {name: "a, b", overrides: [cell.uplink.band=1 MHz]}
+      - {name: a, overrides: [cell.uplink.band=2 MHz]}
+  - name: y
+    variants:
+      - {name: c, overrides: [population.num_clients=9]}
+      - {name: "b, c", overrides: [population.num_clients=10]}
+seeds: [1]
+baseline: {x: a}
+"""
+    study = package.run_study(written(tmp_path, text), out=tmp_path / "study")
+    assert study.table.variant.is_unique
+    assert set(study.table.baseline) == {"'a', 'c'", "'a', 'b, c'"}
+    for row in study.table.itertuples():
+        (run,) = (r for r in planned(tmp_path, text).runs if r.title.startswith(row[1]))
+        band_hz = run.scenario.cell.uplink.band_hz
+        num_clients = run.scenario.population.num_clients
+        expected = 1e6 if row.x == "a, b" else 2e6, 9 if row.y == "c" else 10
+        assert (band_hz, num_clients) == expected
+        found = package.load_run(study.folder / "runs" / run.combination.folder / "1")
+        assert found.manifest.digest == row.digest
+        assert len(found.clients) == num_clients

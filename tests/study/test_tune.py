@@ -340,7 +340,7 @@ def test_without_optuna_the_extra_is_named(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(tuning, "find_spec", lambda name: None)
     path = written(tmp_path)
     assert netsim("tune", path, "--out", tmp_path / "tune") == 2
-    assert "pip install 'netsim-fl[tune]'" in capsys.readouterr().err
+    assert "pip install -c constraints.txt -e '.[tune]'" in capsys.readouterr().err
 
 
 def test_shipped_searches_are_sound_and_the_schema_current(capsys):

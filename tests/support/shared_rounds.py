@@ -52,7 +52,7 @@ def play_round(rule, expected, band_hz, radio):
         transfer_ids=itertools.count(),
     )
     terms = {}
-    if rule.plans_rounds:
+    if "plans-rounds" in rule.traits:
         terms = rule.reserve(expected, band.free_uhz(), radio)
     ends = {}
 

@@ -3,14 +3,16 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
 import torch
 
 from fl.backbones import BACKBONES, FromConfig, FromPretrained, Pretraining, read
+from fl.backbones.tokenizers import folder_tokenizer
 from fl.model.evaluation import EvaluationSettings, evaluate
-from fl.tasks import Arithmetic, Digits, Synthetic
+from fl.tasks import Arithmetic, Digits, Synthetic, data_files
 
 SENTENCES = Synthetic(
     num_samples=200, num_test=60, num_public=300, num_labels=3, difficulty=0.2
@@ -266,7 +268,7 @@ def test_a_folder_without_tokenizer_or_with_half_a_body_is_refused(
     deeper = {**settings, "num_hidden_layers": 2}
     (tmp_path / "config.json").write_text(json.dumps(deeper))
     backbone = FromPretrained(path=str(tmp_path))
-    with pytest.raises(ValueError, match=r"bert\.encoder\.layer\.1\S* is missing"):
+    with pytest.raises(ValueError, match=r"bert\.encoder\.layer\.1.* is missing"):
         backbone.load(SENTENCES)
     with pytest.raises(ValueError, match="holds no tokenizer"):
         read(SENTENCES, backbone)
@@ -384,3 +386,41 @@ def test_evaluation_takes_a_named_part_and_bfloat16():
             evaluate(resident, ready, wrong)
     with pytest.raises(ValueError, match="exact_match needs a task whose answers"):
         evaluate(resident, ready, "test", EvaluationSettings(exact_match=True))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "chat_template.jinja",
+        "additional_chat_templates/tools.jinja",
+        "generation_config.json",
+        "added_tokens.json",
+        "config.json",
+    ],
+)
+def test_every_file_that_changes_a_token_is_in_the_recipe(name, tmp_path):
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    (tmp_path / "tokenizer.json").write_text("{}")
+    path.write_text("before")
+    before = folder_tokenizer(tmp_path).digest
+    path.write_text("after!")
+    assert folder_tokenizer(tmp_path).digest != before
+
+
+def test_a_large_file_changed_at_equal_size_and_time_is_read_again(
+    own_cache, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(data_files, "YOUNG_NS", 0)
+    path = tmp_path / "weights"
+    with open(path, "wb") as file:
+        file.truncate(data_files.LARGE_BYTES + 1)
+    state = path.stat()
+    before = data_files.file_digest(path)
+    time.sleep(0.05)  # more than a tick of the file system
+    with open(path, "r+b") as file:
+        file.seek(1000)
+        file.write(b"x")
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+    assert path.stat().st_mtime_ns == state.st_mtime_ns
+    assert data_files.file_digest(path) != before

@@ -5,7 +5,7 @@ from fl.backbones import FromConfig, read
 from fl.partition import ByColumn, divide, label_counts
 from fl.streams import stream
 from fl.tasks import Arithmetic, Synthetic
-from fl.tasks.counter_rng import uniform
+from fl.tasks.generated import uniform
 from fl.tasks.synthetic import SYLLABLES
 
 

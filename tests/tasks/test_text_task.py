@@ -70,8 +70,14 @@ def test_columns_are_numbered_where_there_is_no_header(tmp_path):
 def test_numbered_columns_skip_a_header_that_differs_between_files(tmp_path):
     train = write(tmp_path / "a.tsv", "label\tsentence\n1\tfine\n0\tdull\n")
     test = write(tmp_path / "b.tsv", "label\tcontent\n0\tflat\n")
-    task = Text(train=train, test=test, text_column=1, label_column=0)
+    task = Text(train=train, test=test, text_column=1, label_column=0, header=True)
     assert task.texts("test", [0]) == ["flat"]
+
+
+def test_numbered_columns_need_a_word_on_the_header(tmp_path):
+    path = write(tmp_path / "rows.csv", "good,fine\nbad,dull\n")
+    with pytest.raises(ValueError, match="`header` must be given: false where"):
+        Text(train=path, test=path, text_column=1, label_column=0)
 
 
 def test_labels_are_sorted_by_size_or_by_name(tmp_path):
@@ -185,6 +191,9 @@ def test_a_large_file_is_hashed_once(tmp_path, monkeypatch):
     monkeypatch.setattr(data_files, "LARGE_BYTES", 4)
     path = tmp_path / "large"
     path.write_bytes(b"12345")
+    young = data_files.file_state(path)
+    assert young != data_files.file_state(path)  # it may change at the same tick
+    monkeypatch.setattr(data_files, "YOUNG_NS", 0)
     digest = file_digest(path)
     data_files._file_digest.cache_clear()
     monkeypatch.setattr("hashlib.file_digest", None)  # it must not be needed again
@@ -237,6 +246,7 @@ def test_sst2_is_read_whole():
         **{split: str(path) for split, path in files.items()},
         text_column=1,
         label_column=0,
+        header=True,
     )
     assert task.num_labels == 2
     assert [len(task.labels(s)) for s in ("train", "test")] == [67_349, 872]

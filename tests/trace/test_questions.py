@@ -197,6 +197,7 @@ def test_a_buffer_has_no_critical_path(run):
         questions.critical_path(edited(run, "tasks", 0, staleness=1))
     edited(run, "tasks", 0, staleness=0)
     (run.folder / "scenario.yaml").write_text("server: {kind: buffered}\n")
+    tiny_run.manifest(run.folder).write(run.folder)
     with pytest.raises(InputError, match="needs a server that works in rounds"):
         questions.critical_path(run)
 

@@ -1,16 +1,19 @@
 """The audit: every kind of lie about a run is found and named."""
 
+from types import SimpleNamespace
+
 import pytest
 
-from netsim.core.files import file_sha256
+from netsim.availability import Periodic
 from netsim.runs.manifest import read_manifest
 from netsim.trace import rows
 from netsim.trace.schemas import SCHEMAS
 from netsim.trace.tables import Rows
 from netsim.trace.writer import Recorder
-from netsim.verify import verify
+from netsim.verify import audit
 from netsim.verify.clock import check_clock
 from netsim.verify.consistency import check_consistency
+from netsim.verify.presence import check_presence
 from netsim.verify.trace import Trace
 from tests.support import tiny_run
 from tests.support.forgery import forge
@@ -20,6 +23,11 @@ from tests.support.tiny_run import BANDS, EFFICIENCY, HZ, SEGMENTS, TRANSFERS, S
 @pytest.fixture
 def folder(tmp_path):
     return tiny_run.write_run(tmp_path / "tiny")
+
+
+def verify(folder):
+    """Audit a tiny run, whose scenario is a name and a seed and so not readable."""
+    return [f for f in audit(folder).findings if "must be readable, to" not in f.rule]
 
 
 def replaced(content, index, **change):
@@ -282,52 +290,32 @@ def test_events_must_be_in_order():
     assert found == [("events", "event 1", "sequence and time must increase")]
 
 
-def lived_in(folder, availability):
-    """Let a tiny run's scenario say when its clients are there."""
-    import json
-
-    text = json.dumps(
-        {"name": "tiny", "seed": 1, "population": {"availability": availability}}
+def presence(tasks=tiny_run.TASKS, **periodic):
+    """Return the rules that tasks break when clients are there periodically."""
+    population = SimpleNamespace(availability=Periodic(**periodic))
+    known = SimpleNamespace(
+        availability=population.availability, scenario=SimpleNamespace(seed=1)
     )
-    (folder / "scenario.yaml").write_text(text)
-    sha256 = file_sha256(folder / "scenario.yaml")
-    manifest = read_manifest(folder).model_copy(update={"scenario_digest": sha256})
-    manifest.write(folder)
-    return folder
+    return rules(check_presence(Trace(4 * S, tasks=tasks), known))
 
 
-def test_who_is_away_can_have_no_part(folder, tmp_path):
-    def found(on, off, phase="0 s"):
-        kind = {"kind": "periodic", "on": on, "off": off, "phase": phase}
-        return rules(verify(lived_in(folder, kind)))
-
-    assert found("4 s", "1 s") == []
-    assert found("3 s", "2 s") == [
+def test_who_is_away_can_have_no_part():
+    assert presence(on_s=4.0, off_s=1.0, phase_s=0.0) == []
+    assert presence(on_s=3.0, off_s=2.0, phase_s=0.0) == [
         ("tasks", "task 11", "a client must not go on when it has left")
     ]
-    assert found("3 s", "1 s", "3500 ms") == [
+    assert presence(on_s=3.0, off_s=1.0, phase_s=3.5) == [
         ("tasks", f"task {n}", "a client must be there when it begins")
         for n in (10, 11)
     ]
-    assert found("3 km", "1 s") == [
-        (
-            "scenario.yaml",
-            "population.availability",
-            "the availability must be readable, to be drawn again",
-        )
-    ]
 
 
-def test_who_leaves_does_so_at_its_tick(folder):
+def test_who_leaves_does_so_at_its_tick():
     cut = {"status": "left", "merged_round_id": None, "staleness": None}
-    for name, value in cut.items():
-        forge(folder, "tasks", name, lambda old, value=value: [old[0], value])
-    kind = {"kind": "periodic", "on": "5 s", "off": "1 s", "phase": "0 s"}
-    found = rules(verify(lived_in(folder, kind)))
-    assert ("tasks", "task 11", "who leaves must do so at its tick") in found
-    kind["on"] = "4 s"
-    found = rules(verify(lived_in(folder, kind)))
-    assert ("tasks", "task 11", "who leaves must do so at its tick") not in found
+    tasks = replaced(tiny_run.TASKS, 1, **cut)
+    wrong = ("tasks", "task 11", "who leaves must do so at its tick")
+    assert wrong in presence(tasks, on_s=5.0, off_s=1.0, phase_s=0.0)
+    assert wrong not in presence(tasks, on_s=4.0, off_s=1.0, phase_s=0.0)
 
 
 def test_a_stale_merge_must_say_how_stale():

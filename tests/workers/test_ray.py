@@ -227,7 +227,7 @@ def test_without_ray_the_extra_is_named(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(ray_crew, "find_spec", lambda name: None)
     path, folder = written(tmp_path), tmp_path / "study"
     assert netsim("study", path, "--ray", "auto", "--out", folder) == 2
-    assert "--ray auto: needs Ray: pip install 'netsim-fl[cluster]'" in (
+    assert "--ray auto: needs Ray: pip install -c constraints.txt -e '.[cluster]'" in (
         capsys.readouterr().err
     )
     with pytest.raises(InputError, match="cluster"):

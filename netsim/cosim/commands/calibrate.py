@@ -39,6 +39,7 @@ class Request:
     memory_bytes: int | None = None
     compute_power_w: float | None = None
     idle_power_w: float | None = None
+    command: str = ""
 
 
 def calibrated(scenario: Scenario, request: Request) -> DeviceFile:
@@ -93,12 +94,23 @@ def _entry(
         compute_power_w=request.compute_power_w,
         idle_power_w=request.idle_power_w,
         source=f"{_processor()}, measured by netsim calibrate on {_today()}",
-        calibration=_record(scenario, learning, found, is_peak_given=given is not None),
+        calibration=_record(
+            scenario,
+            learning,
+            found,
+            is_peak_given=given is not None,
+            command=request.command,
+        ),
     )
 
 
 def _record(
-    scenario: Scenario, learning: LoraLearning, found: Measured, *, is_peak_given: bool
+    scenario: Scenario,
+    learning: LoraLearning,
+    found: Measured,
+    *,
+    is_peak_given: bool,
+    command: str,
 ) -> Calibration:
     how = "best of some matrix products, same precision and threads"
     return Calibration(
@@ -115,6 +127,8 @@ def _record(
         steps_per_trial=found.steps,
         trials_s=found.trials_s,
         peak="given" if is_peak_given else how,
+        clock=found.clock,
+        command=command,
     )
 
 

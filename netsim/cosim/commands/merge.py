@@ -11,6 +11,7 @@ from typing import Annotated
 from fl.aggregation import AGGREGATIONS, FloraNA, Method
 from fl.peft_folders import LayerReport, MergeReport, merge_folders
 from netsim.core.quantities import did_you_mean
+from netsim.cosim.answers import METHOD
 from netsim.errors import InputError
 from netsim.scenario import OneOf, Record, UserCode, load_text
 from netsim.scenario.permission import WORKING_TREE
@@ -21,7 +22,7 @@ __all__ = ["LayerReport", "MergeReport", "Request", "merge_as_asked"]
 class _Choice(Record):
     """A merge method with its settings."""
 
-    method: Annotated[Method, OneOf(AGGREGATIONS)] = FloraNA()
+    method: Annotated[Method, OneOf(AGGREGATIONS, answers=METHOD)] = FloraNA()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean
 from typing import TYPE_CHECKING, cast
@@ -15,7 +15,7 @@ import pandas as pd
 from fl.aggregation import AGGREGATIONS, Method, Pair
 from fl.contract import Score
 from fl.federation.versions import Version, refolded
-from fl.merge_study import Evaluator, LayerTrial, Round, Trial, compare
+from fl.merge_study import Evaluator, Round, Trial, compare
 from netsim.core.engine import rare_garbage_collection
 from netsim.cosim.commands.merge import require_method
 from netsim.cosim.learning_kinds import LoraLearning
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from fl.federation.merging import Component
     from fl.model.adapters import Adapter
     from netsim.cosim.learner import FederatedLearner
+
+ERRORS = ("relative_error", "update_relative_error")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -147,13 +149,13 @@ class _Observer:
     say: Callable[[str], None]
     trials: list[tuple[int, Trial]] = field(default_factory=list)
     _num_seen: int = 0
-    _has_told: bool = False
+    _has_reported: bool = False
 
     def note(self, components: Sequence[Component], before: Version) -> None:
         """Merge these by all methods, if the round is among the chosen ones."""
         index, known = self._num_seen, self.merged_rounds
         self._num_seen += 1
-        self._tell()
+        self._report_training()
         if index >= len(known) or known[index] not in self.chosen:
             return
         learning = cast(LoraLearning, self.scenario.learning)
@@ -179,20 +181,20 @@ class _Observer:
 
         return judged
 
-    def _tell(self) -> None:
-        if self.learner.steps_trained and not self._has_told:
-            self._has_told = True
+    def _report_training(self) -> None:
+        if self.learner.steps_trained and not self._has_reported:
+            self._has_reported = True
             self.say("updates are no longer remembered: training them again")
 
     def errors(self) -> pd.DataFrame:
         """Return one row per method, round and layer."""
         return pd.DataFrame(
             [
-                {"round_id": round_id, "method": trial.method, **asdict(one)}
+                {"round_id": round_id, **one._asdict()}
                 for round_id, trial in self.trials
                 for one in trial.layers
             ],
-            columns=["round_id", "method", *LayerTrial.__dataclass_fields__],
+            columns=["round_id", "method", "layer", *ERRORS],
         )
 
     def merges(self) -> pd.DataFrame:

@@ -33,9 +33,5 @@ def partition_table(scenario: Scenario) -> pa.Table:
     counts = label_counts(labels, shares, num_labels)
     clients, held = np.nonzero(counts)
     return pa.table(
-        {
-            "client_id": clients,
-            "label": held,
-            "num_samples": counts[clients, held],
-        }
+        {"client_id": clients, "label": held, "num_samples": counts[clients, held]}
     )

@@ -7,7 +7,7 @@ from typing import Protocol
 from netsim.policy import Sampler
 from netsim.policy.planner import Planner
 from netsim.scenario import Record
-from netsim.scenario.traits import Traits
+from netsim.scenario.traits import Declaring
 from netsim.server.outcome import Samplers
 from netsim.server.stage import Stage
 
@@ -20,16 +20,8 @@ class Constants(Record):
     nu: float | None = None
 
 
-class Policy(Protocol):
+class Policy(Declaring, Protocol):
     """Decides within a run how often each client takes part, at which rank, or both."""
-
-    @property
-    def kind(self) -> str:
-        """Return the name under which a scenario chooses it."""
-
-    @property
-    def traits(self) -> Traits:
-        """Return what it declares: what it decides, and what it needs for that."""
 
     @property
     def charges_pilots(self) -> bool:

@@ -1,0 +1,197 @@
+"""Checks when versions were evaluated, and why the run ended.
+
+The server's own schedule is played again over the recorded scores.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterator, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+from fl.contract import Score
+from netsim.core.streams import stream
+from netsim.learner.evaluation_schedule import EvaluationSchedule
+from netsim.server.evaluations import Evaluations, InForce
+from netsim.server.phase import Phase
+from netsim.trace.rows import Evaluation, Round
+from netsim.verify.compare import check_equal
+from netsim.verify.finding import Finding
+from netsim.verify.known import Known
+from netsim.verify.trace import Trace
+
+LOCAL = ("local-global", "local-personal")
+
+
+def check_evaluations(trace: Trace, known: Known) -> Iterator[Finding]:
+    """Yield evaluations that are not those of the schedule, and another end of the
+    run than the one that ``stop`` asks for."""
+    said = [row for row in trace.evals if row.client_id is None]
+    schedule = _schedule(known)
+    if schedule is None:
+        said, expected = [*trace.evals], []
+    replay = _Replay(trace, known, schedule or EvaluationSchedule(), said)
+    reasons = list(replay.reasons())
+    expected = replay.evals
+    if len(expected) != len(said) or replay.is_short:
+        rule = "there must be an evaluation whenever one is due"
+        yield Finding("evals", "", rule, f"{len(said)}, computed {len(expected)}")
+    for row, right in zip(said, expected, strict=False):
+        names = ("round_id", "phase", "time_ns", "split", "num_samples")
+        claims = [(name, getattr(row, name), getattr(right, name)) for name in names]
+        yield from check_equal("evals", f"round {row.round_id}", *claims)
+    yield from _check_end(trace, reasons)
+
+
+def check_scores(trace: Trace, known: Known) -> Iterator[Finding]:
+    """Yield metrics that cannot be, and other sizes of the test split."""
+    whole = [row for row in trace.evals if row.client_id is None]
+    for row in trace.evals:
+        where = f"round {row.round_id}"
+        if row.perplexity is not None:
+            claim = ("perplexity", row.perplexity, math.exp(min(row.loss, 700.0)))
+            yield from check_equal("evals", where, claim)
+        shares = (row.accuracy, row.exact_match)
+        if row.loss < 0 or not all(one is None or 0 <= one <= 1 for one in shares):
+            rule = "a loss is not negative, a share of right answers in 0 to 1"
+            yield Finding("evals", where, rule, f"{row.loss}, {shares}")
+        if row.client_id is not None:
+            yield from check_equal("evals", where, ("exact_match", shares[1], None))
+        else:
+            claims = [
+                (name, getattr(row, name), getattr(whole[0], name))
+                for name in ("split", "num_samples")
+            ]
+            yield from check_equal("evals", where, *claims)
+            for name in ("perplexity", "exact_match"):
+                has = getattr(row, name) is None, getattr(whole[0], name) is None
+                yield from check_equal("evals", where, (name, *has))
+
+
+def check_local_scores(trace: Trace, known: Known) -> Iterator[Finding]:
+    """Yield local scores of clients that were not drawn for them."""
+    schedule = _schedule(known)
+    own = [row for row in trace.evals if row.client_id is not None]
+    said = sorted(
+        (row.round_id, row.client_id or 0, row.split, row.time_ns, row.phase)
+        for row in own
+    )
+    sizes = {row.client_id: row.num_samples for row in own}
+    for row in own:
+        where = f"round {row.round_id}, client {row.client_id}"
+        claim = ("num_samples", row.num_samples, sizes[row.client_id])
+        yield from check_equal("evals", where, claim)
+    expected: list[tuple[int, int, str, int, str]] = []
+    for round_ in trace.rounds:
+        examined = schedule and schedule.examines(round_.round_id)
+        if not examined or trace.has_edges:
+            continue
+        merged = [
+            t.client_id for t in trace.tasks if t.merged_round_id == round_.round_id
+        ]
+        rng = stream(known.scenario.seed, "examined clients", round_.round_id)
+        rest = (round_.end_ns, round_.phase)
+        for client_id in examined.chosen(merged, rng):
+            expected += [(round_.round_id, client_id, split, *rest) for split in LOCAL]
+    if said != sorted(expected):
+        rule = "local scores must be of the clients drawn for them, at their merge"
+        wrong = set(said) ^ set(expected)
+        yield Finding("evals", "", rule, f"{len(wrong)} differ: {sorted(wrong)[:2]}")
+
+
+def _schedule(known: Known) -> EvaluationSchedule | None:
+    """Return when versions are evaluated; None where nothing is learned."""
+    learning = known.scenario.learning.federated
+    return None if learning is None else learning.evaluation
+
+
+class _Replay:
+    """The server's schedule, played over recorded rounds and scores."""
+
+    def __init__(
+        self,
+        trace: Trace,
+        known: Known,
+        schedule: EvaluationSchedule,
+        scores: Sequence[Evaluation],
+    ) -> None:
+        self.evals: list[Evaluation] = []
+        self.is_short = False
+        self._scores = deque(scores)
+        self._trace = trace
+        self._policy = known.policy
+        scene: Any = SimpleNamespace(
+            seed=known.scenario.seed,
+            recorder=self,
+            learner=SimpleNamespace(schedule=schedule, evaluate=self._evaluate),
+        )
+        self._learns = known.scenario.learning.federated is not None
+        self._run = Evaluations(scene, known.scenario.stop)
+
+    def reasons(self) -> Iterator[tuple[Round, str]]:
+        """Yield every round of the server with the reason to end after it, if any."""
+        trace, run = self._trace, self._run
+        server_id = trace.cloud_id if trace.has_edges else 0
+        rounds = [row for row in trace.rounds if row.server_id == server_id]
+        phase, last_id, pilot_ns, last_ns = self._phase(rounds[:1], 0), 0, 0, 0
+        run.evaluate(InForce("", phase, 0, 0, 0))
+        ends = {e.round_id for e in trace.events if e.detail == "nobody left"}
+        for row in rounds:
+            now_phase = self._phase([row], last_id)
+            if now_phase != phase:
+                run.end_phase(InForce("", phase, last_id, last_ns, last_ns))
+                if phase.is_pilot and not now_phase.is_pilot:
+                    pilot_ns = last_ns
+                    run.evaluate(InForce("", now_phase, last_id, last_ns, last_ns))
+                phase = now_phase
+            charged_ns = row.end_ns - self._free_ns(phase, row.end_ns, pilot_ns)
+            before = InForce("", phase, last_id, row.end_ns, charged_ns)
+            run.evaluate_marks(before)
+            now = InForce("", phase, row.round_id, row.end_ns, charged_ns)
+            is_deserted = row.round_id in ends
+            _, reason = run.end_round(now, last_id, is_deserted=is_deserted)
+            yield row, reason
+            last_id, last_ns = row.round_id, row.end_ns
+
+    def _phase(self, rounds: Sequence[Round], last_id: int) -> Phase:
+        """Return the phase of a round: its pilot, or training after the last one."""
+        trace = self._trace
+        pilots_of = getattr(self._policy, "pilots", ())
+        if not rounds or rounds[0].phase != "pilot" or not pilots_of:
+            pilots = [row.round_id for row in trace.rounds if row.phase == "pilot"]
+            return Phase(after_round_id=max(pilots, default=0))
+        starts = sorted(set(trace.columns("plans")["round_id"].tolist()))
+        begun = [n for n in starts if n <= max(rounds[0].round_id, 1)]
+        pilot = pilots_of[min(len(begun), len(pilots_of)) - 1]
+        after = max(0, begun[-1] - 1)
+        return Phase(kind="pilot", after_round_id=after, num_rounds=pilot.rounds)
+
+    def _free_ns(self, phase: Phase, now_ns: int, pilot_ns: int) -> int:
+        if self._policy is None or self._policy.charges_pilots:
+            return 0
+        return now_ns if phase.is_pilot else pilot_ns
+
+    def _evaluate(self, version: str) -> Sequence[Score]:
+        """Return the next recorded score."""
+        if not self._learns:
+            return ()
+        if not self._scores:
+            self.is_short = True
+            return ()
+        row = self._scores.popleft()
+        return (Score(*row[4:], None),)
+
+
+def _check_end(trace: Trace, reasons: Sequence[tuple[Round, str]]) -> Iterator[Finding]:
+    """Yield a run that goes on after its end, or ends without a reason."""
+    for row, reason in reasons[:-1]:
+        if reason:
+            rule = "a run must end with the round in which `stop` is met"
+            yield Finding("rounds", f"round {row.round_id}", rule, reason)
+    stops = [event for event in trace.events if event.kind == "stop"]
+    last = [(row.end_ns, "stop", row.round_id, None, why) for row, why in reasons[-1:]]
+    if [tuple(event[1:]) for event in stops] != last:
+        rule = "a run must end for a reason, with its last round"
+        yield Finding("events", "stop", rule, f"{stops}, computed {last}")

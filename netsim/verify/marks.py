@@ -1,0 +1,193 @@
+"""Checks the events that follow from rounds, tasks, outages and places."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+
+from netsim.availability import Presence
+from netsim.core.clock import to_ns
+from netsim.server.outages import spans
+from netsim.server.round_settings import RoundSettings
+from netsim.trace.literals import EventKind
+from netsim.trace.rows import Task
+from netsim.verify.finding import Finding
+from netsim.verify.known import Known
+from netsim.verify.trace import Trace
+
+Mark = tuple[int, EventKind, int | None, int | None, str]
+OF_POLICIES = frozenset({"pilot", "plan", "floor", "fallback"})
+IN_THE_END = ("unfinished", "unmerged")
+
+
+def check_sequence(trace: Trace, known: Known) -> Iterator[Finding]:
+    """Yield events that are not numbered from zero on, and kinds that cannot be."""
+    for number, event in enumerate(trace.events):
+        where = f"event {event.sequence}"
+        if event.sequence != number:
+            rule = "events must be numbered from zero on"
+            yield Finding("events", where, rule, f"expected {number}")
+        if event.kind in OF_POLICIES and known.policy is None:
+            rule = "there must be a policy for its events"
+            yield Finding("events", where, rule, event.kind)
+
+
+def check_outages(trace: Trace, known: Known) -> Iterator[Finding]:
+    """Yield outages of the server that are not the scenario's."""
+    outages = getattr(known.server, "outages", ())
+    expected: list[Mark] = []
+    for start_ns, end_ns in spans(outages, known.scenario.seed):
+        if start_ns >= trace.sim_time_ns:
+            break
+        detail = f"until {end_ns} ns"
+        expected.append((start_ns, "server down", None, None, detail))
+        expected.append((end_ns, "server up", None, None, ""))
+    yield from _compare(trace, ("server down", "server up"), expected)
+
+
+def check_dismissed(trace: Trace, known: Known) -> Iterator[Finding]:
+    """Yield a wrong number of clients at work when the run ended."""
+    number = sum(task.status in IN_THE_END for task in trace.tasks)
+    detail = f"{number} under way"
+    mark: Mark = (trace.sim_time_ns, "dismissed", None, None, detail)
+    yield from _compare(trace, ("dismissed",), [mark] if number else [])
+
+
+def check_late(trace: Trace, known: Known) -> Iterator[Finding]:
+    """Yield rounds whose number of late clients is not the one of their mark."""
+    server = known.server
+    if not isinstance(server, RoundSettings):
+        yield from _compare(trace, ("deadline", "enough"), [])
+        return
+    of_round: dict[int, list[Task]] = defaultdict(list)
+    for task in trace.tasks:
+        of_round[task.round_id].append(task)
+    merging = {task.merged_round_id for task in trace.tasks}
+    merging |= {event.round_id for event in trace.events if event.kind == "diverged"}
+    down = known.outages_ns()
+    deadline_s = getattr(server, "deadline_s", None)
+    expected: list[Mark] = []
+    for row in trace.rounds:
+        merge_ns = to_ns(server.merge_time_s) if row.round_id in merging else 0
+        sorted_ns = row.end_ns - merge_ns
+        number = sum(_is_late(task, sorted_ns) for task in of_round[row.round_id])
+        if not number or (row.end_ns in down and row.num_merged == 0):
+            continue
+        kind: EventKind = "enough"
+        if deadline_s is not None and sorted_ns == row.start_ns + to_ns(deadline_s):
+            kind = "deadline"
+        expected.append((sorted_ns, kind, row.round_id, None, f"{number} late"))
+    if not down:
+        yield from _compare(trace, ("deadline", "enough"), expected)
+        return
+    known_rounds = {mark[2] for mark in expected}
+    yield from _compare(trace, ("deadline", "enough"), expected, known_rounds)
+
+
+def _is_late(task: Task, sorted_ns: int) -> bool:
+    """Return whether a task was not in time when its round's updates were chosen."""
+    if task.status in ("late", "surplus") or task.staleness:
+        return True
+    return task.end_ns > sorted_ns or task.status in IN_THE_END
+
+
+def check_batteries(trace: Trace, known: Known) -> Iterator[Finding]:
+    """Yield empty batteries that are not the drawn ones, or out of time."""
+    battery, seed = known.scenario.population.battery, known.scenario.seed
+    ends = {t.client_id: t.end_ns for t in trace.tasks if t.status == "battery"}
+    for event in trace.events:
+        if event.kind != "battery empty":
+            continue
+        where = f"event {event.sequence}"
+        client_id = event.client_id
+        if battery is None or client_id is None or event.round_id is not None:
+            rule = "a battery must be a client's"
+            yield Finding("events", where, rule, f"client {client_id}")
+            continue
+        detail = f"{battery.capacity_of(seed, client_id)!r} J"
+        right = detail, ends.get(client_id, event.time_ns)
+        if (event.detail, event.time_ns) != right:
+            rule = "a battery must be the drawn one, empty when its client stops"
+            yield Finding("events", where, rule, f"{event[1:]}, computed {right}")
+
+
+def check_diverged(trace: Trace, known: Known) -> Iterator[Finding]:
+    """Yield diverged updates without their mark at the merge, or reversed."""
+    ends = {row.round_id: row.end_ns for row in trace.rounds}
+    lost = Counter(t.client_id for t in trace.tasks if t.status == "diverged")
+    said = [event for event in trace.events if event.kind == "diverged"]
+    if Counter(event.client_id for event in said) != lost:
+        rule = "a diverged update must be marked in its merge"
+        yield Finding("events", "diverged", rule, f"{len(said)} marks")
+    for event in said:
+        if event.time_ns != ends.get(event.round_id or 0) and not trace.has_edges:
+            rule = "a diverged update must be marked at its round's end"
+            yield Finding("events", f"event {event.sequence}", rule, f"{event[1:4]}")
+
+
+def check_deserted(trace: Trace, known: Known) -> Iterator[Finding]:
+    """Yield marks that nobody is there while somebody is."""
+    scenario = known.scenario
+    empty_ns = {
+        e.client_id: e.time_ns for e in trace.events if e.kind == "battery empty"
+    }
+    presence = Presence(known.availability, scenario.seed)
+    for event in trace.events:
+        if event.kind != "nobody there":
+            continue
+        there = [
+            n
+            for n in range(known.num_clients)
+            if presence.at(n, event.time_ns)[0]
+            and empty_ns.get(n, event.time_ns + 1) > event.time_ns
+        ]
+        if there or event[3:] != (None, None, ""):
+            rule = "nobody must be there where that is marked"
+            yield Finding("events", f"event {event.sequence}", rule, f"{there[:5]}")
+
+
+def check_moves(trace: Trace, known: Known) -> Iterator[Finding]:
+    """Yield handovers that are not where a client's messages begin in another cell."""
+    radio_map = known.population.radio_map
+    starts: dict[int, set[int]] = defaultdict(set)
+    for task in trace.tasks:
+        starts[task.client_id].add(task.download_start_ns)
+    for rows in (trace.transfers, trace.crossings):
+        for row in rows:
+            if row.client_id is not None:
+                starts[row.client_id].add(row.start_ns)
+    for event in trace.events:
+        if event.kind == "handover" and event.client_id is not None:
+            starts[event.client_id].add(event.time_ns)
+    expected: list[Mark] = []
+    for client_id, ticks in starts.items():
+        cell_id = int(radio_map.cell_ids[client_id])
+        for tick_ns in sorted(ticks):
+            now_id = radio_map.cell_at(client_id, tick_ns)
+            if now_id != cell_id:
+                detail = f"cell {cell_id} to cell {now_id}"
+                expected.append((tick_ns, "handover", None, client_id, detail))
+            cell_id = now_id
+    yield from _compare(trace, ("handover",), expected)
+
+
+def _compare(
+    trace: Trace,
+    kinds: Iterable[EventKind],
+    expected: Iterable[Mark],
+    rounds: Iterable[int | None] | None = None,
+) -> Iterator[Finding]:
+    """Yield marks of these kinds that are missing, and others; only in some rounds if
+    they are given."""
+    of_kinds = frozenset(kinds)
+    said: Counter[Mark] = Counter(
+        event[1:] for event in trace.events if event.kind in of_kinds
+    )
+    if rounds is not None:
+        known = set(rounds)
+        said = Counter({mark: n for mark, n in said.items() if mark[2] in known})
+    right = Counter(expected)
+    for mark in [*(said - right), *(right - said)]:
+        rule = "events must be those that rounds, tasks and scenario give"
+        is_said = "stated" if mark in said else "missing"
+        yield Finding("events", f"at {mark[0]} ns", rule, f"{is_said}: {mark[1:]}")

@@ -1,0 +1,132 @@
+"""Checks that each task and transfer ended when, and as, its status says."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from netsim.server.asynchronous import Asynchronous
+from netsim.server.buffered import Buffered
+from netsim.trace.rows import Task, Transfer
+from netsim.verify.compare import check_equal
+from netsim.verify.finding import Finding
+from netsim.verify.known import Known
+from netsim.verify.trace import Trace
+
+ENDS_MESSAGES = frozenset({"done", "failed", "outage", "late"})
+
+
+def check_ranges(trace: Trace, known: Known) -> Iterator[Finding]:
+    """Yield rows of clients or cells that the scenario does not have, and tasks that
+    end after the run."""
+    num_clients = known.num_clients
+    num_cells = len(known.scenario.network.cells)
+    for task in trace.tasks:
+        where = f"task {task.task_id}"
+        if not 0 <= task.client_id < num_clients:
+            rule = "a client must be one of the scenario's"
+            yield Finding("tasks", where, rule, f"client {task.client_id}")
+        if not 0 <= task.download_start_ns <= task.end_ns <= trace.sim_time_ns:
+            rule = "a task must lie within the run"
+            yield Finding("tasks", where, rule, f"end_ns {task.end_ns}")
+    for transfer in trace.transfers:
+        where = f"transfer {transfer.transfer_id}"
+        client_id = 0 if transfer.client_id is None else transfer.client_id
+        is_known = 0 <= client_id < num_clients
+        if not is_known or not 0 <= transfer.cell_id < num_cells:
+            rule = "client and cell must be the scenario's"
+            yield Finding("transfers", where, rule, f"{transfer[3:5]}")
+        if (transfer.task_id is None) != (transfer.client_id is None):
+            rule = "a message has a task and a client, a broadcast neither"
+            yield Finding("transfers", where, rule, f"{transfer[1:4]}")
+        if transfer.task_id is None and transfer.direction == "up":
+            rule = "an upload must be a task's"
+            yield Finding("transfers", where, rule, "it has none")
+    for crossing in trace.crossings:
+        if (crossing.task_id is None) != (crossing.client_id is None):
+            rule = "a message has a task and a client, a broadcast neither"
+            where = f"crossing {crossing.crossing_id}"
+            yield Finding("crossings", where, rule, f"{crossing[5:7]}")
+
+
+def check_statuses(trace: Trace, known: Known) -> Iterator[Finding]:
+    """Yield tasks and messages whose end contradicts their status."""
+    of_task: dict[int, list[Transfer]] = defaultdict(list)
+    for row in trace.transfers:
+        if row.task_id is not None:
+            of_task[row.task_id].append(row)
+    askers = {task.task_id: task[1:3] for task in trace.tasks}
+    for crossing in trace.crossings:
+        if crossing.task_id is not None:
+            asker = ("task", crossing[3:7:3], askers.get(crossing.task_id))
+            where = f"crossing {crossing.crossing_id}"
+            yield from check_equal("crossings", where, asker)
+    for task in trace.tasks:
+        own = sorted(of_task.get(task.task_id, []), key=lambda row: row.start_ns)
+        yield from _check_messages(task, own)
+        yield from _check_end(trace, known, task, own)
+
+
+def _check_messages(task: Task, own: list[Transfer]) -> Iterator[Finding]:
+    """Yield messages that were cut for another reason than their task."""
+    for transfer in own:
+        where = f"transfer {transfer.transfer_id}"
+        may_be = {"done", "failed", "outage"}
+        if transfer is own[-1] and transfer.end_ns == task.end_ns:
+            may_be.add(task.status)
+        if transfer.status not in may_be - {"unmerged", "diverged"}:
+            rule = "a message must be cut only with its task"
+            detail = f"{transfer.status}, task {task.task_id} is {task.status}"
+            yield Finding("transfers", where, rule, detail)
+
+
+def _check_end(
+    trace: Trace, known: Known, task: Task, own: list[Transfer]
+) -> Iterator[Finding]:
+    where = f"task {task.task_id}"
+    has_arrived = task.upload_start_ns is not None and (
+        not own or own[-1].direction == "down" or own[-1].status == "done"
+    )
+    if task.status in ("done", "unmerged", "diverged") and not has_arrived:
+        rule = "an update must have arrived to be merged or left over"
+        yield Finding("tasks", where, rule, task.status)
+    if task.status == "unfinished":
+        yield from check_equal(
+            "tasks", where, ("end_ns", task.end_ns, trace.sim_time_ns)
+        )
+    if task.status in ("failed", "outage") and own and own[-1].status != task.status:
+        rule = "a task that failed must have lost its last message so"
+        yield Finding("tasks", where, rule, f"{task.status}, {own[-1].status}")
+    if (task.status == "surplus" and not has_arrived) or task.status == "late":
+        row = next((r for r in trace.rounds if r.round_id == task.round_id), None)
+        if row is None or not row.start_ns <= task.end_ns <= row.end_ns:
+            rule = "a task that was cut must end in its round"
+            yield Finding("tasks", where, rule, f"end_ns {task.end_ns}")
+    if task.weight is None and task.status in ("done", "diverged"):
+        yield Finding(
+            "tasks", where, "a merged update must have a weight", "it is null"
+        )
+
+
+def check_buffer_weights(trace: Trace, known: Known) -> Iterator[Finding]:
+    """Yield updates of a buffer whose weight is not the server's for their staleness;
+    updates that were not merged have none."""
+    server = known.server
+    if not isinstance(server, Buffered | Asynchronous):
+        return
+    weights = known.population.data_weights
+    for task in trace.tasks:
+        if task.status == "diverged":
+            continue
+        expected = None
+        if task.staleness is not None and isinstance(server, Asynchronous):
+            expected = server.mixing * server.staleness.discount(task.staleness)
+        elif task.staleness is not None and isinstance(server, Buffered):
+            discount = (1 + task.staleness) ** -server.staleness_exponent
+            data = float(weights[task.client_id])
+            expected = len(weights) * data * discount / server.buffer_size
+        elif task.status == "server-down" and task.weight is not None:
+            continue  # it was lost while the server merged
+        yield from check_equal(
+            "tasks", f"task {task.task_id}", ("weight", task.weight, expected)
+        )

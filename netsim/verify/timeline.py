@@ -1,0 +1,147 @@
+"""Checks when rounds begin and end, against their tasks, broadcasts and the server's
+own times."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from netsim.core.clock import to_ns
+from netsim.server.asynchronous import Asynchronous
+from netsim.server.buffered import Buffered
+from netsim.server.hierarchical import Hierarchical
+from netsim.server.round_settings import RoundSettings
+from netsim.trace.rows import Round, Task
+from netsim.verify.compare import check_equal
+from netsim.verify.finding import Finding
+from netsim.verify.known import Known
+from netsim.verify.trace import Trace
+
+Group = tuple[int, int]  # a round and its server
+
+
+def check_rounds(trace: Trace, known: Known) -> Iterator[Finding]:
+    """Yield rounds that do not begin when the one before ended, or do not end when
+    their last update, or their deadline, is there and merged."""
+    server = known.server
+    yield from _check_order(trace, known)
+    if isinstance(server, RoundSettings | Hierarchical):
+        yield from _check_gathered(trace, known, server)
+    elif isinstance(server, Buffered | Asynchronous):
+        yield from _check_filled(trace, to_ns(server.merge_time_s))
+
+
+def _check_order(trace: Trace, known: Known) -> Iterator[Finding]:
+    """Yield rounds of one server that are not numbered in a row, or that begin at
+    another tick than the one before ended, the server was up again or a client came."""
+    up = sorted(e.time_ns for e in trace.events if e.kind == "server up")
+    waits = any(event.kind == "nobody there" for event in trace.events)
+    last: dict[int, Round] = {}
+    pilots = getattr(known.policy, "pilots", ())
+    for row in sorted(trace.rounds):
+        if row.phase == "pilot" and not pilots:
+            rule = "there must be a policy with pilots for their rounds"
+            yield Finding("rounds", f"round {row.round_id}", rule, "there is none")
+        before = last.get(row.server_id)
+        last[row.server_id] = row
+        where = f"round {row.round_id}"
+        number, since_ns = (0, 0) if before is None else (before[0], before.end_ns)
+        if row.server_id == trace.cloud_id:
+            number = row.round_id - 1  # after as many rounds of its edges
+        yield from check_equal("rounds", where, ("round_id", row.round_id, number + 1))
+        if trace.has_edges and row.server_id != trace.cloud_id:
+            continue  # a version may come over the backhaul first
+        again_ns = next((tick for tick in up if tick > since_ns), since_ns)
+        may_wait = waits and row.start_ns > since_ns
+        if row.start_ns not in (since_ns, again_ns) and not may_wait:
+            rule = "a round must begin when the one before has ended"
+            yield Finding("rounds", where, rule, f"{row.start_ns}, expected {since_ns}")
+
+
+def _check_gathered(
+    trace: Trace, known: Known, server: RoundSettings | Hierarchical
+) -> Iterator[Finding]:
+    cells = known.population.radio_map.cell_ids
+    own: dict[Group, list[Task]] = defaultdict(list)
+    merged: dict[Group, list[Task]] = defaultdict(list)
+    for task in trace.tasks:
+        server_id = int(cells[task.client_id]) if trace.has_edges else 0
+        own[task.round_id, server_id].append(task)
+        if task.merged_round_id is not None:
+            merged[task.merged_round_id, server_id].append(task)
+    sent = _broadcast_ends(trace)
+    diverged = {e.round_id for e in trace.events if e.kind == "diverged"}
+    down = known.outages_ns()
+    late = [
+        task.end_ns for task in trace.tasks if task.merged_round_id != task.round_id
+    ]
+    for row in trace.rounds:
+        group = row.round_id, row.server_id
+        if row.server_id == trace.cloud_id or row.end_ns in down:
+            continue
+        start_ns = row.start_ns + to_ns(server.announce_time_s)
+        if row.end_ns < start_ns:
+            continue  # nobody was left
+        has_merged = bool(merged[group]) or row.round_id in diverged
+        merge_ns = to_ns(server.merge_time_s) if has_merged else 0
+        ends = _gathered_ns(row, server, own[group], start_ns, sent.get(group, 0))
+        stated = row.end_ns - merge_ns
+        is_late_end = not own[group] and stated in late
+        if stated not in ends and not is_late_end:
+            rule = "a round must end when its last update is there, and merged"
+            detail = f"end_ns {row.end_ns}, computed {sorted(ends)} and {merge_ns}"
+            yield Finding("rounds", f"round {row.round_id}", rule, detail)
+
+
+def _broadcast_ends(trace: Trace) -> dict[Group, int]:
+    """Return when the last broadcast of a round was there, by round and server."""
+    arrived = {row.transfer_id: row.arrival_ns for row in trace.arrivals}
+    found: dict[Group, int] = {}
+    for row in trace.transfers:
+        if row.task_id is None:
+            group = row.round_id, row.cell_id if trace.has_edges else 0
+            end_ns = arrived.get(row.transfer_id, row.end_ns)
+            found[group] = max(end_ns, found.get(group, 0))
+    for crossing in trace.crossings:
+        if crossing.task_id is None and not trace.has_edges:
+            group = crossing.round_id, 0
+            found[group] = max(crossing.end_ns, found.get(group, 0))
+    return found
+
+
+def _gathered_ns(
+    row: Round,
+    server: RoundSettings | Hierarchical,
+    tasks: list[Task],
+    start_ns: int,
+    sent_ns: int,
+) -> set[int]:
+    """Return the ticks at which a round may have had what it waits for."""
+    all_ns = max([start_ns, sent_ns, *(task.end_ns for task in tasks)])
+    limits = [all_ns]
+    deadline_s = getattr(server, "deadline_s", None)
+    if deadline_s is not None:
+        limits.append(row.start_ns + to_ns(deadline_s))
+    first = getattr(server, "merge_first", None)
+    if first is not None:
+        counts = ("done", "surplus", "diverged", "unmerged", "server-down")
+        ends = sorted(task.end_ns for task in tasks if task.status in counts)
+        limits += ends[first - 1 : first]
+    return {min(limits)}
+
+
+def _check_filled(trace: Trace, merge_ns: int) -> Iterator[Finding]:
+    """Yield merges of a buffer that are not when the last of its updates was there."""
+    ends: dict[int, int] = {}
+    for task in trace.tasks:
+        if task.merged_round_id is not None:
+            last_ns = ends.get(task.merged_round_id, 0)
+            ends[task.merged_round_id] = max(last_ns, task.end_ns)
+    for event in trace.events:
+        if event.kind == "diverged" and event.round_id in ends:
+            ends.pop(event.round_id)
+    for row in trace.rounds:
+        if row.round_id in ends:
+            due_ns = max(row.start_ns, ends[row.round_id]) + merge_ns
+            where = f"round {row.round_id}"
+            yield from check_equal("rounds", where, ("end_ns", row.end_ns, due_ns))

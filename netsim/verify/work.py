@@ -1,0 +1,103 @@
+"""Checks what each task was asked for, and how long it computed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from itertools import pairwise
+
+from fl.contract import Job
+from netsim.server.hierarchical import Hierarchical
+from netsim.server.round_settings import RoundSettings
+from netsim.trace.rows import Task
+from netsim.verify.clients import given_ranks
+from netsim.verify.compare import check_equal
+from netsim.verify.finding import Finding
+from netsim.verify.known import Known
+from netsim.verify.trace import NONE, Trace
+
+
+def check_task_ids(trace: Trace, known: Known) -> Iterator[Finding]:
+    """Yield tasks that are not numbered from zero on, in the order of their starts."""
+    tasks = sorted(trace.tasks)
+    for number, task in enumerate(tasks):
+        if task.task_id != number:
+            rule = "tasks must be numbered from zero on"
+            yield Finding("tasks", f"task {task.task_id}", rule, f"expected {number}")
+            return
+    for before, task in pairwise(tasks):
+        if task.download_start_ns < before.download_start_ns:
+            rule = "tasks must be numbered in the order of their starts"
+            detail = f"task {before.task_id} starts later"
+            yield Finding("tasks", f"task {task.task_id}", rule, detail)
+    if not isinstance(known.server, RoundSettings):
+        return
+    for before, task in pairwise(tasks):
+        if task[1:3] <= before[1:3]:
+            rule = "a round's tasks must be numbered by client"
+            yield Finding("tasks", f"task {task.task_id}", rule, f"client {task[2]}")
+
+
+def check_phases(trace: Trace, known: Known) -> Iterator[Finding]:
+    """Yield tasks that pause between two phases."""
+    for task in trace.tasks:
+        where = f"task {task.task_id}"
+        if task.compute_start_ns is not None:
+            start = ("compute_start_ns", task.compute_start_ns, task.download_end_ns)
+            yield from check_equal("tasks", where, start)
+        upload = ("upload_start_ns", task.upload_start_ns, task.compute_end_ns)
+        yield from check_equal("tasks", where, upload)
+
+
+def check_task_ranks(trace: Trace, known: Known) -> Iterator[Finding]:
+    """Yield tasks whose rank is not the one of the plan in force."""
+    plans = trace.columns("plans")
+    policy = known.policy
+    if policy is None or "decides-ranks" not in policy.traits:
+        ranks = given_ranks(known)
+        by_round = {0: ranks}
+    else:
+        ids = plans["round_id"]
+        by_round = {int(n): plans["rank"][ids == n].tolist() for n in set(ids.tolist())}
+    first = sorted(by_round)
+    for task in trace.tasks:
+        plan = max((n for n in first if n <= task.round_id), default=0)
+        rank = by_round[plan][task.client_id]
+        claim = ("rank", task.rank, None if rank == NONE else rank)
+        yield from check_equal("tasks", f"task {task.task_id}", claim)
+
+
+def check_compute(trace: Trace, known: Known) -> Iterator[Finding]:
+    """Yield tasks whose work is not the model's, or whose duration is not what the
+    device needs for it under the draw of its jitter."""
+    learner, fleet = known.learner, known.population.fleet
+    for task, occasion in occasions(trace, known):
+        where = f"task {task.task_id}"
+        if task.compute_start_ns is None:
+            yield from check_equal("tasks", where, ("compute_flop", task[13], 0))
+            continue
+        flop = learner.flop(job_of(task))
+        yield from check_equal("tasks", where, ("compute_flop", task[13], flop))
+        span_ns = fleet.compute_ns(task.client_id, occasion, flop) if flop else 0
+        end_ns = task.compute_start_ns + span_ns
+        if task.compute_end_ns is not None:
+            claim = ("compute_end_ns", task.compute_end_ns, end_ns)
+            yield from check_equal("tasks", where, claim)
+        elif task.end_ns > end_ns:
+            rule = "a task that was cut while it computed ends before it was done"
+            yield Finding("tasks", where, rule, f"end_ns {task.end_ns}, {end_ns}")
+
+
+def occasions(trace: Trace, known: Known) -> Iterator[tuple[Task, int]]:
+    """Yield every task with the number that names its draws: its round, or how often
+    its client started before where a client may start twice in a round."""
+    is_per_round = isinstance(known.server, RoundSettings | Hierarchical)
+    starts: Counter[int] = Counter()
+    for task in sorted(trace.tasks):
+        yield task, task.round_id if is_per_round else starts[task.client_id]
+        starts[task.client_id] += 1
+
+
+def job_of(task: Task) -> Job:
+    """Return what a learner needs to know of a task."""
+    return Job(task.client_id, 0, task.round_id, "", task.rank)

@@ -1,0 +1,192 @@
+"""Classes that answer wrongly, or raise, each at one seam; a test names them."""
+
+from dataclasses import replace
+from typing import ClassVar
+
+import numpy as np
+
+from fl.aggregation import FedIT
+from fl.aggregation.components import Pair
+from fl.partition import DirichletByLabel
+from fl.tasks import Digits
+from netsim.availability.always import Always
+from netsim.band.transfer import Terms
+from netsim.channel.fading import NoFading
+from netsim.channel.latency import ExponentialJitter
+from netsim.cosim.learning_kinds import LearningOff
+from netsim.devices.device import ExponentialSpread
+from netsim.learner.no_learning import NoLearning
+from netsim.policy import FullRank
+from netsim.policy.full import FullParticipation
+from netsim.policy.sampler import Drawn
+from netsim.server.round_loop import RoundLoop
+from netsim.server.rounds import Synchronous
+from netsim.sharing import ProcessorSharing
+
+
+class NanGain(NoFading):
+    kind: ClassVar[str] = "mine"
+
+    def gain(self, seed, direction, client_id, now_ns):
+        return float("nan"), None
+
+
+class ChangesNow(NanGain):
+    def gain(self, seed, direction, client_id, now_ns):
+        return 1.0, now_ns
+
+
+class FloatTick(NanGain):
+    def gain(self, seed, direction, client_id, now_ns):
+        return 1.0, now_ns + 1.5
+
+
+class NoPair(NanGain):
+    def gain(self, seed, direction, client_id, now_ns):
+        return 1.0
+
+
+class NanDelay(ExponentialJitter):
+    kind: ClassVar[str] = "mine"
+
+    def delay_s(self, probability):
+        return float("nan")
+
+
+class NoSpeed(ExponentialSpread):
+    kind: ClassVar[str] = "mine"
+
+    def factor(self, probability):
+        return 0.0
+
+
+class StandsStill(Always):
+    kind: ClassVar[str] = "mine"
+
+    def intervals(self, seed, client_id, since_ns):
+        while True:
+            yield 0, 0
+
+
+class Twice(FullParticipation):
+    kind: ClassVar[str] = "mine"
+    ids: ClassVar[tuple] = (1, 1)
+    weights: ClassVar[tuple] = (0.5, 0.5)
+
+    def draw(self, data_weights, rng):
+        return Drawn(self.ids, self.weights)
+
+
+class NanWeight(Twice):
+    ids: ClassVar[tuple] = (0, 1)
+    weights: ClassVar[tuple] = (0.5, float("nan"))
+
+
+class Unsorted(Twice):
+    ids: ClassVar[tuple] = (1, 0)
+
+
+class NoSuchClient(Twice):
+    ids: ClassVar[tuple] = (0, 1_000_000)
+
+
+class DrawRaises(Twice):
+    def draw(self, data_weights, rng):
+        return data_weights["all"]
+
+
+class HighRank(FullRank):
+    kind: ClassVar[str] = "mine"
+
+    def rank(self, full_rank, device, memory_at):
+        return full_rank + 1
+
+
+class HalfWeight(ProcessorSharing):
+    kind: ClassVar[str] = "mine"
+
+    def divide(self, started, live, band):
+        return ((one, Terms(weight=0.5)) for one in started)
+
+
+class DivideRaises(ProcessorSharing):
+    kind: ClassVar[str] = "mine"
+
+    def divide(self, started, live, band):
+        return 1 / 0
+
+
+class FloatPause(Synchronous):
+    kind: ClassVar[str] = "mine"
+
+    def play(self, stage):
+        yield stage.scene.env.timeout(1.5)
+        yield from RoundLoop(stage, self, self.round_timing).play()
+
+
+class HalfBits(NoLearning):
+    def bits_up(self, job):
+        return 0.5
+
+
+class FloatBits(LearningOff):
+    kind: ClassVar[str] = "mine"
+
+    def learner(self, num_clients, seed, *, reuse, workers=1):
+        return HalfBits(
+            num_clients=num_clients,
+            download_bits=1,
+            upload_bits=1,
+            compute_flop=1,
+            memory_bytes=0,
+            samples_per_client=1,
+        )
+
+
+class NoDigest(Digits):
+    kind: ClassVar[str] = "mine"
+
+    @property
+    def digest(self):
+        return ""
+
+
+class SampleTwice(DirichletByLabel):
+    kind: ClassVar[str] = "mine"
+
+    def split(self, groups, num_clients, rng):
+        return [np.arange(10)] * num_clients
+
+
+class Transposed(FedIT):
+    kind: ClassVar[str] = "mine"
+
+    def merge(self, layers):
+        return {
+            name: replace(layer, pair=Pair(layer.pair.lora_a, layer.pair.lora_b))
+            for name, layer in super().merge(layers).items()
+        }
+
+
+class LayerMissing(FedIT):
+    kind: ClassVar[str] = "mine"
+
+    def merge(self, layers):
+        merged = super().merge(layers)
+        merged.popitem()
+        return merged
+
+
+class OtherDtype(FedIT):
+    kind: ClassVar[str] = "mine"
+
+    def merge_layer(self, layer, norms):
+        merged = super().merge_layer(layer, norms)
+        return replace(merged, pair=Pair(*(one.double() for one in merged.pair)))
+
+
+class MergeRaises(FedIT):
+    kind: ClassVar[str] = "mine"
+
+    def merge(self, layers):
+        raise RuntimeError("no way to merge")

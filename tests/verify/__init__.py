@@ -1,0 +1,1 @@
+"""The trace: written, joined, asked and audited."""

@@ -163,7 +163,11 @@ def _check_battery(event: Event, tasks: Sequence[Task]) -> Iterator[Finding]:
     if last_ns > event.time_ns:
         rule, detail = "nothing runs on an empty battery", f"a task until {last_ns} ns"
         yield Finding("events", where, rule, detail)
-    capacity_j = float(event.detail.removesuffix(" J"))
+    try:
+        capacity_j = float(event.detail.removesuffix(" J"))
+    except ValueError:
+        yield Finding("events", where, "a capacity must be in joules", event.detail)
+        return
     spent_j = math.fsum(
         task.compute_energy_j + task.transmit_energy_j + task.idle_energy_j
         for task in tasks

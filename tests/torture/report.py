@@ -70,6 +70,14 @@ BEDS = {
         "cannot be detected as long as it is a valid adapter. A swap that changes "
         "no byte is not counted.",
     ),
+    "forgeries": (
+        "Verify: forged runs",
+        "forgeries --rows 1",
+        "One value of one column is changed, or a row dropped or doubled, in small "
+        "recorded runs of every kind of server and network, with every digest made "
+        "again; `netsim verify` must find something wrong. A column is free only if "
+        "nothing in scenario, draws or other tables implies it.",
+    ),
     "crash": (
         "Crashes",
         "crash --kills 200",

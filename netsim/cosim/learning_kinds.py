@@ -37,10 +37,12 @@ from fl.model.adapters import LoraSettings
 from fl.model.device import DeviceName, resolved
 from fl.model.evaluation import EvaluationSettings
 from fl.model.payload import Payload
-from fl.partition import PARTITIONS, DirichletByLabel, Partition
+from fl.partition import PARTITIONS, DirichletByLabel, Partition, divide
+from fl.partition.partition import Indices
 from fl.settings.conflicts import conflicts
 from fl.settings.federation import FederationSettings, LowRank
 from fl.settings.local_training import OnDivergence, TrainingSettings
+from fl.streams import stream
 from fl.tasks import TASKS, Digits, Source, require_splits
 from netsim.core.quantities import Bits, Bytes, Flop
 from netsim.cosim import answers
@@ -189,6 +191,10 @@ class LoraLearning(Record):
     @property
     def federated(self) -> LoraLearning:
         return self
+
+    def shares(self, num_clients: int, seed: int) -> list[Indices]:
+        """Return for every client the training samples that it holds."""
+        return divide(self.partition, self.task, num_clients, stream(seed, "partition"))
 
     @property
     def traits(self) -> Traits:

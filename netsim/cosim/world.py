@@ -176,6 +176,7 @@ def _own_links(
 
 
 def lap_rows(links: Links) -> Iterator[Lap]:
+    """Yield one row per step of each measured link's capacity."""
     for file_id, table in enumerate(links.tables()):
         for step in table.steps:
             yield Lap(file_id, *step)

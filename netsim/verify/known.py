@@ -8,8 +8,6 @@ from typing import TypeVar
 
 import numpy as np
 
-from fl.partition import divide
-from fl.streams import stream
 from netsim.availability import Availability
 from netsim.cosim.scenario import Scenario
 from netsim.learner.learner import Learner
@@ -122,9 +120,8 @@ class Known:
         learning = scenario.learning.federated
         if learning is None:
             return self.learner.num_samples
-        rng = stream(scenario.seed, "partition")
         try:
-            shares = divide(learning.partition, learning.task, self.num_clients, rng)
+            shares = learning.shares(self.num_clients, scenario.seed)
         except UNREADABLE as error:
             raise Unknown(_first(error)) from error
         return [len(share) for share in shares]

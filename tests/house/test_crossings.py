@@ -5,7 +5,7 @@ from tests.support.sources import imported
 
 HEAVY = {"torch", "peft", "transformers"}
 COUPLING = "netsim/cosim/"
-OF_COSIM = ("cli/", "study/", "tune/", "__init__.py")
+OF_COSIM = ("cli/", "study/", "tune/", "verify/", "__init__.py")
 
 
 def crossings(package, is_wrong):

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from fl.partition import divide, label_counts
-from fl.streams import stream
+from fl.partition import label_counts
 from netsim.cosim.input_errors import as_input_error
 from netsim.cosim.scenario import Scenario
 from netsim.errors import InputError
@@ -20,12 +19,7 @@ def partition_table(scenario: Scenario) -> pa.Table:
         raise InputError("learning: nothing is divided among clients without it")
     with as_input_error("learning"):
         task = learning.task
-        shares = divide(
-            learning.partition,
-            task,
-            scenario.population.num_clients,
-            stream(scenario.seed, "partition"),
-        )
+        shares = learning.shares(scenario.population.num_clients, scenario.seed)
         labels = task.labels("train")
     num_labels = task.num_labels
     if not num_labels:

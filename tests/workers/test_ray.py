@@ -19,6 +19,7 @@ from fl.workers.executor import WorkerDied
 from fl.workers.ray_cluster import NoCluster, RayHand, connect, ray_workers
 from netsim.core.locks import locked
 from netsim.errors import InputError
+from netsim.scenario.permission import UserCode
 from netsim.study import work as study_work
 from netsim.study.work import Host, Mark, packed, run_one, unpack
 from tests.support.command import netsim
@@ -167,17 +168,17 @@ def far(folder):
 
 
 def test_a_worker_that_sees_other_files_sends_its_run_back(tmp_path, monkeypatch):
+    (tmp_path / "far").mkdir()
     monkeypatch.setattr(study_work.tempfile, "tempdir", str(tmp_path / "far"))
     path = written(tmp_path, NETWORK)
     near = package.run_study(path, out=tmp_path / "near")
     run = next((tmp_path / "near").glob("runs/*/1"))
-    job = study_work.Job(
-        (run / "scenario.yaml").read_text(), tmp_path, tmp_path / "here" / "1"
-    )
+    text, here = (run / "scenario.yaml").read_text(), tmp_path / "here" / "1"
+    job = study_work.Job(text, tmp_path, here, UserCode())
     ending = run_one(far(tmp_path), job)
     assert (ending.status, ending.far_host != "") == ("complete", True)
     assert not job.folder.exists()
-    assert not list((tmp_path / "far").rglob("manifest.json")), "nothing stays there"
+    assert not list((tmp_path / "far").iterdir()), "nothing stays there"
     unpack(ending.packed, job.folder)
     assert package.load_run(job.folder).manifest.digest == near.table.digest[0]
     with zipfile.ZipFile(io.BytesIO(packed(run))) as archive:

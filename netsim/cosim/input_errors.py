@@ -41,5 +41,7 @@ def as_input_error(path: str) -> Iterator[None]:
     """Translate ValueError into InputError with the setting's path."""
     try:
         yield
+    except InputError:
+        raise  # it names its own place
     except ValueError as error:
         raise InputError(f"{path}: {error}") from error

@@ -46,7 +46,7 @@ from fl.streams import stream
 from fl.tasks import TASKS, Digits, Source, require_splits
 from netsim.core.quantities import Bits, Bytes, Flop
 from netsim.cosim import answers
-from netsim.cosim.input_errors import as_input_error
+from netsim.cosim.input_errors import as_input_error, failures_as_input_errors
 from netsim.cosim.learner import FederatedLearner
 from netsim.cosim.proxy import ProxyLearning
 from netsim.errors import Refusal
@@ -280,7 +280,8 @@ class LoraLearning(Record):
                 device=device,
                 workers=workers,
             )
-            costs = self._costs(may_count=True)
+            with failures_as_input_errors():
+                costs = self._costs(may_count=True)
         assert costs is not None
         return FederatedLearner(federation, costs, self.evaluation, self.timing_as)
 

@@ -19,6 +19,9 @@ def check_merges(trace: Trace, known: Known) -> Iterator[Finding]:
     for row in trace.merges:
         by_round[row.round_id].append(row)
     merged = Counter(task.merged_round_id for task in trace.tasks)
+    starts = defaultdict(set)  # of the versions that a merge's updates began from
+    for task in trace.tasks:
+        starts[task.merged_round_id].add(task.staleness)
     first = next(iter(by_round.values()), [])
     layers = {row.layer for row in first}
     for round_id, rows in by_round.items():
@@ -32,8 +35,10 @@ def check_merges(trace: Trace, known: Known) -> Iterator[Finding]:
             claims: list[tuple[str, object, object]] = []
             claims.append(("method", row.method, first[0].method))
             if not trace.has_edges:
-                # the version before may be a component of its own
-                number = min(max(rows[0][3], merged[round_id]), merged[round_id] + 1)
+                # the newest version and each start, as sent, may be components too
+                least = merged[round_id]
+                most = least + 1 + len(starts[round_id])
+                number = min(max(rows[0].num_components, least), most)
                 claims.append(("num_components", row.num_components, number))
             yield from check_equal("merges", where, *claims)
             errors = [field for field in row[4:] if field is not None]

@@ -54,7 +54,9 @@ def test_too_little_memory_for_training_is_one_message(tmp_path):
     words = ("run", "quickstart", "--set", GREEDY, "--quiet", "--fresh")
     verdict = judged(*words, "--out", tmp_path / "run", limit_s=120)
     assert (verdict.code, verdict.fault) == (2, "")
-    assert verdict.said.startswith("learning.cohort_size: training needs more memory")
+    program, said = verdict.said.split("\n", 1)
+    assert program.startswith("this scenario is a program: ")
+    assert said.startswith("learning.cohort_size: training needs more memory")
 
 
 def killed_at_write(number, folder):

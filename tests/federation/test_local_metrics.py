@@ -5,7 +5,8 @@ import pytest
 
 from fl.contract import Arrival, Score
 from fl.federation.local_metrics import label_shares, weighted
-from fl.model.evaluation import EvaluationSettings, measured
+from fl.model.evaluation import measured
+from fl.model.evaluation_settings import EvaluationSettings
 from fl.partition import DirichletByLabel
 from fl.tasks import Digits
 from netsim import load_run

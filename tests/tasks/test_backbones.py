@@ -11,7 +11,8 @@ import torch
 
 from fl.backbones import BACKBONES, FromConfig, FromPretrained, Pretraining, read
 from fl.backbones.tokenizers import folder_tokenizer
-from fl.model.evaluation import EvaluationSettings, evaluate
+from fl.model.evaluation import evaluate
+from fl.model.evaluation_settings import EvaluationSettings
 from fl.tasks import Arithmetic, Digits, Synthetic, data_files
 
 SENTENCES = Synthetic(

@@ -7,7 +7,8 @@ import torch
 
 from fl.backbones import FromConfig, read
 from fl.model.adapters import LoraSettings
-from fl.model.evaluation import EvaluationSettings, evaluate, written
+from fl.model.evaluation import evaluate, written
+from fl.model.evaluation_settings import EvaluationSettings
 from fl.model.lora_model import LoraModel
 from fl.tasks import Instruct
 from fl.tasks.instruct import final_answer

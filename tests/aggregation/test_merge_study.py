@@ -1,7 +1,6 @@
 """Every merge on the recorded updates of a run."""
 
 import json
-import sys
 
 import pandas as pd
 import pytest
@@ -13,13 +12,13 @@ from fl.merge_study import Round, compare
 from fl.model.adapters import Adapter, Layout, Part
 from fl.model.payload import Payload
 from netsim import load_run
-from netsim.cli import main
 from netsim.cosim.commands.merge_study import compare_merges
 from netsim.cosim.reading import read_scenario
 from netsim.cosim.run import run_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
 from netsim.verify import verify
+from tests.support.command import netsim
 
 pytestmark = pytest.mark.slow
 
@@ -27,19 +26,6 @@ EXACT = ("fedex-lora", "flora-stacking", "full-average")
 OTHERWISE = ("fed-sb", "fedsa-lora", "fedsvd", "ffa-lora", "rolora")
 FULL = "server.sampling={kind: full}"
 SMALL = ("stop.rounds=3", "learning.training.local_steps=2")
-
-
-def netsim(*args):
-    """Run the command in this process; return its exit code."""
-    before = sys.argv
-    sys.argv = ["netsim", *map(str, args)]
-    try:
-        main()
-    except SystemExit as stop:
-        return stop.code or 0
-    finally:
-        sys.argv = before
-    return 0
 
 
 def finished(folder, *overrides):

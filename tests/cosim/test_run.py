@@ -1,5 +1,6 @@
 """Whole runs: the same bytes twice, whoever computes them and wherever."""
 
+import json
 import multiprocessing
 import subprocess
 import sys
@@ -17,33 +18,41 @@ pytestmark = pytest.mark.slow
 LEARNING = ("stop.rounds=2", "learning.training.local_steps=2")
 
 
-def digest_elsewhere(folder, *overrides):
-    """Run in another process and another folder, under another hash seed."""
-    code = (
-        "import sys, json\n"
-        "from pathlib import Path\n"
-        "from netsim.cosim.run import run_scenario\n"
-        "from netsim.cosim.reading import read_scenario\n"
-        "from netsim.cosim.shipped import find_scenario\n"
-        "name, folder, *overrides = sys.argv[1:]\n"
-        "config = read_scenario(find_scenario(name), tuple(overrides))\n"
-        "print(run_scenario(config, Path(folder), reuse=False).digest)\n"
-    )
-    command = [sys.executable, "-c", code, "quickstart", str(folder), *overrides]
+ELSEWHERE = """
+import json, sys
+from pathlib import Path
+from netsim.cosim.reading import read_scenario
+from netsim.cosim.run import run_scenario
+from netsim.cosim.shipped import find_scenario
+folder = Path(sys.argv[1])
+for server, overrides in json.loads(sys.argv[2]).items():
+    config = read_scenario(find_scenario("quickstart"), tuple(overrides))
+    print(run_scenario(config, folder / server, reuse=False).digest)
+"""
+
+
+@pytest.fixture(scope="module")
+def digests_elsewhere(tmp_path_factory):
+    """The digest by server of runs in another process and another folder, under
+    another hash seed."""
+    overrides = {server: (*LEARNING, *SERVERS[server]) for server in SERVERS}
+    folder = tmp_path_factory.mktemp("elsewhere")
+    command = [sys.executable, "-c", ELSEWHERE, str(folder), json.dumps(overrides)]
     finished = subprocess.run(
-        command, capture_output=True, text=True, check=True, cwd=folder.parent
+        command, capture_output=True, text=True, check=True, cwd=folder
     )
-    return finished.stdout.strip()
+    return dict(zip(SERVERS, finished.stdout.split(), strict=True))
 
 
 @pytest.mark.parametrize("server", SERVERS)
-def test_a_run_is_the_same_in_another_process_and_sound(server, tmp_path):
-    overrides = (*LEARNING, *SERVERS[server])
-    config = scenario("quickstart", *overrides)
+def test_a_run_is_the_same_in_another_process_and_sound(
+    server, digests_elsewhere, tmp_path
+):
+    config = scenario("quickstart", *LEARNING, *SERVERS[server])
     manifest = run_scenario(config, tmp_path / "here", reuse=False)
     assert verify(tmp_path / "here") == []
     assert manifest.steps_trained > 0
-    assert digest_elsewhere(tmp_path / "there", *overrides) == manifest.digest
+    assert digests_elsewhere[server] == manifest.digest
 
 
 @pytest.mark.parametrize("server", ["synchronous", "buffered"])

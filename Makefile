@@ -48,6 +48,7 @@ ROT ?= 1000
 KILLS ?= 200
 SIGNALS ?= 36
 TIMES ?= 4
+EVERY ?= 8
 SPOKEN := --only "network-only synchronous" "network-only asynchronous" study
 torture: $(VENV)/.dev
 	$(BED)bad_input --cases $(CASES) --out $(TORTURED)/bad-input
@@ -59,6 +60,7 @@ torture: $(VENV)/.dev
 	$(BED)crash --kills $(SIGNALS) --signal SIGINT $(SPOKEN) --out $(TORTURED)/sigint
 	$(BED)worker_faults --times $(TIMES) --out $(TORTURED)/workers
 	$(BED)disk --out $(TORTURED)/disk
+	$(BED)operations --every $(EVERY) --out $(TORTURED)/operations
 	$(BED)determinism --out $(TORTURED)/determinism
 	$(BED)supply --ends --out $(TORTURED)/supply
 	$(BED)report $(TORTURED)

@@ -8,7 +8,8 @@ import stat
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 try:
@@ -116,6 +117,28 @@ def is_orphan(path: Path) -> bool:
         return False
     with open(path, "rb") as file:
         return not _is_held(file.fileno())
+
+
+@contextmanager
+def hold(folder: Path) -> Iterator[bool]:
+    """Yield whether a folder is this process's until the block ends: no other one holds
+    it, and it has not been moved. Without locks of the system it always is."""
+    if fcntl is None:
+        yield True
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        yield not _is_held(handle) and _is_at(folder, handle)
+    finally:
+        os.close(handle)
+
+
+def _is_at(path: Path, handle: int) -> bool:
+    """Return whether an open file or folder is still the one at ``path``."""
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(handle))
+    except FileNotFoundError:
+        return False
 
 
 def _is_held(handle: int) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from fl.backbones.families import quiet_transformers
 from fl.model.adapters import ALL_LINEAR, Adapter, Layout, LoraSettings
+from fl.model.writing import tensors_written
 
 if TYPE_CHECKING:
     from peft import PeftConfig
@@ -55,7 +56,9 @@ def write_checkpoint(folder: Path, adapter: Adapter, lora: LoraSettings) -> None
     text = json.dumps(config, indent=2, sort_keys=True, default=sorted)  # sets
     (folder / "adapter_config.json").write_text(text + "\n", encoding="utf-8")
     tensors = {name: value.clone() for name, value in adapter.tensors().items()}
-    save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    path = folder / "adapter_model.safetensors"
+    with tensors_written(path):
+        save_file(tensors, path, metadata={"format": "pt"})
 
 
 def _patterns(adapter: Adapter, lora: LoraSettings) -> dict[str, Mapping[str, float]]:
@@ -93,5 +96,5 @@ def read_checkpoint(folder: Path, layout: Layout) -> Adapter:
 
 def write_base(folder: Path, base: PreTrainedModel) -> None:
     """Save the base model so that ``from_pretrained`` can load it."""
-    with quiet_transformers():
+    with quiet_transformers(), tensors_written(folder / BASE_FOLDER):
         base.save_pretrained(folder / BASE_FOLDER)

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
 try:
@@ -40,8 +40,10 @@ def recall(name: str) -> bytes | None:
 
 
 def remember(name: str, payload: bytes) -> None:
-    """Keep an entry; a reader or a second writer sees it whole or not at all."""
+    """Keep an entry; a reader or a second writer sees it whole or not at all. Drafts
+    that killed writers have left go."""
     write_checked(cache_folder() / name, payload)
+    clear_orphans(cache_folder())
 
 
 def kept(name: str, make: Callable[[], bytes]) -> bytes:
@@ -108,6 +110,15 @@ def write_checked(path: Path, payload: bytes) -> None:
 def is_draft(path: Path) -> bool:
     """Return whether a file is not yet an entry."""
     return path.name.startswith(DRAFT)
+
+
+def clear_orphans(folder: Path) -> None:
+    """Remove the drafts that killed writers have left in a folder."""
+    for path in folder.glob(f"{DRAFT}*"):
+        # another process was first, or it is the draft of another user
+        with suppress(FileNotFoundError, PermissionError):
+            if is_orphan(path):
+                path.unlink()
 
 
 def is_orphan(path: Path) -> bool:

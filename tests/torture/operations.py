@@ -16,7 +16,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fl.memory.files import YOUNG_S
+from fl.memory.files import YOUNG_S, clear_orphans
 from fl.memory.store import Store
 from netsim.cli.main import main as netsim_main
 from netsim.core.files import damage
@@ -152,6 +152,7 @@ class Part:
             old_s = time.time() - 2 * YOUNG_S
             os.utime(path, (old_s, old_s))
         Store(self.cache / "netsim" / "store").files()
+        clear_orphans(self.cache / "netsim")
         return [
             path.relative_to(self.place).as_posix()
             for folder in (self.folder, self.cache)

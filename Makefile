@@ -48,7 +48,7 @@ ROT ?= 1000
 KILLS ?= 200
 SIGNALS ?= 36
 TIMES ?= 4
-EVERY ?= 8
+EVERY ?= 3
 SPOKEN := --only "network-only synchronous" "network-only asynchronous" study
 torture: $(VENV)/.dev
 	$(BED)bad_input --cases $(CASES) --out $(TORTURED)/bad-input

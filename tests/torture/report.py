@@ -100,14 +100,15 @@ BEDS = {
     ),
     "operations": (
         "Every file operation",
-        "operations --every 8",
+        "operations --every 3",
         "A command is stopped before each of its file operations by the kernel, those "
         "of libraries and child processes too. The nth one suffers the fault: the "
         "process is killed, before it or in the middle of a write (`torn write`), or "
         "the operation returns the error; a full disk stays full (ENOSPC). A command "
         "that noticed gave one message. The same command then ends as an undisturbed "
-        "one does, with no draft and no lock left. `--every 8` strikes every eighth "
-        "operation; a merge is struck at each.",
+        "one does, with no draft and no lock left. `--every 3` strikes every third "
+        "operation; a merge was struck at each. `noticed` counts the commands that "
+        "did not end with exit code 0.",
     ),
     "determinism": (
         "Determinism",

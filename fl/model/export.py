@@ -65,15 +65,18 @@ class Exporter:
         self, adapter: Adapter, base: PreTrainedModel, origin: Origin
     ) -> dict[str, Any]:
         """Return what PEFT's configuration says besides the settings of LoRA."""
+        task_type = TASK_TYPES.get(self.task.objective)
+        if task_type == "SEQ_CLS" and not adapter.rest():
+            task_type = None  # PEFT asks an adapter of this type for its head
         found: dict[str, Any] = {
             "base_model_name_or_path": origin.name,
             "revision": origin.revision,
-            "task_type": TASK_TYPES.get(self.task.objective),
+            "task_type": task_type,
         }
         if origin.has_mean_pooling:
             # for the encoder alone, whose head is no module of it
             found |= {"task_type": "FEATURE_EXTRACTION", "modules_to_save": None}
-        elif found["task_type"] is None:
+        elif task_type is None:
             found["auto_mapping"] = {
                 "base_model_class": type(base).__name__,
                 "parent_library": type(base).__module__,
@@ -93,7 +96,7 @@ class Exporter:
         has_folds: bool,
     ) -> Card:
         source = None if origin is None else Path(origin.name)
-        own_pad = base.config.pad_token_id
+        own_pad = getattr(base.config, "pad_token_id", None)
         is_text = self.task.objective != "image-classification"
         return Card(
             objective=self.task.objective,

@@ -77,8 +77,9 @@ CASES = {
 }
 FOLDED = "gpt2 score"
 LOADER = """
-import json, os, sys
+import os, sys
 sys.modules["netsim"] = sys.modules["fl"] = None  # not installed
+from pathlib import Path
 import torch
 root = Path(sys.argv[1])
 for folder in sorted(root.glob("*/adapter")):
@@ -167,8 +168,8 @@ def test_the_lines_of_the_model_card_give_the_runs_numbers(answers, kind):
             assert float(right) == pytest.approx(score.accuracy, abs=1e-6)
         else:
             wanted = model.logits(asked)
-    torch.testing.assert_close(logits, wanted, rtol=0, atol=2e-5)
-    assert logits.std() > 0.1
+    spread = float(wanted.std())  # a frozen head is small
+    torch.testing.assert_close(logits, wanted, rtol=0, atol=1e-4 * spread)
 
 
 def test_a_base_is_copied_only_where_nobody_else_has_it(answers):
@@ -202,7 +203,7 @@ def test_pefts_own_fields_say_what_loads_an_adapter(answers):
         "bert": "SEQ_CLS",
         "bert mean": "FEATURE_EXTRACTION",
         "bert mean all": "FEATURE_EXTRACTION",
-        "bert frozen head": "SEQ_CLS",
+        "bert frozen head": None,
         "gpt2 score": "SEQ_CLS",
         "llama": "CAUSAL_LM",
         "dora": "SEQ_CLS",

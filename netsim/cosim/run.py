@@ -13,7 +13,7 @@ from netsim.core.engine import rare_garbage_collection
 from netsim.core.files import damage, stored_file, write_atomically
 from netsim.core.locks import is_empty, locked
 from netsim.cosim.extend import LONGER, adopt
-from netsim.cosim.inputs import changed, inputs, require_same_code
+from netsim.cosim.inputs import changed, inputs, keep_code, require_same_code
 from netsim.cosim.reading import read_scenario, read_unloaded
 from netsim.cosim.scenario import Scenario
 from netsim.cosim.world import build_population, build_stage, play
@@ -21,6 +21,7 @@ from netsim.errors import InputError
 from netsim.learner.learner import Learner
 from netsim.runs.manifest import (
     ADAPTER_FOLDER,
+    CODE_FOLDER,
     FILE_NAME,
     SCENARIO_FILE,
     Manifest,
@@ -64,6 +65,7 @@ def run_scenario(
     workers: int = 1,
     watch: Callable[[Progress], None] = lambda progress: None,
     patience_s: float = 0.0,
+    with_base: bool = False,
 ) -> Manifest:
     """Run a scenario into ``folder`` and return its manifest.
 
@@ -72,7 +74,8 @@ def run_scenario(
     ``resume`` a finished run of the same scenario is left as it is, and an unfinished
     or damaged one is completed; if only ``stop`` differs, the run is continued to the
     new end, and the recorded run is kept until then. A folder that another process
-    writes is waited for, up to ``patience_s``, and then refused.
+    writes is waited for, up to ``patience_s``, and then refused. ``with_base`` copies a
+    pre-trained base model into the folder of the adapter.
     """
     with locked(folder, patience_s=patience_s):
         earlier, found = recorded(scenario, folder, resume)
@@ -84,7 +87,9 @@ def run_scenario(
             scenario.population.num_clients, scenario.seed, reuse=reuse, workers=workers
         )
         with closing(learner):
-            manifest = _run(scenario, place, learner, command, watch)
+            manifest = _run(
+                scenario, place, learner, command, watch, with_base=with_base
+            )
         if found:
             adopt(folder)
         return manifest
@@ -96,6 +101,8 @@ def _run(
     learner: Learner,
     command: tuple[str, ...],
     watch: Callable[[Progress], None],
+    *,
+    with_base: bool,
 ) -> Manifest:
     population = build_population(scenario, learner)
     folder.mkdir(parents=True, exist_ok=True)
@@ -103,9 +110,12 @@ def _run(
     manifest = _open_manifest(scenario, text, command)
     with _recording(manifest, folder) as recorder, rare_garbage_collection():
         write_atomically(folder / SCENARIO_FILE, text)
+        keep_code(scenario, folder)
         stage = build_stage(scenario, learner, population, recorder, watch)
         play(stage, scenario)
-        return _finish(manifest, folder, stage)
+        adapter = folder / ADAPTER_FOLDER
+        digest = learner.export(stage.version, adapter, with_base=with_base)
+        return _finish(manifest, folder, stage, digest)
 
 
 def _is_sound(folder: Path, earlier: Manifest) -> bool:
@@ -144,7 +154,8 @@ def recorded(
     digest = hashlib.sha256(dump(scenario).encode()).hexdigest()
     is_same = earlier.scenario_digest == digest
     found = [] if is_same else differences(scenario, folder, earlier)
-    require_same_code(earlier, scenario, folder)
+    if earlier.status == "complete":  # any other starts over, with the code of today
+        require_same_code(earlier, scenario, folder)
     return earlier, found
 
 
@@ -187,13 +198,15 @@ def _open_manifest(
     )
 
 
-def _finish(manifest: Manifest, folder: Path, stage: Stage) -> Manifest:
-    """Write the adapter and the manifest of a finished run."""
+def _finish(
+    manifest: Manifest, folder: Path, stage: Stage, adapter_digest: str
+) -> Manifest:
+    """Write the manifest of a finished run."""
     learner = stage.scene.learner
-    adapter_digest = learner.export(stage.version, folder / ADAPTER_FOLDER)
     summary = stage.scene.recorder.close()
     pilot_rounds, pilot_time_ns = stage.piloted()
-    files = [SCENARIO_FILE, *_files_below(folder, ADAPTER_FOLDER)]
+    kept = (_files_below(folder, name) for name in (ADAPTER_FOLDER, CODE_FOLDER))
+    files = [SCENARIO_FILE, *itertools.chain(*kept)]
     done = manifest.model_copy(
         update={
             "status": "complete",

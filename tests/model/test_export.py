@@ -251,3 +251,19 @@ def test_the_base_is_copied_where_it_is_asked_for(answers, tmp_path):
     card = (tmp_path / "README.md").read_text()
     assert 'AutoModel.from_pretrained(f"{folder}/base"' in card
     assert f"base_model: '{source}'" in card
+
+
+def test_merged_adapters_keep_a_mean_pooled_head(answers, tmp_path):
+    from safetensors.torch import load_file
+
+    from fl.peft_folders import merge_folders
+
+    source = answers["bert mean"][0] / "adapter"
+    merge_folders([source, source], tmp_path / "merged", method="fedit")
+    one, merged = (
+        load_file(folder / "adapter_model.safetensors")
+        for folder in (source, tmp_path / "merged")
+    )
+    assert one.keys() == merged.keys()
+    head = "base_model.model.classifier.weight"
+    torch.testing.assert_close(merged[head], one[head])

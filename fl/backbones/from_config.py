@@ -85,7 +85,8 @@ class FromConfig(Record):
             model = model_from_config(config, task)
         if self.pretraining is not None:
             ready = task.read_by(self.tokenizer(task))
-            pretrained(model, ready, self.pretraining, self.digest(task))
+            key, parts = self.digest(task), (self, task)
+            pretrained(model, ready, self.pretraining, key, parts=parts)
         return prepared(model, task, self.dtype)
 
     def _config(self, task: Source) -> PretrainedConfig:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import metadata
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +11,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from fl.memory import recipe
-from fl.memory.files import recall, remember
+from fl.memory.code import code_digest
+from fl.memory.files import kept
 from fl.record import Record
 from fl.streams import forked, stream, torch_threads
 from fl.tasks import Task
@@ -33,28 +32,43 @@ class Pretraining(Record):
 
 
 def pretrained(
-    model: PreTrainedModel, task: Task, settings: Pretraining, key: str
+    model: PreTrainedModel,
+    task: Task,
+    settings: Pretraining,
+    key: str,
+    *,
+    parts: Sequence[object],
 ) -> None:
-    """Pre-train a model in place, or load the result cached under ``key``."""
+    """Pre-train a model in place, or load the result cached under ``key`` and the code
+    of these parts."""
     samples = np.arange(len(task.labels("public")))
     if not len(samples):
         raise ValueError("backbone.pretraining: the task has no public samples")
-    load_or_make(model, key, lambda: train_all_weights(model, task, settings, samples))
+    load_or_make(
+        model,
+        key,
+        lambda: train_all_weights(model, task, settings, samples),
+        parts=parts,
+    )
 
 
 def load_or_make(
-    model: PreTrainedModel, key: str, make_weights: Callable[[], None]
+    model: PreTrainedModel,
+    key: str,
+    make_weights: Callable[[], None],
+    *,
+    parts: Sequence[object],
 ) -> None:
-    """Load a model's weights from the cache, or make and cache them."""
+    """Load a model's weights from the cache, or make and cache them; they follow from
+    the recipe ``key`` and the code of these parts."""
     from safetensors.torch import load, save
 
-    name = f"{_cache_key(key)}.safetensors"
-    content = recall(name)
-    if content is None:
+    def made() -> bytes:
         with torch_threads(1):  # more would change the weights
             make_weights()
-        content = save(_tensors(model))
-        remember(name, content)
+        return save(_tensors(model))
+
+    content = kept(f"{_cache_key(key, parts)}.safetensors", made)
     missing, unexpected = model.load_state_dict(load(content), strict=False)
     assert not unexpected
     assert set(missing) <= set(model.state_dict()) - set(_tensors(model))
@@ -82,9 +96,9 @@ def train_all_weights(
             optimiser.step()
 
 
-def _cache_key(key: str) -> str:
+def _cache_key(key: str, parts: Sequence[object]) -> str:
     versions = {name: metadata.version(name) for name in ("torch", "transformers")}
-    code = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
+    code = code_digest([__name__], parts)
     return recipe.digest("backbone", {"recipe": key, "code": code, **versions})
 
 

@@ -63,7 +63,12 @@ class SmallViT(Record):
         """Return the pre-trained model, from the cache if it is there intact."""
         images = task.read_by(self.tokenizer(task))
         model = self._initialised(task)
-        load_or_make(model, self.digest(task), lambda: self._pretrain(model, images))
+        load_or_make(
+            model,
+            self.digest(task),
+            lambda: self._pretrain(model, images),
+            parts=(self, task),
+        )
         model.eval()  # type: ignore[no-untyped-call]
         return model
 

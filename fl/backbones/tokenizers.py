@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from fl.backbones.families import first_line
 from fl.memory import recipe
-from fl.memory.files import recall, remember
+from fl.memory.code import code_digest
+from fl.memory.files import kept
 from fl.tasks import Source
 from fl.tasks.data_files import file_digest
 
@@ -129,11 +130,12 @@ def _load_trained(
     from tokenizers import Tokenizer as FastTokenizer
     from transformers import PreTrainedTokenizerFast
 
-    name = f"tokenizer-{digest}.json"
-    content = recall(name)
-    if content is None:
-        content = _train(task, vocab_size).to_str().encode()
-        remember(name, content)
+    made = recipe.digest(
+        "tokenizer", {"recipe": digest, "code": code_digest([__name__], [task])}
+    )
+    content = kept(
+        f"tokenizer-{made}.json", lambda: _train(task, vocab_size).to_str().encode()
+    )
     special = {"pad_token": PAD, "eos_token": END}
     if task.objective != "causal":
         special = {"pad_token": PAD, "cls_token": FIRST, "sep_token": LAST}

@@ -12,9 +12,9 @@ from fl.backbones import Backbone
 from fl.costs.model_costs import ModelCosts
 from fl.costs.timing import TimingAs, model_values
 from fl.memory import recipe
-from fl.memory.files import recall, remember
+from fl.memory.code import code_digest
+from fl.memory.files import kept, recall
 from fl.memory.recipe import Json
-from fl.memory.user_code import own_code
 from fl.model.adapters import LoraSettings
 from fl.settings.local_training import TrainingSettings
 from fl.tasks import Source
@@ -24,51 +24,53 @@ def known_costs(
     task: Source, backbone: Backbone, *, lora: LoraSettings, training: TrainingSettings
 ) -> ModelCosts | None:
     """Return the costs where they were counted before; never imports torch."""
-    return _recalled(_cache_name(task, backbone, lora=lora, training=training))
+    content = recall(_cache_name(task, backbone, lora=lora, training=training))
+    return None if content is None else _read(content)
 
 
 def count_costs(
     task: Source, backbone: Backbone, *, lora: LoraSettings, training: TrainingSettings
 ) -> ModelCosts:
     """Return the costs, counted on the model where they are not known yet."""
-    known = known_costs(task, backbone, lora=lora, training=training)
-    if known is not None:
-        return known
-    from fl.costs.counting import counted
 
-    costs = counted(task, backbone, lora, training)
-    return _kept(_cache_name(task, backbone, lora=lora, training=training), costs)
+    def made() -> bytes:
+        from fl.costs.counting import counted
+
+        return _written(counted(task, backbone, lora, training))
+
+    return _read(kept(_cache_name(task, backbone, lora=lora, training=training), made))
 
 
 def known_timing(
     timing: TimingAs, lora: LoraSettings, training: TrainingSettings
 ) -> ModelCosts | None:
     """Return the costs where they were counted before; never imports torch."""
-    return _recalled(_timing_name(timing, lora, training))
+    content = recall(_timing_name(timing, lora, training))
+    return None if content is None else _read(content)
 
 
 def count_timing(
     timing: TimingAs, lora: LoraSettings, training: TrainingSettings
 ) -> ModelCosts:
     """Return the costs, counted on the meta device where they are not known yet."""
-    known = known_timing(timing, lora, training)
-    if known is not None:
-        return known
-    from fl.costs.meta import counted_on_meta
 
-    values = model_values(timing.model)
-    costs = counted_on_meta(values, timing, timing.adapters(lora), training)
-    return _kept(_timing_name(timing, lora, training), costs)
+    def made() -> bytes:
+        from fl.costs.meta import counted_on_meta
 
+        values = model_values(timing.model)
+        return _written(
+            counted_on_meta(values, timing, timing.adapters(lora), training)
+        )
 
-def _recalled(name: str) -> ModelCosts | None:
-    content = recall(name)
-    return None if content is None else TypeAdapter(ModelCosts).validate_json(content)
+    return _read(kept(_timing_name(timing, lora, training), made))
 
 
-def _kept(name: str, costs: ModelCosts) -> ModelCosts:
-    remember(name, json.dumps(asdict(costs), indent=1).encode())
-    return costs
+def _read(content: bytes) -> ModelCosts:
+    return TypeAdapter(ModelCosts).validate_json(content)
+
+
+def _written(costs: ModelCosts) -> bytes:
+    return json.dumps(asdict(costs), indent=1).encode()
 
 
 def _cache_name(
@@ -77,10 +79,10 @@ def _cache_name(
     settings = {
         "base": backbone.digest(task),
         "task": task.digest,
-        **({"code": own} if (own := own_code([task, backbone])) else {}),
+        "code": code_digest(["fl.costs.counting"], [task, backbone]),
         **_shared(lora, training),
     }
-    return f"{recipe.digest('facts 3', settings)}.json"
+    return f"{recipe.digest('facts', settings)}.json"
 
 
 def _timing_name(
@@ -91,9 +93,10 @@ def _timing_name(
         "model": values,
         "sequence_length": timing.sequence_length,
         "dtype": timing.dtype,
+        "code": code_digest(["fl.costs.meta"]),
         **_shared(timing.adapters(lora), training),
     }
-    return f"{recipe.digest('timing 2', settings)}.json"
+    return f"{recipe.digest('timing', settings)}.json"
 
 
 def _shared(lora: LoraSettings, training: TrainingSettings) -> dict[str, Json]:

@@ -13,7 +13,14 @@ from fl.federation.jobs import (
     num_steps,
     rank_of,
 )
-from fl.federation.trainer import Chunk, Trainer, as_adapter, from_entry, to_entry
+from fl.federation.trainer import (
+    Chunk,
+    StoredOutcome,
+    Trainer,
+    as_adapter,
+    from_entry,
+    to_entry,
+)
 from fl.federation.version_cache import VersionCache
 from fl.memory.memory import Memory
 from fl.model.adapters import Adapter, Layout
@@ -49,7 +56,7 @@ class CohortRunner:
         for cohort in cohorts:
             if self._book.is_trained(cohort):
                 continue
-            entry = self._memory.recall(cohort_digest(cohort), list[int | None])
+            entry = self._memory.recall(cohort_digest(cohort), list[StoredOutcome])
             if entry is None:
                 unknown.append(cohort)
             else:

@@ -2,44 +2,35 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from fl.aggregation import VersionRanks
-from fl.contract import Arrival, Branch, Job, LayerError, Merged, Score
+from fl.contract import Arrival, Branch, Job, Merged, Score
+from fl.federation.code_digests import Code
 from fl.federation.cohort_runner import CohortRunner
-from fl.federation.divergence import MergeDiverged, is_finite, reason, require_finite
+from fl.federation.divergence import MergeDiverged, reason, require_finite
 from fl.federation.jobs import (
     Cohort,
     JobBook,
     cohort_digest,
     num_steps,
-    rank_of,
     ticket_of,
 )
 from fl.federation.local_metrics import ByLabel, LocalScorer
-from fl.federation.merging import (
-    Component,
-    components,
-    merge_adapters,
-    next_version,
-    squared_changes,
-)
+from fl.federation.merger import Merger, Observer
 from fl.federation.trainer import NUM_THREADS, Trainer
 from fl.federation.version_cache import VersionCache
-from fl.federation.versions import StoredVersion, Version, refolded
+from fl.federation.versions import StoredVersion, Version
 from fl.federation.warm_start import content_digest
 from fl.memory import recipe
 from fl.memory.files import Damaged
 from fl.memory.memory import Memory, folder_entry, write_folder
 from fl.memory.store import Entry, Store
-from fl.memory.user_code import own_code
-from fl.model.adapters import Adapter, Pair
 from fl.model.evaluation import evaluate
 from fl.partition import divide
 from fl.peft_folders.base_delta import save_base_delta
@@ -88,9 +79,9 @@ class Federation:
                 device=device,
                 threads=NUM_THREADS,
                 precision=precision,
-                own=own_code(getattr(learning, part.name) for part in fields(learning)),
             ),
         )
+        self._code = Code.of(learning)
         self._shares = divide(
             learning.partition, learning.task, num_clients, stream(seed, "partition")
         )
@@ -99,12 +90,13 @@ class Federation:
             base=learning.backbone.digest(learning.task),
             lora=learning.lora,
             seed=seed,
+            code=self._code.base,
             start=learning.start and content_digest(Path(learning.start)),
         )
         self._book = JobBook(learning.cohort_size)
-        # called with every merge's components and the version before, where it is set
-        self.observe: Callable[[Sequence[Component], Version], None] | None = None
-        self._local = LocalScorer(learning, self._shares, self._trainer, self._memory)
+        self._local = LocalScorer(
+            learning, self._shares, self._trainer, self._memory, self._code.evaluation
+        )
         self._versions = VersionCache(self._trainer, self._memory, self.initial_version)
         self._runner = CohortRunner(
             self._trainer,
@@ -114,6 +106,17 @@ class Federation:
             self._book,
             self._shares,
         )
+        self._merger = Merger(learning, self._versions, self._runner, self._book)
+
+    @property
+    def observe(self) -> Observer | None:
+        """Return what is called with every merge's components and the version before;
+        while it is set merges are computed, not recalled."""
+        return self._merger.observe
+
+    @observe.setter
+    def observe(self, observer: Observer | None) -> None:
+        self._merger.observe = observer
 
     @property
     def steps_trained(self) -> int:
@@ -140,7 +143,9 @@ class Federation:
         is_fresh = job.version == self.initial_version
         state = None if is_fresh else self._runner.state(job.client_id)
         job = replace(job, rank=rank, steps=steps, state=state)
-        ticket = ticket_of(job, self.learning, self._shares, self.seed)
+        ticket = ticket_of(
+            job, self.learning, self._shares, self.seed, code=self._code.job
+        )
         self._book.add(ticket, job)
         return ticket
 
@@ -170,6 +175,7 @@ class Federation:
             ordered,
             cohorts=[cohort_digest(cohort) for cohort in cohorts],
             server=self.learning.server_optimiser,
+            code=self._code.merge,
         )
         entry = self._recalled_or_merged(name, version, ordered, cohorts)
         lost = entry.record.diverged
@@ -213,69 +219,9 @@ class Federation:
             jobs = (self._book.pending[arrival.ticket] for arrival in arrivals)
             self._runner.steps_reused += num_steps(jobs)
         if entry is None:
-            entry = self._merged(name, version, arrivals)
+            entry = self._merger.merged(name, version, arrivals)
             self._memory.remember(name, entry)
         return entry
-
-    def _merged(
-        self, name: str, version: str, arrivals: Sequence[Arrival]
-    ) -> Entry[StoredVersion]:
-        """Merge what was trained: jobs that diverged are left out, and so are all where
-        the merge itself is not finite."""
-        outcomes = self._book.outcomes
-        steps = {one.ticket: outcomes[one.ticket].diverged_at for one in arrivals}
-        lost = {ticket: step for ticket, step in steps.items() if step is not None}
-        kept = [one for one in arrivals if one.ticket not in lost]
-        void = Entry(StoredVersion("", diverged=steps))
-        if not kept or not all(math.isfinite(one.weight) for one in kept):
-            return void
-        tickets = [one.ticket for one in kept]
-        before = self._versions.model(version)
-        ends = [self._runner.received(ticket) for ticket in tickets]
-        starts = self._starts(version, kept)
-        weights = [one.weight for one in kept]
-        parts = components(before.adapter, starts, ends, weights)
-        adapter, folds, layers = self._merge(parts, before)
-        round_id = self.round_id(tickets)
-        after = next_version(self.learning, before, adapter, folds, round_id)
-        if not is_finite(after):
-            return void
-        self._versions.note(name, after)
-        norms2 = dict(zip(tickets, self._norms2(tickets, ends), strict=True))
-        return after.entry(layers, folds, norms2, lost)
-
-    def _merge(
-        self, parts: Sequence[Component], before: Version
-    ) -> tuple[Adapter, dict[str, Pair], tuple[LayerError, ...]]:
-        if self.observe is not None:
-            self.observe(parts, before)
-        return merge_adapters(self.learning.aggregation, parts, before.adapter)
-
-    def _starts(self, version: str, arrivals: Sequence[Arrival]) -> list[Adapter]:
-        """Return what each client started from: the newest version for a client that
-        had its first columns only and now takes the place of its share of the whole,
-        and for one whose model is mixed in."""
-        newest, starts = self._versions.model(version).adapter, []
-        for arrival in arrivals:
-            job = self._book.pending[arrival.ticket]
-            layout = self._runner.layout(rank_of(job))
-            is_whole = job.version != version or layout == newest.layout
-            sent = self._versions.sent(job.version, layout.rank)
-            starts.append(sent if is_whole and not arrival.is_mixed else newest)
-        return starts
-
-    def _norms2(
-        self, tickets: Sequence[str], ends: Sequence[Adapter]
-    ) -> tuple[float, ...]:
-        """Return how far each of these jobs moved from what it was sent, squared, in
-        what does not stay with its client."""
-        jobs = [self._book.pending[ticket] for ticket in tickets]
-        starts = [
-            self._versions.sent(job.version, end.layout.rank)
-            for job, end in zip(jobs, ends, strict=True)
-        ]
-        personal = self.learning.aggregation.contract.personal
-        return squared_changes(starts, ends, without=personal)
 
     def hold(self, versions: Collection[str]) -> None:
         """Keep versions that are in force side by side, such as those of edge servers;
@@ -288,10 +234,12 @@ class Federation:
         """Merge held versions that were made of ``version`` side by side, each as it is
         sent and with its weight; the server's optimiser takes no step. A merge that is
         not finite is left out, or raises ``MergeDiverged``, as for arrivals."""
-        name = recipe.joined_version(self.learning.aggregation, version, branches)
+        name = recipe.joined_version(
+            self.learning.aggregation, version, branches, code=self._code.merge
+        )
         entry = None if self.observe else self._memory.recall(name, StoredVersion)
         if entry is None:
-            entry = self._joined(name, version, branches)
+            entry = self._merger.joined(name, version, branches)
             self._memory.remember(name, entry)
         if not entry.arrays:
             if self.learning.on_divergence == "stop":
@@ -299,29 +247,6 @@ class Federation:
             return Merged(version)
         self._versions.keep(name, entry, self._book.versions())
         return Merged(name, entry.record.layers)
-
-    def _joined(
-        self, name: str, version: str, branches: Sequence[Branch]
-    ) -> Entry[StoredVersion]:
-        """Return the version after branches that are merged as clients' adapters are,
-        and note its model; nothing where it is not finite."""
-        before, learning = self._versions.model(version), self.learning
-        exchanges = [learning.aggregation.exchange(index) for index in range(2)]
-        received = {part for exchange in exchanges for part in exchange.receives}
-        sent = []
-        for branch in branches:
-            made = self._versions.model(branch.version).adapter
-            is_same = branch.version == version
-            sent.append(made if is_same else learning.as_sent(made, received))
-        weights = [branch.weight for branch in branches]
-        starts = [before.adapter] * len(branches)
-        parts = components(before.adapter, starts, sent, weights)
-        adapter, folds, layers = self._merge(parts, before)
-        after = Version(adapter, refolded(before, folds), before.memory)
-        if not is_finite(after):
-            return Entry(StoredVersion(""))
-        self._versions.note(name, after)
-        return after.entry(layers, folds)
 
     def _personal(self, ticket: str, cohorts: Sequence[Cohort]) -> tuple[int, ByLabel]:
         """Return how good the adapter that a job gave is on its client's labels."""
@@ -340,13 +265,17 @@ class Federation:
 
     def evaluate(self, version: str) -> Score:
         """Return the metrics of a kept version on the test split, computed once."""
-        how = recipe.settings(self.learning.evaluation)
-        name = recipe.digest("evaluation", {"version": version, "settings": how})
-        entry = self._memory.recall(name, Score)
-        if entry is None:
-            entry = Entry(self.measured(self._versions.model(version)))
-            self._memory.remember(name, entry)
-        return entry.record
+        asked = {
+            "version": version,
+            "settings": recipe.settings(self.learning.evaluation),
+            "task": self.learning.task.digest,
+            "code": self._code.evaluation,
+        }
+        return self._memory.get(
+            recipe.digest("evaluation", asked),
+            Score,
+            lambda: Entry(self.measured(self._versions.model(version))),
+        ).record
 
     def measured(self, model: Version) -> Score:
         """Return the metrics of any model on the test split."""
@@ -357,7 +286,7 @@ class Federation:
 
     def export(self, version: str, folder: Path) -> None:
         """Write a kept version as a PEFT checkpoint, its base model in ``base/``."""
-        name = recipe.digest("export", {"version": version})
+        name = recipe.digest("export", {"version": version, "code": self._code.export})
         entry = self._memory.recall(name, list[str])
         if entry is not None:
             with suppress(Damaged):  # its names lead out of the folder: made again
@@ -389,4 +318,4 @@ class Federation:
 
     def round_id(self, names: Iterable[str]) -> int:
         """Return the round of a merge of these jobs: the latest that one is of."""
-        return max((self._book.pending[name].round_id for name in names), default=0)
+        return self._book.round_id(names)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -50,27 +50,36 @@ def cohort_digest(cohort: Cohort) -> str:
     return recipe.digest("cohort", {"jobs": list(cohort)})
 
 
-def ticket_of(job: Job, learning: FederationSettings, shares: Shares, seed: int) -> str:
+def ticket_of(
+    job: Job, learning: FederationSettings, shares: Shares, seed: int, *, code: str
+) -> str:
     """Return the digest of everything that decides what comes of a job."""
     exchange = learning.exchange(job.round_id)
     compression = learning.compression
     is_small = rank_of(job) < learning.lora.r
-    return recipe.job_digest(
-        job,
-        task=learning.task.digest,
-        samples=recipe.samples_digest(shares[job.client_id]),
-        training=recipe.settings(learning.training),
-        payload=recipe.settings(learning.payload),
-        seed=seed,
-        treatment={
-            "trains": exchange.trains,
-            "sends": exchange.sends,
-            "personal": learning.aggregation.contract.personal,
-            "is_own_rank": is_small and learning.small_clients == "truncated",
-            "compression": recipe.settings(compression) if compression else None,
-            "state": job.state,
-        },
-    )
+    made: dict[str, recipe.Json] = {
+        **asdict(job),
+        "task": learning.task.digest,
+        "samples": recipe.samples_digest(shares[job.client_id]),
+        "training": recipe.settings(learning.training),
+        "payload": recipe.settings(learning.payload),
+        "seed": seed,
+        "trains": exchange.trains,
+        "sends": exchange.sends,
+        "rounded": _rounded(learning),
+        "personal": learning.aggregation.contract.personal,
+        "is_own_rank": is_small and learning.small_clients == "truncated",
+        "compression": recipe.settings(compression) if compression else None,
+        "code": code,
+    }
+    return recipe.digest("job", made)
+
+
+def _rounded(learning: FederationSettings) -> Sequence[str]:
+    """Return the parts of the version sent that reach a client rounded."""
+    if learning.keeps_as_sent or learning.payload.precision == "float32":
+        return ()
+    return learning.exchange(1).receives
 
 
 @dataclass
@@ -120,6 +129,10 @@ class JobBook:
         for ticket, outcome in zip(cohort, outcomes, strict=True):
             if ticket in self.pending:
                 self.outcomes[ticket] = outcome
+
+    def round_id(self, tickets: Iterable[str]) -> int:
+        """Return the round of a merge of these jobs: the latest that one is of."""
+        return max((self.pending[one].round_id for one in tickets), default=0)
 
     def versions(self) -> set[str]:
         """Return the versions that are still needed, by a start or by a cohort."""

@@ -21,7 +21,8 @@ from fl.federation.versions import Version
 from fl.memory import recipe
 from fl.memory.memory import Memory
 from fl.memory.store import Entry
-from fl.model.evaluation import EvaluationSettings, chosen_samples, measured
+from fl.model.evaluation import chosen_samples, measured
+from fl.model.evaluation_settings import EvaluationSettings
 from fl.settings.federation import FederationSettings
 
 PERSONAL, GLOBAL = "local-personal", "local-global"
@@ -63,6 +64,7 @@ class LocalScorer:
     shares: Sequence[NDArray[np.int64]]  # each client's training samples
     trainer: Trainer
     memory: Memory
+    code: str  # the digest of what computes scores
 
     def personal(
         self, client_id: int, name: str, model: Callable[[], Version]
@@ -107,13 +109,13 @@ class LocalScorer:
             "labels": sorted(labels),
             "task": self.learning.task.digest,
             "settings": recipe.settings(self._settings),
+            "code": self.code,
         }
-        key = recipe.digest("by label", asked)
-        entry = self.memory.recall(key, dict[int, Score])
-        if entry is None:
-            entry = Entry(self._measured(model(), labels))
-            self.memory.remember(key, entry)
-        return entry.record
+        return self.memory.get(
+            recipe.digest("by label", asked),
+            dict[int, Score],
+            lambda: Entry(self._measured(model(), labels)),
+        ).record
 
     def _measured(
         self, model: Version, labels: Mapping[int, float]

@@ -186,23 +186,33 @@ class Trainer:
         return Outcome(received.flat.numpy(), None if left is None else left.numpy())
 
 
-def to_entry(outcomes: Sequence[Outcome]) -> Entry[list[int | None]]:
-    """Return what came of a cohort as a store keeps it: when each job diverged, then
-    what arrived of the others, then what their clients kept."""
-    received = [one.received for one in outcomes if one.received is not None]
-    kept = [one.kept for one in outcomes if one.kept is not None]
-    return Entry([one.diverged_at for one in outcomes], (*received, *kept))
+@dataclass(frozen=True, slots=True)
+class StoredOutcome:
+    """What a store keeps of a job besides arrays: which of these it has, in order."""
+
+    arrays: tuple[Literal["received", "kept"], ...]
+    diverged_at: int | None
 
 
-def from_entry(entry: Entry[list[int | None]]) -> list[Outcome]:
-    """Return what came of a cohort, whose clients all keep something, or none does."""
-    num_received = entry.record.count(None)
-    kept = entry.arrays[num_received:] or (None,) * num_received
-    arrived = zip(entry.arrays[:num_received], kept, strict=True)
-    return [
-        Outcome(*next(arrived)) if step is None else Outcome(None, None, step)
-        for step in entry.record
-    ]
+def to_entry(outcomes: Sequence[Outcome]) -> Entry[list[StoredOutcome]]:
+    """Return what came of a cohort as a store keeps it."""
+    records, arrays = [], list[Numbers]()
+    for one in outcomes:
+        found = {"received": one.received, "kept": one.kept}
+        held = {name: array for name, array in found.items() if array is not None}
+        records.append(StoredOutcome(tuple(held), one.diverged_at))  # type: ignore[arg-type]
+        arrays += held.values()
+    return Entry(records, tuple(arrays))
+
+
+def from_entry(entry: Entry[list[StoredOutcome]]) -> list[Outcome]:
+    """Return what came of a cohort."""
+    arrays = iter(entry.arrays)
+    found = []
+    for one in entry.record:
+        held = {name: next(arrays) for name in one.arrays}
+        found.append(Outcome(held.get("received"), held.get("kept"), one.diverged_at))
+    return found
 
 
 def as_adapter(layout: Layout, numbers: Numbers) -> Adapter:

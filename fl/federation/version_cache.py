@@ -31,11 +31,9 @@ class VersionCache:
         if version not in self._needed:
             raise KeyError(f"version {version} is no longer kept")
         if version not in self._entries:
-            entry = self._memory.recall(version, StoredVersion)
-            if entry is None:
-                entry = Version(self._trainer.initial).entry()
-                self._memory.remember(version, entry)
-            self._entries[version] = entry
+            self._entries[version] = self._memory.get(
+                version, StoredVersion, lambda: Version(self._trainer.initial).entry()
+            )
         return self._entries[version]
 
     def model(self, version: str) -> Version:

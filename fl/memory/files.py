@@ -8,6 +8,7 @@ import stat
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 try:
@@ -40,6 +41,15 @@ def recall(name: str) -> bytes | None:
 def remember(name: str, payload: bytes) -> None:
     """Keep an entry; a reader or a second writer sees it whole or not at all."""
     write_checked(cache_folder() / name, payload)
+
+
+def kept(name: str, make: Callable[[], bytes]) -> bytes:
+    """Return an entry's content, which is made and kept where it is absent."""
+    content = recall(name)
+    if content is None:
+        content = make()
+        remember(name, content)
+    return content
 
 
 def read_checked(path: Path) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,6 +32,14 @@ class Memory:
         if self._store is None:
             return None
         return self._store.recall(recipe.store_key(name, self._environment), kind)
+
+    def get(self, name: str, kind: type[T], make: Callable[[], Entry[T]]) -> Entry[T]:
+        """Return the result of a recipe: remembered, or made and remembered now."""
+        entry = self.recall(name, kind)
+        if entry is None:
+            entry = make()
+            self.remember(name, entry)
+        return entry
 
     def remember(self, name: str, entry: Entry[T] | None) -> None:
         """Keep the result of a recipe; an entry too large to keep is None."""

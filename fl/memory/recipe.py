@@ -12,16 +12,13 @@ import json
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
 from importlib import metadata
-from importlib.resources import files
-from importlib.resources.abc import Traversable
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fl.contract import Arrival, Branch, Job
+from fl.contract import Arrival, Branch
 from fl.record import Record
 
 Json: TypeAlias = (
@@ -50,40 +47,13 @@ def samples_digest(samples: NDArray[np.int64]) -> str:
 
 
 def initial_version(
-    *, base: str, lora: Record, seed: int, start: str | None = None
+    *, base: str, lora: Record, seed: int, code: str, start: str | None = None
 ) -> str:
     """Return the digest of the adapter before any training; ``start`` is the digest of
     the numbers that it begins with, where they are given."""
     recipe: dict[str, Json] = {"base": base, "lora": settings(lora), "seed": seed}
     given: dict[str, Json] = {} if start is None else {"start": start}
-    return digest("initial", recipe | given)
-
-
-def job_digest(
-    job: Job,
-    *,
-    task: str,
-    samples: str,
-    training: Json,
-    payload: Json,
-    seed: int,
-    treatment: Mapping[str, Json],
-) -> str:
-    """Return the digest of everything that decides what one client's local training
-    gives; ``treatment`` is what a method asks of its clients, and what they kept."""
-    named = {name: value for name, value in asdict(job).items() if name != "state"}
-    return digest(
-        "job",
-        {
-            **named,
-            "task": task,
-            "samples": samples,
-            "training": training,
-            "payload": payload,
-            "seed": seed,
-            "treatment": treatment,
-        },
-    )
+    return digest("initial", recipe | given | {"code": code})
 
 
 def merged_version(
@@ -93,12 +63,13 @@ def merged_version(
     *,
     cohorts: Sequence[str],
     server: object,
+    code: str,
 ) -> str:
     """Return the digest of a merge of arrivals, in their order, and of the server's
     step after it.
 
     ``cohorts`` are the digests of what was trained together, which decides the last
-    digits of a result.
+    digits of a result; ``code`` is that of method and step.
     """
     mixed = [one.ticket for one in arrivals if one.is_mixed]
     return digest(
@@ -109,12 +80,15 @@ def merged_version(
             "previous": previous,
             "arrivals": [[one.ticket, repr(float(one.weight))] for one in arrivals],
             "cohorts": list(cohorts),
+            "code": code,
             **({"mixed": mixed} if mixed else {}),
         },
     )
 
 
-def joined_version(method: object, previous: str, branches: Sequence[Branch]) -> str:
+def joined_version(
+    method: object, previous: str, branches: Sequence[Branch], *, code: str
+) -> str:
     """Return the digest of a merge of branches, in their order."""
     return digest(
         "join",
@@ -122,16 +96,16 @@ def joined_version(method: object, previous: str, branches: Sequence[Branch]) ->
             "method": settings(method),
             "previous": previous,
             "branches": [[one.version, repr(float(one.weight))] for one in branches],
+            "code": code,
         },
     )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Environment:
-    """What follows a recipe: software and machine may change the last digits of its
-    result, a user's own classes all of it."""
+    """What follows a recipe: packages and machine may change the last digits of its
+    result. The code of this project and a user's own is a part of the recipes."""
 
-    fl: str
     torch: str
     transformers: str
     peft: str
@@ -140,15 +114,11 @@ class Environment:
     device: str
     threads: int
     precision: str
-    own: tuple[str, ...]
 
     @classmethod
-    def here(
-        cls, *, device: str, threads: int, precision: str, own: tuple[str, ...] = ()
-    ) -> Environment:
+    def here(cls, *, device: str, threads: int, precision: str) -> Environment:
         """Return the installed software's environment, importing none of it."""
         return cls(
-            fl=_source_digest(),
             torch=metadata.version("torch"),
             transformers=metadata.version("transformers"),
             peft=metadata.version("peft"),
@@ -157,30 +127,9 @@ class Environment:
             device=device,
             threads=threads,
             precision=precision,
-            own=own,
         )
 
 
 def store_key(recipe: str, environment: Environment) -> str:
     """Return the key of a finished result: its recipe in its environment."""
     return digest("stored", {"recipe": recipe, "environment": asdict(environment)})
-
-
-@cache
-def _source_digest() -> str:
-    """Return the digest of this package's code, the honest version number of it."""
-    found = hashlib.sha256()
-    for name, content in sorted(_sources(files("fl"), "")):
-        found.update(f"{name} {len(content)}\n".encode() + content)
-    return found.hexdigest()
-
-
-def _sources(folder: Traversable, path: str) -> list[tuple[str, bytes]]:
-    found = []
-    for item in folder.iterdir():
-        name = f"{path}/{item.name}"
-        if item.is_dir():
-            found += _sources(item, name)
-        elif item.name.endswith(".py"):
-            found.append((name, item.read_bytes()))
-    return found

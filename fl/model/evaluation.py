@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 
 from fl.contract import Score
+from fl.model.evaluation_settings import EvaluationSettings
 from fl.model.lora_model import LoraModel
-from fl.record import Record
 from fl.tasks import Quiz, Split, Task
 from fl.tasks.tokens import IGNORED
 
@@ -23,26 +22,6 @@ if TYPE_CHECKING:
 BATCH_SIZE = 256
 TOKENS_PER_BATCH = {"text-classification": 16_384, "causal": 4_096}
 _SPLIT = re.compile(r"(\w+)(?:\[:(\d+)\])?")
-
-
-class EvaluationSettings(Record):
-    """The metrics to compute, and the part of the test split to use.
-
-    ``limit`` uses the first samples of the test split, whose order is fixed; the trace
-    then shows ``test[:500]``. ``exact_match`` makes a causal model generate its answers
-    greedily, with at most ``max_new_tokens``. ``bf16`` uses bfloat16 autocast.
-    """
-
-    limit: int | None = Field(default=None, ge=1)
-    exact_match: bool = False
-    max_new_tokens: int = Field(default=64, ge=1)
-    bf16: bool = False
-
-    def split_name(self, num_samples: int) -> str:
-        """Return the name of the test samples in the trace, such as ``test[:500]``."""
-        if self.limit is None or self.limit >= num_samples:
-            return "test"
-        return f"test[:{self.limit}]"
 
 
 def evaluate(

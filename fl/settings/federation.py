@@ -16,7 +16,7 @@ from fl.aggregation import (
 )
 from fl.backbones import Backbone, SmallViT
 from fl.model.adapters import Adapter, LoraSettings, Part
-from fl.model.evaluation import EvaluationSettings
+from fl.model.evaluation_settings import EvaluationSettings
 from fl.model.payload import PartName, Payload
 from fl.partition import DirichletByLabel, Partition
 from fl.settings.local_training import OnDivergence, TrainingSettings

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from fl.memory import recipe
+from fl.memory.code import every_source, listing_digest
 from fl.workers.executor import Death, Outcome, Spread
 from fl.workers.processes import applied
 
@@ -158,7 +159,8 @@ def connect(address: str, num_workers: int | None) -> bool:
 
 def software() -> dict[str, object]:
     """Return what must be the same on every worker for the same results."""
-    return asdict(recipe.Environment.here(device="", threads=0, precision=""))
+    found = recipe.Environment.here(device="", threads=0, precision="")
+    return {**asdict(found), "fl": listing_digest(every_source("fl"))}
 
 
 def _running() -> str | None:

@@ -22,10 +22,10 @@ from netsim.cli.options import (
     user_code,
 )
 from netsim.cli.running import run_and_show, summary
-from netsim.cosim.inputs import changed, edited_code
+from netsim.cosim.inputs import changed
 from netsim.cosim.reading import read_scenario
 from netsim.cosim.replay import first_difference, recorded_scenario
-from netsim.runs.manifest import SCENARIO_FILE, read_manifest
+from netsim.runs.manifest import SCENARIO_FILE, edited, read_manifest
 
 
 def replay(
@@ -72,7 +72,7 @@ def _compare(run: Path, folder: Path) -> bool:
     recorded, replayed = read_manifest(run), read_manifest(folder)
     if recorded.digest != replayed.digest:
         typer.echo(f"{run} does not replay: {first_difference(run, folder)}")
-        for path in (*changed(recorded), *edited_code(recorded, replayed.inputs)):
+        for path in (*changed(recorded), *edited(recorded.inputs, replayed.inputs)):
             typer.echo(f"{path} is no longer what it was when the run was made")
         return False
     typer.echo(

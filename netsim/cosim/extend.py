@@ -13,13 +13,25 @@ from pathlib import Path
 from netsim.cosim.replay import first_row
 from netsim.cosim.scenario import Scenario
 from netsim.errors import InputError
-from netsim.runs.manifest import ADAPTER_FOLDER, FILE_NAME, SCENARIO_FILE, read_manifest
+from netsim.runs.manifest import (
+    ADAPTER_FOLDER,
+    CODE_FOLDER,
+    FILE_NAME,
+    SCENARIO_FILE,
+    read_manifest,
+)
 from netsim.runs.run import load_run
 from netsim.scenario import dump
 
 LONGER = ".longer"  # in the run's folder
 COMMON = ("plans", "rounds", "merges")  # of the rounds that both runs have
-REPLACED = ("trace", ADAPTER_FOLDER, SCENARIO_FILE, FILE_NAME)  # in this order
+REPLACED = (
+    "trace",
+    ADAPTER_FOLDER,
+    CODE_FOLDER,
+    SCENARIO_FILE,
+    FILE_NAME,
+)  # in this order
 
 
 def adopt(folder: Path) -> None:

@@ -1,28 +1,43 @@
-"""The files and folders outside a run that its scenario names, and a user's code."""
+"""What made a run besides its scenario: files outside that this names, and code."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from fl.memory.user_code import sources
+from fl.memory.code import code_of, own_files
 from fl.tasks.data_files import file_digest
+from netsim.core.files import write_atomically
 from netsim.cosim.scenario import Scenario
 from netsim.errors import InputError
-from netsim.runs.manifest import Manifest
+from netsim.runs.manifest import CODE_FOLDER, Manifest, edited
 
 NO_PATHS = frozenset({"kind", "name", "prompt_format"})  # texts that may look like one
 MAX_FILES = 20_000  # of a folder that a run reads
+MAX_NAMED = 3  # modules in a message
 
 
 def inputs(scenario: Scenario) -> dict[str, str]:
     """Return the SHA-256 of every file and folder that a scenario names, by absolute
-    path, and of the sources of a user's own classes, by path from their folder."""
+    path, and of the code that runs it, by its path from where Python finds it."""
     named = sorted(set(_paths(scenario.model_dump())))
-    return {path: _digest(Path(path)) for path in named} | sources([scenario])
+    return {path: _digest(Path(path)) for path in named} | code(scenario)
+
+
+def code(scenario: Scenario) -> dict[str, str]:
+    """Return the digest of each module's code that a run of a scenario depends on."""
+    return code_of(["netsim.cosim.run"], [scenario])
+
+
+def keep_code(scenario: Scenario, folder: Path) -> None:
+    """Copy a user's own modules that a scenario names into the folder of a run."""
+    for path, file in own_files([scenario]).items():
+        place = folder / CODE_FOLDER / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(place, file.read_bytes())
 
 
 def changed(recorded: Manifest) -> list[str]:
@@ -36,26 +51,24 @@ def changed(recorded: Manifest) -> list[str]:
 
 
 def require_same_code(recorded: Manifest, scenario: Scenario, place: Path) -> None:
-    """Refuse to go on with a run that another state of a user's code made."""
-    if edited := edited_since(recorded, scenario):
+    """Refuse to go on with a run that other code made."""
+    if found := edited_since(recorded, scenario):
         raise InputError(
-            f"{place} holds a run that other code made: {', '.join(edited)} is no "
-            "longer what it was then; choose another folder"
+            f"{place} holds a run that other code made: {in_short(found)} no longer "
+            "what it was then; choose another folder"
         )
 
 
 def edited_since(recorded: Manifest, scenario: Scenario) -> list[str]:
-    """Return the files of a user's code that are not those that made a run."""
-    return edited_code(recorded, sources([scenario]))
+    """Return the modules that are not those that made a run."""
+    return edited(recorded.inputs, code(scenario))
 
 
-def edited_code(recorded: Manifest, inputs: Mapping[str, str]) -> list[str]:
-    """Return the files of a user's code that differ between a run and other inputs."""
-    before, now = (
-        {path: digest for path, digest in found.items() if not os.path.isabs(path)}
-        for found in (recorded.inputs, inputs)
-    )
-    return sorted(p for p in before | now if before.get(p) != now.get(p))
+def in_short(paths: list[str]) -> str:
+    """Return a few paths as the subject of a sentence, with its verb."""
+    more = len(paths) - MAX_NAMED
+    rest = f" and {more} more are" if more > 0 else ""
+    return f"{', '.join(paths[:MAX_NAMED])}{rest or ' is'}"
 
 
 def _paths(value: object) -> Iterator[str]:

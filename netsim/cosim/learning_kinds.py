@@ -35,7 +35,7 @@ from fl.memory.recipe import settings
 from fl.memory.store import Store
 from fl.model.adapters import LoraSettings
 from fl.model.device import DeviceName, resolved
-from fl.model.evaluation import EvaluationSettings
+from fl.model.evaluation_settings import EvaluationSettings
 from fl.model.payload import Payload
 from fl.partition import PARTITIONS, DirichletByLabel, Partition, divide
 from fl.partition.partition import Indices

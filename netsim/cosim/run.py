@@ -13,7 +13,7 @@ from netsim.core.engine import rare_garbage_collection
 from netsim.core.files import damage, stored_file, write_atomically
 from netsim.core.locks import is_empty, locked
 from netsim.cosim.extend import LONGER, adopt
-from netsim.cosim.inputs import changed, inputs, require_same_code
+from netsim.cosim.inputs import changed, inputs, keep_code, require_same_code
 from netsim.cosim.reading import read_scenario, read_unloaded
 from netsim.cosim.scenario import Scenario
 from netsim.cosim.world import build_population, build_stage, play
@@ -21,6 +21,7 @@ from netsim.errors import InputError
 from netsim.learner.learner import Learner
 from netsim.runs.manifest import (
     ADAPTER_FOLDER,
+    CODE_FOLDER,
     FILE_NAME,
     SCENARIO_FILE,
     Manifest,
@@ -103,6 +104,7 @@ def _run(
     manifest = _open_manifest(scenario, text, command)
     with _recording(manifest, folder) as recorder, rare_garbage_collection():
         write_atomically(folder / SCENARIO_FILE, text)
+        keep_code(scenario, folder)
         stage = build_stage(scenario, learner, population, recorder, watch)
         play(stage, scenario)
         return _finish(manifest, folder, stage)
@@ -144,7 +146,8 @@ def recorded(
     digest = hashlib.sha256(dump(scenario).encode()).hexdigest()
     is_same = earlier.scenario_digest == digest
     found = [] if is_same else differences(scenario, folder, earlier)
-    require_same_code(earlier, scenario, folder)
+    if earlier.status == "complete":  # any other starts over, with the code of today
+        require_same_code(earlier, scenario, folder)
     return earlier, found
 
 
@@ -193,7 +196,8 @@ def _finish(manifest: Manifest, folder: Path, stage: Stage) -> Manifest:
     adapter_digest = learner.export(stage.version, folder / ADAPTER_FOLDER)
     summary = stage.scene.recorder.close()
     pilot_rounds, pilot_time_ns = stage.piloted()
-    files = [SCENARIO_FILE, *_files_below(folder, ADAPTER_FOLDER)]
+    kept = (_files_below(folder, name) for name in (ADAPTER_FOLDER, CODE_FOLDER))
+    files = [SCENARIO_FILE, *itertools.chain(*kept)]
     done = manifest.model_copy(
         update={
             "status": "complete",

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
-from fl.memory.user_code import own_classes
+from fl.memory.code import own_classes
 from netsim.band import OwnLinks, SharedBand
 from netsim.channel import CapacityTable, OutageRadio, Radio, db_to_linear
 from netsim.channel.own_links import Links

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import math
+import os
 import platform
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -20,6 +22,8 @@ from netsim.trace.rows import TRACE_VERSION, Evaluation
 FILE_NAME = "manifest.json"
 SCENARIO_FILE = "scenario.yaml"
 ADAPTER_FOLDER = "adapter"
+CODE_FOLDER = "code"  # a user's own modules, as they were
+OURS = ("fl/", "netsim/")
 PACKAGES = ("numpy", "pyarrow", "simpy", "torch", "peft", "transformers")
 
 Status = Literal["running", "complete", "interrupted", "failed"]
@@ -32,7 +36,9 @@ class Manifest(BaseModel):
     recorder is closed; ``scenario_digest`` is the SHA-256 of ``scenario.yaml``.
     ``predicted`` holds rounds, seconds per round and in all, the standard errors that
     are known (``round_error_s``, ``time_error_s``), and the loss they lead to.
-    ``inputs`` holds the SHA-256 of every file outside that the scenario names.
+    ``inputs`` holds the SHA-256 of every file outside that the scenario names, by
+    absolute path, and of the parsed code of every module that the run depends on, by
+    its path from where Python finds it; comments and docstrings do not count.
     ``timing_model`` names the model that gave the time and that of the accuracy.
     ``checksum`` is the SHA-256 of a file's content without it, so that a
     damaged figure is noticed; in memory it is empty.
@@ -109,6 +115,30 @@ def read_manifest(run_folder: Path) -> Manifest:
     if manifest.checksum != manifest.sum_up():
         raise InputError(f"{path} is damaged: its content has another checksum")
     return manifest.model_copy(update={"checksum": ""})
+
+
+def code_in(inputs: Mapping[str, str]) -> dict[str, str]:
+    """Return the modules among the inputs of a run."""
+    return {path: sha for path, sha in inputs.items() if not os.path.isabs(path)}
+
+
+def has_known_code(manifest: Manifest) -> bool:
+    """Return whether a run lists the modules of this project that made it."""
+    return any(path.startswith(OURS) for path in manifest.inputs)
+
+
+def edited(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """Return the modules that differ between the inputs of two runs, a user's own
+    first; of modules of this project, only where both runs list them."""
+    listings = [code_in(before), code_in(now)]
+    if not all(any(path.startswith(OURS) for path in one) for one in listings):
+        listings = [
+            {path: sha for path, sha in one.items() if not path.startswith(OURS)}
+            for one in listings
+        ]
+    old, new = listings
+    found = [path for path in old | new if old.get(path) != new.get(path)]
+    return sorted(found, key=lambda path: (path.startswith(OURS), path))
 
 
 def require_as_left(adapter: Path) -> None:

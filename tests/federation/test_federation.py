@@ -8,8 +8,10 @@ import pytest
 import torch
 
 from fl.aggregation import AGGREGATIONS, FloraNA
+from fl.backbones import FromConfig
 from fl.contract import Arrival, Job, Merged
 from fl.federation.federation import Federation
+from fl.memory.store import Store
 from fl.model.payload import Payload
 from fl.settings.federation import FederationSettings
 from fl.settings.local_training import TrainingSettings
@@ -247,6 +249,7 @@ def test_bfloat16_rounds_what_travels_both_ways(tmp_path):
 PROCESS = """
 import torch
 from fl.backbones import SmallViT
+from fl.backbones import FromConfig
 from fl.contract import Arrival, Job, Merged
 from fl.federation.federation import Federation
 from fl.settings.federation import FederationSettings
@@ -344,3 +347,30 @@ def test_a_merge_tells_how_far_each_client_moved_in_the_order_asked(tmp_path):
         wanted.append(sum(float((alone[k] - start[k]).square().sum()) for k in start))
     assert merged.norms2 == pytest.approx(tuple(wanted), rel=1e-9)
     assert wanted[0] != pytest.approx(wanted[1], rel=1e-3)
+
+
+class Shifted(Digits):
+    """The digits, each called by the next one's name."""
+
+    @property
+    def digest(self):
+        return f"{super().digest} shifted"
+
+    def labels(self, split):
+        return (super().labels(split) + 1) % 10
+
+    def batch(self, split, indices):
+        found = super().batch(split, indices)
+        return {**found, "labels": (found["labels"] + 1) % 10}
+
+
+def test_an_evaluation_of_the_first_version_is_named_by_its_data(tmp_path):
+    """Of a backbone that does not depend on the data."""
+    small = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    image = {"image_size": 8, "patch_size": 4, "num_channels": 1}
+    backbone = FromConfig(model_type="vit", config={**small, **image})
+    found = []
+    for task in (Digits(), Shifted()):
+        fed = federation(store=Store(tmp_path), task=task, backbone=backbone)
+        found.append(fed.evaluate(fed.initial_version).loss)
+    assert found[0] != found[1]

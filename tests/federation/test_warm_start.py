@@ -85,12 +85,17 @@ def test_what_is_remembered_needs_no_torch(earlier, tmp_path):
 
 
 def test_the_recipe_names_the_numbers_only_where_there_is_a_start(adapter):
-    given = {"base": "b", "lora": LoraSettings(), "seed": 1}
+    given = {"base": "b", "lora": LoraSettings(), "seed": 1, "code": "c"}
     plain = recipe.initial_version(**given)
     assert plain == recipe.initial_version(**given, start=None)
     assert plain == recipe.digest(
         "initial",
-        {"base": "b", "lora": recipe.settings(LoraSettings()), "seed": 1},
+        {
+            "base": "b",
+            "lora": recipe.settings(LoraSettings()),
+            "seed": 1,
+            "code": "c",
+        },
     )
     named = recipe.initial_version(**given, start=content_digest(adapter))
     configured(adapter, lora_dropout=0.5)  # no number of the adapter

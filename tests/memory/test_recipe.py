@@ -7,23 +7,29 @@ import numpy as np
 import pytest
 
 from fl.aggregation import FedIT
+from fl.aggregation.compression import TopK
+from fl.aggregation.ffa_lora import FFALora
+from fl.aggregation.flora_stacking import FloraStacking
+from fl.aggregation.hetlora import HetLora
 from fl.contract import Arrival, Job
+from fl.federation.jobs import ticket_of
 from fl.memory import recipe
 from fl.model.adapters import LoraSettings
+from fl.model.payload import Payload
 from fl.record import Record
+from fl.settings.federation import FederationSettings
 from fl.settings.local_training import TrainingSettings
+from fl.tasks import Synthetic
 
 JOB = Job(
     version="v0", client_id=3, start_index=1, round_id=2, rank=8, steps=10, state="s"
 )
-TREATED = {
-    "task": "digits",
-    "samples": recipe.samples_digest(np.array([4, 5, 6])),
-    "training": {"learning_rate": 0.1},
-    "payload": {"precision": "float32"},
-    "seed": 7,
-    "treatment": {"trains": ["B", "A"]},
-}
+LEARNING = FederationSettings(aggregation=FedIT())
+SHARES = [np.array([4, 5, 6])] * 9
+
+
+def ticket(job=JOB, shares=SHARES, seed=7, code="c", **settings):
+    return ticket_of(job, replace(LEARNING, **settings), shares, seed, code=code)
 
 
 class Strategy(Record):
@@ -35,32 +41,55 @@ def test_digests_are_these():
     assert recipe.digest("x", {"b": 1, "a": [0.1, None, "é"]}) == (
         "ed51a784436fce45c3d6fb6581fd2075f9ecbd961d035ad6a83307257ee5bccf"
     )
-    assert recipe.job_digest(JOB, **TREATED) == (
-        "5d5c8371ecbd152f0a3cf62c69d405a61d45a6cea4947e45a259d3212a4dfa6e"
-    )
     assert recipe.merged_version(
-        Strategy(), "v0", [Arrival("j", 0.25)], cohorts=[], server=Strategy()
-    ) == ("6710c5f45c8289c8eae2ea549492c0acbd21edce1aa3a52a212ae8922a002095")
-    assert recipe.initial_version(base="b", lora=Strategy(), seed=1) == (
-        "0370882d6763aa5cfb77d1cf7604952b948881da6015bb007ea1741f7b3b8c16"
+        Strategy(), "v0", [Arrival("j", 0.25)], cohorts=[], server=Strategy(), code=""
+    ) == ("b2ce7908d639eeba1906a8318d480ea840d26aaeb0158864c7dbb169ea6aac27")
+    assert recipe.initial_version(base="b", lora=Strategy(), seed=1, code="") == (
+        "7260ab99c22524a25f912e38f524823729706146a3b32dbc5f9afc3e848afcd3"
     )
 
 
-def test_every_field_of_a_job_counts():
-    """The state counts as a part of the treatment."""
-    named = [field.name for field in fields(JOB) if field.name != "state"]
-    found = {recipe.job_digest(JOB, **TREATED)}
-    for name in named:
-        changed = replace(JOB, **{name: {"other": 1}})
-        found.add(recipe.job_digest(changed, **TREATED))
-    for name in TREATED:
-        found.add(recipe.job_digest(JOB, **{**TREATED, name: {"other": 1}}))
-    assert len(found) == 1 + len(named) + len(TREATED)
+def test_all_that_decides_a_job_counts():
+    others = {
+        "version": "v1",
+        "client_id": 4,
+        "start_index": 2,
+        "round_id": 3,
+        "rank": 4,
+        "steps": 11,
+        "state": "t",
+    }
+    assert {field.name for field in fields(JOB)} == set(others)
+    fewer = [SHARES[0][:2]] * 9
+    found = [ticket(), ticket(seed=8), ticket(code="d"), ticket(shares=fewer)]
+    found += [ticket(replace(JOB, **{name: value})) for name, value in others.items()]
+    found += [
+        ticket(task=Synthetic()),
+        ticket(training=TrainingSettings(learning_rate=0.1)),
+        ticket(payload=Payload(precision="int8")),
+        ticket(compression=TopK(share=0.5)),
+        ticket(aggregation=FFALora()),
+        ticket(low_rank="truncated", job=replace(JOB, rank=4)),
+    ]
+    assert len(set(found)) == len(found)
+
+
+def test_the_rounding_of_what_is_sent_names_a_job():
+    """FLoRA sends nothing of the version before, HetLoRA rounds nothing of it."""
+    for precision, count in (("float32", 1), ("bfloat16", 2)):
+        payload = Payload(precision=precision)
+        methods = (FedIT(), FloraStacking(), HetLora())
+        found = {ticket(payload=payload, aggregation=one) for one in methods}
+        assert len(found) == count
 
 
 def test_order_weights_method_and_history_of_a_merge_count():
     def version(
-        strength=0.5, previous="v0", arrivals=(("a", 0.5), ("b", 0.5)), step=1.0
+        strength=0.5,
+        previous="v0",
+        arrivals=(("a", 0.5), ("b", 0.5)),
+        step=1.0,
+        code="c",
     ):
         return recipe.merged_version(
             Strategy(strength=strength),
@@ -68,6 +97,7 @@ def test_order_weights_method_and_history_of_a_merge_count():
             [Arrival(*pair) for pair in arrivals],
             cohorts=["c"],
             server=Strategy(strength=step),
+            code=code,
         )
 
     versions = {
@@ -75,10 +105,11 @@ def test_order_weights_method_and_history_of_a_merge_count():
         version(strength=0.6),
         version(previous="v1"),
         version(step=0.5),
+        version(code="d"),
         version(arrivals=(("b", 0.5), ("a", 0.5))),
         version(arrivals=(("a", 0.5), ("b", np.nextafter(0.5, 1)))),
     }
-    assert len(versions) == 6
+    assert len(versions) == 7
     assert version() == version(arrivals=[("a", np.float64(0.5)), ("b", 0.5)])
 
 

@@ -9,7 +9,7 @@ from netsim.cosim.reading import read_scenario
 from netsim.cosim.run import run_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
-from netsim.runs.manifest import read_manifest
+from netsim.runs.manifest import code_in, has_known_code, read_manifest
 
 
 @pytest.fixture
@@ -29,7 +29,11 @@ def scenario_on(path):
 def test_a_run_lists_its_inputs(trace, tmp_path):
     run_scenario(scenario_on(trace), tmp_path / "run")
     listed = read_manifest(tmp_path / "run").inputs
-    assert list(listed) == [str(trace)]
+    files = [path for path in listed if path not in code_in(listed)]
+    assert files == [str(trace)]
+    assert {"netsim/server/rounds.py", "netsim/channel/radio.py"} <= set(listed)
+    assert "netsim/server/buffered.py" not in listed  # another server's
+    assert has_known_code(read_manifest(tmp_path / "run"))
     assert inputs.changed(read_manifest(tmp_path / "run")) == []
 
 

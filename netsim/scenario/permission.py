@@ -17,8 +17,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from pydantic import BaseModel
-
+from fl.record import Record
 from netsim.core.quantities import did_you_mean
 
 OURS = frozenset({"fl", "netsim"})
@@ -65,7 +64,7 @@ WORKING_TREE = UserCode()
 
 def import_record(
     kind: str, folder: Path | None, code: UserCode = WORKING_TREE
-) -> type[BaseModel]:
+) -> type[Record]:
     """Import a user's class; raise ``ImportError`` where that is not allowed."""
     module_name, _, class_name = kind.partition(":")
     if not all(part.isidentifier() for part in module_name.split(".")):
@@ -83,7 +82,7 @@ def import_record(
     if found is None:
         hint = did_you_mean(class_name, names)
         raise ImportError(f"module {module_name!r} has no class {class_name!r}{hint}")
-    if not (isinstance(found, type) and issubclass(found, BaseModel)):
+    if not (isinstance(found, type) and issubclass(found, Record)):
         raise ImportError(f"{kind!r} is not a subclass of netsim.scenario.Record")
     return found
 

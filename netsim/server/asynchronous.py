@@ -16,7 +16,9 @@ from netsim.server.outages import Outages
 from netsim.server.stage import Stage
 from netsim.server.staleness import ANSWERS, STALENESSES, PolynomialStaleness, Staleness
 
-DiscountedBy = Annotated[Staleness, OneOf(STALENESSES, answers=ANSWERS)]
+DiscountedBy = Annotated[
+    Staleness, OneOf(STALENESSES, answers=ANSWERS, seam="staleness")
+]
 
 
 class Asynchronous(Record):

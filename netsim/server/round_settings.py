@@ -14,7 +14,7 @@ from netsim.scenario import OneOf, Record
 from netsim.scenario.traits import SAMPLER, Trait, Traits
 from netsim.server.outages import Outages
 
-DrawnBy = Annotated[Sampler, OneOf(SAMPLERS, SAMPLER, ANSWERS)]
+DrawnBy = Annotated[Sampler, OneOf(SAMPLERS, SAMPLER, ANSWERS, "sampling")]
 Duration = Annotated[Seconds, Field(ge=0)]
 
 

@@ -16,6 +16,7 @@ from netsim.errors import InputError
 
 HALVED = """
 from dataclasses import replace
+from typing import ClassVar
 
 from fl.aggregation import FedIT
 
@@ -25,6 +26,8 @@ def scaled(pair):
 
 
 class Halved(FedIT):
+    kind: ClassVar[str] = "halved"
+
     def merge(self, layers):
         merged = super().merge(layers)
         return {{

@@ -148,8 +148,8 @@ def test_a_fold_leaves_no_trace_in_the_base_of_another_version():
     second, _ = play_round(fed, first, 1, (0.5, 0.3, 0.2))
     assert fed.evaluate(second).loss != before.loss
     fresh = federation(AGGREGATIONS["full-average"]())
-    resident = fed._trainer.model_as(fed._versions.model(first))
-    ours = [p for n, p in resident.model.named_parameters()]
+    lora_model = fed._trainer.model_as(fed._versions.model(first))
+    ours = [p for n, p in lora_model.model.named_parameters()]
     theirs = [
         p
         for n, p in fresh._trainer.model_as(
@@ -181,12 +181,12 @@ def test_a_core_is_trained_between_fixed_matrices():
     fed = federation(FedSB())
     first = fed.initial_version
     second, _ = play_round(fed, first, 1, (0.5, 0.3, 0.2))
-    start, resident = (
+    start, lora_model = (
         fed._versions.model(second).adapter,
         fed._trainer.model_as(fed._versions.model(second)),
     )
     _, received = play_round(fed, second, 2, (0.5, 0.3, 0.2))
-    layout = resident.layout
+    layout = lora_model.layout
     bases = {
         part.name: fixed_basis(SEED, part.module, part.shape)
         for part in layout.parts
@@ -206,7 +206,7 @@ def test_a_core_is_trained_between_fixed_matrices():
         part.name: name
         for part, (name, p) in zip(
             layout.parts,
-            [(n, p) for n, p in resident.model.named_parameters() if p.requires_grad],
+            [(n, p) for n, p in lora_model.model.named_parameters() if p.requires_grad],
             strict=True,
         )
     }
@@ -220,7 +220,7 @@ def test_a_core_is_trained_between_fixed_matrices():
             "pixel_values": batch["pixel_values"].double(),
             "labels": batch["labels"],
         }
-        loss = torch.func.functional_call(resident.model, own, kwargs=inputs).loss
+        loss = torch.func.functional_call(lora_model.model, own, kwargs=inputs).loss
         gradients = torch.autograd.grad(loss, list(leaves.values()))
         with torch.no_grad():
             for leaf, gradient in zip(leaves.values(), gradients, strict=True):

@@ -89,9 +89,9 @@ def training() -> Iterator[Ratios]:
 
 def counted_flop(case: Case) -> int:
     """Return the FLOP of all of a case's local steps, in matrix products."""
-    resident = LoraModel(case.model(), case.lora, seed=0)
+    lora_model = LoraModel(case.model(), case.lora, seed=0)
     with FlopCounterMode(display=False) as counter:
-        peft_loop(resident, case, jobs_of(case, resident))
+        peft_loop(lora_model, case, jobs_of(case, lora_model))
     return counter.get_total_flops()
 
 

@@ -156,27 +156,29 @@ WORKER_CASES = {
 }
 
 
-def peft_loop(resident: LoraModel, case: Case, jobs: list[LocalJob]) -> None:
+def peft_loop(lora_model: LoraModel, case: Case, jobs: list[LocalJob]) -> None:
     """Train one client at a time in a plain loop with the model as loaded."""
-    resident.model.config.use_cache = True
-    with resident.lora_dropout():
+    lora_model.model.config.use_cache = True
+    with lora_model.lora_dropout():
         for job in jobs:
-            resident.write(job.start)
-            optimiser = torch.optim.AdamW(resident.parameters, lr=5e-3, weight_decay=0)
+            lora_model.write(job.start)
+            optimiser = torch.optim.AdamW(
+                lora_model.parameters, lr=5e-3, weight_decay=0
+            )
             rng = stream(0, "batch", job.client_id, job.start_index)
             batches = mini_batches(job.samples, case.batch_size, rng)
             for _ in range(job.steps):
                 optimiser.zero_grad()
-                loss = resident.model(**case.task.batch("train", next(batches))).loss
+                loss = lora_model.model(**case.task.batch("train", next(batches))).loss
                 loss.item()
                 loss.backward()
                 optimiser.step()
-            resident.read()
-    resident.model.config.use_cache = False
+            lora_model.read()
+    lora_model.model.config.use_cache = False
 
 
-def jobs_of(case: Case, resident: LoraModel) -> list[LocalJob]:
-    start = resident.read()
+def jobs_of(case: Case, lora_model: LoraModel) -> list[LocalJob]:
+    start = lora_model.read()
     return [
         LocalJob(
             client_id=client,
@@ -191,22 +193,22 @@ def jobs_of(case: Case, resident: LoraModel) -> list[LocalJob]:
 
 def ways_of(case: Case) -> dict[str, Callable[[], None]]:
     """Return the variants of training the same steps, the floor first."""
-    resident = LoraModel(case.model(), case.lora, seed=0)
-    jobs = jobs_of(case, resident)
+    lora_model = LoraModel(case.model(), case.lora, seed=0)
+    jobs = jobs_of(case, lora_model)
     settings = TrainingSettings(per_device_train_batch_size=case.batch_size)
-    chosen = pass_rule_of(resident)
+    chosen = pass_rule_of(lora_model)
 
     def engine(rule: PassRule) -> None:
         with mock.patch("fl.training.stack.pass_rule", return_value=rule):
-            train(resident, case.task, jobs, settings=settings, seed=0)
+            train(lora_model, case.task, jobs, settings=settings, seed=0)
 
     def padded_floor() -> None:
         case.task.pads_to_maximum = True
-        peft_loop(resident, case, jobs)
+        peft_loop(lora_model, case, jobs)
         case.task.pads_to_maximum = False
 
     ways: dict[str, Callable[[], None]] = {
-        "floor": lambda: peft_loop(resident, case, jobs),
+        "floor": lambda: peft_loop(lora_model, case, jobs),
         "ours": lambda: engine(chosen),
         "one per pass": lambda: engine(ONE_CLIENT_PER_PASS),
     }

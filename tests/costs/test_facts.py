@@ -168,9 +168,9 @@ def test_saved_activations_are_those_of_the_longest_batch():
     facts = facts_of(SENTENCES, base, adapters)
     model = base.load(SENTENCES)
     model.set_attn_implementation("eager")
-    resident = LoraModel(model, adapters, seed=0)
+    lora_model = LoraModel(model, adapters, seed=0)
     ready = SENTENCES.read_by(base.tokenizer(SENTENCES))
-    saved = _saved_bytes(resident, _probe(ready, facts.lengths.longest, 16))
+    saved = _saved_bytes(lora_model, _probe(ready, facts.lengths.longest, 16))
     assert facts.saved_bytes + 8 * facts.saved_bytes_per_rank == pytest.approx(
         saved, rel=0.01
     )

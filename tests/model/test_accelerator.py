@@ -29,20 +29,20 @@ HAS_ACCELERATOR = torch.accelerator.is_available()
 def trained(where="cpu", *, bf16=False, **lora):
     """Return what two clients come to in three steps, and their losses."""
     settings = LoraSettings(r=2, lora_alpha=6.0 if not lora else 16.0, **lora)
-    resident = LoraModel(TINY.load(Digits()), settings, seed=1, device=where)
+    lora_model = LoraModel(TINY.load(Digits()), settings, seed=1, device=where)
     shares = divide(IID(), Digits(), 2, stream(1, "partition"))
     jobs = [
         LocalJob(
             client_id=client,
             start_index=0,
             steps=3,
-            start=resident.read(),
+            start=lora_model.read(),
             samples=samples,
         )
         for client, samples in enumerate(shares)
     ]
     how = TrainingSettings(learning_rate=0.05, optim="sgd", bf16=bf16)
-    return train(resident, Digits(), jobs, settings=how, seed=1)
+    return train(lora_model, Digits(), jobs, settings=how, seed=1)
 
 
 @pytest.fixture

@@ -23,13 +23,13 @@ ALL = ("q_proj", "k_proj", "v_proj", "o_proj", "fc1", "fc2")
 
 def saved(folder, lora):
     """Return a model with a random adapter, after saving that and the base."""
-    resident = LoraModel(TINY.load(Digits()), lora, seed=0)
-    flat = torch.randn(resident.layout.num_numbers, generator=torch_stream(0, "test"))
-    tensors = resident.layout.views(flat)
-    resident.write(resident.layout.pack(tensors))
-    write_checkpoint(folder, resident.read(), lora)
+    lora_model = LoraModel(TINY.load(Digits()), lora, seed=0)
+    flat = torch.randn(lora_model.layout.num_numbers, generator=torch_stream(0, "test"))
+    tensors = lora_model.layout.views(flat)
+    lora_model.write(lora_model.layout.pack(tensors))
+    write_checkpoint(folder, lora_model.read(), lora)
     write_base(folder, TINY.load(Digits()))
-    return resident
+    return lora_model
 
 
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
@@ -45,12 +45,12 @@ def test_peft_loads_the_folder_without_any_difference(lora, tmp_path):
     from peft import PeftModel
     from transformers import AutoModelForImageClassification
 
-    resident = saved(tmp_path / "adapter", lora)
+    lora_model = saved(tmp_path / "adapter", lora)
     base = AutoModelForImageClassification.from_pretrained(tmp_path / "adapter/base")
     model = PeftModel.from_pretrained(base, tmp_path / "adapter")
     batch = Digits().batch("test", np.arange(32))
     with torch.no_grad():
-        loss, logits = resident.forward(batch)
+        loss, logits = lora_model.forward(batch)
         output = model(**batch)
     assert torch.equal(output.logits, logits)
     assert torch.equal(output.loss, loss)
@@ -58,9 +58,9 @@ def test_peft_loads_the_folder_without_any_difference(lora, tmp_path):
 
 def test_a_checkpoint_comes_back_equal_and_is_written_the_same(tmp_path):
     lora = LoraSettings()
-    resident = saved(tmp_path / "one", lora)
-    adapter = read_checkpoint(tmp_path / "one", resident.layout)
-    assert adapter == resident.read()
+    lora_model = saved(tmp_path / "one", lora)
+    adapter = read_checkpoint(tmp_path / "one", lora_model.layout)
+    assert adapter == lora_model.read()
     write_checkpoint(tmp_path / "two", adapter, lora)
     for name in ("adapter_config.json", "adapter_model.safetensors"):
         one, two = (tmp_path / folder / name for folder in ("one", "two"))
@@ -71,8 +71,8 @@ def test_a_checkpoint_comes_back_equal_and_is_written_the_same(tmp_path):
 
 
 def test_a_checkpoint_of_another_shape_is_refused(tmp_path):
-    resident = saved(tmp_path, LoraSettings(r=4))
+    lora_model = saved(tmp_path, LoraSettings(r=4))
     other = LoraModel(TINY.load(Digits()), LoraSettings(r=2), seed=0)
-    assert read_checkpoint(tmp_path, resident.layout)
+    assert read_checkpoint(tmp_path, lora_model.layout)
     with pytest.raises(ValueError, match="does not fit the model"):
         read_checkpoint(tmp_path, other.layout)

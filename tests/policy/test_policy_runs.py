@@ -330,7 +330,7 @@ def test_a_policy_that_the_fleet_does_not_suit_is_refused_by_its_path(
         run_scenario(unfit, tmp_path / "run")
 
 
-def test_the_live_line_counts_rounds_within_their_leg():
+def test_the_live_line_counts_rounds_within_their_phase():
     pilot = Phase(kind="pilot", after_round_id=4, num_rounds=3)
     view = LiveView(Console(), Stop(rounds=10), "x", is_quiet=True)
     view(Progress(6, 0, phase=pilot))

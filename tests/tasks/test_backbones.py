@@ -319,10 +319,10 @@ def test_adapters_on_a_bfloat16_base_are_float32(family, task, head):
     losses = []
     for dtype in ("float32", "bfloat16"):
         backbone = config(family, dtype=dtype)
-        resident = LoraModel(backbone.load(task), lora, seed=0)
-        loss, _ = resident.forward(read(task, backbone).batch("train", np.arange(8)))
+        lora_model = LoraModel(backbone.load(task), lora, seed=0)
+        loss, _ = lora_model.forward(read(task, backbone).batch("train", np.arange(8)))
         loss.backward()
-        assert {p.grad.dtype for p in resident.parameters} == {torch.float32}
+        assert {p.grad.dtype for p in lora_model.parameters} == {torch.float32}
         losses.append(loss.item())
     assert losses[1] == pytest.approx(losses[0], rel=0.02)
 
@@ -371,22 +371,22 @@ def test_evaluation_takes_a_named_part_and_bfloat16():
 
     backbone = config()
     lora = LoraSettings(r=1, target_modules=("query",), modules_to_save=())
-    resident = LoraModel(backbone.load(SENTENCES), lora, seed=0)
+    lora_model = LoraModel(backbone.load(SENTENCES), lora, seed=0)
     ready = read(SENTENCES, backbone)
     settings = EvaluationSettings(limit=10)
     assert settings.split_name(60) == "test[:10]"
     assert settings.split_name(10) == "test"
-    part = evaluate(resident, ready, "test[:10]", settings)
+    part = evaluate(lora_model, ready, "test[:10]", settings)
     assert (part.split, part.num_samples, part.perplexity) == ("test[:10]", 10, None)
-    whole = evaluate(resident, ready, "test")
-    short = evaluate(resident, ready, "test", EvaluationSettings(bf16=True))
+    whole = evaluate(lora_model, ready, "test")
+    short = evaluate(lora_model, ready, "test", EvaluationSettings(bf16=True))
     assert short.loss == pytest.approx(whole.loss, rel=0.02)
     assert short.loss != whole.loss
     for wrong in ("tests", "test[:0]", "test[5:]"):
         with pytest.raises(ValueError, match=r"split is one of|no samples"):
-            evaluate(resident, ready, wrong)
+            evaluate(lora_model, ready, wrong)
     with pytest.raises(ValueError, match="exact_match needs a task whose answers"):
-        evaluate(resident, ready, "test", EvaluationSettings(exact_match=True))
+        evaluate(lora_model, ready, "test", EvaluationSettings(exact_match=True))
 
 
 @pytest.mark.parametrize(

@@ -98,19 +98,19 @@ def test_a_wrong_column_is_named(tmp_path):
         task_of(tmp_path, prompt_column="prompt").labels("train")
 
 
-def resident_of(task):
+def lora_model_of(task):
     return LoraModel(LLAMA.load(task), LORA, seed=0)
 
 
 def test_perplexity_is_that_of_every_response_token(task):
-    ready, resident = read(task, LLAMA), resident_of(task)
-    found = evaluate(resident, ready, "test")
+    ready, lora_model = read(task, LLAMA), lora_model_of(task)
+    found = evaluate(lora_model, ready, "test")
     losses, right = [], []
     for index in range(3):
         batch = ready.batch("test", np.array([index]))
         labels = batch.pop("labels")[0]
         with torch.inference_mode():
-            log_p = resident.model(**batch).logits[0].log_softmax(-1)
+            log_p = lora_model.model(**batch).logits[0].log_softmax(-1)
         for place in range(1, len(labels)):
             if labels[place] != -100:
                 losses.append(-log_p[place - 1, labels[place]].item())
@@ -122,10 +122,10 @@ def test_perplexity_is_that_of_every_response_token(task):
 
 
 def test_answers_do_not_depend_on_their_batch(task):
-    ready, resident = read(task, LLAMA), resident_of(task)
+    ready, lora_model = read(task, LLAMA), lora_model_of(task)
     quiz = ready.quiz()
-    together = written(resident, quiz, "test", np.arange(3), 5)
-    alone = [written(resident, quiz, "test", np.array([i]), 5)[0] for i in range(3)]
+    together = written(lora_model, quiz, "test", np.arange(3), 5)
+    alone = [written(lora_model, quiz, "test", np.array([i]), 5)[0] for i in range(3)]
     assert together == alone
     assert all(len(answer) <= 5 for answer in together)
 
@@ -142,7 +142,7 @@ def test_answers_are_marked_by_their_result(task):
 
 def test_exact_match_is_asked_for(task):
     settings = EvaluationSettings(exact_match=True, max_new_tokens=4)
-    found = evaluate(resident_of(task), read(task, LLAMA), "test", settings)
+    found = evaluate(lora_model_of(task), read(task, LLAMA), "test", settings)
     assert found.exact_match == 0.0
 
 

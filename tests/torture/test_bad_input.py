@@ -81,7 +81,7 @@ def test_numbers_that_no_run_could_bear_are_refused(setting):
     assert setting.partition("=")[0].partition(".")[0] in verdict.said
 
 
-def test_a_right_document_stays_right_through_the_mutators_hands():
+def test_a_right_document_stays_right_through_the_mutators():
     corpus = bad_input.corpora(bad_input.Path())[0]
     documents = [bad_input.yaml.safe_load(d) for d in corpus.documents]
     assert all(bad_input.yaml.safe_load(as_yaml(d)) == d for d in documents)

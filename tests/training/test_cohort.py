@@ -141,27 +141,27 @@ def settings_of(family, **lora):
     return LoraSettings(target_modules=targets, **options)
 
 
-def resident_of(family, precision="float64", **lora):
-    resident = LoraModel(
+def lora_model_of(family, precision="float64", **lora):
+    lora_model = LoraModel(
         base_of(family), settings_of(family, **lora), seed=SEED, precision=precision
     )
     with forked(SEED, "noise"):  # B is zero at first, and hides A
-        noise = torch.randn(resident.layout.num_numbers, dtype=torch.float64)
-    start = resident.read()
+        noise = torch.randn(lora_model.layout.num_numbers, dtype=torch.float64)
+    start = lora_model.read()
     moved = start.flat + 0.05 * noise.to(start.flat.dtype)
-    resident.write(type(start)(start.layout, moved))
-    resident.rule = TOGETHER
-    return resident
+    lora_model.write(type(start)(start.layout, moved))
+    lora_model.rule = TOGETHER
+    return lora_model
 
 
-def jobs_of(resident, *, ranks=(4, 4, 4), steps=(20, 20, 20), sizes=(4, 4, 4)):
-    full = resident.layout.rank
+def jobs_of(lora_model, *, ranks=(4, 4, 4), steps=(20, 20, 20), sizes=(4, 4, 4)):
+    full = lora_model.layout.rank
     return [
         LocalJob(
             client_id=client,
             start_index=1,
             steps=steps[client],
-            start=resident.read(),
+            start=lora_model.read(),
             samples=np.arange(20 * client, 20 * client + 20),
             sketch=draw_sketch(ranks[client], full, stream(SEED, "sketch", client, 1)),
             batch_size=sizes[client],
@@ -247,8 +247,8 @@ def assert_equal_to_peft(family, jobs, outcomes, settings, tolerance=1e-10, **lo
             torch.testing.assert_close(found[name], tensor, rtol=0, atol=tolerance)
 
 
-def run(family, resident, jobs, settings):
-    return train(resident, FAMILIES[family][1], jobs, settings=settings, seed=SEED)
+def run(family, lora_model, jobs, settings):
+    return train(lora_model, FAMILIES[family][1], jobs, settings=settings, seed=SEED)
 
 
 @pytest.mark.parametrize("ranks", [(4, 4, 4), (1, 2, 3)])
@@ -256,9 +256,9 @@ def run(family, resident, jobs, settings):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_twenty_steps_together_equal_plain_peft(family, optim, ranks):
     settings = TrainingSettings(learning_rate=0.01, optim=optim, weight_decay=0.01)
-    resident = resident_of(family)
-    jobs = jobs_of(resident, ranks=ranks)
-    outcomes = run(family, resident, jobs, settings)
+    lora_model = lora_model_of(family)
+    jobs = jobs_of(lora_model, ranks=ranks)
+    outcomes = run(family, lora_model, jobs, settings)
     assert_equal_to_peft(family, jobs, outcomes, settings)
 
 
@@ -271,18 +271,18 @@ def test_unequal_steps_and_batches_schedules_clipping_and_rslora(schedule):
         max_grad_norm=0.1,
         optim="momentum",
     )
-    resident = resident_of("bert", lora_alpha=3.0)
-    jobs = jobs_of(resident, steps=(5, 9, 2), sizes=(4, 2, 4), ranks=(4, 3, 4))
-    outcomes = run("bert", resident, jobs, settings)
+    lora_model = lora_model_of("bert", lora_alpha=3.0)
+    jobs = jobs_of(lora_model, steps=(5, 9, 2), sizes=(4, 2, 4), ranks=(4, 3, 4))
+    outcomes = run("bert", lora_model, jobs, settings)
     assert_equal_to_peft("bert", jobs, outcomes, settings, lora_alpha=3)
 
 
 @pytest.mark.parametrize("family", ["bert", "gpt2"])
 def test_dropout_draws_what_each_client_alone_would_draw(family):
     settings = TrainingSettings(learning_rate=0.01, optim="sgd")
-    resident = resident_of(family, lora_dropout=0.4)
-    jobs = jobs_of(resident, ranks=(4, 2, 4), steps=(4, 4, 3))
-    outcomes = run(family, resident, jobs, settings)
+    lora_model = lora_model_of(family, lora_dropout=0.4)
+    jobs = jobs_of(lora_model, ranks=(4, 2, 4), steps=(4, 4, 3))
+    outcomes = run(family, lora_model, jobs, settings)
     assert_equal_to_peft(family, jobs, outcomes, settings, lora_dropout=0.4)
 
 
@@ -291,18 +291,18 @@ def test_accumulated_batches_are_one_large_batch(family):
     settings = TrainingSettings(
         learning_rate=0.01, gradient_accumulation_steps=3, max_grad_norm=0.2
     )
-    resident = resident_of(family)
-    jobs = jobs_of(resident, steps=(3, 3, 3), sizes=(2, 2, 2))
-    outcomes = run(family, resident, jobs, settings)
+    lora_model = lora_model_of(family)
+    jobs = jobs_of(lora_model, steps=(3, 3, 3), sizes=(2, 2, 2))
+    outcomes = run(family, lora_model, jobs, settings)
     assert_equal_to_peft(family, jobs, outcomes, settings)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_one_step_gradients_in_float32_equal_those_of_plain_peft(family):
     settings = TrainingSettings(learning_rate=1.0, optim="sgd")
-    resident = resident_of(family, precision="float32")
-    jobs = jobs_of(resident, steps=(1, 1, 1))
-    for job, outcome in zip(jobs, run(family, resident, jobs, settings), strict=True):
+    lora_model = lora_model_of(family, precision="float32")
+    jobs = jobs_of(lora_model, steps=(1, 1, 1))
+    for job, outcome in zip(jobs, run(family, lora_model, jobs, settings), strict=True):
         wanted = in_plain_peft(family, job, settings)  # in float64
         start = job.start.tensors()
         for name, found in outcome.adapter.tensors().items():
@@ -316,12 +316,12 @@ def test_one_step_gradients_in_float32_equal_those_of_plain_peft(family):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_grouping_gives_the_same_up_to_rounding(family):
     settings = TrainingSettings(learning_rate=0.01, lr_scheduler_type="linear")
-    resident = resident_of(family)
-    jobs = jobs_of(resident, steps=(6, 4, 6))
-    together = run(family, resident, jobs, settings)
+    lora_model = lora_model_of(family)
+    jobs = jobs_of(lora_model, steps=(6, 4, 6))
+    together = run(family, lora_model, jobs, settings)
     for rule in (ONE_CLIENT_PER_PASS, CUT_TO_SINGLE_TEXTS, CUT_IN_TWOS):
-        resident.rule = rule
-        others = run(family, resident, jobs, settings)
+        lora_model.rule = rule
+        others = run(family, lora_model, jobs, settings)
         for one, other in zip(together, others, strict=True):
             torch.testing.assert_close(
                 one.adapter.flat, other.adapter.flat, rtol=0, atol=1e-11
@@ -331,32 +331,34 @@ def test_every_grouping_gives_the_same_up_to_rounding(family):
 
 def test_a_chunk_trained_twice_is_bit_identical():
     settings = TrainingSettings(learning_rate=0.01)
-    resident = resident_of("bert", precision="float32", lora_dropout=0.2)
-    jobs = jobs_of(resident, ranks=(4, 1, 2), steps=(5, 3, 5), sizes=(2, 3, 2))
-    first = run("bert", resident, jobs, settings)
-    assert run("bert", resident_of("bert", "float32", lora_dropout=0.2), jobs, settings)
-    assert run("bert", resident, jobs, settings) == first
-    backwards = run("bert", resident, jobs[::-1], settings)
+    lora_model = lora_model_of("bert", precision="float32", lora_dropout=0.2)
+    jobs = jobs_of(lora_model, ranks=(4, 1, 2), steps=(5, 3, 5), sizes=(2, 3, 2))
+    first = run("bert", lora_model, jobs, settings)
+    assert run(
+        "bert", lora_model_of("bert", "float32", lora_dropout=0.2), jobs, settings
+    )
+    assert run("bert", lora_model, jobs, settings) == first
+    backwards = run("bert", lora_model, jobs[::-1], settings)
     for one, other in zip(first, backwards[::-1], strict=True):
         torch.testing.assert_close(one.adapter.flat, other.adapter.flat)
 
 
 def test_training_leaves_the_resident_adapter_and_the_model_as_they_were():
-    resident = resident_of("llama")
-    before = resident.read()
+    lora_model = lora_model_of("llama")
+    before = lora_model.read()
     batch = FAMILIES["llama"][1].batch("train", np.arange(4))
-    loss = resident.forward(batch)[0]
-    run("llama", resident, jobs_of(resident, steps=(2, 2, 2)), TrainingSettings())
-    assert resident.read() == before
-    assert torch.equal(resident.forward(batch)[0], loss)
+    loss = lora_model.forward(batch)[0]
+    run("llama", lora_model, jobs_of(lora_model, steps=(2, 2, 2)), TrainingSettings())
+    assert lora_model.read() == before
+    assert torch.equal(lora_model.forward(batch)[0], loss)
 
 
 @pytest.mark.parametrize("family", ["bert", "gpt2"])
 def test_a_client_of_not_a_number_changes_no_bit_of_the_others(family):
-    resident = resident_of(family)
-    good, bad, other = jobs_of(resident, steps=(4, 4, 4))
+    lora_model = lora_model_of(family)
+    good, bad, other = jobs_of(lora_model, steps=(4, 4, 4))
     settings = TrainingSettings(learning_rate=0.01, max_grad_norm=1.0)
-    calm = run(family, resident, [good, bad, other], settings)
+    calm = run(family, lora_model, [good, bad, other], settings)
     start = bad.start
     broken = type(start)(start.layout, start.flat * float("nan"))
     bad = LocalJob(
@@ -368,17 +370,17 @@ def test_a_client_of_not_a_number_changes_no_bit_of_the_others(family):
         sketch=bad.sketch,
         batch_size=4,
     )
-    outcomes = run(family, resident, [good, bad, other], settings)
+    outcomes = run(family, lora_model, [good, bad, other], settings)
     assert isinstance(outcomes[1], Diverged)
     assert outcomes[::2] == calm[::2]
 
 
 def test_clients_of_other_full_ranks_train_beside_each_other():
-    resident = resident_of("bert")
-    narrow = resident.layout.at_rank(2)
+    lora_model = lora_model_of("bert")
+    narrow = lora_model.layout.at_rank(2)
     numbers = stream(SEED, "narrow").normal(size=narrow.num_numbers)
-    start = type(resident.read())(narrow, torch.from_numpy(0.05 * numbers))
-    wide, _, other = jobs_of(resident, steps=(3, 3, 3))
+    start = type(lora_model.read())(narrow, torch.from_numpy(0.05 * numbers))
+    wide, _, other = jobs_of(lora_model, steps=(3, 3, 3))
     small = LocalJob(
         client_id=1,
         start_index=1,
@@ -387,8 +389,8 @@ def test_clients_of_other_full_ranks_train_beside_each_other():
         samples=wide.samples,
     )
     settings = TrainingSettings(learning_rate=0.01, per_device_train_batch_size=4)
-    together = run("bert", resident, [wide, small, other], settings)
-    alone = run("bert", resident, [small], settings)
+    together = run("bert", lora_model, [wide, small, other], settings)
+    alone = run("bert", lora_model, [small], settings)
     assert small.rank == 2
     assert together[1].adapter.layout == narrow
     torch.testing.assert_close(
@@ -494,12 +496,12 @@ def test_a_warm_up_needs_a_schedule():
 @pytest.mark.parametrize("trains", ["A", "B"])
 def test_a_factor_that_rests_moves_no_bit_and_the_other_as_if_it_were_frozen(trains):
     settings = TrainingSettings(learning_rate=0.01, weight_decay=0.1)
-    resident = resident_of("llama")
+    lora_model = lora_model_of("llama")
     jobs = [
         replace(job, trains=(trains,))
-        for job in jobs_of(resident, ranks=(4, 2, 4), steps=(3, 3, 3))
+        for job in jobs_of(lora_model, ranks=(4, 2, 4), steps=(3, 3, 3))
     ]
-    outcomes = run("llama", resident, jobs, settings)
+    outcomes = run("llama", lora_model, jobs, settings)
     for job, outcome in zip(jobs, outcomes, strict=True):
         wanted = in_plain_peft("llama", job, settings)
         for name, tensor in outcome.adapter.tensors().items():
@@ -510,10 +512,10 @@ def test_a_factor_that_rests_moves_no_bit_and_the_other_as_if_it_were_frozen(tra
 
 def test_rank_stabilised_scaling_is_that_of_peft():
     settings = TrainingSettings(learning_rate=0.01, optim="sgd")
-    resident = resident_of("bert", use_rslora=True)
-    assert resident.linears[0].scale == 3.0  # 6 / sqrt(4), not 6 / 4
-    jobs = jobs_of(resident, ranks=(4, 2, 4), steps=(3, 3, 3))
-    outcomes = run("bert", resident, jobs, settings)
+    lora_model = lora_model_of("bert", use_rslora=True)
+    assert lora_model.linears[0].scale == 3.0  # 6 / sqrt(4), not 6 / 4
+    jobs = jobs_of(lora_model, ranks=(4, 2, 4), steps=(3, 3, 3))
+    outcomes = run("bert", lora_model, jobs, settings)
     assert_equal_to_peft("bert", jobs, outcomes, settings, use_rslora=True)
 
 
@@ -521,14 +523,14 @@ def test_rank_stabilised_scaling_is_that_of_peft():
 def test_layers_that_are_not_plain_lora_train_one_after_the_other(method):
     lora = {"lora_alpha": 16.0, "lora_dropout": 0.2, **method}
     settings = TrainingSettings(learning_rate=0.01, max_grad_norm=1.0)
-    resident = resident_of("bert", **lora)
-    assert not resident.is_stackable
-    jobs = jobs_of(resident, steps=(3, 2, 3))
-    outcomes = run("bert", resident, jobs, settings)
+    lora_model = lora_model_of("bert", **lora)
+    assert not lora_model.is_stackable
+    jobs = jobs_of(lora_model, steps=(3, 2, 3))
+    outcomes = run("bert", lora_model, jobs, settings)
     for job, outcome in zip(jobs, outcomes, strict=True):
         wanted = in_plain_peft("bert", job, settings, **lora)
         assert outcome.adapter.tensors().keys() == wanted.keys()
         for name, tensor in outcome.adapter.tensors().items():
             torch.testing.assert_close(tensor, wanted[name], rtol=0, atol=1e-10)
     with pytest.raises(ValueError, match="only plain LoRA can be sketched"):
-        run("bert", resident, jobs_of(resident, ranks=(2, 2, 2)), settings)
+        run("bert", lora_model, jobs_of(lora_model, ranks=(2, 2, 2)), settings)

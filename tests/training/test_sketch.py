@@ -38,7 +38,7 @@ class Words:
 
 
 @pytest.fixture
-def resident():
+def lora_model():
     torch.set_num_threads(1)
     config = BertConfig(
         vocab_size=20,
@@ -61,24 +61,24 @@ def resident():
     return model
 
 
-def trained(resident, sketch, *, steps=3, **settings):
+def trained(lora_model, sketch, *, steps=3, **settings):
     job = LocalJob(
         client_id=0,
         start_index=0,
         steps=steps,
-        start=resident.read(),
+        start=lora_model.read(),
         samples=np.arange(40),
         sketch=sketch,
     )
     options = TrainingSettings(
         **{"learning_rate": 0.05, "per_device_train_batch_size": 40, **settings}
     )
-    (outcome,) = train(resident, Words(), [job], settings=options, seed=0)
+    (outcome,) = train(lora_model, Words(), [job], settings=options, seed=0)
     return job.start, outcome.adapter
 
 
-def test_the_mean_over_all_index_sets_is_the_whole_product(resident):
-    adapter = resident.read()
+def test_the_mean_over_all_index_sets_is_the_whole_product(lora_model):
+    adapter = lora_model.read()
     for k in range(1, RANK + 1):
         sketches = [Sketch(j, RANK) for j in combinations(range(RANK), k)]
         for module, (lora_b, lora_a) in adapter.pairs().items():
@@ -102,8 +102,8 @@ def test_every_index_set_is_as_likely_and_a_stream_gives_one():
     assert draw_sketch(4, 4, stream(0, "sketch", 1, 1)) == whole_sketch(4)
 
 
-def test_the_sketch_has_one_index_set_for_a_and_b_in_every_layer(resident):
-    start, after = trained(resident, Sketch((1, 3), RANK), weight_decay=0.1)
+def test_the_sketch_has_one_index_set_for_a_and_b_in_every_layer(lora_model):
+    start, after = trained(lora_model, Sketch((1, 3), RANK), weight_decay=0.1)
     for module, (lora_b, lora_a) in after.pairs().items():
         old_b, old_a = start.pairs()[module]
         assert (lora_b != old_b).any(0).tolist() == [False, True, False, True]
@@ -113,10 +113,10 @@ def test_the_sketch_has_one_index_set_for_a_and_b_in_every_layer(resident):
 
 
 @pytest.mark.parametrize("optim", ["sgd", "momentum", "adamw"])
-def test_momentum_and_weight_decay_leave_frozen_numbers_bit_for_bit(resident, optim):
+def test_momentum_and_weight_decay_leave_frozen_numbers_bit_for_bit(lora_model, optim):
     sketch = Sketch((2,), RANK)
     start, after = trained(
-        resident, sketch, optim=optim, weight_decay=0.3, max_grad_norm=0.5
+        lora_model, sketch, optim=optim, weight_decay=0.3, max_grad_norm=0.5
     )
     others = [0, 1, 3]
     for module, (lora_b, lora_a) in after.pairs().items():
@@ -125,13 +125,13 @@ def test_momentum_and_weight_decay_leave_frozen_numbers_bit_for_bit(resident, op
         assert torch.equal(lora_a[others], old_a[others])
 
 
-def test_one_step_of_sgd_is_the_update_rule_of_the_paper(resident):
+def test_one_step_of_sgd_is_the_update_rule_of_the_paper(lora_model):
     """B - eta s (G A^T) S and A - eta s S (B^T G), G from autograd on W itself."""
     sketch, scale = Sketch((0, 2), RANK), 6.0 / RANK
-    start, after = trained(resident, sketch, steps=1, optim="sgd")
+    start, after = trained(lora_model, sketch, steps=1, optim="sgd")
     diagonal = torch.zeros(RANK, dtype=torch.float64)
     diagonal[[0, 2]] = RANK / 2
-    gradients = dense_gradients(resident, start, diagonal, scale)
+    gradients = dense_gradients(lora_model, start, diagonal, scale)
     for module, (lora_b, lora_a) in after.pairs().items():
         old_b, old_a = start.pairs()[module]
         gradient = gradients[module]
@@ -141,29 +141,29 @@ def test_one_step_of_sgd_is_the_update_rule_of_the_paper(resident):
         torch.testing.assert_close(lora_a, wanted_a, rtol=0, atol=1e-13)
 
 
-def dense_gradients(resident, start, diagonal, scale):
+def dense_gradients(lora_model, start, diagonal, scale):
     """Return the gradient at each adapted matrix W0 + s B S A, of the whole data."""
     weights = {}
-    resident.write(start.layout.pack({n: 0 * t for n, t in start.tensors().items()}))
+    lora_model.write(start.layout.pack({n: 0 * t for n, t in start.tensors().items()}))
     for name, tensor in start.rest().items():
         parameter = name.replace("classifier.", "classifier.modules_to_save.default.")
-        resident.model.get_parameter(parameter).data.copy_(tensor)
+        lora_model.model.get_parameter(parameter).data.copy_(tensor)
     for module, (lora_b, lora_a) in start.pairs().items():
-        layer = resident.model.get_submodule(f"base_model.model.{module}.base_layer")
+        layer = lora_model.model.get_submodule(f"base_model.model.{module}.base_layer")
         moved = layer.weight.detach() + scale * (lora_b * diagonal) @ lora_a
         layer.weight = torch.nn.Parameter(moved)
         weights[module] = layer.weight
-    loss, _ = resident.forward(Words().batch("train", np.arange(40)))
+    loss, _ = lora_model.forward(Words().batch("train", np.arange(40)))
     loss.backward()
     return {module: weight.grad for module, weight in weights.items()}
 
 
-def test_the_scale_is_that_of_the_global_rank(resident):
+def test_the_scale_is_that_of_the_global_rank(lora_model):
     """The client's model is W0 + alpha/r r/k B_J A_J: nothing divides by k twice."""
     sketch = Sketch((1,), RANK)
-    _, after = trained(resident, sketch, steps=1, optim="sgd", learning_rate=1e-12)
-    (loss,) = losses(resident, sketch)
-    start = resident.read()
+    _, after = trained(lora_model, sketch, steps=1, optim="sgd", learning_rate=1e-12)
+    (loss,) = losses(lora_model, sketch)
+    start = lora_model.read()
     zeroed = {}
     for part in start.layout.parts:
         tensor = start.tensors()[part.name].clone()
@@ -171,47 +171,47 @@ def test_the_scale_is_that_of_the_global_rank(resident):
             tensor[:, [0, 2, 3]] = 0
             tensor *= RANK
         zeroed[part.name] = tensor
-    resident.write(start.layout.pack(zeroed))
-    wanted, _ = resident.forward(Words().batch("train", np.arange(40)))
+    lora_model.write(start.layout.pack(zeroed))
+    wanted, _ = lora_model.forward(Words().batch("train", np.arange(40)))
     assert loss == pytest.approx(wanted.item(), abs=1e-12)
     assert after.layout == start.layout
 
 
-def losses(resident, sketch):
+def losses(lora_model, sketch):
     job = LocalJob(
         client_id=0,
         start_index=0,
         steps=1,
-        start=resident.read(),
+        start=lora_model.read(),
         samples=np.arange(40),
         sketch=sketch,
     )
     settings = TrainingSettings(per_device_train_batch_size=40)
     return [
         outcome.loss
-        for outcome in train(resident, Words(), [job], settings=settings, seed=0)
+        for outcome in train(lora_model, Words(), [job], settings=settings, seed=0)
     ]
 
 
 @pytest.mark.parametrize("optim", ["sgd", "momentum", "adamw"])
-def test_a_sketch_of_every_index_is_plain_lora_bit_for_bit(resident, optim):
+def test_a_sketch_of_every_index_is_plain_lora_bit_for_bit(lora_model, optim):
     options = {"optim": optim, "weight_decay": 0.1}
-    _, plain = trained(resident, None, **options)
-    _, whole = trained(resident, whole_sketch(RANK), **options)
+    _, plain = trained(lora_model, None, **options)
+    _, whole = trained(lora_model, whole_sketch(RANK), **options)
     assert plain == whole
 
 
-def test_adam_moves_sketched_numbers_as_far_on_average_as_plain_lora(resident):
+def test_adam_moves_sketched_numbers_as_far_on_average_as_plain_lora(lora_model):
     """One step of Adam is the rate times a sign: r/k of it in k/r of the draws."""
     moved = []
     for indices in combinations(range(RANK), 2):
         start, after = trained(
-            resident, Sketch(indices, RANK), steps=1, learning_rate=1e-3
+            lora_model, Sketch(indices, RANK), steps=1, learning_rate=1e-3
         )
         moved.append((after.flat - start.flat).abs())
         rest = [after.rest()[n] - t for n, t in start.rest().items()]
         assert max(t.abs().max() for t in rest) <= 1e-3 * (1 + 1e-9)
-    start, after = trained(resident, None, steps=1, learning_rate=1e-3)
+    start, after = trained(lora_model, None, steps=1, learning_rate=1e-3)
     plain = (after.flat - start.flat).abs()
     torch.testing.assert_close(torch.stack(moved).mean(0), plain, rtol=1e-3, atol=0)
 
@@ -223,8 +223,8 @@ def test_only_adam_is_compensated():
     assert compensation("adamw", whole_sketch(8)) == 1.0
 
 
-def test_a_gain_multiplies_the_change_of_the_factors_only(resident):
-    start = resident.read()
+def test_a_gain_multiplies_the_change_of_the_factors_only(lora_model):
+    start = lora_model.read()
     sketch = Sketch((0, 3), RANK)
     small = sketched(start.layout, start.tensors(), sketch)
     after = scattered(start, sketch, {n: t + 1.0 for n, t in small.items()}, gain=2.0)
@@ -237,9 +237,9 @@ def test_a_gain_multiplies_the_change_of_the_factors_only(resident):
         torch.testing.assert_close(after.rest()[name], tensor + 1.0)
 
 
-def test_what_travels_is_what_moved(resident):
+def test_what_travels_is_what_moved(lora_model):
     sketch = Sketch((0, 2), RANK)
-    start, after = trained(resident, sketch, optim="sgd", weight_decay=0.1)
+    start, after = trained(lora_model, sketch, optim="sgd", weight_decay=0.1)
     head = 3 * 8 + 3
     matrices = 2 * (8 + 8) + 2 * (12 + 8)  # m + n of two queries, two dense
     assert start.layout.at_rank(2).num_numbers == 2 * matrices + head

@@ -29,26 +29,28 @@ def empty_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
 
 
-def resident_model(**lora):
+def lora_model_with(**lora):
     settings = LoraSettings(**{"r": 2, **lora})
     return LoraModel(TINY.load(TASK), settings, seed=0)
 
 
-def jobs_for(resident, clients=(0,), steps=3):
+def jobs_for(lora_model, clients=(0,), steps=3):
     return [
         LocalJob(
             client_id=client,
             start_index=0,
             steps=steps,
-            start=resident.read(),
+            start=lora_model.read(),
             samples=np.arange(10 * client, 10 * client + 10),
         )
         for client in clients
     ]
 
 
-def run(resident, jobs, seed=0, **settings):
-    return train(resident, TASK, jobs, settings=TrainingSettings(**settings), seed=seed)
+def run(lora_model, jobs, seed=0, **settings):
+    return train(
+        lora_model, TASK, jobs, settings=TrainingSettings(**settings), seed=seed
+    )
 
 
 def test_a_forked_generator_leaves_the_global_one_alone():
@@ -62,17 +64,17 @@ def test_a_forked_generator_leaves_the_global_one_alone():
 
 
 def test_the_adapter_is_exchanged_without_loss():
-    resident = resident_model()
-    before = resident.read()
+    lora_model = lora_model_with()
+    before = lora_model.read()
     other = before.layout.pack({n: t + 1 for n, t in before.tensors().items()})
-    resident.write(other)
-    assert resident.read() == other != before
-    resident.write(before)
-    assert {resident.read(): 1}[before] == 1
+    lora_model.write(other)
+    assert lora_model.read() == other != before
+    lora_model.write(before)
+    assert {lora_model.read(): 1}[before] == 1
 
 
 def test_the_layout_names_factors_and_the_head():
-    adapter = resident_model().read()
+    adapter = lora_model_with().read()
     names = [f"vit.layers.{i}.attention.{p}_proj" for i in (0, 1) for p in "qv"]
     assert list(adapter.pairs()) == names
     assert {b.shape for b, _ in adapter.pairs().values()} == {(16, 2)}
@@ -91,16 +93,16 @@ def test_mini_batches_are_full_and_see_every_sample_once_per_epoch():
 
 
 def test_a_client_does_not_depend_on_its_chunk():
-    resident = resident_model(lora_dropout=0.3)
-    jobs = jobs_for(resident, clients=(0, 1, 2))
-    together = run(resident, jobs)
-    alone = run(resident, jobs[1:2])
+    lora_model = lora_model_with(lora_dropout=0.3)
+    jobs = jobs_for(lora_model, clients=(0, 1, 2))
+    together = run(lora_model, jobs)
+    alone = run(lora_model, jobs[1:2])
     torch.testing.assert_close(together[1].adapter.flat, alone[0].adapter.flat)
     assert together[0].adapter != together[1].adapter
 
 
 def test_dropout_acts_in_training_only_and_follows_the_seed():
-    plain, dropping = resident_model(), resident_model(lora_dropout=0.5)
+    plain, dropping = lora_model_with(), lora_model_with(lora_dropout=0.5)
     jobs = jobs_for(plain)
     calm, first, again = (run(model, jobs) for model in (plain, dropping, dropping))
     assert first == again
@@ -113,11 +115,11 @@ def test_dropout_acts_in_training_only_and_follows_the_seed():
 
 def test_a_module_that_the_model_lacks_is_refused():
     with pytest.raises(ValueError, match="the model has no module 'score'"):
-        resident_model(modules_to_save=("score",))
+        lora_model_with(modules_to_save=("score",))
     with pytest.raises(
         ValueError, match="target_modules: the model has no module 'query'"
     ):
-        resident_model(target_modules=("q_proj", "query"))
+        lora_model_with(target_modules=("q_proj", "query"))
 
 
 def test_a_base_that_cannot_be_is_refused():
@@ -128,42 +130,44 @@ def test_a_base_that_cannot_be_is_refused():
 
 
 def test_the_frozen_base_does_not_move():
-    resident = resident_model()
-    frozen = [p for p in resident.model.parameters() if not p.requires_grad]
+    lora_model = lora_model_with()
+    frozen = [p for p in lora_model.model.parameters() if not p.requires_grad]
     before = [p.clone() for p in frozen]
-    run(resident, jobs_for(resident), learning_rate=0.1)
+    run(lora_model, jobs_for(lora_model), learning_rate=0.1)
     assert all(map(torch.equal, frozen, before))
 
 
 @pytest.mark.parametrize("optim", ["sgd", "momentum", "adamw"])
 def test_a_diverged_client_is_an_outcome_and_spares_the_others(optim):
-    resident = resident_model()
-    good, bad, other = jobs_for(resident, clients=(0, 1, 2))
+    lora_model = lora_model_with()
+    good, bad, other = jobs_for(lora_model, clients=(0, 1, 2))
     broken = bad.start.layout.pack(
         {n: t * float("inf") for n, t in bad.start.tensors().items()}
     )
     bad = LocalJob(
         client_id=1, start_index=4, steps=3, start=broken, samples=bad.samples
     )
-    outcomes = run(resident, [good, bad, other], optim=optim)
+    outcomes = run(lora_model, [good, bad, other], optim=optim)
     assert isinstance(outcomes[1], Diverged)
     assert pickle.loads(pickle.dumps(outcomes[1])).args == (1, 4, 0)
-    assert outcomes[0::2] == run(resident, [good, other], optim=optim)
+    assert outcomes[0::2] == run(lora_model, [good, other], optim=optim)
 
 
 def test_an_overflow_in_the_last_step_is_noticed():
-    resident = resident_model()
-    jobs = jobs_for(resident, steps=1)
-    (outcome,) = run(resident, jobs, optim="sgd", learning_rate=3e38, weight_decay=1e3)
+    lora_model = lora_model_with()
+    jobs = jobs_for(lora_model, steps=1)
+    (outcome,) = run(
+        lora_model, jobs, optim="sgd", learning_rate=3e38, weight_decay=1e3
+    )
     assert isinstance(outcome, Diverged)
     assert outcome.step == 1
 
 
 def test_clipping_bounds_the_step():
-    resident = resident_model()
-    jobs = jobs_for(resident, steps=1)
+    lora_model = lora_model_with()
+    jobs = jobs_for(lora_model, steps=1)
     options = {"optim": "sgd", "learning_rate": 1.0, "max_grad_norm": 0.01}
-    (outcome,) = run(resident, jobs, **options)
+    (outcome,) = run(lora_model, jobs, **options)
     moved = (outcome.adapter.flat - jobs[0].start.flat).norm().item()
     assert moved == pytest.approx(0.01, rel=1e-3)
 

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 import netsim as package
-from fl.workers import ray_cluster as ray_crew
+from fl.workers import ray_cluster
 from fl.workers.executor import WorkerDied
 from fl.workers.ray_cluster import NoCluster, RayHand, connect, ray_workers
 from netsim.core.locks import locked
@@ -93,7 +93,7 @@ def test_workers_stay_between_pieces_of_work(executor):
 
 
 def test_a_worker_of_other_software_is_refused():
-    other = {**ray_crew.software(), "torch": "1.0"}
+    other = {**ray_cluster.software(), "torch": "1.0"}
     outcome = RayHand(10, {}, other).apply(plus, 1)
     with pytest.raises(NoCluster, match=r"other software.*torch .* for 1\.0"):
         _ = outcome.result
@@ -107,7 +107,7 @@ def kill_one_when(folder, num_done):
         while len(list(folder.glob("runs/*/*/adapter"))) < num_done:
             assert time.monotonic() < deadline_s
             time.sleep(0.02)
-        killed.append(hands()[0])
+        killed.append(worker_ids()[0])
         os.kill(killed[0], signal.SIGKILL)
 
     killed = []
@@ -116,7 +116,7 @@ def kill_one_when(folder, num_done):
     return thread, killed
 
 
-def hands():
+def worker_ids():
     """Return the ids of the workers of the cluster that this process has started."""
     words = subprocess.run(
         ["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True
@@ -225,7 +225,7 @@ def test_a_share_of_a_gpu_is_for_a_cluster(tmp_path, capsys):
 
 
 def test_without_ray_the_extra_is_named(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(ray_crew, "find_spec", lambda name: None)
+    monkeypatch.setattr(ray_cluster, "find_spec", lambda name: None)
     path, folder = written(tmp_path), tmp_path / "study"
     assert netsim("study", path, "--ray", "auto", "--out", folder) == 2
     assert "--ray auto: needs Ray: pip install -c constraints.txt -e '.[cluster]'" in (
@@ -257,7 +257,7 @@ def test_the_command_joins_a_cluster_and_leaves_it_running(way, cluster, tmp_pat
     assert lines[0].startswith("study ")
     assert lines[1].startswith("{")
     assert "ray" not in done.stderr.lower().replace(str(tmp_path).lower(), "")
-    assert soon(lambda: not hands()), "its workers went with it"
+    assert soon(lambda: not worker_ids()), "its workers went with it"
     assert [node["Alive"] for node in cluster.nodes()] == [True]
 
 
@@ -267,10 +267,10 @@ def test_a_note_of_a_cluster_that_is_gone_is_not_followed(tmp_path, monkeypatch)
     (tmp_path / "ray").mkdir()
     note = tmp_path / "ray" / "ray_current_cluster"
     note.write_text("127.0.0.1:1")
-    assert ray_crew._running() is None
+    assert ray_cluster._running() is None
     with socket.create_server(("127.0.0.1", 0)) as listening:
         place = f"127.0.0.1:{listening.getsockname()[1]}"
         note.write_text(place)
-        assert ray_crew._running() == place
+        assert ray_cluster._running() == place
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
-    assert ray_crew._running() == "10.0.0.1:6379"
+    assert ray_cluster._running() == "10.0.0.1:6379"

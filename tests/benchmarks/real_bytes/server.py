@@ -52,13 +52,13 @@ def play(plan: dict, links: dict[int, socket.socket]) -> list[dict]:
     def serve_part(part: dict) -> tuple[int, bytearray]:
         return serve(links[part["client_id"]], part, adapters[part["file"]])
 
-    with ThreadPoolExecutor(len(links)) as crew:
+    with ThreadPoolExecutor(len(links)) as pool:
         start_ns = time.monotonic_ns()
         for parts in plan["rounds"]:
             sleep_until(start_ns + plan["announce_ns"])
             for part in parts:
                 ask(links[part["client_id"]], part)
-            served = list(crew.map(serve_part, parts))
+            served = list(pool.map(serve_part, parts))
             end_ns = time.monotonic_ns()
             sleep_until(end_ns + plan["merge_ns"])
             end_ns = time.monotonic_ns()

@@ -38,15 +38,15 @@ FULL, HALF = Pilot(probability=1.0, rounds=7), Pilot(probability=0.5, rounds=8)
 
 @dataclass(frozen=True, kw_only=True)
 class Scripted(NoLearning):
-    """Loss falls from 2 by ``rates[leg]`` per round, a leg being what starts anew from
-    the first version; changes have the norms above times ``(r / k)^NU``."""
+    """Loss falls from 2 by ``rates[phase]`` per round; each phase starts from the first
+    version. Changes have the norms above times ``(r / k)^NU``."""
 
     rates: tuple[float, ...] = (0.1,)
     rank: int = 8
     samples: tuple[int, ...] = SAMPLES
     norms2: tuple[float, ...] = tuple(NORMS2.tolist())
-    steps: dict = field(default_factory=dict)  # version to (leg, rounds since)
-    legs: list = field(default_factory=list)
+    steps: dict = field(default_factory=dict)  # version to (phase, rounds since)
+    phases: list = field(default_factory=list)
     jobs: dict = field(default_factory=dict)
 
     @property
@@ -65,16 +65,16 @@ class Scripted(NoLearning):
         merged = super().merge(version, arrivals).version
         if version != merged:
             if version == self.initial_version:
-                self.legs.append(merged)
-            leg, number = self.steps.get(version, (len(self.legs) - 1, 0))
-            self.steps[merged] = leg, number + 1
+                self.phases.append(merged)
+            phase, number = self.steps.get(version, (len(self.phases) - 1, 0))
+            self.steps[merged] = phase, number + 1
         jobs = [self.jobs[arrival.ticket] for arrival in arrivals]
         norms2 = [self.norms2[j.client_id] * (8 / j.rank) ** NU for j in jobs]
         return Merged(merged, norms2=tuple(norms2))
 
     def evaluate(self, version):
-        leg, number = self.steps.get(version, (0, 0))
-        rate = self.rates[min(leg, len(self.rates) - 1)]
+        phase, number = self.steps.get(version, (0, 0))
+        rate = self.rates[min(phase, len(self.rates) - 1)]
         return (Score("test", 1, 2.0 - rate * number, 0.1 * number),)
 
 
@@ -141,7 +141,7 @@ def test_pilots_take_their_time_and_count_as_no_rounds(tmp_path):
     assert [row.sampling_probability for row in starts[:2]] == [1.0, 0.5]
 
 
-def test_every_leg_starts_from_the_first_version(tmp_path):
+def test_every_phase_starts_from_the_first_version(tmp_path):
     stage = play_out(tmp_path, config(sampling_only(FULL, HALF)), rates=(0.2, 0.1, 0.3))
     found = {
         (row.phase, row.round_id): round(row.loss, 9)
@@ -152,7 +152,7 @@ def test_every_leg_starts_from_the_first_version(tmp_path):
     assert found["pilot", 7] == pytest.approx(2 - 7 * 0.2)
     assert found["pilot", 15] == pytest.approx(2 - 0.1 * sum(joined[7:15]))
     assert found["train", 20] == pytest.approx(2 - 0.3 * sum(joined[15:]))
-    assert len(stage.scene.learner.legs) == 3
+    assert len(stage.scene.learner.phases) == 3
 
 
 def test_a_kept_model_goes_on_where_the_last_pilot_ended(tmp_path):
@@ -160,7 +160,7 @@ def test_a_kept_model_goes_on_where_the_last_pilot_ended(tmp_path):
     stage = play_out(tmp_path, config(policy), rates=(0.1, 0.2))
     scores = {(row.phase, row.round_id): row.loss for row in stage.scene.recorder.evals}
     assert scores["train", 15] == scores["pilot", 15] == pytest.approx(2 - 7 * 0.2)
-    assert len(stage.scene.learner.legs) == 2
+    assert len(stage.scene.learner.phases) == 2
 
 
 def test_a_pilot_never_meets_the_target(tmp_path):
@@ -192,11 +192,11 @@ def law_rounds(q, rank=8):
 
 
 def test_the_constants_come_back_from_a_run(tmp_path):
-    legs = [(1.0, None), (0.7, None), (0.8, 4)]
-    reach = [law_rounds(q, rank or 8) for q, rank in legs]
+    phases = [(1.0, None), (0.7, None), (0.8, 4)]
+    reach = [law_rounds(q, rank or 8) for q, rank in phases]
     pilots = tuple(
         Pilot(probability=q, rank=rank, rounds=int(rounds) + 1)
-        for (q, rank), rounds in zip(legs, reach, strict=True)
+        for (q, rank), rounds in zip(phases, reach, strict=True)
     )
     policy = AdaptivePolicy(pilots=pilots, max_weight=1.0)
     stage = play_out(

@@ -35,7 +35,7 @@ WEIGHTS = (0.5, 0.3, 0.2)
         ),
     ],
 )
-def test_company_that_would_break_a_method_is_refused(override, message):
+def test_combinations_that_would_break_a_method_are_refused(override, message):
     with pytest.raises(InputError, match=message):
         read_scenario(find_scenario("quickstart"), tuple(override.split("\x00")))
 

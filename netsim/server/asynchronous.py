@@ -17,7 +17,9 @@ from netsim.server.rules import BufferRules, ServerRules
 from netsim.server.stage import Stage
 from netsim.server.staleness import ANSWERS, STALENESSES, PolynomialStaleness, Staleness
 
-DiscountedBy = Annotated[Staleness, OneOf(STALENESSES, answers=ANSWERS)]
+DiscountedBy = Annotated[
+    Staleness, OneOf(STALENESSES, answers=ANSWERS, seam="staleness")
+]
 
 
 class Asynchronous(Record):

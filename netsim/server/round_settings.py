@@ -16,7 +16,7 @@ from netsim.server.outages import Outages
 from netsim.server.rules import RoundRules, ServerRules
 from netsim.server.story import RoundTiming
 
-DrawnBy = Annotated[Sampler, OneOf(SAMPLERS, SAMPLER, ANSWERS)]
+DrawnBy = Annotated[Sampler, OneOf(SAMPLERS, SAMPLER, ANSWERS, "sampling")]
 Duration = Annotated[Seconds, Field(ge=0)]
 
 

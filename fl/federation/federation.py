@@ -73,14 +73,10 @@ class Federation:
             if workers == 1
             else processes(workers, Trainer(learning, seed, device, precision))
         )
-        self._memory = Memory(
-            store,
-            recipe.Environment.here(
-                device=device,
-                threads=NUM_THREADS,
-                precision=precision,
-            ),
+        here = recipe.Environment.here(
+            device=device, threads=NUM_THREADS, precision=precision
         )
+        self._memory = Memory(store, here)
         self._code = Code.of(learning)
         self._shares = divide(
             learning.partition, learning.task, num_clients, stream(seed, "partition")
@@ -98,14 +94,8 @@ class Federation:
             learning, self._shares, self._trainer, self._memory, self._code.evaluation
         )
         self._versions = VersionCache(self._trainer, self._memory, self.initial_version)
-        self._runner = CohortRunner(
-            self._trainer,
-            executor,
-            self._memory,
-            self._versions,
-            self._book,
-            self._shares,
-        )
+        trained = self._memory, self._versions, self._book, self._shares
+        self._runner = CohortRunner(self._trainer, executor, *trained)
         self._merger = Merger(learning, self._versions, self._runner, self._book)
 
     @property

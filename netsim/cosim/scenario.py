@@ -18,11 +18,14 @@ from netsim.server import POLICIES, SERVERS, Policy, Stop, story
 from netsim.server.policies.policy import ANSWERS as OF_POLICIES
 from netsim.server.story import ServerStory
 
+AUDITED = frozenset({"rules"})  # what an audit reads of shipped classes only
 ServedBy = Annotated[
-    ServerStory, OneOf(SERVERS, traits.SERVER, story.ANSWERS, "server")
+    ServerStory, OneOf(SERVERS, traits.SERVER, story.ANSWERS, "server", AUDITED)
 ]
 RankedBy = Annotated[Ranks, OneOf(RANKS, traits.RANKS, OF_RANKS, "ranks")]
-DecidedBy = Annotated[Policy, OneOf(POLICIES, traits.POLICY, OF_POLICIES, "policy")]
+DecidedBy = Annotated[
+    Policy, OneOf(POLICIES, traits.POLICY, OF_POLICIES, "policy", AUDITED)
+]
 LearnedBy = Annotated[
     Learning, OneOf(LEARNINGS, traits.LEARNING, answers.LEARNING, "learning")
 ]

@@ -146,6 +146,7 @@ class OneOf:
     questions: Questions = ()  # which each choice answers by its traits
     answers: Answers = field(default_factory=dict)  # what a user's methods must return
     seam: str = ""  # under which an installed plug-in is known
+    shipped: frozenset[str] = frozenset()  # members that only shipped classes have
 
     def __post_init__(self) -> None:
         for name, cls in self.choices.items():
@@ -211,12 +212,12 @@ class OneOf:
         return value["kind"], ("kind",)
 
     def _members(self) -> set[str]:
-        """Return the public names that all choices share and ``Record`` lacks."""
+        """Return the public names that every choice must have."""
         public = [
             {name for name in dir(cls) if not name.startswith("_")}
             for cls in self.choices.values()
         ]
-        return set.intersection(*public) - set(dir(Record))
+        return set.intersection(*public) - set(dir(Record)) - self.shipped
 
     def _names(self) -> str:
         return ", ".join(self.choices) + " or package.module:Class"

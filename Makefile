@@ -9,8 +9,8 @@ SOURCES := setup.cfg pyproject.toml constraints.txt
 
 help:
 	@echo "make demo    run the quickstart scenario and show what it did"
-	@echo "make quick   run the tests that are not slow: two minutes on two cores"
-	@echo "make test    run all tests: six minutes on two cores"
+	@echo "make quick   run the tests that are not marked slow"
+	@echo "make test    run all tests: ten minutes on two cores"
 	@echo "make torture run the beds of faults and bad input, an hour or more: results/reliability.md"
 	@echo "make check   run ruff and mypy"
 	@echo "make format  let ruff format and sort"

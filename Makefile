@@ -9,8 +9,8 @@ SOURCES := setup.cfg pyproject.toml constraints.txt
 
 help:
 	@echo "make demo    run the quickstart scenario and show what it did"
-	@echo "make quick   run the tests that are not slow: two minutes on two cores"
-	@echo "make test    run all tests: six minutes on two cores"
+	@echo "make quick   run the tests that are not marked slow"
+	@echo "make test    run all tests: ten minutes on two cores"
 	@echo "make torture run the beds of faults and bad input, an hour or more: results/reliability.md"
 	@echo "make check   run ruff and mypy"
 	@echo "make format  let ruff format and sort"
@@ -48,6 +48,7 @@ ROT ?= 1000
 KILLS ?= 200
 SIGNALS ?= 36
 TIMES ?= 4
+EVERY ?= 3
 SPOKEN := --only "network-only synchronous" "network-only asynchronous" study
 torture: $(VENV)/.dev
 	$(BED)bad_input --cases $(CASES) --out $(TORTURED)/bad-input
@@ -59,6 +60,7 @@ torture: $(VENV)/.dev
 	$(BED)crash --kills $(SIGNALS) --signal SIGINT $(SPOKEN) --out $(TORTURED)/sigint
 	$(BED)worker_faults --times $(TIMES) --out $(TORTURED)/workers
 	$(BED)disk --out $(TORTURED)/disk
+	$(BED)operations --every $(EVERY) --out $(TORTURED)/operations
 	$(BED)determinism --out $(TORTURED)/determinism
 	$(BED)supply --ends --out $(TORTURED)/supply
 	$(BED)report $(TORTURED)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from fl.tasks import Source, Task, Tokenizer
@@ -10,6 +12,17 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 Precision = Literal["float32", "bfloat16"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Origin:
+    """Where a pre-trained base model lies, for whoever loads its adapter."""
+
+    name: str  # a folder, or an id of the hub
+    revision: str | None  # the hub's commit
+    files: Mapping[str, str]  # SHA-256 of the files of a folder
+    new_weights: frozenset[str]  # drawn from a seed: they are nowhere in the files
+    has_mean_pooling: bool
 
 
 class Backbone(Protocol):
@@ -27,7 +40,8 @@ class Backbone(Protocol):
     def load(self, task: Source) -> PreTrainedModel:
         """Return a new model on the CPU, in eval mode.
 
-        A bfloat16 model keeps its classification head in float32; inputs are cast.
+        A bfloat16 model keeps its classification head in float32; inputs are cast. A
+        model of pre-trained weights has their ``Origin`` as its attribute ``origin``.
         """
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from fl.backbones.backbone import Precision
+from fl.backbones.backbone import Origin, Precision
 from fl.backbones.families import (
     auto_class,
     first_line,
@@ -103,7 +103,8 @@ class FromPretrained(Record):
         folder = self._folder((*_SMALL_FILES, "*.safetensors"))
         _require_model_folder(folder)
         with forked(self.seed, "head init"), quiet_transformers():
-            model = _loaded(folder, task, self)
+            model, new_weights = _loaded(folder, task, self)
+        model.origin = self._origin(new_weights)  # type: ignore[assignment]
         require_length(task, model.config)
         if model.config.pad_token_id is None:
             tokenizer = self.tokenizer(task)
@@ -111,13 +112,29 @@ class FromPretrained(Record):
         return prepared(model, task, self.dtype)
 
     def _content(self) -> recipe.Json:
-        if Path(self.path).is_absolute():
+        if self._is_local:
             return _folder_files(Path(self.path))
-        return {"id": self.path, "commit": self._folder(("config.json",)).name}
+        return {"id": self.path, "commit": self._commit()}
+
+    def _origin(self, new_weights: frozenset[str]) -> Origin:
+        return Origin(
+            name=self.path,
+            revision=None if self._is_local else self._commit(),
+            files=_folder_files(Path(self.path)) if self._is_local else {},
+            new_weights=new_weights,
+            has_mean_pooling=self.pooling == "mean",
+        )
+
+    @property
+    def _is_local(self) -> bool:
+        return Path(self.path).is_absolute()
+
+    def _commit(self) -> str:
+        return self._folder(("config.json",)).name
 
     def _folder(self, patterns: tuple[str, ...]) -> Path:
         """Return a folder with these files, after a download if they are on the hub."""
-        if Path(self.path).is_absolute():
+        if self._is_local:
             return Path(self.path)
         return _snapshot(self.path, self.revision, patterns)
 
@@ -150,13 +167,16 @@ def _require_model_folder(folder: Path) -> None:
         )
 
 
-def _folder_files(folder: Path) -> recipe.Json:
+def _folder_files(folder: Path) -> dict[str, str]:
     """Return the digests of the files that determine the model."""
     paths = [folder / "config.json", *folder.glob("*.safetensors*")]
     return {path.name: file_digest(path) for path in sorted(paths)}
 
 
-def _loaded(folder: Path, task: Source, backbone: FromPretrained) -> PreTrainedModel:
+def _loaded(
+    folder: Path, task: Source, backbone: FromPretrained
+) -> tuple[PreTrainedModel, frozenset[str]]:
+    """Return the model, and the names of its weights that the files lack."""
     import torch
 
     shared = {
@@ -176,8 +196,10 @@ def _loaded(folder: Path, task: Source, backbone: FromPretrained) -> PreTrainedM
         raise ValueError(f"backbone.path: '{folder}': {first_line(error)}") from error
     if task.num_labels:
         model.config.problem_type = "single_label_classification"
-    _require_complete_body(model, report, folder)
-    return model  # type: ignore[no-any-return]
+    new = {str(name) for name in report["missing_keys"]}
+    new |= {str(key[0]) for key in report["mismatched_keys"]}
+    _require_complete_body(model, new, folder)
+    return model, frozenset(new)
 
 
 def _loader(
@@ -198,11 +220,9 @@ def _loader(
 
 
 def _require_complete_body(
-    model: PreTrainedModel, report: dict[str, Any], folder: Path
+    model: PreTrainedModel, names: set[str], folder: Path
 ) -> None:
     """Raise ``ValueError`` if weights are missing that are not the head's."""
-    names = {str(name) for name in report["missing_keys"]}
-    names |= {str(key[0]) for key in report["mismatched_keys"]}
     body = f"{model.base_model_prefix}."
     lacking = sorted(
         name

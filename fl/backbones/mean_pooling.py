@@ -1,8 +1,7 @@
 """A classifier of the mean of a text's token vectors, for sentence encoders.
 
-This file imports nothing of ``fl``, since it is saved with the model, which
-``AutoModelForSequenceClassification.from_pretrained(folder, trust_remote_code=True)``
-loads.
+A run's adapter folder is written for the encoder alone, and its model card pools: who
+loads it needs no class of ours.
 """
 
 from __future__ import annotations
@@ -23,7 +22,6 @@ class MeanPooledClassifier(PreTrainedModel):
     """
 
     base_model_prefix = "body"
-    _auto_class = "AutoModelForSequenceClassification"
     _supports_sdpa = True
     _supports_flash_attn = True
 

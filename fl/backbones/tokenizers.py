@@ -70,6 +70,15 @@ class LoadedTokenizer:
             )
         )
 
+    def save(self, folder: Path, *, max_length: int) -> None:
+        """Write it for ``AutoTokenizer``, which cuts texts to ``max_length`` and gives
+        what the model was trained on."""
+        tokenizer = self.load()
+        tokenizer.model_max_length = max_length
+        tokenizer.model_input_names = ["input_ids", "attention_mask"]
+        tokenizer.init_kwargs["model_input_names"] = tokenizer.model_input_names
+        tokenizer.save_pretrained(folder)
+
     @cached_property
     def loaded(self) -> PreTrainedTokenizerBase:
         """Return the transformers tokenizer."""

@@ -30,7 +30,7 @@ KINDS: Final[Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
         ("task", "backbone", "lora", "evaluation"),
     ),
     "export": (
-        ("fl.model.checkpoint", "fl.peft_folders.base_delta"),
+        ("fl.model.export", "fl.peft_folders.base_delta"),
         ("task", "backbone", "lora"),
     ),
 }

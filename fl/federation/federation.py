@@ -73,14 +73,10 @@ class Federation:
             if workers == 1
             else processes(workers, Trainer(learning, seed, device, precision))
         )
-        self._memory = Memory(
-            store,
-            recipe.Environment.here(
-                device=device,
-                threads=NUM_THREADS,
-                precision=precision,
-            ),
+        here = recipe.Environment.here(
+            device=device, threads=NUM_THREADS, precision=precision
         )
+        self._memory = Memory(store, here)
         self._code = Code.of(learning)
         self._shares = divide(
             learning.partition, learning.task, num_clients, stream(seed, "partition")
@@ -98,14 +94,8 @@ class Federation:
             learning, self._shares, self._trainer, self._memory, self._code.evaluation
         )
         self._versions = VersionCache(self._trainer, self._memory, self.initial_version)
-        self._runner = CohortRunner(
-            self._trainer,
-            executor,
-            self._memory,
-            self._versions,
-            self._book,
-            self._shares,
-        )
+        trained = self._memory, self._versions, self._book, self._shares
+        self._runner = CohortRunner(self._trainer, executor, *trained)
         self._merger = Merger(learning, self._versions, self._runner, self._book)
 
     @property
@@ -284,24 +274,34 @@ class Federation:
         lora_model = self._trainer.model_as(model)
         return evaluate(lora_model, self._trainer.task, split, settings)
 
-    def export(self, version: str, folder: Path) -> None:
-        """Write a kept version as a PEFT checkpoint, its base model in ``base/``."""
-        name = recipe.digest("export", {"version": version, "code": self._code.export})
+    def export(self, version: str, folder: Path, *, with_base: bool = False) -> None:
+        """Write a kept version as a PEFT checkpoint with its model card; the base model
+        of a run's own making, or with ``with_base`` any, lies in ``base/``."""
+        made: dict[str, recipe.Json] = {
+            "version": version,
+            "code": self._code.export,
+            "base": recipe.settings(self.learning.backbone),
+            "with_base": with_base,
+        }
+        name = recipe.digest("export", made)
         entry = self._memory.recall(name, list[str])
         if entry is not None:
             with suppress(Damaged):  # its names lead out of the folder: made again
                 write_folder(entry, folder)
                 return
-        from fl.model.checkpoint import write_base, write_checkpoint
+        from fl.model.export import Exporter
 
-        kept = self._versions.model(version)
-        write_checkpoint(folder, kept.adapter, self.learning.lora)
-        folds = {
-            f"{name}.fold": self.learning.lora.scale * matrix
-            for name, matrix in kept.folds().items()
-        }
-        save_base_delta(folder, folds, rule="add")
-        write_base(folder, self.learning.backbone.load(self.learning.task))
+        kept, learning = self._versions.model(version), self.learning
+        changes = {n: learning.lora.scale * one for n, one in kept.folds().items()}
+        exporter = Exporter(
+            backbone=learning.backbone,
+            task=learning.task,
+            lora=learning.lora,
+            with_base=with_base,
+        )
+        folds = exporter.write(folder, kept.adapter, changes)
+        named = {f"{module}.fold": fold for module, fold in folds.items()}
+        save_base_delta(folder, named, rule="add")
         self._memory.remember(name, folder_entry(folder))
 
     def ranks(self, version: str) -> tuple[VersionRanks, ...]:

@@ -8,7 +8,8 @@ import stat
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
 try:
@@ -39,8 +40,10 @@ def recall(name: str) -> bytes | None:
 
 
 def remember(name: str, payload: bytes) -> None:
-    """Keep an entry; a reader or a second writer sees it whole or not at all."""
+    """Keep an entry; a reader or a second writer sees it whole or not at all. Drafts
+    that killed writers have left go."""
     write_checked(cache_folder() / name, payload)
+    clear_orphans(cache_folder())
 
 
 def kept(name: str, make: Callable[[], bytes]) -> bytes:
@@ -109,6 +112,15 @@ def is_draft(path: Path) -> bool:
     return path.name.startswith(DRAFT)
 
 
+def clear_orphans(folder: Path) -> None:
+    """Remove the drafts that killed writers have left in a folder."""
+    for path in folder.glob(f"{DRAFT}*"):
+        # another process was first, or it is the draft of another user
+        with suppress(FileNotFoundError, PermissionError):
+            if is_orphan(path):
+                path.unlink()
+
+
 def is_orphan(path: Path) -> bool:
     """Return whether a draft was left by a killed writer: it is old, and no process
     holds it. Process ids say nothing: hosts and containers share the folder."""
@@ -116,6 +128,28 @@ def is_orphan(path: Path) -> bool:
         return False
     with open(path, "rb") as file:
         return not _is_held(file.fileno())
+
+
+@contextmanager
+def hold(folder: Path) -> Iterator[bool]:
+    """Yield whether a folder is this process's until the block ends: no other one holds
+    it, and it has not been moved. Without locks of the system it always is."""
+    if fcntl is None:
+        yield True
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        yield not _is_held(handle) and _is_at(folder, handle)
+    finally:
+        os.close(handle)
+
+
+def _is_at(path: Path, handle: int) -> bool:
+    """Return whether an open file or folder is still the one at ``path``."""
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(handle))
+    except FileNotFoundError:
+        return False
 
 
 def _is_held(handle: int) -> bool:

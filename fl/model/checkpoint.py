@@ -1,20 +1,22 @@
-"""The adapter as a PEFT checkpoint folder that contains its base model."""
+"""The adapter's numbers and settings as a PEFT checkpoint."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
-from fl.backbones.families import quiet_transformers
 from fl.model.adapters import ALL_LINEAR, Adapter, Layout, LoraSettings
+from fl.model.writing import tensors_written
 
 if TYPE_CHECKING:
     from peft import PeftConfig
-    from transformers import PreTrainedModel
 
 BASE_FOLDER = "base"
+POOLED = "body."  # before every module of a mean-pooled classifier's encoder
+_PREFIX = "base_model.model."
 
 
 def peft_config(lora: LoraSettings) -> PeftConfig:
@@ -44,24 +46,44 @@ def peft_config(lora: LoraSettings) -> PeftConfig:
     )
 
 
-def write_checkpoint(folder: Path, adapter: Adapter, lora: LoraSettings) -> None:
-    """Write ``adapter_config.json`` and ``adapter_model.safetensors``."""
+def plain_module(module: str) -> str:
+    """Return a module's name in the model that others load: a mean-pooled classifier's
+    encoder stands alone."""
+    return module.removeprefix(POOLED)
+
+
+def _plain(parameter: str) -> str:
+    return _PREFIX + plain_module(parameter.removeprefix(_PREFIX))
+
+
+def write_checkpoint(
+    folder: Path,
+    adapter: Adapter,
+    lora: LoraSettings,
+    extra: Mapping[str, Any] = MappingProxyType({}),
+) -> None:
+    """Write ``adapter_config.json``, with ``extra`` in it, and
+    ``adapter_model.safetensors``."""
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
     config = peft_config(lora).to_dict()
     config["inference_mode"] = True
     config.update(_patterns(adapter, lora))
+    config.update(extra)
     text = json.dumps(config, indent=2, sort_keys=True, default=sorted)  # sets
     (folder / "adapter_config.json").write_text(text + "\n", encoding="utf-8")
-    tensors = {name: value.clone() for name, value in adapter.tensors().items()}
-    save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    named = adapter.tensors().items()
+    tensors = {_plain(name): value.clone() for name, value in named}
+    path = folder / "adapter_model.safetensors"
+    with tensors_written(path):
+        save_file(tensors, path, metadata={"format": "pt"})
 
 
 def _patterns(adapter: Adapter, lora: LoraSettings) -> dict[str, Mapping[str, float]]:
     """Return PEFT's options for matrices of another rank than ``r``, at one scale."""
     own = {
-        module: len(lora_a)
+        plain_module(module): len(lora_a)
         for module, (_, lora_a) in adapter.pairs().items()
         if len(lora_a) != lora.r
     }
@@ -78,9 +100,10 @@ def read_checkpoint(folder: Path, layout: Layout) -> Adapter:
     """Return the adapter in a PEFT folder, which must have exactly this layout."""
     from safetensors.torch import load_file
 
-    tensors = load_file(folder / "adapter_model.safetensors")
+    stored = load_file(folder / "adapter_model.safetensors")
+    tensors = {_plain(name): tensor for name, tensor in stored.items()}
     found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    wanted = {part.name: part.shape for part in layout.parts}
+    wanted = {_plain(part.name): part.shape for part in layout.parts}
     for name in sorted(found.keys() | wanted.keys()):
         there, here = found.get(name, "absent"), wanted.get(name, "absent")
         if there != here:
@@ -88,10 +111,4 @@ def read_checkpoint(folder: Path, layout: Layout) -> Adapter:
                 f"{folder} does not fit the model: {name} is {there} in the folder and "
                 f"{here} in the model"
             )
-    return layout.pack(tensors)
-
-
-def write_base(folder: Path, base: PreTrainedModel) -> None:
-    """Save the base model so that ``from_pretrained`` can load it."""
-    with quiet_transformers():
-        base.save_pretrained(folder / BASE_FOLDER)
+    return layout.pack({part.name: tensors[_plain(part.name)] for part in layout.parts})

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from fl.aggregation import Pair
 from fl.memory.files import regular
+from fl.model.writing import tensors_written
 from fl.peft_folders.folder import require_finite
 
 if TYPE_CHECKING:
@@ -61,7 +62,8 @@ def save_base_delta(folder: Path, tensors: Mapping[str, Tensor], *, rule: Rule) 
     for name, tensor in tensors.items():
         require_finite(name, tensor)
     metadata = {"format": "pt", "kind": "base-delta 1", "rule": rule}
-    save_file(dict(tensors), folder / FILE_NAME, metadata=metadata)
+    with tensors_written(folder / FILE_NAME):
+        save_file(dict(tensors), folder / FILE_NAME, metadata=metadata)
 
 
 def _composed(

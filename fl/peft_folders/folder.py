@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from fl.aggregation import Pair
 from fl.aggregation.components import double
-from fl.memory.files import regular
+from fl.memory.files import hold, regular
+from fl.model.writing import tensors_written
 from fl.peft_folders.config import CONFIG_FILE, read_config, scale_of, with_ranks
 
 if TYPE_CHECKING:
@@ -114,26 +115,42 @@ def write_peft_folder(folder: Path, adapter: PeftFolder) -> None:
     own = {name: adapter.rounded(tensor) for name, tensor in tensors.items()}
     for name, tensor in own.items():
         require_finite(name, tensor)
-    save_file(own, folder / WEIGHTS_FILE, metadata={"format": "pt"})
+    with tensors_written(folder / WEIGHTS_FILE):
+        save_file(own, folder / WEIGHTS_FILE, metadata={"format": "pt"})
 
 
 @contextmanager
 def new_folder(path: str | Path) -> Iterator[Path]:
-    """Yield a draft folder, which is renamed to ``path`` if the block succeeds."""
+    """Yield a draft folder, which is renamed to ``path`` if the block succeeds.
+
+    Raises ``ValueError`` where another process writes a draft for the same path.
+    """
     folder = Path(path)
     require_free(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = folder.with_name(f".{folder.name}.unfinished")
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir()
-    try:
-        yield draft
-        if folder.exists():
-            folder.rmdir()
-        draft.rename(folder)
-    except BaseException:
-        shutil.rmtree(draft, ignore_errors=True)
-        raise
+    draft.mkdir(exist_ok=True)
+    with hold(draft) as is_ours:
+        if not is_ours:
+            raise ValueError(f"another process is merging into {folder}")
+        _empty(draft)  # of what a killed process has left
+        try:
+            yield draft
+            require_free(folder)
+            if folder.exists():
+                folder.rmdir()
+            draft.rename(folder)
+        except BaseException:
+            shutil.rmtree(draft, ignore_errors=True)
+            raise
+
+
+def _empty(folder: Path) -> None:
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def require_free(folder: Path) -> None:

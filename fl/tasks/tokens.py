@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -39,6 +40,9 @@ class Tokenizer(Protocol):
 
     def decode(self, numbers: Sequence[int]) -> str:
         """Return the text, without special tokens."""
+
+    def save(self, folder: Path, *, max_length: int) -> None:
+        """Write the tokenizer's files into a model's folder."""
 
     def as_chat(self, prompt: str) -> str:
         """Return a user's message in the model's chat template."""

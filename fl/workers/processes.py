@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import pickle
 import signal
 import sys
 import traceback
@@ -13,6 +14,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, NamedTuple, TypeVar, cast
 
+from fl.record import FAR, failure
 from fl.workers.executor import Death, Outcome, Spread
 
 State = TypeVar("State")
@@ -94,8 +96,19 @@ def applied(
     try:
         return Outcome(function(state, item))
     except Exception as error:
-        error.add_note(traceback.format_exc())
-        return Outcome(None, error)
+        told = error if _travels(error) else RuntimeError(repr(error))
+        told.add_note(traceback.format_exc())
+        vars(told)[FAR] = failure(error)
+        return Outcome(None, told)
+
+
+def _travels(error: Exception) -> bool:
+    """Return whether an error can be made again in the process that asked."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:  # a user's error may fail in any way
+        return False
+    return True
 
 
 @contextmanager

@@ -12,8 +12,9 @@ inverting that integral gives the tick of an end.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from heapq import heappop, heappush
+from typing import TypeVar, cast
 
 from netsim.band.ceilings import Ceilings
 from netsim.band.outages import Outages
@@ -25,6 +26,7 @@ from netsim.errors import InputError
 from netsim.trace.rows import Segment
 
 Entry = tuple[int, tuple[int, int], int, Transfer]
+Kept = TypeVar("Kept")
 
 
 class FluidBand:
@@ -58,6 +60,10 @@ class FluidBand:
             None if outage_timeout_ns is None else Outages(outage_timeout_ns)
         )
         self._to_rate: list[Transfer] = []  # their efficiency or end is out of date
+        self.faded: list[Transfer] = []  # ruled, with a new channel at this tick
+        self.ended: list[Transfer] = []  # since the last division
+        self._given_uhz = 0  # pinned, of transfers that came with their own terms
+        self._kept: object = None  # the rule's
 
     @property
     def allocated_uhz(self) -> int:
@@ -109,6 +115,7 @@ class FluidBand:
         transfer.is_live = False
         transfer.version += 1
         del self.live[transfer.transfer_id]
+        self.ended.append(transfer)
 
     def set_terms(self, transfer: Transfer, terms: Terms) -> None:
         """Change a live transfer's terms from this tick on."""
@@ -137,6 +144,8 @@ class FluidBand:
             if transfer.is_live:
                 self._read_channel(transfer)
                 self._to_rate.append(transfer)
+                if transfer.is_ruled:
+                    self.faded.append(transfer)
 
     def divide(self) -> None:
         """Compute the unit share and the new ends after all changes of this tick."""
@@ -156,6 +165,8 @@ class FluidBand:
             if transfer.is_live:
                 self._update_rate(transfer)
         self._to_rate.clear()
+        self.faded.clear()
+        self.ended.clear()
 
     def next_ns(self) -> int | None:
         """Return the next tick at which a transfer ends, its channel changes or its
@@ -190,8 +201,13 @@ class FluidBand:
     def ruled_uhz(self) -> int:
         """Return the band that the rule divides, in micro-hertz: the band less the
         shares of transfers that came with their own terms."""
-        given = (t for t in self.live.values() if not t.is_ruled)
-        return self.band_uhz - sum(_pin(transfer) or 0 for transfer in given)
+        return self.band_uhz - self._given_uhz
+
+    def kept(self, make: Callable[[], Kept]) -> Kept:
+        """Return what the rule keeps of this band, made at the first call."""
+        if self._kept is None:
+            self._kept = make()
+        return cast(Kept, self._kept)
 
     def work_left(self, transfer: Transfer) -> int:
         """Return what a live transfer has yet to send at this tick, in 1e-24 bit."""
@@ -235,7 +251,12 @@ class FluidBand:
         if pin is None:
             self.weight_sum += sign * transfer.weight
         else:
-            self.pinned_sum_uhz += sign * pin
+            self._pin_more(transfer, sign * pin)
+
+    def _pin_more(self, transfer: Transfer, more_uhz: int) -> None:
+        self.pinned_sum_uhz += more_uhz
+        if not transfer.is_ruled:
+            self._given_uhz += more_uhz
 
     def _switch(self, transfer: Transfer, sign: int) -> None:
         """Make a transfer elastic (sign 1) or pin it at its ceiling (sign -1)."""
@@ -243,7 +264,7 @@ class FluidBand:
         self._book_work(transfer)
         transfer.is_at_ceiling = sign < 0
         self.weight_sum += sign * transfer.weight
-        self.pinned_sum_uhz -= sign * (transfer.ceiling_uhz or 0)
+        self._pin_more(transfer, -sign * (transfer.ceiling_uhz or 0))
         self._to_rate.append(transfer)
 
     def _book_work(self, transfer: Transfer) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 import simpy
 
-from netsim.band.fluid import FluidBand
+from netsim.band.fluid import FluidBand, Kept
 from netsim.band.transfer import Message, Terms, Transfer
 from netsim.channel.capacity import CapacityTable
 from netsim.channel.link import Channel
@@ -27,11 +27,22 @@ class BandNow(Protocol):
     @property
     def radio(self) -> Radio: ...
 
+    @property
+    def faded(self) -> Sequence[Transfer]:
+        """Return the transfers under the rule whose channel changes at this tick."""
+
+    @property
+    def ended(self) -> Sequence[Transfer]:
+        """Return the transfers that have left since the last division."""
+
     def ruled_uhz(self) -> int:
         """Return the part of the band that the rule divides, in micro-hertz."""
 
     def work_left(self, transfer: Transfer) -> int:
         """Return what a transfer has yet to send, in units of 1e-24 bit."""
+
+    def kept(self, make: Callable[[], Kept]) -> Kept:
+        """Return the rule's own record of this band, made at its first call."""
 
 
 class Divider(Protocol):

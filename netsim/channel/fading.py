@@ -12,6 +12,7 @@ from pydantic import Field
 
 from netsim.channel.averaged import AveragedRadio, mean_log1p
 from netsim.channel.budget import db_to_linear
+from netsim.channel.radio import ANSWERS as OF_RADIOS
 from netsim.channel.radio import Radio
 from netsim.core.clock import to_ns
 from netsim.core.quantities import Decibel, Seconds
@@ -59,6 +60,10 @@ def _is_gain(
     )
 
 
+def _is_radio(answer: Radio, given: Radio) -> bool:
+    return is_number(answer.gap_db)
+
+
 ANSWERS: Answers = {
     "gain": Answer(
         "a finite gain of at least 0, and the next tick, a whole number after now, or "
@@ -73,6 +78,7 @@ ANSWERS: Answers = {
         "a finite gain of at least 0 for every SNR",
         lambda answer, snr, cap=math.inf: are_numbers(answer, len(snr), least=0.0),
     ),
+    "effective_radio": Answer("a radio", _is_radio, then=OF_RADIOS),
 }
 
 

@@ -11,6 +11,7 @@ from netsim.channel.capacity import CapacityTable
 from netsim.channel.measured import Format, Offset, offset_ns, read_capacity
 from netsim.core.streams import uniform
 from netsim.scenario.file_path import FilePath
+from netsim.scenario.plug_ins import Answer, Answers, is_whole
 from netsim.scenario.record import Record
 
 LINK_HZ: Final = 1_000_000  # the nominal band; a packet per ms is an integer in it
@@ -32,6 +33,20 @@ class Links(Protocol):
     def tables(self) -> tuple[CapacityTable, ...]: ...
 
     def link(self, seed: int, client_id: int) -> OwnLink: ...
+
+
+ANSWERS: Answers = {
+    "tables": Answer(
+        "a table of capacity for each file",
+        lambda answer: all(isinstance(one, CapacityTable) for one in answer) and answer,
+    ),
+    "link": Answer(
+        "the whole number of a file, and a whole number of ticks as the offset",
+        lambda answer, seed, client_id: (
+            is_whole(answer.file_id) and is_whole(answer.offset_ns)
+        ),
+    ),
+}
 
 
 class MeasuredLinks(Record):

@@ -35,6 +35,10 @@ class PathLoss(Protocol):
 
 
 ANSWERS: Answers = {
+    "valid_range_m": Answer(
+        "the least and the greatest distance in metres",
+        lambda answer: len(answer) == 2 and 0 <= answer[0] < answer[1],
+    ),
     "line_of_sight_probability": Answer(
         "a probability", lambda answer, *_: is_number(answer, 0, 1)
     ),

@@ -34,6 +34,10 @@ class Placement(Protocol):
 
 
 ANSWERS: Answers = {
+    "range_m": Answer(
+        "the least and the greatest distance in metres",
+        lambda answer: len(answer) == 2 and 0 <= answer[0] <= answer[1] < math.inf,
+    ),
     "place": Answer(
         "two arrays, x and y in metres, with one finite number for every client",
         lambda answer, num_clients, rng: (

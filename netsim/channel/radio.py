@@ -16,7 +16,7 @@ from pydantic import Field
 from netsim.channel.capacity import CapacityTable
 from netsim.channel.measured_radio import MeasuredRadio
 from netsim.core.quantities import BitPerSecondPerHertz, Decibel, Hertz
-from netsim.scenario.plug_ins import Answer, Answers, is_whole
+from netsim.scenario.plug_ins import Answer, Answers, is_number, is_whole
 from netsim.scenario.record import Record
 
 _LN2 = math.log(2)
@@ -63,11 +63,31 @@ class Radio(Protocol):
     def from_start(self, seed: int, direction: str) -> CapacityTable | None: ...
 
 
+def _is_capacity(answer: CapacityTable | None, *_: object) -> bool:
+    return answer is None or isinstance(answer, CapacityTable)
+
+
+def _is_positive(answer: float, *_: object) -> bool:
+    return is_number(answer, 0)
+
+
 ANSWERS: Answers = {
     "efficiency_nbit": Answer(
         "a whole number of 1e-9 bit/s/Hz, at least 0",
         lambda answer, *_: is_whole(answer),
     ),
+    "rate_bps": Answer("a finite rate of at least 0 bit/s", _is_positive),
+    "share_hz_for_rate": Answer(
+        "a share of at least 0 Hz, infinite where none reaches the rate",
+        lambda answer, *_: answer == math.inf or _is_positive(answer),
+    ),
+    "snr": Answer("a finite SNR of at least 0", _is_positive),
+    "gap_db": Answer("a finite gap in dB", is_number),
+    "max_efficiency_bit_s_hz": Answer(
+        "a finite efficiency of at least 0 bit/s/Hz", _is_positive
+    ),
+    "capacity": Answer("a table of capacity, or None", _is_capacity),
+    "from_start": Answer("a table of capacity, or None", _is_capacity),
 }
 
 

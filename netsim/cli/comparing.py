@@ -19,6 +19,7 @@ from netsim.cli.options import JsonOption
 from netsim.core.quantities import format_duration_ns, format_quantity
 from netsim.errors import InputError
 from netsim.learner.stop import Target
+from netsim.runs.manifest import edited, has_known_code
 from netsim.runs.run import (
     Run,
     load_run,
@@ -52,6 +53,8 @@ def compare(
     targets = [read_target(text) for text in target or ()] or _common_targets(folders)
     found = [[*outcomes(run, targets), *_at_end(run, targets)] for run in found_runs]
     differences = _differences(folders, scenarios)
+    for run in found_runs[1:]:
+        differences[str(run.folder)] += _other_code(found_runs[0], run)
     console = Console(soft_wrap=True, highlight=False, markup=False)
     for table in _tables(console, _names(folders), found_runs, found):
         console.print(table)
@@ -117,6 +120,16 @@ def _differences(
         str(folder): [str(change) for change in value_changes(scenarios[0], scenario)]
         for folder, scenario in zip(folders[1:], scenarios[1:], strict=True)
     }
+
+
+def _other_code(first: Run, run: Run) -> list[str]:
+    """Return the modules that differ from those of the first run, a line for each."""
+    unknown = [one for one in (first, run) if not has_known_code(one.manifest)]
+    found = edited(first.manifest.inputs, run.manifest.inputs)
+    return [
+        *(f"code: {path} differs" for path in found),
+        *(f"code: {one.folder} lists no modules" for one in unknown),
+    ]
 
 
 def _names(folders: Sequence[Path]) -> list[str]:

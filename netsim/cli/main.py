@@ -161,7 +161,7 @@ def main() -> None:
 
 def _message(error: Exception) -> str | None:
     """Return what a user is told of an error; None of one that is ours to mend."""
-    from netsim.scenario.plug_ins import failure  # brings numpy
+    from fl.record import failure  # brings numpy
 
     if (text := failure(error)) is not None:
         return text

@@ -65,6 +65,12 @@ AllowCodeOption = Annotated[
         help="Run classes from the scenario's folder, wherever it is.",
     ),
 ]
+WithBaseOption = Annotated[
+    bool,
+    typer.Option(
+        "--with-base", help="Copy a pre-trained base model into the run's adapter/base."
+    ),
+]
 QuietOption = Annotated[bool, typer.Option(help="Show no progress and no table.")]
 
 

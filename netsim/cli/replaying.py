@@ -25,7 +25,7 @@ from netsim.cli.running import run_and_show, summary
 from netsim.cosim.inputs import changed
 from netsim.cosim.reading import read_scenario
 from netsim.cosim.replay import first_difference, recorded_scenario
-from netsim.runs.manifest import SCENARIO_FILE, edited, read_manifest
+from netsim.runs.manifest import SCENARIO_FILE, edited, has_known_code, read_manifest
 
 
 def replay(
@@ -74,6 +74,10 @@ def _compare(run: Path, folder: Path) -> bool:
         typer.echo(f"{run} does not replay: {first_difference(run, folder)}")
         for path in (*changed(recorded), *edited(recorded.inputs, replayed.inputs)):
             typer.echo(f"{path} is no longer what it was when the run was made")
+        if not has_known_code(recorded):
+            typer.echo("the run lists no modules: it is of unknown code")
+        elif recorded.inputs == replayed.inputs:
+            typer.echo("code and inputs are equal: does a class draw without a seed?")
         return False
     typer.echo(
         f"{run} replays to the same digest {recorded.digest[:16]} "

@@ -89,6 +89,14 @@ def locked(folder: Path, *, patience_s: float = 0.0) -> Iterator[None]:
                 folder.rmdir()
 
 
+def clear_lock(folder: Path) -> None:
+    """Remove the lock that a killed process has left in a folder; one that is held
+    stays."""
+    if (folder / LOCK_FILE).exists():
+        with contextlib.suppress(InputError), locked(folder):
+            pass
+
+
 def is_empty(folder: Path) -> bool:
     """Return whether a folder holds nothing but a lock and unfinished files."""
     return all(path.name == LOCK_FILE or is_draft(path) for path in folder.iterdir())

@@ -111,9 +111,9 @@ class FederatedLearner:
         with failures_as_input_errors():
             return (self._federation.evaluate(version),)
 
-    def export(self, version: str, folder: Path) -> str:
+    def export(self, version: str, folder: Path, *, with_base: bool = False) -> str:
         with failures_as_input_errors():
-            self._federation.export(version, folder)
+            self._federation.export(version, folder, with_base=with_base)
         return self._federation.adapter_digest(version)
 
     def observe_merges(

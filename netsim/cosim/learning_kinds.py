@@ -153,10 +153,23 @@ class Evaluation(EvaluationSettings, EvaluationSchedule):
         return EvaluationSettings(**{name: getattr(self, name) for name in names})
 
 
-Trained = Annotated[Source, OneOf(TASKS, answers=answers.TASK)]
-BasedOn = Annotated[Backbone, OneOf(BACKBONES, answers=answers.BACKBONE)]
-Divided = Annotated[Partition, OneOf(PARTITIONS, answers=answers.PARTITION)]
-Merging = Annotated[Method, OneOf(AGGREGATIONS, answers=answers.METHOD)]
+Trained = Annotated[Source, OneOf(TASKS, answers=answers.TASK, seam="task")]
+BasedOn = Annotated[
+    Backbone, OneOf(BACKBONES, answers=answers.BACKBONE, seam="backbone")
+]
+Divided = Annotated[
+    Partition, OneOf(PARTITIONS, answers=answers.PARTITION, seam="partition")
+]
+SteppedBy = Annotated[
+    ServerOptimiser,
+    OneOf(SERVER_OPTIMISERS, answers=answers.OPTIMISER, seam="server_optimiser"),
+]
+CompressedBy = Annotated[
+    Compression, OneOf(COMPRESSIONS, answers=answers.COMPRESSION, seam="compression")
+]
+Merging = Annotated[
+    Method, OneOf(AGGREGATIONS, answers=answers.METHOD, seam="aggregation")
+]
 
 
 class LoraLearning(Record):
@@ -172,10 +185,8 @@ class LoraLearning(Record):
     payload: Payload = Payload()
     evaluation: Evaluation = Evaluation()
     low_rank: LowRank | None = None  # of small clients; by default the aggregation's
-    server_optimiser: Annotated[ServerOptimiser, OneOf(SERVER_OPTIMISERS)] = (
-        PlainServer()
-    )
-    compression: Annotated[Compression, OneOf(COMPRESSIONS)] | None = None  # of uploads
+    server_optimiser: SteppedBy = PlainServer()
+    compression: CompressedBy | None = None  # of uploads
     secure_aggregation: bool = False  # the server learns weighted sums of uploads only
     on_divergence: OnDivergence = "drop"  # numbers not finite: left out, or the end
     device: DeviceName = "auto"  # where clients train: auto, cpu, cuda, cuda:1

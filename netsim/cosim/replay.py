@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pandas as pd
 
+from fl.memory.code import is_own
+from netsim.cosim.inputs import edited_since, in_short
 from netsim.cosim.reading import read_scenario
 from netsim.cosim.scenario import Scenario
 from netsim.errors import InputError
-from netsim.runs.manifest import SCENARIO_FILE, read_manifest
+from netsim.runs.manifest import CODE_FOLDER, SCENARIO_FILE, read_manifest
 from netsim.runs.run import load_run, require_scenario
 from netsim.scenario.permission import WORKING_TREE, UserCode
 from netsim.trace.schemas import SCHEMAS
@@ -26,7 +28,14 @@ def recorded_scenario(
             "with; finish it with `netsim run … --resume`"
         )
     require_scenario(run, manifest)
-    return read_scenario(run / SCENARIO_FILE, overrides, code)
+    scenario = read_scenario(run / SCENARIO_FILE, overrides, code)
+    own = [path for path in edited_since(manifest, scenario) if is_own(path)]
+    if own and not overrides:
+        raise InputError(
+            f"{run} was made by other code: {in_short(own)} no longer what it was "
+            f"then; read {run / CODE_FOLDER}, then --allow-code replays with that copy"
+        )
+    return scenario
 
 
 def first_difference(recorded: Path, replayed: Path) -> str:

@@ -65,6 +65,7 @@ def run_scenario(
     workers: int = 1,
     watch: Callable[[Progress], None] = lambda progress: None,
     patience_s: float = 0.0,
+    with_base: bool = False,
 ) -> Manifest:
     """Run a scenario into ``folder`` and return its manifest.
 
@@ -73,7 +74,8 @@ def run_scenario(
     ``resume`` a finished run of the same scenario is left as it is, and an unfinished
     or damaged one is completed; if only ``stop`` differs, the run is continued to the
     new end, and the recorded run is kept until then. A folder that another process
-    writes is waited for, up to ``patience_s``, and then refused.
+    writes is waited for, up to ``patience_s``, and then refused. ``with_base`` copies a
+    pre-trained base model into the folder of the adapter.
     """
     with locked(folder, patience_s=patience_s):
         earlier, found = recorded(scenario, folder, resume)
@@ -85,7 +87,9 @@ def run_scenario(
             scenario.population.num_clients, scenario.seed, reuse=reuse, workers=workers
         )
         with closing(learner):
-            manifest = _run(scenario, place, learner, command, watch)
+            manifest = _run(
+                scenario, place, learner, command, watch, with_base=with_base
+            )
         if found:
             adopt(folder)
         return manifest
@@ -97,6 +101,8 @@ def _run(
     learner: Learner,
     command: tuple[str, ...],
     watch: Callable[[Progress], None],
+    *,
+    with_base: bool,
 ) -> Manifest:
     population = build_population(scenario, learner)
     folder.mkdir(parents=True, exist_ok=True)
@@ -107,7 +113,9 @@ def _run(
         keep_code(scenario, folder)
         stage = build_stage(scenario, learner, population, recorder, watch)
         play(stage, scenario)
-        return _finish(manifest, folder, stage)
+        adapter = folder / ADAPTER_FOLDER
+        digest = learner.export(stage.version, adapter, with_base=with_base)
+        return _finish(manifest, folder, stage, digest)
 
 
 def _is_sound(folder: Path, earlier: Manifest) -> bool:
@@ -190,10 +198,11 @@ def _open_manifest(
     )
 
 
-def _finish(manifest: Manifest, folder: Path, stage: Stage) -> Manifest:
-    """Write the adapter and the manifest of a finished run."""
+def _finish(
+    manifest: Manifest, folder: Path, stage: Stage, adapter_digest: str
+) -> Manifest:
+    """Write the manifest of a finished run."""
     learner = stage.scene.learner
-    adapter_digest = learner.export(stage.version, folder / ADAPTER_FOLDER)
     summary = stage.scene.recorder.close()
     pilot_rounds, pilot_time_ns = stage.piloted()
     kept = (_files_below(folder, name) for name in (ADAPTER_FOLDER, CODE_FOLDER))

@@ -11,13 +11,24 @@ from netsim.cosim.learning_kinds import LEARNINGS, Learning
 from netsim.network.cell import Cell
 from netsim.network.cells import Association, Interference, Network
 from netsim.policy import RANKS, FullRank, Ranks
-from netsim.policy.ranks import ANSWERS
+from netsim.policy.ranks import ANSWERS as OF_RANKS
 from netsim.population import PopulationConfig
 from netsim.scenario import OneOf, Record, traits
-from netsim.server import POLICIES, SERVERS, Policy, Stop
+from netsim.server import POLICIES, SERVERS, Policy, Stop, story
+from netsim.server.policies.policy import ANSWERS as OF_POLICIES
 from netsim.server.story import ServerStory
 
-RankedBy = Annotated[Ranks, OneOf(RANKS, traits.RANKS, ANSWERS)]
+AUDITED = frozenset({"rules"})  # what an audit reads of shipped classes only
+ServedBy = Annotated[
+    ServerStory, OneOf(SERVERS, traits.SERVER, story.ANSWERS, "server", AUDITED)
+]
+RankedBy = Annotated[Ranks, OneOf(RANKS, traits.RANKS, OF_RANKS, "ranks")]
+DecidedBy = Annotated[
+    Policy, OneOf(POLICIES, traits.POLICY, OF_POLICIES, "policy", AUDITED)
+]
+LearnedBy = Annotated[
+    Learning, OneOf(LEARNINGS, traits.LEARNING, answers.LEARNING, "learning")
+]
 
 
 class Scenario(Record):
@@ -30,15 +41,15 @@ class Scenario(Record):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
     seed: int = Field(default=0, ge=0)
     stop: Stop
-    server: Annotated[ServerStory, OneOf(SERVERS, traits.SERVER)]
+    server: ServedBy
     ranks: RankedBy = FullRank()
-    policy: Annotated[Policy, OneOf(POLICIES, traits.POLICY)] | None = None
+    policy: DecidedBy | None = None
     population: PopulationConfig
     cell: Cell | None = None
     cells: Annotated[tuple[Cell, ...], Field(min_length=1)] | None = None
     association: Association = "strongest"
     interference: Interference | None = None
-    learning: Annotated[Learning, OneOf(LEARNINGS, traits.LEARNING, answers.LEARNING)]
+    learning: LearnedBy
 
     @property
     def network(self) -> Network:

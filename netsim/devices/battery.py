@@ -20,7 +20,9 @@ class Battery(Record):
     waiting while it takes part. ``spread`` is a factor of mean one per client."""
 
     capacity_j: Annotated[Joules, Field(gt=0)]
-    spread: Annotated[Spread, OneOf(SPREADS, answers=ANSWERS)] | None = None
+    spread: (
+        Annotated[Spread, OneOf(SPREADS, answers=ANSWERS, seam="speed_spread")] | None
+    ) = None
 
     def capacity_of(self, seed: int, client_id: int) -> float:
         """Return a client's energy at the start of the run, in joules."""

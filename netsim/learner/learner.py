@@ -68,9 +68,10 @@ class Learner(Protocol):
     def evaluate(self, version: str) -> Sequence[Score]:
         """Return the metrics of a version, one row each."""
 
-    def export(self, version: str, folder: Path) -> str:
-        """Write a version as a PEFT checkpoint and return the digest of its numbers;
-        without learning write nothing and return an empty text."""
+    def export(self, version: str, folder: Path, *, with_base: bool = False) -> str:
+        """Write a version as a PEFT checkpoint, with a copy of its base model where
+        that is asked for, and return the digest of its numbers; without learning write
+        nothing and return an empty text."""
 
     def close(self) -> None:
         """Let go of what the run needed no longer than itself, such as workers."""

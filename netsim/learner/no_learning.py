@@ -75,7 +75,7 @@ class NoLearning:
     def evaluate(self, version: str) -> Sequence[Score]:
         return ()
 
-    def export(self, version: str, folder: Path) -> str:
+    def export(self, version: str, folder: Path, *, with_base: bool = False) -> str:
         return ""
 
     def close(self) -> None:

@@ -17,7 +17,21 @@ class Paths(Protocol):
         """Return a client's place at a tick, in metres."""
 
 
+def _is_place(answer: Place, *_: object) -> bool:
+    return len(answer) == 2 and all(map(is_number, answer))
+
+
+PATHS: Answers = {"at": Answer("two finite numbers, x and y in metres", _is_place)}
 ANSWERS: Answers = {
+    "paths": Answer(
+        "paths, whose `at` returns a place",
+        lambda answer, *_: callable(answer.at),
+        then=PATHS,
+    ),
+    "corners_m": Answer(
+        "the corners of a region, each two finite numbers of metres",
+        lambda answer: all(map(_is_place, answer)),
+    ),
     "interval_s": Answer(
         "an interval of at least 1e-9 s, or None",
         lambda answer: answer is None or is_number(answer, 1e-9),

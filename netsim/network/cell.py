@@ -52,11 +52,15 @@ Latency = Annotated[Seconds, Field(ge=0)]
 Timeout = Annotated[Seconds, Field(gt=0)]
 MinimumSnr = Annotated[Decibel, Field(ge=-100, le=100)]
 
-HeardBy = Annotated[Radio, OneOf(RADIOS, answers=radio.ANSWERS)]
-DividedBy = Annotated[SharingRule, OneOf(SHARING_RULES, SHARING, rule.ANSWERS)]
-DelayedBy = Annotated[Jitter, OneOf(JITTERS, answers=latency.ANSWERS)]
-WeakenedBy = Annotated[PathLoss, OneOf(PATH_LOSSES, answers=path_loss.ANSWERS)]
-FadedBy = Annotated[Fading, OneOf(FADINGS, answers=fading.ANSWERS)]
+HeardBy = Annotated[Radio, OneOf(RADIOS, answers=radio.ANSWERS, seam="radio")]
+DividedBy = Annotated[
+    SharingRule, OneOf(SHARING_RULES, SHARING, rule.ANSWERS, "sharing")
+]
+DelayedBy = Annotated[Jitter, OneOf(JITTERS, answers=latency.ANSWERS, seam="jitter")]
+WeakenedBy = Annotated[
+    PathLoss, OneOf(PATH_LOSSES, answers=path_loss.ANSWERS, seam="path_loss")
+]
+FadedBy = Annotated[Fading, OneOf(FADINGS, answers=fading.ANSWERS, seam="fading")]
 
 
 class Uplink(Record):

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from netsim.availability import AVAILABILITIES, Always, Availability, presence
 from netsim.channel import PLACEMENTS, Placement, placement
+from netsim.channel.own_links import ANSWERS as OF_LINKS
 from netsim.channel.own_links import LINKS, Links
 from netsim.core.quantities import Hertz
 from netsim.devices import device
@@ -21,10 +22,17 @@ from netsim.scenario import OneOf, Record, is_loaded
 from netsim.scenario.each import OneOrEach
 from netsim.scenario.traits import AVAILABILITY, PLACEMENT
 
-PlacedBy = Annotated[Placement, OneOf(PLACEMENTS, PLACEMENT, placement.ANSWERS)]
-MovedBy = Annotated[Mobility, OneOf(MOBILITIES, answers=path.ANSWERS)]
-SpreadBy = Annotated[Spread, OneOf(SPREADS, answers=device.ANSWERS)]
-ThereBy = Annotated[Availability, OneOf(AVAILABILITIES, AVAILABILITY, presence.ANSWERS)]
+PlacedBy = Annotated[
+    Placement, OneOf(PLACEMENTS, PLACEMENT, placement.ANSWERS, "placement")
+]
+MovedBy = Annotated[Mobility, OneOf(MOBILITIES, answers=path.ANSWERS, seam="mobility")]
+LinkedBy = Annotated[Links, OneOf(LINKS, answers=OF_LINKS, seam="links")]
+SpreadBy = Annotated[
+    Spread, OneOf(SPREADS, answers=device.ANSWERS, seam="speed_spread")
+]
+ThereBy = Annotated[
+    Availability, OneOf(AVAILABILITIES, AVAILABILITY, presence.ANSWERS, "availability")
+]
 
 
 class PopulationConfig(Record):
@@ -45,7 +53,7 @@ class PopulationConfig(Record):
     compute_jitter: float = Field(default=0.0, ge=0, le=5)
     transmit_power_dbm: Power = 23.0
     antenna_gain_dbi: Gain = 0.0
-    links: Annotated[Links, OneOf(LINKS)] | None = None
+    links: LinkedBy | None = None
     radio_band_hz: OneOrEach[Annotated[Hertz, Field(gt=0)]] | None = None
     availability: ThereBy = Always()
     battery: Battery | None = None

@@ -124,14 +124,18 @@ def code_in(inputs: Mapping[str, str]) -> dict[str, str]:
 
 def has_known_code(manifest: Manifest) -> bool:
     """Return whether a run lists the modules of this project that made it."""
-    return any(path.startswith(OURS) for path in manifest.inputs)
+    return _lists_ours(manifest.inputs)
+
+
+def _lists_ours(inputs: Mapping[str, str]) -> bool:
+    return any(path.startswith(OURS) for path in inputs)
 
 
 def edited(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     """Return the modules that differ between the inputs of two runs, a user's own
     first; of modules of this project, only where both runs list them."""
     listings = [code_in(before), code_in(now)]
-    if not all(any(path.startswith(OURS) for path in one) for one in listings):
+    if not all(map(_lists_ours, listings)):
         listings = [
             {path: sha for path, sha in one.items() if not path.startswith(OURS)}
             for one in listings

@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from pydantic import BaseModel
-
+from fl.record import Record
 from netsim.core.quantities import did_you_mean
 
 OURS = frozenset({"fl", "netsim"})
+KEPT_CODE = "code"  # in the folder of a run: the modules of its user, as they were
 RUN_FILES = ("manifest.json", "scenario.yaml")  # of a run's folder
 
 
@@ -54,6 +54,8 @@ class UserCode:
         here = Path().resolve()
         wanted = [] if given is None else [given.resolve()]
         if self.allows_given:
+            kept = [one / KEPT_CODE for one in wanted if _is_run(one)]
+            wanted = [*kept, *wanted]
             return list(dict.fromkeys([*wanted, here]))
         own = [one for one in (*wanted, here) if one.is_relative_to(here)]
         is_root = here == Path(here.anchor)
@@ -65,7 +67,7 @@ WORKING_TREE = UserCode()
 
 def import_record(
     kind: str, folder: Path | None, code: UserCode = WORKING_TREE
-) -> type[BaseModel]:
+) -> type[Record]:
     """Import a user's class; raise ``ImportError`` where that is not allowed."""
     module_name, _, class_name = kind.partition(":")
     if not all(part.isidentifier() for part in module_name.split(".")):
@@ -83,7 +85,7 @@ def import_record(
     if found is None:
         hint = did_you_mean(class_name, names)
         raise ImportError(f"module {module_name!r} has no class {class_name!r}{hint}")
-    if not (isinstance(found, type) and issubclass(found, BaseModel)):
+    if not (isinstance(found, type) and issubclass(found, Record)):
         raise ImportError(f"{kind!r} is not a subclass of netsim.scenario.Record")
     return found
 
@@ -136,8 +138,10 @@ def _places(top: str) -> list[Path]:
 
 
 def _beside(top: str, folder: Path) -> Path | None:
-    """Return the module that lies in the scenario's folder, which was not searched."""
-    spec = importlib.machinery.PathFinder.find_spec(top, [str(folder.resolve())])
+    """Return the module that lies in the scenario's folder, or in what a run keeps of
+    its code there, which were not searched."""
+    places = [str(folder.resolve()), str(folder.resolve() / KEPT_CODE)]
+    spec = importlib.machinery.PathFinder.find_spec(top, places)
     return None if spec is None or spec.origin is None else Path(spec.origin)
 
 

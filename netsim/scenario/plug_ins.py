@@ -8,33 +8,30 @@ from __future__ import annotations
 
 import functools
 import math
-import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from numbers import Integral, Real
-from pathlib import Path
-from types import FrameType, FunctionType
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
-from pydantic import BaseModel
-
+from fl.record import CHECKED, is_ours
 from netsim.errors import InputError
 
 if TYPE_CHECKING:
     import numpy.typing as npt
-
-OURS = frozenset({"fl", "netsim", "pydantic"})
 
 
 class Answer(NamedTuple):
     """What a method must return, and whether an answer to its arguments does so.
 
     A ``list`` is any iterable, made a list; of ``each`` item and the one before it is
-    asked as they come.
+    asked as they come, and ``endless`` ones must not end. ``then`` is what the methods
+    of an answer, or of each, must return in turn.
     """
 
     rule: str
     holds: Callable[..., bool]
-    form: Literal["value", "list", "each"] = "value"
+    form: Literal["value", "list", "each", "endless"] = "value"
+    then: Mapping[str, Answer] = {}
 
 
 Answers: TypeAlias = Mapping[str, Answer]
@@ -69,11 +66,6 @@ def are_numbers(
     return found.shape == (length,) and bool(is_within.all())
 
 
-def is_ours(cls: type) -> bool:
-    """Return whether a class belongs to the package, or to what it is built on."""
-    return cls.__module__.partition(".")[0] in OURS
-
-
 def guard(cls: type, answers: Answers) -> None:
     """Check what the methods and properties return that a user's class defines."""
     for owner in cls.__mro__:
@@ -89,7 +81,7 @@ def guard(cls: type, answers: Answers) -> None:
 
 
 def _is_checked(method: object) -> bool:
-    return "is_checked" in vars(method)
+    return CHECKED in vars(method)
 
 
 def _checked(
@@ -97,31 +89,41 @@ def _checked(
 ) -> Callable[..., object]:
     def require(self: object, found: object, *args: object, **kwargs: object) -> None:
         if not _holds(answer, found, args, kwargs):
-            cls = type(self)
-            raise InputError(
-                f"{cls.__module__}:{cls.__qualname__}.{name} must return "
-                f"{answer.rule}, got {_short(found)}"
-            )
+            raise wrong(self, name, f"{answer.rule}, got {_short(found)}")
+        if answer.then:
+            guard(type(found), answer.then)
 
-    def one_by_one(self: object, found: Iterable[object]) -> Iterator[object]:
-        last = None
-        for one in found:
-            require(self, one, last)
-            yield one
-            last = one
+    def one_by_one(self: object, found: Any) -> Generator[object, object, None]:
+        last = sent = None
+        items = iter(found)
+        while True:
+            try:
+                last, before = next(items) if sent is None else items.send(sent), last
+            except StopIteration:
+                break
+            require(self, last, before)
+            sent = yield last
+        if answer.form == "endless":
+            raise wrong(self, name, f"{answer.rule}, without end, and it ended")
 
     @functools.wraps(method)
     def checked(self: object, *args: object, **kwargs: object) -> object:
         found = method(self, *args, **kwargs)
-        if answer.form == "each":
+        if answer.form in ("each", "endless") and isinstance(found, Iterable):
             return one_by_one(self, found)
-        if answer.form == "list":
+        if answer.form == "list" and isinstance(found, Iterable):
             found = list(found)
         require(self, found, *args, **kwargs)
         return found
 
-    checked.is_checked = True  # type: ignore[attr-defined]
+    setattr(checked, CHECKED, True)
     return checked
+
+
+def wrong(asked: object, name: str, text: str) -> InputError:
+    """Return the error for what a method of a user's class returned."""
+    cls = type(asked)
+    return InputError(f"{cls.__module__}:{cls.__qualname__}.{name} must return {text}")
 
 
 def _holds(
@@ -136,36 +138,3 @@ def _holds(
 def _short(found: object) -> str:
     text = " ".join(repr(found).split())
     return text if len(text) <= 80 else f"{text[:77]}..."
-
-
-def failure(error: BaseException) -> str | None:
-    """Return one line about an exception that a user's class raised: module, class,
-    method, place and exception; None where no such class is involved."""
-    for one in reversed(list(_causes(error))):
-        for frame, line in reversed(list(traceback.walk_tb(one.__traceback__))):
-            if (method := _method(frame)) is not None:
-                file = Path(frame.f_code.co_filename).name
-                reason = " ".join(str(one).split())[:300]
-                kind = type(one).__name__
-                return f"{method} ({file}, line {line}) raised {kind}: {reason}"
-    return None
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield an exception and what it was made of; SimPy raises copies."""
-    one: BaseException | None = error
-    while one is not None:
-        yield one
-        one = one.__cause__ or one.__context__
-
-
-def _method(frame: FrameType) -> str | None:
-    """Return the name of the method that a frame runs, if it is of a user's class."""
-    self = frame.f_locals.get("self", frame.f_locals.get("cls"))
-    cls = self if isinstance(self, type) else type(self)
-    module = str(frame.f_globals.get("__name__", ""))
-    if not issubclass(cls, BaseModel) or is_ours(cls):
-        return None
-    if module.partition(".")[0] in OURS:
-        return None
-    return f"{cls.__module__}:{cls.__qualname__}.{frame.f_code.co_name}"

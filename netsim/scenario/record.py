@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -25,6 +26,7 @@ from pydantic_core import (
     core_schema,
 )
 
+from fl.record import Record as Choice
 from netsim.core.quantities import did_you_mean, is_yaml
 from netsim.scenario.permission import WORKING_TREE, UserCode, import_record
 from netsim.scenario.plug_ins import Answers, guard
@@ -51,19 +53,14 @@ def strip_unit(name: str) -> str:
     return name
 
 
-class Record(BaseModel):
+class Record(Choice):
     """A frozen, strict part of a scenario; its YAML keys carry no unit suffix."""
 
     model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        strict=True,
-        allow_inf_nan=False,
         alias_generator=strip_unit,
         validate_by_alias=True,
         validate_by_name=True,
         serialize_by_alias=True,
-        defer_build=True,  # a run uses few of the kinds
     )
 
     @classmethod
@@ -148,6 +145,8 @@ class OneOf:
     choices: Mapping[str, type[BaseModel]]
     questions: Questions = ()  # which each choice answers by its traits
     answers: Answers = field(default_factory=dict)  # what a user's methods must return
+    seam: str = ""  # under which an installed plug-in is known
+    shipped: frozenset[str] = frozenset()  # members that only shipped classes have
 
     def __post_init__(self) -> None:
         for name, cls in self.choices.items():
@@ -213,12 +212,12 @@ class OneOf:
         return value["kind"], ("kind",)
 
     def _members(self) -> set[str]:
-        """Return the public names that all choices share and ``Record`` lacks."""
+        """Return the public names that every choice must have."""
         public = [
             {name for name in dir(cls) if not name.startswith("_")}
             for cls in self.choices.values()
         ]
-        return set.intersection(*public) - set(dir(Record))
+        return set.intersection(*public) - set(dir(Record)) - self.shipped
 
     def _names(self) -> str:
         return ", ".join(self.choices) + " or package.module:Class"
@@ -236,15 +235,26 @@ class OneOf:
             found = import_record(kind, folder, code)
         except ImportError as error:
             raise refusal(str(error), kind, loc, bare=True) from error
-        missing = sorted(self._members() - set(dir(found)) - set(found.model_fields))
+        for fault in self.lacks(found):
+            raise refusal(f"{kind!r} {fault}", kind, loc, bare=True)
+        guard(found, self.answers)
+        return found
+
+    def lacks(self, cls: type[BaseModel]) -> Iterator[str]:
+        """Yield what a user's class must have before it can be a choice here."""
+        missing = sorted(self._members() - set(dir(cls)) - set(cls.model_fields))
         if missing:
-            text = f"{kind!r} lacks {', '.join(missing)}, which every choice here has"
+            text = f"lacks {', '.join(missing)}, which every choice here has"
             if "traits" in missing:
                 asked = "; ".join(" or ".join(one) for one in self.questions)
                 text += f" (`traits` declares what the class does: {asked})"
-            raise refusal(text, kind, loc, bare=True)
-        guard(found, self.answers)
-        return found
+            yield text
+        kind = _own_kind(cls)
+        named = f'give it its own, such as `kind: ClassVar[str] = "{_dashed(cls)}"`'
+        if kind is None:
+            yield f"lacks `kind`: {named}"
+        elif kind in self.choices:
+            yield f"has `kind` {kind!r}, which is a shipped class's: {named}"
 
     def _write(self, value: BaseModel, info: SerializationInfo) -> dict[str, Any]:
         if isinstance(value, Opaque):
@@ -258,6 +268,17 @@ class OneOf:
             if choice is cls:
                 return name
         return f"{cls.__module__}:{cls.__qualname__}"
+
+
+def _own_kind(cls: type[BaseModel]) -> object:
+    """Return the `kind` of a class, None if it has none."""
+    if "kind" in cls.model_fields:
+        return cls.model_fields["kind"].default
+    return next((vars(one)["kind"] for one in cls.__mro__ if "kind" in vars(one)), None)
+
+
+def _dashed(cls: type) -> str:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", cls.__name__).lower()
 
 
 def _code(context: object) -> UserCode | None:

@@ -7,16 +7,19 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from netsim.client.participation import Participation, Process
+from netsim.client.participation import Process
 from netsim.core.quantities import Seconds
 from netsim.scenario import OneOf, Record
 from netsim.scenario.traits import Traits
 from netsim.server.buffer_loop import BufferLoop
 from netsim.server.outages import Outages
+from netsim.server.rules import BufferRules, ServerRules
 from netsim.server.stage import Stage
 from netsim.server.staleness import ANSWERS, STALENESSES, PolynomialStaleness, Staleness
 
-DiscountedBy = Annotated[Staleness, OneOf(STALENESSES, answers=ANSWERS)]
+DiscountedBy = Annotated[
+    Staleness, OneOf(STALENESSES, answers=ANSWERS, seam="staleness")
+]
 
 
 class Asynchronous(Record):
@@ -43,17 +46,19 @@ class Asynchronous(Record):
         outages: Traits = {"has-outages": "outages"} if self.outages else {}
         return {"serves-one-by-one": "", "merges-old-versions": "", **outages}
 
-    def play(self, stage: Stage) -> Process:
-        """Run until the run is over; tasks under way then are recorded unfinished."""
-        loop = BufferLoop(
-            stage,
+    @property
+    def rules(self) -> ServerRules:
+        buffer = BufferRules(
             concurrency=self.concurrency,
             buffer_size=1,
             merge_time_s=self.merge_time_s,
             weigh=self._weight,
-            is_mixed=True,
         )
-        return loop.play(self.outages)
+        return ServerRules(buffer=buffer, outages=self.outages)
 
-    def _weight(self, part: Participation, staleness: int) -> float:
+    def play(self, stage: Stage) -> Process:
+        """Run until the run is over; tasks under way then are recorded unfinished."""
+        return BufferLoop(stage, self.rules, is_mixed=True).play()
+
+    def _weight(self, data: float, staleness: int) -> float:
         return self.mixing * self.staleness.discount(staleness)

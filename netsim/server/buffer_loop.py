@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
 import simpy
 
 from netsim.client.participation import Participation, Process
 from netsim.core.clock import to_ns
 from netsim.errors import InputError
 from netsim.server.active_clients import ActiveClients
-from netsim.server.outages import DOWN, Downtime, Outage
+from netsim.server.outages import DOWN, Downtime
+from netsim.server.rules import ServerRules
 from netsim.server.stage import Counts, Stage
 from netsim.trace.literals import Status
 
@@ -23,29 +22,26 @@ class BufferLoop:
     def __init__(
         self,
         stage: Stage,
+        rules: ServerRules,
         *,
-        concurrency: int,
-        buffer_size: int,
-        merge_time_s: float,
-        weigh: Callable[[Participation, int], float],  # of a part and its staleness
         is_mixed: bool = False,  # updates replace a share of the newest version
     ) -> None:
+        assert rules.buffer is not None, "it has no rounds"
         self._stage = stage
         self._env = stage.scene.env
-        self._buffer_size = buffer_size
-        self._merge_time_s = merge_time_s
-        self._weigh = weigh
+        self._rules = rules.buffer
+        self._outages = rules.outages
         self._is_mixed = is_mixed
-        self._clients = ActiveClients(stage, concurrency)
+        self._clients = ActiveClients(stage, rules.buffer.concurrency)
         self._buffer: list[Participation] = []
         self._round_id, self._start_ns = 1, self._env.now
         self._num_lost_before = 0  # the last arrival
 
-    def play(self, outages: Sequence[Outage]) -> Process:
+    def play(self) -> Process:
         """Run until the run is over; tasks under way then are recorded unfinished."""
         stage, clients = self._stage, self._clients
         stage.begin([None] * len(stage.scene.population))
-        downtime = Downtime(stage, outages)
+        downtime = Downtime(stage, self._outages)
         while not stage.is_over:
             clients.start_idle(self._round_id)
             try:
@@ -70,9 +66,9 @@ class BufferLoop:
             return
         self._num_lost_before = self._clients.num_lost
         self._buffer.append(part)
-        if len(self._buffer) == self._buffer_size:
-            if self._merge_time_s:
-                yield self._env.timeout(to_ns(self._merge_time_s))
+        if len(self._buffer) == self._rules.buffer_size:
+            if self._rules.merge_time_s:
+                yield self._env.timeout(to_ns(self._rules.merge_time_s))
             self._merge()
 
     def _require_arrivals(self) -> None:
@@ -98,6 +94,11 @@ class BufferLoop:
         self._clients.num_lost += len(buffer) - num_merged
         self._buffer = []
         self._end_round(num_merged=num_merged)
+
+    def _weigh(self, part: Participation, staleness: int) -> float:
+        population = self._stage.scene.population
+        data = len(population) * float(population.data_weights[part.client_id])
+        return self._rules.weigh(data, staleness)
 
     def _end_round(self, *, num_merged: int, is_deserted: bool = False) -> None:
         clients = self._clients

@@ -7,12 +7,13 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from netsim.client.participation import Participation, Process
+from netsim.client.participation import Process
 from netsim.core.quantities import Seconds
 from netsim.scenario import Record
 from netsim.scenario.traits import Traits
 from netsim.server.buffer_loop import BufferLoop
 from netsim.server.outages import Outages
+from netsim.server.rules import BufferRules, ServerRules
 from netsim.server.stage import Stage
 
 
@@ -52,20 +53,20 @@ class Buffered(Record):
         outages: Traits = {"has-outages": "outages"} if self.outages else {}
         return {"serves-one-by-one": "", "merges-old-versions": "", **outages}
 
-    def play(self, stage: Stage) -> Process:
-        """Run until the run is over; tasks under way then are recorded unfinished."""
-        population = stage.scene.population
-
-        def weigh(part: Participation, staleness: int) -> float:
-            discount = float((1 + staleness) ** -self.staleness_exponent)
-            data_weight = float(population.data_weights[part.client_id])
-            return len(population) * data_weight * discount / self.buffer_size
-
-        loop = BufferLoop(
-            stage,
+    @property
+    def rules(self) -> ServerRules:
+        buffer = BufferRules(
             concurrency=self.concurrency,
             buffer_size=self.buffer_size,
             merge_time_s=self.merge_time_s,
-            weigh=weigh,
+            weigh=self._weight,
         )
-        return loop.play(self.outages)
+        return ServerRules(buffer=buffer, outages=self.outages)
+
+    def play(self, stage: Stage) -> Process:
+        """Run until the run is over; tasks under way then are recorded unfinished."""
+        return BufferLoop(stage, self.rules).play()
+
+    def _weight(self, data: float, staleness: int) -> float:
+        discount = float((1 + staleness) ** -self.staleness_exponent)
+        return data * discount / self.buffer_size

@@ -21,7 +21,9 @@ from netsim.policy import Drawn
 from netsim.scenario import Record
 from netsim.scenario.traits import Traits
 from netsim.server.round_settings import DrawnBy, Duration
+from netsim.server.rules import RoundRules, ServerRules
 from netsim.server.stage import Counts, Stage
+from netsim.server.story import RoundTiming
 
 
 class Hierarchical(Record):
@@ -55,6 +57,13 @@ class Hierarchical(Record):
             "has-edges": "",
             "has-sampling": "sampling",
         }
+
+    @property
+    def rules(self) -> ServerRules:
+        timing = RoundTiming(self.announce_time_s, self.merge_time_s)  # of an edge
+        return ServerRules(
+            rounds=RoundRules(timing=timing, is_numbered_by_client=False)
+        )
 
     def play(self, stage: Stage) -> Process:
         """Run until the cloud has merged what was asked for."""

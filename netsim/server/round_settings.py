@@ -13,8 +13,10 @@ from netsim.policy.sampler import ANSWERS
 from netsim.scenario import OneOf, Record
 from netsim.scenario.traits import SAMPLER, Trait, Traits
 from netsim.server.outages import Outages
+from netsim.server.rules import RoundRules, ServerRules
+from netsim.server.story import RoundTiming
 
-DrawnBy = Annotated[Sampler, OneOf(SAMPLERS, SAMPLER, ANSWERS)]
+DrawnBy = Annotated[Sampler, OneOf(SAMPLERS, SAMPLER, ANSWERS, "sampling")]
 Duration = Annotated[Seconds, Field(ge=0)]
 
 
@@ -64,6 +66,22 @@ class RoundSettings(Record):
         if self.outages:
             found["has-outages"] = "outages"
         return found
+
+    @property
+    def round_timing(self) -> RoundTiming:
+        return RoundTiming(self.announce_time_s, self.merge_time_s)
+
+    @property
+    def rules(self) -> ServerRules:
+        rounds = RoundRules(
+            timing=self.round_timing,
+            num_first=self.merge_first,
+            keeps_late=self.late == "next-round",
+            staleness_exponent=self.staleness_exponent,
+            corrects_arrivals=self.corrects_arrivals,
+            corrects_presence=self.corrects_presence,
+        )
+        return ServerRules(rounds=rounds, outages=self.outages)
 
     @property
     def counts(self) -> Mapping[str, int]:

@@ -35,10 +35,6 @@ class Synchronous(RoundSettings):
         waits: Traits = {"waits-for-all": ""} if self.merge_first is None else {}
         return {**waits, **self.common_traits}
 
-    @property
-    def round_timing(self) -> RoundTiming:
-        return RoundTiming(self.announce_time_s, self.merge_time_s)
-
     def play(self, stage: Stage) -> Process:
         """Run rounds until the run is over."""
         return RoundLoop(stage, self, self.round_timing).play()

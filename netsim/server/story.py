@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from inspect import isgenerator
 from typing import Protocol
 
 from netsim.client.participation import Process
 from netsim.policy import Sampler
+from netsim.policy.sampler import ANSWERS as OF_SAMPLERS
+from netsim.scenario.plug_ins import Answer, Answers, is_number, is_whole
 from netsim.scenario.traits import Declaring
 from netsim.server.stage import Stage
 
@@ -20,6 +23,28 @@ class RoundTiming:
     announce_s: float
     merge_s: float
     deadline_s: float | None = None
+
+
+def _is_timing(answer: RoundTiming | None) -> bool:
+    if answer is None:
+        return True
+    times_s = (answer.announce_s, answer.merge_s, answer.deadline_s or 0.0)
+    return all(is_number(time_s, 0) for time_s in times_s)
+
+
+ANSWERS: Answers = {
+    "sampling": Answer(
+        "a sampler, or None",
+        lambda answer: answer is None or callable(answer.draw),
+        then=OF_SAMPLERS,
+    ),
+    "counts": Answer(
+        "whole numbers of at least 0, by key",
+        lambda answer: all(map(is_whole, answer.values())),
+    ),
+    "round_timing": Answer("finite seconds of at least 0, or None", _is_timing),
+    "play": Answer("a SimPy process", lambda answer, stage: isgenerator(answer)),
+}
 
 
 class ServerStory(Declaring, Protocol):

@@ -6,14 +6,18 @@ If a radio's ceiling limits it, the rest of the band stays idle.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, Literal
 
 from netsim.band.shared import BandNow
 from netsim.band.transfer import Terms, Transfer
+from netsim.sharing.ranking import Ranking
 from netsim.sharing.rule import AtEvents
 
 WHOLE_BAND: Final = Terms(weight=1)
 NO_SHARE: Final = Terms(weight=0)
+Rank = tuple[int, float, tuple[int, int]]  # work left, channel, order
 
 
 class FirstComeTdma(AtEvents):
@@ -34,7 +38,7 @@ class ShortestFirstTdma(AtEvents):
     with fewer bits preempts it. Ties go to the stronger channel, then to the lower
     client id.
 
-    Every end searches all waiting transfers for the next one, O(n).
+    A start, an end or a new channel costs O(log n).
     """
 
     kind: Literal["tdma-shortest-first"] = "tdma-shortest-first"
@@ -42,15 +46,23 @@ class ShortestFirstTdma(AtEvents):
     def divide(
         self, started: Sequence[Transfer], live: Mapping[int, Transfer], band: BandNow
     ) -> Iterable[tuple[Transfer, Terms]]:
-        before = next((one for one in live.values() if one.weight), None)
-        head = before
+        queue, rank = band.kept(_Queue), partial(_rank, band)
+        before = queue.head if queue.head and queue.head.is_live else None
+        queue.ranking.add((*started, *band.faded), rank)
         if before is None:
-            head = min(live.values(), key=_rank, default=None)
+            _, queue.head = queue.ranking.pop(rank) or (None, None)
         elif started:  # waiting transfers keep their rank, so only new ones can preempt
-            head = min(started, key=_rank)
-            now_left = band.work_left(before), -before.cn0_hz, before.order
-            head = before if now_left < _rank(head) else head
-        return _serve(head, before, started)
+            queue.ranking.add([before], rank)
+            queue.head = min((before, *started), key=rank)
+        return _serve(queue.head, before, started)
+
+
+@dataclass(slots=True)
+class _Queue:
+    """The transfers of a band: the one that is served, and those that wait."""
+
+    head: Transfer | None = None
+    ranking: Ranking[Rank] = field(default_factory=Ranking)
 
 
 def _serve(
@@ -65,5 +77,5 @@ def _serve(
         yield head, WHOLE_BAND
 
 
-def _rank(transfer: Transfer) -> tuple[int, float, tuple[int, int]]:
-    return transfer.remaining, -transfer.cn0_hz, transfer.order
+def _rank(band: BandNow, transfer: Transfer) -> Rank:
+    return band.work_left(transfer), -transfer.cn0_hz, transfer.order

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from netsim.core.files import write_atomically
-from netsim.core.locks import is_empty, locked
+from netsim.core.locks import clear_lock, is_empty, locked
 from netsim.cosim.inputs import edited_since, require_same_code
 from netsim.cosim.run import differences
 from netsim.cosim.scenario import Scenario
@@ -149,6 +149,7 @@ def _opened(plan: StudyPlan, tables: Tables) -> set[Path]:
     for run in finished:
         require_same_code(read_manifest(run.folder), run.scenario, run.folder)
     for run in finished:
+        clear_lock(run.folder)
         tables.add(run, "complete")
     tables.write()  # first: the table makes a folder that of a study
     write_atomically(plan.folder / STUDY_FILE, dump(plan.config).encode())

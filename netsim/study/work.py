@@ -15,12 +15,12 @@ from multiprocessing import connection, parent_process
 from pathlib import Path
 from typing import Literal
 
+from fl.record import failure
 from netsim.core.locks import LOCK_FILE, locked
 from netsim.cosim.reading import parse_scenario
 from netsim.cosim.run import run_scenario
 from netsim.runs.manifest import FILE_NAME, Manifest
 from netsim.scenario import UserCode
-from netsim.scenario.plug_ins import failure
 from netsim.server.stage import Progress
 
 PATIENCE_S = 60.0  # with a worker of a killed study that is about to notice

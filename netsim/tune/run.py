@@ -119,6 +119,8 @@ def _opened_study(plan: TunePlan) -> Study:
     from optuna.trial import TrialState
 
     path = plan.folder / JOURNAL
+    for lock in plan.folder.glob(f"{JOURNAL}.lock*"):
+        lock.unlink()  # of a killed search: Optuna would wait for it, or leave it
     _cut_torn_line(path)
     study = optuna.create_study(
         storage=JournalStorage(JournalFileBackend(str(path))),

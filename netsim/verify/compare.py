@@ -48,7 +48,7 @@ def check_column(
         rule = "the number of rows must be that of the scenario"
         yield Finding(table, "", rule, f"{len(found)}, expected {len(right)}")
         return
-    if found.dtype.kind == "f":
+    if np.issubdtype(found.dtype, np.floating):
         is_right = np.isclose(found, right, rtol=CLOSE, atol=1e-15, equal_nan=True)
     else:
         is_right = found == right

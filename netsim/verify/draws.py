@@ -8,8 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from netsim.availability import Presence
 from netsim.core.clock import to_ns
-from netsim.server.hierarchical import Hierarchical
-from netsim.server.round_settings import RoundSettings
+from netsim.server.rules import RoundRules
 from netsim.trace.rows import Event, Round, Task
 from netsim.verify.compare import check_equal, is_close
 from netsim.verify.finding import Finding
@@ -23,20 +22,18 @@ Group = tuple[int, int]  # a round and its server
 
 def check_draws(trace: Trace, known: Known) -> Iterator[Finding]:
     """Yield rounds whose participants, or their weights, are not those drawn."""
-    server = known.server
-    if isinstance(server, RoundSettings | Hierarchical):
-        yield from _Rounds(trace, known, server).findings()
+    rules = known.rules.rounds
+    if rules is not None:
+        yield from _Rounds(trace, known, rules).findings()
 
 
 class _Rounds:
     """The participations of every round, next to those that were drawn."""
 
-    def __init__(
-        self, trace: Trace, known: Known, server: RoundSettings | Hierarchical
-    ) -> None:
+    def __init__(self, trace: Trace, known: Known, rules: RoundRules) -> None:
         self._trace = trace
         self._known = known
-        self._server = server
+        self._rules = rules
         self._draws = Draws(trace, known)
         scenario = known.scenario
         self._presence = Presence(known.availability, scenario.seed)
@@ -66,7 +63,7 @@ class _Rounds:
         for row in sorted(self._trace.rounds):
             if row.server_id == self._trace.cloud_id:
                 continue
-            start_ns = row.start_ns + to_ns(self._server.announce_time_s)
+            start_ns = row.start_ns + to_ns(self._rules.timing.announce_s)
             own = self._own.pop((row.round_id, row.server_id), {})
             is_cut = row.end_ns == row.start_ns or row.end_ns in self._down
             if is_cut and not own and not self._marks.get(row.round_id):
@@ -96,7 +93,7 @@ class _Rounds:
             share = math.fsum(data)
             own = set(members.tolist())
             return {n: w / share for n, w in weights.items() if n in own}
-        if getattr(self._server, "corrects_presence", False):
+        if self._rules.corrects_presence:
             share_of = self._known.availability.share
             return {n: w * (1.0 / share_of(n)) for n, w in weights.items()}
         return weights
@@ -163,15 +160,13 @@ class _Rounds:
     def _merge_weight(
         self, task: Task, weight: float, num_sampled: int, num_counted: int
     ) -> float:
-        server, merged = self._server, self._merged(task)
+        rules, merged = self._rules, self._merged(task)
         if merged is None and task.status != "server-down":
             return weight
-        if not isinstance(server, RoundSettings):
-            return weight
         staleness = 0 if merged is None else merged - task.round_id
-        if staleness and server.staleness_exponent:
-            weight *= (1 + staleness) ** -server.staleness_exponent
-        if server.corrects_arrivals and num_counted:
+        if staleness and rules.staleness_exponent:
+            weight *= (1 + staleness) ** -rules.staleness_exponent
+        if rules.corrects_arrivals and num_counted:
             weight *= num_sampled / num_counted
         return weight
 

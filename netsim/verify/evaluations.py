@@ -122,6 +122,7 @@ class _Replay:
         self._scores = deque(scores)
         self._trace = trace
         self._policy = known.policy
+        self._pilots = known.policy_rules.pilots
         scene: Any = SimpleNamespace(
             seed=known.scenario.seed,
             recorder=self,
@@ -158,7 +159,7 @@ class _Replay:
     def _phase(self, rounds: Sequence[Round], last_id: int) -> Phase:
         """Return the phase of a round: its pilot, or training after the last one."""
         trace = self._trace
-        pilots_of = getattr(self._policy, "pilots", ())
+        pilots_of = self._pilots
         if not rounds or rounds[0].phase != "pilot" or not pilots_of:
             pilots = [row.round_id for row in trace.rounds if row.phase == "pilot"]
             return Phase(after_round_id=max(pilots, default=0))

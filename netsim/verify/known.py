@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import numpy as np
 
@@ -12,9 +12,10 @@ from netsim.availability import Availability
 from netsim.cosim.scenario import Scenario
 from netsim.learner.learner import Learner
 from netsim.population import Population
-from netsim.scenario import NotLoaded, is_loaded, load_text
+from netsim.scenario import NotLoaded, Opaque, load_text
 from netsim.server import Policy
 from netsim.server.outages import spans
+from netsim.server.rules import PolicyRules, RuledPolicy, RuledServer, ServerRules
 from netsim.server.story import ServerStory
 from netsim.verify.trace import Trace
 
@@ -58,8 +59,7 @@ class Known:
     def outages_ns(self) -> set[int]:
         """Return the ticks at which outages of the server begin, within the run."""
         found: set[int] = set()
-        outages = getattr(self.server, "outages", ())
-        for start_ns, _ in spans(outages, self.scenario.seed):
+        for start_ns, _ in spans(self.rules.outages, self.scenario.seed):
             if start_ns > self._trace.sim_time_ns:
                 break
             found.add(start_ns)
@@ -74,6 +74,18 @@ class Known:
     def policy(self) -> Policy | None:
         """Return the policy, unless it is of a user's class."""
         return _loaded(self.scenario.policy)
+
+    @property
+    def rules(self) -> ServerRules:
+        """Return what the server's rows must be."""
+        return cast(RuledServer, self.server).rules
+
+    @property
+    def policy_rules(self) -> PolicyRules:
+        """Return what the policy's rows must be; without a policy there are no
+        pilots."""
+        policy = self.policy
+        return PolicyRules() if policy is None else cast(RuledPolicy, policy).rules
 
     @property
     def availability(self) -> Availability:
@@ -144,8 +156,8 @@ class Known:
 
 
 def _loaded(choice: Value) -> Value:
-    if not is_loaded(choice):
-        raise NotLoaded(str(getattr(choice, "kind", "")))
+    if isinstance(choice, Opaque):
+        raise NotLoaded(choice.kind)
     return choice
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from netsim.availability import Presence
 from netsim.core.clock import to_ns
 from netsim.server.outages import spans
-from netsim.server.round_settings import RoundSettings
+from netsim.server.rules import RoundRules
 from netsim.trace.literals import EventKind
 from netsim.trace.rows import Task
 from netsim.verify.finding import Finding
@@ -34,9 +34,8 @@ def check_sequence(trace: Trace, known: Known) -> Iterator[Finding]:
 
 def check_outages(trace: Trace, known: Known) -> Iterator[Finding]:
     """Yield outages of the server that are not the scenario's."""
-    outages = getattr(known.server, "outages", ())
     expected: list[Mark] = []
-    for start_ns, end_ns in spans(outages, known.scenario.seed):
+    for start_ns, end_ns in spans(known.rules.outages, known.scenario.seed):
         if start_ns >= trace.sim_time_ns:
             break
         detail = f"until {end_ns} ns"
@@ -55,33 +54,34 @@ def check_dismissed(trace: Trace, known: Known) -> Iterator[Finding]:
 
 def check_late(trace: Trace, known: Known) -> Iterator[Finding]:
     """Yield rounds whose number of late clients is not the one of their mark."""
-    server = known.server
-    if not isinstance(server, RoundSettings):
+    rules, down = known.rules.rounds, known.outages_ns()
+    if rules is None or not rules.has_late:
         yield from _compare(trace, ("deadline", "enough"), [])
         return
+    expected = list(_late_marks(trace, rules, down))
+    known_rounds = {mark[2] for mark in expected} if down else None
+    yield from _compare(trace, ("deadline", "enough"), expected, known_rounds)
+
+
+def _late_marks(trace: Trace, rules: RoundRules, down: set[int]) -> Iterator[Mark]:
+    """Yield a mark for each round with late clients, save those that an outage cut."""
     of_round: dict[int, list[Task]] = defaultdict(list)
     for task in trace.tasks:
         of_round[task.round_id].append(task)
     merging = {task.merged_round_id for task in trace.tasks}
     merging |= {event.round_id for event in trace.events if event.kind == "diverged"}
-    down = known.outages_ns()
-    deadline_s = getattr(server, "deadline_s", None)
-    expected: list[Mark] = []
+    timing = rules.timing
     for row in trace.rounds:
-        merge_ns = to_ns(server.merge_time_s) if row.round_id in merging else 0
+        merge_ns = to_ns(timing.merge_s) if row.round_id in merging else 0
         sorted_ns = row.end_ns - merge_ns
         number = sum(_is_late(task, sorted_ns) for task in of_round[row.round_id])
         if not number or (row.end_ns in down and row.num_merged == 0):
             continue
         kind: EventKind = "enough"
-        if deadline_s is not None and sorted_ns == row.start_ns + to_ns(deadline_s):
-            kind = "deadline"
-        expected.append((sorted_ns, kind, row.round_id, None, f"{number} late"))
-    if not down:
-        yield from _compare(trace, ("deadline", "enough"), expected)
-        return
-    known_rounds = {mark[2] for mark in expected}
-    yield from _compare(trace, ("deadline", "enough"), expected, known_rounds)
+        if timing.deadline_s is not None:
+            is_due = sorted_ns == row.start_ns + to_ns(timing.deadline_s)
+            kind = "deadline" if is_due else kind
+        yield sorted_ns, kind, row.round_id, None, f"{number} late"
 
 
 def _is_late(task: Task, sorted_ns: int) -> bool:

@@ -25,7 +25,7 @@ def check_plans(trace: Trace, known: Known) -> Iterator[Finding]:
     """Yield plans that do not name each client once, and pilots' plans that are not
     their settings'."""
     found, policy = trace.columns("plans"), known.policy
-    pilots = getattr(policy, "pilots", ())
+    pilots = known.policy_rules.pilots
     ids = found["round_id"]
     tops = None
     if pilots and policy is not None and "decides-ranks" in policy.traits:
@@ -73,7 +73,7 @@ def check_policy_marks(trace: Trace, known: Known) -> Iterator[Finding]:
     """Yield marks of a policy that name a client, a round without a plan, or another
     weight than pilots tried."""
     found, weights = trace.columns("plans"), known.population.data_weights
-    pilots = len(getattr(known.policy, "pilots", ()))
+    pilots = len(known.policy_rules.pilots)
     first = sorted(set(found["round_id"].tolist()))[:pilots]
     is_tried = np.isin(found["round_id"], first)
     tried = np.tile(weights, len(first)) / found["sampling_probability"][is_tried]

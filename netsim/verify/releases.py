@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from netsim.availability import Presence
-from netsim.server.hierarchical import Hierarchical
-from netsim.server.round_settings import RoundSettings
 from netsim.trace.rows import Task
 from netsim.verify.known import Known
 from netsim.verify.trace import Trace
@@ -17,7 +15,7 @@ class Releases:
 
     def __init__(self, trace: Trace, known: Known) -> None:
         scenario = known.scenario
-        self._server = known.server
+        self._rounds = known.rules.rounds
         self._is_constant = not (
             "comes-and-goes" in known.availability.traits
             or scenario.population.battery is not None
@@ -33,14 +31,14 @@ class Releases:
     def of(self, task: Task) -> Sequence[int]:
         """Return when a task's client may have been released: when its round ended, at
         its own end where it did not wait for that; both if the trace leaves it open."""
-        if not isinstance(self._server, RoundSettings | Hierarchical):
+        if self._rounds is None:
             return [task.end_ns]
         server_id = int(self._cells[task.client_id]) if self._has_edges else 0
         round_ns = self._ends.get((task.round_id, server_id), task.end_ns)
         if task.staleness or round_ns < task.end_ns:  # it went on beyond its round
             return [task.end_ns]
         waited_ns = self._gone_by(task, round_ns)
-        if getattr(self._server, "late", "drop") == "drop" or task.status == "done":
+        if not self._rounds.keeps_late or task.status == "done":
             return [waited_ns]
         return [task.end_ns, waited_ns]
 

@@ -31,19 +31,18 @@ class Draws:
             if self._known.server.sampling is None:
                 raise Unknown("neither a policy nor `sampling` draws")
             return self._known.server.sampling
-        if getattr(self._known.policy, "to", None) == "statistics-per-time":
+        if not self._known.policy_rules.tosses_coins:
             raise Unknown("its shares follow from measured norms")
         plan = max((n for n in self._plans if n <= round_id), default=0)
         return Coins(self._plans[plan], self._step(plan))
 
     def _step(self, plan: int) -> float:
         """Return the factor on weights under a plan: the pilot's, or the policy's."""
-        policy = self._known.policy
-        pilots = getattr(policy, "pilots", ())
+        rules = self._known.policy_rules
         place = sorted(self._plans).index(plan)
-        if place < len(pilots):
-            return float(pilots[place].step)
-        return float(getattr(policy, "step", 1.0))
+        if place < len(rules.pilots):
+            return rules.pilots[place].step
+        return rules.step
 
     @cached_property
     def _plans(self) -> dict[int, FloatArray]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
-from netsim.server.asynchronous import Asynchronous
-from netsim.server.buffered import Buffered
 from netsim.trace.rows import Task, Transfer
 from netsim.verify.compare import check_equal
 from netsim.verify.finding import Finding
@@ -111,20 +109,17 @@ def _check_end(
 def check_buffer_weights(trace: Trace, known: Known) -> Iterator[Finding]:
     """Yield updates of a buffer whose weight is not the server's for their staleness;
     updates that were not merged have none."""
-    server = known.server
-    if not isinstance(server, Buffered | Asynchronous):
+    rules = known.rules.buffer
+    if rules is None:
         return
     weights = known.population.data_weights
     for task in trace.tasks:
         if task.status == "diverged":
             continue
         expected = None
-        if task.staleness is not None and isinstance(server, Asynchronous):
-            expected = server.mixing * server.staleness.discount(task.staleness)
-        elif task.staleness is not None and isinstance(server, Buffered):
-            discount = (1 + task.staleness) ** -server.staleness_exponent
-            data = float(weights[task.client_id])
-            expected = len(weights) * data * discount / server.buffer_size
+        if task.staleness is not None:
+            data = len(weights) * float(weights[task.client_id])
+            expected = rules.weigh(data, task.staleness)
         elif task.status == "server-down" and task.weight is not None:
             continue  # it was lost while the server merged
         yield from check_equal(

@@ -7,10 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from netsim.core.clock import to_ns
-from netsim.server.asynchronous import Asynchronous
-from netsim.server.buffered import Buffered
-from netsim.server.hierarchical import Hierarchical
-from netsim.server.round_settings import RoundSettings
+from netsim.server.rules import RoundRules
 from netsim.trace.rows import Round, Task
 from netsim.verify.compare import check_equal
 from netsim.verify.finding import Finding
@@ -23,12 +20,12 @@ Group = tuple[int, int]  # a round and its server
 def check_rounds(trace: Trace, known: Known) -> Iterator[Finding]:
     """Yield rounds that do not begin when the one before ended, or do not end when
     their last update, or their deadline, is there and merged."""
-    server = known.server
+    rules = known.rules
     yield from _check_order(trace, known)
-    if isinstance(server, RoundSettings | Hierarchical):
-        yield from _check_gathered(trace, known, server)
-    elif isinstance(server, Buffered | Asynchronous):
-        yield from _check_filled(trace, to_ns(server.merge_time_s))
+    if rules.rounds is not None:
+        yield from _check_gathered(trace, known, rules.rounds)
+    if rules.buffer is not None:
+        yield from _check_filled(trace, to_ns(rules.buffer.merge_time_s))
 
 
 def _check_order(trace: Trace, known: Known) -> Iterator[Finding]:
@@ -37,7 +34,7 @@ def _check_order(trace: Trace, known: Known) -> Iterator[Finding]:
     up = sorted(e.time_ns for e in trace.events if e.kind == "server up")
     waits = any(event.kind == "nobody there" for event in trace.events)
     last: dict[int, Round] = {}
-    pilots = getattr(known.policy, "pilots", ())
+    pilots = known.policy_rules.pilots
     for row in sorted(trace.rounds):
         if row.phase == "pilot" and not pilots:
             rule = "there must be a policy with pilots for their rounds"
@@ -58,39 +55,41 @@ def _check_order(trace: Trace, known: Known) -> Iterator[Finding]:
             yield Finding("rounds", where, rule, f"{row.start_ns}, expected {since_ns}")
 
 
-def _check_gathered(
-    trace: Trace, known: Known, server: RoundSettings | Hierarchical
-) -> Iterator[Finding]:
-    cells = known.population.radio_map.cell_ids
-    own: dict[Group, list[Task]] = defaultdict(list)
-    merged: dict[Group, list[Task]] = defaultdict(list)
-    for task in trace.tasks:
-        server_id = int(cells[task.client_id]) if trace.has_edges else 0
-        own[task.round_id, server_id].append(task)
-        if task.merged_round_id is not None:
-            merged[task.merged_round_id, server_id].append(task)
+def _check_gathered(trace: Trace, known: Known, rules: RoundRules) -> Iterator[Finding]:
+    own, merged = _by_group(trace, known)
     sent = _broadcast_ends(trace)
     diverged = {e.round_id for e in trace.events if e.kind == "diverged"}
     down = known.outages_ns()
-    late = [
-        task.end_ns for task in trace.tasks if task.merged_round_id != task.round_id
-    ]
+    late = {t.end_ns for t in trace.tasks if t.merged_round_id != t.round_id}
     for row in trace.rounds:
         group = row.round_id, row.server_id
         if row.server_id == trace.cloud_id or row.end_ns in down:
             continue
-        start_ns = row.start_ns + to_ns(server.announce_time_s)
+        start_ns = row.start_ns + to_ns(rules.timing.announce_s)
         if row.end_ns < start_ns:
             continue  # nobody was left
-        has_merged = bool(merged[group]) or row.round_id in diverged
-        merge_ns = to_ns(server.merge_time_s) if has_merged else 0
-        ends = _gathered_ns(row, server, own[group], start_ns, sent.get(group, 0))
+        has_merged = group in merged or row.round_id in diverged
+        merge_ns = to_ns(rules.timing.merge_s) if has_merged else 0
+        begun_ns = max(start_ns, sent.get(group, 0))
+        due_ns = _gathered_ns(row, rules, own[group], begun_ns)
         stated = row.end_ns - merge_ns
-        is_late_end = not own[group] and stated in late
-        if stated not in ends and not is_late_end:
+        if stated != due_ns and (own[group] or stated not in late):
             rule = "a round must end when its last update is there, and merged"
-            detail = f"end_ns {row.end_ns}, computed {sorted(ends)} and {merge_ns}"
+            detail = f"end_ns {row.end_ns}, computed {due_ns} and {merge_ns}"
             yield Finding("rounds", f"round {row.round_id}", rule, detail)
+
+
+def _by_group(trace: Trace, known: Known) -> tuple[dict[Group, list[Task]], set[Group]]:
+    """Return the tasks of each server's round, and the rounds that merged some."""
+    cells, has_edges = known.population.radio_map.cell_ids, trace.has_edges
+    own: dict[Group, list[Task]] = defaultdict(list)
+    merged: set[Group] = set()
+    for task in trace.tasks:
+        server_id = int(cells[task.client_id]) if has_edges else 0
+        own[task.round_id, server_id].append(task)
+        if task.merged_round_id is not None:
+            merged.add((task.merged_round_id, server_id))
+    return own, merged
 
 
 def _broadcast_ends(trace: Trace) -> dict[Group, int]:
@@ -110,24 +109,18 @@ def _broadcast_ends(trace: Trace) -> dict[Group, int]:
 
 
 def _gathered_ns(
-    row: Round,
-    server: RoundSettings | Hierarchical,
-    tasks: list[Task],
-    start_ns: int,
-    sent_ns: int,
-) -> set[int]:
-    """Return the ticks at which a round may have had what it waits for."""
-    all_ns = max([start_ns, sent_ns, *(task.end_ns for task in tasks)])
-    limits = [all_ns]
-    deadline_s = getattr(server, "deadline_s", None)
-    if deadline_s is not None:
-        limits.append(row.start_ns + to_ns(deadline_s))
-    first = getattr(server, "merge_first", None)
-    if first is not None:
+    row: Round, rules: RoundRules, tasks: list[Task], begun_ns: int
+) -> int:
+    """Return the tick at which a round has what it waits for; it lasts at least until
+    ``begun_ns``, when its broadcasts are over."""
+    limits = [max([begun_ns, *(task.end_ns for task in tasks)])]
+    if rules.timing.deadline_s is not None:
+        limits.append(row.start_ns + to_ns(rules.timing.deadline_s))
+    if rules.num_first is not None:
         counts = ("done", "surplus", "diverged", "unmerged", "server-down")
         ends = sorted(task.end_ns for task in tasks if task.status in counts)
-        limits += ends[first - 1 : first]
-    return {min(limits)}
+        limits += ends[rules.num_first - 1 : rules.num_first]
+    return min(limits)
 
 
 def _check_filled(trace: Trace, merge_ns: int) -> Iterator[Finding]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -63,13 +64,13 @@ class Trace(Rows):
             self._whole[name] = _columns(pa.Table.from_batches([batch]))
         return self._whole[name]
 
-    @property
+    @cached_property
     def cloud_id(self) -> int:
         """Return the id of the server above edge servers, whose ids are their cells';
         -1, which no server has, where there are no edge servers."""
         return len(self.cells) or -1
 
-    @property
+    @cached_property
     def has_edges(self) -> bool:
         """Return whether every cell has a server of its own."""
         return any(row.server_id == self.cloud_id for row in self.rounds)

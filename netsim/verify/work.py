@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from fl.contract import Job
-from netsim.server.hierarchical import Hierarchical
-from netsim.server.round_settings import RoundSettings
 from netsim.trace.rows import Task
 from netsim.verify.clients import given_ranks
 from netsim.verify.compare import check_equal
@@ -30,7 +28,8 @@ def check_task_ids(trace: Trace, known: Known) -> Iterator[Finding]:
             rule = "tasks must be numbered in the order of their starts"
             detail = f"task {before.task_id} starts later"
             yield Finding("tasks", f"task {task.task_id}", rule, detail)
-    if not isinstance(known.server, RoundSettings):
+    rounds = known.rules.rounds
+    if rounds is None or not rounds.is_numbered_by_client:
         return
     for before, task in pairwise(tasks):
         if task[1:3] <= before[1:3]:
@@ -91,7 +90,7 @@ def check_compute(trace: Trace, known: Known) -> Iterator[Finding]:
 def occasions(trace: Trace, known: Known) -> Iterator[tuple[Task, int]]:
     """Yield every task with the number that names its draws: its round, or how often
     its client started before where a client may start twice in a round."""
-    is_per_round = isinstance(known.server, RoundSettings | Hierarchical)
+    is_per_round = known.rules.rounds is not None
     starts: Counter[int] = Counter()
     for task in sorted(trace.tasks):
         yield task, task.round_id if is_per_round else starts[task.client_id]

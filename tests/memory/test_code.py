@@ -1,6 +1,7 @@
 """The code behind a result: what one class learned is not taken for another's."""
 
 import importlib
+import subprocess
 import sys
 
 import pytest
@@ -16,6 +17,7 @@ from netsim.errors import InputError
 
 HALVED = """
 from dataclasses import replace
+from typing import ClassVar
 
 from fl.aggregation import FedIT
 
@@ -25,6 +27,8 @@ def scaled(pair):
 
 
 class Halved(FedIT):
+    kind: ClassVar[str] = "halved"
+
     def merge(self, layers):
         merged = super().merge(layers)
         return {{
@@ -214,3 +218,53 @@ def test_a_study_of_two_programs_is_refused(edit, tmp_path):
     edit(0.25)
     with pytest.raises(InputError, match=r"factors\.py is no longer"):
         run_study(study, out=tmp_path / "out")
+
+
+RULE = """
+from typing import ClassVar
+
+from netsim.band.transfer import Terms
+from netsim.sharing import AtEvents
+
+
+class Plain(AtEvents):
+    kind: ClassVar[str] = "plain"
+
+    def divide(self, started, live, band):
+        return [(one, Terms(weight={weight})) for one in started]
+"""
+DRAWN = RULE.replace("{weight}", "__import__('random').randint(1, 99)")
+
+
+def netsim_in(folder, *words):
+    """Return the exit code and the output of a command in a process of its own."""
+    command = [sys.executable, "-m", "netsim", *map(str, words)]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_a_run_replays_from_elsewhere_with_the_code_that_it_keeps(tmp_path):
+    home, other = tmp_path / "home", tmp_path / "other"
+    home.mkdir()
+    other.mkdir()
+    (home / "plain.py").write_text(RULE.format(weight=2))
+    set_ = ("--set", "cell.uplink.sharing=plain:Plain", "--set", "stop.rounds=1")
+    run = ("run", "network-only", *set_, "--quiet", "--out")
+    assert netsim_in(home, *run, "one")[0] == 0
+    assert (home / "one" / "code" / "plain.py").is_file()
+    code, said = netsim_in(other, "replay", home / "one")
+    assert (code, "--allow-code" in said) == (2, True)
+    assert netsim_in(other, "replay", home / "one", "--allow-code")[0] == 0
+    (home / "plain.py").write_text(RULE.format(weight=3))
+    code, said = netsim_in(home, "replay", "one")
+    assert (code, "plain.py is no longer what it was then" in said) == (2, True)
+    assert netsim_in(home, *run, "two")[0] == 0
+    _, said = netsim_in(other, "compare", home / "one", home / "two")
+    assert "code: plain.py differs" in said
+    (home / "plain.py").write_text(DRAWN)
+    assert netsim_in(home, *run, "three")[0] == 0
+    code, said = netsim_in(home, "replay", "three", "--fresh")
+    assert code == 1
+    assert "does not replay: " in said
+    assert "does a class draw without a seed?" in said

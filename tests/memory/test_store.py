@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from fl.federation.versions import StoredVersion
-from fl.memory.files import DRAFT
+from fl.memory.files import DRAFT, cache_folder, remember
 from fl.memory.store import Entry, Store
 from netsim.cosim.reading import read_scenario
 from netsim.cosim.run import run_scenario
@@ -182,6 +182,18 @@ def test_a_killed_run_resumes_to_the_same_digest(moment, own_store, tmp_path):
     process.wait()
     resumed = run_scenario(scenario(), folder, resume=True)
     assert resumed.digest == whole.digest
+
+
+def test_a_draft_beside_the_store_goes_with_the_next_entry(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    remember("one", b"1")
+    folder = cache_folder()
+    old, young = folder / ".draft-old", folder / ".draft-young"
+    old.touch()
+    young.touch()
+    os.utime(old, (0, 0))
+    remember("two", b"2")
+    assert sorted(p.name for p in folder.iterdir()) == [".draft-young", "one", "two"]
 
 
 def test_a_draft_goes_when_it_is_old_and_nobody_holds_it(tmp_path):

@@ -6,7 +6,8 @@ import torch
 
 from fl.backbones import SmallViT
 from fl.model.adapters import LoraSettings
-from fl.model.checkpoint import read_checkpoint, write_base, write_checkpoint
+from fl.model.checkpoint import read_checkpoint, write_checkpoint
+from fl.model.export import write_base
 from fl.model.lora_model import LoraModel
 from fl.streams import torch_stream
 from fl.tasks import Digits

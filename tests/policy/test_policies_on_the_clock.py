@@ -37,7 +37,19 @@ FULL, HALF = Pilot(probability=1.0, rounds=7), Pilot(probability=0.5, rounds=8)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scripted(NoLearning):
+class KeepsJobs(NoLearning):
+    """Knows which job each ticket is of."""
+
+    jobs: dict = field(default_factory=dict)
+
+    def submit(self, job):
+        ticket = super().submit(job)
+        self.jobs[ticket] = job
+        return ticket
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scripted(KeepsJobs):
     """Loss falls from 2 by ``rates[phase]`` per round; each phase starts from the first
     version. Changes have the norms above times ``(r / k)^NU``."""
 
@@ -47,7 +59,6 @@ class Scripted(NoLearning):
     norms2: tuple[float, ...] = tuple(NORMS2.tolist())
     steps: dict = field(default_factory=dict)  # version to (phase, rounds since)
     phases: list = field(default_factory=list)
-    jobs: dict = field(default_factory=dict)
 
     @property
     def num_samples(self):
@@ -55,11 +66,6 @@ class Scripted(NoLearning):
 
     def bits_up(self, job):
         return self.upload_bits * job.rank // self.rank
-
-    def submit(self, job):
-        ticket = super().submit(job)
-        self.jobs[ticket] = job
-        return ticket
 
     def merge(self, version, arrivals, examined=()):
         merged = super().merge(version, arrivals).version
@@ -373,21 +379,15 @@ def test_proportional_policies_are_their_formulas(tmp_path):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Quadratic(NoLearning):
+class Quadratic(KeepsJobs):
     """Each client takes one step towards its own centre; a version is a point."""
 
     centres: tuple[float, ...]
     points: dict = field(default_factory=dict)
-    jobs: dict = field(default_factory=dict)
 
     @property
     def num_samples(self):
         return SAMPLES
-
-    def submit(self, job):
-        ticket = super().submit(job)
-        self.jobs[ticket] = job
-        return ticket
 
     def merge(self, version, arrivals, examined=()):
         merged = super().merge(version, arrivals).version

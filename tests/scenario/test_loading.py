@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, ClassVar, Literal, Protocol
 
 import pytest
 from annotated_types import Ge, Gt, Le, MinLen
@@ -52,17 +52,33 @@ class Deadline(Record):
 RULES: dict[str, type[Record]] = {"deadline": Deadline, "equal-finish": EqualFinish}
 
 
-class Outsider(BaseModel):
-    """A user's own class: reached by its path, without a kind of its own."""
+class Outsider(Record):
+    """A user's own class: reached by its path."""
 
+    kind: ClassVar[str] = "outsider"
     weight: float = 1.0
 
     def order(self) -> int:
         return 2
 
 
-class Incomplete(BaseModel):
+class Incomplete(Record):
     """A user's class that cannot do what the seam asks."""
+
+
+class Nameless(Record):
+    """A user's class without a kind."""
+
+    def order(self) -> int:
+        return 2
+
+
+class Heir(Deadline):
+    """A user's class that has only a shipped class's kind."""
+
+
+class Loose(BaseModel):
+    """A user's class that is no record: it would take any settings."""
 
 
 class Plain(BaseModel, extra="forbid", frozen=True):
@@ -482,8 +498,10 @@ def test_python_callers_use_either_name_and_instances():
 def test_a_users_class_is_reached_by_its_path_and_written_back(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my_own_rule.py").write_text(
+        "from typing import ClassVar\n"
         "from netsim.scenario import Record\n"
-        "class Mine(Record):\n    slack_s: float = 1.0\n"
+        "class Mine(Record):\n    kind: ClassVar[str] = 'mine'\n"
+        "    slack_s: float = 1.0\n"
         "    def order(self): return 3\n"
     )
     text = "cell: {band: 1 Hz, sharing: {kind: 'my_own_rule:Mine', slack: 2.0}}"
@@ -503,10 +521,18 @@ def test_a_plain_model_of_the_user_is_accepted():
     assert type(scenario.cell.sharing).__name__ == "Outsider"
 
 
-def test_a_class_without_the_seams_members_is_refused_by_name():
-    kind = f"{__name__}:Incomplete"
-    with pytest.raises(InputError, match="Incomplete' lacks order"):
-        load_text(f"cell: {{band: 1 Hz, sharing: '{kind}'}}", Scenario)
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    [
+        ("Incomplete", "Incomplete' lacks order"),
+        ("Nameless", 'lacks `kind`: .* such as `kind: ClassVar.str. = "nameless"`'),
+        ("Heir", "has `kind` 'deadline', which is a shipped class's"),
+        ("Loose", "is not a subclass of netsim.scenario.Record"),
+    ],
+)
+def test_a_class_that_cannot_be_a_choice_is_refused_by_name(name, fault):
+    with pytest.raises(InputError, match=fault):
+        load_text(f"cell: {{band: 1 Hz, sharing: '{__name__}:{name}'}}", Scenario)
 
 
 def test_the_json_schema_lists_kinds_and_units():

@@ -1,15 +1,24 @@
 """A user's own class that answers wrongly, or raises, is named in one line."""
 
+import pickle
+from typing import ClassVar
+
 import pytest
 
+from fl.record import failure
+from fl.workers.processes import applied
 from netsim.cosim.reading import read_scenario
 from netsim.cosim.run import run_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
-from netsim.scenario.plug_ins import failure
+from netsim.scenario import Record
 from tests.support.command import netsim
+from tests.support.places import ROOT
 
 SYNCHRONOUS = "{{kind: '{}', sampling: full, announce_time: 0 s, merge_time: 0 s}}"
+TRACE = next((ROOT / "scenarios/traces").glob("*.up"))
+RADIO = "cell.uplink.radio={{kind: '{}', reference_band: 1 MHz}}"
+NAMED = {"FloatBits": "HalfBits", "NoPaths": "Lost", "Steers": "Twice"}
 NETWORK = {
     "NanGain": ("cell.fading={}", "gain"),
     "ChangesNow": ("cell.fading={}", "gain"),
@@ -22,6 +31,29 @@ NETWORK = {
     "NanWeight": ("server.sampling={}", "draw"),
     "Unsorted": ("server.sampling={}", "draw"),
     "NoSuchClient": ("server.sampling={}", "draw"),
+    "HalfBit": (
+        "cell.uplink.radio={{kind: '{}', reference_band: 1 MHz}}",
+        "efficiency_nbit",
+    ),
+    "NanRate": ("cell.uplink.radio={{kind: '{}', reference_band: 1 MHz}}", "rate_bps"),
+    "NoRadio": ("cell.fading={}", "effective_radio"),
+    "NanLoss": (
+        "cell.path_loss={{kind: '{}', exponent: 3, reference_loss: 40 dB}}",
+        "loss_db",
+    ),
+    "NoPlace": ("population.placement={{kind: '{}', distance: 50 m}}", "place"),
+    "NoPaths": ("population.mobility={}", "at"),
+    "FloatOffset": (f"population.links={{{{kind: '{{}}', files: [{TRACE}]}}}}", "link"),
+    "NanDiscount": (
+        "server={{kind: asynchronous, concurrency: 2, mixing: 0.5, "
+        "staleness: '{}', merge_time: 0 s}}",
+        "discount",
+    ),
+    "NanTiming": (f"server={SYNCHRONOUS}", "round_timing"),
+    "NoProcess": (f"server={SYNCHRONOUS}", "play"),
+    "NoSampler": ("policy={}", "samplers"),
+    "EndsEarly": ("policy={}", "samplers"),
+    "Steers": ("policy={}", "draw"),
     "HalfWeight": ("cell.uplink.sharing={}", "divide"),
     "FloatBits": (
         "learning={{kind: '{}', download: 1 kbit, upload: 1 kbit, compute: 1 GFLOP}}",
@@ -43,7 +75,11 @@ RAISES = {
     "FloatPause": ("network-only", f"server={SYNCHRONOUS}", "ValueError"),
 }
 SHORT = {
-    "network-only": ("stop.rounds=1",),
+    "network-only": (
+        "stop.rounds=1",
+        "cell.downlink.mode=unicast",
+        "cell.downlink.sharing=processor-sharing",
+    ),
     "quickstart": ("stop.rounds=1", "learning.training.local_steps=1"),
 }
 
@@ -61,7 +97,7 @@ def test_a_wrong_answer_names_module_class_and_method(name, tmp_path):
     with pytest.raises(InputError) as raised:
         run(scenario, setting, name, tmp_path / "run")
     message = str(raised.value)
-    asked = "HalfBits" if name == "FloatBits" else name
+    asked = NAMED.get(name, name)
     expected = f"tests.support.wrong_seams:{asked}.{method} must return "
     assert expected in message
     assert "\n" not in message
@@ -76,6 +112,35 @@ def test_an_exception_names_module_class_and_method(name, tmp_path):
     assert message.startswith(f"tests.support.wrong_seams:{name}.")
     assert f"raised {kind}: " in message
     assert "\n" not in message
+
+
+class Far(Exception):
+    """An error that cannot be made again from what it holds."""
+
+    def __init__(self, one, other):
+        super().__init__(one)
+
+
+class Trains(Record):
+    error: ClassVar[type] = ValueError
+    args: ClassVar[tuple] = ("no batch",)
+
+    def batch(self):
+        raise self.error(*self.args)
+
+
+class TrainsFar(Trains):
+    error: ClassVar[type] = Far
+    args: ClassVar[tuple] = ("no batch", 1)
+
+
+@pytest.mark.parametrize("cls", [Trains, TrainsFar])
+def test_an_exception_in_a_worker_names_them_too(cls):
+    answer = applied(lambda state, item: state.batch(), cls(), None)
+    error = pickle.loads(pickle.dumps(answer)).error
+    kind = cls.error.__name__
+    assert failure(error).startswith(f"{__name__}:{cls.__name__}.batch (")
+    assert failure(error).endswith(f") raised {kind}: no batch")
 
 
 def test_an_error_of_ours_is_not_a_users():

@@ -13,14 +13,22 @@ from netsim.availability.always import Always
 from netsim.band.transfer import Terms
 from netsim.channel.fading import NoFading
 from netsim.channel.latency import ExponentialJitter
+from netsim.channel.own_links import MeasuredLinks, OwnLink
+from netsim.channel.path_loss import LogDistance
+from netsim.channel.placement import Ring
+from netsim.channel.radio import PerHertzRadio
 from netsim.cosim.learning_kinds import LearningOff
 from netsim.devices.device import ExponentialSpread
 from netsim.learner.no_learning import NoLearning
+from netsim.mobility import Still
 from netsim.policy import FullRank
 from netsim.policy.full import FullParticipation
 from netsim.policy.sampler import Drawn
+from netsim.scenario import Record
 from netsim.server.round_loop import RoundLoop
 from netsim.server.rounds import Synchronous
+from netsim.server.staleness import PolynomialStaleness
+from netsim.server.story import RoundTiming
 from netsim.sharing import ProcessorSharing
 
 
@@ -66,6 +74,110 @@ class StandsStill(Always):
     def intervals(self, seed, client_id, since_ns):
         while True:
             yield 0, 0
+
+
+class HalfBit(PerHertzRadio):
+    kind: ClassVar[str] = "mine"
+
+    def efficiency_nbit(self, cn0_hz, share_uhz):
+        return 1.5
+
+
+class NanRate(HalfBit):
+    def rate_bps(self, cn0_hz, share_hz):
+        return float("nan")
+
+
+class NoRadio(NoFading):
+    kind: ClassVar[str] = "mine"
+
+    def effective_radio(self, radio):
+        return None
+
+
+class NanLoss(LogDistance):
+    kind: ClassVar[str] = "mine"
+
+    def loss_db(self, distance_2d_m, is_line_of_sight):
+        return float("nan")
+
+
+class NoPlace(Ring):
+    kind: ClassVar[str] = "mine"
+
+    def place(self, num_clients, rng):
+        return np.full(num_clients, np.nan), np.zeros(num_clients)
+
+
+class NoPaths(Still):
+    kind: ClassVar[str] = "mine"
+    interval_s: ClassVar[float] = 1.0
+
+    def paths(self, num_clients, starts, seed):
+        return Lost()
+
+
+class Lost:
+    def at(self, client_id, now_ns):
+        return float("nan"), 0.0
+
+
+class FloatOffset(MeasuredLinks):
+    kind: ClassVar[str] = "mine"
+
+    def link(self, seed, client_id):
+        return OwnLink(0, 1.5)
+
+
+class NanDiscount(PolynomialStaleness):
+    kind: ClassVar[str] = "mine"
+
+    def discount(self, staleness):
+        return float("nan")
+
+
+class NanTiming(Synchronous):
+    kind: ClassVar[str] = "mine"
+
+    @property
+    def round_timing(self):
+        return RoundTiming(float("nan"), 0.0)
+
+
+class NoProcess(Synchronous):
+    kind: ClassVar[str] = "mine"
+
+    def play(self, stage):
+        return None
+
+
+class Steers(Record):
+    """A policy with a sampler of its own."""
+
+    kind: ClassVar[str] = "mine"
+    traits: ClassVar[dict] = {"keeps-sampling": ""}
+    constants: ClassVar[None] = None
+    charges_pilots: ClassVar[bool] = True
+    max_weight: ClassVar[None] = None
+
+    def require_files(self, num_clients): ...
+
+    def require(self, planner): ...
+
+    def samplers(self, stage, planner):
+        while True:
+            yield Twice()
+
+
+class NoSampler(Steers):
+    def samplers(self, stage, planner):
+        while True:
+            yield None
+
+
+class EndsEarly(Steers):
+    def samplers(self, stage, planner):
+        yield from ()
 
 
 class Twice(FullParticipation):

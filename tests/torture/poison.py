@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
 from fl.tasks import Digits
@@ -15,6 +17,7 @@ class Poisoned(Digits):
     The test samples and every other training sample are intact.
     """
 
+    kind: ClassVar[str] = "poisoned"
     samples: tuple[int, ...] = ()
 
     def batch(self, split, indices):
@@ -28,6 +31,8 @@ class Poisoned(Digits):
 class Greedy(Digits):
     """The digits, with training batches larger than any memory."""
 
+    kind: ClassVar[str] = "greedy"
+
     def batch(self, split, indices):
         batch = super().batch(split, indices)
         if split == "train":
@@ -39,6 +44,8 @@ class Greedy(Digits):
 
 class Hungry(Digits):
     """The digits, with training batches that allocate much memory and use little."""
+
+    kind: ClassVar[str] = "hungry"
 
     def batch(self, split, indices):
         batch = super().batch(split, indices)

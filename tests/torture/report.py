@@ -98,6 +98,18 @@ BEDS = {
         "paths that are not allowed for a run. When the cause is removed, the run "
         "continues to the correct digest.",
     ),
+    "operations": (
+        "Every file operation",
+        "operations --every 3",
+        "A command is stopped before each of its file operations by the kernel, those "
+        "of libraries and child processes too. The nth one suffers the fault: the "
+        "process is killed, before it or in the middle of a write (`torn write`), or "
+        "the operation returns the error; a full disk stays full (ENOSPC). A command "
+        "that noticed gave one message. The same command then ends as an undisturbed "
+        "one does, with no draft and no lock left. `--every 3` strikes every third "
+        "operation; a merge was struck at each. `noticed` counts the commands that "
+        "did not end with exit code 0.",
+    ),
     "determinism": (
         "Determinism",
         "determinism",

@@ -22,7 +22,9 @@ __all__ = ["LayerReport", "MergeReport", "Request", "merge_as_asked"]
 class _Choice(Record):
     """A merge method with its settings."""
 
-    method: Annotated[Method, OneOf(AGGREGATIONS, answers=METHOD)] = FloraNA()
+    method: Annotated[
+        Method, OneOf(AGGREGATIONS, answers=METHOD, seam="aggregation")
+    ] = FloraNA()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -29,6 +29,7 @@ from netsim.scenario.traits import Trait, Traits
 from netsim.server.outcome import Samplers
 from netsim.server.policies.piloting import Notebook, Pilot, Piloted, run_pilots
 from netsim.server.policies.policy import Constants
+from netsim.server.rules import PolicyRules
 from netsim.server.stage import Stage
 
 FULL_ROUNDS: Final = 100.0  # of full participation at full rank, if unknown
@@ -78,6 +79,10 @@ class AdaptivePolicy(Record):
     def decides_ranks(self) -> bool:
         """Return whether it chooses each client's rank."""
         return "ranks" in self.decides
+
+    @property
+    def rules(self) -> PolicyRules:
+        return PolicyRules(pilots=self.pilots, step=self.step)
 
     def require_files(self, num_clients: int) -> None:
         return None

@@ -15,6 +15,7 @@ from netsim.policy.sampler import Coins, FloatArray
 from netsim.scenario import Record
 from netsim.scenario.traits import Traits
 from netsim.server.outcome import Samplers
+from netsim.server.rules import PolicyRules
 from netsim.server.stage import Stage
 
 COLUMNS = ("client_id", "sampling_probability", "rank")
@@ -28,6 +29,7 @@ class PlannedPolicy(Record):
     """
 
     traits: ClassVar[Traits] = {"decides-sampling": "", "decides-ranks": ""}
+    rules: ClassVar[PolicyRules] = PolicyRules()
     constants: ClassVar[None] = None
     charges_pilots: ClassVar[bool] = True
     max_weight: ClassVar[float | None] = None

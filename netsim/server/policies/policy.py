@@ -6,7 +6,9 @@ from typing import Protocol
 
 from netsim.policy import Sampler
 from netsim.policy.planner import Planner
+from netsim.policy.sampler import ANSWERS as OF_SAMPLERS
 from netsim.scenario import Record
+from netsim.scenario.plug_ins import Answer, Answers, is_number
 from netsim.scenario.traits import Declaring
 from netsim.server.outcome import Samplers
 from netsim.server.stage import Stage
@@ -18,6 +20,21 @@ class Constants(Record):
 
     ratio: float | None = None
     nu: float | None = None
+
+
+ANSWERS: Answers = {
+    "charges_pilots": Answer("true or false", lambda answer: isinstance(answer, bool)),
+    "max_weight": Answer(
+        "a finite number above 0, or None",
+        lambda answer: answer is None or is_number(answer, 1e-300),
+    ),
+    "samplers": Answer(
+        "a sampler for each round",
+        lambda answer, last: callable(answer.draw) and callable(answer.probabilities),
+        "endless",
+        then=OF_SAMPLERS,
+    ),
+}
 
 
 class Policy(Declaring, Protocol):

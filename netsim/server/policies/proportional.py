@@ -24,6 +24,7 @@ from netsim.scenario import Record
 from netsim.scenario.traits import Traits
 from netsim.server.outcome import Samplers
 from netsim.server.policies.piloting import Notebook, Pilot, run_pilots
+from netsim.server.rules import PolicyRules
 from netsim.server.stage import Stage
 
 MEASURED = ("statistics", "statistics-per-time")
@@ -63,6 +64,11 @@ class ProportionalPolicy(Record):
     def traits(self) -> Traits:
         pilots: Traits = {"runs-pilots": "pilots", "needs-learning": ""}
         return {"decides-sampling": "", **(pilots if self.pilots else {})}
+
+    @property
+    def rules(self) -> PolicyRules:
+        tosses_coins = self.to != "statistics-per-time"
+        return PolicyRules(pilots=self.pilots, tosses_coins=tosses_coins)
 
     def require_files(self, num_clients: int) -> None:
         return None

@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from fl.federation.trainer import Trainer
-from fl.model.checkpoint import write_base, write_checkpoint
+from fl.model.checkpoint import write_checkpoint
+from fl.model.export import write_base
 from fl.partition import divide
 from fl.settings.federation import FederationSettings
 from fl.streams import stream

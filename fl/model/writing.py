@@ -1,0 +1,27 @@
+"""What a writer of safetensors says of a disk in trouble, as the error that it is."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_NUMBER = re.compile(r"os error (\d+)")
+
+
+@contextmanager
+def tensors_written(path: Path) -> Iterator[None]:
+    """Raise ``OSError`` with this path where the block cannot write safetensors."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except SafetensorError as error:
+        found = _NUMBER.search(str(error))
+        if found is None:
+            raise
+        number = int(found[1])
+        what = f"cannot write, {os.strerror(number)}"
+        raise OSError(number, what, str(path)) from error

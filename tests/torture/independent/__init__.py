@@ -1,0 +1,1 @@
+"""References written from the pages alone, before their authors read the code."""

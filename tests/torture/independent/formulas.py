@@ -1,0 +1,61 @@
+"""Shares and weights that a float decides, from the formulas of ``METHOD.md 5``."""
+
+PER_ROUND = {
+    "equal-fixed": lambda bits, efficiency, tau, band: [1.0] * len(bits),
+    "proportional": lambda bits, efficiency, tau, band: bits,
+    "equal-rate": lambda bits, efficiency, tau, band: [1 / e for e in efficiency],
+    "max-min": lambda bits, efficiency, tau, band: [1 / e for e in efficiency],
+    "proportional-fair": lambda bits, efficiency, tau, band: [1.0] * len(bits),
+    "equal-finish": lambda *terms: equal_finish(*terms),
+    "work-conserving": lambda *terms: equal_finish(*terms),
+}
+
+
+def equal_finish(bits, efficiency, tau, band):
+    """Return shares with which all end at one time, in Hz; ``tau`` in seconds."""
+    need = [b / e for b, e in zip(bits, efficiency)]
+    low, high = max(tau), max(tau) + sum(need) / band
+    for _ in range(200):
+        middle = (low + high) / 2
+        # at low a term may have no time left: it asks for more than there is
+        asked = sum(n / max(middle - t, 1e-300) for n, t in zip(need, tau))
+        low, high = (middle, high) if asked > band else (low, middle)
+    return [n / (high - t) for n, t in zip(need, tau)]
+
+
+def share_error(run, scenario, given):
+    """Return the largest part by which a round's share differs from its formula.
+
+    Where the page leaves nothing open: constant efficiency, no ceiling, and all start
+    to compute together; elsewhere an empty text.
+    """
+    formula = PER_ROUND.get(given.sharing)
+    cell = scenario["cell"]
+    open_ = (
+        "fading" in cell
+        or cell["uplink"]["radio"]["kind"] != "per-hertz"
+        or given.radio_uhz
+        or scenario["population"]["compute_jitter"]
+        or not given.broadcast
+    )
+    if formula is None or open_:
+        return ""
+    return max(
+        (_error(formula, tasks, given) for tasks in given.drawn.values()), default=""
+    )
+
+
+def _error(formula, tasks, given):
+    """Return the largest relative error of one round's shares, or of their ratios."""
+    rows = [given.terms.get(("up", task, 0), [None])[0] for task, _ in tasks]
+    if None in rows:
+        return 0.0  # somebody was cut before its upload began
+    band = given.up_uhz // 10**6
+    bits = [given.upload[client] for _, client in tasks]
+    efficiency = [row["efficiency"] / 1e9 for row in rows]
+    tau = [given.compute[task] / 1e9 for task, _ in tasks]
+    expected = formula(bits, efficiency, tau, band)
+    found = [row["weight"] if row["pinned"] is None else row["pinned"] for row in rows]
+    return max(
+        abs(f / sum(found) / (e / sum(expected)) - 1) for f, e in zip(found, expected)
+    )

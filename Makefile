@@ -55,6 +55,7 @@ torture: $(VENV)/.dev
 	$(BED)data_files --cases $(FILES) --out $(TORTURED)/data-files
 	$(BED)extremes --out $(TORTURED)/extremes
 	$(BED)bit_rot --cases $(ROT) --out $(TORTURED)/bit-rot
+	$(BED)independent --out $(TORTURED)/independent
 	$(BED)crash --kills $(KILLS) --out $(TORTURED)/crash
 	$(BED)crash --kills $(SIGNALS) --signal SIGTERM $(SPOKEN) --out $(TORTURED)/sigterm
 	$(BED)crash --kills $(SIGNALS) --signal SIGINT $(SPOKEN) --out $(TORTURED)/sigint

@@ -78,6 +78,19 @@ BEDS = {
         "again; `netsim verify` must find something wrong. A column is free only if "
         "nothing in scenario, draws or other tables implies it.",
     ),
+    "independent": (
+        "References",
+        "independent",
+        "Clock, merges, samplers and plans against references that share no code with "
+        "netsim, written from its pages. Ticks: every start and end in random runs over "
+        "all sharing rules and servers, in exact integers; shares that a float decides "
+        "are compared with their formulas, as parts of the band (the weights of "
+        "`work-conserving` are millionths of it). Merges: dense float64 matrices; "
+        "differences, also between the reported and the true error, relative to the "
+        "components' norms. Draws: frequencies of clients and pairs, mean and variance "
+        "of the weighted sum, in standard errors. Plans: time above brute force over "
+        "all subsets, and the promise's distance from the exact expectation.",
+    ),
     "crash": (
         "Crashes",
         "crash --kills 200",

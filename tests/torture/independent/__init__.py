@@ -1,1 +1,1 @@
-"""References written from the pages alone, before their authors read the code."""
+"""References for clock, merges, samplers and plans that share no code with netsim."""

@@ -36,12 +36,8 @@ def _server(kind, rng, num_clients):
     merge = {"merge_time": f"{rng.choice((0, 20, 33))} ms"}
     if kind in ("buffered", "asynchronous"):
         size = {"buffer_size": rng.randint(1, 3)} if kind == "buffered" else {}
-        return {
-            "kind": kind,
-            "concurrency": rng.randint(2, num_clients),
-            **size,
-            **merge,
-        }
+        size["concurrency"] = rng.randint(2, num_clients)
+        return {"kind": kind, **size, **merge}
     sampling = rng.choice(
         (
             {"kind": "independent", "probability": rng.choice((0.3, 0.6, 0.9))},
@@ -81,10 +77,8 @@ def _uplink(rule, kind, rng):
 def clock_case(number):
     """Return case ``number`` as a scenario's mapping."""
     rng = random.Random(f"clock {number}")
-    rule, kind = (
-        RULES[number % len(RULES)],
-        SERVERS[number // len(RULES) % len(SERVERS)],
-    )
+    rule = RULES[number % len(RULES)]
+    kind = SERVERS[number // len(RULES) % len(SERVERS)]
     if rule in PER_ROUND and kind in ("buffered", "asynchronous", "late"):
         kind = rng.choice(("synchronous", "deadline", "plain"))
     num_clients = rng.randint(3, 8)

@@ -1,10 +1,8 @@
-"""What the references take from a run: the scenario, and rates and bits of the trace."""
+"""What the reference takes from a run: the scenario, and what floats decided."""
 
 from collections import defaultdict
 from dataclasses import dataclass, field
 from fractions import Fraction
-
-import yaml
 
 UNITS = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9, "min": 60 * 10**9}
 HERTZ = {"Hz": 1, "kHz": 10**3, "MHz": 10**6, "GHz": 10**9}
@@ -49,7 +47,6 @@ class Given:
     terms: dict = field(default_factory=dict)
     lost: dict = field(default_factory=dict)
     rows: dict = field(default_factory=dict)
-    capacity: object = None
 
     def most_uhz(self, band_uhz):
         """Return the widest share that a client's radio can use of a band."""
@@ -90,25 +87,6 @@ def _keys(run):
     return keys
 
 
-def _capacity(run, offset=0):
-    """Return the factor of a measured band and its next change, as a function of a tick."""
-    rows = [
-        (int(r.start_ns), int(r.end_ns), int(r.spectral_efficiency_nbit_s_hz))
-        for r in run.capacities.itertuples()
-        if r.direction == "up"
-    ]
-    period = rows[-1][1]
-
-    def at(now):
-        lap, inside = divmod(now + offset, period)
-        for start, end, factor in rows:
-            if start <= inside < end:
-                return factor, [lap * period + end - offset]
-        raise AssertionError(now)
-
-    return at
-
-
 def given_of(run, scenario):
     """Return what the reference needs of a run."""
     server, cell, learning = (scenario[k] for k in ("server", "cell", "learning"))
@@ -129,7 +107,6 @@ def given_of(run, scenario):
     bits = learning["upload"]
     bits = bits if isinstance(bits, list) else [bits] * len(run.clients)
     size = {"kB": 8000, "MB": 8_000_000, "B": 8, "bit": 1}
-    measured = up["radio"]["kind"] == "measured"
     return Given(
         up_uhz=amount(up["band"], HERTZ) * 10**6,
         down_uhz=amount(down["band"], HERTZ) * 10**6,
@@ -158,10 +135,4 @@ def given_of(run, scenario):
         terms={keys[number]: rows for number, rows in terms.items()},
         lost={keys[i]: True for i, how in transfers.status.items() if how == "failed"},
         rows={keys[i]: row for i, row in transfers.iterrows()},
-        capacity=_capacity(run) if measured else None,
     )
-
-
-def load_scenario(path):
-    """Return a YAML file as a mapping."""
-    return yaml.safe_load(path.read_text())

@@ -26,17 +26,15 @@ class Flow:
 
     def change(self, now):
         """Return the next tick at which the recorded terms change."""
-        return min(
-            (one["start"] for one in self.terms if one["start"] > now), default=None
-        )
+        later = (one["start"] for one in self.terms if one["start"] > now)
+        return min(later, default=None)
 
 
 class SharedBand:
     """Divides ``band_uhz`` by ``divide(flows, band_uhz)``, which sets each share."""
 
-    def __init__(self, loop, band_uhz, divide, capacity=None):
+    def __init__(self, loop, band_uhz, divide):
         self._loop, self.width_uhz, self._divide = loop, band_uhz, divide
-        self._capacity = capacity
         self.live, self._since, self._plan = [], 0, 0
         self.largest_uhz = 0
 
@@ -62,13 +60,12 @@ class SharedBand:
 
     def _again(self):
         now = self._loop.now
-        factor, changes = (1, []) if self._capacity is None else self._capacity(now)
         for flow in self.live:
-            flow.efficiency = flow.row(now)["efficiency"] * factor
+            flow.efficiency = flow.row(now)["efficiency"]
         self._divide(self.live, self.width_uhz, now)
         self.largest_uhz = max(self.largest_uhz, sum(f.share for f in self.live))
         self._plan += 1
-        wakes = list(changes)
+        wakes = []
         for flow in self.live:
             rate = flow.share * flow.efficiency
             if rate:

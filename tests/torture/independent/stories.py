@@ -18,10 +18,7 @@ class World:
 
     def __init__(self, given):
         self.given, self.loop = given, Loop()
-        capacity = given.capacity
-        self.up = SharedBand(
-            self.loop, given.up_uhz, DIVISIONS[given.sharing], capacity
-        )
+        self.up = SharedBand(self.loop, given.up_uhz, DIVISIONS[given.sharing])
         down = DIVISIONS[given.down_sharing] if given.down_sharing else equal
         self.down = SharedBand(self.loop, given.down_uhz, down)
         self.tasks, self.rounds, self.transfers = {}, [], {}
@@ -30,7 +27,7 @@ class World:
         """Return a flow that starts now; ``key`` names it in the trace."""
         most = self.given.most_uhz(band.width_uhz)
         terms = self.given.terms.get(key) or [
-            dict(start=0, end=1, efficiency=0, weight=1, pinned=None)
+            {"start": 0, "end": 1, "efficiency": 0, "weight": 1, "pinned": None}
         ]
         flow = Flow(client, bits, terms, most)
         begun = self.loop.now

@@ -82,7 +82,7 @@ BEDS = {
         "References",
         "independent",
         "Clock, merges, samplers and plans against references that share no code with "
-        "netsim, written from its pages. Ticks: every start and end in random runs over "
+        "netsim, written from its pages. Ticks: every start and end in random runs of "
         "all sharing rules and servers, in exact integers; shares that a float decides "
         "are compared with their formulas, as parts of the band (the weights of "
         "`work-conserving` are millionths of it). Merges: dense float64 matrices; "

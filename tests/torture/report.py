@@ -34,6 +34,7 @@ These test beds found the following faults, each of which is fixed and has a tes
 * `check` accepted an invalid plan before the model was counted.
 * Nested JSON could give a traceback.
 * The lowest versions of five dependencies did not work.
+* `verify` took an update's way over a backhaul for a message that starts in a cell.
 """
 BEDS = {
     "bad-input": (
@@ -90,6 +91,17 @@ BEDS = {
         "components' norms. Draws: frequencies of clients and pairs, mean and variance "
         "of the weighted sum, in standard errors. Plans: time above brute force over "
         "all subsets, and the promise's distance from the exact expectation.",
+    ),
+    "swarm": (
+        "Random valid scenarios",
+        "swarm --cases 6000 --seed 1",
+        "Each case switches some of twenty features on: rules, radios, fading, errors, "
+        "outages, batteries, mobility, availability, cells, backhauls, limits. It runs, "
+        "`netsim verify` must find it sound, and fourteen invariants written apart from "
+        "`verify` must hold in its tables (`tests/torture/swarm/oracle.py`): exact "
+        "work, full bands, phases, merges, attempts, energies. Every tenth runs twice. "
+        "`refused`: a combination that `check` excludes. A fault is shrunk, and kept in "
+        "`tests/torture/swarm/corpus`, which `make test` repeats.",
     ),
     "crash": (
         "Crashes",

@@ -96,11 +96,11 @@ BEDS = {
         "Random valid scenarios",
         "swarm --cases 6000 --seed 1",
         "Each case switches some of twenty features on: rules, radios, fading, errors, "
-        "outages, batteries, mobility, availability, cells, backhauls, limits. It runs, "
-        "`netsim verify` must find it sound, and fourteen invariants written apart from "
-        "`verify` must hold in its tables (`tests/torture/swarm/oracle.py`): exact "
-        "work, full bands, phases, merges, attempts, energies. Every tenth runs twice. "
-        "`refused`: a combination that `check` excludes. A fault is shrunk, and kept in "
+        "outages, batteries, mobility, availability, cells, backhauls, limits. It "
+        "runs, `netsim verify` must find it sound, and fourteen invariants written "
+        "apart from it must hold in the tables (`tests/torture/swarm/oracle.py`): "
+        "exact work, full bands, phases, merges, energies. Every tenth runs twice. "
+        "`refused`: a combination that `check` excludes. A fault is shrunk and kept in "
         "`tests/torture/swarm/corpus`, which `make test` repeats.",
     ),
     "crash": (

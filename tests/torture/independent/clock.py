@@ -6,11 +6,10 @@ from itertools import zip_longest
 from pathlib import Path
 
 import netsim
-
-from .cases import clock_case
-from .formulas import share_errors
-from .given import given_of
-from .stories import play
+from tests.torture.independent.cases import clock_case
+from tests.torture.independent.formulas import share_errors
+from tests.torture.independent.given import given_of
+from tests.torture.independent.stories import play
 
 LIMIT = 1e-9  # of the band, for a share that a float decides
 LIMITS = {"work-conserving": 2e-6}  # its weights are millionths of the band

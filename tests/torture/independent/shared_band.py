@@ -3,7 +3,7 @@
 Work is micro-hertz times 10^-9 bit/s/Hz times nanoseconds: 10^24 of it are a bit.
 """
 
-from .loop import Signal
+from tests.torture.independent.loop import Signal
 
 BIT = 10**24
 

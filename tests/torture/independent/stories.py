@@ -1,8 +1,8 @@
 """The servers' stories, from the handbook: rounds, deadlines, buffers, arrivals."""
 
-from .divisions import DIVISIONS, equal
-from .loop import Loop, Signal
-from .shared_band import Flow, SharedBand
+from tests.torture.independent.divisions import DIVISIONS, equal
+from tests.torture.independent.loop import Loop, Signal
+from tests.torture.independent.shared_band import Flow, SharedBand
 
 
 class Task:

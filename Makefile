@@ -58,6 +58,7 @@ torture: $(VENV)/.dev
 	$(BED)bit_rot --cases $(ROT) --out $(TORTURED)/bit-rot
 	$(BED)independent --out $(TORTURED)/independent
 	$(BED)swarm --cases $(SWARM) --out $(TORTURED)/swarm
+	$(BED)metamorphic --out $(TORTURED)/metamorphic
 	$(BED)crash --kills $(KILLS) --out $(TORTURED)/crash
 	$(BED)crash --kills $(SIGNALS) --signal SIGTERM $(SPOKEN) --out $(TORTURED)/sigterm
 	$(BED)crash --kills $(SIGNALS) --signal SIGINT $(SPOKEN) --out $(TORTURED)/sigint

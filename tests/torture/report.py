@@ -103,6 +103,16 @@ BEDS = {
         "`refused`: a combination that `check` excludes. A fault is shrunk and kept in "
         "`tests/torture/swarm/corpus`, which `make test` repeats.",
     ),
+    "metamorphic": (
+        "Pairs that must agree",
+        "metamorphic --pairs 100 --seed 3",
+        "Random scenarios are changed in ways whose effect is known. Every tick of "
+        "every participation and round must be the same: finer units, one more client "
+        "that is never drawn, limits that nothing reaches, more rounds (up to the "
+        "shorter run's end). Or it must be the same within 64 ns, since shares are "
+        "rounded once per event: bands and bits doubled, all times doubled, clients in "
+        "reverse order.",
+    ),
     "crash": (
         "Crashes",
         "crash --kills 200",

@@ -59,6 +59,7 @@ torture: $(VENV)/.dev
 	$(BED)independent --out $(TORTURED)/independent
 	$(BED)swarm --cases $(SWARM) --out $(TORTURED)/swarm
 	$(BED)metamorphic --out $(TORTURED)/metamorphic
+	$(BED)simulation --out $(TORTURED)/simulation
 	$(BED)crash --kills $(KILLS) --out $(TORTURED)/crash
 	$(BED)crash --kills $(SIGNALS) --signal SIGTERM $(SPOKEN) --out $(TORTURED)/sigterm
 	$(BED)crash --kills $(SIGNALS) --signal SIGINT $(SPOKEN) --out $(TORTURED)/sigint

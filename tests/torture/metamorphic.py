@@ -28,7 +28,7 @@ TIMES = (
     "end_ns",
 )
 ROUND = ("round_id", "server_id", "num_sampled", "num_merged", "num_dropped")
-SLACK_NS = 64  # shares and ticks are rounded to whole numbers, once per event
+SLACK_NS = 1000  # shares and ticks are rounded to whole numbers, once per event
 FINER = {"MHz": ("kHz", 1000), "ms": ("us", 1000), "kB": ("B", 1000), "s": ("ms", 1000)}
 
 
@@ -164,14 +164,20 @@ class IdleClient(Relation):
             return None
         if case["server"]["kind"] == "hierarchical":
             return None  # the client may open an edge that had none
+        if {"battery", "availability"} & case["population"].keys():
+            return None  # somebody is there where nobody was
+        if "interference" in case:
+            return None  # an average device stands for those of a cell
         case["population"]["devices"] = case["population"]["devices"][:1]
         if isinstance(case["learning"]["upload"], list):
             case["learning"]["upload"] = case["learning"]["upload"][0]
         num = case["population"]["num_clients"]
-        q = sampling["probability"]
         found = copy.deepcopy(case)
-        case["server"]["sampling"]["probability"] = [q] * num
-        found["server"]["sampling"]["probability"] = [q] * num + [1e-15]
+        q = [1.0] + [sampling["probability"]] * (
+            num - 1
+        )  # a broadcast to nobody is for all
+        case["server"]["sampling"]["probability"] = q
+        found["server"]["sampling"]["probability"] = [*q, 1e-15]
         found["population"]["num_clients"] = num + 1
         return found
 
@@ -253,10 +259,12 @@ class OtherNames(Relation):
     def change(self, case):
         if case["server"]["kind"] in (*ROUNDLESS, "hierarchical") or "cells" in case:
             return None
-        if any("tdma" in str(link.get("sharing")) for link in links(case)):
+        rules = {str(link.get("sharing")) for link in links(case)}
+        if any("tdma" in rule or "shortest" in rule for rule in rules):
             return None  # equals are ordered by name
         case["server"]["sampling"] = {"kind": "full"}
-        case["server"].pop("corrects_presence", None)
+        for name in ("corrects_presence", "merge_first"):  # equals merge by name
+            case["server"].pop(name, None)
         case["cell"].pop("fading", None)
         loss = {"kind": "log-distance", "exponent": 3, "reference_loss": "40 dB"}
         case["cell"]["path_loss"] = loss

@@ -122,8 +122,8 @@ BEDS = {
         "hold and release one folder, and write, read and prune one store of learning. "
         "A seed says who goes on at every operation on files, locks and clocks, and "
         "who is killed there. Where the file system grants no locks, or only now and "
-        "then, the same must hold: one holder at a time, whole entries, nothing held by "
-        "the dead, no lock and no old draft left.",
+        "then, the same must hold: one holder at a time, whole entries, nothing held "
+        "by the dead, no lock and no old draft left.",
     ),
     "crash": (
         "Crashes",

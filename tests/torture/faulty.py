@@ -128,4 +128,4 @@ def wait(is_so):
     until_s = time.monotonic() + PATIENCE_S
     while not is_so():
         assert time.monotonic() < until_s, "waited in vain"
-        time.sleep(0.02)
+        time.sleep(0.05)

@@ -60,8 +60,9 @@ def take_part(
             common = 0
         if part.retry_pause_ns:
             yield env.timeout(part.retry_pause_ns)
-        part.download_bits += common + private
-        yield from carry(scene, part, "down", common + private)
+        if common + private:
+            part.download_bits += common + private
+            yield from carry(scene, part, "down", common + private)
         part.download_end_ns = part.compute_start_ns = env.now
         scene.held_versions[job.client_id] = job.version
         scene.attendance.power_changed(part)
@@ -74,7 +75,8 @@ def take_part(
         part.compute_end_ns = part.upload_start_ns = env.now
         part.upload_bits = learner.bits_up(job)
         scene.attendance.power_changed(part)
-        yield from carry(scene, part, "up", part.upload_bits, terms)
+        if part.upload_bits:
+            yield from carry(scene, part, "up", part.upload_bits, terms)
         part.status = "done"
     except (simpy.Interrupt, Lost) as cut:
         _withdraw(scene, part, cast(Status, cut.cause))

@@ -55,7 +55,7 @@ def list_choices() -> None:
     for device in DEVICES.values():
         speed = format_quantity(device.flop_per_s, "FLOP/s", num_digits=3)
         memory = format_quantity(device.memory_bytes, "B")
-        _line(device.name, f"{speed} in training, {memory}; {device.source}")
+        _line(device.name, f"{speed} ({device.certainty}), {memory}; {device.source}")
 
 
 def _line(name: str, text: str) -> None:

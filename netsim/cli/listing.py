@@ -41,6 +41,9 @@ def list_choices() -> None:
     typer.echo("scenarios  (netsim run NAME)")
     for name in shipped.names():
         _line(name, shipped.headline(name))
+    typer.echo("\ntestbeds  (netsim run NAME)")
+    for name in shipped.names(shipped.TESTBEDS):
+        _line(name, shipped.headline(name, shipped.TESTBEDS))
     typer.echo("\nstudies  (netsim study NAME)")
     for name in shipped.names(shipped.STUDIES):
         _line(name, shipped.headline(name, shipped.STUDIES))

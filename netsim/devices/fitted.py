@@ -61,6 +61,11 @@ FITTED = (
         "MobileFineTuner C++ client in EdgeFlowerTune, float32, April 2026",
     ),
     Fitted(
+        *("hi-nova-9-pro-mobilefinetuner-early", "sd778g-early", 5.754e8, 0.0, 1),
+        *(SPREAD_OF_BOARDS, 8, (5.0, 1.0), "Snapdragon 778G, CPU"),
+        "EdgeFlowerTune C++ client, an earlier build, float32, texts of 128 tokens",
+    ),
+    Fitted(
         *("jetson-nano-edgeflowertune", "jetson-nano", 4.412e10, 0.0, 1),
         *(SPREAD_OF_BOARDS, 4, (10.0, 1.5), "Jetson Nano developer kit, 4 GB"),
         "EdgeFlowerTune worker, float32, April 2026",

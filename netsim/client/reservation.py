@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from netsim.band import Terms
+from netsim.channel.effective import least_cn0_hz, planned_radio
 from netsim.channel.latency import mean_latency_s
-from netsim.channel.planned import least_cn0_hz, planned_radio
 from netsim.client.crossing import by_cell
 from netsim.client.participation import Participation
 from netsim.client.scene import Scene

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from netsim.channel import Channel, Fading, Link, MovingLink
 from netsim.channel.budget import linear_to_db
-from netsim.channel.planned import effective_cn0_hz, effective_cn0s_hz, planned_radio
+from netsim.channel.effective import effective_cn0_hz, effective_cn0s_hz, planned_radio
 from netsim.core.clock import to_ns
 from netsim.errors import InputError
 from netsim.mobility import Place

@@ -15,7 +15,7 @@ from netsim.channel import (
     RayleighFast,
     RicianBlock,
 )
-from netsim.channel.planned import effective_cn0_hz, effective_cn0s_hz, planned_radio
+from netsim.channel.effective import effective_cn0_hz, effective_cn0s_hz, planned_radio
 from netsim.cosim.reading import read_scenario
 from netsim.cosim.run import run_scenario
 from netsim.cosim.shipped import find_scenario

@@ -127,7 +127,7 @@ def test_each_kind_of_result_has_its_own_code():
     }
     assert "fl/aggregation/flora_na.py" in found["merge"]
     assert "fl/aggregation/flora_na.py" not in found["job"] | found["evaluation"]
-    assert "fl/training/core.py" in found["job"] - found["base"]
+    assert "fl/training/core.py" in found["job"] - found["base"] - found["evaluation"]
     assert "fl/model/evaluation.py" in found["evaluation"]
     assert "fl/model/evaluation.py" not in found["job"] | found["merge"]
     assert {"fl/tasks/digits.py", "fl/backbones/small_vit.py"} <= found["job"]

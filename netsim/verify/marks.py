@@ -152,10 +152,8 @@ def check_moves(trace: Trace, known: Known) -> Iterator[Finding]:
     starts: dict[int, set[int]] = defaultdict(set)
     for task in trace.tasks:
         starts[task.client_id].add(task.download_start_ns)
-    for rows in (trace.transfers, trace.crossings):
-        for row in rows:
-            if row.client_id is not None:
-                starts[row.client_id].add(row.start_ns)
+    for client_id, start_ns in _first_starts(trace):
+        starts[client_id].add(start_ns)
     for event in trace.events:
         if event.kind == "handover" and event.client_id is not None:
             starts[event.client_id].add(event.time_ns)
@@ -169,6 +167,18 @@ def check_moves(trace: Trace, known: Known) -> Iterator[Finding]:
                 expected.append((tick_ns, "handover", None, client_id, detail))
             cell_id = now_id
     yield from _compare(trace, ("handover",), expected)
+
+
+def _first_starts(trace: Trace) -> Iterable[tuple[int, int]]:
+    """Return client and tick of each message's start; its later attempts and its way
+    over the backhaul stay in that cell."""
+    found: dict[tuple[int | None, str], tuple[int, int]] = {}
+    for rows in (trace.transfers, trace.crossings):
+        for row in rows:
+            if row.client_id is not None:
+                key, start = (row.task_id, row.direction), (row.client_id, row.start_ns)
+                found[key] = min(found.get(key, start), start)
+    return found.values()
 
 
 def _compare(

@@ -38,6 +38,7 @@ UNIT_SUFFIXES = tuple(
         [
             *("_ns", "_s", "_bits", "_bytes", "_bps", "_hz", "_m", "_m_s", "_w", "_j"),
             *("_db", "_dbm", "_dbm_hz", "_dbi", "_flop", "_flop_per_s", "_bit_s_hz"),
+            "_bytes_per_s",
         ],
         key=lambda suffix: (-len(suffix), suffix),
     )

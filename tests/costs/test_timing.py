@@ -94,7 +94,7 @@ def test_time_is_that_of_the_big_model_at_every_rank(folder):
     whole = 32 * facts.num_trainable(16)
     assert found.bits_down(job(3, first), None) == (whole, 16)
     assert found.bits_down(job(8, first), None) == (whole, 0)
-    assert found.flop(job(4)) == facts.training_flop(rank=8, steps=10)
+    assert found.work(job(4)).flop == facts.training_flop(rank=8, steps=10)
     memory_bytes = facts.training_memory_bytes(rank=16, training=ONE)
     assert found.memory_at(found.rank) == memory_bytes
 

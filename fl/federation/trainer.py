@@ -117,7 +117,7 @@ class Trainer:
                     start=start,
                     samples=chunk.samples[job.client_id],
                     sketch=self._sketch(job),
-                    trains=self.learning.exchange(job.round_id).trains,
+                    trains=self.learning.exchange(job.turn).trains,
                 )
                 for job, start in zip(chunk.jobs, starts, strict=True)
             ],
@@ -177,7 +177,7 @@ class Trainer:
             self.learning,
             start,
             trained,
-            sends=self.learning.exchange(job.round_id).sends,
+            sends=self.learning.exchange(job.turn).sends,
             sketch=self._sketch(job),
             kept=None if kept is None else torch.from_numpy(kept.copy()),
         )

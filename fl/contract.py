@@ -49,6 +49,21 @@ class Branch:
     weight: float
 
 
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a participation computes: the FLOP of matrix products, the bytes that these
+    and all other operations read and write, the operations, the optimiser steps."""
+
+    flop: int
+    product_bytes: int = 0
+    other_bytes: int = 0
+    operations: int = 0
+    steps: int = 0
+
+
+NOTHING = Work(0)
+
+
 class LayerError(NamedTuple):
     """How one merged layer compares with the ideal sum of products."""
 

@@ -24,10 +24,6 @@ class Ceilings:
         self._pinned: list[Entry] = []  # highest limit first
         self._serials = itertools.count()
 
-    def __bool__(self) -> bool:
-        """Whether any transfer has a ceiling."""
-        return bool(self._free or self._pinned)
-
     def watch(self, transfer: Transfer) -> None:
         """Add an elastic transfer; one without a ceiling is ignored."""
         if transfer.ceiling_uhz is None or not transfer.weight:

@@ -12,7 +12,7 @@ inverting that integral gives the tick of an end.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from heapq import heappop, heappush
 from typing import TypeVar, cast
 
@@ -56,7 +56,7 @@ class FluidBand:
         self._virtual_ends: list[Entry] = []
         self._real_ends: list[Entry] = []
         self._gain_changes: list[tuple[int, tuple[int, int], Transfer]] = []
-        self._ceilings = Ceilings()
+        self._ceilings: Ceilings | None = None  # made for the first that has one
         self._outages = (
             None if outage_timeout_ns is None else Outages(outage_timeout_ns)
         )
@@ -72,8 +72,12 @@ class FluidBand:
         """Return the allocated part of the band, in micro-hertz."""
         return self.unit_share_uhz * self.weight_sum + self.pinned_sum_uhz
 
-    def advance(self, now_ns: int) -> list[Transfer]:
-        """Advance to ``now_ns``; return the transfers that end there, by client id."""
+    def advance(self, now_ns: int) -> Sequence[Transfer]:
+        """Advance to ``now_ns``, and remove and return the transfers that end there:
+        those that have sent all, by client id, and those in outage for too long.
+        """
+        if now_ns == self._now_ns:
+            return ()  # they have been returned
         capacity = self._capacity
         elapsed = now_ns if capacity is None else capacity.at(now_ns)
         virtual = self._virtual + self.unit_share_uhz * (elapsed - self._elapsed)
@@ -89,16 +93,12 @@ class FluidBand:
             ended.sort(key=_order)
         for transfer in ended:
             self.remove(transfer)
+        if self._outages is not None:
+            for transfer in self._outages.due(now_ns):
+                transfer.status = "outage"
+                self.remove(transfer)
+                ended.append(transfer)
         return ended
-
-    def give_up(self) -> list[Transfer]:
-        """Remove and return the transfers whose outage reaches the timeout now."""
-        if self._outages is None:
-            return []
-        given_up = self._outages.due(self._now_ns)
-        for transfer in given_up:
-            self.remove(transfer)
-        return given_up
 
     def admit(self, transfer: Transfer) -> None:
         """Add a transfer at this tick; :meth:`set_terms` must follow."""
@@ -112,7 +112,8 @@ class FluidBand:
 
     def remove(self, transfer: Transfer) -> None:
         """Remove a transfer at this tick, finished or not."""
-        self._book_work(transfer)
+        if self._now_ns != transfer.since_ns:
+            self._end_segment(transfer)
         self._add_to_sums(transfer, -1)
         transfer.is_live = False
         transfer.version += 1
@@ -122,20 +123,21 @@ class FluidBand:
 
     def set_terms(self, transfer: Transfer, terms: Terms) -> None:
         """Change a live transfer's terms from this tick on."""
-        if terms == (transfer.weight, transfer.pinned_uhz) and transfer.version:
-            return
-        _check_terms(terms)
-        self._book_work(transfer)
-        self._add_to_sums(transfer, -1)
-        transfer.is_at_ceiling = False
+        if transfer.has_terms:
+            if terms == (transfer.weight, transfer.pinned_uhz):
+                return
+            self._book_work(transfer)
+            self._add_to_sums(transfer, -1)
+            transfer.is_at_ceiling = False
         transfer.weight, transfer.pinned_uhz = terms
         transfer.has_terms = True
         ceiling = transfer.ceiling_uhz
         if ceiling is not None:
             if terms.pinned_uhz is None:
-                self._ceilings.watch(transfer)
+                self._watch(transfer)
             else:
                 transfer.pinned_uhz = min(terms.pinned_uhz, ceiling)
+        transfer.pin_uhz = transfer.pinned_uhz
         self._add_to_sums(transfer, 1)
         self._to_rate.append(transfer)
 
@@ -154,8 +156,8 @@ class FluidBand:
 
     def divide(self) -> None:
         """Compute the unit share and the new ends after all changes of this tick."""
-        if self._ceilings:
-            self._apply_ceilings()
+        if self._ceilings is not None:
+            self._apply_ceilings(self._ceilings)
         spare = self.band_uhz - self.pinned_sum_uhz
         if spare < 0:
             raise InputError(
@@ -192,16 +194,14 @@ class FluidBand:
 
     def _next_end_ns(self) -> int:
         """Return the tick of the next end, ``MAX_NS + 1`` if there is none."""
-        ends = []
-        unit = self.unit_share_uhz
+        end, unit = None, self.unit_share_uhz
         if unit and (entry := _first(self._virtual_ends)):
-            ends.append(self._elapsed - (self._virtual - entry[0]) // unit)
-        if entry := _first(self._real_ends):
-            ends.append(entry[0])
-        if not ends:
+            end = self._elapsed - (self._virtual - entry[0]) // unit
+        if (entry := _first(self._real_ends)) and (end is None or entry[0] < end):
+            end = entry[0]
+        if end is None:
             return MAX_NS + 1
-        capacity = self._capacity
-        return min(ends) if capacity is None else capacity.first_ns(min(ends))
+        return end if self._capacity is None else self._capacity.first_ns(end)
 
     def ruled_uhz(self) -> int:
         """Return the band that the rule divides, in micro-hertz: the band less the
@@ -216,7 +216,7 @@ class FluidBand:
 
     def work_left(self, transfer: Transfer) -> int:
         """Return what a live transfer has yet to send at this tick, in 1e-24 bit."""
-        pin, efficiency = _pin(transfer), transfer.efficiency_nbit
+        pin, efficiency = transfer.pin_uhz, transfer.efficiency_nbit
         if pin is None:
             virtual = self._virtual - transfer.since_virtual
             return transfer.remaining - transfer.weight * efficiency * virtual
@@ -229,22 +229,27 @@ class FluidBand:
         ``now_ns``."""
         if not transfer.is_live:
             return transfer.held_uhz_ns
-        pin = _pin(transfer)
+        pin = transfer.pin_uhz
         if pin is not None:
             return transfer.held_uhz_ns + pin * (now_ns - transfer.since_ns)
         passed = self._passed + self.unit_share_uhz * (now_ns - self._now_ns)
         return transfer.held_uhz_ns + transfer.weight * (passed - transfer.since_passed)
 
-    def _apply_ceilings(self) -> None:
+    def _watch(self, transfer: Transfer) -> None:
+        if self._ceilings is None:
+            self._ceilings = Ceilings()
+        self._ceilings.watch(transfer)
+
+    def _apply_ceilings(self, ceilings: Ceilings) -> None:
         spare = self.band_uhz - self.pinned_sum_uhz
-        freed, pinned = self._ceilings.balance(spare, self.weight_sum)
+        freed, pinned = ceilings.balance(spare, self.weight_sum)
         for transfer in freed:
             self._switch(transfer, 1)
         for transfer in pinned:
             self._switch(transfer, -1)
 
     def _elastic(self) -> list[Transfer]:
-        return [t for t in self.live.values() if _pin(t) is None]
+        return [t for t in self.live.values() if t.pin_uhz is None]
 
     def _read_channel(self, transfer: Transfer) -> None:
         transfer.cn0_hz, change_ns = transfer.channel.at(self._now_ns)
@@ -252,7 +257,7 @@ class FluidBand:
             heappush(self._gain_changes, (change_ns, transfer.order, transfer))
 
     def _add_to_sums(self, transfer: Transfer, sign: int) -> None:
-        pin = _pin(transfer)
+        pin = transfer.pin_uhz
         if pin is None:
             self.weight_sum += sign * transfer.weight
         else:
@@ -265,42 +270,43 @@ class FluidBand:
 
     def _switch(self, transfer: Transfer, sign: int) -> None:
         """Make a transfer elastic (sign 1) or pin it at its ceiling (sign -1)."""
-        transfer.is_at_ceiling = sign > 0  # the old state, under which it worked so far
         self._book_work(transfer)
-        transfer.is_at_ceiling = sign < 0
+        transfer.pin_uhz = transfer.ceiling_uhz if sign < 0 else None
         self.weight_sum += sign * transfer.weight
         self._pin_more(transfer, -sign * (transfer.ceiling_uhz or 0))
         self._to_rate.append(transfer)
 
     def _book_work(self, transfer: Transfer) -> None:
         """Subtract the work done since the last change and write its segment."""
-        now_ns = self._now_ns
-        if now_ns == transfer.since_ns:
+        if self._now_ns == transfer.since_ns:
             return
-        pin, efficiency = _pin(transfer), transfer.efficiency_nbit
         transfer.remaining = self.work_left(transfer)
-        transfer.held_uhz_ns = self.held_uhz_ns(transfer, now_ns)
-        if pin or transfer.weight:
-            transfer.airtime_ns += now_ns - transfer.since_ns
-        weight = transfer.weight if pin is None else 0
-        self._segments.append(
-            Segment(
-                transfer.transfer_id,
-                transfer.since_ns,
-                now_ns,
-                weight,
-                pin,
-                efficiency,
-            )
-        )
-        transfer.since_ns, transfer.since_virtual = now_ns, self._virtual
+        self._end_segment(transfer)
+        transfer.since_ns, transfer.since_virtual = self._now_ns, self._virtual
         transfer.since_elapsed, transfer.since_passed = self._elapsed, self._passed
+
+    def _end_segment(self, transfer: Transfer) -> None:
+        """Write the segment that ends now, with its airtime and its share of it."""
+        since_ns, now_ns, pin = transfer.since_ns, self._now_ns, transfer.pin_uhz
+        if pin is None:
+            weight = transfer.weight
+            held_uhz_ns = weight * (self._passed - transfer.since_passed)
+        else:
+            weight, held_uhz_ns = 0, pin * (now_ns - since_ns)
+        transfer.held_uhz_ns += held_uhz_ns
+        if pin or transfer.weight:
+            transfer.airtime_ns += now_ns - since_ns
+        span, efficiency = (
+            (transfer.transfer_id, since_ns, now_ns),
+            transfer.efficiency_nbit,
+        )
+        self._segments.append(tuple.__new__(Segment, (*span, weight, pin, efficiency)))
 
     def _update_rate(self, transfer: Transfer) -> None:
         """Compute efficiency and end under the present terms."""
-        pin = _pin(transfer)
+        pin = transfer.pin_uhz
         share = transfer.weight * self.unit_share_uhz if pin is None else pin
-        efficiency = self.radio.efficiency_nbit(transfer.cn0_hz, max(share, 1))
+        efficiency = self.radio.efficiency_nbit(transfer.cn0_hz, share or 1)
         if efficiency != transfer.efficiency_nbit:
             self._book_work(transfer)
             transfer.efficiency_nbit = efficiency
@@ -315,10 +321,6 @@ class FluidBand:
             _push(self._virtual_ends, transfer.since_virtual + need, transfer)
         else:
             _push(self._real_ends, transfer.since_elapsed + need, transfer)
-
-
-def _pin(transfer: Transfer) -> int | None:
-    return transfer.ceiling_uhz if transfer.is_at_ceiling else transfer.pinned_uhz
 
 
 def _order(transfer: Transfer) -> tuple[int, int]:
@@ -337,17 +339,6 @@ def _first(heap: list[Entry]) -> Entry | None:
             return entry
         heappop(heap)
     return None
-
-
-def _check_terms(terms: Terms) -> None:
-    """Refuse invalid terms from a user's own sharing rule."""
-    weight, pinned_uhz = terms
-    if not isinstance(weight, int) or weight < 0:
-        raise InputError(f"a sharing rule's weight must be an int >= 0, got {weight!r}")
-    if pinned_uhz is not None and (not isinstance(pinned_uhz, int) or pinned_uhz < 0):
-        raise InputError(
-            f"a sharing rule's pinned_uhz must be an int >= 0, got {pinned_uhz!r}"
-        )
 
 
 def _starved(live: Iterable[Transfer]) -> str:

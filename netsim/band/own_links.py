@@ -98,7 +98,7 @@ class OwnLinks:
             ends_as=ends_as,
         )
         transfer.start_ns = transfer.since_ns = self._env.now
-        transfer.is_live, transfer.pinned_uhz = True, LINK_UHZ
+        transfer.is_live, transfer.pin_uhz = True, LINK_UHZ
         end_ns = self._end_ns(message.client_id, message.bits)
         heappush(self._ends, (end_ns, transfer.order, transfer))
         self._wake_for_next()

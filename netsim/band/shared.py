@@ -196,10 +196,7 @@ class SharedBand:
         ended = self._fluid.advance(self._env.now)
         for transfer in ended:
             self._end(transfer, transfer.status)
-        given_up = self._fluid.give_up()
-        for transfer in given_up:
-            self._end(transfer, "outage")
-        return bool(ended or given_up)
+        return bool(ended)
 
     def _end(self, transfer: Transfer, status: Status) -> None:
         row = transfer.end(self.cell_id, self.direction, self._env.now, status)
@@ -211,15 +208,6 @@ class SharedBand:
         since_ns, now_ns = self._division_since_ns, self._env.now
         self._division, self._division_since_ns = division, now_ns
         if num_live and now_ns > since_ns:
-            self._bands.append(
-                rows.Band(
-                    self.cell_id,
-                    self.direction,
-                    since_ns,
-                    now_ns,
-                    unit_share_uhz,
-                    num_live,
-                    allocated_uhz,
-                    self.band_hz,
-                )
-            )
+            span = (self.cell_id, self.direction, since_ns, now_ns)
+            shares = (unit_share_uhz, num_live, allocated_uhz, self.band_hz)
+            self._bands.append(tuple.__new__(rows.Band, (*span, *shares)))

@@ -47,6 +47,7 @@ class Transfer:
         "message",
         "order",
         "outage_since_ns",
+        "pin_uhz",
         "pinned_uhz",
         "remaining",
         "since_elapsed",
@@ -80,7 +81,8 @@ class Transfer:
         self.order = (-1 if client_id is None else client_id, transfer_id)
         self.remaining = message.bits * WORK_PER_BIT
         self.weight = 0
-        self.pinned_uhz: int | None = None
+        self.pinned_uhz: int | None = None  # by its terms
+        self.pin_uhz: int | None = None  # by its terms or at its ceiling
         self.is_at_ceiling = False
         self.has_terms = False
         self.cn0_hz = 0.0
@@ -96,7 +98,7 @@ class Transfer:
 
     def airtime_by(self, now_ns: int) -> int:
         """Return the airtime in ns, if the present terms hold until ``now_ns``."""
-        has_share = self.is_at_ceiling or self.pinned_uhz or self.weight
+        has_share = self.pin_uhz or self.weight
         booked = self.airtime_ns
         return booked + now_ns - self.since_ns if self.is_live and has_share else booked
 
@@ -106,15 +108,8 @@ class Transfer:
         """Trigger ``done``, and return the transfer's row of the trace."""
         self.status = status
         self.done.succeed(status)
-        return rows.Transfer(
-            self.transfer_id,
-            self.message.task_id,
-            self.message.round_id,
-            self.message.client_id,
-            cell_id,
-            direction,
-            self.message.bits,
-            self.start_ns,
-            end_ns,
-            status,
+        round_id, bits, task_id, client_id = self.message
+        sent = (self.transfer_id, task_id, round_id, client_id, cell_id, direction)
+        return tuple.__new__(
+            rows.Transfer, (*sent, bits, self.start_ns, end_ns, status)
         )

@@ -33,7 +33,7 @@ def _expected(
     radio_map, learner = scene.population.radio_map, scene.learner
     ceiling_hz = radio_map.ceiling_hz(part.client_id)
     compute_s = scene.population.fleet.expected_compute_s(
-        part.client_id, learner.flop(part.job)
+        part.client_id, learner.work(part.job)
     )
     return Expected(
         part.client_id,

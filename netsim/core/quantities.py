@@ -266,6 +266,7 @@ QUANTITIES: Mapping[str, Quantity] = {
         Quantity("dBi", "3 dBi", {"dBi": Fraction(1)}, most=MAX_LEVEL_DB),
         Quantity("FLOP", "2 TFLOP", _scaled(" kMGTPE", "FLOP"), is_whole=True),
         Quantity("FLOP/s", "2 TFLOP/s", _scaled(" kMGTPE", "FLOP/s"), most=1e24),
+        Quantity("B/s", "12 GB/s", _scaled(" kMGT", "B/s"), most=1e18),
         Quantity("bit/s/Hz", "7.4 bit/s/Hz", {"bit/s/Hz": Fraction(1)}, most=1e6),
         Quantity(
             "m/s", "30 km/h", {"m/s": Fraction(1)}, {"km/h": Fraction(5, 18)}, most=3e8
@@ -293,6 +294,7 @@ Decibel = Annotated[float, QUANTITIES["dB"]]
 Dbi = Annotated[float, QUANTITIES["dBi"]]
 Flop = Annotated[int, QUANTITIES["FLOP"]]
 FlopPerSecond = Annotated[float, QUANTITIES["FLOP/s"]]
+BytesPerSecond = Annotated[float, QUANTITIES["B/s"]]
 BitPerSecondPerHertz = Annotated[float, QUANTITIES["bit/s/Hz"]]
 MetresPerSecond = Annotated[float, QUANTITIES["m/s"]]
 Joules = Annotated[float, QUANTITIES["J"]]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from fl.aggregation import VersionRanks
-from fl.contract import Arrival, Branch, Job, Merged, Score
+from fl.contract import Arrival, Branch, Job, Merged, Score, Work
 from fl.costs import ModelCosts, TimingAs
 from fl.federation.federation import Federation
 from fl.federation.jobs import rank_of
@@ -77,9 +77,9 @@ class FederatedLearner:
         rank = self._timed(rank_of(job))
         return self._journal.traffic.bits_up(rank, max(0, job.turn - 1))
 
-    def flop(self, job: Job) -> int:
-        steps = self._learning.training.local_steps
-        return self._costs.training_flop(rank=self._timed(rank_of(job)), steps=steps)
+    def work(self, job: Job) -> Work:
+        rank = self._timed(rank_of(job))
+        return self._costs.training_work(rank=rank, training=self._learning.training)
 
     def submit(self, job: Job) -> str:
         return self._federation.submit(job)

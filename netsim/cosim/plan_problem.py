@@ -191,8 +191,7 @@ def _until_sending_s(
 ) -> tuple[FloatArray, float]:
     """Return the seconds of each client's download and compute by rank, and those of
     the broadcast to the weakest client with which every round begins."""
-    flop = np.array([learner.flop(job) for job in jobs], dtype=float)
-    compute_s = np.asarray(np.outer(population.fleet.seconds_per_flop(), flop))
+    compute_s = population.fleet.expected_computes_s([learner.work(j) for j in jobs])
     down = population.network.cells[0].downlink
     bits = learner.bits_down(first_job(learner), None)[0]
     download_s = bits / population.radio_map.full_band_rates_bps("down")

@@ -8,22 +8,33 @@ from typing import Annotated, Literal, Protocol
 
 from pydantic import Field
 
+from fl.contract import Work
 from netsim.channel.budget import dbm_to_w
-from netsim.core.quantities import Bytes, FlopPerSecond, Watts
+from netsim.core.quantities import (
+    Bytes,
+    BytesPerSecond,
+    FlopPerSecond,
+    Seconds,
+    Watts,
+)
 from netsim.core.streams import uniform
 from netsim.scenario.plug_ins import Answer, Answers, is_number
 from netsim.scenario.record import Record
 
 _STANDARD_NORMAL = NormalDist()
+Bandwidth = Annotated[BytesPerSecond, Field(gt=0)]
 
 
 class Device(Record):
     """A kind of device.
 
-    ``efficiency`` is the fraction of the peak that training reaches. ``compute_power``
-    and ``idle_power`` are those of the whole device while it trains and while it waits.
-    While it sends, the radio's power is added: transmit power divided by
-    ``transmit_efficiency``.
+    Training takes ``fixed_time`` for each step and ``launch_time`` for each operation;
+    besides, matrix products run at ``efficiency`` times the peak, and the bytes that
+    they and all other operations read and write pass at the two bandwidths, without one
+    in no time.
+    ``compute_power`` and ``idle_power`` are those of the whole device while it trains
+    and while it waits. While it sends, the radio's power is added: transmit power
+    divided by ``transmit_efficiency``.
     """
 
     name: str = Field(min_length=1)
@@ -33,6 +44,10 @@ class Device(Record):
     compute_power_w: Annotated[Watts, Field(ge=0)]
     idle_power_w: Annotated[Watts, Field(ge=0)]
     transmit_efficiency: float = Field(default=0.35, gt=0, le=1)
+    fixed_time_s: Annotated[Seconds, Field(ge=0)] = 0.0
+    launch_time_s: Annotated[Seconds, Field(ge=0)] = 0.0
+    product_bandwidth_bytes_per_s: Bandwidth | None = None
+    other_bandwidth_bytes_per_s: Bandwidth | None = None
     source: str = ""
 
     @property
@@ -40,9 +55,15 @@ class Device(Record):
         """Return the speed of training, in FLOP/s."""
         return self.peak_flop_per_s * self.efficiency
 
-    def compute_time_s(self, flop: int) -> float:
-        """Return the duration of ``flop`` operations, in seconds."""
-        return flop / self.flop_per_s
+    def compute_time_s(self, work: Work) -> float:
+        """Return the duration of local training, in seconds."""
+        seconds = work.flop / self.flop_per_s
+        seconds += work.steps * self.fixed_time_s + work.operations * self.launch_time_s
+        if self.product_bandwidth_bytes_per_s is not None:
+            seconds += work.product_bytes / self.product_bandwidth_bytes_per_s
+        if self.other_bandwidth_bytes_per_s is not None:
+            seconds += work.other_bytes / self.other_bandwidth_bytes_per_s
+        return seconds
 
     def compute_energy_j(self, duration_s: float) -> float:
         """Return the energy of computing for a duration, in joules."""

@@ -49,6 +49,7 @@ class RadioMap:
             CellLosses(config, cell, cell_id, seed=seed, places=(self.x_m, self.y_m))
             for cell_id, cell in enumerate(network.cells)
         ]
+        self._fadings: dict[tuple[int, Direction], tuple[Fading, str]] = {}
         self._last_losses: dict[int, tuple[int, tuple[float, ...]]] = {}  # with step
         self.cell_ids = self._serving_cells()
         self._noise_rise = NoiseRise(network, self._losses, self.cell_ids)
@@ -85,6 +86,11 @@ class RadioMap:
             found.append(linear_to_db(snr))
         return found
 
+    @property
+    def is_static(self) -> bool:
+        """Return whether no client ever moves."""
+        return self._interval_ns is None
+
     def cell_at(self, client_id: int, now_ns: int) -> int:
         """Return the cell that serves a client at a tick."""
         step = self._step(now_ns)
@@ -106,8 +112,7 @@ class RadioMap:
 
     def link(self, client_id: int, direction: Direction, cell_id: int) -> Channel:
         """Return a client's channel to or from a cell over the whole run."""
-        _, fading = self._band_and_fading(cell_id, direction)
-        name = f"{direction}/{cell_id}" if cell_id else direction
+        fading, name = self._fading_and_name(cell_id, direction)
         if self._interval_ns is None:
             mean_hz = float(self._mean_cn0_hz[direction][client_id])
             return Link(mean_hz, fading, self._seed, name, client_id)
@@ -194,6 +199,17 @@ class RadioMap:
         cell = self.network.cells[cell_id]
         band = cell.band(direction)
         return band, cell.fading_of(band.radio)
+
+    def _fading_and_name(
+        self, cell_id: int, direction: Direction
+    ) -> tuple[Fading, str]:
+        """Return the fading of a cell's channels and the name that keys its draws."""
+        found = self._fadings.get((cell_id, direction))
+        if found is None:
+            _, fading = self._band_and_fading(cell_id, direction)
+            name = f"{direction}/{cell_id}" if cell_id else direction
+            found = self._fadings[cell_id, direction] = fading, name
+        return found
 
     def _effective(
         self, means_hz: FloatArray, cell_id: int, direction: Direction

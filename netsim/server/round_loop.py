@@ -150,8 +150,9 @@ class RoundLoop:
     def _note_end(self, round_: Round, part: Participation) -> None:
         """Count an arrival, and wake what waits for the end of a task."""
         round_.note_end(part)
-        self._news.succeed()
-        self._news = self._env.event()
+        if self._news.callbacks:  # of who waits for it
+            self._news.succeed()
+            self._news = self._env.event()
 
     def _sort(self, round_: Round) -> Process:
         """Choose the updates to merge; cut the other tasks, or keep them as late."""

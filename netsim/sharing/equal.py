@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal
+from typing import Final, Literal
 
 from netsim.band.shared import BandNow
 from netsim.band.transfer import Terms, Transfer
 from netsim.channel.radio import Radio
 from netsim.sharing.rule import AtEvents, Expected, PerRound
+
+EQUAL: Final = Terms(weight=1)
 
 
 class ProcessorSharing(AtEvents):
@@ -19,7 +21,7 @@ class ProcessorSharing(AtEvents):
     def divide(
         self, started: Sequence[Transfer], live: Mapping[int, Transfer], band: BandNow
     ) -> Iterable[tuple[Transfer, Terms]]:
-        return [(transfer, Terms(weight=1)) for transfer in started]
+        return [(transfer, EQUAL) for transfer in started]
 
 
 class EqualFixed(PerRound):

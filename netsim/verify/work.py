@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
 
-from fl.contract import Job
+from fl.contract import NOTHING, Job
 from netsim.trace.rows import Task
 from netsim.verify.clients import given_ranks
 from netsim.verify.compare import check_equal
@@ -75,9 +75,11 @@ def check_compute(trace: Trace, known: Known) -> Iterator[Finding]:
         if task.compute_start_ns is None:
             yield from check_equal("tasks", where, ("compute_flop", task[13], 0))
             continue
-        flop = learner.flop(job_of(task))
-        yield from check_equal("tasks", where, ("compute_flop", task[13], flop))
-        span_ns = fleet.compute_ns(task.client_id, occasion, flop) if flop else 0
+        work = learner.work(job_of(task))
+        yield from check_equal("tasks", where, ("compute_flop", task[13], work.flop))
+        span_ns = (
+            fleet.compute_ns(task.client_id, occasion, work) if work != NOTHING else 0
+        )
         end_ns = task.compute_start_ns + span_ns
         if task.compute_end_ns is not None:
             claim = ("compute_end_ns", task.compute_end_ns, end_ns)

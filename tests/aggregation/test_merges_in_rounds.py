@@ -13,6 +13,7 @@ import torch
 from fl.aggregation import AGGREGATIONS, COMPRESSIONS, FedIT, FedSALora, FedSB
 from fl.aggregation.server_optimiser import MomentumServer
 from fl.contract import Arrival, Job
+from fl.federation.trainer import Trainer
 from fl.model.payload import Payload
 from fl.peft_folders import apply_base_delta
 from fl.streams import stream
@@ -148,11 +149,11 @@ def test_a_fold_leaves_no_trace_in_the_base_of_another_version():
     second, _ = play_round(fed, first, 1, (0.5, 0.3, 0.2))
     assert fed.evaluate(second).loss != before.loss
     fresh = federation(AGGREGATIONS["full-average"]())
-    lora_model = fed._trainer.model_as(fed._versions.model(first))
+    lora_model = fed._model.as_version(fed._versions.model(first))
     ours = [p for n, p in lora_model.model.named_parameters()]
     theirs = [
         p
-        for n, p in fresh._trainer.model_as(
+        for n, p in fresh._model.as_version(
             fresh._versions.model(first)
         ).model.named_parameters()
     ]
@@ -183,7 +184,7 @@ def test_a_core_is_trained_between_fixed_matrices():
     second, _ = play_round(fed, first, 1, (0.5, 0.3, 0.2))
     start, lora_model = (
         fed._versions.model(second).adapter,
-        fed._trainer.model_as(fed._versions.model(second)),
+        fed._model.as_version(fed._versions.model(second)),
     )
     _, received = play_round(fed, second, 2, (0.5, 0.3, 0.2))
     layout = lora_model.layout
@@ -242,7 +243,7 @@ def test_a_client_of_fedsa_goes_on_with_its_own_b_and_head():
     fed.submit(job)
     (cohort,) = fed._book.cohorts(list(fed._book.pending))
     chunk = fed._runner.chunk(cohort)
-    start = fed._trainer._start(chunk.jobs[0], chunk)
+    start = Trainer(fed._model)._start(chunk.jobs[0], chunk)
     for part in start.layout.parts:
         source = shared if part.factor == "A" else first[1]
         assert torch.equal(start.tensors()[part.name], source.tensors()[part.name])
@@ -379,7 +380,7 @@ def test_peft_reads_what_a_version_was_written_as(kind, tmp_path):
     assert (tmp_path / "base_delta.safetensors").exists() == (kind != "florist")
     model = PeftModel.from_pretrained(base, tmp_path).eval()
     batch = Digits().batch("test", np.arange(20))
-    ours = fed._trainer.model_as(fed._versions.model(name)).model(**batch).logits
+    ours = fed._model.as_version(fed._versions.model(name)).model(**batch).logits
     torch.testing.assert_close(model(**batch).logits, ours, rtol=0, atol=1e-4)
 
 

@@ -34,6 +34,7 @@ These test beds found the following faults, each of which is fixed and has a tes
 * `check` accepted an invalid plan before the model was counted.
 * Nested JSON could give a traceback.
 * The lowest versions of five dependencies did not work.
+* `verify` took an update's way over a backhaul for a message that starts in a cell.
 """
 BEDS = {
     "bad-input": (
@@ -77,6 +78,30 @@ BEDS = {
         "recorded runs of every kind of server and network, with every digest made "
         "again; `netsim verify` must find something wrong. A column is free only if "
         "nothing in scenario, draws or other tables implies it.",
+    ),
+    "independent": (
+        "References",
+        "independent",
+        "Clock, merges, samplers and plans against references that share no code with "
+        "netsim, written from its pages. Ticks: every start and end in random runs of "
+        "all sharing rules and servers, in exact integers; shares that a float decides "
+        "are compared with their formulas, as parts of the band (the weights of "
+        "`work-conserving` are millionths of it). Merges: dense float64 matrices; "
+        "differences, also between the reported and the true error, relative to the "
+        "components' norms. Draws: frequencies of clients and pairs, mean and variance "
+        "of the weighted sum, in standard errors. Plans: time above brute force over "
+        "all subsets, and the promise's distance from the exact expectation.",
+    ),
+    "swarm": (
+        "Random valid scenarios",
+        "swarm --cases 6000 --seed 1",
+        "Each case switches some of twenty features on: rules, radios, fading, errors, "
+        "outages, batteries, mobility, availability, cells, backhauls, limits. It "
+        "runs, `netsim verify` must find it sound, and fourteen invariants written "
+        "apart from it must hold in the tables (`tests/torture/swarm/oracle.py`): "
+        "exact work, full bands, phases, merges, energies. Every tenth runs twice. "
+        "`refused`: a combination that `check` excludes. A fault is shrunk and kept in "
+        "`tests/torture/swarm/corpus`, which `make test` repeats.",
     ),
     "crash": (
         "Crashes",

@@ -25,6 +25,7 @@ from netsim.study.work import Host, Mark, packed, run_one, unpack
 from tests.support.command import netsim
 from tests.support.studies import killed_midway, written
 from tests.support.work import die, die_for_want_of, plus, refuse_three, say_who
+from tests.torture.learned import new_cache
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("own_cache")]
 
@@ -134,10 +135,12 @@ def soon(condition, limit_s=30):
     return condition()
 
 
-def test_a_study_survives_a_killed_worker_with_the_same_tables(cluster, tmp_path):
+def test_a_study_survives_a_killed_worker_with_the_same_tables(
+    cluster, tmp_path, monkeypatch
+):
     path = written(tmp_path)
     whole = package.run_study(path, out=tmp_path / "whole")
-    os.environ["XDG_CACHE_HOME"] = str(tmp_path / "other-cache")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(new_cache(tmp_path / "other-cache")))
     folder = tmp_path / "spread"
     thread, killed = kill_one_when(folder, 2)
     spread = package.run_study(path, out=folder, workers=NUM_WORKERS, ray="auto")

@@ -1,0 +1,1 @@
+"""Random valid scenarios, judged by invariants of the tables alone."""

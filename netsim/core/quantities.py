@@ -241,7 +241,7 @@ _ENERGIES = {"uJ": Fraction(1, 10**6), "mJ": Fraction(1, 1000), **_scaled(" kM",
 QUANTITIES: Mapping[str, Quantity] = {
     quantity.base: quantity
     for quantity in (
-        Quantity("Hz", "20 MHz", _scaled(" kMGT", "Hz"), most=1e15),
+        Quantity("Hz", "20 MHz", _scaled(" kMGT", "Hz"), most=1e16),
         Quantity("m", "120 m", _LENGTHS, most=1e9),
         Quantity("s", "90 s", _SECONDS, _LONG_TIMES, most=MAX_S),
         Quantity(

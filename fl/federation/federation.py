@@ -174,7 +174,9 @@ class Federation:
         lost = entry.record.diverged
         if self.learning.on_divergence == "stop":
             weights = [arrival.weight for arrival in arrivals]
-            require_finite(lost, weights, self._book.pending, self._book.round_id(tickets))
+            require_finite(
+                lost, weights, self._book.pending, self._book.round_id(tickets)
+            )
         newest = name if entry.arrays else version
         own = [
             self._personal(ticket, cohorts)

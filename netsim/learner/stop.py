@@ -13,7 +13,6 @@ from netsim.core.clock import to_ns
 from netsim.core.quantities import Seconds
 from netsim.scenario import Record
 
-
 MAX_ROUNDS = 1_000_000_000
 
 

@@ -159,9 +159,7 @@ class _Observer:
     _num_seen: int = 0
     _has_reported: bool = False
 
-    def note(
-        self, components: Sequence[Component], before: Version, turn: int
-    ) -> None:
+    def note(self, components: Sequence[Component], before: Version, turn: int) -> None:
         """Merge these by all methods, if the round is among the chosen ones."""
         index, known = self._num_seen, self.merged_rounds
         self._num_seen += 1

@@ -41,7 +41,7 @@ class Progress:
             raise InputError(
                 f"no transfer of a band ended in {self._num_changes:,} changes of its "
                 f"channels: {_named(first)} has sent {100 * sent[first]:.3g} % of "
-                f"{first.message.bits} bits (C/N0 {first.cn0_hz:.3g} Hz now); widen the "
+                f"{first.message.bits} bits (C/N0 {first.cn0_hz:.3g} Hz); widen the "
                 "band, raise the transmit power, move the client closer or lengthen "
                 "`coherence_time`; under a `minimum_snr` set an `outage_timeout`"
             )

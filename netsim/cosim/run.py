@@ -30,9 +30,9 @@ from netsim.runs.manifest import (
     known_metrics,
     machine,
     read_manifest,
+    require_scenario,
     versions,
 )
-from netsim.runs.run import require_scenario
 from netsim.scenario import UserCode, dump, scenario_digest
 from netsim.scenario.difference import Change, changes
 from netsim.server.stage import Progress, Stage

@@ -113,7 +113,7 @@ class LogNormalSpread(Record):
     """``exp(sigma z - sigma^2 / 2)`` with ``z`` standard normal."""
 
     kind: Literal["log-normal"] = "log-normal"
-    sigma: float = Field(ge=0)
+    sigma: float = Field(ge=0, le=5)
 
     def factor(self, probability: float) -> float:
         return _log_normal(self.sigma, probability)

@@ -203,3 +203,12 @@ def _first_problem(error: ValidationError) -> str:
     problem = error.errors(include_url=False)[0]
     place = ".".join(str(part) for part in problem["loc"])
     return f"{place}: {problem['msg']}" if place else problem["msg"]
+
+
+def require_scenario(run_folder: Path, manifest: Manifest) -> None:
+    """Refuse a scenario file that is not the one of the run."""
+    path = run_folder / "scenario.yaml"
+    listed = StoredFile(path=path.name, num_bytes=0, sha256=manifest.scenario_digest)
+    wrong = damage(run_folder, listed)
+    if wrong:
+        raise InputError(wrong)

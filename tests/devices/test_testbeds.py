@@ -1,4 +1,4 @@
-"""Public testbeds, simulated: bytes as logged, steps of rows that nothing was fitted to.
+"""Public testbeds, simulated: bytes as logged, steps of rows that were not fitted.
 
 EdgeFlowerTune, arXiv 2605.08636.
 """

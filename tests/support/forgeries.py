@@ -1,4 +1,4 @@
-"""Forgeries of a recorded run: one value changed, one row dropped, all digests anew."""
+"""Forgeries of a recorded run: one value changed, one row dropped, all digests made again."""
 
 from typing import NamedTuple, get_args
 

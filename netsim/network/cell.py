@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -18,7 +18,9 @@ from netsim.channel import (
     path_loss,
     radio,
 )
+from netsim.channel.fading import KnownFading
 from netsim.channel.latency import JITTERS, Jitter
+from netsim.channel.mcs_table import Stepped
 from netsim.channel.packet_errors import TransmissionErrors
 from netsim.channel.radio import Radio
 from netsim.core.quantities import (
@@ -60,15 +62,24 @@ DelayedBy = Annotated[Jitter, OneOf(JITTERS, answers=latency.ANSWERS, seam="jitt
 WeakenedBy = Annotated[
     PathLoss, OneOf(PATH_LOSSES, answers=path_loss.ANSWERS, seam="path_loss")
 ]
-FadedBy = Annotated[Fading, OneOf(FADINGS, answers=fading.ANSWERS, seam="fading")]
+FadedBy = Annotated[
+    Fading,
+    OneOf(
+        FADINGS,
+        answers=fading.ANSWERS,
+        seam="fading",
+        shipped=frozenset({"probability_above"}),
+    ),
+]
 
 
 class Uplink(Record):
     """The band that devices send on; ``population`` sets their transmit power.
 
     A message arrives ``latency`` plus a draw of ``jitter`` after its last bit and uses
-    no band meanwhile. Below ``minimum_snr`` the spectral efficiency is zero (an
-    outage); an outage as long as ``outage_timeout`` ends the transfer.
+    no band meanwhile. Below ``minimum_snr``, and below the lowest entry of a radio's
+    table, the spectral efficiency is zero (an outage); an outage as long as
+    ``outage_timeout`` ends the transfer.
     """
 
     band_hz: Band
@@ -136,7 +147,8 @@ class Downlink(Record):
 def _require_valid_outage(air: Uplink | Downlink) -> None:
     """Raise ``ValueError`` for outage settings that do not fit radio or rule."""
     if air.minimum_snr_db is None:
-        if air.outage_timeout_s is not None:
+        has_outages = isinstance(air.radio, Stepped) or not is_loaded(air.radio)
+        if air.outage_timeout_s is not None and not has_outages:
             raise ValueError("`outage_timeout` needs a `minimum_snr`")
         return
     if not is_loaded(air.radio):
@@ -174,6 +186,20 @@ class Cell(Record):
     noise_density_dbm_hz: Annotated[DbmPerHertz, Field(ge=-300, le=0)] = -174.0
     base_noise_figure_db: NoiseFigure = 5.0
     device_noise_figure_db: NoiseFigure = 9.0
+
+    @model_validator(mode="after")
+    def _check_steps(self) -> Self:
+        """Refuse a user's fading of unknown distribution under a radio with steps."""
+        is_known = isinstance(self.fading, KnownFading) or not is_loaded(self.fading)
+        if not is_known and any(
+            isinstance(self.band(one).radio, Stepped) for one in DIRECTIONS
+        ):
+            raise ValueError(
+                "a radio with a table needs the distribution of the fading: give its "
+                "class a method `probability_above(gains)`, or use a shipped fading, "
+                "such as 'rayleigh'"
+            )
+        return self
 
     def band(self, direction: Direction) -> Uplink | Downlink:
         """Return the band of one direction."""

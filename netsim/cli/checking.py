@@ -77,17 +77,20 @@ def _write_partition(scenario: Scenario, folder: Path) -> None:
 
 def verify(run: RunArg, json: JsonOption = False) -> None:
     """Audit a run: files, digests, and the physics of every transfer."""
-    from netsim.runs.manifest import read_manifest
+    from netsim.runs.manifest import has_known_code, read_manifest
     from netsim.verify import audit
 
     findings, skipped = audit(run)
-    status = read_manifest(run).status
+    manifest = read_manifest(run)
+    status = manifest.status
     for finding in findings[:MAX_FINDINGS_SHOWN]:
         typer.echo(str(finding))
     if len(findings) > MAX_FINDINGS_SHOWN:
         typer.echo(f"and {len(findings) - MAX_FINDINGS_SHOWN} more findings")
     for one in skipped:
         typer.echo(f"not computed again: {one}")
+    if not has_known_code(manifest):
+        typer.echo("its manifest lists no modules: it was made by unknown code")
     is_sound = not findings and status == "complete"
     if is_sound:
         typer.echo(f"{run} is sound: files, digests, clock and books agree")

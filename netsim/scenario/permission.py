@@ -65,6 +65,18 @@ class UserCode:
 WORKING_TREE = UserCode()
 
 
+def announcing(tell: Callable[[str], None], *, allows_given: bool = False) -> UserCode:
+    """Return the permission whose every line is told once, before a module runs."""
+    told: set[str] = set()
+
+    def once(line: str) -> None:
+        if line not in told:
+            told.add(line)
+            tell(line)
+
+    return UserCode(allows_given=allows_given, tell=once)
+
+
 def import_record(
     kind: str, folder: Path | None, code: UserCode = WORKING_TREE
 ) -> type[Record]:

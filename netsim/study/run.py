@@ -3,6 +3,7 @@ into it after a kill."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
@@ -21,6 +22,7 @@ from netsim.errors import InputError
 from netsim.runs.manifest import FILE_NAME, read_manifest
 from netsim.runs.run import load_run
 from netsim.scenario import UserCode, dump
+from netsim.scenario.permission import announcing
 from netsim.study.frames import TABLE, Study, write_curves, write_summary, write_table
 from netsim.study.outcomes import THE_END, curve, final_metrics, outcomes, target_name
 from netsim.study.plan import PlannedRun, StudyPlan, plan_study
@@ -221,7 +223,7 @@ def run_study(
             failed.append(f"{run.title}: {ending.reason}")
 
     folder = None if out is None else Path(out)
-    code = UserCode(allows_given=allow_code)
+    code = announcing(logging.getLogger("netsim").warning, allows_given=allow_code)
     plan = plan_study(find_study(str(study)), RESULTS, folder, code=code)
     found = carry_out(plan, workers=Workers(workers, ray), tell=tell)
     if failed:

@@ -142,7 +142,9 @@ def test_a_killed_workers_work_is_done_again(expected, faulty):
     assert json.loads(printed.splitlines()[-1])["digest"] == expected
 
 
-def test_workers_without_memory_give_one_message_and_a_run_to_resume(cache, tmp_path):
+def test_workers_without_memory_give_one_message_and_a_run_to_resume(
+    cache, resumed, tmp_path
+):
     """Their allocations really fail; what was trained before is kept."""
     config = read_scenario(find_scenario("quickstart"), HUNGRY)
     right = run_scenario(config, tmp_path / "right", reuse=False).digest
@@ -150,10 +152,7 @@ def test_workers_without_memory_give_one_message_and_a_run_to_resume(cache, tmp_
     try:
         code, wrong = worker_faults.starved_workers(run, None)
         assert (code, wrong) == (2, [])
-        run.start("--resume", "--quiet", "--json")  # its class is found as before
-        code, out, _ = run.end()
-        assert code == 0
-        again = json.loads(out.splitlines()[-1])
+        again = resumed(run)
     finally:
         run.clear()
     assert again["digest"] == right

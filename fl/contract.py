@@ -23,6 +23,12 @@ class Job:
     rank: int | None = None  # None: the adapter's
     steps: int | None = None  # None: ``training.local_steps``
     state: str | None = None  # the job that the client continues from: learning's own
+    after_round_id: int = 0  # the last round before its phase
+
+    @property
+    def turn(self) -> int:
+        """Return the number of its round within the phase, from one."""
+        return self.round_id - self.after_round_id
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,6 +88,7 @@ class Federation:
             lora=learning.lora,
             seed=seed,
             code=self._code.base,
+            sent=learning.payload if learning.keeps_as_sent else None,
             start=learning.start and content_digest(Path(learning.start)),
         )
         self._book = JobBook(learning.cohort_size)
@@ -101,8 +102,9 @@ class Federation:
 
     @property
     def observe(self) -> Observer | None:
-        """Return what is called with every merge's components and the version before;
-        while it is set merges are computed, not recalled."""
+        """Return what is called with every merge's components, the version before and
+        the round within its phase; while it is set merges are computed, not recalled.
+        """
         return self._merger.observe
 
     @observe.setter
@@ -164,7 +166,9 @@ class Federation:
         lost = entry.record.diverged
         if self.learning.on_divergence == "stop":
             weights = [arrival.weight for arrival in arrivals]
-            require_finite(lost, weights, self._book.pending, self.round_id(tickets))
+            require_finite(
+                lost, weights, self._book.pending, self._book.round_id(tickets)
+            )
         newest = name if entry.arrays else version
         own = [
             self._personal(ticket, cohorts)
@@ -317,6 +321,7 @@ class Federation:
         """End the workers, if there are any."""
         self._runner.close()
 
-    def round_id(self, names: Iterable[str]) -> int:
-        """Return the round of a merge of these jobs: the latest that one is of."""
-        return self._book.round_id(names)
+    def turn(self, tickets: Iterable[str]) -> int:
+        """Return the round within its phase of a merge of these jobs: the latest that
+        one is of."""
+        return self._book.turn(tickets)

@@ -62,7 +62,7 @@ class Trainer:
                     start=start,
                     samples=chunk.samples[job.client_id],
                     sketch=self._sketch(job),
-                    trains=self.model.learning.exchange(job.round_id).trains,
+                    trains=self.model.learning.exchange(job.turn).trains,
                 )
                 for job, start in zip(chunk.jobs, starts, strict=True)
             ],
@@ -115,7 +115,7 @@ class Trainer:
             self.model.learning,
             start,
             trained,
-            sends=self.model.learning.exchange(job.round_id).sends,
+            sends=self.model.learning.exchange(job.turn).sends,
             sketch=self._sketch(job),
             kept=None if kept is None else torch.from_numpy(kept.copy()),
         )

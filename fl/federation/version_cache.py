@@ -32,9 +32,17 @@ class VersionCache:
             raise KeyError(f"version {version} is no longer kept")
         if version not in self._entries:
             self._entries[version] = self._memory.get(
-                version, StoredVersion, lambda: Version(self._model.initial).entry()
+                version, StoredVersion, lambda: Version(self._initial()).entry()
             )
         return self._entries[version]
+
+    def _initial(self) -> Adapter:
+        """Return the first version; what its clients receive of it, where the server
+        goes on from that."""
+        own, learning = self._model.initial, self._model.learning
+        if not learning.keeps_as_sent:
+            return own
+        return learning.as_sent(own, learning.exchange(1).receives)
 
     def model(self, version: str) -> Version:
         """Return a version's numbers."""

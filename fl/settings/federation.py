@@ -52,9 +52,9 @@ class FederationSettings:
         """Return what clients of smaller rank do."""
         return self.low_rank or self.aggregation.contract.small_clients
 
-    def exchange(self, round_id: int) -> Exchange:
+    def exchange(self, turn: int) -> Exchange:
         """Return what is trained and travels in a round, counted from one."""
-        return self.aggregation.exchange(max(0, round_id - 1))
+        return self.aggregation.exchange(max(0, turn - 1))
 
     @property
     def keeps_state(self) -> bool:

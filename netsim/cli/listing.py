@@ -15,6 +15,7 @@ from netsim.cosim.commands.choices import SEAMS
 from netsim.cosim.scenario import Scenario
 from netsim.devices.catalogue import DEVICES
 from netsim.errors import InputError
+from netsim.network.presets import presets
 from netsim.scenario import json_schema
 from netsim.scenario.installed import installed, of_no_seam
 from netsim.study.record import StudyConfig
@@ -42,6 +43,9 @@ def list_choices() -> None:
     typer.echo("scenarios  (netsim run NAME)")
     for name in shipped.names():
         _line(name, shipped.headline(name))
+    typer.echo("\ntestbeds  (netsim run NAME)")
+    for name in shipped.names(shipped.TESTBEDS):
+        _line(name, shipped.headline(name, shipped.TESTBEDS))
     typer.echo("\nstudies  (netsim study NAME)")
     for name in shipped.names(shipped.STUDIES):
         _line(name, shipped.headline(name, shipped.STUDIES))
@@ -54,11 +58,14 @@ def list_choices() -> None:
             _line(name, _first_sentence(cls))
         for name, place in installed(seam.name).items():
             _line(name, f"{place}, installed")
+    typer.echo("\npresets  (cell.preset)")
+    for name, preset in presets().items():
+        _line(name, preset.about)
     typer.echo("\ndevices  (population.devices)")
     for device in DEVICES.values():
         speed = format_quantity(device.flop_per_s, "FLOP/s", num_digits=3)
         memory = format_quantity(device.memory_bytes, "B")
-        _line(device.name, f"{speed} in training, {memory}; {device.source}")
+        _line(device.name, f"{speed} ({device.certainty}), {memory}; {device.source}")
     _list_lost()
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, GetJsonSchemaHandler, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from netsim.channel import (
     FADINGS,
@@ -33,6 +36,7 @@ from netsim.core.quantities import (
     Seconds,
 )
 from netsim.network.backhaul import Backhaul
+from netsim.network.presets import expanded, or_preset
 from netsim.scenario import OneOf, Record, is_loaded
 from netsim.scenario.traits import SHARING
 from netsim.sharing import SHARING_RULES, ProcessorSharing, SharingRule, rule
@@ -169,11 +173,13 @@ def _require_valid_outage(air: Uplink | Downlink) -> None:
 class Cell(Record):
     """One base station and its radio channel.
 
+    A ``preset`` names a shipped cell; the cell's other keys replace the preset's.
     Messages pass the ``backhaul`` between the base station and the server. With a
     ``shadowing_correlation`` (a distance), shadowing varies along a moving client's
     path; without one it is constant per client.
     """
 
+    preset: str | None = Field(default=None, exclude=True)  # gone once it is expanded
     name: str = Field(default="cell", min_length=1, max_length=64)
     position_m: tuple[Metres, Metres] = (0.0, 0.0)
     backhaul: Backhaul | None = None
@@ -186,6 +192,20 @@ class Cell(Record):
     noise_density_dbm_hz: Annotated[DbmPerHertz, Field(ge=-300, le=0)] = -174.0
     base_noise_figure_db: NoiseFigure = 5.0
     device_noise_figure_db: NoiseFigure = 9.0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _expand_preset(cls, value: object) -> object:
+        if isinstance(value, Mapping) and value.get("preset") is not None:
+            return expanded(value)
+        return value
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """Return the schema of a whole cell, or of a preset with some keys."""
+        return or_preset(handler.resolve_ref_schema(handler(schema)))
 
     @model_validator(mode="after")
     def _check_steps(self) -> Self:

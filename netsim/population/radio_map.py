@@ -14,6 +14,7 @@ from netsim.channel import Channel, Fading, Link, MovingLink
 from netsim.channel.budget import linear_to_db
 from netsim.channel.effective import effective_cn0_hz, effective_cn0s_hz, planned_radio
 from netsim.core.clock import to_ns
+from netsim.core.quantities import format_quantity
 from netsim.errors import InputError
 from netsim.mobility import Place
 from netsim.network.cell import Direction, Downlink, Uplink
@@ -170,20 +171,29 @@ class RadioMap:
             if len(members):
                 means_hz = self._mean_cn0_hz[direction][members]
                 self._require_rate(int(members[np.argmin(means_hz)]), direction, bits)
+                if self._config.radio_band_hz is not None:
+                    narrowest = min(members.tolist(), key=self._width_hz)
+                    self._require_rate(narrowest, direction, bits)
 
     def _require_rate(self, client_id: int, direction: Direction, bits: int) -> None:
         band, _ = self._band_and_fading(int(self.cell_ids[client_id]), direction)
         cn0_hz = self.effective_cn0_hz(client_id, direction)
-        rate_bps = planned_radio(band.radio).rate_bps(cn0_hz, band.band_hz)
+        share_hz = min(band.band_hz, self._width_hz(client_id))
+        rate_bps = planned_radio(band.radio).rate_bps(cn0_hz, share_hz)
         if bits > rate_bps * LONGEST_TRANSFER_S:
             mean_hz = float(self._mean_cn0_hz[direction][client_id])
             snr_db = linear_to_db(band.radio.snr(mean_hz, band.band_hz))
             raise InputError(
                 f"client {client_id}, {self.distance_m[client_id]:.0f} m away, has "
                 f"{snr_db:.0f} dB of SNR on the {direction}link: {bits} bits would "
-                f"{_endless(rate_bps)}; raise the transmit power, or place clients "
-                "closer"
+                f"{_endless(rate_bps, _place(band, share_hz))}; raise the transmit "
+                "power, or place clients closer"
             )
+
+    def _width_hz(self, client_id: int) -> float:
+        """Return the width of a client's radio, infinite where it has no limit."""
+        limit_hz = self.ceiling_hz(client_id)
+        return math.inf if limit_hz is None else limit_hz
 
     def _band_and_fading(
         self, cell_id: int, direction: Direction
@@ -281,10 +291,10 @@ class RadioMap:
         return np.stack(columns)[self.cell_ids, np.arange(len(self.cell_ids))]
 
 
-def _endless(rate_bps: float) -> str:
+def _endless(rate_bps: float, place: str) -> str:
     if not rate_bps:
         return "never arrive, below the lowest entry of the radio's table"
-    return f"take over {LONGEST_TRANSFER_S / 86400:.0f} days on the whole band"
+    return f"take over {LONGEST_TRANSFER_S / 86400:.0f} days on {place}"
 
 
 def _beyond(client_id: int, place: Place, now_ns: int) -> InputError:
@@ -294,3 +304,9 @@ def _beyond(client_id: int, place: Place, now_ns: int) -> InputError:
         f"{now_ns / 1e9:g} s, beyond the range of its cell's path loss; place "
         "clients closer, keep them in a smaller region, or add cells"
     )
+
+
+def _place(band: Uplink | Downlink, share_hz: float) -> str:
+    if share_hz == band.band_hz:
+        return "the whole band"
+    return f"the {format_quantity(share_hz, 'Hz')} of its `radio_band`"

@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fl.contract import FALLING_METRICS, METRICS
-from netsim.core.files import StoredFile, damage
+from netsim.core.files import damage
 from netsim.core.quantities import did_you_mean
 from netsim.errors import InputError
-from netsim.runs.manifest import Manifest, read_manifest
+from netsim.runs.manifest import Manifest, read_manifest, require_scenario
 from netsim.scenario.source import read_document
 from netsim.trace.schemas import SCHEMAS
 from netsim.trace.tables import TABLES
@@ -132,15 +132,6 @@ def require_intact(run_folder: Path, manifest: Manifest, table: str) -> None:
     known = {run_folder / part.path for part in listed}
     if manifest.parts and not known.issuperset(part_paths(run_folder, table)):
         raise InputError(f"{run_folder}: {table} has parts that the manifest lacks")
-
-
-def require_scenario(run_folder: Path, manifest: Manifest) -> None:
-    """Refuse a scenario file that is not the one of the run."""
-    path = run_folder / "scenario.yaml"
-    listed = StoredFile(path=path.name, num_bytes=0, sha256=manifest.scenario_digest)
-    wrong = damage(run_folder, listed)
-    if wrong:
-        raise InputError(wrong)
 
 
 def part_paths(run_folder: Path, table: str) -> list[Path]:

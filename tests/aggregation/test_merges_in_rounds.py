@@ -411,6 +411,22 @@ def test_rounding_leaves_the_resting_factor_alone(kind, precision):
         name, _ = play_round(fed, name, round_id, (0.9, 0.4, 0.6))  # none is refused
 
 
+@pytest.mark.parametrize("kind", ["ffa-lora", "fedsvd"])
+def test_the_first_version_is_as_its_clients_receive_it(kind):
+    payload = Payload(precision="int8")
+    fed = federation(AGGREGATIONS[kind](), payload=payload)
+    plain = federation(AGGREGATIONS[kind]())
+    assert fed.initial_version != plain.initial_version
+    received = fed.learning.exchange(1).receives
+    first, exact = (
+        one._versions.model(one.initial_version).adapter for one in (fed, plain)
+    )
+    for part in first.layout.parts:
+        own, given = (one.tensors()[part.name] for one in (first, exact))
+        is_sent = part.factor is None or part.factor in received
+        assert torch.equal(own, payload.rounded(given) if is_sent else given)
+
+
 @dataclass(frozen=True)
 class Model:
     """The numbers that the scenario below moves."""
@@ -490,6 +506,19 @@ def test_one_factor_travels_at_a_time_in_rolora(tmp_path):
     down = tasks.groupby("round_id").download_bits.unique()
     # what the round before has changed
     assert down.tolist() == [[32 * (n + M.head)] for n in (M.b(), M.b(), M.a())]
+
+
+def test_training_begins_with_b_after_a_pilot_of_any_length(tmp_path):
+    policy = (
+        "policy={kind: proportional, to: statistics, num_expected: 3, "
+        "pilots: [{probability: 1, rounds: 1}]}"
+    )
+    rolora = "learning.aggregation=rolora"
+    tasks = run(tmp_path, rolora, policy, "server.sampling=null", "stop.rounds=2").tasks
+    up = tasks.groupby("round_id").upload_bits.unique()
+    assert up.tolist() == [[32 * (n + M.head)] for n in (M.b(), M.b(), M.a())]
+    down = tasks.groupby("round_id").download_bits.unique()
+    assert down.tolist() == [[32 * (n + M.head)] for n in (M.b(), M.b(), M.b())]
 
 
 def test_florist_sends_the_rank_that_holds_the_energy(tmp_path):

@@ -82,6 +82,10 @@ RULES: Mapping[tuple[Either, Either], str] = {
         "has no meaning with population.links: their traces have the outages that "
         "were met"
     ),
+    ("limits-radios", "has-own-links"): (
+        "has no effect with population.links: a trace is of a link as wide as it was "
+        "met; leave it out, or divide the rates of the trace"
+    ),
     ("has-policy", "has-own-links"): (
         "plans for uploads that share the band, and with population.links none "
         "does; give `server.sampling` instead"

@@ -159,7 +159,7 @@ class _Observer:
     _num_seen: int = 0
     _has_reported: bool = False
 
-    def note(self, components: Sequence[Component], before: Version) -> None:
+    def note(self, components: Sequence[Component], before: Version, turn: int) -> None:
         """Merge these by all methods, if the round is among the chosen ones."""
         index, known = self._num_seen, self.merged_rounds
         self._num_seen += 1
@@ -172,7 +172,7 @@ class _Observer:
             previous=before.adapter,
             own=learning.aggregation,
             payload=learning.payload,
-            round_index=known[index] - 1,
+            round_index=turn - 1,
             rank=learning.lora.r,
             compression=learning.compression,
             is_asynchronous="merges-old-versions" in self.scenario.server.traits,

@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 
 from fl.costs import count_costs
-from fl.federation.trainer import Trainer
+from fl.federation.federated_model import FederatedModel
 from fl.settings.federation import FederationSettings
 from fl.streams import torch_threads
 from fl.training.local_training import Diverged, LocalJob, train
@@ -78,13 +78,13 @@ def measure(
         lora=learning.lora,
         training=learning.training,
     )
-    trainer = Trainer(learning, 0, device, "float32")
+    model = FederatedModel(learning, 0, device, "float32")
     used = torch.get_num_threads() if threads is None else threads
     with torch_threads(used):
-        trainer.initial  # noqa: B018 - loads the model, which sets the threads
+        model.initial  # noqa: B018 - loads the model, which sets the threads
         torch.set_num_threads(used)
         product_flop_per_s = _product_rate(learning, device, clock)
-        trials_s = [_trial_s(trainer, n, clock) for n in range(warmups + trials)]
+        trials_s = [_trial_s(model, n, clock) for n in range(warmups + trials)]
     return Measured(
         clock="CPU time" if is_cpu else "wall clock",
         trials_s=tuple(trials_s[warmups:]),
@@ -98,20 +98,20 @@ def measure(
     )
 
 
-def _trial_s(trainer: Trainer, start_index: int, clock: Clock) -> float:
+def _trial_s(model: FederatedModel, start_index: int, clock: Clock) -> float:
     """Return the seconds of one participation, until its result is on the CPU."""
-    learning = trainer.learning
+    learning = model.learning
     job = LocalJob(
         client_id=0,
         start_index=start_index,
         steps=learning.training.local_steps,
-        start=trainer.initial,
-        samples=np.arange(len(trainer.task.labels("train"))),
+        start=model.initial,
+        samples=np.arange(len(model.task.labels("train"))),
         trains=learning.exchange(1).trains,
     )
     start_s = clock()
     (outcome,) = train(
-        trainer.lora_model, trainer.task, [job], settings=learning.training, seed=0
+        model.lora_model, model.task, [job], settings=learning.training, seed=0
     )
     took_s = round(clock() - start_s, 6)
     if isinstance(outcome, Diverged):

@@ -23,6 +23,12 @@ class Job:
     rank: int | None = None  # None: the adapter's
     steps: int | None = None  # None: ``training.local_steps``
     state: str | None = None  # the job that the client continues from: learning's own
+    after_round_id: int = 0  # the last round before its phase
+
+    @property
+    def turn(self) -> int:
+        """Return the number of its round within the phase, from one."""
+        return self.round_id - self.after_round_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +47,21 @@ class Branch:
 
     version: str
     weight: float
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a participation computes: the FLOP of matrix products, the bytes that these
+    and all other operations read and write, the operations, the optimiser steps."""
+
+    flop: int
+    product_bytes: int = 0
+    other_bytes: int = 0
+    operations: int = 0
+    steps: int = 0
+
+
+NOTHING = Work(0)
 
 
 class LayerError(NamedTuple):

@@ -49,17 +49,19 @@ def run(
     folder under ``results/runs``. With more ``workers`` clients train in that many
     processes, with the same results. Classes of your own are imported from the current
     directory and installed packages, with ``allow_code`` also from the scenario's
-    folder, wherever it is.
+    folder, wherever it is; the log ``netsim`` names their files first, as a warning.
     """
+    import logging
+
     from netsim.cosim.reading import scenario_of
     from netsim.cosim.run import claim_folder, run_scenario
     from netsim.errors import InputError
     from netsim.runs.run import load_run
-    from netsim.scenario import UserCode
+    from netsim.scenario.permission import announcing
 
     if workers < 1:
         raise InputError(f"workers must be at least 1, got {workers}")
-    code = UserCode(allows_given=allow_code)
+    code = announcing(logging.getLogger("netsim").warning, allows_given=allow_code)
     config = scenario_of(scenario, overrides, code)
     folder = Path(out) if out is not None else claim_folder(config)
     run_scenario(config, folder, workers=workers)

@@ -1,6 +1,7 @@
 """Settings that every test shares."""
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -47,11 +48,31 @@ def warm_workers(request, monkeypatch):
         monkeypatch.setattr("fl.workers.processes.multiprocessing", WarmWorkers())
 
 
-LONGEST = ("workers", "study", "torture", "aggregation", "policy", "memory", "cosim")
+LONGEST = (  # files, by the seconds that they took
+    "workers/test_ray.py",
+    "study/test_study.py",
+    "workers/test_faults.py",
+    "band/test_queueing.py",
+    "channel/test_measured.py",
+    "aggregation/test_merge_study.py",
+    "cosim/test_run.py",
+    "policy/test_solver.py",
+    "verify/test_forgeries.py",
+    "aggregation/test_merges_in_rounds.py",
+    "aggregation/test_every_merge.py",
+    "policy/test_policy_runs.py",
+    "memory/test_store.py",
+    "torture/test_determinism.py",
+    "peft_folders/test_peft_folders.py",
+    "cosim/test_proxy.py",
+    "scenario/test_plug_ins.py",
+    "policy/test_plan.py",
+)
 
 
 def pytest_collection_modifyitems(items):
-    """Begin with the rooms that take longest, so that no worker waits for one at the
+    """Begin with the files that take longest, so that no worker waits for one at the
     end."""
-    places = {name: place for place, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: places.get(item.path.parent.name, len(LONGEST)))
+    places = {Path(__file__).parent / name: n for n, name in enumerate(LONGEST)}
+    assert all(path.is_file() for path in places), "LONGEST names files that are gone"
+    items.sort(key=lambda item: places.get(item.path, len(places)))

@@ -8,7 +8,7 @@ counts are quadratic in the length, so three lengths give them at every length.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ import numpy as np
 
 from fl.backbones import Backbone, read
 from fl.costs.curves import Curve, Lengths, fitted, padded_lengths
-from fl.costs.model_costs import ModelCosts
+from fl.costs.model_costs import ModelCosts, Moved
 from fl.model.adapters import Layout, LoraSettings
 from fl.model.payload import Extent, Shape
 from fl.settings.local_training import TrainingSettings
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from fl.model.lora_model import LoraModel
 
 RANKS = (1, 2)
+SIZES = (2, 3)  # of mini-batches; some operations move less for a single sample
 TEXT_LENGTHS = (8, 16, 24)
 
 
@@ -39,6 +40,7 @@ class AtRank:
 
     flop: Curve
     saved: Curve
+    moved: tuple[Curve, ...]  # by a mini-batch, in the order of ``Moved``
     layout: Layout
     base_parameters: int
     base_bytes: int
@@ -70,13 +72,11 @@ def assembled(
     low: AtRank, high: AtRank, lengths: Lengths, training: TrainingSettings
 ) -> ModelCosts:
     """Return the costs at every rank from the counts at ranks 1 and 2."""
-    flop_per_rank, saved_per_rank = (
-        Curve(*np.subtract(b, a).tolist())
-        for a, b in ((low.flop, high.flop), (low.saved, high.saved))
-    )
-    base_flop, saved = (
-        Curve(*np.subtract(a, slope).tolist())
-        for a, slope in ((low.flop, flop_per_rank), (low.saved, saved_per_rank))
+    base_flop, flop_per_rank = _by_rank(low.flop, high.flop)
+    saved, saved_per_rank = _by_rank(low.saved, high.saved)
+    moved, moved_per_rank = (
+        Moved(*(one.at(lengths.mean, lengths.mean_square) for one in curves))
+        for curves in zip(*map(_by_rank, low.moved, high.moved), strict=True)
     )
     batch_size = training.per_device_train_batch_size
     return ModelCosts(
@@ -93,7 +93,15 @@ def assembled(
         saved_bytes_per_rank=saved_per_rank.at(lengths.longest),
         batch_size=batch_size,
         samples_per_step=batch_size * training.gradient_accumulation_steps,
+        moved=moved,
+        moved_per_rank=moved_per_rank,
     )
+
+
+def _by_rank(low: Curve, high: Curve) -> tuple[Curve, Curve]:
+    """Return a count at rank 0 and its growth per rank, from those at ranks 1 and 2."""
+    slope = np.subtract(high, low)
+    return Curve(*np.subtract(low, slope).tolist()), Curve(*slope.tolist())
 
 
 def counted_at(
@@ -117,14 +125,19 @@ def counted_at(
     lora_model = LoraModel(base, lora, seed=0, device=device)
     flop = [_step_flop(lora_model, probe(length, 1)) for length in lengths]
     saved = [_saved_bytes(lora_model, probe(length, batch_size)) for length in lengths]
-    has_curve = len(lengths) > 1
+    moved = [_moved(lora_model, probe, length, batch_size) for length in lengths]
     return AtRank(
-        flop=fitted(lengths, flop) if has_curve else Curve(flop[0]),
-        saved=fitted(lengths, saved) if has_curve else Curve(saved[0]),
+        flop=_curve(lengths, flop),
+        saved=_curve(lengths, saved),
+        moved=tuple(_curve(lengths, one) for one in zip(*moved, strict=True)),
         layout=lora_model.layout,
         base_parameters=base_parameters,
         base_bytes=base_bytes,
     )
+
+
+def _curve(lengths: Sequence[int], counts: Sequence[int]) -> Curve:
+    return fitted(lengths, counts) if len(lengths) > 1 else Curve(counts[0])
 
 
 def _probe(task: Task, length: int, size: int) -> dict[str, Tensor]:
@@ -148,6 +161,26 @@ def _step_flop(lora_model: LoraModel, batch: dict[str, Tensor]) -> int:
         loss, _ = lora_model.forward(batch)
         loss.backward()  # type: ignore[no-untyped-call]
     return int(counter.get_total_flops())
+
+
+def _moved(
+    lora_model: LoraModel,
+    probe: Callable[[int, int], dict[str, Tensor]],
+    length: int,
+    batch_size: int,
+) -> Moved:
+    """Return what forward and backward of a mini-batch move, from two small ones."""
+    from fl.costs.movement import MovementCounter
+
+    found = []
+    for size in SIZES:
+        with MovementCounter() as counter:
+            loss, _ = lora_model.forward(probe(length, size))
+            loss.backward()  # type: ignore[no-untyped-call]
+        found.append(counter.moved)
+    few, more = found
+    grown = batch_size - SIZES[0]
+    return Moved(*(a + grown * (b - a) for a, b in zip(few, more, strict=True)))
 
 
 def _saved_bytes(lora_model: LoraModel, batch: dict[str, Tensor]) -> int:

@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
+from fl.contract import Work
 from fl.costs.curves import Curve, Lengths
 from fl.model.payload import Extent, Shape, parts_extent
 from fl.settings.local_training import TrainingSettings
 
 BYTES_PER_NUMBER = 4  # float32
+# numbers that a step reads and writes per trained number, and its operations
+OPTIMISER_STEPS = {"sgd": (5, 2), "momentum": (10, 4), "adamw": (25, 11)}
+
+
+class Moved(NamedTuple):
+    """What the operations of one mini-batch read and write, matrix products and others
+    apart, and how many operations there are."""
+
+    product_bytes: int
+    other_bytes: int
+    operations: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,6 +47,8 @@ class ModelCosts:
     saved_bytes_per_rank: int
     batch_size: int
     samples_per_step: int  # of all mini-batches that one optimiser step takes
+    moved: Moved  # by forward and backward of one mini-batch, at rank 0
+    moved_per_rank: Moved
 
     def num_trainable(self, rank: int) -> int:
         """Return how many numbers a client of this rank trains."""
@@ -47,6 +62,22 @@ class ModelCosts:
         """Return the FLOP of one participation."""
         per_sample = self.base_flop + self.flop_per_rank * rank
         return steps * self.samples_per_step * per_sample
+
+    def training_work(self, *, rank: int, training: TrainingSettings) -> Work:
+        """Return what one participation computes, data loading left out."""
+        steps = training.local_steps
+        passes = steps * training.gradient_accumulation_steps
+        pairs = zip(self.moved, self.moved_per_rank, strict=True)
+        moved = Moved(*(base + rank * per_rank for base, per_rank in pairs))
+        numbers, operations = OPTIMISER_STEPS[training.optim]
+        updated_bytes = numbers * self.num_trainable(rank) * BYTES_PER_NUMBER
+        return Work(
+            flop=self.training_flop(rank=rank, steps=steps),
+            product_bytes=passes * moved.product_bytes,
+            other_bytes=passes * moved.other_bytes + steps * updated_bytes,
+            operations=passes * moved.operations + steps * operations,
+            steps=steps,
+        )
 
     def training_memory_bytes(self, *, rank: int, training: TrainingSettings) -> int:
         """Return the bytes of weights, gradients, optimiser state and activations."""

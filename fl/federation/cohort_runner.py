@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from fl.federation.federated_model import FederatedModel
 from fl.federation.jobs import (
     Cohort,
     JobBook,
@@ -32,7 +33,7 @@ class CohortRunner:
 
     def __init__(
         self,
-        trainer: Trainer,
+        model: FederatedModel,
         executor: Executor[Trainer],
         memory: Memory,
         versions: VersionCache,
@@ -41,7 +42,7 @@ class CohortRunner:
     ) -> None:
         self.steps_trained = 0
         self.steps_reused = 0
-        self._trainer = trainer
+        self._model = model
         self._executor = executor
         self._memory = memory
         self._versions = versions
@@ -78,8 +79,8 @@ class CohortRunner:
 
     def layout(self, rank: int) -> Layout:
         """Return the layout of what the server receives of a client of this rank."""
-        layout = self._trainer.lora_model.layout
-        is_own = self._trainer.learning.small_clients == "truncated"
+        layout = self._model.lora_model.layout
+        is_own = self._model.learning.small_clients == "truncated"
         return layout.at_rank(rank) if is_own else layout
 
     def state(self, client_id: int) -> str | None:
@@ -106,7 +107,7 @@ class CohortRunner:
     def chunk(self, cohort: Cohort) -> Chunk:
         """Return all that a worker needs to train a cohort."""
         jobs = tuple(cohort.values())
-        rank, versions = self._trainer.learning.lora.r, self._versions
+        rank, versions = self._model.learning.lora.r, self._versions
         names = sorted({job.version for job in jobs})
         folds = {name: versions.model(name).fold for name in names}
         return Chunk(

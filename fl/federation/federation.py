@@ -14,6 +14,7 @@ from fl.contract import Arrival, Branch, Job, Merged, Score
 from fl.federation.code_digests import Code
 from fl.federation.cohort_runner import CohortRunner
 from fl.federation.divergence import MergeDiverged, reason, require_finite
+from fl.federation.federated_model import NUM_THREADS, FederatedModel
 from fl.federation.jobs import (
     Cohort,
     JobBook,
@@ -23,7 +24,7 @@ from fl.federation.jobs import (
 )
 from fl.federation.local_metrics import ByLabel, LocalScorer
 from fl.federation.merger import Merger, Observer
-from fl.federation.trainer import NUM_THREADS, Trainer
+from fl.federation.trainer import Trainer
 from fl.federation.version_cache import VersionCache
 from fl.federation.versions import StoredVersion, Version
 from fl.federation.warm_start import content_digest
@@ -67,11 +68,11 @@ class Federation:
         """
         self.learning = learning
         self.seed = seed
-        self._trainer = Trainer(learning, seed, device, precision)
+        self._model = FederatedModel(learning, seed, device, precision)
         executor: Executor[Trainer] = (
-            Inline(self._trainer)
+            Inline(Trainer(self._model))
             if workers == 1
-            else processes(workers, Trainer(learning, seed, device, precision))
+            else processes(workers, Trainer(replace(self._model)))
         )
         here = recipe.Environment.here(
             device=device, threads=NUM_THREADS, precision=precision
@@ -87,21 +88,23 @@ class Federation:
             lora=learning.lora,
             seed=seed,
             code=self._code.base,
+            sent=learning.payload if learning.keeps_as_sent else None,
             start=learning.start and content_digest(Path(learning.start)),
         )
         self._book = JobBook(learning.cohort_size)
         self._local = LocalScorer(
-            learning, self._shares, self._trainer, self._memory, self._code.evaluation
+            learning, self._shares, self._model, self._memory, self._code.evaluation
         )
-        self._versions = VersionCache(self._trainer, self._memory, self.initial_version)
+        self._versions = VersionCache(self._model, self._memory, self.initial_version)
         trained = self._memory, self._versions, self._book, self._shares
-        self._runner = CohortRunner(self._trainer, executor, *trained)
+        self._runner = CohortRunner(self._model, executor, *trained)
         self._merger = Merger(learning, self._versions, self._runner, self._book)
 
     @property
     def observe(self) -> Observer | None:
-        """Return what is called with every merge's components and the version before;
-        while it is set merges are computed, not recalled."""
+        """Return what is called with every merge's components, the version before and
+        the round within its phase; while it is set merges are computed, not recalled.
+        """
         return self._merger.observe
 
     @observe.setter
@@ -159,30 +162,20 @@ class Federation:
         tickets = self._book.ordered(by_ticket)
         ordered = [by_ticket[ticket] for ticket in tickets]
         cohorts = self._book.cohorts(tickets)
-        name = recipe.merged_version(
-            self.learning.aggregation,
-            version,
-            ordered,
-            cohorts=[cohort_digest(cohort) for cohort in cohorts],
-            server=self.learning.server_optimiser,
-            code=self._code.merge,
-        )
-        entry = self._recalled_or_merged(name, version, ordered, cohorts)
+        name, entry = self._recalled_or_merged(version, ordered, cohorts)
         lost = entry.record.diverged
         if self.learning.on_divergence == "stop":
             weights = [arrival.weight for arrival in arrivals]
-            require_finite(lost, weights, self._book.pending, self.round_id(tickets))
+            require_finite(
+                lost, weights, self._book.pending, self._book.round_id(tickets)
+            )
         newest = name if entry.arrays else version
         own = [
             self._personal(ticket, cohorts)
             for ticket in self._book.ordered(examined)
             if ticket not in lost
         ]
-        if self.learning.keeps_state:
-            is_fresh = version == self.initial_version
-            self._runner.renew_states(tickets, is_fresh=is_fresh)
-        self._book.remove(tickets)
-        self._runner.forget_states()
+        self._finish(tickets, is_fresh=version == self.initial_version)
         last = entry if entry.arrays else self._versions.entry(version)
         self._versions.keep(newest, last, self._book.versions())
         model = partial(self._versions.model, newest)
@@ -194,14 +187,26 @@ class Federation:
             diverged={ticket: reason(step) for ticket, step in lost.items()},
         )
 
+    def _finish(self, tickets: Sequence[str], *, is_fresh: bool) -> None:
+        """Keep what the clients of merged jobs keep, and forget the jobs."""
+        if self.learning.keeps_state:
+            self._runner.renew_states(tickets, is_fresh=is_fresh)
+        self._book.remove(tickets)
+        self._runner.forget_states()
+
     def _recalled_or_merged(
-        self,
-        name: str,
-        version: str,
-        arrivals: Sequence[Arrival],
-        cohorts: Sequence[Cohort],
-    ) -> Entry[StoredVersion]:
-        """Return what a merge came to, as recalled or after the training it needs."""
+        self, version: str, arrivals: Sequence[Arrival], cohorts: Sequence[Cohort]
+    ) -> tuple[str, Entry[StoredVersion]]:
+        """Return the name of a merge and what it came to, as recalled or after the
+        training it needs."""
+        name = recipe.merged_version(
+            self.learning.aggregation,
+            version,
+            arrivals,
+            cohorts=[cohort_digest(cohort) for cohort in cohorts],
+            server=self.learning.server_optimiser,
+            code=self._code.merge,
+        )
         entry = None if self.observe else self._memory.recall(name, StoredVersion)
         if entry is None or self.learning.keeps_state:
             self._runner.train(cohorts)
@@ -211,7 +216,7 @@ class Federation:
         if entry is None:
             entry = self._merger.merged(name, version, arrivals)
             self._memory.remember(name, entry)
-        return entry
+        return name, entry
 
     def hold(self, versions: Collection[str]) -> None:
         """Keep versions that are in force side by side, such as those of edge servers;
@@ -271,8 +276,8 @@ class Federation:
         """Return the metrics of any model on the test split."""
         settings = self.learning.evaluation
         split = settings.split_name(len(self.learning.task.labels("test")))
-        lora_model = self._trainer.model_as(model)
-        return evaluate(lora_model, self._trainer.task, split, settings)
+        lora_model = self._model.as_version(model)
+        return evaluate(lora_model, self._model.task, split, settings)
 
     def export(self, version: str, folder: Path, *, with_base: bool = False) -> None:
         """Write a kept version as a PEFT checkpoint with its model card; the base model
@@ -316,6 +321,7 @@ class Federation:
         """End the workers, if there are any."""
         self._runner.close()
 
-    def round_id(self, names: Iterable[str]) -> int:
-        """Return the round of a merge of these jobs: the latest that one is of."""
-        return self._book.round_id(names)
+    def turn(self, tickets: Iterable[str]) -> int:
+        """Return the round within its phase of a merge of these jobs: the latest that
+        one is of."""
+        return self._book.turn(tickets)

@@ -54,7 +54,7 @@ def ticket_of(
     job: Job, learning: FederationSettings, shares: Shares, seed: int, *, code: str
 ) -> str:
     """Return the digest of everything that decides what comes of a job."""
-    exchange = learning.exchange(job.round_id)
+    exchange = learning.exchange(job.turn)
     compression = learning.compression
     is_small = rank_of(job) < learning.lora.r
     made: dict[str, recipe.Json] = {
@@ -133,6 +133,11 @@ class JobBook:
     def round_id(self, tickets: Iterable[str]) -> int:
         """Return the round of a merge of these jobs: the latest that one is of."""
         return max((self.pending[one].round_id for one in tickets), default=0)
+
+    def turn(self, tickets: Iterable[str]) -> int:
+        """Return the round within its phase of a merge of these jobs: the latest that
+        one is of."""
+        return max((self.pending[one].turn for one in tickets), default=0)
 
     def versions(self) -> set[str]:
         """Return the versions that are still needed, by a start or by a cohort."""

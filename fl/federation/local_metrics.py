@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fl.contract import Score
-from fl.federation.trainer import Trainer
+from fl.federation.federated_model import FederatedModel
 from fl.federation.versions import Version
 from fl.memory import recipe
 from fl.memory.memory import Memory
@@ -62,7 +62,7 @@ class LocalScorer:
 
     learning: FederationSettings
     shares: Sequence[NDArray[np.int64]]  # each client's training samples
-    trainer: Trainer
+    model: FederatedModel
     memory: Memory
     code: str  # the digest of what computes scores
 
@@ -120,10 +120,10 @@ class LocalScorer:
     def _measured(
         self, model: Version, labels: Mapping[int, float]
     ) -> dict[int, Score]:
-        task, settings = self.trainer.task, self._settings
+        task, settings = self.model.task, self._settings
         held = task.labels("test")
         split, indices = chosen_samples(task, settings.split_name(len(held)))
-        lora_model = self.trainer.model_as(model)
+        lora_model = self.model.as_version(model)
         found = {}
         for label in sorted(labels):
             mine = indices[held[indices] == label]

@@ -24,7 +24,7 @@ from fl.memory.store import Entry
 from fl.model.adapters import Adapter, Pair
 from fl.settings.federation import FederationSettings
 
-Observer: TypeAlias = Callable[[Sequence[Component], Version], None]
+Observer: TypeAlias = Callable[[Sequence[Component], Version, int], None]
 
 
 class Merger:
@@ -61,9 +61,9 @@ class Merger:
         starts = self._starts(version, kept)
         weights = [one.weight for one in kept]
         parts = components(before.adapter, starts, ends, weights)
-        adapter, folds, layers = self._merge(parts, before)
-        round_id = self._book.round_id(tickets)
-        after = next_version(self._learning, before, adapter, folds, round_id)
+        turn = self._book.turn(tickets)
+        adapter, folds, layers = self._merge(parts, before, turn)
+        after = next_version(self._learning, before, adapter, folds, turn)
         if not is_finite(after):
             return void
         self._versions.note(name, after)
@@ -71,10 +71,10 @@ class Merger:
         return after.entry(layers, folds, norms2, lost)
 
     def _merge(
-        self, parts: Sequence[Component], before: Version
+        self, parts: Sequence[Component], before: Version, turn: int = 1
     ) -> tuple[Adapter, dict[str, Pair], tuple[LayerError, ...]]:
         if self.observe is not None:
-            self.observe(parts, before)
+            self.observe(parts, before, turn)
         return merge_adapters(self._learning.aggregation, parts, before.adapter)
 
     def _starts(self, version: str, arrivals: Sequence[Arrival]) -> list[Adapter]:

@@ -88,16 +88,16 @@ def next_version(
     before: Version,
     adapter: Adapter,
     folds: Mapping[str, Pair],
-    round_id: int,
+    turn: int,
 ) -> Version:
     """Return the version after a merge of one round's arrivals and the step of the
-    server's optimiser."""
+    server's optimiser; ``turn`` is the number of the round within its phase."""
     flat, memory = learning.server_optimiser.step(
         before.adapter.flat, adapter.flat, before.memory
     )
     after = Adapter(adapter.layout, flat)
     if learning.keeps_as_sent:
-        after = learning.as_sent(after, learning.exchange(round_id).receives)
+        after = learning.as_sent(after, learning.exchange(turn).receives)
     return Version(after, refolded(before, folds), memory)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from fl.federation.trainer import Trainer
+from fl.federation.federated_model import FederatedModel
 from fl.federation.versions import StoredVersion, Version
 from fl.memory.memory import Memory
 from fl.memory.store import Entry
@@ -14,11 +14,11 @@ from fl.model.adapters import Adapter
 class VersionCache:
     """Versions by name, as entries of the store and as models; a name outlives both.
 
-    The first version is always at hand: pilots start from it, and may a run again.
+    The first version is always kept: pilots start from it, and a run may again.
     """
 
-    def __init__(self, trainer: Trainer, memory: Memory, first: str) -> None:
-        self._trainer = trainer
+    def __init__(self, model: FederatedModel, memory: Memory, first: str) -> None:
+        self._model = model
         self._memory = memory
         self._first = first
         self._needed = {first}
@@ -32,21 +32,29 @@ class VersionCache:
             raise KeyError(f"version {version} is no longer kept")
         if version not in self._entries:
             self._entries[version] = self._memory.get(
-                version, StoredVersion, lambda: Version(self._trainer.initial).entry()
+                version, StoredVersion, lambda: Version(self._initial()).entry()
             )
         return self._entries[version]
+
+    def _initial(self) -> Adapter:
+        """Return the first version; what its clients receive of it, where the server
+        goes on from that."""
+        own, learning = self._model.initial, self._model.learning
+        if not learning.keeps_as_sent:
+            return own
+        return learning.as_sent(own, learning.exchange(1).receives)
 
     def model(self, version: str) -> Version:
         """Return a version's numbers."""
         if version not in self._models:
-            entry, layout = self.entry(version), self._trainer.lora_model.layout
+            entry, layout = self.entry(version), self._model.lora_model.layout
             self._models[version] = Version.of(entry, layout)
         return self._models[version]
 
     def sent(self, version: str, rank: int) -> Adapter:
         """Return what clients of some rank have of a version."""
-        own = self.model(version).at_rank(rank, self._trainer.initial)
-        learning = self._trainer.learning
+        own = self.model(version).at_rank(rank, self._model.initial)
+        learning = self._model.learning
         if learning.keeps_as_sent:
             return own
         return learning.as_sent(own, learning.exchange(1).receives)

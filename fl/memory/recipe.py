@@ -47,11 +47,20 @@ def samples_digest(samples: NDArray[np.int64]) -> str:
 
 
 def initial_version(
-    *, base: str, lora: Record, seed: int, code: str, start: str | None = None
+    *,
+    base: str,
+    lora: Record,
+    seed: int,
+    code: str,
+    sent: Record | None = None,
+    start: str | None = None,
 ) -> str:
     """Return the digest of the adapter before any training; ``start`` is the digest of
-    the numbers that it begins with, where they are given."""
+    the numbers that it begins with, where they are given, and ``sent`` the payload in
+    which it is kept, where it is kept as sent."""
     recipe: dict[str, Json] = {"base": base, "lora": settings(lora), "seed": seed}
+    if sent is not None:
+        recipe["sent"] = settings(sent)
     given: dict[str, Json] = {} if start is None else {"start": start}
     return digest("initial", recipe | given | {"code": code})
 

@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from netsim.core.clock import MAX_NS
+from netsim.errors import InputError
 from netsim.scenario.plug_ins import Answer, Answers, is_number, is_whole
 from netsim.scenario.traits import Declaring
 
+MAX_PASSED = 1_000_000  # intervals between two looks at a client
 Interval = tuple[int, int]  # available from the first tick, away from the second
 
 
@@ -55,8 +57,16 @@ class Presence:
         else:
             interval = (-1, -1)
             later = self._availability.intervals(self._seed, client_id, tick_ns)
-        while interval[1] <= tick_ns and interval[0] < MAX_NS:
+        for _ in range(MAX_PASSED):
+            if interval[1] > tick_ns or interval[0] >= MAX_NS:
+                break
             interval = next(later, (MAX_NS, MAX_NS))
+        else:
+            raise InputError(
+                f"population.availability: client {client_id} comes and goes more than "
+                f"{MAX_PASSED:,} times before it is looked at again, at {tick_ns} ns; "
+                "lengthen its intervals, or shorten what takes so long"
+            )
         self._known[client_id] = interval, later
         start_ns, end_ns = interval
         return (True, end_ns) if start_ns <= tick_ns else (False, start_ns)

@@ -18,6 +18,7 @@ from typing import TypeVar, cast
 
 from netsim.band.ceilings import Ceilings
 from netsim.band.outages import Outages
+from netsim.band.progress import Progress
 from netsim.band.transfer import Terms, Transfer
 from netsim.channel.capacity import CapacityTable
 from netsim.channel.radio import Radio
@@ -62,6 +63,7 @@ class FluidBand:
         self._to_rate: list[Transfer] = []  # their efficiency or end is out of date
         self.faded: list[Transfer] = []  # ruled, with a new channel at this tick
         self.ended: list[Transfer] = []  # since the last division
+        self._progress = Progress()
         self._given_uhz = 0  # pinned, of transfers that came with their own terms
         self._kept: object = None  # the rule's
 
@@ -117,6 +119,7 @@ class FluidBand:
         transfer.version += 1
         del self.live[transfer.transfer_id]
         self.ended.append(transfer)
+        self._progress.restart()
 
     def set_terms(self, transfer: Transfer, terms: Terms) -> None:
         """Change a live transfer's terms from this tick on."""
@@ -140,7 +143,7 @@ class FluidBand:
 
     def update_gains(self) -> None:
         """Update every transfer whose channel changes at this tick."""
-        heap = self._gain_changes
+        heap, num_before = self._gain_changes, len(self._to_rate)
         while heap and heap[0][0] <= self._now_ns:
             transfer = heappop(heap)[2]
             if transfer.is_live:
@@ -148,6 +151,8 @@ class FluidBand:
                 self._to_rate.append(transfer)
                 if transfer.is_ruled:
                     self.faded.append(transfer)
+        if self._progress.is_due(len(self._to_rate) - num_before):
+            self._progress.require(self.live.values(), self.work_left)
 
     def divide(self) -> None:
         """Compute the unit share and the new ends after all changes of this tick."""

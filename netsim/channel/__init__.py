@@ -17,6 +17,7 @@ from netsim.channel.fading import (
     RicianBlock,
 )
 from netsim.channel.link import Channel, Link, MovingLink, WorstLink
+from netsim.channel.mcs_table import McsTableRadio
 from netsim.channel.measured_radio import MeasuredRadio
 from netsim.channel.outage import OutageRadio
 from netsim.channel.path_loss import LogDistance, PathLoss
@@ -51,6 +52,7 @@ __all__ = [
     "IndoorOffice",
     "Link",
     "LogDistance",
+    "McsTableRadio",
     "MeasuredRadio",
     "MovingLink",
     "NoFading",

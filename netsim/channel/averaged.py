@@ -1,10 +1,12 @@
-"""Ergodic rates: Shannon rates averaged over fast Rayleigh fading."""
+"""Ergodic rates: rates averaged over fast Rayleigh fading."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
+from netsim.channel.mcs_table import Stepped
+from netsim.channel.radio import Radio
 from netsim.channel.wrapped import WrappedRadio
 
 _EULER_GAMMA = 0.5772156649015329
@@ -82,3 +84,44 @@ class AveragedRadio(WrappedRadio):
         gap: float = 10.0 ** (0.1 * self.gap_db)
         snr = self.radio.snr(cn0_hz, share_hz) / gap
         return mean_log1p(snr, cap_bit_s_hz * _LN2) / _LN2
+
+
+@dataclass(frozen=True, slots=True)
+class AveragedSteps(WrappedRadio):
+    """A radio with steps over the same fading: the mean of its steps,
+    ``sum of (e_k - e_(k-1)) exp(-threshold_k / snr)``."""
+
+    stepped: Stepped
+
+    def efficiency_nbit(self, cn0_hz: float, share_uhz: int) -> int:
+        return round(self._efficiency_bit_s_hz(cn0_hz) * 1e9)
+
+    def rate_bps(self, cn0_hz: float, share_hz: float) -> float:
+        return share_hz * self._efficiency_bit_s_hz(cn0_hz)
+
+    def share_hz_for_rate(self, cn0_hz: float, rate_bps: float) -> float:
+        if not rate_bps:
+            return 0.0
+        efficiency_bit_s_hz = self._efficiency_bit_s_hz(cn0_hz)
+        return rate_bps / efficiency_bit_s_hz if efficiency_bit_s_hz else math.inf
+
+    def capacity(self) -> None:
+        return None
+
+    def _efficiency_bit_s_hz(self, cn0_hz: float) -> float:
+        if not cn0_hz:
+            return 0.0
+        snr = cn0_hz / self.stepped.reference_band_hz
+        mean_bit_s_hz = below = 0.0
+        for least_snr, efficiency_bit_s_hz in self.stepped.steps:
+            is_reached = math.exp(-least_snr / snr)
+            mean_bit_s_hz += (efficiency_bit_s_hz - below) * is_reached
+            below = efficiency_bit_s_hz
+        return mean_bit_s_hz
+
+
+def averaged_radio(radio: Radio) -> AveragedRadio | AveragedSteps:
+    """Return a radio over Rayleigh fading that is faster than any transfer."""
+    if isinstance(radio, Stepped):
+        return AveragedSteps(radio, radio)
+    return AveragedRadio(radio)

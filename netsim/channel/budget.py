@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 # k T at 290 K is -173.975 dBm/Hz; link budgets round it (TR 38.901, ITU-R P.372).
@@ -18,6 +19,7 @@ def linear_to_db(ratio: float) -> float:
     return 10 * math.log10(ratio) if ratio else -math.inf
 
 
+@functools.cache
 def dbm_to_w(power_dbm: float) -> float:
     """Return the power in watts of a level in dBm."""
     return db_to_linear(power_dbm - 30)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from netsim.channel.averaged import AveragedRadio, mean_log1p
+from netsim.channel.averaged import averaged_radio, mean_log1p
 from netsim.channel.budget import db_to_linear
 from netsim.channel.radio import ANSWERS as OF_RADIOS
 from netsim.channel.radio import Radio
@@ -49,6 +49,14 @@ class Fading(Protocol):
     def effective_gains(self, snr: FloatArray, cap: float = math.inf) -> FloatArray: ...
 
     def effective_radio(self, radio: Radio) -> Radio: ...
+
+
+@runtime_checkable
+class KnownFading(Protocol):
+    """A fading whose distribution is known, as plans need for a radio with steps."""
+
+    def probability_above(self, gains: FloatArray) -> FloatArray:
+        """Return the probability that the power gain is at least each of these."""
 
 
 def _is_gain(
@@ -96,6 +104,9 @@ class NoFading(Record):
     def effective_gains(self, snr: FloatArray, cap: float = math.inf) -> FloatArray:
         return np.ones_like(snr)
 
+    def probability_above(self, gains: FloatArray) -> FloatArray:
+        return np.where(gains <= 1.0, 1.0, 0.0)
+
     def effective_radio(self, radio: Radio) -> Radio:
         return radio
 
@@ -124,6 +135,9 @@ class RayleighBlock(Record):
         for gain in _EXPONENTIAL_MIDPOINTS:
             rates += np.minimum(np.log1p(gain * snr), cap)
         return np.asarray(np.expm1(rates / len(_EXPONENTIAL_MIDPOINTS)) / snr)
+
+    def probability_above(self, gains: FloatArray) -> FloatArray:
+        return np.asarray(np.exp(-gains))
 
     def effective_radio(self, radio: Radio) -> Radio:
         return radio
@@ -168,6 +182,12 @@ class RicianBlock(Record):
             rates -= np.maximum(np.log1p(gain * snr) - cap, 0.0) / len(gains)
         return np.asarray(np.expm1(np.minimum(rates, cap)) / snr)
 
+    def probability_above(self, gains: FloatArray) -> FloatArray:
+        """Interpolated between quantiles, within 0.0005."""
+        quantiles = _rician_gains(self._sight)
+        above = 1 - (np.arange(len(quantiles)) + 0.5) / len(quantiles)
+        return np.interp(gains, quantiles, above, left=1.0, right=0.0)
+
     def effective_radio(self, radio: Radio) -> Radio:
         return radio
 
@@ -191,8 +211,11 @@ class RayleighFast(Record):
     def effective_gains(self, snr: FloatArray, cap: float = math.inf) -> FloatArray:
         return np.array([self.effective_gain(one, cap) for one in snr.tolist()])
 
+    def probability_above(self, gains: FloatArray) -> FloatArray:
+        return np.asarray(np.exp(-gains))
+
     def effective_radio(self, radio: Radio) -> Radio:
-        return AveragedRadio(radio) if radio.capacity() is None else radio
+        return averaged_radio(radio) if radio.capacity() is None else radio
 
 
 @functools.lru_cache(maxsize=16)

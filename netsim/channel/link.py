@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from netsim.channel.fading import Fading
 
@@ -16,8 +16,7 @@ class Channel(Protocol):
     def at(self, now_ns: int) -> tuple[float, int | None]: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(NamedTuple):
     """One client's channel in one direction; ``direction`` keys the fading draws."""
 
     mean_cn0_hz: float

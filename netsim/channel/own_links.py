@@ -52,8 +52,8 @@ ANSWERS: Answers = {
 class MeasuredLinks(Record):
     """Every client's uplink follows its own measured trace, which repeats.
 
-    The link is not part of a cell's band: the band's radio, width and sharing and the
-    client's ``radio_band`` have no effect on uploads. ``assignment`` gives each client
+    The link is not part of a cell's band: the band's radio, width and sharing have no
+    effect on uploads, and a ``radio_band`` is refused. ``assignment`` gives each client
     a file, in turn or at random. ``start_offset`` is the position in the trace at time
     zero; ``random`` draws whole milliseconds.
     """

@@ -28,7 +28,7 @@ class TransmissionErrors(Record):
     probability: _Chance | None = None
     packet_error_rate: _Chance | None = None
     packet_bits: Annotated[Bits, Field(gt=0)] = PACKET_BITS
-    max_retries: int = Field(ge=0)
+    max_retries: int = Field(ge=0, le=10_000)
     backoff_s: Annotated[Seconds, Field(ge=0)] = 0.0
     backoff_factor: float = Field(default=1.0, ge=1, le=10)
 

@@ -54,7 +54,7 @@ class LogDistance(Record):
     section 4.9.1); every device counts as in line of sight."""
 
     kind: Literal["log-distance"] = "log-distance"
-    exponent: float = Field(gt=0)
+    exponent: float = Field(gt=0, le=20)
     reference_loss_db: Decibel
     reference_distance_m: Annotated[Metres, Field(gt=0)] = 1.0
     shadowing_db: Annotated[Decibel, Field(ge=0)] = 0.0

@@ -1,6 +1,6 @@
 """Radios: the rate of a carrier-to-noise density and a share of the band.
 
-Two models. With constant power per hertz (as in AFL, arXiv 2505.23555) the rate is
+Two formulas. With constant power per hertz (as in AFL, arXiv 2505.23555) the rate is
 linear in the share. With constant transmit power it is concave in the share and
 saturates at ``cn0 / (gap ln 2)``. Both have the spectral efficiency
 ``log2(1 + SNR / gap)``, capped by the highest modulation.
@@ -14,6 +14,7 @@ from typing import Annotated, ClassVar, Literal, Protocol
 from pydantic import Field
 
 from netsim.channel.capacity import CapacityTable
+from netsim.channel.mcs_table import McsTableRadio
 from netsim.channel.measured_radio import MeasuredRadio
 from netsim.core.quantities import BitPerSecondPerHertz, Decibel, Hertz
 from netsim.scenario.plug_ins import Answer, Answers, is_number, is_whole
@@ -215,6 +216,7 @@ def _excess_over_log1p(x: float) -> float:
 
 RADIOS = {
     "fixed-power": FixedPowerRadio,
+    "mcs-table": McsTableRadio,
     "measured": MeasuredRadio,
     "per-hertz": PerHertzRadio,
 }

@@ -25,35 +25,44 @@ from netsim.cosim.shipped import find_scenario
 from netsim.devices.device_file import DeviceFile
 from netsim.errors import InputError
 
+DeviceFileOption = Annotated[
+    Path, typer.Option(help="The device's file, such as my-host.yaml.")
+]
+NameOption = Annotated[
+    str | None, typer.Option(help="The device's name; the file's by default.")
+]
+ThreadsOption = Annotated[
+    int | None, typer.Option(min=1, help="Of torch; as many as it takes by itself.")
+]
+TrialsOption = Annotated[
+    int, typer.Option(min=1, help="Participations to time; the fastest counts.")
+]
+PeakOption = Annotated[
+    str | None,
+    typer.Option(metavar="SPEED", help="As '1 TFLOP/s'; measured on matrix products."),
+]
+MemoryOption = Annotated[
+    str | None, typer.Option(metavar="SIZE", help="As '8 GB'; this host's own.")
+]
+ComputePowerOption = Annotated[
+    str | None, typer.Option(metavar="POWER", help="While it trains, as '12 W'.")
+]
+IdlePowerOption = Annotated[
+    str | None, typer.Option(metavar="POWER", help="While it waits, as '3 W'.")
+]
+
 
 def calibrate(
     scenario: ScenarioArg,
-    out: Annotated[Path, typer.Option(help="The device's file, such as my-host.yaml.")],
+    out: DeviceFileOption,
     set_: SetOption = None,
-    name: Annotated[
-        str | None, typer.Option(help="The device's name; the file's by default.")
-    ] = None,
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="Of torch; as many as it takes by itself.")
-    ] = None,
-    trials: Annotated[
-        int, typer.Option(min=1, help="Participations to time; the fastest counts.")
-    ] = 5,
-    peak: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SPEED", help="As '1 TFLOP/s'; measured on matrix products."
-        ),
-    ] = None,
-    memory: Annotated[
-        str | None, typer.Option(metavar="SIZE", help="As '8 GB'; this host's own.")
-    ] = None,
-    compute_power: Annotated[
-        str | None, typer.Option(metavar="POWER", help="While it trains, as '12 W'.")
-    ] = None,
-    idle_power: Annotated[
-        str | None, typer.Option(metavar="POWER", help="While it waits, as '3 W'.")
-    ] = None,
+    name: NameOption = None,
+    threads: ThreadsOption = None,
+    trials: TrialsOption = 5,
+    peak: PeakOption = None,
+    memory: MemoryOption = None,
+    compute_power: ComputePowerOption = None,
+    idle_power: IdlePowerOption = None,
     json: JsonOption = False,
     allow_code: AllowCodeOption = False,
 ) -> None:
@@ -76,12 +85,15 @@ def calibrate(
     for line in _lines(entry, out):
         typer.echo(line)
     if json:
-        report = {
-            "device": str(out),
-            "flop_per_s": entry.peak_flop_per_s * entry.efficiency,
-            "efficiency": entry.efficiency,
-        }
-        typer.echo(json_format.dumps(report))
+        typer.echo(json_format.dumps(_report(entry, out)))
+
+
+def _report(entry: DeviceFile, path: Path) -> dict[str, str | float]:
+    return {
+        "device": str(path),
+        "flop_per_s": entry.peak_flop_per_s * entry.efficiency,
+        "efficiency": entry.efficiency,
+    }
 
 
 def quantity(option: str, text: str | None, base: str) -> float | int | None:

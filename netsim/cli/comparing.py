@@ -19,11 +19,10 @@ from netsim.cli.options import JsonOption
 from netsim.core.quantities import format_duration_ns, format_quantity
 from netsim.errors import InputError
 from netsim.learner.stop import Target
-from netsim.runs.manifest import edited, has_known_code
+from netsim.runs.manifest import edited, has_known_code, require_scenario
 from netsim.runs.run import (
     Run,
     load_run,
-    require_scenario,
     scenario_part,
     scenario_values,
 )

@@ -9,13 +9,15 @@ from typing import Annotated
 import typer
 from pydantic import BaseModel
 
-from netsim.core.quantities import format_quantity
+from netsim.core.quantities import did_you_mean, format_quantity
 from netsim.cosim import shipped
 from netsim.cosim.commands.choices import SEAMS
 from netsim.cosim.scenario import Scenario
 from netsim.devices.catalogue import DEVICES
 from netsim.errors import InputError
+from netsim.network.presets import presets
 from netsim.scenario import json_schema
+from netsim.scenario.installed import installed, of_no_seam
 from netsim.study.record import StudyConfig
 from netsim.tune.search import TuneConfig
 
@@ -41,21 +43,39 @@ def list_choices() -> None:
     typer.echo("scenarios  (netsim run NAME)")
     for name in shipped.names():
         _line(name, shipped.headline(name))
+    typer.echo("\ntestbeds  (netsim run NAME)")
+    for name in shipped.names(shipped.TESTBEDS):
+        _line(name, shipped.headline(name, shipped.TESTBEDS))
     typer.echo("\nstudies  (netsim study NAME)")
     for name in shipped.names(shipped.STUDIES):
         _line(name, shipped.headline(name, shipped.STUDIES))
     typer.echo("\nsearches  (netsim tune NAME)")
     for name in shipped.names(shipped.TUNES):
         _line(name, shipped.headline(name, shipped.TUNES))
-    for title, path, choices in SEAMS:
-        typer.echo(f"\n{title}  ({path})")
-        for name, cls in choices.items():
+    for seam in SEAMS:
+        typer.echo(f"\n{seam.title}  ({seam.path})")
+        for name, cls in seam.choices.items():
             _line(name, _first_sentence(cls))
+        for name, place in installed(seam.name).items():
+            _line(name, f"{place}, installed")
+    typer.echo("\npresets  (cell.preset)")
+    for name, preset in presets().items():
+        _line(name, preset.about)
     typer.echo("\ndevices  (population.devices)")
     for device in DEVICES.values():
         speed = format_quantity(device.flop_per_s, "FLOP/s", num_digits=3)
         memory = format_quantity(device.memory_bytes, "B")
-        _line(device.name, f"{speed} in training, {memory}; {device.source}")
+        _line(device.name, f"{speed} ({device.certainty}), {memory}; {device.source}")
+    _list_lost()
+
+
+def _list_lost() -> None:
+    """List installed plug-ins that no scenario can choose."""
+    known = {seam.name for seam in SEAMS}
+    if lost := of_no_seam(known):
+        typer.echo(f"\ninstalled, but of no seam  ({', '.join(sorted(known))})")
+        for one in lost:
+            _line(one.name, one.value + did_you_mean(one.name.partition(".")[0], known))
 
 
 def _line(name: str, text: str) -> None:

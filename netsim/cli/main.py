@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import sys
 from importlib import import_module
+from importlib.resources import files
 from typing import Annotated, Any
 
 import typer
@@ -18,73 +20,31 @@ from netsim.errors import InputError, Interrupted
 
 # Each command is a function of its own module, which is imported when it is called.
 COMMANDS = {
-    "run": ("running:run", "Run a scenario and write its trace."),
-    "check": (
-        "checking:check",
-        "Validate a scenario; print it with every default, and what it costs.",
-    ),
-    "plan": (
-        "planning:plan",
-        "Choose who takes part how often and at what rank, without training.",
-    ),
-    "replay": (
-        "replaying:replay",
-        "Run a run's scenario again; without --set the digest must come out the same.",
-    ),
-    "merge": ("merging:merge", "Merge PEFT adapter folders into one that PEFT loads."),
-    "merge-study": (
-        "merge_study:merge_study",
-        "Compare all merge methods on the same client updates, those of a finished "
-        "run.",
-    ),
-    "study": (
-        "study:study",
-        "Run a study, many variants and seeds, or go on with it; say who is faster.",
-    ),
-    "tune": (
-        "tuning:tune",
-        "Search settings for the best within limits, or go on with it.",
-    ),
-    "compare": (
-        "comparing:compare",
-        "Show runs side by side: times to targets, bits, energy, what differs.",
-    ),
-    "verify": (
-        "checking:verify",
-        "Audit a run: files, digests, and the physics of every transfer.",
-    ),
-    "report": (
-        "reporting:report",
-        "Write a run or a study as one page for a browser: what happened, and why.",
-    ),
-    "timeline": (
-        "timeline:timeline",
-        "Write a run as a picture for Perfetto or Chrome: who did what, and when.",
-    ),
-    "calibrate": (
-        "calibrating:calibrate",
-        "Time this host's training once and write it as a device for scenarios.",
-    ),
-    "schema": (
-        "listing:schema",
-        "Print the JSON Schema of a scenario, for editors.",
-    ),
-    "list": (
-        "listing:list_choices",
-        "List every choice that a scenario has: one line each.",
-    ),
-    "store": (
-        "storing:store",
-        "Show what finished learning is remembered, and prune it.",
-    ),
+    "run": "running:run",
+    "check": "checking:check",
+    "plan": "planning:plan",
+    "replay": "replaying:replay",
+    "merge": "merging:merge",
+    "merge-study": "merge_study:merge_study",
+    "study": "study:study",
+    "tune": "tuning:tune",
+    "compare": "comparing:compare",
+    "verify": "checking:verify",
+    "report": "reporting:report",
+    "timeline": "timeline:timeline",
+    "calibrate": "calibrating:calibrate",
+    "validate": "validating:validate",
+    "schema": "listing:schema",
+    "list": "listing:list_choices",
+    "store": "storing:store",
 }
 
 
 class LazyCommand(TyperCommand):
-    """A command whose options are read from its function when it is called."""
+    """A command whose function is imported when it is called."""
 
-    def __init__(self, name: str, place: str, summary: str) -> None:
-        super().__init__(name, help=summary)
+    def __init__(self, name: str, place: str) -> None:
+        super().__init__(name)
         self.place = place
 
     def make_context(  # Any: of typer's own click, or of the package, by its version
@@ -103,8 +63,26 @@ class LazyCommands(TyperGroup):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
-        for name, (place, summary) in COMMANDS.items():
-            self.add_command(LazyCommand(name, place, summary))
+        for name, place in COMMANDS.items():
+            self.add_command(LazyCommand(name, place))
+
+    def format_help(self, *where: Any) -> None:  # Any: as above
+        """Print the help, with what each command's docstring says first."""
+        for name, place in COMMANDS.items():
+            self.commands[name].help = summary(place)
+        super().format_help(*where)
+
+
+def summary(place: str) -> str:
+    """Return the first paragraph of a command's docstring; imports nothing."""
+    module, _, function = place.partition(":")
+    source = files("netsim.cli").joinpath(f"{module}.py").read_text("utf-8")
+    (found,) = (
+        node
+        for node in ast.parse(source).body
+        if isinstance(node, ast.FunctionDef) and node.name == function
+    )
+    return (ast.get_docstring(found) or "").partition("\n\n")[0].replace("\n", " ")
 
 
 app = typer.Typer(

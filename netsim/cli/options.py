@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -77,16 +78,9 @@ QuietOption = Annotated[bool, typer.Option(help="Show no progress and no table."
 def user_code(allows_given: bool = False) -> UserCode:
     """Return the permission to import a user's classes; each is told once, on stderr,
     before its module runs."""
-    from netsim.scenario.permission import UserCode
+    from netsim.scenario.permission import announcing
 
-    told: set[str] = set()
-
-    def tell(line: str) -> None:
-        if line not in told:
-            told.add(line)
-            typer.echo(line, err=True)
-
-    return UserCode(allows_given=allows_given, tell=tell)
+    return announcing(partial(typer.echo, err=True), allows_given=allows_given)
 
 
 def overrides(given: list[str] | None, seed: int | None = None) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from typing import TypeAlias, cast
 
 import simpy
 
-from fl.contract import Job
+from fl.contract import NOTHING, Job
 from netsim.band import Terms
 from netsim.client.broadcast import broadcast
 from netsim.client.messages import Lost, carry
@@ -60,22 +60,23 @@ def take_part(
             common = 0
         if part.retry_pause_ns:
             yield env.timeout(part.retry_pause_ns)
-        part.download_bits += common + private
-        yield from carry(scene, part, "down", common + private)
+        if common + private:
+            part.download_bits += common + private
+            yield from carry(scene, part, "down", common + private)
         part.download_end_ns = part.compute_start_ns = env.now
         scene.held_versions[job.client_id] = job.version
         scene.attendance.power_changed(part)
-        part.compute_flop = learner.flop(job)
-        if part.compute_flop:
+        work = learner.work(job)
+        part.compute_flop = work.flop
+        if work != NOTHING:
             yield env.timeout(
-                scene.population.fleet.compute_ns(
-                    job.client_id, part.occasion, part.compute_flop
-                )
+                scene.population.fleet.compute_ns(job.client_id, part.occasion, work)
             )
         part.compute_end_ns = part.upload_start_ns = env.now
         part.upload_bits = learner.bits_up(job)
         scene.attendance.power_changed(part)
-        yield from carry(scene, part, "up", part.upload_bits, terms)
+        if part.upload_bits:
+            yield from carry(scene, part, "up", part.upload_bits, terms)
         part.status = "done"
     except (simpy.Interrupt, Lost) as cut:
         _withdraw(scene, part, cast(Status, cut.cause))

@@ -20,6 +20,8 @@ def attach(scene: Scene, client_id: int) -> int:
     """Return the cell in which a client's message starts now, and mark a handover; the
     message stays in that cell."""
     radio_map, last = scene.population.radio_map, scene.cells.last
+    if radio_map.is_static:
+        return radio_map.cell_at(client_id, 0)
     cell_id = radio_map.cell_at(client_id, scene.env.now)
     before = last.get(client_id, int(radio_map.cell_ids[client_id]))
     if cell_id != before:

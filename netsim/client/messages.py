@@ -31,16 +31,15 @@ def carry(
     bits: int,
     terms: Terms | None = None,
 ) -> Process:
-    """Carry a client's own message; zero bits take no time.
+    """Carry a client's own message of at least one bit.
 
     Every attempt is a transfer, and counts its bits and airtime; a loss is known at the
     last bit. Raises ``Lost`` when no retries are left.
     """
-    if not bits:
-        return
     cell_id = attach(scene, part.client_id)
+    has_wire = (cell_id, direction) in scene.cells.wires
     message = Message(part.round_id, bits, part.task_id, part.client_id)
-    if direction == "down":
+    if has_wire and direction == "down":
         yield from cross(scene, cell_id, direction, message)
     air, medium = scene.air(cell_id, direction), scene.medium(cell_id, direction)
     radio_map, seed = scene.population.radio_map, scene.seed
@@ -71,7 +70,7 @@ def carry(
     if delay_ns:
         yield scene.env.timeout(delay_ns)
         scene.recorder.arrivals.append(Arrival(transfer.transfer_id, scene.env.now))
-    if direction == "up":
+    if has_wire and direction == "up":
         yield from cross(scene, cell_id, direction, message)
 
 

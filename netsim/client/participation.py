@@ -165,11 +165,13 @@ def task_row(
     """Return the finished participation as a row, as of now."""
     assert part.end_ns is not None
     assert part.status is not None
+    job = part.job
+    staleness = None if merged_round_id is None else merged_round_id - job.round_id
     return rows.Task(
         part.task_id,
-        part.round_id,
-        part.client_id,
-        part.job.rank,
+        job.round_id,
+        job.client_id,
+        job.rank,
         part.weight,
         part.download_start_ns,
         part.download_end_ns,
@@ -182,7 +184,7 @@ def task_row(
         part.compute_flop,
         *energies_j(population, part, now_ns),
         merged_round_id,
-        None if merged_round_id is None else merged_round_id - part.round_id,
+        staleness,
         part.status,
     )
 

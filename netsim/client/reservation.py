@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from netsim.band import Terms
+from netsim.channel.effective import least_cn0_hz, planned_radio
 from netsim.channel.latency import mean_latency_s
 from netsim.client.crossing import by_cell
 from netsim.client.participation import Participation
 from netsim.client.scene import Scene
+from netsim.network.cell import Direction
 from netsim.sharing import Expected
 
 
@@ -23,23 +25,24 @@ def reserve(scene: Scene, parts: Sequence[Participation]) -> dict[int, Terms]:
         if "plans-rounds" in uplink.sharing.traits:
             expected = [_expected(scene, part, cell_id, len(own)) for part in own]
             free_uhz = scene.band(cell_id, "up").free_uhz()
-            found |= uplink.sharing.reserve(expected, free_uhz, uplink.radio)
+            radio = planned_radio(uplink.radio)
+            found |= uplink.sharing.reserve(expected, free_uhz, radio)
     return found
 
 
 def _expected(
     scene: Scene, part: Participation, cell_id: int, num_parts: int
 ) -> Expected:
-    radio_map, learner = scene.population.radio_map, scene.learner
-    ceiling_hz = radio_map.ceiling_hz(part.client_id)
+    learner = scene.learner
+    ceiling_hz = scene.population.radio_map.ceiling_hz(part.client_id)
     compute_s = scene.population.fleet.expected_compute_s(
-        part.client_id, learner.flop(part.job)
+        part.client_id, learner.work(part.job)
     )
     return Expected(
         part.client_id,
         compute_s + _expected_download_s(scene, part, cell_id, num_parts),
         learner.bits_up(part.job),
-        radio_map.effective_cn0_hz(part.client_id, "up", scene.env.now),
+        _cn0_hz(scene, part, cell_id, "up"),
         *(() if ceiling_hz is None else (ceiling_hz,)),
     )
 
@@ -53,8 +56,17 @@ def _expected_download_s(
     if not bits:
         return 0.0
     downlink = scene.population.network.cells[cell_id].downlink
-    cn0_hz = scene.population.radio_map.effective_cn0_hz(
-        part.client_id, "down", scene.env.now
-    )
-    sending_s = bits / downlink.radio.rate_bps(cn0_hz, downlink.band_hz / num_parts)
+    cn0_hz = _cn0_hz(scene, part, cell_id, "down")
+    radio = planned_radio(downlink.radio)
+    sending_s = bits / radio.rate_bps(cn0_hz, downlink.band_hz / num_parts)
     return sending_s + mean_latency_s(downlink.latency_s, downlink.jitter)
+
+
+def _cn0_hz(
+    scene: Scene, part: Participation, cell_id: int, direction: Direction
+) -> float:
+    """Return the C/N0 that a plan uses for a participant now, in Hz; one that is below
+    its radio's table, and so must wait, counts at the lowest entry."""
+    radio_map, cells = scene.population.radio_map, scene.population.network.cells
+    cn0_hz = radio_map.effective_cn0_hz(part.client_id, direction, scene.env.now)
+    return cn0_hz or least_cn0_hz(cells[cell_id].band(direction).radio)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
-
 from netsim.errors import InputError
 
 NS_PER_S = 1_000_000_000
@@ -16,7 +14,10 @@ def to_ns(seconds: float) -> int:
         raise InputError(
             f"a simulated duration must lie in 0 to 292 years, got {seconds!r} s"
         )
-    ticks = round(Fraction(seconds) * NS_PER_S)
+    numerator, denominator = seconds.as_integer_ratio()
+    ticks, rest = divmod(numerator * NS_PER_S, denominator)
+    if 2 * rest + (ticks & 1) > denominator:  # a tie goes to the even tick
+        ticks += 1
     return ticks if ticks or not seconds else 1
 
 

@@ -66,7 +66,7 @@ class Quantity:
     synonyms: Mapping[str, Fraction] = field(default_factory=dict)  # input only
     levels: Mapping[str, Callable[[Fraction], float]] = field(default_factory=dict)
     is_whole: bool = False
-    most: float = math.inf  # of the magnitude; keeps ratios of levels finite
+    most: float = math.inf  # of the magnitude; keeps what is computed of it finite
 
     @property
     def unit_names(self) -> tuple[str, ...]:
@@ -241,8 +241,8 @@ _ENERGIES = {"uJ": Fraction(1, 10**6), "mJ": Fraction(1, 1000), **_scaled(" kM",
 QUANTITIES: Mapping[str, Quantity] = {
     quantity.base: quantity
     for quantity in (
-        Quantity("Hz", "20 MHz", _scaled(" kMGT", "Hz")),
-        Quantity("m", "120 m", _LENGTHS),
+        Quantity("Hz", "20 MHz", _scaled(" kMGT", "Hz"), most=1e16),
+        Quantity("m", "120 m", _LENGTHS, most=1e9),
         Quantity("s", "90 s", _SECONDS, _LONG_TIMES, most=MAX_S),
         Quantity(
             "bit",
@@ -252,8 +252,8 @@ QUANTITIES: Mapping[str, Quantity] = {
             is_whole=True,
         ),
         Quantity("B", "16 GB", _BYTES, _BINARY, is_whole=True),
-        Quantity("bit/s", "50 Mbit/s", _BIT_RATES, _BYTE_RATES, _BPS),
-        Quantity("W", "200 mW", _POWERS, levels={"dBm": _watts}),
+        Quantity("bit/s", "50 Mbit/s", _BIT_RATES, _BYTE_RATES, _BPS, most=1e18),
+        Quantity("W", "200 mW", _POWERS, levels={"dBm": _watts}, most=1e12),
         Quantity(
             "dBm",
             "23 dBm",
@@ -265,11 +265,18 @@ QUANTITIES: Mapping[str, Quantity] = {
         Quantity("dB", "5 dB", {"dB": Fraction(1)}, most=MAX_LEVEL_DB),
         Quantity("dBi", "3 dBi", {"dBi": Fraction(1)}, most=MAX_LEVEL_DB),
         Quantity("FLOP", "2 TFLOP", _scaled(" kMGTPE", "FLOP"), is_whole=True),
-        Quantity("FLOP/s", "2 TFLOP/s", _scaled(" kMGTPE", "FLOP/s")),
-        Quantity("bit/s/Hz", "7.4 bit/s/Hz", {"bit/s/Hz": Fraction(1)}),
-        Quantity("m/s", "30 km/h", {"m/s": Fraction(1)}, {"km/h": Fraction(5, 18)}),
+        Quantity("FLOP/s", "2 TFLOP/s", _scaled(" kMGTPE", "FLOP/s"), most=1e24),
+        Quantity("B/s", "12 GB/s", _scaled(" kMGT", "B/s"), most=1e18),
+        Quantity("bit/s/Hz", "7.4 bit/s/Hz", {"bit/s/Hz": Fraction(1)}, most=1e6),
         Quantity(
-            "J", "5 kJ", _ENERGIES, {"Wh": Fraction(3600), "kWh": Fraction(3_600_000)}
+            "m/s", "30 km/h", {"m/s": Fraction(1)}, {"km/h": Fraction(5, 18)}, most=3e8
+        ),
+        Quantity(
+            "J",
+            "5 kJ",
+            _ENERGIES,
+            {"Wh": Fraction(3600), "kWh": Fraction(3_600_000)},
+            most=1e18,
         ),
     )
 }
@@ -287,6 +294,7 @@ Decibel = Annotated[float, QUANTITIES["dB"]]
 Dbi = Annotated[float, QUANTITIES["dBi"]]
 Flop = Annotated[int, QUANTITIES["FLOP"]]
 FlopPerSecond = Annotated[float, QUANTITIES["FLOP/s"]]
+BytesPerSecond = Annotated[float, QUANTITIES["B/s"]]
 BitPerSecondPerHertz = Annotated[float, QUANTITIES["bit/s/Hz"]]
 MetresPerSecond = Annotated[float, QUANTITIES["m/s"]]
 Joules = Annotated[float, QUANTITIES["J"]]

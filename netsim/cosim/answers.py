@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import astuple
 from typing import Any, get_args
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from fl.aggregation.components import LayerComponents, MergedLayer, Pair
 from fl.aggregation.method import Contract, Exchange
 from fl.aggregation.server_optimiser import Moments
-from fl.contract import Merged, Score
+from fl.contract import Merged, Score, Work
 from fl.tasks import Objective
 from netsim.learner.learner import Learner
 from netsim.scenario.plug_ins import Answer, Answers, is_whole
@@ -46,7 +47,12 @@ LEARNER: Answers = {
     "memory_at": Answer("a whole number of bytes, at least 0", _is_count),
     "bits_down": Answer("two whole numbers of bits, at least 0", _is_bits),
     "bits_up": Answer("a whole number of bits, at least 0", _is_count),
-    "flop": Answer("a whole number of FLOP, at least 0", _is_count),
+    "work": Answer(
+        "work (fl.contract.Work) of whole numbers, at least 0",
+        lambda answer, _: (
+            isinstance(answer, Work) and all(map(is_whole, astuple(answer)))
+        ),
+    ),
     "submit": Answer("a ticket that is not empty", _is_digest),
     "merge": Answer("what was merged, of a version that is not empty", _is_version),
     "join": Answer("what was merged, of a version that is not empty", _is_version),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fl.contract import Work
 from netsim.channel.own_links import LINK_HZ
 from netsim.core.quantities import format_duration_ns, format_quantity
 from netsim.cosim.scenario import Scenario
@@ -19,16 +20,16 @@ def estimate(scenario: Scenario, learner: Learner | None) -> list[str]:
     models = scenario.learning.timing_model()
     job = first_job(learner)
     download_bits = sum(learner.bits_down(job, None))
-    flop = learner.flop(job)
+    work = learner.work(job)
     lines = [
         *(f"{what} is that of {models[what]}" for what in models),
         f"{_whose(scenario)}: download {_bytes(download_bits)}, "
         f"upload {_bytes(learner.bits_up(job))}, "
-        f"compute {format_quantity(flop, 'FLOP')}, "
+        f"compute {format_quantity(work.flop, 'FLOP')}, "
         f"memory {format_quantity(learner.memory_at(learner.rank), 'B')}",
     ]
     for choice in scenario.population.devices:
-        lines.append(_device_line(choice.device, flop))
+        lines.append(_device_line(choice.device, work))
     return [*lines, _upload_line(scenario, learner.bits_up(job))]
 
 
@@ -54,11 +55,12 @@ def _whose(scenario: Scenario) -> str:
     return "per participation of client 0" if differs else "per participation"
 
 
-def _device_line(device: Device, flop: int) -> str:
-    compute_s = device.compute_time_s(flop)
+def _device_line(device: Device, work: Work) -> str:
+    compute_s = device.compute_time_s(work)
     joules = format_quantity(device.compute_energy_j(compute_s), "J", num_digits=3)
     duration = format_duration_ns(round(compute_s * 1e9))
-    return f"{device.name} computes for {duration} and takes {joules} for it"
+    certainty = f"({device.certainty})"
+    return f"{device.name} computes for {duration} {certainty} and takes {joules}"
 
 
 def _bytes(bits: int) -> str:

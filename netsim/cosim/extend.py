@@ -20,7 +20,6 @@ from netsim.runs.manifest import (
     SCENARIO_FILE,
     read_manifest,
 )
-from netsim.runs.run import load_run
 from netsim.scenario import dump
 
 LONGER = ".longer"  # in the run's folder
@@ -70,6 +69,8 @@ def _require_same_rounds(folder: Path, made: Path, num_rounds: int) -> None:
     a file that the scenario names has changed, or a policy plans for the end."""
     if not ((folder / "trace").exists() and (made / "trace").exists()):
         return  # found the same before the traces changed places
+    from netsim.runs.run import load_run  # brings pandas
+
     before, after = load_run(folder), load_run(made)
     for name in COMMON:
         old, new = before.table(name), after.table(name)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from fl.aggregation import VersionRanks
-from fl.contract import Arrival, Branch, Job, Merged, Score
+from fl.contract import Arrival, Branch, Job, Merged, Score, Work
 from fl.costs import ModelCosts, TimingAs
 from fl.federation.federation import Federation
 from fl.federation.jobs import rank_of
@@ -75,11 +75,11 @@ class FederatedLearner:
 
     def bits_up(self, job: Job) -> int:
         rank = self._timed(rank_of(job))
-        return self._journal.traffic.bits_up(rank, max(0, job.round_id - 1))
+        return self._journal.traffic.bits_up(rank, max(0, job.turn - 1))
 
-    def flop(self, job: Job) -> int:
-        steps = self._learning.training.local_steps
-        return self._costs.training_flop(rank=self._timed(rank_of(job)), steps=steps)
+    def work(self, job: Job) -> Work:
+        rank = self._timed(rank_of(job))
+        return self._costs.training_work(rank=rank, training=self._learning.training)
 
     def submit(self, job: Job) -> str:
         return self._federation.submit(job)
@@ -90,10 +90,10 @@ class FederatedLearner:
     def merge(
         self, version: str, arrivals: Sequence[Arrival], examined: Sequence[str] = ()
     ) -> Merged:
-        round_id = self._federation.round_id(one.ticket for one in arrivals)
+        turn = self._federation.turn(one.ticket for one in arrivals)
         with failures_as_input_errors():
             merged = self._federation.merge(version, arrivals, examined)
-        self._note(merged.version, version, round_id)
+        self._note(merged.version, version, turn)
         return merged
 
     def hold(self, versions: Sequence[str]) -> None:
@@ -117,10 +117,10 @@ class FederatedLearner:
         return self._federation.adapter_digest(version)
 
     def observe_merges(
-        self, observe: Callable[[Sequence[Component], Version], None]
+        self, observe: Callable[[Sequence[Component], Version, int], None]
     ) -> None:
-        """Call ``observe`` with the components of every merge and the version before
-        it."""
+        """Call ``observe`` with the components of every merge, the version before it
+        and the round's number within its phase."""
         self._federation.observe = observe
 
     def measured(self, model: Version) -> Score:
@@ -130,11 +130,11 @@ class FederatedLearner:
     def close(self) -> None:
         self._federation.close()
 
-    def _note(self, version: str, parent: str, round_id: int) -> None:
+    def _note(self, version: str, parent: str, turn: int) -> None:
         """Note of a new version what its downloads depend on."""
         if version != parent:
             ranks = self._ranks(self._federation.ranks(version))
-            self._journal.note(version, parent, max(0, round_id - 1), ranks)
+            self._journal.note(version, parent, max(0, turn - 1), ranks)
 
     def _ranks(self, made: Sequence[VersionRanks]) -> Sequence[VersionRanks]:
         """Return the ranks of a version's matrices in the model that gives the time: of

@@ -59,6 +59,26 @@ class Task:
 
 def build_task(scenario: Scenario, assumed: Assumptions) -> Task:
     """Return the planning task of a scenario whose server works in rounds."""
+    _require_plannable(scenario)
+    assumed = assumed.over(scenario)
+    learner = scenario.learning.known_learner(
+        scenario.population.num_clients, scenario.seed, may_count=True
+    )
+    assert learner is not None, "counting always finds the costs"
+    population = draw_population(scenario, learner)
+    problem, fits = build_problem(scenario, learner, population, assumed)
+    surrogate, ratio = _surrogate(problem, assumed)
+    return Task(
+        population=population,
+        problem=problem,
+        surrogate=surrogate,
+        ratio=ratio,
+        fits_memory=fits,
+    )
+
+
+def _require_plannable(scenario: Scenario) -> None:
+    """Refuse rounds, sharing rules and links whose round times are not known."""
     if scenario.server.round_timing is None:
         raise InputError(
             f"server: {with_article(scenario.server.kind)} server has no rounds that "
@@ -81,21 +101,6 @@ def build_task(scenario: Scenario, assumed: Assumptions) -> Task:
             "population.links: a plan divides the uplink's band, and with links of "
             "their own clients do not share it"
         )
-    assumed = assumed.over(scenario)
-    learner = scenario.learning.known_learner(
-        scenario.population.num_clients, scenario.seed, may_count=True
-    )
-    assert learner is not None, "counting always finds the costs"
-    population = draw_population(scenario, learner)
-    problem, fits = build_problem(scenario, learner, population, assumed)
-    surrogate, ratio = _surrogate(problem, assumed)
-    return Task(
-        population=population,
-        problem=problem,
-        surrogate=surrogate,
-        ratio=ratio,
-        fits_memory=fits,
-    )
 
 
 def draw_population(scenario: Scenario, learner: Learner) -> Population:
@@ -191,8 +196,7 @@ def _until_sending_s(
 ) -> tuple[FloatArray, float]:
     """Return the seconds of each client's download and compute by rank, and those of
     the broadcast to the weakest client with which every round begins."""
-    flop = np.array([learner.flop(job) for job in jobs], dtype=float)
-    compute_s = np.asarray(np.outer(population.fleet.seconds_per_flop(), flop))
+    compute_s = population.fleet.expected_computes_s([learner.work(j) for j in jobs])
     down = population.network.cells[0].downlink
     bits = learner.bits_down(first_job(learner), None)[0]
     download_s = bits / population.radio_map.full_band_rates_bps("down")

@@ -77,13 +77,13 @@ class ProxyLearning(Record):
     def _learner(self, num_clients: int, costs: ModelCosts) -> Learner:
         rank = self.model.rank_of(self.lora.r, self.lora)
         bits = self.payload.bits(costs.extent(rank))
+        work = costs.training_work(rank=rank, training=self.training)
         return NoLearning(
             num_clients=num_clients,
             download_bits=bits,
             upload_bits=bits,
-            compute_flop=costs.training_flop(
-                rank=rank, steps=self.training.local_steps
-            ),
+            compute_flop=work.flop,
+            counted=work,
             memory_bytes=costs.training_memory_bytes(rank=rank, training=self.training),
             samples_per_client=self.samples_per_client,
         )

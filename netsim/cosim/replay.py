@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from fl.memory.code import is_own
 from netsim.cosim.inputs import edited_since, in_short
 from netsim.cosim.reading import read_scenario
 from netsim.cosim.scenario import Scenario
 from netsim.errors import InputError
-from netsim.runs.manifest import CODE_FOLDER, SCENARIO_FILE, read_manifest
-from netsim.runs.run import load_run, require_scenario
+from netsim.runs.manifest import (
+    CODE_FOLDER,
+    SCENARIO_FILE,
+    read_manifest,
+    require_scenario,
+)
 from netsim.scenario.permission import WORKING_TREE, UserCode
 from netsim.trace.schemas import SCHEMAS
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def recorded_scenario(
@@ -40,6 +46,8 @@ def recorded_scenario(
 
 def first_difference(recorded: Path, replayed: Path) -> str:
     """Return the first row of the first table that differs, with both values."""
+    from netsim.runs.run import load_run  # brings pandas
+
     before, after = load_run(recorded), load_run(replayed)
     for name in SCHEMAS:
         found = first_row(getattr(before, name), getattr(after, name))
@@ -50,6 +58,8 @@ def first_difference(recorded: Path, replayed: Path) -> str:
 
 def first_row(before: pd.DataFrame, after: pd.DataFrame) -> str:
     """Return the first row of a table that differs, with both values; empty if none."""
+    import pandas as pd
+
     num_common = min(len(before), len(after))
     unknown = before.columns.difference(after.columns, sort=False)
     if len(unknown):

@@ -12,12 +12,13 @@ from netsim.band import OwnLinks, SharedBand
 from netsim.channel import CapacityTable, OutageRadio, Radio, db_to_linear
 from netsim.channel.own_links import Links
 from netsim.client.scene import CellDirection, Cells, Scene
-from netsim.core.clock import to_ns
-from netsim.core.engine import Engine, StrictEngine
+from netsim.core.clock import MAX_NS, to_ns
+from netsim.core.engine import DEPARTURES, Alarm, Engine, StrictEngine
 from netsim.cosim.plan_problem import draw_population
 from netsim.cosim.policy_setup import build_planner
 from netsim.cosim.scenario import Scenario
 from netsim.devices.device import Device
+from netsim.errors import InputError
 from netsim.learner.learner import Learner
 from netsim.network.backhaul import Wire
 from netsim.network.cell import DIRECTIONS, Cell, Direction, Downlink, Uplink
@@ -192,7 +193,15 @@ def _capacity(
 
 
 def play(stage: Stage, scenario: Scenario) -> None:
-    """Run the server's story to its end."""
+    """Run the server's story to its end; refuse one beyond the clock's."""
     env = stage.scene.env
+    Alarm(env, DEPARTURES, _refuse_more_time).set(MAX_NS)
     env.run(until=env.process(scenario.server.play(stage)))
     stage.scene.cells.close()
+
+
+def _refuse_more_time() -> None:
+    raise InputError(
+        "the run goes on for more than 292 years of simulated time; shorten what takes "
+        "so long, or set `stop.time`"
+    )

@@ -3,27 +3,41 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from statistics import NormalDist
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Literal, Protocol, TypeAlias
 
 from pydantic import Field
 
+from fl.contract import Work
 from netsim.channel.budget import dbm_to_w
-from netsim.core.quantities import Bytes, FlopPerSecond, Watts
+from netsim.core.quantities import (
+    Bytes,
+    BytesPerSecond,
+    FlopPerSecond,
+    Seconds,
+    Watts,
+)
 from netsim.core.streams import uniform
 from netsim.scenario.plug_ins import Answer, Answers, is_number
 from netsim.scenario.record import Record
 
 _STANDARD_NORMAL = NormalDist()
+Basis: TypeAlias = Literal["measured", "fitted", "assumed"]
+Bandwidth = Annotated[BytesPerSecond, Field(gt=0)]
 
 
 class Device(Record):
     """A kind of device.
 
-    ``efficiency`` is the fraction of the peak that training reaches. ``compute_power``
-    and ``idle_power`` are those of the whole device while it trains and while it waits.
-    While it sends, the radio's power is added: transmit power divided by
-    ``transmit_efficiency``.
+    Training takes ``fixed_time`` for each step and ``launch_time`` for each operation;
+    besides, matrix products run at ``efficiency`` times the peak, and the bytes that
+    they and all other operations read and write pass at the two bandwidths, without one
+    in no time.
+    ``compute_power`` and ``idle_power`` are those of the whole device while it trains
+    and while it waits. While it sends, the radio's power is added: transmit power
+    divided by ``transmit_efficiency``. Four in five of its times lie within a factor
+    ``doubt`` of those of other settings of its ``software``.
     """
 
     name: str = Field(min_length=1)
@@ -33,16 +47,36 @@ class Device(Record):
     compute_power_w: Annotated[Watts, Field(ge=0)]
     idle_power_w: Annotated[Watts, Field(ge=0)]
     transmit_efficiency: float = Field(default=0.35, gt=0, le=1)
+    fixed_time_s: Annotated[Seconds, Field(ge=0)] = 0.0
+    launch_time_s: Annotated[Seconds, Field(ge=0)] = 0.0
+    product_bandwidth_bytes_per_s: Bandwidth | None = None
+    other_bandwidth_bytes_per_s: Bandwidth | None = None
+    software: str = ""  # the program that trains
+    basis: Basis = "assumed"  # of its speed
+    doubt: float | None = Field(default=None, ge=1)
     source: str = ""
+
+    @property
+    def certainty(self) -> str:
+        """Return what its seconds rest on, for a person."""
+        if self.doubt is None:
+            return f"{self.basis}, error not stated"
+        return f"{self.basis}, within a factor {self.doubt:g}"
 
     @property
     def flop_per_s(self) -> float:
         """Return the speed of training, in FLOP/s."""
         return self.peak_flop_per_s * self.efficiency
 
-    def compute_time_s(self, flop: int) -> float:
-        """Return the duration of ``flop`` operations, in seconds."""
-        return flop / self.flop_per_s
+    def compute_time_s(self, work: Work) -> float:
+        """Return the duration of local training, in seconds."""
+        seconds = work.flop / self.flop_per_s
+        seconds += work.steps * self.fixed_time_s + work.operations * self.launch_time_s
+        if self.product_bandwidth_bytes_per_s is not None:
+            seconds += work.product_bytes / self.product_bandwidth_bytes_per_s
+        if self.other_bandwidth_bytes_per_s is not None:
+            seconds += work.other_bytes / self.other_bandwidth_bytes_per_s
+        return seconds
 
     def compute_energy_j(self, duration_s: float) -> float:
         """Return the energy of computing for a duration, in joules."""
@@ -55,6 +89,11 @@ class Device(Record):
     def transmit_energy_j(self, transmit_power_dbm: float, duration_s: float) -> float:
         """Return the radio's energy of sending for a duration, in joules."""
         return dbm_to_w(transmit_power_dbm) / self.transmit_efficiency * duration_s
+
+
+def least_certain(devices: Iterable[Device]) -> Device:
+    """Return the device with the largest doubt, one that states none first."""
+    return max(devices, key=lambda one: math.inf if one.doubt is None else one.doubt)
 
 
 class Spread(Protocol):
@@ -74,7 +113,7 @@ class LogNormalSpread(Record):
     """``exp(sigma z - sigma^2 / 2)`` with ``z`` standard normal."""
 
     kind: Literal["log-normal"] = "log-normal"
-    sigma: float = Field(ge=0)
+    sigma: float = Field(ge=0, le=5)
 
     def factor(self, probability: float) -> float:
         return _log_normal(self.sigma, probability)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from fl.contract import Arrival, Branch, Job, Merged, Score
+from fl.contract import Arrival, Branch, Job, Merged, Score, Work
 from netsim.learner.evaluation_schedule import EvaluationSchedule
 
 
@@ -38,8 +38,8 @@ class Learner(Protocol):
     def bits_up(self, job: Job) -> int:
         """Return the bits of the upload."""
 
-    def flop(self, job: Job) -> int:
-        """Return the floating-point operations of the local training."""
+    def work(self, job: Job) -> Work:
+        """Return what the local training computes."""
 
     def submit(self, job: Job) -> str:
         """Return a ticket, before the download; a merge that needs it does the work."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fl.contract import Arrival, Branch, Job, Merged, Score
+from fl.contract import Arrival, Branch, Job, Merged, Score, Work
 from netsim.learner.evaluation_schedule import EvaluationSchedule
 from netsim.scenario.each import of_client
 
@@ -25,6 +25,7 @@ class NoLearning:
     compute_flop: int | tuple[int, ...]
     memory_bytes: int
     samples_per_client: int
+    counted: Work | None = None  # of a model, in place of ``compute_flop``
     initial_version: str = "initial"
     rank: None = None
     schedule: EvaluationSchedule = field(default_factory=EvaluationSchedule)
@@ -46,8 +47,10 @@ class NoLearning:
     def bits_up(self, job: Job) -> int:
         return of_client(self.upload_bits, job.client_id)
 
-    def flop(self, job: Job) -> int:
-        return of_client(self.compute_flop, job.client_id)
+    def work(self, job: Job) -> Work:
+        if self.counted is not None:
+            return self.counted
+        return Work(of_client(self.compute_flop, job.client_id))
 
     def submit(self, job: Job) -> str:
         return f"{job.version}/{job.client_id}/{job.start_index}"

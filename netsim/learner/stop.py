@@ -13,6 +13,8 @@ from netsim.core.clock import to_ns
 from netsim.core.quantities import Seconds
 from netsim.scenario import Record
 
+MAX_ROUNDS = 1_000_000_000
+
 
 class Target(Record):
     """A level of a global test metric: at least for shares of right answers, at most
@@ -57,7 +59,7 @@ class Target(Record):
 class Stop(Record):
     """The first of the given limits, looked at when a round ends."""
 
-    rounds: Annotated[int, Field(ge=1)] | None = None
+    rounds: Annotated[int, Field(ge=1, le=MAX_ROUNDS)] | None = None
     time_s: Annotated[Seconds, Field(gt=0)] | None = None
     target: Target | None = None
 

@@ -11,9 +11,11 @@ from pydantic import Field, model_validator
 from netsim.core.clock import to_ns
 from netsim.core.quantities import Metres, MetresPerSecond, Seconds
 from netsim.core.streams import uniform
+from netsim.errors import InputError
 from netsim.mobility.path import Paths, Place
 from netsim.scenario.record import Record
 
+MAX_PASSED = 100_000  # waypoints between two looks at a client
 Speed = Annotated[MetresPerSecond, Field(gt=0, le=1000)]
 Corner = tuple[Metres, Metres]
 
@@ -86,8 +88,16 @@ class WaypointPaths:
         leg = self._legs.get(client_id)
         if leg is None or now_ns < leg.start_ns:
             leg = self._leg(client_id, 0, self._starts[client_id], 0)
-        while now_ns >= leg.end_ns:
+        for _ in range(MAX_PASSED):
+            if now_ns < leg.end_ns:
+                break
             leg = self._leg(client_id, leg.number + 1, leg.goal, leg.end_ns)
+        else:
+            raise InputError(
+                f"population.mobility: client {client_id} passes more than "
+                f"{MAX_PASSED:,} waypoints before it is looked at again, at {now_ns} "
+                "ns; widen the `region`, set a `pause`, or shorten what takes so long"
+            )
         self._legs[client_id] = leg
         return _along(leg, now_ns)
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, GetJsonSchemaHandler, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from netsim.channel import (
     FADINGS,
@@ -18,7 +21,9 @@ from netsim.channel import (
     path_loss,
     radio,
 )
+from netsim.channel.fading import KnownFading
 from netsim.channel.latency import JITTERS, Jitter
+from netsim.channel.mcs_table import Stepped
 from netsim.channel.packet_errors import TransmissionErrors
 from netsim.channel.radio import Radio
 from netsim.core.quantities import (
@@ -31,6 +36,7 @@ from netsim.core.quantities import (
     Seconds,
 )
 from netsim.network.backhaul import Backhaul
+from netsim.network.presets import expanded, or_preset
 from netsim.scenario import OneOf, Record, is_loaded
 from netsim.scenario.traits import SHARING
 from netsim.sharing import SHARING_RULES, ProcessorSharing, SharingRule, rule
@@ -60,15 +66,24 @@ DelayedBy = Annotated[Jitter, OneOf(JITTERS, answers=latency.ANSWERS, seam="jitt
 WeakenedBy = Annotated[
     PathLoss, OneOf(PATH_LOSSES, answers=path_loss.ANSWERS, seam="path_loss")
 ]
-FadedBy = Annotated[Fading, OneOf(FADINGS, answers=fading.ANSWERS, seam="fading")]
+FadedBy = Annotated[
+    Fading,
+    OneOf(
+        FADINGS,
+        answers=fading.ANSWERS,
+        seam="fading",
+        shipped=frozenset({"probability_above"}),
+    ),
+]
 
 
 class Uplink(Record):
     """The band that devices send on; ``population`` sets their transmit power.
 
     A message arrives ``latency`` plus a draw of ``jitter`` after its last bit and uses
-    no band meanwhile. Below ``minimum_snr`` the spectral efficiency is zero (an
-    outage); an outage as long as ``outage_timeout`` ends the transfer.
+    no band meanwhile. Below ``minimum_snr``, and below the lowest entry of a radio's
+    table, the spectral efficiency is zero (an outage); an outage as long as
+    ``outage_timeout`` ends the transfer.
     """
 
     band_hz: Band
@@ -136,7 +151,8 @@ class Downlink(Record):
 def _require_valid_outage(air: Uplink | Downlink) -> None:
     """Raise ``ValueError`` for outage settings that do not fit radio or rule."""
     if air.minimum_snr_db is None:
-        if air.outage_timeout_s is not None:
+        has_outages = isinstance(air.radio, Stepped) or not is_loaded(air.radio)
+        if air.outage_timeout_s is not None and not has_outages:
             raise ValueError("`outage_timeout` needs a `minimum_snr`")
         return
     if not is_loaded(air.radio):
@@ -157,11 +173,13 @@ def _require_valid_outage(air: Uplink | Downlink) -> None:
 class Cell(Record):
     """One base station and its radio channel.
 
+    A ``preset`` names a shipped cell; the cell's other keys replace the preset's.
     Messages pass the ``backhaul`` between the base station and the server. With a
     ``shadowing_correlation`` (a distance), shadowing varies along a moving client's
     path; without one it is constant per client.
     """
 
+    preset: str | None = Field(default=None, exclude=True)  # gone once it is expanded
     name: str = Field(default="cell", min_length=1, max_length=64)
     position_m: tuple[Metres, Metres] = (0.0, 0.0)
     backhaul: Backhaul | None = None
@@ -174,6 +192,34 @@ class Cell(Record):
     noise_density_dbm_hz: Annotated[DbmPerHertz, Field(ge=-300, le=0)] = -174.0
     base_noise_figure_db: NoiseFigure = 5.0
     device_noise_figure_db: NoiseFigure = 9.0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _expand_preset(cls, value: object) -> object:
+        if isinstance(value, Mapping) and value.get("preset") is not None:
+            return expanded(value)
+        return value
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """Return the schema of a whole cell, or of a preset with some keys."""
+        return or_preset(handler.resolve_ref_schema(handler(schema)))
+
+    @model_validator(mode="after")
+    def _check_steps(self) -> Self:
+        """Refuse a user's fading of unknown distribution under a radio with steps."""
+        is_known = isinstance(self.fading, KnownFading) or not is_loaded(self.fading)
+        if not is_known and any(
+            isinstance(self.band(one).radio, Stepped) for one in DIRECTIONS
+        ):
+            raise ValueError(
+                "a radio with a table needs the distribution of the fading: give its "
+                "class a method `probability_above(gains)`, or use a shipped fading, "
+                "such as 'rayleigh'"
+            )
+        return self
 
     def band(self, direction: Direction) -> Uplink | Downlink:
         """Return the band of one direction."""

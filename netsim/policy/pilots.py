@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from netsim.errors import InputError
 from netsim.policy.sampler import FloatArray
@@ -21,16 +22,19 @@ from netsim.policy.surrogate import (
 )
 
 NUM_PASSES: Final = 4  # of alpha, beta and nu, each given the others
+NUM_SWEEPS: Final = 50  # of clients and rounds, each given the other
 NORMAL_MEDIAN: Final = 1.4826  # standard deviations per median of absolute values
 NAN: Final = float("nan")
 
 
 class Update(NamedTuple):
-    """The squared norm of one client's change, trained at full rank over the ratio."""
+    """The squared norm of one client's change in a round, trained at full rank over the
+    ratio."""
 
     client_id: int
     rank_ratio: float
     norm2: float
+    round_id: int = 0
 
 
 class Crossing(NamedTuple):
@@ -281,6 +285,37 @@ class _Law:
 
     def _terms(self, trial: Trial) -> FloatArray:
         return variance_terms(self.data_weights, self.norms2, trial.probabilities)
+
+
+def without_trend(updates: Sequence[Update], exponent: float) -> list[Update]:
+    """Return the updates without what their rounds have in common, as changes shrink
+    while learning goes on: each squared norm divided by its round's factor.
+
+    ``norm2 = (r / k)^exponent G_n^2 s_t`` is fitted in logarithms, client and round in
+    turn (two-way analysis of variance); a client seen in one round alone tells nothing
+    of that round.
+    """
+    seen = [update for update in updates if update.norm2 > 0]
+    if not seen:
+        return list(updates)
+    clients = np.unique([one.client_id for one in seen], return_inverse=True)[1]
+    rounds, places = np.unique([one.round_id for one in seen], return_inverse=True)
+    levels = np.log([one.norm2 / one.rank_ratio**exponent for one in seen])
+    trend, own = np.zeros(len(rounds)), np.full(clients.max() + 1, levels.mean())
+    for _ in range(NUM_SWEEPS):
+        trend = _means(places, levels - own[clients])
+        trend -= trend[places].mean()
+        own = _means(clients, levels - trend[places])
+    factors = dict(zip(rounds.tolist(), np.exp(trend).tolist(), strict=True))
+    return [
+        one._replace(norm2=one.norm2 / factors.get(one.round_id, 1.0))
+        for one in updates
+    ]
+
+
+def _means(groups: NDArray[np.intp], values: FloatArray) -> FloatArray:
+    """Return the mean of each group's values."""
+    return np.asarray(np.bincount(groups, values) / np.bincount(groups))
 
 
 def same_scale(norms2: FloatArray, like: FloatArray, weights: FloatArray) -> FloatArray:

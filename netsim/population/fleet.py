@@ -8,6 +8,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from fl.contract import Work
 from netsim.core.clock import to_ns
 from netsim.core.quantities import format_quantity
 from netsim.core.streams import stream
@@ -38,23 +39,24 @@ class Fleet:
         """Return one value per client from one value per entry of ``kinds``."""
         return [values[index] for index in self._device_index.tolist()]
 
-    def expected_compute_s(self, client_id: int, flop: int) -> float:
+    def expected_compute_s(self, client_id: int, work: Work) -> float:
         """Return a computation's duration without jitter, in seconds."""
         spread = self._config.speed_spread
         factor = 1.0
         if spread is not None:
             factor = spread_factor(self._seed, client_id, spread)
-        return self.device(client_id).compute_time_s(flop) * factor
+        return self.device(client_id).compute_time_s(work) * factor
 
-    def seconds_per_flop(self) -> FloatArray:
-        """Return every client's time per FLOP without jitter, in seconds."""
-        kinds = np.array([device.compute_time_s(1) for device in self.kinds])
-        every = kinds[self._device_index]
+    def expected_computes_s(self, works: Sequence[Work]) -> FloatArray:
+        """Return every client's durations without jitter, in seconds: a column for
+        each work."""
+        kinds = [[one.compute_time_s(work) for work in works] for one in self.kinds]
+        every = np.array(kinds)[self._device_index]
         spread = self._config.speed_spread
         if spread is None:
             return np.asarray(every)
         factors = [spread_factor(self._seed, n, spread) for n in range(len(every))]
-        return np.asarray(every * np.array(factors))
+        return np.asarray(every * np.array(factors)[:, None])
 
     def memories_bytes(self) -> npt.NDArray[np.int64]:
         """Return the memory of every client's device, in bytes."""
@@ -67,12 +69,12 @@ class Fleet:
         names = np.array([device.name for device in self.kinds], dtype=object)
         return np.asarray(names[self._device_index])
 
-    def compute_ns(self, client_id: int, occasion: int, flop: int) -> int:
+    def compute_ns(self, client_id: int, occasion: int, work: Work) -> int:
         """Return a computation's ticks; ``occasion`` selects the draw of the jitter."""
         jitter = jitter_factor(
             self._seed, client_id, occasion, self._config.compute_jitter
         )
-        return to_ns(self.expected_compute_s(client_id, flop) * jitter)
+        return to_ns(self.expected_compute_s(client_id, work) * jitter)
 
     def require_memory(self, needed_bytes: Callable[[Device], int]) -> None:
         """Raise ``InputError`` if a drawn device has too little memory to train."""

@@ -11,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from netsim.channel import Channel, Fading, Link, MovingLink
-from netsim.channel.budget import db_to_linear, linear_to_db
-from netsim.channel.radio import Radio
+from netsim.channel.budget import linear_to_db
+from netsim.channel.effective import effective_cn0_hz, effective_cn0s_hz, planned_radio
 from netsim.core.clock import to_ns
+from netsim.core.quantities import format_quantity
 from netsim.errors import InputError
 from netsim.mobility import Place
 from netsim.network.cell import Direction, Downlink, Uplink
@@ -48,6 +49,7 @@ class RadioMap:
             CellLosses(config, cell, cell_id, seed=seed, places=(self.x_m, self.y_m))
             for cell_id, cell in enumerate(network.cells)
         ]
+        self._fadings: dict[tuple[int, Direction], tuple[Fading, str]] = {}
         self._last_losses: dict[int, tuple[int, tuple[float, ...]]] = {}  # with step
         self.cell_ids = self._serving_cells()
         self._noise_rise = NoiseRise(network, self._losses, self.cell_ids)
@@ -84,6 +86,11 @@ class RadioMap:
             found.append(linear_to_db(snr))
         return found
 
+    @property
+    def is_static(self) -> bool:
+        """Return whether no client ever moves."""
+        return self._interval_ns is None
+
     def cell_at(self, client_id: int, now_ns: int) -> int:
         """Return the cell that serves a client at a tick."""
         step = self._step(now_ns)
@@ -105,8 +112,7 @@ class RadioMap:
 
     def link(self, client_id: int, direction: Direction, cell_id: int) -> Channel:
         """Return a client's channel to or from a cell over the whole run."""
-        _, fading = self._band_and_fading(cell_id, direction)
-        name = f"{direction}/{cell_id}" if cell_id else direction
+        fading, name = self._fading_and_name(cell_id, direction)
         if self._interval_ns is None:
             mean_hz = float(self._mean_cn0_hz[direction][client_id])
             return Link(mean_hz, fading, self._seed, name, client_id)
@@ -121,8 +127,9 @@ class RadioMap:
         cell_id = self.cell_at(client_id, now_ns)
         mean_hz = self._mean_at(client_id, direction, cell_id, now_ns)
         band, fading = self._band_and_fading(cell_id, direction)
-        snr = band.radio.snr(mean_hz, band.band_hz) / db_to_linear(band.radio.gap_db)
-        return mean_hz * fading.effective_gain(snr, _cap_nat(band.radio))
+        return effective_cn0_hz(
+            mean_hz, radio=band.radio, band_hz=band.band_hz, fading=fading
+        )
 
     def effective_cn0s_hz(self, direction: Direction) -> FloatArray:
         """Return every client's :meth:`effective_cn0_hz` at time zero."""
@@ -140,7 +147,7 @@ class RadioMap:
         cn0s_hz = self.effective_cn0s_hz(direction).tolist()
         return np.array(
             [
-                band.radio.rate_bps(cn0_hz, band.band_hz)
+                planned_radio(band.radio).rate_bps(cn0_hz, band.band_hz)
                 for band, cn0_hz in zip(bands, cn0s_hz, strict=True)
             ]
         )
@@ -164,19 +171,29 @@ class RadioMap:
             if len(members):
                 means_hz = self._mean_cn0_hz[direction][members]
                 self._require_rate(int(members[np.argmin(means_hz)]), direction, bits)
+                if self._config.radio_band_hz is not None:
+                    narrowest = min(members.tolist(), key=self._width_hz)
+                    self._require_rate(narrowest, direction, bits)
 
     def _require_rate(self, client_id: int, direction: Direction, bits: int) -> None:
         band, _ = self._band_and_fading(int(self.cell_ids[client_id]), direction)
         cn0_hz = self.effective_cn0_hz(client_id, direction)
-        rate_bps = band.radio.rate_bps(cn0_hz, band.band_hz)
+        share_hz = min(band.band_hz, self._width_hz(client_id))
+        rate_bps = planned_radio(band.radio).rate_bps(cn0_hz, share_hz)
         if bits > rate_bps * LONGEST_TRANSFER_S:
-            snr_db = linear_to_db(band.radio.snr(cn0_hz, band.band_hz))
+            mean_hz = float(self._mean_cn0_hz[direction][client_id])
+            snr_db = linear_to_db(band.radio.snr(mean_hz, band.band_hz))
             raise InputError(
                 f"client {client_id}, {self.distance_m[client_id]:.0f} m away, has "
                 f"{snr_db:.0f} dB of SNR on the {direction}link: {bits} bits would "
-                f"take over {LONGEST_TRANSFER_S / 86400:.0f} days on the whole band; "
-                "raise the transmit power, or place clients closer"
+                f"{_endless(rate_bps, _place(band, share_hz))}; raise the transmit "
+                "power, or place clients closer"
             )
+
+    def _width_hz(self, client_id: int) -> float:
+        """Return the width of a client's radio, infinite where it has no limit."""
+        limit_hz = self.ceiling_hz(client_id)
+        return math.inf if limit_hz is None else limit_hz
 
     def _band_and_fading(
         self, cell_id: int, direction: Direction
@@ -185,13 +202,24 @@ class RadioMap:
         band = cell.band(direction)
         return band, cell.fading_of(band.radio)
 
+    def _fading_and_name(
+        self, cell_id: int, direction: Direction
+    ) -> tuple[Fading, str]:
+        """Return the fading of a cell's channels and the name that keys its draws."""
+        found = self._fadings.get((cell_id, direction))
+        if found is None:
+            _, fading = self._band_and_fading(cell_id, direction)
+            name = f"{direction}/{cell_id}" if cell_id else direction
+            found = self._fadings[cell_id, direction] = fading, name
+        return found
+
     def _effective(
         self, means_hz: FloatArray, cell_id: int, direction: Direction
     ) -> FloatArray:
         band, fading = self._band_and_fading(cell_id, direction)
-        per_hz = band.radio.snr(1.0, band.band_hz) / db_to_linear(band.radio.gap_db)
-        cap = _cap_nat(band.radio)
-        return means_hz * fading.effective_gains(means_hz * per_hz, cap)
+        return effective_cn0s_hz(
+            means_hz, radio=band.radio, band_hz=band.band_hz, fading=fading
+        )
 
     def _mean_at(
         self, client_id: int, direction: Direction, cell_id: int, now_ns: int
@@ -263,9 +291,10 @@ class RadioMap:
         return np.stack(columns)[self.cell_ids, np.arange(len(self.cell_ids))]
 
 
-def _cap_nat(radio: Radio) -> float:
-    """Return the radio's highest spectral efficiency in nats per symbol."""
-    return radio.max_efficiency_bit_s_hz * math.log(2)
+def _endless(rate_bps: float, place: str) -> str:
+    if not rate_bps:
+        return "never arrive, below the lowest entry of the radio's table"
+    return f"take over {LONGEST_TRANSFER_S / 86400:.0f} days on {place}"
 
 
 def _beyond(client_id: int, place: Place, now_ns: int) -> InputError:
@@ -275,3 +304,9 @@ def _beyond(client_id: int, place: Place, now_ns: int) -> InputError:
         f"{now_ns / 1e9:g} s, beyond the range of its cell's path loss; place "
         "clients closer, keep them in a smaller region, or add cells"
     )
+
+
+def _place(band: Uplink | Downlink, share_hz: float) -> str:
+    if share_hz == band.band_hz:
+        return "the whole band"
+    return f"the {format_quantity(share_hz, 'Hz')} of its `radio_band`"

@@ -36,6 +36,7 @@ class Manifest(BaseModel):
     recorder is closed; ``scenario_digest`` is the SHA-256 of ``scenario.yaml``.
     ``predicted`` holds rounds, seconds per round and in all, the standard errors that
     are known (``round_error_s``, ``time_error_s``), and the loss they lead to.
+    ``seconds`` names the device whose speed is least certain, and what it rests on.
     ``inputs`` holds the SHA-256 of every file outside that the scenario names, by
     absolute path, and of the parsed code of every module that the run depends on, by
     its path from where Python finds it; comments and docstrings do not count.
@@ -54,6 +55,7 @@ class Manifest(BaseModel):
     versions: dict[str, str]
     machine: str
     timing_model: dict[str, str] = {}
+    seconds: str = ""
     inputs: dict[str, str] = {}
     started_at: str  # wall time, ISO 8601
     ended_at: str | None = None
@@ -201,3 +203,12 @@ def _first_problem(error: ValidationError) -> str:
     problem = error.errors(include_url=False)[0]
     place = ".".join(str(part) for part in problem["loc"])
     return f"{place}: {problem['msg']}" if place else problem["msg"]
+
+
+def require_scenario(run_folder: Path, manifest: Manifest) -> None:
+    """Refuse a scenario file that is not the one of the run."""
+    path = run_folder / "scenario.yaml"
+    listed = StoredFile(path=path.name, num_bytes=0, sha256=manifest.scenario_digest)
+    wrong = damage(run_folder, listed)
+    if wrong:
+        raise InputError(wrong)

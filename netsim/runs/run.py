@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fl.contract import FALLING_METRICS, METRICS
-from netsim.core.files import StoredFile, damage
+from netsim.core.files import damage
 from netsim.core.quantities import did_you_mean
 from netsim.errors import InputError
-from netsim.runs.manifest import Manifest, read_manifest
+from netsim.runs.manifest import Manifest, read_manifest, require_scenario
 from netsim.scenario.source import read_document
 from netsim.trace.schemas import SCHEMAS
 from netsim.trace.tables import TABLES
@@ -134,15 +134,6 @@ def require_intact(run_folder: Path, manifest: Manifest, table: str) -> None:
         raise InputError(f"{run_folder}: {table} has parts that the manifest lacks")
 
 
-def require_scenario(run_folder: Path, manifest: Manifest) -> None:
-    """Refuse a scenario file that is not the one of the run."""
-    path = run_folder / "scenario.yaml"
-    listed = StoredFile(path=path.name, num_bytes=0, sha256=manifest.scenario_digest)
-    wrong = damage(run_folder, listed)
-    if wrong:
-        raise InputError(wrong)
-
-
 def part_paths(run_folder: Path, table: str) -> list[Path]:
     """Return the finished parts of a table, in order."""
     return sorted((run_folder / "trace" / table).glob("part-*.parquet"))
@@ -194,8 +185,8 @@ def scenario_part(run_folder: Path, name: str) -> Mapping[str, object]:
 
 
 def scenario_values(run_folder: Path) -> Mapping[str, object]:
-    """Return the resolved scenario in a run's folder as plain values: whoever reads a
-    run imports no class that it names."""
+    """Return the resolved scenario in a run's folder as plain values; no class
+    that it names is imported."""
     data = read_document(_scenario_file(run_folder)).data
     return {str(name): value for name, value in data.items()}
 

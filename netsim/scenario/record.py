@@ -28,6 +28,8 @@ from pydantic_core import (
 
 from fl.record import Record as Choice
 from netsim.core.quantities import did_you_mean, is_yaml
+from netsim.errors import InputError
+from netsim.scenario.installed import installed
 from netsim.scenario.permission import WORKING_TREE, UserCode, import_record
 from netsim.scenario.plug_ins import Answers, guard
 from netsim.scenario.traits import Questions, Traits, faults
@@ -38,6 +40,7 @@ UNIT_SUFFIXES = tuple(
         [
             *("_ns", "_s", "_bits", "_bytes", "_bps", "_hz", "_m", "_m_s", "_w", "_j"),
             *("_db", "_dbm", "_dbm_hz", "_dbi", "_flop", "_flop_per_s", "_bit_s_hz"),
+            "_bytes_per_s",
         ],
         key=lambda suffix: (-len(suffix), suffix),
     )
@@ -173,7 +176,11 @@ class OneOf:
         user = {"type": "string", "pattern": _USER_CLASS}
         mapping = {"type": "object", "properties": {"kind": user}, "required": ["kind"]}
         members = [{**m, "required": ["kind"]} for m in shown.get("anyOf", [shown])]
-        return {"anyOf": [*members, {"enum": list(self.choices)}, user, mapping]}
+        own = [{"enum": list(self.choices)}, user, mapping]
+        if known := list(installed(self.seam)):
+            open_ = {"properties": {"kind": {"enum": known}}, "required": ["kind"]}
+            own += [{"enum": known}, {"type": "object", **open_}]
+        return {"anyOf": [*members, *own]}
 
     def _read(
         self, value: object, _: ValidatorFunctionWrapHandler, info: ValidationInfo
@@ -181,6 +188,8 @@ class OneOf:
         if isinstance(value, BaseModel):
             return value
         kind, loc = self._kind(value)
+        if kind not in self.choices and ":" not in kind:
+            kind = self._installed(kind, loc)
         fields = dict(value) if isinstance(value, Mapping) else {"kind": kind}
         if kind in self.choices:
             model = self.choices[kind]
@@ -220,15 +229,24 @@ class OneOf:
         return set.intersection(*public) - set(dir(Record)) - self.shipped
 
     def _names(self) -> str:
-        return ", ".join(self.choices) + " or package.module:Class"
+        known = [*self.choices, *installed(self.seam)]
+        return ", ".join(known) + " or package.module:Class"
+
+    def _installed(self, kind: str, loc: tuple[str, ...]) -> str:
+        """Return ``module:Class`` of an installed plug-in; refuse an unknown name."""
+        try:
+            known = installed(self.seam)
+        except InputError as error:
+            raise refusal(str(error), kind, loc, bare=True) from error
+        if kind in known:
+            return known[kind]
+        hint = did_you_mean(kind, [*self.choices, *known])
+        text = f"unknown kind {kind!r}{hint} (kinds: {self._names()})"
+        raise refusal(text, kind, loc, bare=True)
 
     def _user_class(
         self, kind: str, loc: tuple[str, ...], context: object
     ) -> type[BaseModel]:
-        if ":" not in kind:
-            hint = did_you_mean(kind, self.choices)
-            text = f"unknown kind {kind!r}{hint} (kinds: {self._names()})"
-            raise refusal(text, kind, loc, bare=True)
         folder = context.get("folder") if isinstance(context, Mapping) else None
         try:
             code = _code(context) or WORKING_TREE

@@ -16,6 +16,7 @@ from netsim.client.client import serve_cell
 from netsim.client.crossing import cross
 from netsim.client.participation import Participation, Process, arrived
 from netsim.core.clock import to_ns
+from netsim.learner.stop import MAX_ROUNDS
 from netsim.network.cell import Direction
 from netsim.policy import Drawn
 from netsim.scenario import Record
@@ -44,7 +45,7 @@ class Hierarchical(Record):
     round_timing: ClassVar[None] = None
     kind: Literal["hierarchical"] = "hierarchical"
     sampling: DrawnBy
-    edge_rounds: int = Field(ge=1)
+    edge_rounds: int = Field(ge=1, le=MAX_ROUNDS)
     announce_time_s: Duration
     merge_time_s: Duration
     cloud_merge_time_s: Duration

@@ -22,8 +22,9 @@ class Outcome:
 
     def updates(self, full_rank: int | None) -> list[Update]:
         """Return the changes whose norms are known."""
+        whole = full_rank or 1
         return [
-            Update(part.client_id, (full_rank or 1) / (part.job.rank or 1), norm2)
+            Update(part.client_id, whole / (part.job.rank or 1), norm2, part.round_id)
             for part, norm2 in zip(self.arrived, self.norms2, strict=True)
             if norm2 is not None
         ]

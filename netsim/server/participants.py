@@ -24,6 +24,7 @@ class Participants:
 
     def __init__(self, scene: Scene, ranks: Ranks) -> None:
         self.client_ranks: Sequence[int] | None = None  # where a policy decides them
+        self.after_round_id = 0  # the last round before the phase
         self._scene = scene
         self._ranks = ranks
         self._task_ids = itertools.count()
@@ -73,9 +74,17 @@ class Participants:
         """
         start_index = self._num_starts.get(client_id, 0)
         self._num_starts[client_id] = start_index + 1
+        rank = self.rank(client_id)
         part = Participation(
             task_id=next(self._task_ids),
-            job=Job(client_id, start_index, round_id, version, self.rank(client_id)),
+            job=Job(
+                client_id,
+                start_index,
+                round_id,
+                version,
+                rank,
+                after_round_id=self.after_round_id,
+            ),
             occasion=round_id if is_per_round else start_index,
             held_version=self._scene.held_versions.get(client_id),
             weight=weight,

@@ -28,13 +28,21 @@ class RoundLoop:
     """A server's rounds, and the clients that still work for earlier ones."""
 
     def __init__(
-        self, stage: Stage, settings: RoundSettings, timing: RoundTiming
+        self,
+        stage: Stage,
+        settings: RoundSettings,
+        timing: RoundTiming,
+        *,
+        cut: Callable[[Round], simpy.Event] | None = None,
     ) -> None:
+        """Note the server's settings; ``cut`` is asked once the clients have started,
+        and its event ends the round: merged is what has arrived by that tick."""
         self._stage = stage
         self._scene = stage.scene
         self._env = stage.scene.env
         self._settings = settings
         self._timing = timing
+        self._cut = cut
         self._late: list[Participation] = []  # running, or arrived and not merged yet
         self._news = self._env.event()  # the next end of a task
         self._broadcasts_end = self._env.event()  # when broadcasts are cut
@@ -113,8 +121,10 @@ class RoundLoop:
         ends: list[simpy.Event] = [env.all_of(round_.serving), round_.enough]
         if round_.limit is not None:
             ends.append(round_.limit)
+        if self._cut is not None:
+            ends.append(self._cut(round_))
         yield env.any_of(ends)
-        if round_.num_first is not None or round_.is_late:
+        if round_.num_first is not None or round_.is_late or self._cut is not None:
             yield from self._end_tick()
 
     def _server_of(self, round_: Round) -> Callable[[Sequence[Participation]], Process]:
@@ -150,8 +160,9 @@ class RoundLoop:
     def _note_end(self, round_: Round, part: Participation) -> None:
         """Count an arrival, and wake what waits for the end of a task."""
         round_.note_end(part)
-        self._news.succeed()
-        self._news = self._env.event()
+        if self._news.callbacks:  # of who waits for it
+            self._news.succeed()
+            self._news = self._env.event()
 
     def _sort(self, round_: Round) -> Process:
         """Choose the updates to merge; cut the other tasks, or keep them as late."""

@@ -116,6 +116,7 @@ class Stage:
         """Start a phase from a version; the one before was in force until now."""
         self.evaluations.end_phase(self.in_force())
         self.phase, self.versions.current = phase, version
+        self.participants.after_round_id = phase.after_round_id
 
     def piloted(self) -> tuple[int, int]:
         """Return the rounds of pilots so far, and their nanoseconds."""

@@ -3,6 +3,7 @@ into it after a kill."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
@@ -21,6 +22,7 @@ from netsim.errors import InputError
 from netsim.runs.manifest import FILE_NAME, read_manifest
 from netsim.runs.run import load_run
 from netsim.scenario import UserCode, dump
+from netsim.scenario.permission import announcing
 from netsim.study.frames import TABLE, Study, write_curves, write_summary, write_table
 from netsim.study.outcomes import THE_END, curve, final_metrics, outcomes, target_name
 from netsim.study.plan import PlannedRun, StudyPlan, plan_study
@@ -123,7 +125,7 @@ def carry_out(
                 ]
                 for index, ending in endings(executor, jobs):
                     run = missing[index]
-                    ending = _of_one_code(run, ending)
+                    ending = of_one_code(ending, run.scenario, run.folder)
                     tables.add(run, ending.status)
                     tables.write()
                     tell(run, ending)
@@ -132,14 +134,15 @@ def carry_out(
         return study
 
 
-def _of_one_code(run: PlannedRun, ending: Ending) -> Ending:
-    """Return how a run ended: it failed where other code made it than the study's."""
+def of_one_code(ending: Ending, scenario: Scenario, folder: Path) -> Ending:
+    """Return how a run ended: it failed where its code was edited since this process
+    loaded it."""
     if ending.status == "failed":
         return ending
-    edited = edited_since(read_manifest(run.folder), run.scenario)
+    edited = edited_since(read_manifest(folder), scenario)
     if not edited:
         return ending
-    return Ending("failed", f"{', '.join(edited)} was edited since the study began")
+    return Ending("failed", f"{', '.join(edited)} was edited since the runs began")
 
 
 def _opened(plan: StudyPlan, tables: Tables) -> set[Path]:
@@ -221,7 +224,7 @@ def run_study(
             failed.append(f"{run.title}: {ending.reason}")
 
     folder = None if out is None else Path(out)
-    code = UserCode(allows_given=allow_code)
+    code = announcing(logging.getLogger("netsim").warning, allows_given=allow_code)
     plan = plan_study(find_study(str(study)), RESULTS, folder, code=code)
     found = carry_out(plan, workers=Workers(workers, ray), tell=tell)
     if failed:

@@ -10,11 +10,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from netsim.trace.columns import is_present, numbers_of, texts_of
 from netsim.trace.rows import TRACE_VERSION
 from netsim.trace.schemas import CATEGORY, SCHEMAS
 from netsim.trace.tables import TABLES, Group
@@ -74,35 +76,23 @@ class _ColumnDigest:
     def update(self, array: pa.Array) -> None:
         _, kind, is_nullable = self.description
         if is_nullable:
-            self._present.update(_bytes(array.is_valid()))
-            array = array.fill_null(0)
+            self._present.update(is_present(array).data)
         if kind == "string":
-            self._update_text(array.cast(pa.string()))
+            lengths, text = texts_of(array.cast(pa.string()))
+            self._lengths.update(lengths.astype("<i8").data)
+            self._values.update(text)
         else:
-            self._values.update(_bytes(array))
-
-    def _update_text(self, array: pa.Array) -> None:
-        lengths = pc.binary_length(array).to_numpy(zero_copy_only=False)
-        self._lengths.update(lengths.astype("<i8"))
-        _, offsets, text = array.buffers()
-        first, last = np.frombuffer(offsets, np.int32)[
-            [array.offset, array.offset + len(array)]
-        ]
-        if text is not None:
-            self._values.update(memoryview(text)[first:last])
+            self._values.update(_little_endian(numbers_of(array)).data)
 
     def hexdigest(self) -> str:
         streams = (self._present, self._lengths, self._values)
         return _digest([stream.hexdigest() for stream in streams])
 
 
-def _bytes(array: pa.Array) -> bytes:
-    """Return a column of numbers or booleans without nulls as little-endian bytes."""
-    values = array.to_numpy(zero_copy_only=False)
+def _little_endian(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     if values.dtype == np.float64:
         values = np.where(np.isnan(values), np.nan, values)
-    kind = values.dtype.newbyteorder("<")
-    return np.asarray(values, dtype=kind).tobytes()
+    return np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<"))
 
 
 def _digest(content: object) -> str:

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple, TypeAlias, cast
+from typing import NamedTuple
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from netsim.core.files import Part, write_atomically
+from netsim.trace.columns import Column, column_of
 from netsim.trace.digest import TableDigest, network_digest, run_digest
 from netsim.trace.schemas import SCHEMAS, category_columns, column_encodings
 from netsim.trace.tables import TABLES, Rows
 
 CHUNK_ROWS = 4096  # become columns together: few enough to stay in the cache
-
-Column: TypeAlias = Sequence[object] | NDArray[np.generic]
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,24 +171,12 @@ def batch_of(name: str, columns: Sequence[Column]) -> pa.RecordBatch:
 
 def _array(table: str, field: pa.Field, values: Column) -> pa.Array:
     """Return one column; a float among integers is refused, never cut to fit."""
-    is_integer = field.type == pa.int64()
     try:
-        if is_integer and not field.nullable and isinstance(values, list):
-            return pa.array(_integers(values))
-        column = pa.array(values, type=None if is_integer else field.type)
-    except (pa.ArrowException, OverflowError, TypeError) as error:
+        return column_of(field, values)
+    except (OverflowError, TypeError) as error:
         raise ValueError(
             f"{table}.{field.name} must be {field.type}: {error}"
         ) from error
-    if is_integer and column.type not in (pa.int64(), pa.null()):
-        raise ValueError(f"{table}.{field.name} must be int64, got {column.type}")
-    if column.null_count and not field.nullable:
-        raise ValueError(f"{table}.{field.name} must not be None")
-    return column.cast(field.type)
-
-
-def _integers(values: list[object]) -> NDArray[np.int64]:
-    return np.frombuffer(array("q", cast(list[int], values)), np.int64)
 
 
 def _parquet(name: str, table: pa.Table) -> memoryview:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -47,6 +48,9 @@ class _Rounds:
             e.client_id: e.time_ns for e in trace.events if e.kind == "battery empty"
         }
         self._down = known.outages_ns()
+        self._cut = sorted(
+            (r.end_ns, r.round_id) for r in trace.rounds if r.end_ns in self._down
+        )
         self._marks: dict[int, list[Event]] = defaultdict(list)
         for event in trace.events:
             if event.kind in ABSENT:
@@ -155,15 +159,18 @@ class _Rounds:
                 if client_id == task.client_id and n is not None and n >= task.round_id
             ]
             return min(ends, default=None)
+        if task.status == "server-down":  # an outage may have cut the merge itself
+            place = bisect_left(self._cut, (task.end_ns, 0))
+            return self._cut[place][1] if place < len(self._cut) else None
         return task.merged_round_id
 
     def _merge_weight(
         self, task: Task, weight: float, num_sampled: int, num_counted: int
     ) -> float:
         rules, merged = self._rules, self._merged(task)
-        if merged is None and task.status != "server-down":
+        if merged is None:
             return weight
-        staleness = 0 if merged is None else merged - task.round_id
+        staleness = merged - task.round_id
         if staleness and rules.staleness_exponent:
             weight *= (1 + staleness) ** -rules.staleness_exponent
         if rules.corrects_arrivals and num_counted:

@@ -69,7 +69,8 @@ class _Channels:
             share_uhz = segment.weight * unit_uhz
         cn0_hz, _ = self._link(transfer).at(segment.start_ns)
         radio = self._radios[transfer.cell_id, transfer.direction]
-        return radio.efficiency_nbit(cn0_hz, share_uhz)
+        # the least share, where a transfer waits for its turn, as the band asks it
+        return radio.efficiency_nbit(cn0_hz, max(share_uhz, 1))
 
     def _link(self, transfer: Transfer) -> Channel:
         found = self._links.get(transfer.transfer_id)

@@ -149,16 +149,8 @@ def check_deserted(trace: Trace, known: Known) -> Iterator[Finding]:
 def check_moves(trace: Trace, known: Known) -> Iterator[Finding]:
     """Yield handovers that are not where a client's messages begin in another cell."""
     radio_map = known.population.radio_map
-    starts: dict[int, set[int]] = defaultdict(set)
-    for task in trace.tasks:
-        starts[task.client_id].add(task.download_start_ns)
-    for client_id, start_ns in _first_starts(trace):
-        starts[client_id].add(start_ns)
-    for event in trace.events:
-        if event.kind == "handover" and event.client_id is not None:
-            starts[event.client_id].add(event.time_ns)
     expected: list[Mark] = []
-    for client_id, ticks in starts.items():
+    for client_id, ticks in _message_starts(trace, known).items():
         cell_id = int(radio_map.cell_ids[client_id])
         for tick_ns in sorted(ticks):
             now_id = radio_map.cell_at(client_id, tick_ns)
@@ -169,16 +161,28 @@ def check_moves(trace: Trace, known: Known) -> Iterator[Finding]:
     yield from _compare(trace, ("handover",), expected)
 
 
-def _first_starts(trace: Trace) -> Iterable[tuple[int, int]]:
-    """Return client and tick of each message's start; its later attempts and its way
-    over the backhaul stay in that cell."""
-    found: dict[tuple[int | None, str], tuple[int, int]] = {}
+def _message_starts(trace: Trace, known: Known) -> dict[int, set[int]]:
+    """Return when each client's messages began: a task's broadcast, its own download
+    and its upload; what is sent again stays in its cell. A broadcast without receivers
+    is sent to the client with the weakest channel."""
+    found: dict[int, set[int]] = defaultdict(set)
+    for event in trace.events:
+        if event.kind == "empty round":
+            found[known.population.radio_map.weakest_client].add(event.time_ns)
+    first_ns: dict[tuple[int, int], int] = {}  # of a task's own download
     for rows in (trace.transfers, trace.crossings):
         for row in rows:
-            if row.client_id is not None:
-                key, start = (row.task_id, row.direction), (row.client_id, row.start_ns)
-                found[key] = min(found.get(key, start), start)
-    return found.values()
+            if row.direction == "down" and row.task_id is not None:
+                key = row.client_id or 0, row.task_id
+                first_ns[key] = min(row.start_ns, first_ns.get(key, row.start_ns))
+    for (client_id, _), tick_ns in first_ns.items():
+        found[client_id].add(tick_ns)
+    for task in trace.tasks:
+        if known.rules.rounds is not None:
+            found[task.client_id].add(task.download_start_ns)
+        if task.upload_start_ns is not None and task.upload_bits:
+            found[task.client_id].add(task.upload_start_ns)
+    return found
 
 
 def _compare(

@@ -7,7 +7,7 @@ from typing import NamedTuple, TypeVar
 
 from netsim.channel.latency import latency_ns
 from netsim.cosim.world import capacity_rows, cell_rows, lap_rows
-from netsim.network.cell import DIRECTIONS
+from netsim.network.cell import DIRECTIONS, Direction
 from netsim.trace.rows import OwnLink, Task, Transfer
 from netsim.verify.compare import check_equal
 from netsim.verify.finding import Finding
@@ -62,37 +62,43 @@ def check_own_links(trace: Trace, known: Known) -> Iterator[Finding]:
 def check_messages_draws(trace: Trace, known: Known) -> Iterator[Finding]:
     """Yield messages that were lost, or late, against the draws of their loss and
     latency."""
-    scenario = known.scenario
     arrived = {row.transfer_id: row.arrival_ns for row in trace.arrivals}
     of_task = _by_task(trace)
     for task, occasion in occasions(trace, known):
         for direction in DIRECTIONS:
             own = of_task.get((task.task_id, direction), [])
-            first = _lost_broadcast(trace, task, direction, own)
+            first = _lost_broadcast(task, direction, own)
             for attempt, transfer in enumerate(own, start=first):
-                air = scenario.network.cells[transfer.cell_id].band(direction)
-                key = (scenario.seed, direction, task.client_id, occasion, attempt)
-                where = f"transfer {transfer.transfer_id}"
-                is_lost = air.errors is not None and air.errors.is_lost(
-                    transfer.bits, *key
-                )
-                if transfer.status in ("done", "failed"):
-                    status = "failed" if is_lost else "done"
-                    yield from check_equal(
-                        "transfers", where, ("status", transfer.status, status)
-                    )
-                delay_ns = latency_ns(air.latency_s, air.jitter, *key)
-                due_ns = transfer.end_ns + delay_ns
-                if transfer.status == "done" and delay_ns:
-                    end_ns = arrived.pop(transfer.transfer_id, None)
-                    if end_ns is None and task.end_ns < due_ns:
-                        continue  # cut before it arrived
-                    claim = ("arrival_ns", end_ns, due_ns)
-                    yield from check_equal("arrivals", where, claim)
+                key = direction, task.client_id, occasion, attempt
+                yield from _check_draws(known, task, transfer, key, arrived)
     yield from _check_broadcasts(trace, known, arrived)
     for transfer_id in arrived:
         rule = "an arrival must be of a message that has latency"
         yield Finding("arrivals", f"transfer {transfer_id}", rule, "it has none")
+
+
+def _check_draws(
+    known: Known,
+    task: Task,
+    transfer: Transfer,
+    key: tuple[Direction, int, int, int],
+    arrived: dict[int, int],
+) -> Iterator[Finding]:
+    """Yield a transfer whose loss, or latency, is not the one drawn under ``key``."""
+    seed, where = known.scenario.seed, f"transfer {transfer.transfer_id}"
+    air = known.scenario.network.cells[transfer.cell_id].band(key[0])
+    if transfer.status in ("done", "failed"):
+        is_lost = air.errors and air.errors.is_lost(transfer.bits, seed, *key)
+        claim = ("status", transfer.status, "failed" if is_lost else "done")
+        yield from check_equal("transfers", where, claim)
+    delay_ns = latency_ns(air.latency_s, air.jitter, seed, *key)
+    if transfer.status == "done" and delay_ns:
+        stated_ns = arrived.pop(transfer.transfer_id, None)
+        due_ns = transfer.end_ns + delay_ns
+        may_be_cut = task.end_ns <= due_ns and task.status != "done"
+        if stated_ns is not None or not may_be_cut:
+            claim_ns = ("arrival_ns", stated_ns, due_ns)
+            yield from check_equal("arrivals", where, claim_ns)
 
 
 def _check_broadcasts(
@@ -119,9 +125,7 @@ def _by_task(trace: Trace) -> dict[tuple[int, str], list[Transfer]]:
     return found
 
 
-def _lost_broadcast(
-    trace: Trace, task: Task, direction: str, own: Sequence[Transfer]
-) -> int:
+def _lost_broadcast(task: Task, direction: str, own: Sequence[Transfer]) -> int:
     """Return 1 where a download is the first retry after a broadcast that was lost."""
     if direction == "up" or not own:
         return 0

@@ -3,10 +3,12 @@ own times."""
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import groupby, islice
 
-from netsim.core.clock import to_ns
+from netsim.core.clock import MAX_NS, to_ns
 from netsim.server.rules import RoundRules
 from netsim.trace.rows import Round, Task
 from netsim.verify.compare import check_equal
@@ -57,10 +59,8 @@ def _check_order(trace: Trace, known: Known) -> Iterator[Finding]:
 
 def _check_gathered(trace: Trace, known: Known, rules: RoundRules) -> Iterator[Finding]:
     own, merged = _by_group(trace, known)
-    sent = _broadcast_ends(trace)
-    diverged = {e.round_id for e in trace.events if e.kind == "diverged"}
+    sent, late = _broadcast_ends(trace), _Late(trace)
     down = known.outages_ns()
-    late = {t.end_ns for t in trace.tasks if t.merged_round_id != t.round_id}
     for row in trace.rounds:
         group = row.round_id, row.server_id
         if row.server_id == trace.cloud_id or row.end_ns in down:
@@ -68,29 +68,45 @@ def _check_gathered(trace: Trace, known: Known, rules: RoundRules) -> Iterator[F
         start_ns = row.start_ns + to_ns(rules.timing.announce_s)
         if row.end_ns < start_ns:
             continue  # nobody was left
-        has_merged = group in merged or row.round_id in diverged
+        has_merged = group in merged or row.round_id in late.diverged
         merge_ns = to_ns(rules.timing.merge_s) if has_merged else 0
         begun_ns = max(start_ns, sent.get(group, 0))
-        due_ns = _gathered_ns(row, rules, own[group], begun_ns)
-        stated = row.end_ns - merge_ns
-        may_wait = not own[group] and (
-            stated in late or _is_cut_short(trace, row, rules, stated)
-        )
-        if stated != due_ns and not may_wait:
+        waits_ns: Sequence[int] = [begun_ns]
+        if rules.keeps_late and not own[group]:
+            waits_ns = late.waits_ns(row.round_id, begun_ns)
+        due_ns = [_gathered_ns(row, rules, own[group], tick_ns) for tick_ns in waits_ns]
+        if row.end_ns - merge_ns not in due_ns:
             rule = "a round must end when its last update is there, and merged"
-            detail = f"end_ns {row.end_ns}, computed {due_ns} and {merge_ns}"
+            detail = f"end_ns {row.end_ns}, computed {due_ns[-1]} and {merge_ns}"
             yield Finding("rounds", f"round {row.round_id}", rule, detail)
 
 
-def _is_cut_short(trace: Trace, row: Round, rules: RoundRules, end_ns: int) -> bool:
-    """Return whether the deadline ended a round without clients of its own, which
-    waited for one of an earlier round."""
-    deadline_s = rules.timing.deadline_s
-    if deadline_s is None or end_ns != row.start_ns + to_ns(deadline_s):
-        return False
-    return any(
-        task.round_id < row.round_id and task.end_ns > end_ns for task in trace.tasks
-    )
+class _Late:
+    """Tasks of earlier rounds, for whose next end a round without own tasks waits."""
+
+    def __init__(self, trace: Trace) -> None:
+        self.diverged = {e.round_id for e in trace.events if e.kind == "diverged"}
+        self._tasks = sorted((t.end_ns, t.round_id) for t in trace.tasks)
+        self._first_ns: dict[int, int] = {}  # of each round's merged late updates
+        for task in trace.tasks:
+            if task.merged_round_id is not None and task.staleness:
+                before_ns = self._first_ns.get(task.merged_round_id, task.end_ns)
+                self._first_ns[task.merged_round_id] = min(before_ns, task.end_ns)
+
+    def waits_ns(self, round_id: int, begun_ns: int) -> Sequence[int]:
+        """Return until when a round without own tasks may wait once its broadcasts are
+        over: until then if a late update is there, else for the next end of a task. At
+        the same tick either may come first."""
+        first_ns = self._first_ns.get(round_id, MAX_NS)
+        if first_ns < begun_ns:
+            return [begun_ns]
+        place = bisect_left(self._tasks, (begun_ns, 0))
+        rest = (self._tasks[n] for n in range(place, len(self._tasks)))
+        later = (end_ns for end_ns, own_id in rest if own_id < round_id)
+        ends_ns = [end_ns for end_ns, _ in islice(groupby(later), 2)]
+        if round_id in self.diverged or not ends_ns:
+            return [begun_ns, *ends_ns]
+        return ends_ns[:1] if ends_ns[0] > begun_ns else ends_ns
 
 
 def _by_group(trace: Trace, known: Known) -> tuple[dict[Group, list[Task]], set[Group]]:

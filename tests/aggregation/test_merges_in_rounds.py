@@ -13,6 +13,7 @@ import torch
 from fl.aggregation import AGGREGATIONS, COMPRESSIONS, FedIT, FedSALora, FedSB
 from fl.aggregation.server_optimiser import MomentumServer
 from fl.contract import Arrival, Job
+from fl.federation.trainer import Trainer
 from fl.model.payload import Payload
 from fl.peft_folders import apply_base_delta
 from fl.streams import stream
@@ -148,11 +149,11 @@ def test_a_fold_leaves_no_trace_in_the_base_of_another_version():
     second, _ = play_round(fed, first, 1, (0.5, 0.3, 0.2))
     assert fed.evaluate(second).loss != before.loss
     fresh = federation(AGGREGATIONS["full-average"]())
-    lora_model = fed._trainer.model_as(fed._versions.model(first))
+    lora_model = fed._model.as_version(fed._versions.model(first))
     ours = [p for n, p in lora_model.model.named_parameters()]
     theirs = [
         p
-        for n, p in fresh._trainer.model_as(
+        for n, p in fresh._model.as_version(
             fresh._versions.model(first)
         ).model.named_parameters()
     ]
@@ -183,7 +184,7 @@ def test_a_core_is_trained_between_fixed_matrices():
     second, _ = play_round(fed, first, 1, (0.5, 0.3, 0.2))
     start, lora_model = (
         fed._versions.model(second).adapter,
-        fed._trainer.model_as(fed._versions.model(second)),
+        fed._model.as_version(fed._versions.model(second)),
     )
     _, received = play_round(fed, second, 2, (0.5, 0.3, 0.2))
     layout = lora_model.layout
@@ -242,7 +243,7 @@ def test_a_client_of_fedsa_goes_on_with_its_own_b_and_head():
     fed.submit(job)
     (cohort,) = fed._book.cohorts(list(fed._book.pending))
     chunk = fed._runner.chunk(cohort)
-    start = fed._trainer._start(chunk.jobs[0], chunk)
+    start = Trainer(fed._model)._start(chunk.jobs[0], chunk)
     for part in start.layout.parts:
         source = shared if part.factor == "A" else first[1]
         assert torch.equal(start.tensors()[part.name], source.tensors()[part.name])
@@ -379,7 +380,7 @@ def test_peft_reads_what_a_version_was_written_as(kind, tmp_path):
     assert (tmp_path / "base_delta.safetensors").exists() == (kind != "florist")
     model = PeftModel.from_pretrained(base, tmp_path).eval()
     batch = Digits().batch("test", np.arange(20))
-    ours = fed._trainer.model_as(fed._versions.model(name)).model(**batch).logits
+    ours = fed._model.as_version(fed._versions.model(name)).model(**batch).logits
     torch.testing.assert_close(model(**batch).logits, ours, rtol=0, atol=1e-4)
 
 
@@ -408,6 +409,22 @@ def test_rounding_leaves_the_resting_factor_alone(kind, precision):
     name = fed.initial_version
     for round_id in (1, 2, 3):
         name, _ = play_round(fed, name, round_id, (0.9, 0.4, 0.6))  # none is refused
+
+
+@pytest.mark.parametrize("kind", ["ffa-lora", "fedsvd"])
+def test_the_first_version_is_as_its_clients_receive_it(kind):
+    payload = Payload(precision="int8")
+    fed = federation(AGGREGATIONS[kind](), payload=payload)
+    plain = federation(AGGREGATIONS[kind]())
+    assert fed.initial_version != plain.initial_version
+    received = fed.learning.exchange(1).receives
+    first, exact = (
+        one._versions.model(one.initial_version).adapter for one in (fed, plain)
+    )
+    for part in first.layout.parts:
+        own, given = (one.tensors()[part.name] for one in (first, exact))
+        is_sent = part.factor is None or part.factor in received
+        assert torch.equal(own, payload.rounded(given) if is_sent else given)
 
 
 @dataclass(frozen=True)
@@ -489,6 +506,19 @@ def test_one_factor_travels_at_a_time_in_rolora(tmp_path):
     down = tasks.groupby("round_id").download_bits.unique()
     # what the round before has changed
     assert down.tolist() == [[32 * (n + M.head)] for n in (M.b(), M.b(), M.a())]
+
+
+def test_training_begins_with_b_after_a_pilot_of_any_length(tmp_path):
+    policy = (
+        "policy={kind: proportional, to: statistics, num_expected: 3, "
+        "pilots: [{probability: 1, rounds: 1}]}"
+    )
+    rolora = "learning.aggregation=rolora"
+    tasks = run(tmp_path, rolora, policy, "server.sampling=null", "stop.rounds=2").tasks
+    up = tasks.groupby("round_id").upload_bits.unique()
+    assert up.tolist() == [[32 * (n + M.head)] for n in (M.b(), M.b(), M.a())]
+    down = tasks.groupby("round_id").download_bits.unique()
+    assert down.tolist() == [[32 * (n + M.head)] for n in (M.b(), M.b(), M.b())]
 
 
 def test_florist_sends_the_rank_that_holds_the_energy(tmp_path):

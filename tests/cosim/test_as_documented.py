@@ -9,6 +9,7 @@ from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
 from netsim.learner.learner import first_job
 from tests.support import command
+from tests.support.tiny_config import write_config
 
 PLANNED = "tests.support.wrong_seams:HalfWeight"
 
@@ -67,17 +68,25 @@ def test_a_plan_refuses_a_rule_without_known_round_times(capsys):
     )
 
 
-def bits(*overrides):
-    scenario = read_scenario(find_scenario("proxy"), overrides)
+@pytest.fixture
+def model(tmp_path):
+    """A folder with the configuration of a tiny Llama, without weights."""
+    return write_config(tmp_path)
+
+
+def bits(model, *overrides):
+    size = f"learning.model={{model: {model}, sequence_length: 16}}"
+    scenario = read_scenario(find_scenario("proxy"), (size, *overrides))
     learner = scenario.learning.known_learner(1, 0, may_count=True)
     return learner.bits_up(first_job(learner)), scenario.learning.lora
 
 
-def test_a_proxy_counts_the_modules_that_lora_names():
+def test_a_proxy_counts_the_modules_that_lora_names(model):
     four = "target_modules: [q_proj, k_proj, v_proj, o_proj]"
-    usual, lora = bits()
+    usual, lora = bits(model)
     assert lora.target_modules == ("q_proj", "v_proj")
-    more, lora = bits(f"learning.lora={{r: 8, {four}}}")
+    more, lora = bits(model, f"learning.lora={{r: 8, {four}}}")
     assert len(lora.target_modules) == 4
-    assert more == bits(f"learning.model={{model: qwen2.5-0.5b, {four}}}")[0]
+    named = f"learning.model={{model: {model}, sequence_length: 16, {four}}}"
+    assert more == bits(model, named)[0]
     assert more > 1.5 * usual

@@ -39,7 +39,7 @@ def test_it_costs_what_training_timed_as_the_model_costs():
     job = first_job(theirs)
     assert sum(ours.bits_down(job, None)) == sum(theirs.bits_down(job, None))
     assert ours.bits_up(job) == theirs.bits_up(job)
-    assert ours.flop(job) == theirs.flop(job)
+    assert ours.work(job) == theirs.work(job)
     assert ours.memory_at(ours.rank) == theirs.memory_at(theirs.rank)
     assert proxy.timing_model()["time"] == config.timing_model()["time"]
 

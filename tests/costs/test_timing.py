@@ -15,17 +15,12 @@ from fl.model.adapters import LoraSettings
 from fl.settings.local_training import TrainingSettings
 from fl.tasks import Arithmetic
 from netsim.cosim.learning_kinds import LoraLearning
+from tests.support.tiny_config import TINY_LLAMA, write_config
 
-TINY = {
-    "hidden_size": 16,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "num_key_value_heads": 2,
-    "intermediate_size": 24,
-}
 ONE = TrainingSettings(per_device_train_batch_size=1, gradient_accumulation_steps=2)
 PUBLISHED = {  # the models' cards, and RoBERTa's paper
     "roberta-large": 355e6,
+    "gemma-3-270m": 268e6,
     "llama-3.2-1b": 1.24e9,
     "llama-3.2-3b": 3.21e9,
     "llama-3.1-8b": 8.03e9,
@@ -36,11 +31,8 @@ PUBLISHED = {  # the models' cards, and RoBERTa's paper
 
 @pytest.fixture
 def folder(tmp_path):
-    """Return a folder with a tiny Llama's configuration and no weights."""
-    words = {"vocab_size": 300, "architectures": ["LlamaForCausalLM"]}
-    values = {**TINY, **words, "model_type": "llama"}
-    (tmp_path / "config.json").write_text(json.dumps(values))
-    return str(tmp_path)
+    """A folder with a tiny Llama's configuration and no weights."""
+    return write_config(tmp_path)
 
 
 def learner(timing, **lora):
@@ -61,7 +53,7 @@ def test_built_in_shapes_have_the_published_number_of_parameters(name):
 
 
 def test_counts_on_meta_are_those_of_the_loaded_model(folder):
-    backbone = FromConfig(model_type="llama", config=TINY, vocab_size=300)
+    backbone = FromConfig(model_type="llama", config=TINY_LLAMA, vocab_size=300)
     lora = LoraSettings(modules_to_save=())
     loaded = count_costs(Arithmetic(num_samples=300), backbone, lora=lora, training=ONE)
     vocabulary = len(backbone.tokenizer(Arithmetic(num_samples=300)).loaded)
@@ -103,7 +95,7 @@ def test_time_is_that_of_the_big_model_at_every_rank(folder):
     whole = 32 * facts.num_trainable(16)
     assert found.bits_down(job(3, first), None) == (whole, 16)
     assert found.bits_down(job(8, first), None) == (whole, 0)
-    assert found.flop(job(4)) == facts.training_flop(rank=8, steps=10)
+    assert found.work(job(4)).flop == facts.training_flop(rank=8, steps=10)
     memory_bytes = facts.training_memory_bytes(rank=16, training=ONE)
     assert found.memory_at(found.rank) == memory_bytes
 
@@ -130,7 +122,9 @@ def test_a_classifier_has_its_family_s_modules():
 
 
 def test_an_encoder_and_its_head_of_two_layers_are_counted(tmp_path):
-    sizes = {name: TINY[name] for name in TINY if name != "num_key_value_heads"}
+    sizes = {
+        name: TINY_LLAMA[name] for name in TINY_LLAMA if name != "num_key_value_heads"
+    }
     values = {**model_values("roberta-large"), **sizes, "vocab_size": 300}
     (tmp_path / "config.json").write_text(json.dumps(values))
     facts = count_timing(TimingAs(model=str(tmp_path)), LoraSettings(), ONE)

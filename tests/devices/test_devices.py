@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from fl.contract import Work
 from netsim.core.streams import stream
 from netsim.devices.catalogue import DEVICES, DeviceChoice, DeviceMix
 from netsim.devices.device import (
@@ -29,8 +30,8 @@ BOARD = Device(
 
 def test_a_quarter_of_a_teraflop_per_second():
     assert BOARD.flop_per_s == 0.25e12
-    assert BOARD.compute_time_s(500_000_000_000) == 2
-    assert BOARD.compute_time_s(0) == 0
+    assert BOARD.compute_time_s(Work(500_000_000_000)) == 2
+    assert BOARD.compute_time_s(Work(0)) == 0
 
 
 def test_energy_by_hand():
@@ -61,8 +62,10 @@ def test_impossible_devices_are_refused(change):
 def test_catalogue_states_its_sources_and_assumptions(name):
     device = DEVICES[name]
     assert device.name == name
-    assert "efficiency" in device.source
+    assert "efficiency" in device.source or device.software
+    assert (device.basis == "assumed") == (not device.software)
     assert "assumed" in device.source
+    assert device.doubt >= 1
     assert device.idle_power_w < device.compute_power_w
 
 
@@ -92,7 +95,7 @@ def test_catalogue_peaks_are_cores_times_lanes_times_clock():
 def test_catalogue_covers_boards_phones_laptops_and_servers():
     kinds = {
         "board": ("raspberry-pi-", "jetson-"),
-        "phone": ("pixel-", "galaxy-"),
+        "phone": ("pixel-", "galaxy-", "hi-nova-", "iphone-"),
         "laptop": ("laptop-", "apple-"),
         "server": ("nvidia-", "edge-server-"),
     }
@@ -191,3 +194,19 @@ def test_a_device_of_ones_own_is_written_with_units():
         choice.model_dump(mode="json"), context={"source": "yaml"}
     )
     assert again == choice
+
+
+def test_each_term_of_a_devices_time_is_its_own():
+    work = Work(
+        flop=10**12, product_bytes=10**9, other_bytes=10**8, operations=1000, steps=2
+    )
+    terms = {
+        "fixed_time_s": (0.5, 1.0),
+        "launch_time_s": (2e-5, 0.02),
+        "product_bandwidth_bytes_per_s": (1e10, 0.1),
+        "other_bandwidth_bytes_per_s": (1e9, 0.1),
+    }
+    assert BOARD.compute_time_s(work) == 4
+    for name, (value, seconds) in terms.items():
+        device = BOARD.model_copy(update={name: value})
+        assert device.compute_time_s(work) == pytest.approx(4 + seconds)

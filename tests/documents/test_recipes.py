@@ -5,6 +5,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 
 import pytest
 
@@ -16,7 +17,8 @@ from tests.support.places import ROOT
 
 TEXT = (ROOT / "CONTRIBUTING.md").read_text()
 RECIPES = dict(part.split("\n", 1) for part in re.split(r"^### ", TEXT, flags=re.M)[1:])
-OF_ONE_CLASS = [name for name in RECIPES if name != "A table"]
+OTHERS = ("A package of plug-ins", "A table")
+OF_ONE_CLASS = [name for name in RECIPES if name not in OTHERS]
 
 
 def blocks(name, language):
@@ -25,7 +27,8 @@ def blocks(name, language):
 
 def test_there_are_recipes_for_every_seam():
     assert set(RECIPES) == {
-        *("A sharing rule", "A merge", "A sampler", "A server", "A task", "A table")
+        *("A sharing rule", "A merge", "A sampler", "A server", "A task", "A table"),
+        "A package of plug-ins",
     }
     for name in RECIPES:
         assert sum(len(text.splitlines()) for text in blocks(name, "python")) <= 35
@@ -45,6 +48,36 @@ def test_a_class_runs_as_the_recipe_has_it(name, tmp_path, monkeypatch):
     sys.modules.pop(module)
     assert verify(tmp_path / "run") == []
     assert len(load_run(tmp_path / "run").rounds) >= 1
+
+
+def test_the_sampler_of_the_recipe_keeps_its_contract(tmp_path, monkeypatch, capsys):
+    (code,) = blocks("A sampler", "python")
+    (tmp_path / "root_of_data.py").write_text(code)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    given = "{kind: 'root_of_data:RootOfData', mean_drawn: 3}"
+    assert netsim("check", "--plug-in", given) == 0
+    sys.modules.pop("root_of_data")
+    assert ", draw 4\nkeeps its contract" in capsys.readouterr().out
+
+
+def test_an_installed_class_runs_by_its_kind(tmp_path, monkeypatch):
+    (toml,) = blocks("A package of plug-ins", "toml")
+    (command,) = blocks("A package of plug-ins", "sh")
+    entries = tomllib.loads(toml)["project"]["entry-points"]["netsim.plugins"]
+    site, info = tmp_path / "site", tmp_path / "site" / "mine-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1.0\n")
+    lines = [f"{name} = {place}" for name, place in entries.items()]
+    (info / "entry_points.txt").write_text("\n".join(["[netsim.plugins]", *lines, ""]))
+    (code,) = blocks("A sharing rule", "python")
+    (site / "root_weighted.py").write_text(code)
+    monkeypatch.syspath_prepend(site)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    words = shlex.split(command)
+    assert netsim(*words[1:], "--out", tmp_path / "run", "--quiet") == 0
+    sys.modules.pop("root_weighted")
+    assert verify(tmp_path / "run") == []
 
 
 WRITES_A_ROW = """

@@ -60,7 +60,7 @@ def test_equal_to_samples_judged_one_by_one():
     personal, shared = merged.scores  # of weight one: what it sent is the merged one
     assert personal.client_id == shared.client_id == 0
     assert personal.loss == pytest.approx(shared.loss, rel=1e-12)
-    task, lora_model = fed._trainer.task, fed._trainer.lora_model
+    task, lora_model = fed._model.task, fed._model.lora_model
     lora_model.write(fed._versions.model(merged.version).adapter)
     held = task.labels("test")
     shares = label_shares(Digits().labels("train")[fed._shares[0]])

@@ -5,7 +5,7 @@ import ast
 from netsim.cosim.commands.choices import SEAMS
 from tests.support.places import ROOT, modules
 
-KINDS = {cls.__name__ for _, _, choices in SEAMS for cls in choices.values()}
+KINDS = {cls.__name__ for seam in SEAMS for cls in seam.choices.values()}
 OF_A_LIBRARY = ("CSafeLoader", "__metadata__")  # attributes that may be missing
 ROWS = ("event", "e", "self")  # of the trace, whose kind is data
 

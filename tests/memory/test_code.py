@@ -1,19 +1,24 @@
 """The code behind a result: what one class learned is not taken for another's."""
 
 import importlib
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from fl.federation.code_digests import KINDS
 from fl.memory.code import code_of, own_classes
 from fl.settings.federation import FederationSettings
-from netsim import load_run, run_study
+from netsim import load_run, run, run_study
 from netsim.cosim.reading import read_scenario
 from netsim.cosim.run import run_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
+from netsim.runs.manifest import read_manifest
+from tests.support.command import netsim
+from tests.support.rule import RULE
 
 HALVED = """
 from dataclasses import replace
@@ -127,7 +132,7 @@ def test_each_kind_of_result_has_its_own_code():
     }
     assert "fl/aggregation/flora_na.py" in found["merge"]
     assert "fl/aggregation/flora_na.py" not in found["job"] | found["evaluation"]
-    assert "fl/training/core.py" in found["job"] - found["base"]
+    assert "fl/training/core.py" in found["job"] - found["base"] - found["evaluation"]
     assert "fl/model/evaluation.py" in found["evaluation"]
     assert "fl/model/evaluation.py" not in found["job"] | found["merge"]
     assert {"fl/tasks/digits.py", "fl/backbones/small_vit.py"} <= found["job"]
@@ -220,19 +225,6 @@ def test_a_study_of_two_programs_is_refused(edit, tmp_path):
         run_study(study, out=tmp_path / "out")
 
 
-RULE = """
-from typing import ClassVar
-
-from netsim.band.transfer import Terms
-from netsim.sharing import AtEvents
-
-
-class Plain(AtEvents):
-    kind: ClassVar[str] = "plain"
-
-    def divide(self, started, live, band):
-        return [(one, Terms(weight={weight})) for one in started]
-"""
 DRAWN = RULE.replace("{weight}", "__import__('random').randint(1, 99)")
 
 
@@ -250,8 +242,8 @@ def test_a_run_replays_from_elsewhere_with_the_code_that_it_keeps(tmp_path):
     other.mkdir()
     (home / "plain.py").write_text(RULE.format(weight=2))
     set_ = ("--set", "cell.uplink.sharing=plain:Plain", "--set", "stop.rounds=1")
-    run = ("run", "network-only", *set_, "--quiet", "--out")
-    assert netsim_in(home, *run, "one")[0] == 0
+    words = ("run", "network-only", *set_, "--quiet", "--out")
+    assert netsim_in(home, *words, "one")[0] == 0
     assert (home / "one" / "code" / "plain.py").is_file()
     code, said = netsim_in(other, "replay", home / "one")
     assert (code, "--allow-code" in said) == (2, True)
@@ -259,12 +251,40 @@ def test_a_run_replays_from_elsewhere_with_the_code_that_it_keeps(tmp_path):
     (home / "plain.py").write_text(RULE.format(weight=3))
     code, said = netsim_in(home, "replay", "one")
     assert (code, "plain.py is no longer what it was then" in said) == (2, True)
-    assert netsim_in(home, *run, "two")[0] == 0
+    assert netsim_in(home, *words, "two")[0] == 0
     _, said = netsim_in(other, "compare", home / "one", home / "two")
     assert "code: plain.py differs" in said
     (home / "plain.py").write_text(DRAWN)
-    assert netsim_in(home, *run, "three")[0] == 0
+    assert netsim_in(home, *words, "three")[0] == 0
     code, said = netsim_in(home, "replay", "three", "--fresh")
     assert code == 1
     assert "does not replay: " in said
     assert "does a class draw without a seed?" in said
+
+
+OLD = Path(__file__).parent / "run_of_unknown_code"  # from before modules were listed
+
+
+def test_a_run_from_before_modules_were_listed_is_of_unknown_code(tmp_path, capsys):
+    assert netsim("verify", OLD) == 0
+    said = capsys.readouterr().out
+    assert "its manifest lists no modules: it was made by unknown code" in said
+    new = tmp_path / "new"
+    assert netsim("replay", OLD, "--out", new) in (0, 1)  # networks have changed since
+    capsys.readouterr()
+    assert netsim("compare", OLD, new) == 0
+    assert f"code: {OLD} lists no modules" in capsys.readouterr().out
+    copy = tmp_path / "copy"
+    shutil.copytree(OLD, copy)
+    assert netsim("run", copy / "scenario.yaml", "--resume", "--out", copy) == 0
+    assert read_manifest(copy) == read_manifest(OLD)
+
+
+def test_a_program_is_announced_once_before_it_runs(tmp_path, monkeypatch, caplog):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    (tmp_path / "plain.py").write_text(RULE.format(weight=1))
+    run("network-only", "cell.uplink.sharing=plain:Plain", "stop.rounds=1", out="run")
+    sys.modules.pop("plain")
+    (said,) = caplog.messages
+    assert said.startswith("this scenario is a program: plain:Plain runs from ")

@@ -1,13 +1,12 @@
 """``netsim merge`` at the command line."""
 
 import json
-import sys
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from netsim.cli import main
+from tests.support.command import netsim
 from tests.support.peft_clients import (
     base_of,
     clients,
@@ -23,19 +22,6 @@ from tests.support.peft_clients import (
 pytestmark = pytest.mark.filterwarnings(
     "ignore:`is_gradient_checkpointing`:FutureWarning"
 )
-
-
-def netsim(*args):
-    """Run the command in this process; return its exit code."""
-    before = sys.argv
-    sys.argv = ["netsim", *map(str, args)]
-    try:
-        main()
-    except SystemExit as stop:
-        return stop.code or 0
-    finally:
-        sys.argv = before
-    return 0
 
 
 def test_merge_prints_a_table_and_writes_what_peft_loads(tmp_path, capsys):

@@ -10,10 +10,12 @@ from netsim.policy.pilots import (
     Curve,
     Trial,
     Update,
+    client_norms2,
     common_level,
     norm_exponent,
     same_scale,
     study_trials,
+    without_trend,
 )
 from netsim.policy.surrogate import variance_terms
 
@@ -23,7 +25,7 @@ ALPHA, BETA, NU = 40.0, 6.0, 0.8
 
 
 def falling(rounds_to_one, num_rounds):
-    """Return losses from 2 downwards that pass 1 after so many rounds."""
+    """Return losses from 2 downwards that pass 1 after that many rounds."""
     rounds = range(num_rounds + 1)
     losses = tuple(2 - number / rounds_to_one for number in rounds)
     return Curve(rounds=tuple(rounds), losses=losses)
@@ -70,7 +72,7 @@ def test_a_loss_that_stays_is_not_below_itself(loss, num_rounds):
     assert flat.lowest == loss
 
 
-def test_pilots_that_drew_nobody_are_refused():
+def test_pilots_without_participants_are_refused():
     still = Curve(rounds=(0, 1, 2), losses=(0.1,) * 3)
     idle = [replace(trial(q), curve=still, updates=()) for q in (0.5, 1.0)]
     with pytest.raises(InputError, match="the one at place 1 did not get below"):
@@ -177,3 +179,18 @@ def test_the_scale_of_the_pilots_is_kept():
     now = same_scale(np.array([1.0, 1.0, 4.0, 1.0]), NORMS2, WEIGHTS)
     assert WEIGHTS**2 @ now == pytest.approx(WEIGHTS**2 @ NORMS2)
     assert now[2] == pytest.approx(4 * now[0])
+
+
+def test_norms_of_clients_seen_early_and_late_are_on_one_scale():
+    """Changes halve every round; client 0 is seen early only, client 3 late only."""
+    seen = {1: (0, 1), 2: (0, 1, 2), 3: (1, 2), 4: (1, 2, 3), 5: (2, 3)}
+    updates = [
+        Update(client_id, ratio, NORMS2[client_id] * ratio**NU / 2**round_id, round_id)
+        for round_id, clients in seen.items()
+        for client_id in clients
+        for ratio in (1.0, 4.0)
+    ]
+    raw = client_norms2(updates, 4, NU).values
+    assert raw[3] / raw[0] < 0.1  # where the truth is 0.25
+    norms2 = client_norms2(without_trend(updates, NU), 4, NU).values
+    assert norms2 / norms2[0] == pytest.approx(NORMS2 / NORMS2[0], rel=1e-6)

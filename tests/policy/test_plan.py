@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from fl.contract import Work
 from netsim.cosim.plan_problem import Assumptions, build_problem
 from netsim.cosim.reading import read_scenario
 from netsim.cosim.shipped import find_scenario
@@ -47,8 +48,8 @@ class Sketcher:
     def bits_up(self, job):
         return job.rank * 10**6
 
-    def flop(self, job):
-        return job.rank * 10**10
+    def work(self, job):
+        return Work(job.rank * 10**10)
 
 
 def sketched(*overrides):
@@ -155,7 +156,7 @@ def test_a_deadline_leaves_the_ranks_that_meet_it_alone_on_the_band():
             population.radio_map.effective_cn0_hz(n, "up"), up.band_hz
         )
         for rank in problem.ranks:
-            compute_s = population.fleet.expected_compute_s(n, rank * 10**10)
+            compute_s = population.fleet.expected_compute_s(n, Work(rank * 10**10))
             alone_s = 0.01 + broadcast_s + compute_s + rank * 10**6 / rate_bps
             memory_bytes = population.fleet.device(n).memory_bytes
             assert fits[n, rank - 1] == (rank * 750_000_000 <= memory_bytes)
@@ -170,7 +171,7 @@ def test_a_deadline_leaves_the_ranks_that_meet_it_alone_on_the_band():
     assert (without.is_allowed == fits).all()
 
 
-def test_a_deadline_that_leaves_nobody_a_rank_names_the_slowest():
+def test_a_deadline_that_allows_no_rank_names_the_slowest():
     scenario, learner, population = sketched(DEADLINE.format("100 ms"))
     with pytest.raises(InputError, match=r"client \d+ needs [\d.]+ s even alone"):
         build_problem(scenario, learner, population, Assumptions())
@@ -193,8 +194,9 @@ def test_arrays_say_what_one_client_at_a_time_says(radio, fading):
         assert population.radio_map.full_band_rates_bps(direction) == pytest.approx(
             rates, rel=1e-12
         )
-    one_s = [population.fleet.expected_compute_s(n, 1) for n in ids]
-    assert population.fleet.seconds_per_flop() == pytest.approx(one_s, rel=1e-15)
+    works = [Work(10**9), Work(10**9, 10**8, 500, 2)]
+    one_s = [[population.fleet.expected_compute_s(n, w) for w in works] for n in ids]
+    assert (population.fleet.expected_computes_s(works) == np.array(one_s)).all()
     devices = [population.fleet.device(n) for n in ids]
     assert population.fleet.device_names().tolist() == [one.name for one in devices]
     memories = np.array([one.memory_bytes for one in devices])

@@ -1,8 +1,10 @@
 """Policies over real learning, and what a scenario may not say of them."""
 
 import json
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -176,10 +178,11 @@ def test_whole_probabilities_of_one_are_fine(tmp_path):
     assert read_plan(path, 20).probabilities.tolist() == [1.0] * 20
 
 
-def test_a_plan_is_found_again_from_another_folder(tmp_path, monkeypatch):
+def test_a_plan_lies_beside_its_scenario(tmp_path):
     plan_file(tmp_path)
-    monkeypatch.chdir(tmp_path)
-    policy = planned("mine.parquet").policy
+    copied = shutil.copy(find_scenario("quickstart"), tmp_path)
+    overrides = (NO_SAMPLING, "policy={kind: planned, path: mine.parquet}")
+    policy = read_scenario(Path(copied), overrides).policy
     assert policy.path == str(tmp_path / "mine.parquet")
 
 

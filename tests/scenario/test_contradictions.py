@@ -151,8 +151,8 @@ def test_facts_and_traits_have_different_names():
     assert not set(get_args(Trait)) & set(get_args(Fact))
 
 
-@pytest.mark.parametrize("seam", [seam for seam, _, _ in SEAMS])
+@pytest.mark.parametrize("seam", [seam.title for seam in SEAMS])
 def test_no_kind_of_a_seam_lacks_a_declaration_that_others_have(seam):
-    choices = next(found for name, _, found in SEAMS if name == seam)
+    choices = next(found.choices for found in SEAMS if found.title == seam)
     declaring = [kind for kind, cls in choices.items() if hasattr(cls, "traits")]
     assert declaring in ([], list(choices))

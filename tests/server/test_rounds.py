@@ -4,13 +4,16 @@ One 6 MHz band at 2 bit/s/Hz (SNR 3): 12 Mbit/s alone, 6 for each of two, 4 for 
 three. From 4 s on client 0's uplink has SNR 1, hence 1 bit/s/Hz.
 """
 
-from typing import Literal
+from operator import attrgetter
+from typing import ClassVar, Literal
 
 import pytest
 
 from netsim.policy import FullParticipation, IndependentSampling
 from netsim.scenario import Record
 from netsim.server import Buffered, Deadline
+from netsim.server.round_loop import RoundLoop
+from netsim.server.round_settings import RoundSettings
 from netsim.sharing import EqualFixed, FirstComeTdma, ProcessorSharing
 from tests.support.timelines import MBIT, S, patient, play_out, scenario, times
 
@@ -159,6 +162,68 @@ def test_a_sender_radiates_in_proportion_to_its_share(tmp_path, sharing, held_mh
     last_s = max(task.end_ns for task in tasks) / S + 0.25
     idle_j = [1.0 + last_s - task.end_ns / S for task in tasks]
     assert [task.idle_energy_j for task in tasks] == pytest.approx(idle_j)
+
+
+class Periodic(RoundSettings):
+    """Merges at every sixth second what has arrived since."""
+
+    kind: ClassVar[str] = "periodic"
+
+    @property
+    def traits(self):
+        return self.common_traits
+
+    def play(self, stage):
+        env = stage.scene.env
+        loop = RoundLoop(
+            stage,
+            self,
+            self.round_timing,
+            cut=lambda round_: env.timeout(6 * S - env.now % (6 * S)),
+        )
+        return loop.play()
+
+
+@pytest.mark.parametrize(
+    ("late", "expected"),
+    [
+        (
+            "drop",
+            [
+                (0, 6 * S, None, "surplus"),
+                (1, 6 * S, None, "surplus"),
+                (2, 5 * S, 1, "done"),
+            ],
+        ),
+        (
+            "next-round",
+            [
+                (0, 6_333_333_334, 2, "done"),
+                (1, 6_583_333_334, 2, "done"),
+                (2, 5 * S, 1, "done"),
+            ],
+        ),
+    ],
+)
+def test_a_server_ends_its_rounds_when_it_likes(late, expected, tmp_path):
+    """Client 2 arrives at 5 s, the round ends at 6 s."""
+    server = Periodic(
+        sampling=FullParticipation(),
+        announce_time_s=0.5,
+        merge_time_s=0.25,
+        late=late,
+    )
+    trace = three_clients(server, tmp_path, rounds=2)
+    assert [
+        (t.client_id, t.end_ns, t.merged_round_id, t.status)
+        for t in sorted(trace.tasks, key=attrgetter("client_id"))
+        if t.round_id == 1
+    ] == expected
+    assert [(r.start_ns, r.end_ns) for r in trace.rounds] == [
+        (0, 6_250_000_000),
+        (6_250_000_000, 12_250_000_000),
+    ]
+    assert [e.detail for e in trace.events if e.kind == "enough"][:1] == ["2 late"]
 
 
 def test_an_empty_round_still_costs_its_broadcast(tmp_path):

@@ -2,7 +2,7 @@
 
 from fl.aggregation import FedIT
 from fl.backbones import SmallViT
-from fl.contract import Job
+from fl.contract import Arrival, Job
 from fl.federation.federation import Federation
 from fl.model.adapters import LoraSettings
 from fl.partition import IID
@@ -56,3 +56,16 @@ def numbers(fed, version, folder):
 
     fed.export(version, folder)
     return load_file(folder / "adapter_model.safetensors")
+
+
+def two_rounds():
+    """Return what two rounds of five clients come to: version, adapter and metrics."""
+    backbone = TINY.model_copy(update={"num_hidden_layers": 1})
+    learning = FederationSettings(backbone=backbone)
+    fed = Federation(learning, num_clients=6, seed=3)
+    version = fed.initial_version
+    for index in range(2):
+        jobs = [submit(fed, client, version, index, steps=4) for client in range(5)]
+        merged = fed.merge(version, [Arrival(job, 0.3) for job in jobs])
+        version = merged.version
+    return version, fed.adapter_digest(version), fed.evaluate(version)

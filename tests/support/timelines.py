@@ -6,6 +6,7 @@ three.
 
 from dataclasses import dataclass
 
+from fl.contract import Work
 from netsim.channel import LogDistance, NoFading, PerHertzRadio, Ring
 from netsim.cosim.learning_kinds import LearningOff
 from netsim.cosim.scenario import Scenario
@@ -35,8 +36,8 @@ class Uneven(NoLearning):
     def bits_up(self, job):
         return self.uploads[job.client_id]
 
-    def flop(self, job):
-        return self.flops[job.client_id]
+    def work(self, job):
+        return Work(self.flops[job.client_id])
 
 
 def scenario(

@@ -17,12 +17,25 @@ TWO = ("--workers", "2")
 PATIENCE_S = 120
 
 
+def fresh(words, environment, printed, said):
+    """Start a command as everyone does, in a session of its own."""
+    main = "from netsim.cli import main; main()"
+    with printed.open("wb") as out, said.open("wb") as err:
+        return subprocess.Popen(
+            [sys.executable, "-c", main, *words],
+            env=environment,
+            start_new_session=True,
+            stdout=out,
+            stderr=err,
+        )
+
+
 class Faulty:
     """A run with its own process group and store."""
 
-    def __init__(self, folder, cache, overrides=OVERRIDES):
+    def __init__(self, folder, cache, overrides=OVERRIDES, begin=fresh):
         self.folder, self.cache = folder, cache
-        self._overrides = overrides
+        self._overrides, self._begin = overrides, begin
         self._process = None
 
     def words(self, *more):
@@ -30,28 +43,26 @@ class Faulty:
         sets = [f"--set={override}" for override in self._overrides]
         return ["run", "quickstart", *sets, "--out", str(self.folder), *more]
 
-    def command(self, *more):
-        main = "from netsim.cli import main; main()"
-        return [sys.executable, "-c", main, *self.words(*more)]
-
     def start(self, *more):
-        self._process = subprocess.Popen(
-            self.command(*more),
-            env={
-                **os.environ,
-                "XDG_CACHE_HOME": str(self.cache),
-                "PYTHONPATH": os.pathsep.join(sys.path),
-            },
-            start_new_session=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        environment = {
+            **os.environ,
+            "XDG_CACHE_HOME": str(self.cache),
+            "PYTHONPATH": os.pathsep.join(sys.path),
+        }
+        outputs = (self._output(name) for name in ("out", "err"))
+        self._process = self._begin(self.words(*more), environment, *outputs)
         return self
+
+    def _output(self, name):
+        return self.folder.with_name(f"{self.folder.name}.{name}")
 
     def workers(self):
         """Return the process ids of the workers."""
-        return [pid for pid in self.group() if "spawn_main" in (_words(pid) or "")]
+        return [
+            pid
+            for pid in self.group()
+            if pid != self._process.pid and "resource_tracker" not in _words(pid)
+        ]
 
     def group(self):
         """Return the ids of the run's process and of its descendants."""
@@ -77,24 +88,29 @@ class Faulty:
         return self._process.poll() is not None
 
     def kill(self, number):
-        self._process.send_signal(number)
+        """Send a signal to the run's process alone."""
+        os.kill(self._process.pid, number)
+
+    def kill_all(self, number):
+        """Send a signal to the run and its workers, as a terminal does."""
+        os.killpg(self._process.pid, number)
 
     def end(self):
         """Return the exit code and the output."""
-        printed, said = self._process.communicate(timeout=PATIENCE_S)
-        return self._process.returncode, printed, said
+        code = self._process.wait(timeout=PATIENCE_S)
+        return code, *(self._output(name).read_text() for name in ("out", "err"))
 
     def clear(self):
         for pid in self.group():
             os.kill(pid, signal.SIGKILL)
-        self._process.communicate()
+        self._process.wait(timeout=PATIENCE_S)
 
 
 def _words(pid):
     try:
         return (PROCESSES / str(pid) / "cmdline").read_text().replace("\0", " ")
     except OSError:
-        return None
+        return ""
 
 
 def _group(pid):
@@ -112,4 +128,4 @@ def wait(is_so):
     until_s = time.monotonic() + PATIENCE_S
     while not is_so():
         assert time.monotonic() < until_s, "waited in vain"
-        time.sleep(0.02)
+        time.sleep(0.05)

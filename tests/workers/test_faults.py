@@ -11,6 +11,7 @@ from netsim.cosim.run import run_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.verify import verify
 from tests.support.command import netsim
+from tests.support.warm_workers import WarmCommand
 from tests.torture import worker_faults
 from tests.torture.faulty import OVERRIDES, PROCESSES, TWO, Faulty, wait
 from tests.torture.learned import new_cache
@@ -22,11 +23,14 @@ pytestmark = [
     ),
 ]
 
+SHORT = (*OVERRIDES, "learning.training.local_steps=6")
+HUNGRY = (*worker_faults.HUNGRY, *SHORT)
+
 
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory):
     """The digest of the run when nothing goes wrong; it also counts the model."""
-    config = read_scenario(find_scenario("quickstart"), OVERRIDES)
+    config = read_scenario(find_scenario("quickstart"), SHORT)
     folder = tmp_path_factory.mktemp("expected") / "run"
     return run_scenario(config, folder, reuse=False).digest
 
@@ -39,7 +43,15 @@ def cache(tmp_path):
 
 @pytest.fixture
 def faulty(expected, cache, tmp_path):
-    run = Faulty(tmp_path / "run", cache)
+    run = Faulty(tmp_path / "run", cache, SHORT, WarmCommand)
+    yield run
+    run.clear()
+
+
+@pytest.fixture
+def fresh(expected, cache, tmp_path):
+    """A run whose processes start as everyone's do."""
+    run = Faulty(tmp_path / "run", cache, SHORT)
     yield run
     run.clear()
 
@@ -61,7 +73,7 @@ def test_an_interrupt_of_the_group_ends_all_and_says_how_to_go_on(
     expected, faulty, resumed
 ):
     faulty.start(*TWO).wait_for_training()
-    os.killpg(faulty.group()[0], signal.SIGINT)
+    faulty.kill_all(signal.SIGINT)
     code, _, said = faulty.end()
     assert code == 130
     assert f"--out {faulty.folder} --resume" in said
@@ -73,13 +85,13 @@ def test_an_interrupt_of_the_group_ends_all_and_says_how_to_go_on(
 
 
 def test_a_killed_parent_leaves_no_orphans_and_a_run_to_resume(
-    expected, faulty, resumed
+    expected, fresh, resumed
 ):
-    faulty.start(*TWO).wait_for_training()
-    faulty.kill(signal.SIGKILL)
-    assert faulty.end()[0] == -signal.SIGKILL
-    wait(lambda: not faulty.group())
-    again = resumed(faulty)
+    fresh.start(*TWO).wait_for_training()
+    fresh.kill(signal.SIGKILL)
+    assert fresh.end()[0] == -signal.SIGKILL
+    wait(lambda: not fresh.group())
+    again = resumed(fresh)
     assert again["digest"] == expected
     assert again["steps_reused"] > 0
 
@@ -110,7 +122,7 @@ def test_a_killed_run_that_does_not_wait_resumes_to_the_same_digest(
     )
     config = read_scenario(find_scenario("quickstart"), overrides)
     whole = run_scenario(config, tmp_path / "whole", reuse=False)
-    run = Faulty(tmp_path / "run", cache, overrides)
+    run = Faulty(tmp_path / "run", cache, overrides, WarmCommand)
     try:
         run.start("--quiet").wait_for_learning(4).kill(signal.SIGKILL)
         assert run.end()[0] == -signal.SIGKILL
@@ -130,18 +142,17 @@ def test_a_killed_workers_work_is_done_again(expected, faulty):
     assert json.loads(printed.splitlines()[-1])["digest"] == expected
 
 
-def test_workers_without_memory_give_one_message_and_a_run_to_resume(cache, tmp_path):
+def test_workers_without_memory_give_one_message_and_a_run_to_resume(
+    cache, resumed, tmp_path
+):
     """Their allocations really fail; what was trained before is kept."""
-    config = read_scenario(find_scenario("quickstart"), worker_faults.HUNGRY)
+    config = read_scenario(find_scenario("quickstart"), HUNGRY)
     right = run_scenario(config, tmp_path / "right", reuse=False).digest
-    run = Faulty(tmp_path / "run", cache, worker_faults.HUNGRY)
+    run = Faulty(tmp_path / "run", cache, HUNGRY, WarmCommand)
     try:
         code, wrong = worker_faults.starved_workers(run, None)
         assert (code, wrong) == (2, [])
-        run.start("--resume", "--quiet", "--json")  # its class is found as before
-        code, out, _ = run.end()
-        assert code == 0
-        again = json.loads(out.splitlines()[-1])
+        again = resumed(run)
     finally:
         run.clear()
     assert again["digest"] == right

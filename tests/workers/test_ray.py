@@ -1,4 +1,4 @@
-"""Studies on a real Ray cluster: the same results, whoever dies."""
+"""Studies on a real Ray cluster: the same results when a worker or the driver dies."""
 
 import io
 import os
@@ -25,6 +25,7 @@ from netsim.study.work import Host, Mark, packed, run_one, unpack
 from tests.support.command import netsim
 from tests.support.studies import killed_midway, written
 from tests.support.work import die, die_for_want_of, plus, refuse_three, say_who
+from tests.torture.learned import new_cache
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("own_cache")]
 
@@ -134,10 +135,12 @@ def soon(condition, limit_s=30):
     return condition()
 
 
-def test_a_study_survives_a_killed_worker_with_the_same_tables(cluster, tmp_path):
+def test_a_study_survives_a_killed_worker_with_the_same_tables(
+    cluster, tmp_path, monkeypatch
+):
     path = written(tmp_path)
     whole = package.run_study(path, out=tmp_path / "whole")
-    os.environ["XDG_CACHE_HOME"] = str(tmp_path / "other-cache")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(new_cache(tmp_path / "other-cache")))
     folder = tmp_path / "spread"
     thread, killed = kill_one_when(folder, 2)
     spread = package.run_study(path, out=folder, workers=NUM_WORKERS, ray="auto")
@@ -204,7 +207,7 @@ def test_who_sees_the_lock_of_the_study_sees_its_files(tmp_path):
         ("10.0.0.1:many", "must be auto or an address such as 10.0.0.1:6379"),
     ],
 )
-def test_an_address_where_nobody_listens_is_refused_at_once(
+def test_an_address_without_a_server_is_refused_at_once(
     address, expected, tmp_path, capsys
 ):
     pytest.importorskip("ray", reason="needs the extra `cluster`")

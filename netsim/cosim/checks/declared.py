@@ -24,6 +24,7 @@ Fact: TypeAlias = Literal[
     "lists-cells",  # under `cells`, however many
     "has-interference",
     "has-own-links",
+    "limits-radios",  # with a width for each client
     "has-battery",
     "has-mobility",
     "changes-cells",
@@ -95,6 +96,10 @@ def _of_sections(scenario: Scenario) -> Iterator[Declared]:
         "lists-cells": (scenario.cell is None, ("cells",)),
         "has-interference": (scenario.interference is not None, ("interference",)),
         "has-own-links": (population.links is not None, ("population", "links")),
+        "limits-radios": (
+            population.radio_band_hz is not None,
+            ("population", "radio_band"),
+        ),
         "has-battery": (population.battery is not None, ("population", "battery")),
         "has-mobility": (moves, mobility),
         "changes-cells": (moves and not is_single, mobility),

@@ -51,7 +51,7 @@ RULES: Mapping[tuple[Either, Either], str] = {
         "{an_other} server serves clients one by one; set `mode: unicast`"
     ),
     ("corrects-presence", "always-there"): (
-        "corrects nothing: with availability {other} everybody is there"
+        "corrects nothing: with availability {other} all clients are available"
     ),
     ("has-edges", "has-one-cell"): "edge servers need `cells`, at least two of them",
     ("has-mobility", "has-edges"): (
@@ -81,6 +81,10 @@ RULES: Mapping[tuple[Either, Either], str] = {
     ("cuts-at-snr", "has-own-links"): (
         "has no meaning with population.links: their traces have the outages that "
         "were met"
+    ),
+    ("limits-radios", "has-own-links"): (
+        "has no effect with population.links: a trace is of a link as wide as it was "
+        "met; leave it out, or divide the rates of the trace"
     ),
     ("has-policy", "has-own-links"): (
         "plans for uploads that share the band, and with population.links none "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from fl.aggregation import AGGREGATIONS, COMPRESSIONS, SERVER_OPTIMISERS
 from fl.backbones import BACKBONES
@@ -21,27 +21,42 @@ from netsim.server import POLICIES, SERVERS
 from netsim.server.staleness import STALENESSES
 from netsim.sharing import SHARING_RULES
 
-SEAMS: tuple[tuple[str, str, Mapping[str, Any]], ...] = (
-    ("servers", "server", SERVERS),
-    ("sampling", "server.sampling", SAMPLERS),
-    ("staleness", "server.staleness", STALENESSES),
-    ("policies", "policy", POLICIES),
-    ("ranks", "ranks", RANKS),
-    ("sharing rules", "cell.uplink.sharing", SHARING_RULES),
-    ("radios", "cell.uplink.radio", RADIOS),
-    ("path loss", "cell.path_loss", PATH_LOSSES),
-    ("fading", "cell.fading", FADINGS),
-    ("jitter", "cell.uplink.jitter", JITTERS),
-    ("own links", "population.links", LINKS),
-    ("placement", "population.placement", PLACEMENTS),
-    ("mobility", "population.mobility", MOBILITIES),
-    ("speed spread", "population.speed_spread", SPREADS),
-    ("availability", "population.availability", AVAILABILITIES),
-    ("learning", "learning", LEARNINGS),
-    ("tasks", "learning.task", TASKS),
-    ("backbones", "learning.backbone", BACKBONES),
-    ("partitions", "learning.partition", PARTITIONS),
-    ("aggregation", "learning.aggregation", AGGREGATIONS),
-    ("server optimiser", "learning.server_optimiser", SERVER_OPTIMISERS),
-    ("compression", "learning.compression", COMPRESSIONS),
+
+class Seam(NamedTuple):
+    """A place in a scenario that holds one of several kinds."""
+
+    name: str  # under which installed plug-ins are known
+    title: str
+    path: str  # in a scenario
+    choices: Mapping[str, Any]
+
+
+SEAMS: tuple[Seam, ...] = (
+    Seam("server", "servers", "server", SERVERS),
+    Seam("sampling", "sampling", "server.sampling", SAMPLERS),
+    Seam("staleness", "staleness", "server.staleness", STALENESSES),
+    Seam("policy", "policies", "policy", POLICIES),
+    Seam("ranks", "ranks", "ranks", RANKS),
+    Seam("sharing", "sharing rules", "cell.uplink.sharing", SHARING_RULES),
+    Seam("radio", "radios", "cell.uplink.radio", RADIOS),
+    Seam("path_loss", "path loss", "cell.path_loss", PATH_LOSSES),
+    Seam("fading", "fading", "cell.fading", FADINGS),
+    Seam("jitter", "jitter", "cell.uplink.jitter", JITTERS),
+    Seam("links", "own links", "population.links", LINKS),
+    Seam("placement", "placement", "population.placement", PLACEMENTS),
+    Seam("mobility", "mobility", "population.mobility", MOBILITIES),
+    Seam("speed_spread", "speed spread", "population.speed_spread", SPREADS),
+    Seam("availability", "availability", "population.availability", AVAILABILITIES),
+    Seam("learning", "learning", "learning", LEARNINGS),
+    Seam("task", "tasks", "learning.task", TASKS),
+    Seam("backbone", "backbones", "learning.backbone", BACKBONES),
+    Seam("partition", "partitions", "learning.partition", PARTITIONS),
+    Seam("aggregation", "aggregation", "learning.aggregation", AGGREGATIONS),
+    Seam(
+        "server_optimiser",
+        "server optimiser",
+        "learning.server_optimiser",
+        SERVER_OPTIMISERS,
+    ),
+    Seam("compression", "compression", "learning.compression", COMPRESSIONS),
 )

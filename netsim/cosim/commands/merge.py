@@ -14,6 +14,7 @@ from netsim.core.quantities import did_you_mean
 from netsim.cosim.answers import METHOD
 from netsim.errors import InputError
 from netsim.scenario import OneOf, Record, UserCode, load_text
+from netsim.scenario.installed import installed
 from netsim.scenario.permission import WORKING_TREE
 
 __all__ = ["LayerReport", "MergeReport", "Request", "merge_as_asked"]
@@ -59,7 +60,7 @@ def merge_as_asked(request: Request) -> MergeReport:
 def read_method(kind: str, overrides: Sequence[str], code: UserCode) -> Method:
     """Return the method of a name, with ``key=value`` settings of its own."""
     if ":" not in kind:  # else a class of the user's own
-        require_method(kind, AGGREGATIONS)
+        require_method(kind, [*AGGREGATIONS, *installed("aggregation")])
     settings = tuple(f"method.{override}" for override in overrides)
     text = f"method: {{kind: {kind!r}}}"
     found = load_text(text, _Choice, name="--method", overrides=settings, code=code)

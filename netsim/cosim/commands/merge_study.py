@@ -17,7 +17,7 @@ from fl.contract import Score
 from fl.federation.versions import Version, refolded
 from fl.merge_study import Evaluator, Round, Trial, compare
 from netsim.core.engine import rare_garbage_collection
-from netsim.cosim.commands.merge import require_method
+from netsim.cosim.commands.merge import read_method, require_method
 from netsim.cosim.learning_kinds import LoraLearning
 from netsim.cosim.replay import recorded_scenario
 from netsim.cosim.scenario import Scenario
@@ -26,6 +26,7 @@ from netsim.errors import InputError
 from netsim.runs.manifest import read_manifest
 from netsim.runs.run import load_run
 from netsim.scenario import UserCode
+from netsim.scenario.installed import installed
 from netsim.trace.writer import Recorder
 
 if TYPE_CHECKING:
@@ -69,11 +70,12 @@ def compare_merges(
     ``methods`` by name. With ``evaluate`` every merged model is evaluated on the test
     split.
     """
-    scenario = recorded_scenario(run, code=UserCode(tell=say))
+    code = UserCode(tell=say)
+    scenario = recorded_scenario(run, code=code)
     learning = _real_learning(scenario, run)
     merged_rounds = list(dict.fromkeys(load_run(run).merges["round_id"].tolist()))
     chosen = _chosen_rounds(rounds, merged_rounds)
-    compared = _methods(methods, learning)
+    compared = _methods(methods, learning, code)
     learner = learning.learner(
         scenario.population.num_clients, scenario.seed, reuse=True
     )
@@ -126,13 +128,19 @@ def _chosen_rounds(wanted: Sequence[int] | None, merged: Sequence[int]) -> set[i
     return set(merged if wanted is None else wanted)
 
 
-def _methods(names: Sequence[str] | None, learning: LoraLearning) -> list[Method]:
-    """Return the methods as they are by default, the run's own as it was set."""
+def _methods(
+    names: Sequence[str] | None, learning: LoraLearning, code: UserCode
+) -> list[Method]:
+    """Return the methods as they are by default, the run's own as it was set;
+    installed ones where they are named."""
     own = learning.aggregation
     found: dict[str, Method] = {kind: cls() for kind, cls in AGGREGATIONS.items()}
     found[own.kind] = own
+    more = {kind for kind in installed("aggregation") if kind not in found}
     for name in names or ():
-        require_method(name, found)
+        require_method(name, [*found, *sorted(more)])
+        if name in more:
+            found[name] = read_method(name, (), code)
     return [found[name] for name in (found if names is None else names)]
 
 
@@ -151,7 +159,7 @@ class _Observer:
     _num_seen: int = 0
     _has_reported: bool = False
 
-    def note(self, components: Sequence[Component], before: Version) -> None:
+    def note(self, components: Sequence[Component], before: Version, turn: int) -> None:
         """Merge these by all methods, if the round is among the chosen ones."""
         index, known = self._num_seen, self.merged_rounds
         self._num_seen += 1
@@ -164,7 +172,7 @@ class _Observer:
             previous=before.adapter,
             own=learning.aggregation,
             payload=learning.payload,
-            round_index=known[index] - 1,
+            round_index=turn - 1,
             rank=learning.lora.r,
             compression=learning.compression,
             is_asynchronous="merges-old-versions" in self.scenario.server.traits,

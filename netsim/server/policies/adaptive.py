@@ -20,6 +20,7 @@ from netsim.policy.pilots import (
     norm_exponent,
     same_scale,
     study_trials,
+    without_trend,
 )
 from netsim.policy.planner import Decision, Planner
 from netsim.policy.sampler import Coins, FloatArray
@@ -240,13 +241,14 @@ class Basis:
 
 
 def _renewed(stage: Stage, basis: Basis, updates: Sequence[Update]) -> Basis:
-    """Return the basis with norms from all changes so far, on the scale it had."""
+    """Return the basis with norms from all changes so far, early and late ones on one
+    scale, the one it had."""
     if not updates:
         return basis
     weights = basis.planner.problem.data_weights.astype(float)
     exponent = norm_exponent(updates).nu
     scale = basis.surrogate.nu if np.isnan(exponent) else exponent
-    norms2 = client_norms2(updates, len(weights), scale)
+    norms2 = client_norms2(without_trend(updates, scale), len(weights), scale)
     Notebook(stage).write_clients("norm2", norms2.values, norms2.errors)
     return replace(basis, norms2=same_scale(norms2.values, basis.norms2, weights))
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, NamedTuple, TypeGuard
+from typing import ClassVar, Literal, NamedTuple, TypeGuard
 
 import numpy as np
-from pydantic import AfterValidator, Field
 
 from netsim.errors import InputError
 from netsim.policy.planner import Planner
 from netsim.policy.sampler import Coins, FloatArray
 from netsim.scenario import Record
+from netsim.scenario.file_path import FilePath
 from netsim.scenario.traits import Traits
 from netsim.server.outcome import Samplers
 from netsim.server.rules import PolicyRules
@@ -24,8 +23,8 @@ COLUMNS = ("client_id", "sampling_probability", "rank")
 class PlannedPolicy(Record):
     """Follows a file with every client's probability and rank, as `netsim plan` writes.
 
-    It is Parquet, a row per client; the path is relative to where the run is started,
-    and written down as absolute.
+    It is Parquet, a row per client; a relative path starts at the scenario's folder,
+    and is written down as absolute.
     """
 
     traits: ClassVar[Traits] = {"decides-sampling": "", "decides-ranks": ""}
@@ -34,7 +33,7 @@ class PlannedPolicy(Record):
     charges_pilots: ClassVar[bool] = True
     max_weight: ClassVar[float | None] = None
     kind: Literal["planned"] = "planned"
-    path: Annotated[str, Field(min_length=1), AfterValidator(os.path.abspath)]
+    path: FilePath
 
     def require_files(self, num_clients: int) -> None:
         read_plan(Path(self.path), num_clients)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fl.federation.trainer import Trainer
+from fl.federation.federated_model import FederatedModel
 from fl.model.checkpoint import write_checkpoint
 from fl.model.export import write_base
 from fl.partition import divide
@@ -68,7 +68,7 @@ def export(config: Scenario, folder: Path) -> None:
         samples=sample_table(learning, shares, rounds=rounds, seed=seed),
         **everything,
     )
-    initial = Trainer(learning, seed, "cpu", "float32").initial
+    initial = FederatedModel(learning, seed, "cpu", "float32").initial
     write_checkpoint(folder / "adapter", initial, learning.lora)
     write_base(folder, learning.backbone.load(learning.task))
     settings = learning.training

@@ -1,4 +1,4 @@
-"""Forgeries of a recorded run: one value changed, one row dropped, all digests anew."""
+"""Forgeries of a recorded run: a changed value or a dropped row, with new digests."""
 
 from typing import NamedTuple, get_args
 

@@ -128,6 +128,13 @@ BEDS = {
         "then, the same must hold: one holder at a time, whole entries, nothing held "
         "by the dead, no lock and no old draft left.",
     ),
+    "hosts": (
+        "Hosts and containers",
+        "hosts --races 20",
+        "Three processes with process ids and host names of their own (namespaces of "
+        "Linux) race for a folder's lock, 15 turns each, and share a store that is "
+        "pruned; in half of the races the first is killed once somebody is inside.",
+    ),
     "crash": (
         "Crashes",
         "crash --kills 200",
@@ -156,8 +163,9 @@ BEDS = {
         "process is killed, before it or in the middle of a write (`torn write`), or "
         "the operation returns the error; a full disk stays full (ENOSPC). A command "
         "that noticed gave one message. The same command then ends as an undisturbed "
-        "one does, with no draft and no lock left. `--every 3` strikes every third "
-        "operation; a merge was struck at each. `noticed` counts the commands that "
+        "one does, with no draft and no lock left. A run and a merge were struck at "
+        "each operation, a study and the kills of a search at every third, its other "
+        "faults at every ninth. `noticed` counts the commands that "
         "did not end with exit code 0.",
     ),
     "determinism": (

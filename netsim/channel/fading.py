@@ -156,10 +156,9 @@ class RicianBlock(Record):
         """``|sqrt(K) + sqrt(r) e^(2 pi i u)|^2 / (K + 1)`` with ``r`` from Exp(1)."""
         coherence_ns = _ticks(self.coherence_time_s)
         block = now_ns // coherence_ns
-        scattered = -math.log(
-            uniform_named(f"{seed}/fading/{direction}/{client_id}/{block}")
-        )
-        turn = uniform_named(f"{seed}/fading-phase/{direction}/{client_id}/{block}")
+        link = f"{direction}/{client_id}/{block}"
+        scattered = -math.log(uniform_named(f"{seed}/fading/{link}"))
+        turn = uniform_named(f"{seed}/fading-phase/{link}")
         sight = self._sight
         cross = 2 * math.sqrt(sight * scattered) * math.cos(2 * math.pi * turn)
         return (sight + scattered + cross) / (sight + 1), (block + 1) * coherence_ns

@@ -59,6 +59,26 @@ class Task:
 
 def build_task(scenario: Scenario, assumed: Assumptions) -> Task:
     """Return the planning task of a scenario whose server works in rounds."""
+    _require_plannable(scenario)
+    assumed = assumed.over(scenario)
+    learner = scenario.learning.known_learner(
+        scenario.population.num_clients, scenario.seed, may_count=True
+    )
+    assert learner is not None, "counting always finds the costs"
+    population = draw_population(scenario, learner)
+    problem, fits = build_problem(scenario, learner, population, assumed)
+    surrogate, ratio = _surrogate(problem, assumed)
+    return Task(
+        population=population,
+        problem=problem,
+        surrogate=surrogate,
+        ratio=ratio,
+        fits_memory=fits,
+    )
+
+
+def _require_plannable(scenario: Scenario) -> None:
+    """Refuse rounds, sharing rules and links whose round times are not known."""
     if scenario.server.round_timing is None:
         raise InputError(
             f"server: {with_article(scenario.server.kind)} server has no rounds that "
@@ -81,21 +101,6 @@ def build_task(scenario: Scenario, assumed: Assumptions) -> Task:
             "population.links: a plan divides the uplink's band, and with links of "
             "their own clients do not share it"
         )
-    assumed = assumed.over(scenario)
-    learner = scenario.learning.known_learner(
-        scenario.population.num_clients, scenario.seed, may_count=True
-    )
-    assert learner is not None, "counting always finds the costs"
-    population = draw_population(scenario, learner)
-    problem, fits = build_problem(scenario, learner, population, assumed)
-    surrogate, ratio = _surrogate(problem, assumed)
-    return Task(
-        population=population,
-        problem=problem,
-        surrogate=surrogate,
-        ratio=ratio,
-        fits_memory=fits,
-    )
 
 
 def draw_population(scenario: Scenario, learner: Learner) -> Population:

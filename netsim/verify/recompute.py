@@ -64,6 +64,7 @@ CHECKS = (
     Check("tasks.status `left`", presence.check_presence),
     Check("tasks.task_id", work.check_task_ids),
     Check("tasks.compute_start_ns, upload_start_ns", work.check_phases),
+    Check("transfers.bits, crossings.bits", work.check_sizes),
     Check("tasks.rank", work.check_task_ranks),
     Check("tasks.compute_flop, compute_end_ns", work.check_compute),
     Check("rounds.round_id, start_ns, end_ns", timeline.check_rounds),

@@ -87,19 +87,28 @@ def merge_mixed(
         _warn_of_open([name for name, is_done in done if not is_done])
         norms = norms_of_batch(layers, names, grams)
         for name, left, right, error in rows:
-            layer = layers[name]
-            pair = _pair(layer, norms[name], left, right, gauge=gauge)
-            spreads = spread(left, layer.weights), spread(right, layer.weights)
-            if error < CANCELLING * max(spreads) * norms[name].norm:
-                exact = layer.double()
-                error = norms[name].norm * product_error(
-                    exact, [mix(exact, left, right)]
-                )
-            if error > norms[name].gap:  # by round-off
-                merged[name] = averaged(layer, norms[name], spreads=(0.0, 0.0))
-                continue
-            merged[name] = MergedLayer(pair, norms[name].diagnostics(error, spreads))
+            scalars = left, right
+            merged[name] = _mixed(layers[name], norms[name], scalars, error, gauge)
     return {name: merged[name] for name in layers}
+
+
+def _mixed(
+    layer: LayerComponents,
+    norms: ReferenceNorms,
+    scalars: tuple[Sequence[float], Sequence[float]],
+    error: float,
+    gauge: Gauge,
+) -> MergedLayer:
+    """Return the layer mixed by its scalars, or averaged where that is closer."""
+    left, right = scalars
+    pair = _pair(layer, norms, left, right, gauge=gauge)
+    spreads = spread(left, layer.weights), spread(right, layer.weights)
+    if error < CANCELLING * max(spreads) * norms.norm:
+        exact = layer.double()
+        error = norms.norm * product_error(exact, [mix(exact, left, right)])
+    if error > norms.gap:  # by round-off
+        return averaged(layer, norms, spreads=(0.0, 0.0))
+    return MergedLayer(pair, norms.diagnostics(error, spreads))
 
 
 def _warn_of_open(names: Sequence[str]) -> None:

@@ -16,7 +16,7 @@ Precision = Literal["float32", "bfloat16"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Origin:
-    """Where a pre-trained base model lies, for whoever loads its adapter."""
+    """Where a pre-trained base model lies, for a program that loads its adapter."""
 
     name: str  # a folder, or an id of the hub
     revision: str | None  # the hub's commit

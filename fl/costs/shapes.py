@@ -59,9 +59,20 @@ _ROBERTA_LARGE: dict[str, Json] = {
     "pad_token_id": 1,
 }
 
+_GEMMA_3_270M: dict[str, Json] = {
+    **_decoder("Gemma3", hidden=640, mlp=2_048, layers=18, heads=4, groups=1),
+    "model_type": "gemma3_text",
+    "head_dim": 256,
+    "sliding_window": 512,
+    "vocab_size": 262_144,
+    "max_position_embeddings": 32_768,
+    "tie_word_embeddings": True,
+}
+
 SHAPES: Mapping[str, Mapping[str, Json]] = MappingProxyType(
     {
         "roberta-large": _ROBERTA_LARGE,
+        "gemma-3-270m": _GEMMA_3_270M,
         "llama-3.2-1b": _llama(
             hidden=2_048, mlp=8_192, layers=16, heads=32, groups=8, tied=True
         ),

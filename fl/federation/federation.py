@@ -162,15 +162,7 @@ class Federation:
         tickets = self._book.ordered(by_ticket)
         ordered = [by_ticket[ticket] for ticket in tickets]
         cohorts = self._book.cohorts(tickets)
-        name = recipe.merged_version(
-            self.learning.aggregation,
-            version,
-            ordered,
-            cohorts=[cohort_digest(cohort) for cohort in cohorts],
-            server=self.learning.server_optimiser,
-            code=self._code.merge,
-        )
-        entry = self._recalled_or_merged(name, version, ordered, cohorts)
+        name, entry = self._recalled_or_merged(version, ordered, cohorts)
         lost = entry.record.diverged
         if self.learning.on_divergence == "stop":
             weights = [arrival.weight for arrival in arrivals]
@@ -183,11 +175,7 @@ class Federation:
             for ticket in self._book.ordered(examined)
             if ticket not in lost
         ]
-        if self.learning.keeps_state:
-            is_fresh = version == self.initial_version
-            self._runner.renew_states(tickets, is_fresh=is_fresh)
-        self._book.remove(tickets)
-        self._runner.forget_states()
+        self._finish(tickets, is_fresh=version == self.initial_version)
         last = entry if entry.arrays else self._versions.entry(version)
         self._versions.keep(newest, last, self._book.versions())
         model = partial(self._versions.model, newest)
@@ -199,14 +187,26 @@ class Federation:
             diverged={ticket: reason(step) for ticket, step in lost.items()},
         )
 
+    def _finish(self, tickets: Sequence[str], *, is_fresh: bool) -> None:
+        """Keep what the clients of merged jobs keep, and forget the jobs."""
+        if self.learning.keeps_state:
+            self._runner.renew_states(tickets, is_fresh=is_fresh)
+        self._book.remove(tickets)
+        self._runner.forget_states()
+
     def _recalled_or_merged(
-        self,
-        name: str,
-        version: str,
-        arrivals: Sequence[Arrival],
-        cohorts: Sequence[Cohort],
-    ) -> Entry[StoredVersion]:
-        """Return what a merge came to, as recalled or after the training it needs."""
+        self, version: str, arrivals: Sequence[Arrival], cohorts: Sequence[Cohort]
+    ) -> tuple[str, Entry[StoredVersion]]:
+        """Return the name of a merge and what it came to, as recalled or after the
+        training it needs."""
+        name = recipe.merged_version(
+            self.learning.aggregation,
+            version,
+            arrivals,
+            cohorts=[cohort_digest(cohort) for cohort in cohorts],
+            server=self.learning.server_optimiser,
+            code=self._code.merge,
+        )
         entry = None if self.observe else self._memory.recall(name, StoredVersion)
         if entry is None or self.learning.keeps_state:
             self._runner.train(cohorts)
@@ -216,7 +216,7 @@ class Federation:
         if entry is None:
             entry = self._merger.merged(name, version, arrivals)
             self._memory.remember(name, entry)
-        return entry
+        return name, entry
 
     def hold(self, versions: Collection[str]) -> None:
         """Keep versions that are in force side by side, such as those of edge servers;

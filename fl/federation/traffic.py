@@ -101,7 +101,7 @@ class Journal:
         exchange = self.traffic.method.exchange
         parts = {part for index in rounds for part in exchange(index).receives}
         wanted = self._made[want].ranks
-        # whoever must go back takes the base as it was loaded, and all folds anew
+        # a client that must go back takes the base as loaded, and all folds again
         folded = [self._made[name].ranks for name in line]
         folds = [
             sum(ranks[place].fold for ranks in folded) for place in range(len(wanted))

@@ -14,7 +14,7 @@ from fl.model.adapters import Adapter
 class VersionCache:
     """Versions by name, as entries of the store and as models; a name outlives both.
 
-    The first version is always at hand: pilots start from it, and may a run again.
+    The first version is always kept: pilots start from it, and a run may again.
     """
 
     def __init__(self, model: FederatedModel, memory: Memory, first: str) -> None:

@@ -229,7 +229,7 @@ def content_digest(folder: Path) -> str:
 
 
 def start_adapter(folder: Path, lora_model: LoraModel) -> Adapter:
-    """Return a start's numbers in the model's layout and type; read anew each time."""
+    """Return a start's numbers in the model's layout and type, read at each call."""
     import torch
 
     from fl.model.checkpoint import read_checkpoint

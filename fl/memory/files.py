@@ -65,7 +65,7 @@ def read_checked(path: Path) -> bytes:
 
 def _own_bytes(path: Path) -> bytes:
     """Return the content of a file that this user, or root, has written; another user's
-    is absent, so that a shared cache serves nobody else's numbers."""
+    is absent, so that a shared cache serves no other user's numbers."""
     # a pipe opened without waiting is found to be one
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     with open(handle, "rb") as file:

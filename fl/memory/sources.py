@@ -43,7 +43,7 @@ class Source(NamedTuple):
     is_open: bool = False
 
     def origin(self, name: str) -> tuple[str, str] | None:
-        """Return the module and name of which a name at hand is a copy."""
+        """Return the module and name of which a known name is a copy."""
         return next(
             ((one.module, one.name) for one in self.imports if one.name == name), None
         )

@@ -20,7 +20,7 @@ class Conflict(NamedTuple):
 
 
 def conflicts(learning: FederationSettings) -> Iterator[Conflict]:
-    """Yield what cannot work, whoever takes part and on whatever network."""
+    """Yield what cannot work, for any participants and any network."""
     yield from _of_layers(learning)
     yield from _of_numbers(learning)
     contract = learning.aggregation.contract
@@ -77,7 +77,7 @@ def _of_numbers(learning: FederationSettings) -> Iterator[Conflict]:
     method, precision = learning.aggregation, learning.payload.precision
     is_exact = method.contract.is_folding or learning.exchange(1).trains == ("core",)
     if is_exact and precision != "float32":
-        text = "rounding errors would add up in what everybody builds on; use float32"
+        text = "rounding errors would add up in what all clients build on; use float32"
         yield Conflict(("payload", "precision"), _against(learning, text))
     base = getattr(learning.backbone, "dtype", "float32")
     if method.contract.is_folding and base != "float32":

@@ -22,7 +22,7 @@ from fl.partition import DirichletByLabel, Partition
 from fl.settings.local_training import OnDivergence, TrainingSettings
 from fl.tasks import Digits, Source
 
-# A client of smaller rank trains a random sketch of the adapter, drawn anew for each
+# A client of smaller rank trains a random sketch of the adapter, drawn again for each
 # start, or a LoRA of its own rank: the adapter's first columns, and no more of it.
 LowRank: TypeAlias = Literal["sketched", "truncated"]
 
@@ -65,8 +65,8 @@ class FederationSettings:
     @property
     def keeps_as_sent(self) -> bool:
         """Return whether the server itself goes on from what it sent: merges of one
-        factor need the other to be everybody's, bit for bit, and norm weights know no
-        difference between a version and what was sent of it."""
+        factor need the other to be the same at all clients, bit for bit, and norm
+        weights know no difference between a version and what was sent of it."""
         has_norm_weights = "independent-sampling" in self.aggregation.contract.cannot
         return len(self.exchange(1).trains) == 1 or has_norm_weights
 

@@ -63,7 +63,7 @@ class ProcessCrew:
 
 
 def processes(num_workers: int, state: State) -> Spread[State, ProcessWorker]:
-    """Return an executor over so many processes, each with a copy of ``state``."""
+    """Return an executor over processes, each with a copy of ``state``."""
     return Spread(ProcessCrew(num_workers, state))
 
 
@@ -76,7 +76,7 @@ def _answer(worker: ProcessWorker) -> Outcome[object] | Death:
 
 
 def _serve(pipe: Connection[Any, Any], state: object) -> None:
-    """Answer one piece of work after another until nobody asks any more."""
+    """Answer one piece of work after another until the pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     while True:
         try:

@@ -181,7 +181,7 @@ def _running() -> str | None:
 
 
 def _require_reachable(address: str) -> None:
-    """Refuse a place where nobody listens; Ray itself would try for two minutes."""
+    """Refuse an address where no server listens; Ray itself tries for two minutes."""
     host, _, port = address.rpartition("://")[2].rpartition(":")
     if not host:
         host, port = port, str(DEFAULT_PORT)

@@ -43,6 +43,9 @@ def list_choices() -> None:
     typer.echo("scenarios  (netsim run NAME)")
     for name in shipped.names():
         _line(name, shipped.headline(name))
+    typer.echo("\ntestbeds  (netsim run NAME)")
+    for name in shipped.names(shipped.TESTBEDS):
+        _line(name, shipped.headline(name, shipped.TESTBEDS))
     typer.echo("\nstudies  (netsim study NAME)")
     for name in shipped.names(shipped.STUDIES):
         _line(name, shipped.headline(name, shipped.STUDIES))
@@ -62,7 +65,7 @@ def list_choices() -> None:
     for device in DEVICES.values():
         speed = format_quantity(device.flop_per_s, "FLOP/s", num_digits=3)
         memory = format_quantity(device.memory_bytes, "B")
-        _line(device.name, f"{speed} in training, {memory}; {device.source}")
+        _line(device.name, f"{speed} ({device.certainty}), {memory}; {device.source}")
     _list_lost()
 
 

@@ -59,7 +59,8 @@ def _device_line(device: Device, work: Work) -> str:
     compute_s = device.compute_time_s(work)
     joules = format_quantity(device.compute_energy_j(compute_s), "J", num_digits=3)
     duration = format_duration_ns(round(compute_s * 1e9))
-    return f"{device.name} computes for {duration} and takes {joules} for it"
+    certainty = f"({device.certainty})"
+    return f"{device.name} computes for {duration} {certainty} and takes {joules}"
 
 
 def _bytes(bits: int) -> str:

@@ -62,7 +62,7 @@ def conclusion(found: Sequence[Verdict]) -> str:
     """Return in one line what the changes together train."""
     effects = {verdict.effect for verdict in found}
     if "all" in effects or "some" in effects:
-        return "learning: it trains anew what these changes alter"
+        return "learning: it trains again what these changes alter"
     if "more" in effects:
         return (
             "learning: the rounds that both runs have are reused, as far as they are "
@@ -75,7 +75,7 @@ Answer = tuple[Effect, str]
 
 ANSWERS: Mapping[str, Answer] = {  # for sections of which all changes are alike
     "name": ("nothing", "a name alone; learning is reused"),
-    "seed": ("all", "another seed draws all anew; trains all"),
+    "seed": ("all", "another seed makes all draws again; trains all"),
     "ranks": (
         "some",
         "the ranks that clients train; trains from the first difference on",

@@ -18,6 +18,7 @@ from netsim.cosim.inputs import changed, inputs, keep_code, require_same_code
 from netsim.cosim.reading import read_scenario, read_unloaded
 from netsim.cosim.scenario import Scenario
 from netsim.cosim.world import build_population, build_stage, play
+from netsim.devices.device import least_certain
 from netsim.errors import InputError
 from netsim.learner.learner import Learner
 from netsim.runs.manifest import (
@@ -197,9 +198,16 @@ def _open_manifest(
         versions=versions(),
         machine=machine(),
         timing_model=scenario.learning.timing_model(),
+        seconds=_seconds(scenario),
         inputs=inputs(scenario),
         started_at=_now(),
     )
+
+
+def _seconds(scenario: Scenario) -> str:
+    """Return what the least certain device of a scenario rests on."""
+    found = least_certain(one.device for one in scenario.population.devices)
+    return f"{found.certainty} ({found.name})"
 
 
 def _finish(

@@ -9,6 +9,7 @@ from netsim.errors import InputError
 
 # by place, not by import: a user's own folder called "scenarios" must not hide ours
 FOLDER = Path(__file__).resolve().parents[2] / "scenarios"
+TESTBEDS = FOLDER / "testbeds"
 STUDIES = FOLDER / "studies"
 TUNES = FOLDER / "tunes"
 
@@ -20,6 +21,8 @@ def names(folder: Path = FOLDER) -> list[str]:
 
 def find_scenario(given: str) -> Path:
     """Return the file that a user means: a path, or the name of a shipped scenario."""
+    if given in names(TESTBEDS) and not Path(given).exists():
+        return TESTBEDS / f"{given}.yaml"
     return _find(given, "scenario", FOLDER)
 
 

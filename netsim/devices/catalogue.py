@@ -6,8 +6,10 @@ was measured on none of them. It is the fraction of peak that dense solvers and 
 products reach on that hardware (Raspberry Pi 5: 30.2 of 76.8 GFLOP/s in double
 precision under HPL, 39 %, at 11 W, geerlingguy/top500-benchmark issue 18), reduced for
 small batches and memory traffic; large-scale training reports 21 to 46 % (PaLM, arXiv
-2204.02311, Table 3). Idle powers are assumptions too. ``netsim calibrate`` measures
-your own devices.
+2204.02311, Table 3). Idle powers are assumptions too. ``doubt`` covers the published
+step times of the same or a like device (``observations.csv``): phones are up to 50
+times slower than assumed here; 3 where there is none. Prefer a device of ``fitted.py``,
+or measure your own with ``netsim calibrate``.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from pydantic import BeforeValidator, Field, ValidationInfo
 from netsim.core.quantities import closest
 from netsim.devices.device import Device
 from netsim.devices.device_file import PATTERN, SUFFIXES, read_device
+from netsim.devices.fitted import FITTED
 from netsim.scenario.record import Record
 
 _GB = 10**9
@@ -32,6 +35,7 @@ _GB = 10**9
 _CATALOGUE = (
     Device(
         name="raspberry-pi-4",
+        doubt=1.7,
         peak_flop_per_s=57.6e9,
         efficiency=0.30,
         memory_bytes=8 * _GB,
@@ -46,6 +50,7 @@ _CATALOGUE = (
     ),
     Device(
         name="raspberry-pi-5",
+        doubt=1.6,
         peak_flop_per_s=153.6e9,
         efficiency=0.30,
         memory_bytes=8 * _GB,
@@ -60,6 +65,7 @@ _CATALOGUE = (
     ),
     Device(
         name="jetson-nano",
+        doubt=2.1,
         peak_flop_per_s=236e9,
         efficiency=0.35,
         memory_bytes=4 * _GB,
@@ -73,6 +79,7 @@ _CATALOGUE = (
     ),
     Device(
         name="jetson-tx2",
+        doubt=1.5,
         peak_flop_per_s=665.6e9,
         efficiency=0.35,
         memory_bytes=8 * _GB,
@@ -86,6 +93,7 @@ _CATALOGUE = (
     ),
     Device(
         name="jetson-xavier-nx-8gb",
+        doubt=3,
         peak_flop_per_s=844.8e9,
         efficiency=0.35,
         memory_bytes=8 * _GB,
@@ -98,6 +106,7 @@ _CATALOGUE = (
     ),
     Device(
         name="jetson-agx-xavier-32gb",
+        doubt=3,
         peak_flop_per_s=1.41e12,
         efficiency=0.35,
         memory_bytes=32 * _GB,
@@ -110,6 +119,7 @@ _CATALOGUE = (
     ),
     Device(
         name="jetson-orin-nano-8gb",
+        doubt=3,
         peak_flop_per_s=1.28e12,
         efficiency=0.35,
         memory_bytes=8 * _GB,
@@ -122,6 +132,7 @@ _CATALOGUE = (
     ),
     Device(
         name="jetson-agx-orin-64gb",
+        doubt=3,
         peak_flop_per_s=5.3e12,
         efficiency=0.35,
         memory_bytes=64 * _GB,
@@ -135,6 +146,7 @@ _CATALOGUE = (
     ),
     Device(
         name="galaxy-s21",
+        doubt=50,
         peak_flop_per_s=765e9,
         efficiency=0.20,
         memory_bytes=8 * _GB,
@@ -149,6 +161,7 @@ _CATALOGUE = (
     ),
     Device(
         name="pixel-7",
+        doubt=50,
         peak_flop_per_s=760e9,
         efficiency=0.20,
         memory_bytes=8 * _GB,
@@ -162,6 +175,7 @@ _CATALOGUE = (
     ),
     Device(
         name="pixel-8",
+        doubt=30,
         peak_flop_per_s=1.59e12,
         efficiency=0.15,
         memory_bytes=8 * _GB,
@@ -176,6 +190,7 @@ _CATALOGUE = (
     ),
     Device(
         name="laptop-core-i7-1165g7",
+        doubt=3,
         peak_flop_per_s=358.4e9,
         efficiency=0.40,
         memory_bytes=16 * _GB,
@@ -190,6 +205,7 @@ _CATALOGUE = (
     ),
     Device(
         name="apple-m1",
+        doubt=1.9,
         peak_flop_per_s=2.6e12,
         efficiency=0.35,
         memory_bytes=8 * _GB,
@@ -202,6 +218,7 @@ _CATALOGUE = (
     ),
     Device(
         name="apple-m2",
+        doubt=3,
         peak_flop_per_s=3.6e12,
         efficiency=0.35,
         memory_bytes=8 * _GB,
@@ -214,6 +231,7 @@ _CATALOGUE = (
     ),
     Device(
         name="laptop-rtx-4060",
+        doubt=3,
         peak_flop_per_s=14.56e12,
         efficiency=0.35,
         memory_bytes=8 * _GB,
@@ -227,6 +245,7 @@ _CATALOGUE = (
     ),
     Device(
         name="nvidia-a2",
+        doubt=3,
         peak_flop_per_s=4.5e12,
         efficiency=0.40,
         memory_bytes=16 * _GB,
@@ -240,6 +259,7 @@ _CATALOGUE = (
     ),
     Device(
         name="nvidia-t4",
+        doubt=1.25,
         peak_flop_per_s=8.1e12,
         efficiency=0.40,
         memory_bytes=16 * _GB,
@@ -252,6 +272,7 @@ _CATALOGUE = (
     ),
     Device(
         name="nvidia-l4",
+        doubt=2.7,
         peak_flop_per_s=30.3e12,
         efficiency=0.35,
         memory_bytes=24 * _GB,
@@ -264,6 +285,7 @@ _CATALOGUE = (
     ),
     Device(
         name="edge-server-a10",
+        doubt=2.7,
         peak_flop_per_s=31.2e12,
         efficiency=0.35,
         memory_bytes=24 * _GB,
@@ -277,7 +299,9 @@ _CATALOGUE = (
     ),
 )
 
-DEVICES: Mapping[str, Device] = MappingProxyType({one.name: one for one in _CATALOGUE})
+DEVICES: Mapping[str, Device] = MappingProxyType(
+    {one.name: one for one in (*_CATALOGUE, *(row.device() for row in FITTED))}
+)
 
 
 def _resolve(device: object, info: ValidationInfo) -> object:

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from netsim.core.quantities import Bytes, Flop, FlopPerSecond, Seconds, Watts
-from netsim.devices.device import Device
+from netsim.devices.device import Bandwidth, Basis, Device
 from netsim.scenario.loader import load
 from netsim.scenario.record import Record
 
@@ -47,6 +47,13 @@ class DeviceFile(Record):
     compute_power_w: Annotated[Watts, Field(ge=0)] | None
     idle_power_w: Annotated[Watts, Field(ge=0)] | None
     transmit_efficiency: float = Field(default=0.35, gt=0, le=1)
+    fixed_time_s: Annotated[Seconds, Field(ge=0)] = 0.0
+    launch_time_s: Annotated[Seconds, Field(ge=0)] = 0.0
+    product_bandwidth_bytes_per_s: Bandwidth | None = None
+    other_bandwidth_bytes_per_s: Bandwidth | None = None
+    software: str = ""
+    basis: Basis = "assumed"
+    doubt: float | None = Field(default=None, ge=1)
     source: str = ""
     calibration: Calibration | None = None
 
@@ -55,16 +62,11 @@ class DeviceFile(Record):
         that."""
         powers = (self.compute_power_w, self.idle_power_w)
         notes = [self.source, NO_POWERS if None in powers else ""]
-        return Device(
-            name=self.name,
-            peak_flop_per_s=self.peak_flop_per_s,
-            efficiency=self.efficiency,
-            memory_bytes=self.memory_bytes,
-            compute_power_w=self.compute_power_w or 0.0,
-            idle_power_w=self.idle_power_w or 0.0,
-            transmit_efficiency=self.transmit_efficiency,
-            source="; ".join(note for note in notes if note),
-        )
+        given = self.model_dump(exclude={"calibration"}, by_alias=False)
+        given["source"] = "; ".join(note for note in notes if note)
+        for name in ("compute_power_w", "idle_power_w"):
+            given[name] = given[name] or 0.0
+        return Device(**given)
 
 
 def read_device(path: Path) -> Device:

@@ -45,14 +45,7 @@ def _histogram(found: pd.DataFrame) -> Chart:
     """Return how many clients were merged how often."""
     times = found["num_merged"]
     size = int(times.max()) // MAX_HISTOGRAM + 1
-    counts = (times // size * size).value_counts()
-    every = range(int(counts.index.min()), int(counts.index.max()) + 1, size)
-    counts = counts.reindex(every, fill_value=0)
-    frame = counts.rename_axis("times").rename("clients").reset_index()
-    frame["until"] = frame["times"] + size
-    frame["label"] = [
-        f"{t}" if size == 1 else f"{t} to {t + size - 1}" for t in frame["times"]
-    ]
+    frame = _counted(times, size)
     chart = (
         marks.source("merged")
         .mark_bar(color=marks.PALETTE[0])
@@ -77,6 +70,19 @@ def _histogram(found: pd.DataFrame) -> Chart:
         spec=marks.spec(chart, "clients by times merged"),
         frames={"merged": frame},
     )
+
+
+def _counted(times: pd.Series[int], size: int) -> pd.DataFrame:
+    """Return the number of clients in each bin of ``size`` counts of merges."""
+    counts = (times // size * size).value_counts()
+    every = range(int(counts.index.min()), int(counts.index.max()) + 1, size)
+    counts = counts.reindex(every, fill_value=0)
+    frame = counts.rename_axis("times").rename("clients").reset_index()
+    frame["until"] = frame["times"] + size
+    frame["label"] = [
+        f"{t}" if size == 1 else f"{t} to {t + size - 1}" for t in frame["times"]
+    ]
+    return frame
 
 
 def _influence(found: pd.DataFrame) -> Chart:

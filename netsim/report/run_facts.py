@@ -36,6 +36,8 @@ def warnings(run: Run) -> list[str]:
             f"Two models are at work: times are those of {models['time']}, the "
             f"accuracy is that of {models['accuracy']}."
         )
+    if run.manifest.seconds:
+        found.append(f"Seconds of local training are {run.manifest.seconds}.")
     return found
 
 

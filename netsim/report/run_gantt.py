@@ -34,7 +34,7 @@ def gantt_section(run: Run) -> Section | None:
         )
     if num_cut:
         text.append(
-            f"Of rounds with more than {MAX_CLIENTS} clients so many are here, from "
+            f"Of rounds with more than {MAX_CLIENTS} clients that many are here, from "
             "the first to the last to end."
         )
     return Section("One round at a time", text, [_chart(run, shown, frame)])

@@ -132,18 +132,17 @@ def merge_section(run: Run) -> Section | None:
     return Section("What merging loses", text, blocks)
 
 
+ERRORS = {
+    "mean_error": ("mean over layers", marks.PALETTE[0]),
+    "worst_error": ("worst layer", marks.PALETTE[1]),
+    "average_error": ("plain averaging", marks.QUIET),
+}
+
+
 def _error_chart(run: Run) -> Chart:
     errors = thinned(questions.merge_error(run).reset_index(), MAX_POINTS)
-    names = {
-        "mean_error": "mean over layers",
-        "worst_error": "worst layer",
-        "average_error": "plain averaging",
-    }
-    keys = [
-        Key("mean over layers", marks.PALETTE[0], "line"),
-        Key("worst layer", marks.PALETTE[1], "line"),
-        Key("plain averaging", marks.QUIET, "line"),
-    ]
+    names = {key: what for key, (what, _) in ERRORS.items()}
+    keys = [Key(what, colour, "line") for what, colour in ERRORS.values()]
     rows = errors.melt("round_id", list(names), "what", "error").dropna()
     rows["what"] = rows["what"].map(names)
     chart = (

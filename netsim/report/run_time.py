@@ -67,14 +67,7 @@ NOUNS = {
 
 
 def _rounds_chart(run: Run) -> Chart:
-    path = questions.critical_path(run).reset_index()
-    first = binned(path["round_id"], MAX_BARS).to_numpy()
-    columns = {f"{name}_s": name for name in PATH}
-    means = path[list(columns)].fillna(0.0).groupby(first).mean()
-    rows = means.rename(columns=columns).rename_axis("round_id").reset_index()
-    rows = rows.melt("round_id", list(PATH), "phase", "seconds")
-    rows["place"] = rows["phase"].map(PATH.index)
-    size = int(path["round_id"].nunique() / max(1, len(means)) + 0.999)
+    rows, size = _path_rows(run)
     title = "round" if size == 1 else f"round (mean of {size} at a time)"
     keys = marks.phase_keys(PATH)
     chart = (
@@ -100,6 +93,19 @@ def _rounds_chart(run: Run) -> Chart:
         frames={"path": rows},
         legend=keys,
     )
+
+
+def _path_rows(run: Run) -> tuple[pd.DataFrame, int]:
+    """Return the mean seconds of each phase of the critical path, by bin of rounds, and
+    the number of rounds in a bin."""
+    path = questions.critical_path(run).reset_index()
+    first = binned(path["round_id"], MAX_BARS).to_numpy()
+    columns = {f"{name}_s": name for name in PATH}
+    means = path[list(columns)].fillna(0.0).groupby(first).mean()
+    rows = means.rename(columns=columns).rename_axis("round_id").reset_index()
+    rows = rows.melt("round_id", list(PATH), "phase", "seconds")
+    rows["place"] = rows["phase"].map(PATH.index)
+    return rows, int(path["round_id"].nunique() / max(1, len(means)) + 0.999)
 
 
 def client_shares(run: Run) -> pd.DataFrame:

@@ -84,9 +84,7 @@ def _costs_chart(data: StudyData, costs: Costs, frame: pd.DataFrame) -> Chart:
     """Return a large dot per combination, the mean of its seeds, small ones for seeds,
     and a line along those that no other beats."""
     frame = _among(data, frame)
-    keys = ["variant", "arm", "target", "among"]
-    means = frame.groupby(keys, sort=False)[["x", "y"]].mean().reset_index()
-    means["seeds"] = frame.groupby(keys, sort=False).size().to_numpy()
+    means = _means(frame)
     groups = means.groupby(["target", "among"], sort=False)
     fronts = [front(rows, is_up=costs.is_up) for _, rows in groups]
     legend = dot_keys(marks.palette_keys(data.arm_names))
@@ -115,6 +113,14 @@ def _costs_chart(data: StudyData, costs: Costs, frame: pd.DataFrame) -> Chart:
         ],
         note="Large dots are means over seeds, small ones the seeds.",
     )
+
+
+def _means(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the mean point of each combination and its number of seeds."""
+    keys = ["variant", "arm", "target", "among"]
+    means = frame.groupby(keys, sort=False)[["x", "y"]].mean().reset_index()
+    means["seeds"] = frame.groupby(keys, sort=False).size().to_numpy()
+    return means
 
 
 def _among(data: StudyData, frame: pd.DataFrame) -> pd.DataFrame:

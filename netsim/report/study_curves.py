@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import altair as alt
 
 from fl.contract import METRICS
 from netsim.report import marks, words
-from netsim.report.page import Chart
+from netsim.report.page import Chart, Key
 from netsim.report.study_data import StudyData
 from netsim.report.study_parts import chooser
 
@@ -27,6 +29,24 @@ def _curve_chart(data: StudyData, metric: str) -> Chart:
     keys = marks.palette_keys(data.arm_names)
     title = words.metric_words(metric)
     name = f"curves-{metric}"
+    layers = _layers(name, unit, keys, title)
+    return Chart(
+        name=name,
+        title=title.capitalize(),
+        is_wide=metric == METRICS[0],
+        spec=marks.spec(alt.layer(*layers), f"{title} over time", height=300),
+        frames={name: frame},
+        legend=keys,
+        choosers=[
+            one for axis in data.other_axes for one in chooser(axis, axis, frame[axis])
+        ],
+    )
+
+
+def _layers(
+    name: str, unit: words.TimeUnit, keys: Sequence[Key], title: str
+) -> tuple[alt.Chart, ...]:
+    """Return the band over seeds, the line of the mean and points to hover over."""
     shape = marks.source(name).encode(
         marks.time_axis(unit),
         marks.colours("arm", keys),
@@ -47,16 +67,4 @@ def _curve_chart(data: StudyData, metric: str) -> Chart:
     points = shape.mark_point(size=90, opacity=0, filled=True).encode(
         marks.number("mean", title)
     )
-    return Chart(
-        name=name,
-        title=title.capitalize(),
-        is_wide=metric == METRICS[0],
-        spec=marks.spec(
-            alt.layer(band, line, points), f"{title} over time", height=300
-        ),
-        frames={name: frame},
-        legend=keys,
-        choosers=[
-            one for axis in data.other_axes for one in chooser(axis, axis, frame[axis])
-        ],
-    )
+    return band, line, points

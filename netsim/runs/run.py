@@ -186,8 +186,8 @@ def scenario_part(run_folder: Path, name: str) -> Mapping[str, object]:
 
 
 def scenario_values(run_folder: Path) -> Mapping[str, object]:
-    """Return the resolved scenario in a run's folder as plain values: whoever reads a
-    run imports no class that it names."""
+    """Return the resolved scenario in a run's folder as plain values; no class
+    that it names is imported."""
     data = read_document(_scenario_file(run_folder)).data
     return {str(name): value for name, value in data.items()}
 

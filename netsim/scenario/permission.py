@@ -2,7 +2,7 @@
 
 A scenario that names one is a program. Without further permission its module must be
 installed, or lie in the working tree: the current directory, or the scenario's folder
-below it. The folder of a run is data, so that nobody runs what a stranger's run brings.
+below it. The folder of a run is data: code that a stranger's run brings is never run.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ RUN_FILES = ("manifest.json", "scenario.yaml")  # of a run's folder
 
 
 def _unheard(line: str) -> None:
-    """Tell nobody."""
+    """Print nothing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,12 +53,13 @@ class Asynchronous(Record):
             buffer_size=1,
             merge_time_s=self.merge_time_s,
             weigh=self._weight,
+            is_mixed=True,
         )
         return ServerRules(buffer=buffer, outages=self.outages)
 
     def play(self, stage: Stage) -> Process:
         """Run until the run is over; tasks under way then are recorded unfinished."""
-        return BufferLoop(stage, self.rules, is_mixed=True).play()
+        return BufferLoop(stage, self.rules).play()
 
     def _weight(self, data: float, staleness: int) -> float:
         return self.mixing * self.staleness.discount(staleness)

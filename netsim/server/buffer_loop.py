@@ -19,19 +19,12 @@ MAX_LOST_IN_A_ROW = 10_000
 class BufferLoop:
     """A server that merges whenever ``buffer_size`` updates have arrived."""
 
-    def __init__(
-        self,
-        stage: Stage,
-        rules: ServerRules,
-        *,
-        is_mixed: bool = False,  # updates replace a share of the newest version
-    ) -> None:
+    def __init__(self, stage: Stage, rules: ServerRules) -> None:
         assert rules.buffer is not None, "it has no rounds"
         self._stage = stage
         self._env = stage.scene.env
         self._rules = rules.buffer
         self._outages = rules.outages
-        self._is_mixed = is_mixed
         self._clients = ActiveClients(stage, rules.buffer.concurrency)
         self._buffer: list[Participation] = []
         self._round_id, self._start_ns = 1, self._env.now
@@ -89,7 +82,7 @@ class BufferLoop:
         buffer.sort(key=lambda part: (part.client_id, part.job.start_index))
         for part in buffer:
             part.weight = self._weigh(part, round_id - part.round_id)
-        stage.merge(round_id, buffer, is_mixed=self._is_mixed)
+        stage.merge(round_id, buffer, is_mixed=self._rules.is_mixed)
         num_merged = stage.participants.record_merge(buffer, round_id)
         self._clients.num_lost += len(buffer) - num_merged
         self._buffer = []

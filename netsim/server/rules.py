@@ -38,6 +38,7 @@ class BufferRules:
     buffer_size: int
     merge_time_s: float
     weigh: Callable[[float, int], float]  # of data, over the mean client's; staleness
+    is_mixed: bool = False  # updates replace a share of the newest version
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

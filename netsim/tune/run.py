@@ -9,21 +9,24 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from netsim.core.files import write_atomically
 from netsim.core.locks import is_empty, locked
 from netsim.core.streams import stream
+from netsim.cosim.inputs import require_same_code
+from netsim.cosim.scenario import Scenario
 from netsim.cosim.workers import Executor, Workers
 from netsim.errors import InputError
+from netsim.runs.manifest import FILE_NAME, read_manifest
 from netsim.runs.run import load_run
 from netsim.scenario import dump
-from netsim.study.run import endings, executor_of, job_of
+from netsim.study.run import endings, executor_of, job_of, of_one_code
 from netsim.study.work import Ending, Host, Job
 from netsim.tune.plan import TunePlan
 from netsim.tune.search import Setting, TuneConfig
@@ -32,6 +35,7 @@ from netsim.tune.trials import AS_IS, Measured, TrialRow, best, measured, table
 if TYPE_CHECKING:
     from optuna import Study, Trial
     from optuna.samplers import BaseSampler
+    from optuna.storages.journal._file import BaseJournalFileLock
     from optuna.trial import FrozenTrial
 
 RESULTS = Path("results") / "tunes"
@@ -70,7 +74,8 @@ def carry_out_search(
     """Run what is missing of a search and return all rows, the scenario as it is first.
 
     ``tell`` hears of every new trial. A trial whose settings do not go together is
-    refused, one of which a run fails has failed; the search goes on.
+    refused, one of which a run fails has failed; the search goes on. Where files or
+    memory of the host fail, it ends, and goes on with that trial when called again.
     """
     if find_spec("optuna") is None:
         raise InputError(
@@ -82,10 +87,12 @@ def carry_out_search(
         study = _opened_study(plan)
         answers = Answers(plan)
         with closing(executor_of(workers or Workers(), plan.folder)) as executor:
+            done = [t for t in study.get_trials(deepcopy=False) if ROW in t.user_attrs]
+            rows = [_row(trial) for trial in done]
+            _require_one_code(plan, rows)
             answers.add(_tried(plan, executor, {AS_IS: {}})[0])
-            for trial in study.get_trials(deepcopy=False):
-                if ROW in trial.user_attrs:
-                    answers.add(_row(trial))
+            for row in rows:
+                answers.add(row)
             while len(answers.rows) <= plan.config.trials:
                 for row in _batch(plan, study, executor, len(answers.rows)):
                     answers.add(row)
@@ -111,6 +118,19 @@ def _open_folder(plan: TunePlan) -> None:
     write_atomically(path, dump(plan.config).encode())
 
 
+def _require_one_code(plan: TunePlan, rows: Sequence[TrialRow]) -> None:
+    """Refuse to go on with a search whose finished runs other code made."""
+    settings: dict[int, Mapping[str, str]] = {AS_IS: {}}
+    settings |= {r.trial: r.settings or {} for r in rows if r.status == "complete"}
+    for number, wanted in settings.items():
+        for seed in plan.config.seeds:
+            folder = plan.run_folder(number, seed)
+            if (folder / FILE_NAME).exists():
+                manifest = read_manifest(folder)
+                if manifest.status == "complete":
+                    require_same_code(manifest, plan.scenario(wanted), folder)
+
+
 def _opened_study(plan: TunePlan) -> Study:
     """Return the study of the folder's journal; what was under way is given up."""
     import optuna
@@ -119,11 +139,11 @@ def _opened_study(plan: TunePlan) -> Study:
     from optuna.trial import TrialState
 
     path = plan.folder / JOURNAL
-    for lock in plan.folder.glob(f"{JOURNAL}.lock*"):
-        lock.unlink()  # of a killed search: Optuna would wait for it, or leave it
     _cut_torn_line(path)
+    # the folder is ours alone: Optuna's lock outlives a kill and fails with the disk
+    backend = JournalFileBackend(str(path), cast("BaseJournalFileLock", _OurFolder()))
     study = optuna.create_study(
-        storage=JournalStorage(JournalFileBackend(str(path))),
+        storage=JournalStorage(backend),
         study_name=plan.config.name,
         direction="minimize" if plan.config.is_least else "maximize",
         load_if_exists=True,
@@ -134,6 +154,16 @@ def _opened_study(plan: TunePlan) -> Study:
         else:
             study.tell(trial.number, state=TrialState.FAIL)
     return study
+
+
+class _OurFolder:
+    """In the place of Optuna's lock: the search's folder is locked."""
+
+    def acquire(self) -> bool:
+        return True
+
+    def release(self) -> None:
+        pass
 
 
 def _cut_torn_line(path: Path) -> None:
@@ -217,6 +247,7 @@ def _tried(
 ) -> list[TrialRow]:
     """Return the rows of trials, each run with every seed."""
     jobs: dict[tuple[int, int], Job] = {}
+    scenarios: dict[tuple[int, int], Scenario] = {}
     refused: dict[int, str] = {}
     for number, settings in wanted.items():
         try:
@@ -227,10 +258,13 @@ def _tried(
         for seed in plan.config.seeds:
             seeded = scenario.model_copy(update={"seed": seed})
             folder = plan.run_folder(number, seed)
+            scenarios[number, seed] = seeded
             jobs[number, seed] = job_of(seeded, plan.base.parent, folder, plan.code)
     names = list(jobs)
     ended = {
-        names[index]: ending for index, ending in endings(executor, list(jobs.values()))
+        names[index]: of_one_code(ending, scenarios[names[index]], job.folder)
+        for index, ending in endings(executor, list(jobs.values()))
+        for job in [jobs[names[index]]]
     }
     return [
         TrialRow(number, "refused", refused[number], settings)
@@ -248,8 +282,11 @@ def _judged(
 ) -> TrialRow:
     """Return the row of a trial whose runs have ended."""
     for seed in plan.config.seeds:
-        if ended[number, seed].status == "failed":
-            return TrialRow(number, "failed", ended[number, seed].reason, settings)
+        ending = ended[number, seed]
+        if ending.is_of_host:
+            raise InputError(f"trial {number}: {ending.reason}")
+        if ending.status == "failed":
+            return TrialRow(number, "failed", ending.reason, settings)
     runs = (load_run(plan.run_folder(number, seed)) for seed in plan.config.seeds)
     found = tuple(measured(run, plan.config.target) for run in runs)
     return TrialRow(number, "complete", "", settings, found)

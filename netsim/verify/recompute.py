@@ -22,6 +22,7 @@ from netsim.verify import (
     radio,
     statuses,
     timeline,
+    transport,
     work,
 )
 from netsim.verify.finding import Finding
@@ -64,6 +65,7 @@ CHECKS = (
     Check("tasks.status `left`", presence.check_presence),
     Check("tasks.task_id", work.check_task_ids),
     Check("tasks.compute_start_ns, upload_start_ns", work.check_phases),
+    Check("transfers.bits, crossings.bits", work.check_sizes),
     Check("tasks.rank", work.check_task_ranks),
     Check("tasks.compute_flop, compute_end_ns", work.check_compute),
     Check("rounds.round_id, start_ns, end_ns", timeline.check_rounds),
@@ -90,6 +92,7 @@ CHECKS = (
     Check("capacities, laps", radio.check_traces),
     Check("links", radio.check_own_links),
     Check("arrivals, transfers.status `failed`", radio.check_messages_draws),
+    Check("transfers.start_ns, bits with headers", transport.check_transport),
     Check(
         "tasks.compute_energy_j, transmit_energy_j, idle_energy_j",
         energy.check_energies,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
-from netsim.trace.rows import Task, Transfer
+from netsim.trace.rows import Crossing, Task, Transfer
 from netsim.verify.compare import check_equal
 from netsim.verify.finding import Finding
 from netsim.verify.known import Known
@@ -15,36 +15,46 @@ ENDS_MESSAGES = frozenset({"done", "failed", "outage", "late"})
 
 
 def check_ranges(trace: Trace, known: Known) -> Iterator[Finding]:
-    """Yield rows of clients or cells that the scenario does not have, and tasks that
-    end after the run."""
-    num_clients = known.num_clients
-    num_cells = len(known.scenario.network.cells)
+    """Yield rows of clients or cells that the scenario does not have, tasks that end
+    after the run, or have a rank where nothing is learned, and none where it is."""
+    learns = known.scenario.learning.federated is not None
     for task in trace.tasks:
         where = f"task {task.task_id}"
-        if not 0 <= task.client_id < num_clients:
+        if not 0 <= task.client_id < known.num_clients:
             rule = "a client must be one of the scenario's"
             yield Finding("tasks", where, rule, f"client {task.client_id}")
         if not 0 <= task.download_start_ns <= task.end_ns <= trace.sim_time_ns:
             rule = "a task must lie within the run"
             yield Finding("tasks", where, rule, f"end_ns {task.end_ns}")
+        if (task.rank is not None) != learns:
+            rule = "a task has a rank where a model learns"
+            yield Finding("tasks", where, rule, f"rank {task.rank}")
+    num_cells = len(known.scenario.network.cells)
     for transfer in trace.transfers:
-        where = f"transfer {transfer.transfer_id}"
-        client_id = 0 if transfer.client_id is None else transfer.client_id
-        is_known = 0 <= client_id < num_clients
-        if not is_known or not 0 <= transfer.cell_id < num_cells:
-            rule = "client and cell must be the scenario's"
-            yield Finding("transfers", where, rule, f"{transfer[3:5]}")
-        if (transfer.task_id is None) != (transfer.client_id is None):
-            rule = "a message has a task and a client, a broadcast neither"
-            yield Finding("transfers", where, rule, f"{transfer[1:4]}")
-        if transfer.task_id is None and transfer.direction == "up":
-            rule = "an upload must be a task's"
-            yield Finding("transfers", where, rule, "it has none")
+        yield from _check_transfer(transfer, known.num_clients, num_cells)
     for crossing in trace.crossings:
-        if (crossing.task_id is None) != (crossing.client_id is None):
-            rule = "a message has a task and a client, a broadcast neither"
-            where = f"crossing {crossing.crossing_id}"
-            yield Finding("crossings", where, rule, f"{crossing[5:7]}")
+        yield from _check_receiver("crossing", crossing)
+
+
+def _check_transfer(
+    transfer: Transfer, num_clients: int, num_cells: int
+) -> Iterator[Finding]:
+    where = f"transfer {transfer.transfer_id}"
+    client_id = 0 if transfer.client_id is None else transfer.client_id
+    is_known = 0 <= client_id < num_clients
+    if not is_known or not 0 <= transfer.cell_id < num_cells:
+        rule = "client and cell must be the scenario's"
+        yield Finding("transfers", where, rule, f"{transfer[3:5]}")
+    yield from _check_receiver("transfer", transfer)
+    if transfer.task_id is None and transfer.direction == "up":
+        rule = "an upload must be a task's"
+        yield Finding("transfers", where, rule, "it has none")
+
+
+def _check_receiver(noun: str, row: Transfer | Crossing) -> Iterator[Finding]:
+    if (row.task_id is None) != (row.client_id is None):
+        rule = "a message has a task and a client, a broadcast neither"
+        yield Finding(f"{noun}s", f"{noun} {row[0]}", rule, f"{row[1:4]}")
 
 
 def check_statuses(trace: Trace, known: Known) -> Iterator[Finding]:

@@ -14,6 +14,8 @@ from netsim.verify.finding import Finding
 from netsim.verify.known import Known
 from netsim.verify.trace import NONE, Trace
 
+NOBODY = Job(0, 0, 0, "", None)  # whose common bits are everybody's
+
 
 def check_task_ids(trace: Trace, known: Known) -> Iterator[Finding]:
     """Yield tasks that are not numbered from zero on, in the order of their starts."""
@@ -46,6 +48,32 @@ def check_phases(trace: Trace, known: Known) -> Iterator[Finding]:
             yield from check_equal("tasks", where, start)
         upload = ("upload_start_ns", task.upload_start_ns, task.compute_end_ns)
         yield from check_equal("tasks", where, upload)
+
+
+def check_sizes(trace: Trace, known: Known) -> Iterator[Finding]:
+    """Yield messages that do not have the learner's bits: uploads, and downloads where
+    nothing is learned; with learning these depend on the versions that clients hold."""
+    jobs = {task.task_id: job_of(task) for task in trace.tasks}
+    crossings = () if trace.has_edges else trace.crossings
+    for table, rows in (("transfers", trace.transfers), ("crossings", crossings)):
+        for row in rows:
+            job = None if row.task_id is None else jobs.get(row.task_id)
+            may_be = _sizes(known, row.direction, job)
+            if may_be and row.bits not in may_be:
+                rule = "a message must have the bits that are sent"
+                where = f"{table.removesuffix('s')} {row[0]}"
+                yield Finding(table, where, rule, f"{row.bits}, computed {may_be[0]}")
+
+
+def _sizes(known: Known, direction: str, job: Job | None) -> tuple[int, ...]:
+    """Return the bits that a message may have, a broadcast without a job; nothing where
+    they depend on versions."""
+    if direction == "up":
+        return () if job is None else (known.learner.bits_up(job),)
+    if known.scenario.learning.federated is not None:
+        return ()
+    common, own = known.learner.bits_down(job or NOBODY, None)
+    return (common,) if job is None else (common + own, own)
 
 
 def check_task_ranks(trace: Trace, known: Known) -> Iterator[Finding]:

@@ -314,7 +314,7 @@ def test_ring_and_list_keep_their_distances():
 
 
 @pytest.mark.parametrize("placement", [Disc(radius_m=500), Ring(distance_m=10)])
-def test_one_more_client_moves_nobody(placement):
+def test_one_more_client_moves_no_other(placement):
     few, many = (placement.place(n, stream(1, "place")) for n in (5, 6))
     np.testing.assert_array_equal(np.array(few), np.array(many)[:, :5])
     assert all(UMI.loss_db(d, True) for d in np.hypot(*many))

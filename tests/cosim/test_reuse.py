@@ -1,4 +1,4 @@
-"""What a change trains anew is said before the run, and the run bears it out."""
+"""What a change trains again is said before the run, and the run bears it out."""
 
 import pytest
 
@@ -132,14 +132,14 @@ def test_tiered_ranks_look_at_devices_and_at_nothing_else():
 
 RUNS = [
     (PATIENT, [BAND, "population.compute_jitter=0.5"], "reused", 0),
-    (PATIENT, ["learning.cohort_size=3"], "anew", None),
+    (PATIENT, ["learning.cohort_size=3"], "again", None),
     (("stop={rounds: 9, time: 2 s}",), ["cell.uplink.band=9 MHz"], "both", None),
-    (PATIENT, ["learning.aggregation=fedit"], "anew", None),
-    ((DEADLINE,), [BAND], "anew", None),
-    (BUFFERED, ["cell.uplink.band=500 kHz"], "anew", None),
-    ((*ASYNCHRONOUS, "stop.rounds=12"), ["cell.uplink.band=300 kHz"], "anew", None),
-    ((CHURN,), ["cell.uplink.band=300 kHz"], "anew", None),
-    (PATIENT, ["server.merge_first=3"], "anew", None),
+    (PATIENT, ["learning.aggregation=fedit"], "again", None),
+    ((DEADLINE,), [BAND], "again", None),
+    (BUFFERED, ["cell.uplink.band=500 kHz"], "again", None),
+    ((*ASYNCHRONOUS, "stop.rounds=12"), ["cell.uplink.band=300 kHz"], "again", None),
+    ((CHURN,), ["cell.uplink.band=300 kHz"], "again", None),
+    (PATIENT, ["server.merge_first=3"], "again", None),
 ]
 
 

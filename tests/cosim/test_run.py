@@ -1,4 +1,4 @@
-"""Whole runs: the same bytes twice, whoever computes them and wherever."""
+"""Whole runs: the same bytes twice, in any process and folder."""
 
 import json
 import multiprocessing
@@ -167,7 +167,7 @@ def test_resume_refuses_another_scenarios_folder(tmp_path):
         run_scenario(other, tmp_path, resume=True)
 
 
-def test_a_claimed_folder_is_nobody_elses(tmp_path):
+def test_a_claimed_folder_is_given_once(tmp_path):
     config = scenario("network-only", "stop.rounds=1")
     first = claim_folder(config, tmp_path)
     run_scenario(config, first)

@@ -20,6 +20,7 @@ from tests.support.tiny_config import TINY_LLAMA, write_config
 ONE = TrainingSettings(per_device_train_batch_size=1, gradient_accumulation_steps=2)
 PUBLISHED = {  # the models' cards, and RoBERTa's paper
     "roberta-large": 355e6,
+    "gemma-3-270m": 268e6,
     "llama-3.2-1b": 1.24e9,
     "llama-3.2-3b": 3.21e9,
     "llama-3.1-8b": 8.03e9,

@@ -62,8 +62,10 @@ def test_impossible_devices_are_refused(change):
 def test_catalogue_states_its_sources_and_assumptions(name):
     device = DEVICES[name]
     assert device.name == name
-    assert "efficiency" in device.source
+    assert "efficiency" in device.source or device.software
+    assert (device.basis == "assumed") == (not device.software)
     assert "assumed" in device.source
+    assert device.doubt >= 1
     assert device.idle_power_w < device.compute_power_w
 
 
@@ -93,7 +95,7 @@ def test_catalogue_peaks_are_cores_times_lanes_times_clock():
 def test_catalogue_covers_boards_phones_laptops_and_servers():
     kinds = {
         "board": ("raspberry-pi-", "jetson-"),
-        "phone": ("pixel-", "galaxy-"),
+        "phone": ("pixel-", "galaxy-", "hi-nova-", "iphone-"),
         "laptop": ("laptop-", "apple-"),
         "server": ("nvidia-", "edge-server-"),
     }

@@ -6,7 +6,12 @@ from collections import defaultdict
 from tests.support.places import PACKAGES, ROOT, modules
 
 MOST_LINES = 500  # of a module
-MOST_LINES_OF_A_BODY = 50
+MOST_LINES_OF_A_BODY = 33
+LONGER = {  # functions, and why they are
+    "netsim/client/messages.py: carry": "each message passes it; a further generator "
+    "costs time at every event",
+    "netsim/verify/merges.py: check_merges": "one rule after the other, for each merge",
+}
 DEFINITIONS = (ast.FunctionDef, ast.ClassDef)
 MIRRORS = ("netsim/verify/", "netsim/cli/", "netsim/cosim/", "netsim/timeline/")
 SAME_MEANING = {  # file names that occur more than once, and mean the same
@@ -56,12 +61,13 @@ def test_modules_are_short():
 
 
 def test_functions_are_short():
-    assert [
+    long = {
         name
         for name, node in every_definition()
         if isinstance(node, ast.FunctionDef)
         if body_lines(node) > MOST_LINES_OF_A_BODY
-    ] == []
+    }
+    assert long - set(LONGER) == set()
 
 
 def test_public_functions_and_classes_have_docstrings():

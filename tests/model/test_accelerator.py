@@ -47,7 +47,7 @@ def trained(where="cpu", *, bf16=False, **lora):
 
 @pytest.fixture
 def machine(tmp_path, monkeypatch):
-    """Return a function that makes this machine one with so many NVIDIA cards."""
+    """Return a function that gives this machine that many NVIDIA cards."""
 
     def make(build, num_cards):
         for card in range(num_cards):

@@ -172,7 +172,7 @@ def test_the_lines_of_the_model_card_give_the_runs_numbers(answers, kind):
     torch.testing.assert_close(logits, wanted, rtol=0, atol=1e-4 * spread)
 
 
-def test_a_base_is_copied_only_where_nobody_else_has_it(answers):
+def test_a_base_is_copied_only_where_it_has_no_other_source(answers):
     has_base = {
         kind: (one[0] / "adapter/base").exists() for kind, one in answers.items()
     }

@@ -198,7 +198,7 @@ def test_clients_are_spread_over_the_cells_in_turn():
     assert found.distance_m == pytest.approx([100.0] * 6)
 
 
-def test_another_cell_alters_nobody_s_channel():
+def test_another_cell_alters_no_clients_channel():
     shadowed = [
         one.model_copy(
             update={"path_loss": one.path_loss.model_copy(update={"shadowing_db": 8.0})}

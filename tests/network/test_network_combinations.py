@@ -216,7 +216,7 @@ def test_a_battery_may_last_for_less_than_a_tick(tmp_path):
     assert verify(tmp_path / "run") == []
 
 
-def test_a_battery_is_refused_where_a_device_draws_nobody_knows_what():
+def test_a_battery_is_refused_where_a_devices_power_is_unknown():
     unknown = BOARD.model_copy(update={"source": NO_POWERS})
     devices = (DeviceChoice(device=unknown),)
     with pytest.raises(ValidationError, match="needs the powers of 'board'"):

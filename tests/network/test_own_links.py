@@ -340,7 +340,7 @@ def test_a_check_says_how_long_an_upload_takes(tmp_path):
     )
 
 
-def test_a_plan_for_a_band_that_nobody_uses_is_refused():
+def test_a_plan_for_an_unused_band_is_refused():
     with pytest.raises(InputError, match="do not share it"):
         build_task(shipped(), Assumptions())
 

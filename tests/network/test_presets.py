@@ -21,7 +21,7 @@ stop: {{rounds: 2}}
 server: {{kind: synchronous, sampling: full, announce_time: 10 ms, merge_time: 20 ms}}
 population:
   num_clients: 6
-  placement: {{kind: disc, radius: {radius}, min_distance: 2 m}}
+  placement: {{kind: disc, radius: {radius}, min_distance: 10 m}}
   devices: [{{device: pixel-8}}]
 cell: {cell}
 learning: {{kind: none, download: 300 kB, upload: 300 kB, compute: 50 GFLOP}}

@@ -25,7 +25,7 @@ ALPHA, BETA, NU = 40.0, 6.0, 0.8
 
 
 def falling(rounds_to_one, num_rounds):
-    """Return losses from 2 downwards that pass 1 after so many rounds."""
+    """Return losses from 2 downwards that pass 1 after that many rounds."""
     rounds = range(num_rounds + 1)
     losses = tuple(2 - number / rounds_to_one for number in rounds)
     return Curve(rounds=tuple(rounds), losses=losses)
@@ -72,7 +72,7 @@ def test_a_loss_that_stays_is_not_below_itself(loss, num_rounds):
     assert flat.lowest == loss
 
 
-def test_pilots_that_drew_nobody_are_refused():
+def test_pilots_without_participants_are_refused():
     still = Curve(rounds=(0, 1, 2), losses=(0.1,) * 3)
     idle = [replace(trial(q), curve=still, updates=()) for q in (0.5, 1.0)]
     with pytest.raises(InputError, match="the one at place 1 did not get below"):

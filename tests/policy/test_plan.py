@@ -171,7 +171,7 @@ def test_a_deadline_leaves_the_ranks_that_meet_it_alone_on_the_band():
     assert (without.is_allowed == fits).all()
 
 
-def test_a_deadline_that_leaves_nobody_a_rank_names_the_slowest():
+def test_a_deadline_that_allows_no_rank_names_the_slowest():
     scenario, learner, population = sketched(DEADLINE.format("100 ms"))
     with pytest.raises(InputError, match=r"client \d+ needs [\d.]+ s even alone"):
         build_problem(scenario, learner, population, Assumptions())

@@ -261,7 +261,7 @@ def test_a_free_rank_goes_to_the_highest_and_a_dear_one_to_the_lowest():
     assert set(found.ranks) == {2}
 
 
-def test_where_sampling_does_not_matter_everybody_is_at_the_limit():
+def test_where_sampling_does_not_matter_all_clients_are_at_the_limit():
     law = Surrogate(alpha=0.0, beta=50.0)
     found = solve(
         fleet(20, 3), law, sharing="work-conserving", rng=np.random.default_rng(0)

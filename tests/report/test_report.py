@@ -344,7 +344,7 @@ def test_the_command_says_where_the_page_is(run, tmp_path, capsys):
     assert out.is_file()
 
 
-def test_a_page_asks_nobody_for_anything_and_comes_out_the_same(run, tmp_path):
+def test_a_page_loads_nothing_and_comes_out_the_same(run, tmp_path):
     first = write_report(run.folder, tmp_path / "a.html").read_text()
     second = write_report(run.folder, tmp_path / "b.html").read_text()
     assert first == second
@@ -467,7 +467,7 @@ def test_layers_are_named_by_what_tells_them_apart():
     assert short_names([one, "head"]) == {one: one, "head": "head"}
 
 
-def test_front_holds_what_nobody_beats():
+def test_front_holds_the_points_that_no_other_beats():
     dots = pd.DataFrame({"x": [1, 2, 3, 2, 4], "y": [5, 3, 4, 6, 3]})
     assert front(dots, is_up=False)[["x", "y"]].to_numpy().tolist() == [[1, 5], [2, 3]]
     up = front(dots, is_up=True)[["x", "y"]].to_numpy().tolist()

@@ -375,7 +375,7 @@ def test_tasks_out_of_the_order_of_merges_are_refused():
 
 
 def many_rounds(folder, num_rounds):
-    """Write so many rounds of the tiny run's two tasks, one after the other."""
+    """Write that many rounds of the tiny run's two tasks, one after the other."""
     tasks, rounds = [], []
     for n in range(num_rounds):
         rounds.append(

@@ -158,7 +158,7 @@ def test_only_the_first_and_the_final_version(tmp_path):
     assert load_run(tmp_path).evals.round_id.tolist() == [0, 4]
 
 
-def test_a_count_of_clients_is_drawn_anew_each_round():
+def test_a_count_of_clients_is_drawn_again_each_round():
     arrived = list(range(10))
     draws = [
         Examined(count=3).chosen(arrived, stream(1, "examined clients", round_id))

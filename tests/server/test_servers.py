@@ -158,7 +158,7 @@ def test_weights_are_over_the_part_of_the_time_that_one_is_there(tmp_path):
     assert [t.weight for t in trace.tasks] == pytest.approx([2 / 3, 1 / 3, 2 / 3])
 
 
-def test_rounds_wait_for_somebody_and_end_when_nobody_ever_returns(tmp_path):
+def test_rounds_wait_for_a_client_and_end_when_none_returns(tmp_path):
     seen = presence(tmp_path, "0,10,15\n1,20,40\n")
     trace = played(bare(), tmp_path, population={"availability": seen}, rounds=99)
     # 1 + 20/12 s of client 0, until it leaves; 2 + 17/12 s of client 1
@@ -297,7 +297,7 @@ def test_a_lost_client_is_replaced_at_once(tmp_path):
     assert rounds(trace)[0] == (0, 5_500_000_000, 2, 1, 1)
 
 
-def test_an_asynchronous_server_ends_when_nobody_returns(tmp_path):
+def test_an_asynchronous_server_ends_when_no_client_returns(tmp_path):
     seen = presence(tmp_path, "0,2,7\n1,0,5\n")
     server = Buffered(concurrency=2, buffer_size=2, merge_time_s=0.0)
     people = {"availability": seen}
@@ -311,7 +311,7 @@ def test_an_asynchronous_server_ends_when_nobody_returns(tmp_path):
     assert audit(trace) == []
 
 
-def test_a_run_in_which_nobody_ever_arrives_comes_to_an_end(tmp_path, monkeypatch):
+def test_a_run_without_arrivals_comes_to_an_end(tmp_path, monkeypatch):
     monkeypatch.setattr("netsim.server.buffer_loop.MAX_LOST_IN_A_ROW", 50)
     blinking = {"availability": Periodic(on_s=1.0, off_s=1.0)}
     server = Asynchronous(concurrency=2, merge_time_s=0.0)
@@ -326,7 +326,7 @@ def test_a_run_in_which_nobody_ever_arrives_comes_to_an_end(tmp_path, monkeypatc
     assert stop.detail == "time"
 
 
-def test_a_dead_server_loses_the_round_and_starts_anew(tmp_path):
+def test_an_outage_loses_the_round_and_the_next_one_starts_over(tmp_path):
     server = bare(outages=(Outage(at_s=3.0, duration_s=2.0),))
     trace = played(server, tmp_path, rounds=2)
     assert [(t.end_ns, t.status, t.round_id) for t in trace.tasks[:3]] == [
@@ -585,7 +585,7 @@ def test_a_server_is_refused_beside_what_it_would_break(message):
     assert message in str(refused.value)
 
 
-def test_a_plan_waits_for_everybody(capsys):
+def test_a_plan_waits_for_all_clients(capsys):
     rule = f"server={FIRST_TWO}"
     assert netsim("plan", "network-only", "--set", rule) == 2
     assert "rounds that wait for all who are drawn" in capsys.readouterr().err

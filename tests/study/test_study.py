@@ -162,7 +162,7 @@ def test_a_dry_run_says_what_it_would_do_and_does_not(tmp_path, capsys):
     assert not (tmp_path / "study").exists()
 
 
-def test_what_is_foretold_leaves_out_what_is_finished(tmp_path, monkeypatch):
+def test_the_forecast_leaves_out_what_is_finished(tmp_path, monkeypatch):
     plan = planned(tmp_path)
     done = {plan.leaders()[0].folder}
     finished = property(lambda run: run.folder in done)
@@ -355,7 +355,7 @@ def test_one_failing_run_does_not_stop_the_others(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("name", ["study", "curves"])
-def test_a_damaged_table_is_named_or_whole_and_written_anew(name, tmp_path):
+def test_a_damaged_table_is_named_or_whole_and_written_again(name, tmp_path):
     text = changed("learning.training.local_steps=1", "learning.evaluation.every=9")
     study = package.run_study(written(tmp_path, text), out=tmp_path / "study")
     right, path = tables(study)[name], study.folder / f"{name}.parquet"

@@ -1,8 +1,9 @@
-"""Forgeries of a recorded run: one value changed, one row dropped, all digests anew."""
+"""Forgeries of a recorded run: a changed value or a dropped row, with new digests."""
 
 from typing import NamedTuple, get_args
 
 import pyarrow as pa
+import yaml
 
 from netsim.runs.manifest import read_manifest
 from netsim.runs.run import read_table, scenario_text
@@ -62,6 +63,25 @@ class Recorded:
         """Return whether the audit finds anything wrong with a forged run."""
         tables = {**self.tables, forgery.table: self._forged(forgery)}
         return bool(self._findings(tables, []))
+
+    def findings_with(self, table, column, values):
+        """Return what the audit finds with other values in a whole column."""
+        rows = self.tables[table].to_pylist()
+        forged = [
+            {**row, column: value} for row, value in zip(rows, values, strict=True)
+        ]
+        made = pa.Table.from_pylist(forged, schema=self.tables[table].schema)
+        trace = self._trace({**self.tables, table: made})
+        return list(check_trace(trace, self._known, []))
+
+    def findings_under(self, changes):
+        """Return what the audit finds under a scenario with other values."""
+        scenario = yaml.safe_load(scenario_text(self.folder))
+        for section, values in changes.items():
+            scenario[section].update(values)
+        trace = self._trace(self.tables)
+        known = Known(yaml.safe_dump(scenario), self.folder, trace)
+        return list(check_trace(trace, known, []))
 
     def _forged(self, forgery):
         table = self.tables[forgery.table]

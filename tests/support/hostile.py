@@ -1,4 +1,4 @@
-"""Runs and modules made to harm whoever reads them; every hash and digest fits."""
+"""Runs and modules made to harm their reader; every hash and digest fits."""
 
 import sys
 from contextlib import contextmanager

@@ -78,7 +78,7 @@ THREE = ((100.0, 0.0), (0.0, 100.0), (900.0, 0.0))  # two in the west, one in th
 
 
 def counted(cells, folder, **changes):
-    """Return the trace of one round in which everybody does as much."""
+    """Return the trace of one round in which all clients do the same work."""
     return play_out(
         scenario(cells, population(THREE), **changes),
         folder,

@@ -208,7 +208,7 @@ def test_a_local_folder_gives_its_body_and_a_fresh_head(model_folder):
     assert model(**ready.batch("train", np.arange(2))).loss.isfinite()
 
 
-def test_a_head_of_other_labels_is_drawn_anew(model_folder, tmp_path):
+def test_a_head_of_other_labels_is_drawn_again(model_folder, tmp_path):
     backbone = FromPretrained(path=str(model_folder))
     backbone.load(SENTENCES).save_pretrained(tmp_path)
     other = Synthetic(num_samples=200, num_labels=5)

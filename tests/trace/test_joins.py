@@ -48,7 +48,7 @@ def test_with_edge_servers_a_row_joins_with_its_own_servers_round(tmp_path):
     assert tasks["server_id"].tolist() == tasks["client_id"].map(cells).tolist()
     sizes = tasks.groupby(["round_id", "server_id"])["num_merged"].agg(["size", "max"])
     assert set(sizes.index.get_level_values("server_id")) == {0, 1}
-    assert (sizes["size"] == sizes["max"]).all()  # nobody counted at another server
+    assert (sizes["size"] == sizes["max"]).all()  # no client counts at another server
     transfers = joined(edges, "transfers", "rounds")
     assert (transfers["server_id"] == transfers["cell_id"]).all()
     assert len(joined(edges, "evals", "rounds")) == len(edges.evals)

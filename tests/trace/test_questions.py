@@ -261,7 +261,7 @@ def test_what_was_under_way_at_the_end_counts_for_no_round(run):
     assert questions.without_phases(run)["saved_s"].tolist() == [1, 1, 2, 0]
 
 
-def test_timing_anew_is_playing_anew_where_nobody_shares(tmp_path):
+def test_new_timing_equals_a_new_run_where_no_link_is_shared(tmp_path):
     """Uploads of half a second each, which never meet on the band."""
     flops, mbit = (10**9, 3 * 10**9, 6 * 10**9), 6 * MBIT
     run = played(tmp_path / "all", mbit, mbit, mbit, flops=flops)

@@ -134,7 +134,7 @@ def test_part_of_another_table_is_named(folder):
         _ = load_run(folder).tasks
 
 
-def test_a_part_that_is_missing_or_nobodys_is_named(folder):
+def test_a_part_that_is_missing_or_unknown_is_named(folder):
     tasks = folder / "trace" / "tasks"
     part = tasks / "part-00000.parquet"
     extra = tasks / "part-00001.parquet"

@@ -324,7 +324,7 @@ def test_a_stale_merge_must_say_how_stale():
     assert found == [("tasks", "task 10", rule)]
 
 
-def test_nobody_is_at_two_tasks_at_a_time():
+def test_no_client_has_two_tasks_at_a_time():
     found = books(tasks=replaced(tiny_run.TASKS, 1, client_id=7))
     assert ("tasks", "task 11", "a client must be at one task at a time") in found
 

@@ -1,9 +1,13 @@
 """The audit is itself tested by mutation: every column of every table is forged."""
 
+from pathlib import Path
+
 import pytest
 
 from tests.support import recorded
 from tests.support.forgeries import FREE, Recorded, columns
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="session")
@@ -34,5 +38,31 @@ def test_a_forged_column_is_caught(runs, table, column):
     assert missed == []
 
 
-def test_free_columns_are_columns():
+def test_free_columns_are_columns_and_listed_with_their_reasons():
     assert set(FREE) <= set(columns())
+    text = (ROOT / "netsim/TRACE.md").read_text()
+    part = text.partition("<!-- free columns -->\n")[2]
+    lines = part.partition("\n<!-- end of free columns -->")[0].splitlines()[2:]
+    assert lines == [f"| `{t}.{c}` | {why} |" for (t, c), why in FREE.items()]
+
+
+def test_a_task_without_a_rank_is_a_finding_of_the_whole_audit(runs):
+    learned = runs["learned"]
+    ranks = [None, *learned.tables["tasks"].column("rank").to_pylist()[1:]]
+    found = learned.findings_with("tasks", "rank", ranks)
+    assert found[-1].rule == "a task has a rank where a model learns"
+
+
+def test_every_update_of_a_merge_is_counted(runs):
+    learned = runs["learned"]
+    counts = [row["num_components"] for row in learned.tables["merges"].to_pylist()]
+    for other in (1, -1):
+        forged = [count + other for count in counts]
+        found = learned.findings_with("merges", "num_components", forged)
+        assert "num_components" in found[0].rule
+
+
+@pytest.mark.parametrize("size", ["upload", "download"])
+def test_messages_have_the_bits_of_the_scenario(runs, size):
+    found = runs["synchronous"].findings_under({"learning": {size: "100 kB"}})
+    assert "must have the bits that are sent" in found[0].rule

@@ -1,4 +1,4 @@
-"""Work spread over processes: the same results, deaths survived, nobody left behind."""
+"""Work spread over processes: the same results, deaths survived, no process left."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Studies on a real Ray cluster: the same results, whoever dies."""
+"""Studies on a real Ray cluster: the same results when a worker or the driver dies."""
 
 import io
 import os
@@ -207,7 +207,7 @@ def test_who_sees_the_lock_of_the_study_sees_its_files(tmp_path):
         ("10.0.0.1:many", "must be auto or an address such as 10.0.0.1:6379"),
     ],
 )
-def test_an_address_where_nobody_listens_is_refused_at_once(
+def test_an_address_without_a_server_is_refused_at_once(
     address, expected, tmp_path, capsys
 ):
     pytest.importorskip("ray", reason="needs the extra `cluster`")

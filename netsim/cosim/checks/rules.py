@@ -51,7 +51,7 @@ RULES: Mapping[tuple[Either, Either], str] = {
         "{an_other} server serves clients one by one; set `mode: unicast`"
     ),
     ("corrects-presence", "always-there"): (
-        "corrects nothing: with availability {other} everybody is there"
+        "corrects nothing: with availability {other} all clients are available"
     ),
     ("has-edges", "has-one-cell"): "edge servers need `cells`, at least two of them",
     ("has-mobility", "has-edges"): (

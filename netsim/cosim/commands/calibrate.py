@@ -93,6 +93,8 @@ def _entry(
         memory_bytes=request.memory_bytes or found.memory_bytes,
         compute_power_w=request.compute_power_w,
         idle_power_w=request.idle_power_w,
+        software=f"netsim, torch {versions().get('torch', '')}",
+        basis="measured",
         source=f"{_processor()}, measured by netsim calibrate on {_today()}",
         calibration=_record(
             scenario,

@@ -5,7 +5,7 @@
 PEERS holds the environments that ``build.sh`` made; who has none there is left out.
 Every clock has a process of its own and all take turns; CPU seconds are those of the
 simulation alone, without imports. Ours comes twice: with the band shared, and on a band
-so wide that nobody shares it, which is what the others compute.
+so wide that no two clients share it, which is what the others compute.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Row = dict[str, object]
 
 @dataclass(frozen=True)
 class Fleet:
-    """Clients that compute for so long and then send so many bits, again and again."""
+    """Clients that compute for a time and then send some bits, again and again."""
 
     compute_s: list[float]
     band_mhz: float  # of a cell with one bit per second and hertz

@@ -35,7 +35,7 @@ def evaluate(round_id: int, arrays: ArrayRecord) -> MetricRecord:
 
 @server_app.main()
 def serve(grid: Grid, context: Context) -> None:
-    """Average, with everybody in every round."""
+    """Average, with all clients in every round."""
     own = work()
     FedAvg(fraction_evaluate=0.0, min_available_nodes=own.clients).start(
         grid=grid,

@@ -48,7 +48,7 @@ def commands(peers: Path, folder: Path, seed: int) -> dict[str, list[str]]:
 
 
 def environment(work: Path, folder: Path) -> dict[str, str]:
-    """Return the environment of a run: one thread, and nobody to be told of it."""
+    """Return the environment of a run: one thread, and no usage reports."""
     paths = [str(HERE), str(HERE.parents[2])]
     return {
         **os.environ,

@@ -33,7 +33,7 @@ def resent(link: socket.socket) -> int:
 
 
 def receive(link: socket.socket, num_bytes: int) -> bytearray:
-    """Return so many bytes from a connection."""
+    """Return ``num_bytes`` bytes from a connection."""
     taken = bytearray(num_bytes)
     view, done = memoryview(taken), 0
     while done < num_bytes:

@@ -116,7 +116,8 @@ def _write(frame: pd.DataFrame, path: Path) -> None:
 
 def _read(path: Path) -> pd.DataFrame:
     try:
-        table = pq.read_table(path)
+        with open(path, "rb") as file:  # pyarrow takes no path that is not UTF-8
+            table = pq.read_table(file)
         frame: pd.DataFrame = table.to_pandas()
         found = _checksum(frame)
     except FileNotFoundError:

@@ -13,7 +13,6 @@ from netsim.cli.options import (
     AllowCodeOption,
     JsonOption,
     RunArg,
-    ScenarioArg,
     SeedOption,
     SetOption,
     overrides,
@@ -22,14 +21,18 @@ from netsim.cli.options import (
 from netsim.cosim.reading import read_scenario
 from netsim.cosim.scenario import Scenario
 from netsim.cosim.shipped import find_scenario
-from netsim.scenario import dump
+from netsim.errors import InputError
+from netsim.scenario import UserCode, dump
 
 MAX_FINDINGS_SHOWN = 20
 MAX_DRAWN_CLIENTS = 10_000  # a check answers at once
 
 
 def check(
-    scenario: ScenarioArg,
+    scenario: Annotated[
+        str | None,
+        typer.Argument(help="A YAML file, or the name of a shipped scenario."),
+    ] = None,
     set_: SetOption = None,
     seed: SeedOption = None,
     count: Annotated[
@@ -39,6 +42,16 @@ def check(
         Path | None,
         typer.Option(help="A folder for who holds which labels: Parquet and SVG."),
     ] = None,
+    plug_in: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODULE:CLASS",
+            help="Try a class of your own: two rounds twice, every question twice.",
+        ),
+    ] = None,
+    seam: Annotated[
+        str | None, typer.Option(help="With --plug-in: what the class is, as sharing.")
+    ] = None,
     allow_code: AllowCodeOption = False,
 ) -> None:
     """Validate a scenario; print it with every default, and what it costs."""
@@ -47,6 +60,11 @@ def check(
     from netsim.cosim.world import build_population
 
     code = user_code(allow_code)
+    if plug_in is not None:
+        _try_plug_in(plug_in, seam, scenario, overrides(set_, seed), code)
+        return
+    if scenario is None:
+        raise InputError("check: needs a SCENARIO, or --plug-in module:Class")
     config = read_scenario(find_scenario(scenario), overrides(set_, seed), code)
     typer.echo(dump(config), nl=False)
     if config.policy is not None:  # also where nothing is counted
@@ -61,6 +79,31 @@ def check(
         typer.echo(f"# {line}")
     if partition is not None:
         _write_partition(config, partition)
+
+
+def _try_plug_in(
+    given: str,
+    seam: str | None,
+    scenario: str | None,
+    settings: tuple[str, ...],
+    code: UserCode,
+) -> None:
+    """Say what a class of a user's own comes to where it is tried."""
+    from netsim.cosim.commands.plug_in import try_plug_in
+
+    found = try_plug_in(
+        given, seam=seam, scenario=scenario, overrides=settings, code=code
+    )
+    asked = ", ".join(f"{name} {times}" for name, times in found.asked.items())
+    typer.echo(f"{found.kind} as {found.path}: two rounds of {found.scenario}, twice")
+    typer.echo(f"asked: {asked or 'nothing'}")
+    if found.never_asked:
+        typer.echo(f"not asked here: {', '.join(found.never_asked)}")
+    for line in found.wrong:
+        typer.echo(line)
+    if found.wrong:
+        raise typer.Exit(CHECK_FAILED)
+    typer.echo(f"keeps its contract; both runs have the digest {found.digest[:16]}")
 
 
 def _write_partition(scenario: Scenario, folder: Path) -> None:

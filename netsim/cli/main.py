@@ -33,6 +33,7 @@ COMMANDS = {
     "report": "reporting:report",
     "timeline": "timeline:timeline",
     "calibrate": "calibrating:calibrate",
+    "validate": "validating:validate",
     "schema": "listing:schema",
     "list": "listing:list_choices",
     "store": "storing:store",

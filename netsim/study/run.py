@@ -125,7 +125,7 @@ def carry_out(
                 ]
                 for index, ending in endings(executor, jobs):
                     run = missing[index]
-                    ending = _of_one_code(run, ending)
+                    ending = of_one_code(ending, run.scenario, run.folder)
                     tables.add(run, ending.status)
                     tables.write()
                     tell(run, ending)
@@ -134,14 +134,15 @@ def carry_out(
         return study
 
 
-def _of_one_code(run: PlannedRun, ending: Ending) -> Ending:
-    """Return how a run ended: it failed where other code made it than the study's."""
+def of_one_code(ending: Ending, scenario: Scenario, folder: Path) -> Ending:
+    """Return how a run ended: it failed where its code was edited since this process
+    loaded it."""
     if ending.status == "failed":
         return ending
-    edited = edited_since(read_manifest(run.folder), run.scenario)
+    edited = edited_since(read_manifest(folder), scenario)
     if not edited:
         return ending
-    return Ending("failed", f"{', '.join(edited)} was edited since the study began")
+    return Ending("failed", f"{', '.join(edited)} was edited since the runs began")
 
 
 def _opened(plan: StudyPlan, tables: Tables) -> set[Path]:

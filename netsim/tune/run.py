@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
@@ -19,11 +19,14 @@ from typing import TYPE_CHECKING, Any
 from netsim.core.files import write_atomically
 from netsim.core.locks import is_empty, locked
 from netsim.core.streams import stream
+from netsim.cosim.inputs import require_same_code
+from netsim.cosim.scenario import Scenario
 from netsim.cosim.workers import Executor, Workers
 from netsim.errors import InputError
+from netsim.runs.manifest import FILE_NAME, read_manifest
 from netsim.runs.run import load_run
 from netsim.scenario import dump
-from netsim.study.run import endings, executor_of, job_of
+from netsim.study.run import endings, executor_of, job_of, of_one_code
 from netsim.study.work import Ending, Host, Job
 from netsim.tune.plan import TunePlan
 from netsim.tune.search import Setting, TuneConfig
@@ -82,10 +85,12 @@ def carry_out_search(
         study = _opened_study(plan)
         answers = Answers(plan)
         with closing(executor_of(workers or Workers(), plan.folder)) as executor:
+            done = [t for t in study.get_trials(deepcopy=False) if ROW in t.user_attrs]
+            rows = [_row(trial) for trial in done]
+            _require_one_code(plan, rows)
             answers.add(_tried(plan, executor, {AS_IS: {}})[0])
-            for trial in study.get_trials(deepcopy=False):
-                if ROW in trial.user_attrs:
-                    answers.add(_row(trial))
+            for row in rows:
+                answers.add(row)
             while len(answers.rows) <= plan.config.trials:
                 for row in _batch(plan, study, executor, len(answers.rows)):
                     answers.add(row)
@@ -109,6 +114,19 @@ def _open_folder(plan: TunePlan) -> None:
                 f"--out {plan.folder} holds another search; only `trials` may differ"
             )
     write_atomically(path, dump(plan.config).encode())
+
+
+def _require_one_code(plan: TunePlan, rows: Sequence[TrialRow]) -> None:
+    """Refuse to go on with a search whose finished runs other code made."""
+    settings: dict[int, Mapping[str, str]] = {AS_IS: {}}
+    settings |= {r.trial: r.settings or {} for r in rows if r.status == "complete"}
+    for number, wanted in settings.items():
+        for seed in plan.config.seeds:
+            folder = plan.run_folder(number, seed)
+            if (folder / FILE_NAME).exists():
+                manifest = read_manifest(folder)
+                if manifest.status == "complete":
+                    require_same_code(manifest, plan.scenario(wanted), folder)
 
 
 def _opened_study(plan: TunePlan) -> Study:
@@ -217,6 +235,7 @@ def _tried(
 ) -> list[TrialRow]:
     """Return the rows of trials, each run with every seed."""
     jobs: dict[tuple[int, int], Job] = {}
+    scenarios: dict[tuple[int, int], Scenario] = {}
     refused: dict[int, str] = {}
     for number, settings in wanted.items():
         try:
@@ -227,10 +246,13 @@ def _tried(
         for seed in plan.config.seeds:
             seeded = scenario.model_copy(update={"seed": seed})
             folder = plan.run_folder(number, seed)
+            scenarios[number, seed] = seeded
             jobs[number, seed] = job_of(seeded, plan.base.parent, folder, plan.code)
     names = list(jobs)
     ended = {
-        names[index]: ending for index, ending in endings(executor, list(jobs.values()))
+        names[index]: of_one_code(ending, scenarios[names[index]], job.folder)
+        for index, ending in endings(executor, list(jobs.values()))
+        for job in [jobs[names[index]]]
     }
     return [
         TrialRow(number, "refused", refused[number], settings)

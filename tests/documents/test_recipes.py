@@ -60,6 +60,17 @@ def test_a_class_runs_as_the_recipe_has_it(name, tmp_path, monkeypatch):
     assert len(load_run(tmp_path / "run").rounds) >= 1
 
 
+def test_the_sampler_of_the_recipe_keeps_its_contract(tmp_path, monkeypatch, capsys):
+    (code,) = blocks("A sampler", "python")
+    (tmp_path / "root_of_data.py").write_text(code)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    given = "{kind: 'root_of_data:RootOfData', mean_drawn: 3}"
+    assert netsim("check", "--plug-in", given) == 0
+    sys.modules.pop("root_of_data")
+    assert ", draw 4\nkeeps its contract" in capsys.readouterr().out
+
+
 def test_an_installed_class_runs_by_its_kind(tmp_path, monkeypatch):
     (toml,) = blocks("A package of plug-ins", "toml")
     (command,) = blocks("A package of plug-ins", "sh")

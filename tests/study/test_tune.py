@@ -22,6 +22,7 @@ from netsim.tune.run import carry_out_search
 from netsim.tune.search import Limit, Setting, TuneConfig, read_limit
 from netsim.tune.trials import Measured, TrialRow, best, measured, sentence
 from tests.support.command import netsim
+from tests.support.rule import RULE
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("own_cache")]
 
@@ -349,3 +350,21 @@ def test_shipped_searches_are_sound_and_the_schema_current(capsys):
     assert netsim("schema", "--tune") == 0
     committed = (shipped.FOLDER / "tune.schema.json").read_text()
     assert capsys.readouterr().out.endswith(committed), "run `make schema`"
+
+
+def test_a_search_of_two_programs_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+
+    def search(weight):
+        (tmp_path / "plain.py").write_text(RULE.format(weight=weight))
+        sys.modules.pop("plain", None)
+        own = changed("[processor-sharing, {kind: tdma-first-come}]", "['plain:Plain']")
+        return searched(tmp_path, "out", own.replace("trials: 6", "trials: 1"))
+
+    rows, _ = search(2)
+    assert [row.status for row in rows] == ["complete", "complete"]
+    assert [row.settings for row in search(2)[0]] == [row.settings for row in rows]
+    with pytest.raises(InputError, match=r"other code made: plain\.py is no longer"):
+        search(3)
+    sys.modules.pop("plain", None)

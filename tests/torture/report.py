@@ -34,6 +34,8 @@ These test beds found the following faults, each of which is fixed and has a tes
 * `check` accepted an invalid plan before the model was counted.
 * Nested JSON could give a traceback.
 * The lowest versions of five dependencies did not work.
+* `verify` did not know that a round without clients waits for a late one.
+* Two processes held one folder, where a file system granted locks now and then.
 * `verify` took an update's way over a backhaul for a message that starts in a cell.
 """
 BEDS = {
@@ -94,7 +96,7 @@ BEDS = {
     ),
     "swarm": (
         "Random valid scenarios",
-        "swarm --cases 6000 --seed 1",
+        "swarm --cases 5000 --seed 1",
         "Each case switches some of twenty features on: rules, radios, fading, errors, "
         "outages, batteries, mobility, availability, cells, backhauls, limits. It "
         "runs, `netsim verify` must find it sound, and fourteen invariants written "
@@ -102,6 +104,26 @@ BEDS = {
         "exact work, full bands, phases, merges, energies. Every tenth runs twice. "
         "`refused`: a combination that `check` excludes. A fault is shrunk and kept in "
         "`tests/torture/swarm/corpus`, which `make test` repeats.",
+    ),
+    "metamorphic": (
+        "Pairs that must agree",
+        "metamorphic --pairs 100 --seed 3",
+        "Random scenarios are changed in ways whose effect is known. Every tick of "
+        "every participation and round must be the same: finer units, one more client "
+        "that is never drawn, limits that nothing reaches, more rounds (up to the "
+        "shorter run's end). Or it must be the same within 1 us, since shares are "
+        "rounded once per event: bands and bits doubled, all times doubled, clients in "
+        "reverse order.",
+    ),
+    "simulation": (
+        "Simulated histories",
+        "simulation --histories 500",
+        "Four processes, of two hosts and two containers with process ids in common, "
+        "hold and release one folder, and write, read and prune one store of learning. "
+        "A seed says who goes on at every operation on files, locks and clocks, and "
+        "who is killed there. Where the file system grants no locks, or only now and "
+        "then, the same must hold: one holder at a time, whole entries, nothing held "
+        "by the dead, no lock and no old draft left.",
     ),
     "crash": (
         "Crashes",

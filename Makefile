@@ -60,6 +60,7 @@ torture: $(VENV)/.dev
 	$(BED)swarm --cases $(SWARM) --out $(TORTURED)/swarm
 	$(BED)metamorphic --out $(TORTURED)/metamorphic
 	$(BED)simulation --out $(TORTURED)/simulation
+	$(BED)hosts --out $(TORTURED)/hosts
 	$(BED)crash --kills $(KILLS) --out $(TORTURED)/crash
 	$(BED)crash --kills $(SIGNALS) --signal SIGTERM $(SPOKEN) --out $(TORTURED)/sigterm
 	$(BED)crash --kills $(SIGNALS) --signal SIGINT $(SPOKEN) --out $(TORTURED)/sigint

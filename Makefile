@@ -45,7 +45,7 @@ BED = $(BIN)/python -m tests.torture.
 CASES ?= 10000
 FILES ?= 2000
 ROT ?= 1000
-SWARM ?= 6000
+SWARM ?= 5000
 KILLS ?= 200
 SIGNALS ?= 36
 TIMES ?= 4
@@ -58,6 +58,9 @@ torture: $(VENV)/.dev
 	$(BED)bit_rot --cases $(ROT) --out $(TORTURED)/bit-rot
 	$(BED)independent --out $(TORTURED)/independent
 	$(BED)swarm --cases $(SWARM) --out $(TORTURED)/swarm
+	$(BED)metamorphic --out $(TORTURED)/metamorphic
+	$(BED)simulation --out $(TORTURED)/simulation
+	$(BED)hosts --out $(TORTURED)/hosts
 	$(BED)crash --kills $(KILLS) --out $(TORTURED)/crash
 	$(BED)crash --kills $(SIGNALS) --signal SIGTERM $(SPOKEN) --out $(TORTURED)/sigterm
 	$(BED)crash --kills $(SIGNALS) --signal SIGINT $(SPOKEN) --out $(TORTURED)/sigint

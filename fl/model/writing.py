@@ -8,14 +8,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+_DRAFT = ".tmp??????"  # of safetensors
 _NUMBER = re.compile(r"os error (\d+)")
 
 
 @contextmanager
 def tensors_written(path: Path) -> Iterator[None]:
-    """Raise ``OSError`` with this path where the block cannot write safetensors."""
+    """Raise ``OSError`` with this path where the block cannot write safetensors; drafts
+    that killed writers have left beside it go."""
     from safetensors import SafetensorError
 
+    for draft in path.parent.glob(_DRAFT):
+        draft.unlink()
     try:
         yield
     except SafetensorError as error:

@@ -5,6 +5,11 @@ from __future__ import annotations
 import functools
 import math
 
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float64]
+
 # k T at 290 K is -173.975 dBm/Hz; link budgets round it (TR 38.901, ITU-R P.372).
 THERMAL_NOISE_DBM_PER_HZ = -174.0
 
@@ -25,6 +30,7 @@ def dbm_to_w(power_dbm: float) -> float:
     return db_to_linear(power_dbm - 30)
 
 
+@functools.lru_cache(maxsize=64)
 def noise_dbm(
     band_hz: float,
     noise_figure_db: float = 0.0,
@@ -49,3 +55,17 @@ def mean_cn0_hz(
     return db_to_linear(
         received_dbm - noise_dbm(1.0, noise_figure_db, density_dbm_per_hz)
     )
+
+
+def mean_cn0s_hz(
+    *,
+    transmit_power_dbm: float,
+    antenna_gain_dbi: float,
+    losses_db: FloatArray,
+    noise_figure_db: float,
+    density_dbm_per_hz: float = THERMAL_NOISE_DBM_PER_HZ,
+) -> FloatArray:
+    """Return :func:`mean_cn0_hz` at each of these losses, equal to the last digit."""
+    noise_dbm_hz = noise_dbm(1.0, noise_figure_db, density_dbm_per_hz)
+    levels_db = transmit_power_dbm + antenna_gain_dbi - losses_db - noise_dbm_hz
+    return np.array([10.0**bels for bels in (levels_db / 10).tolist()])

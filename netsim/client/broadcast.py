@@ -46,7 +46,13 @@ def broadcast(
     if left:
         ends = [*ends, scene.env.all_of(left)]
     message = Message(missing.round_id, bits)
-    status = yield from _sent(scene, cell_id, client_ids, message, ends)
+    status = yield from cross(scene, cell_id, "down", message, ends)
+    if status == "done":
+        air_bits = scene.air(cell_id, "down").transport.air_bits(bits)
+        for part in parts:
+            part.download_bits = air_bits
+        framed = message._replace(bits=air_bits)
+        status = yield from _sent(scene, cell_id, client_ids, framed, ends)
     for part in parts:
         if part.status is None:  # its client may be gone by now
             _receive(scene, cell_id, part, status)
@@ -67,11 +73,8 @@ def _sent(
     message: Message,
     ends: Sequence[simpy.Event],
 ) -> Generator[simpy.Event, object, Status]:
-    """Carry a broadcast over the backhaul and the air until one of the events that end
-    it, and return how it ended."""
-    status = yield from cross(scene, cell_id, "down", message, ends)
-    if status != "done":
-        return status
+    """Carry a broadcast over the air until one of the events that end it, and return
+    how it ended."""
     radio_map, band = scene.population.radio_map, scene.band(cell_id, "down")
     transfer = band.send(
         message,

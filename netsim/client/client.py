@@ -61,7 +61,6 @@ def take_part(
         if part.retry_pause_ns:
             yield env.timeout(part.retry_pause_ns)
         if common + private:
-            part.download_bits += common + private
             yield from carry(scene, part, "down", common + private)
         part.download_end_ns = part.compute_start_ns = env.now
         scene.held_versions[job.client_id] = job.version
@@ -73,10 +72,10 @@ def take_part(
                 scene.population.fleet.compute_ns(job.client_id, part.occasion, work)
             )
         part.compute_end_ns = part.upload_start_ns = env.now
-        part.upload_bits = learner.bits_up(job)
+        bits_up = learner.bits_up(job)
         scene.attendance.power_changed(part)
-        if part.upload_bits:
-            yield from carry(scene, part, "up", part.upload_bits, terms)
+        if bits_up:
+            yield from carry(scene, part, "up", bits_up, terms)
         part.status = "done"
     except (simpy.Interrupt, Lost) as cut:
         _withdraw(scene, part, cast(Status, cut.cause))

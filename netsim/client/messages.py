@@ -33,22 +33,31 @@ def carry(
 ) -> Process:
     """Carry a client's own message of at least one bit.
 
-    Every attempt is a transfer, and counts its bits and airtime; a loss is known at the
+    Every attempt is a transfer, and counts its bits with the headers of its frames and
+    its airtime; a loss is known at the
     last bit. Raises ``Lost`` when no retries are left.
     """
     cell_id = attach(scene, part.client_id)
     has_wire = (cell_id, direction) in scene.cells.wires
     message = Message(part.round_id, bits, part.task_id, part.client_id)
     if has_wire and direction == "down":
+        part.download_bits += bits  # of a message that is cut on the wire
         yield from cross(scene, cell_id, direction, message)
+        part.download_bits -= bits
     air, medium = scene.air(cell_id, direction), scene.medium(cell_id, direction)
     radio_map, seed = scene.population.radio_map, scene.seed
     name = direction, part.client_id, part.occasion
     has_missed = direction == "down" and part.retry_pause_ns is not None
+    framed = message._replace(bits=air.transport.air_bits(bits))
+    if set_up_ns := air.transport.set_up_ns:
+        yield scene.env.timeout(set_up_ns)
     for attempt in itertools.count(int(has_missed)):
-        is_lost = air.errors and air.errors.is_lost(bits, seed, *name, attempt)
+        if grant_ns := air.transport.grant_ns:
+            yield scene.env.timeout(grant_ns)
+        is_lost = air.errors and air.errors.is_lost(framed.bits, seed, *name, attempt)
+        part.count_bits(direction, framed.bits)
         transfer = medium.send(
-            message,
+            framed,
             radio_map.link(part.client_id, direction, cell_id),
             terms=terms,
             ceiling_uhz=radio_map.ceiling_uhz(part.client_id),
@@ -62,10 +71,6 @@ def carry(
         pause_ns = _retry_pause_ns(air.errors, attempt, transfer.status)
         if pause_ns:
             yield scene.env.timeout(pause_ns)
-        if direction == "up":
-            part.upload_bits += bits
-        else:
-            part.download_bits += bits
     delay_ns = latency_ns(air.latency_s, air.jitter, seed, *name, attempt)
     if delay_ns:
         yield scene.env.timeout(delay_ns)

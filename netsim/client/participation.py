@@ -75,6 +75,13 @@ class Participation:
         assert self.status == "done"
         self.status = status
 
+    def count_bits(self, direction: str, bits: int) -> None:
+        """Add the bits of an attempt to send or receive."""
+        if direction == "up":
+            self.upload_bits += bits
+        else:
+            self.download_bits += bits
+
     def note_sent(self) -> None:
         """Add the airtime and the radiation of the transfer that has ended."""
         assert self.sending is not None

@@ -33,15 +33,18 @@ def reserve(scene: Scene, parts: Sequence[Participation]) -> dict[int, Terms]:
 def _expected(
     scene: Scene, part: Participation, cell_id: int, num_parts: int
 ) -> Expected:
-    learner = scene.learner
+    learner, bits_up = scene.learner, scene.learner.bits_up(part.job)
+    transport = scene.air(cell_id, "up").transport
     ceiling_hz = scene.population.radio_map.ceiling_hz(part.client_id)
     compute_s = scene.population.fleet.expected_compute_s(
         part.client_id, learner.work(part.job)
     )
     return Expected(
         part.client_id,
-        compute_s + _expected_download_s(scene, part, cell_id, num_parts),
-        learner.bits_up(part.job),
+        compute_s
+        + _expected_download_s(scene, part, cell_id, num_parts)
+        + transport.delay_s,
+        transport.air_bits(bits_up),
         _cn0_hz(scene, part, cell_id, "up"),
         *(() if ceiling_hz is None else (ceiling_hz,)),
     )
@@ -58,8 +61,10 @@ def _expected_download_s(
     downlink = scene.population.network.cells[cell_id].downlink
     cn0_hz = _cn0_hz(scene, part, cell_id, "down")
     radio = planned_radio(downlink.radio)
-    sending_s = bits / radio.rate_bps(cn0_hz, downlink.band_hz / num_parts)
-    return sending_s + mean_latency_s(downlink.latency_s, downlink.jitter)
+    rate_bps = radio.rate_bps(cn0_hz, downlink.band_hz / num_parts)
+    sending_s = downlink.transport.air_bits(bits) / rate_bps
+    waiting_s = mean_latency_s(downlink.latency_s, downlink.jitter)
+    return downlink.transport.delay_s + sending_s + waiting_s
 
 
 def _cn0_hz(

@@ -7,6 +7,7 @@ import contextlib
 import errno
 import json
 import os
+import secrets
 import socket
 import sys
 import time
@@ -26,6 +27,7 @@ except ImportError:  # Windows
 LOCK_FILE = ".lock"
 POLL_S = 0.1
 UNNAMED_S = 60.0  # a lock file without a name is abandoned after this time
+_NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 _NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK}  # of the file system
 
 
@@ -69,6 +71,10 @@ def locked(folder: Path, *, patience_s: float = 0.0) -> Iterator[None]:
     process. A folder that was made and is empty at the end is removed; one that cannot
     be written needs no lock.
     """
+    if folder.is_symlink() and not folder.exists():
+        raise InputError(
+            f"--out {folder} is a link to nothing; remove it, or choose another folder"
+        )
     if folder.exists() and not folder.is_dir():
         raise InputError(f"--out {folder} is a file, not a folder")
     is_made = not folder.exists()
@@ -78,6 +84,8 @@ def locked(folder: Path, *, patience_s: float = 0.0) -> Iterator[None]:
         return
     path = folder / LOCK_FILE
     handle = _taken(path, patience_s)
+    for draft in folder.glob(f"{LOCK_FILE}-*{DRAFT}"):  # of those that were killed
+        draft.unlink(missing_ok=True)
     try:
         yield
     finally:
@@ -120,27 +128,52 @@ def _taken(path: Path, patience_s: float) -> int:
 
 def _try(path: Path) -> int | None:
     """Return the lock's open file, or None where another process holds it."""
-    handle, is_new = _opened(path)
-    is_locked = _is_locked(handle)
-    if is_locked is None and not is_new and _is_abandoned(handle, path):
-        _remove(handle, path)
-        os.close(handle)
-        handle, is_new = _opened(path)
-    is_ours = is_new if is_locked is None else is_locked and not _is_held_by_file(path)
-    if not (is_ours and _is_current(handle, path)):
-        os.close(handle)
-        return None
-    _sign(handle, path, is_by_file=is_locked is None)
+    handle = _created(path)
+    if handle is None and _clear_left(path):
+        handle = _created(path)
     return handle
 
 
-def _opened(path: Path) -> tuple[int, bool]:
-    """Return the lock's open file, and whether this call has created it."""
-    while True:
-        with contextlib.suppress(FileExistsError):
-            return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644), True
-        with contextlib.suppress(FileNotFoundError):  # its holder has let go since
-            return os.open(path, os.O_RDWR), False
+def _created(path: Path) -> int | None:
+    """Return the file of a lock that did not exist, or None where it does: it appears
+    with its holder's name in it, and locked where the file system has locks."""
+    if path.exists():
+        return None
+    draft = _beside(path, secrets.token_hex(8))
+    handle = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
+    _sign(handle, draft, path, is_by_file=not _is_locked(handle))
+    try:
+        os.link(draft, path)
+    except (FileExistsError, FileNotFoundError):  # or the holder has swept our draft
+        os.close(handle)
+        return None
+    except OSError as error:
+        os.close(handle)
+        if error.errno not in _NO_LINKS:
+            raise
+        return _created_in_place(path)
+    finally:
+        draft.unlink(missing_ok=True)
+    return handle
+
+
+def _created_in_place(path: Path) -> int | None:
+    """Return the file of a new lock where the file system has no links: another process
+    may meet it before it is named."""
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
+    except FileExistsError:
+        return None
+    _sign(handle, path, path, is_by_file=not _is_locked(handle))
+    if _is_current(handle, path):
+        return handle
+    os.close(handle)
+    return None
+
+
+def _beside(path: Path, what: str) -> Path:
+    """Return the name of a draft of a lock, or of a claim to one."""
+    return path.with_name(f"{path.name}-{what}{DRAFT}")
 
 
 def _is_locked(handle: int) -> bool | None:
@@ -158,32 +191,60 @@ def _is_locked(handle: int) -> bool | None:
     return True
 
 
-def _is_held_by_file(path: Path) -> bool:
-    """Return whether a live process holds the lock that could not lock the file: file
-    systems over a network may refuse one process and serve the next."""
-    holder = _holder(path)
-    return holder is not None and holder.is_by_file and not holder.is_gone
+def _clear_left(path: Path) -> bool:
+    """Remove a lock file that its process has left, and return whether that was done.
+
+    One process alone removes it: the one whose link to this very file is the first.
+    """
+    try:
+        handle = os.open(path, os.O_RDWR)
+    except FileNotFoundError:  # its holder has let go since
+        return True
+    try:
+        if not _is_left(handle, path):
+            return False
+        found = os.fstat(handle)
+        claim = _beside(path, f"{found.st_ino:x}-{found.st_mtime_ns:x}")
+        return _removed(handle, path, claim)
+    finally:
+        os.close(handle)
 
 
-def _is_abandoned(handle: int, path: Path) -> bool:
-    """Return whether the creator of a lock file has ended, or never wrote its name."""
-    holder = _holder(path)
+def _removed(handle: int, path: Path, claim: Path) -> bool:
+    """Remove an open lock file that is left; return whether it was ours to remove."""
+    try:
+        os.link(path, claim)
+    except FileNotFoundError:  # another process has removed it
+        return True
+    except FileExistsError:  # another process is about to, or was killed meanwhile
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - claim.stat().st_ctime > UNNAMED_S:
+                claim.unlink()
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+    if _is_current(handle, path):
+        path.unlink(missing_ok=True)
+    claim.unlink(missing_ok=True)
+    return True
+
+
+def _is_left(handle: int, path: Path) -> bool:
+    """Return whether the process of a lock file has ended. The system's lock tells so,
+    save of one that locks by its file alone: file systems over a network may refuse one
+    process and serve the next."""
+    is_locked, holder = _is_locked(handle), _holder(path)
+    if is_locked is False:
+        return False
+    if is_locked and not (holder and holder.is_by_file):
+        return True
     if holder is None:
         return time.time() - os.fstat(handle).st_mtime > UNNAMED_S
     return holder.is_gone
 
 
-def _remove(handle: int, path: Path) -> None:
-    """Remove an abandoned lock file, and no other that has come in its place."""
-    aside = path.with_name(f"{path.name}-{os.getpid()}-{handle}{DRAFT}")
-    with contextlib.suppress(FileNotFoundError):  # another process was first
-        os.rename(path, aside)
-        if not _is_current(handle, aside):
-            os.link(aside, path)
-        aside.unlink()
-
-
-def _sign(handle: int, path: Path, *, is_by_file: bool) -> None:
+def _sign(handle: int, written: Path, path: Path, *, is_by_file: bool) -> None:
     """Write who holds the lock into its file."""
     command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
     host = socket.gethostname()
@@ -192,7 +253,7 @@ def _sign(handle: int, path: Path, *, is_by_file: bool) -> None:
         os.ftruncate(handle, 0)
         os.pwrite(handle, json.dumps(asdict(me)).encode(), 0)
     except OSError as error:  # such as a full disk
-        path.unlink(missing_ok=True)
+        written.unlink(missing_ok=True)
         os.close(handle)
         what = f"cannot write, {error.strerror}"
         raise OSError(error.errno, what, str(path)) from error

@@ -130,7 +130,7 @@ def build_problem(
     compute_s, before_s = _until_sending_s(learner, population, jobs)
     up = scenario.single_cell("a plan").uplink
     before_s += timing.announce_s
-    after_s = mean_latency_s(up.latency_s, up.jitter)
+    after_s = up.transport.delay_s + mean_latency_s(up.latency_s, up.jitter)
     need_hz_s = _need_hz_s(learner, population, jobs)
     band_hz = up.band_hz
     fits = _fits_memory(learner, population, jobs)
@@ -143,7 +143,9 @@ def build_problem(
         global_rank=learner.rank or 1,
         compute_s=compute_s,
         need_hz_s=need_hz_s,
-        bits=np.array([learner.bits_up(job) for job in jobs], dtype=float),
+        bits=np.array(
+            [up.transport.air_bits(learner.bits_up(job)) for job in jobs], dtype=float
+        ),
         is_allowed=_in_time(fits, alone_s, timing.deadline_s),
         band_hz=band_hz,
         fixed_s=before_s + after_s + timing.merge_s,
@@ -177,7 +179,7 @@ def _need_hz_s(learner: Learner, population: Population, jobs: list[Job]) -> Flo
     as many attempts as it takes in the mean."""
     uplink = population.network.cells[0].uplink
     errors = uplink.errors
-    sizes = [learner.bits_up(job) for job in jobs]
+    sizes = [uplink.transport.air_bits(learner.bits_up(job)) for job in jobs]
     attempts = [1.0 if errors is None else errors.mean_attempts(n) for n in sizes]
     bits = np.array(sizes, dtype=float) * np.array(attempts)
     per_bit = uplink.band_hz / population.radio_map.full_band_rates_bps("up")
@@ -198,9 +200,11 @@ def _until_sending_s(
     the broadcast to the weakest client with which every round begins."""
     compute_s = population.fleet.expected_computes_s([learner.work(j) for j in jobs])
     down = population.network.cells[0].downlink
-    bits = learner.bits_down(first_job(learner), None)[0]
+    bits = down.transport.air_bits(learner.bits_down(first_job(learner), None)[0])
     download_s = bits / population.radio_map.full_band_rates_bps("down")
-    download_s += mean_latency_s(down.latency_s, down.jitter) if bits else 0.0
+    if bits:
+        download_s += mean_latency_s(down.latency_s, down.jitter)
+        download_s += down.transport.delay_s
     if down.mode == "broadcast":
         return compute_s, float(download_s.max())
     return compute_s + download_s[:, None], 0.0

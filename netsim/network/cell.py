@@ -37,6 +37,7 @@ from netsim.core.quantities import (
 )
 from netsim.network.backhaul import Backhaul
 from netsim.network.presets import expanded, or_preset
+from netsim.network.transport import NO_TRANSPORT, Transport
 from netsim.scenario import OneOf, Record, is_loaded
 from netsim.scenario.traits import SHARING
 from netsim.sharing import SHARING_RULES, ProcessorSharing, SharingRule, rule
@@ -94,6 +95,7 @@ class Uplink(Record):
     minimum_snr_db: MinimumSnr | None = None
     outage_timeout_s: Timeout | None = None
     errors: TransmissionErrors | None = None
+    transport: Transport = NO_TRANSPORT
 
     @model_validator(mode="after")
     def _check_outage(self) -> Uplink:
@@ -121,10 +123,22 @@ class Downlink(Record):
     minimum_snr_db: MinimumSnr | None = None
     outage_timeout_s: Timeout | None = None
     errors: TransmissionErrors | None = None
+    transport: Transport = NO_TRANSPORT
 
     @model_validator(mode="after")
     def _check_outage(self) -> Downlink:
         _require_valid_outage(self)
+        return self
+
+    @model_validator(mode="after")
+    def _check_transport(self) -> Downlink:
+        if self.transport.grant_delay_s:
+            raise ValueError("a downlink has no grants: set `grant_delay` on `uplink`")
+        if self.mode == "broadcast" and self.transport.set_up_round_trips:
+            raise ValueError(
+                "a broadcast has no connection to set up: remove `set_up_round_trips`, "
+                "or set `mode: unicast`"
+            )
         return self
 
     @model_validator(mode="after")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from netsim.channel.budget import mean_cn0_hz
+from netsim.channel.budget import mean_cn0_hz, mean_cn0s_hz
 from netsim.channel.shadowing import ShadowedPaths
 from netsim.core.streams import stream
 from netsim.mobility import Place
@@ -17,6 +18,11 @@ from netsim.population.config import PopulationConfig
 
 FloatArray = npt.NDArray[np.float64]
 _ROUNDING = 1e-9  # relative; a place at the limit may round to just beyond it
+
+
+class _Receiver(NamedTuple):
+    noise_figure_db: float
+    density_dbm_per_hz: float
 
 
 class CellLosses:
@@ -77,20 +83,39 @@ class CellLosses:
 
         ``receiving`` is the cell whose receiver noise counts, by default this one.
         """
-        cell, config = self.cell, self._config
-        receiver = receiving or cell
-        power_dbm, noise_figure_db = (
-            (config.transmit_power_dbm, receiver.base_noise_figure_db)
-            if direction == "up"
-            else (cell.downlink.transmit_power_dbm, receiver.device_noise_figure_db)
-        )
+        power_dbm, gain_dbi, receiver = self._ends(direction, receiving or self.cell)
         return mean_cn0_hz(
             transmit_power_dbm=power_dbm,
-            antenna_gain_dbi=cell.antenna_gain_dbi + config.antenna_gain_dbi,
+            antenna_gain_dbi=gain_dbi,
             loss_db=loss_db,
-            noise_figure_db=noise_figure_db,
-            density_dbm_per_hz=receiver.noise_density_dbm_hz,
+            noise_figure_db=receiver.noise_figure_db,
+            density_dbm_per_hz=receiver.density_dbm_per_hz,
         )
+
+    def cn0s_hz(self, direction: Direction, losses_db: FloatArray) -> FloatArray:
+        """Return :meth:`cn0_hz` at each of these losses, in Hz."""
+        power_dbm, gain_dbi, receiver = self._ends(direction, self.cell)
+        return mean_cn0s_hz(
+            transmit_power_dbm=power_dbm,
+            antenna_gain_dbi=gain_dbi,
+            losses_db=losses_db,
+            noise_figure_db=receiver.noise_figure_db,
+            density_dbm_per_hz=receiver.density_dbm_per_hz,
+        )
+
+    def _ends(
+        self, direction: Direction, receiving: Cell
+    ) -> tuple[float, float, _Receiver]:
+        """Return the transmit power in dBm, both antennas' gain in dBi and the receiver
+        of a link in this cell."""
+        cell, config = self.cell, self._config
+        density = receiving.noise_density_dbm_hz
+        gain_dbi = cell.antenna_gain_dbi + config.antenna_gain_dbi
+        if direction == "up":
+            base = _Receiver(receiving.base_noise_figure_db, density)
+            return config.transmit_power_dbm, gain_dbi, base
+        device = _Receiver(receiving.device_noise_figure_db, density)
+        return cell.downlink.transmit_power_dbm, gain_dbi, device
 
     def _loss(
         self, client_id: int, distance_m: float, shadow: float

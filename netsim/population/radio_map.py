@@ -77,14 +77,10 @@ class RadioMap:
 
     def mean_snrs_db(self) -> list[float]:
         """Return every client's mean uplink SNR on the whole band, in dB."""
-        found = []
-        for cell_id, cn0_hz in zip(
-            self.cell_ids.tolist(), self._mean_cn0_hz["up"].tolist(), strict=True
-        ):
-            uplink = self.network.cells[cell_id].uplink
-            snr = uplink.radio.snr(1.0, uplink.band_hz) * cn0_hz
-            found.append(linear_to_db(snr))
-        return found
+        uplinks = [cell.uplink for cell in self.network.cells]
+        per_hz = np.array([one.radio.snr(1.0, one.band_hz) for one in uplinks])
+        snrs = per_hz[self.cell_ids] * self._mean_cn0_hz["up"]
+        return list(map(linear_to_db, snrs.tolist()))
 
     @property
     def is_static(self) -> bool:
@@ -278,12 +274,24 @@ class RadioMap:
 
     def _means(self, direction: Direction) -> FloatArray:
         """Return every client's mean C/N0 in its cell at time zero, in Hz."""
-        losses = [one.loss_db.tolist() for one in self._losses]
-        clients = zip(self.cell_ids.tolist(), zip(*losses, strict=True), strict=True)
+        found = np.empty(len(self.cell_ids))
+        for cell_id, losses in enumerate(self._losses):
+            members = self.members(cell_id)
+            own_hz = losses.cn0s_hz(direction, losses.loss_db[members])
+            found[members] = own_hz / self._rises(direction, cell_id, members)
+        return found
+
+    def _rises(
+        self, direction: Direction, cell_id: int, members: npt.NDArray[np.int64]
+    ) -> FloatArray:
+        """Return how much interference raises the noise for these clients of a cell."""
+        if direction == "up" or not self.network.interferers(cell_id):
+            return np.full(len(members), self._noise_rise.at(direction, cell_id, ()))
+        losses_db = np.stack([one.loss_db[members] for one in self._losses])
         return np.array(
             [
-                self._mean_cn0_to(direction, cell_id, losses_db)
-                for cell_id, losses_db in clients
+                self._noise_rise.at(direction, cell_id, own)
+                for own in losses_db.T.tolist()
             ]
         )
 

@@ -31,7 +31,8 @@ Watch = Callable[[Path], Callable[[Progress], None]]
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How one run of a study ended; ``reason`` says why it failed.
+    """How one run of a study ended; ``reason`` says why it failed, ``is_of_host`` that
+    files or memory of the host were at fault, so that another try may succeed.
 
     Where the worker does not see the files here, ``far_host`` is where it ran and
     ``packed`` its folder as a zip archive.
@@ -39,6 +40,7 @@ class Ending:
 
     status: Status
     reason: str = ""
+    is_of_host: bool = False
     steps_trained: int = 0
     steps_reused: int = 0
     sim_time_ns: int = 0
@@ -98,7 +100,7 @@ def run_one(host: Host, job: Job) -> Ending:
         return _run_far(host, job)
     except Exception as error:  # whatever stops one run, the others go on
         reason = failure(error) or f"{type(error).__name__}: {error}"
-        return Ending("failed", reason)
+        return Ending("failed", reason, isinstance(error, OSError | MemoryError))
 
 
 def _run(host: Host, job: Job, folder: Path) -> Manifest:

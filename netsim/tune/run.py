@@ -14,7 +14,7 @@ from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from netsim.core.files import write_atomically
 from netsim.core.locks import is_empty, locked
@@ -35,6 +35,7 @@ from netsim.tune.trials import AS_IS, Measured, TrialRow, best, measured, table
 if TYPE_CHECKING:
     from optuna import Study, Trial
     from optuna.samplers import BaseSampler
+    from optuna.storages.journal._file import BaseJournalFileLock
     from optuna.trial import FrozenTrial
 
 RESULTS = Path("results") / "tunes"
@@ -73,7 +74,8 @@ def carry_out_search(
     """Run what is missing of a search and return all rows, the scenario as it is first.
 
     ``tell`` hears of every new trial. A trial whose settings do not go together is
-    refused, one of which a run fails has failed; the search goes on.
+    refused, one of which a run fails has failed; the search goes on. Where files or
+    memory of the host fail, it ends, and goes on with that trial when called again.
     """
     if find_spec("optuna") is None:
         raise InputError(
@@ -137,11 +139,11 @@ def _opened_study(plan: TunePlan) -> Study:
     from optuna.trial import TrialState
 
     path = plan.folder / JOURNAL
-    for lock in plan.folder.glob(f"{JOURNAL}.lock*"):
-        lock.unlink()  # of a killed search: Optuna would wait for it, or leave it
     _cut_torn_line(path)
+    # the folder is ours alone: Optuna's lock outlives a kill and fails with the disk
+    backend = JournalFileBackend(str(path), cast("BaseJournalFileLock", _OurFolder()))
     study = optuna.create_study(
-        storage=JournalStorage(JournalFileBackend(str(path))),
+        storage=JournalStorage(backend),
         study_name=plan.config.name,
         direction="minimize" if plan.config.is_least else "maximize",
         load_if_exists=True,
@@ -152,6 +154,16 @@ def _opened_study(plan: TunePlan) -> Study:
         else:
             study.tell(trial.number, state=TrialState.FAIL)
     return study
+
+
+class _OurFolder:
+    """In the place of Optuna's lock: the search's folder is locked."""
+
+    def acquire(self) -> bool:
+        return True
+
+    def release(self) -> None:
+        pass
 
 
 def _cut_torn_line(path: Path) -> None:
@@ -270,8 +282,11 @@ def _judged(
 ) -> TrialRow:
     """Return the row of a trial whose runs have ended."""
     for seed in plan.config.seeds:
-        if ended[number, seed].status == "failed":
-            return TrialRow(number, "failed", ended[number, seed].reason, settings)
+        ending = ended[number, seed]
+        if ending.is_of_host:
+            raise InputError(f"trial {number}: {ending.reason}")
+        if ending.status == "failed":
+            return TrialRow(number, "failed", ending.reason, settings)
     runs = (load_run(plan.run_folder(number, seed)) for seed in plan.config.seeds)
     found = tuple(measured(run, plan.config.target) for run in runs)
     return TrialRow(number, "complete", "", settings, found)

@@ -22,6 +22,7 @@ from netsim.verify import (
     radio,
     statuses,
     timeline,
+    transport,
     work,
 )
 from netsim.verify.finding import Finding
@@ -91,6 +92,7 @@ CHECKS = (
     Check("capacities, laps", radio.check_traces),
     Check("links", radio.check_own_links),
     Check("arrivals, transfers.status `failed`", radio.check_messages_draws),
+    Check("transfers.start_ns of uploads", transport.check_transport),
     Check(
         "tasks.compute_energy_j, transmit_energy_j, idle_energy_j",
         energy.check_energies,

@@ -169,6 +169,24 @@ def test_a_lock_of_the_system_respects_one_by_file_alone(tmp_path, monkeypatch):
         pass
 
 
+def test_without_links_a_lock_is_created_in_place(tmp_path, monkeypatch):
+    def refuse(source, target):
+        raise PermissionError(errno.EPERM, "no links here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    with locked(tmp_path):
+        assert [path.name for path in tmp_path.iterdir()] == [LOCK_FILE]
+        with pytest.raises(InputError, match=str(os.getpid())), locked(tmp_path):
+            pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_drafts_of_killed_processes_go(tmp_path):
+    (tmp_path / f"{LOCK_FILE}-0123456789abcdef.tmp").touch()
+    with locked(tmp_path):
+        assert [path.name for path in tmp_path.iterdir()] == [LOCK_FILE]
+
+
 def test_patience_outlasts_the_holder(tmp_path, hold):
     other = hold(tmp_path)
     other.send_signal(signal.SIGKILL)

@@ -9,6 +9,7 @@ from fl.model.adapters import LoraSettings
 from fl.model.checkpoint import read_checkpoint, write_checkpoint
 from fl.model.export import write_base
 from fl.model.lora_model import LoraModel
+from fl.model.writing import tensors_written
 from fl.streams import torch_stream
 from fl.tasks import Digits
 
@@ -77,3 +78,10 @@ def test_a_checkpoint_of_another_shape_is_refused(tmp_path):
     assert read_checkpoint(tmp_path, lora_model.layout)
     with pytest.raises(ValueError, match="does not fit the model"):
         read_checkpoint(tmp_path, other.layout)
+
+
+def test_the_drafts_of_killed_writers_go(tmp_path):
+    (tmp_path / ".tmpSxgY95").touch()
+    with tensors_written(tmp_path / "adapter_model.safetensors"):
+        pass
+    assert list(tmp_path.iterdir()) == []

@@ -6,10 +6,8 @@ announced to at 0.5 s, and computes for one second.
 
 import json
 import math
-from types import SimpleNamespace
 from typing import Literal
 
-import numpy as np
 import pytest
 
 from netsim import load_run
@@ -35,20 +33,9 @@ from netsim.sharing import EqualFinish, FirstComeTdma, ProcessorSharing
 from netsim.timeline import write_timeline
 from netsim.trace.tables import Rows
 from netsim.verify import verify
-from netsim.verify.cells import Whereabouts
 from netsim.verify.clock import check_clock
-from netsim.verify.messages import Messages, check_messages
-from tests.support.timelines import MBIT, S, patient, play_out, scenario, times
-
-
-class SomeLost(TransmissionErrors):
-    """Loses the first attempts of one client alone."""
-
-    client_id: int = 0
-    num_lost: int = 1
-
-    def is_lost(self, bits, seed, direction, client_id, occasion, attempt=0):
-        return client_id == self.client_id and attempt < self.num_lost
+from tests.support.lossy import SomeLost, audit, audit_messages, played, seconds, sent
+from tests.support.timelines import MBIT, S, patient
 
 
 class Fade(Record):
@@ -70,55 +57,6 @@ class Fade(Record):
         if now_ns < 3 * S:
             return 1.0, 3 * S
         return (0.1, back_ns) if now_ns < back_ns else (1.0, None)
-
-
-def played(folder, *, up=None, down=None, server=None, uploads=(12, 18), **changes):
-    """Play one round of two clients whose compute ends at 2.5 s after a download of
-    12 Mbit; ``up`` and ``down`` change the links."""
-    config = scenario(server or patient(), len(uploads), **changes)
-    cell = config.cell.model_copy(
-        update={
-            "uplink": config.cell.uplink.model_copy(update=up or {}),
-            "downlink": config.cell.downlink.model_copy(update=down or {}),
-        }
-    )
-    return play_out(
-        config.model_copy(update={"cell": cell}),
-        folder,
-        uploads=tuple(size * MBIT for size in uploads),
-        flops=(10**9,) * len(uploads),
-        download=12 * MBIT,
-    )
-
-
-def seconds(recorder):
-    """Return client, end of download, start of upload, end and status of each task."""
-    return [
-        (c, down / S, up and up / S, end / S, status)
-        for c, _, down, up, end, status in map(times, recorder.tasks)
-    ]
-
-
-def sent(recorder, direction="up"):
-    """Return client, start, end and status of each transfer in one direction."""
-    return sorted(
-        (row.client_id, row.start_ns / S, row.end_ns / S, row.status)
-        for row in recorder.transfers
-        if row.direction == direction and row.client_id is not None
-    )
-
-
-def audit(recorder):
-    return [
-        *check_clock(recorder),
-        *audit_messages(recorder.tasks, recorder.transfers, recorder.arrivals),
-    ]
-
-
-def audit_messages(tasks, transfers, arrivals):
-    everybody = {"client_id": np.arange(9), "cell_id": np.zeros(9, int)}
-    where = Whereabouts(SimpleNamespace(columns=lambda _: everybody, events=[]))
-    return check_messages(tasks, Messages(transfers, arrivals, []), where)
 
 
 # latency
@@ -270,7 +208,7 @@ def test_who_misses_a_broadcast_for_good_is_dropped(tmp_path):
 
 
 def test_a_message_is_sent_one_over_one_less_p_times():
-    errors = TransmissionErrors(probability=0.4, max_retries=10**6)
+    errors = TransmissionErrors(probability=0.4, max_retries=10**4)
     counts = []
     for client_id in range(20_000):
         attempt = 0

@@ -11,11 +11,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from netsim.cosim import run as cosim_run
 from netsim.cosim import shipped
 from netsim.cosim.workers import Workers
 from netsim.errors import InputError
 from netsim.runs.run import load_run
 from netsim.scenario import load_text
+from netsim.study import work
 from netsim.tune import run as tuning
 from netsim.tune.plan import plan_tune
 from netsim.tune.run import carry_out_search
@@ -153,6 +155,25 @@ def test_a_killed_search_goes_on_to_the_same_table(whole, tmp_path, capsys):
     assert said["feasible"] == expected.is_feasible[1:].sum()
     assert expected.is_feasible[0]  # the scenario as it is, which is no trial
     pd.testing.assert_frame_equal(trials(tmp_path, "tune"), expected)
+
+
+def test_a_disk_that_fails_ends_a_search_which_then_goes_on(
+    whole, tmp_path, monkeypatch
+):
+    """A trial is not judged by what happened to its files."""
+    once = iter([None, None, None, OSError(28, "No space left on device")])
+
+    def run_scenario(*args, **kwargs):
+        if error := next(once, None):
+            raise error
+        return cosim_run.run_scenario(*args, **kwargs)
+
+    monkeypatch.setattr(work, "run_scenario", run_scenario)
+    with pytest.raises(InputError, match=r"trial 1: .*No space left"):
+        searched(tmp_path, "tune")
+    assert len(trials(tmp_path, "tune")) == 1
+    assert not list((tmp_path / "tune").glob("*.lock*"))
+    assert searched(tmp_path, "tune")[0] == whole[0]
 
 
 def test_a_search_finds_what_chance_alone_does_not(tmp_path):

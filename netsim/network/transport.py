@@ -1,0 +1,62 @@
+"""Transport: what a message sends and waits for besides its own bits."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from netsim.core.clock import to_ns
+from netsim.core.quantities import Bits, Seconds
+from netsim.scenario.record import Record
+
+
+class Transport(Record):
+    """Terms of a message that cost nothing unless they are named.
+
+    A message travels in frames of at most ``payload``, each with a ``header``. Before a
+    device's own message ``set_up_round_trips`` of ``round_trip`` pass, for TCP one and
+    for TLS 1.3 over it two. Each attempt to send up waits ``grant_delay`` for the
+    uplink's grant. Waiting uses no band.
+    """
+
+    payload_bits: Annotated[Bits, Field(gt=0)] | None = None
+    header_bits: Annotated[Bits, Field(ge=0)] = 0
+    set_up_round_trips: int = Field(default=0, ge=0)
+    round_trip_s: Annotated[Seconds, Field(ge=0)] = 0.0
+    grant_delay_s: Annotated[Seconds, Field(ge=0)] = 0.0
+
+    @model_validator(mode="after")
+    def _check_pairs(self) -> Transport:
+        if (self.payload_bits is None) != (self.header_bits == 0):
+            raise ValueError("needs `payload` and `header` together, or neither")
+        if (self.set_up_round_trips == 0) != (self.round_trip_s == 0):
+            raise ValueError(
+                "needs `set_up_round_trips` and `round_trip` together, or neither"
+            )
+        return self
+
+    def air_bits(self, bits: int) -> int:
+        """Return the bits of a message with the headers of its frames."""
+        if self.payload_bits is None:
+            return bits
+        return bits + -(-bits // self.payload_bits) * self.header_bits
+
+    @property
+    def delay_s(self) -> float:
+        """Return the time before a message's first bit, in seconds."""
+        return self.set_up_round_trips * self.round_trip_s + self.grant_delay_s
+
+    @property
+    def set_up_ns(self) -> int:
+        """Return the ticks before a message's first attempt."""
+        round_trips = self.set_up_round_trips
+        return round_trips * to_ns(self.round_trip_s) if round_trips else 0
+
+    @property
+    def grant_ns(self) -> int:
+        """Return the ticks before each attempt to send up."""
+        return to_ns(self.grant_delay_s) if self.grant_delay_s else 0
+
+
+NO_TRANSPORT = Transport()

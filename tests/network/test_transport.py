@@ -1,0 +1,119 @@
+"""Frames, connection set-up and grants, counted by hand on 12 Mbit/s."""
+
+import pytest
+
+from netsim import load_run
+from netsim.cosim.reading import read_scenario
+from netsim.cosim.run import run_scenario
+from netsim.cosim.shipped import find_scenario
+from netsim.errors import InputError
+from netsim.network.transport import Transport
+from netsim.verify import verify
+from tests.support.lossy import SomeLost, audit, played, seconds, sent
+from tests.support.timelines import MBIT
+
+FRAMED = Transport(payload_bits=8_000, header_bits=400)  # 5 % more, in whole frames
+
+
+def test_headers_are_counted_in_whole_frames():
+    assert FRAMED.air_bits(8_000) == 8_400
+    assert FRAMED.air_bits(8_001) == 8_801
+    assert FRAMED.air_bits(1) == 401
+    assert FRAMED.air_bits(0) == 0
+    assert Transport().air_bits(77) == 77
+
+
+def test_frames_add_their_headers_to_upload_and_broadcast(tmp_path):
+    recorder = played(
+        tmp_path, up={"transport": FRAMED}, down={"transport": FRAMED}, uploads=(12,)
+    )
+    # 12.6 Mbit at 12 Mbit/s: the broadcast from 0.5 to 1.55, the upload a second later
+    assert seconds(recorder) == [(0, 1.55, 2.55, 3.6, "done")]
+    (task,) = recorder.tasks
+    assert task.download_bits == task.upload_bits == 12.6 * MBIT
+    assert audit(recorder) == []
+
+
+def test_a_connection_takes_round_trips_and_a_grant_its_delay_without_band(tmp_path):
+    transport = Transport(set_up_round_trips=2, round_trip_s=0.125, grant_delay_s=0.05)
+    recorder = played(tmp_path, up={"transport": transport}, uploads=(12, 18))
+    # both wait from 2.5 to 2.8; 6 Mbit/s each until 4.8, the other's last 6 until 5.3
+    assert sent(recorder) == [(0, 2.8, 4.8, "done"), (1, 2.8, 5.3, "done")]
+    assert [up for _, _, up, *_ in seconds(recorder)] == [2.5, 2.5]
+    quiet, plain = recorder.tasks[0], played(tmp_path / "plain").tasks[0]
+    assert quiet.transmit_energy_j == plain.transmit_energy_j
+    assert quiet.idle_energy_j == pytest.approx(plain.idle_energy_j + 0.3)
+    assert audit(recorder) == []
+
+
+def test_a_retry_waits_for_a_grant_of_its_own_and_sets_up_no_second_time(tmp_path):
+    errors = SomeLost(probability=0.0, max_retries=1, backoff_s=0.25)
+    transport = Transport(
+        payload_bits=8_000,
+        header_bits=400,
+        set_up_round_trips=1,
+        round_trip_s=0.5,
+        grant_delay_s=0.125,
+    )
+    recorder = played(
+        tmp_path, up={"errors": errors, "transport": transport}, uploads=(12,)
+    )
+    # from 2.5: set-up and grant until 3.125, 1.05 s, 0.25 and 0.125, 1.05 s
+    assert sent(recorder) == [
+        (0, 3.125, 4.175, "failed"),
+        (0, 4.55, 5.6, "done"),
+    ]
+    assert recorder.tasks[0].upload_bits == 25.2 * MBIT
+    assert audit(recorder) == []
+
+
+NAMED = (
+    "cell.uplink.transport={payload: 1400 B, header: 60 B, set_up_round_trips: 2,"
+    " round_trip: 40 ms, grant_delay: 8 ms}",
+    "cell.downlink.transport={payload: 1400 B, header: 40 B}",
+    "cell.uplink.errors={probability: 0.2, max_retries: 3, backoff: 30 ms}",
+    "stop.rounds=4",
+)
+
+
+@pytest.mark.parametrize("sharing", ["processor-sharing", "equal-finish"])
+def test_an_audit_recomputes_starts_and_sizes(tmp_path, sharing):
+    scenario = read_scenario(
+        find_scenario("network-only"), (*NAMED, f"cell.uplink.sharing={sharing}")
+    )
+    run_scenario(scenario, tmp_path / "run")
+    assert verify(tmp_path / "run") == []
+    run = load_run(tmp_path / "run")
+    up = run.transfers[run.transfers.direction == "up"]
+    assert set(up.bits) == {2_400_000 + 215 * 480}  # 300 kB in 215 frames
+    assert scenario.cell.uplink.transport.delay_s == pytest.approx(0.088)
+    written = tmp_path / "run" / "scenario.yaml"
+    text = written.read_text()
+    for term, other in (
+        ("grant_delay: 8 ms", "grant_delay: 9 ms"),
+        ("40 ms", "41 ms"),
+        ("60 B", "61 B"),
+    ):
+        assert term in text
+        written.write_text(text.replace(term, other))
+        rules = [one.rule for one in verify(tmp_path / "run")]
+        rule = "a message must have the bits" if " B" in term else "start_ns must be"
+        assert any(one.startswith(rule) for one in rules)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("uplink.transport={header: 40 B}", "needs `payload` and `header`"),
+        ("uplink.transport={payload: 1 kB}", "needs `payload` and `header`"),
+        ("uplink.transport={round_trip: 1 s}", "`set_up_round_trips` and `round_trip`"),
+        ("downlink.transport={grant_delay: 1 ms}", "a downlink has no grants"),
+        (
+            "downlink.transport={set_up_round_trips: 1, round_trip: 1 ms}",
+            "a broadcast has no connection",
+        ),
+    ],
+)
+def test_a_term_that_would_do_nothing_is_refused(setting, message):
+    with pytest.raises(InputError, match=message):
+        read_scenario(find_scenario("network-only"), (f"cell.{setting}",))

@@ -93,6 +93,15 @@ def inside(folder: Path, name: str) -> Path:
 
 def write_checked(path: Path, payload: bytes) -> None:
     """Write a file with its checksum in the first line, whole or not at all."""
+    try:
+        _write_checked(path, payload)
+    except OSError as error:
+        what = f"cannot write to the cache, {error.strerror}"
+        hint = "make room, or set XDG_CACHE_HOME to another folder"
+        raise OSError(error.errno, f"{what}; {hint}", str(path.parent)) from error
+
+
+def _write_checked(path: Path, payload: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, draft = tempfile.mkstemp(
         prefix=f"{DRAFT}{path.name[:32]}.", dir=path.parent

@@ -55,6 +55,9 @@ def read_config(folder: Path) -> dict[str, Any]:
     for option in UNSUPPORTED:
         if config.get(option):
             raise ValueError(f"{path}: adapters with {option} cannot be merged")
+    for pattern in ("rank_pattern", "alpha_pattern"):
+        if not isinstance(config.get(pattern) or {}, dict):
+            raise ValueError(f"{path}: {pattern} must be a mapping of names to numbers")
     start = config.get("init_lora_weights")
     if start not in PLAIN_STARTS:
         raise ValueError(
@@ -67,14 +70,17 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 def scale_of(folder: Path, config: Mapping[str, Any], module: str, rank: int) -> float:
     """Return the factor of B A; the rank must be that of the configuration."""
-    stated = _of_module(config, "rank_pattern", "r", module)
+    try:
+        stated = _of_module(config, "rank_pattern", "r", module)
+        alpha = _of_module(config, "alpha_pattern", "lora_alpha", module)
+    except ValueError as error:
+        raise ValueError(f"{folder / CONFIG_FILE}: {error}") from error
     if stated != rank:
         raise ValueError(
             f"{folder}: {module} has rank {rank}, its {CONFIG_FILE} says {stated!r}"
         )
     if config["peft_type"] == "HIRA":
         return 1.0
-    alpha = _of_module(config, "alpha_pattern", "lora_alpha", module)
     if (
         isinstance(alpha, bool)
         or not isinstance(alpha, int | float)

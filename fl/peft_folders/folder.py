@@ -155,6 +155,8 @@ def _empty(folder: Path) -> None:
 
 def require_free(folder: Path) -> None:
     """Raise ``ValueError`` if the path is a file or a folder that is not empty."""
+    if folder.is_symlink() and not folder.exists():
+        raise ValueError(f"{folder} is a link to nothing; remove it, or choose another")
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is a file, not a folder")
     if folder.exists() and any(folder.iterdir()):
@@ -217,10 +219,17 @@ def _pair(folder: Path, module: str, factors: Mapping[tuple[str, str], Tensor]) 
         if (module, factor) not in factors:
             raise ValueError(f"{folder}: {module} lacks its factor {factor}")
     pair = Pair(factors[module, "B"], factors[module, "A"])
+    if not all(factor.is_floating_point() for factor in pair):
+        raise ValueError(
+            f"{folder}: the factors of {module} are whole numbers, as quantisation "
+            "leaves them; save the adapter in floating point"
+        )
     shapes = tuple(pair.lora_b.shape), tuple(pair.lora_a.shape)
     if any(len(shape) != 2 for shape in shapes) or shapes[0][1] != shapes[1][0]:
         raise ValueError(
             f"{folder}: {module} is not adapted by two matrices of one rank: B is "
             f"{shapes[0]}, A is {shapes[1]}"
         )
+    if not shapes[0][1]:
+        raise ValueError(f"{folder}: {module} has rank 0")
     return double(pair)

@@ -30,6 +30,7 @@ def dbm_to_w(power_dbm: float) -> float:
     return db_to_linear(power_dbm - 30)
 
 
+@functools.lru_cache(maxsize=64)
 def noise_dbm(
     band_hz: float,
     noise_figure_db: float = 0.0,

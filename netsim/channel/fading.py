@@ -16,7 +16,7 @@ from netsim.channel.radio import ANSWERS as OF_RADIOS
 from netsim.channel.radio import Radio
 from netsim.core.clock import to_ns
 from netsim.core.quantities import Decibel, Seconds
-from netsim.core.streams import uniform
+from netsim.core.streams import uniform_named
 from netsim.scenario.plug_ins import (
     Answer,
     Answers,
@@ -121,7 +121,7 @@ class RayleighBlock(Record):
     def gain(self, seed: int, direction: str, client_id: int, now_ns: int) -> Gain:
         coherence_ns = _ticks(self.coherence_time_s)
         block = now_ns // coherence_ns
-        draw = uniform(seed, "fading", direction, client_id, block)
+        draw = uniform_named(f"{seed}/fading/{direction}/{client_id}/{block}")
         return -math.log(draw), (block + 1) * coherence_ns
 
     def effective_gain(self, snr: float, cap: float = math.inf) -> float:
@@ -156,8 +156,9 @@ class RicianBlock(Record):
         """``|sqrt(K) + sqrt(r) e^(2 pi i u)|^2 / (K + 1)`` with ``r`` from Exp(1)."""
         coherence_ns = _ticks(self.coherence_time_s)
         block = now_ns // coherence_ns
-        scattered = -math.log(uniform(seed, "fading", direction, client_id, block))
-        turn = uniform(seed, "fading-phase", direction, client_id, block)
+        link = f"{direction}/{client_id}/{block}"
+        scattered = -math.log(uniform_named(f"{seed}/fading/{link}"))
+        turn = uniform_named(f"{seed}/fading-phase/{link}")
         sight = self._sight
         cross = 2 * math.sqrt(sight * scattered) * math.cos(2 * math.pi * turn)
         return (sight + scattered + cross) / (sight + 1), (block + 1) * coherence_ns

@@ -45,12 +45,13 @@ def read_capacity(path: Path, form: Format, band_hz: float) -> CapacityTable:
         status = path.stat()
     except OSError as error:
         raise InputError(f"'{path}' cannot be read: {error}") from error
-    return _read(path, form, band_hz, (status.st_mtime_ns, status.st_size))
+    state = (status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_size)
+    return _read(path, form, band_hz, state)
 
 
 @functools.lru_cache(maxsize=64)
 def _read(
-    path: Path, form: Format, band_hz: float, state: tuple[int, int]
+    path: Path, form: Format, band_hz: float, state: tuple[int, ...]
 ) -> CapacityTable:
     text = read_text(path)
     try:

@@ -70,6 +70,7 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+        _sync(path.parent)
     except OSError as error:
         temporary.unlink(missing_ok=True)
         what = f"cannot write, {error.strerror}"
@@ -79,11 +80,31 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
         raise
 
 
-def require_own(path: Path, mark: bytes) -> None:
+def make_durable(folder: Path) -> None:
+    """Bring all files below a folder, and their names, to the disk."""
+    for path in sorted(folder.rglob("*"), reverse=True):
+        _sync(path)
+    if folder.is_dir():
+        _sync(folder)
+        _sync(folder.parent)
+
+
+def _sync(path: Path) -> None:
+    """Bring a file or the names in a folder to the disk."""
+    if os.name == "nt" and path.is_dir():  # Windows opens no folders
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def require_own(path: Path, mark: bytes, *, option: str = "--out") -> None:
     """Refuse to replace a file whose first bytes, unpacked, lack this mark: netsim did
     not write it. An empty file holds nothing to lose."""
     if path.is_dir():
-        raise InputError(f"--out: must be a file, got the folder {path}")
+        raise InputError(f"{option}: must be a file, got the folder {path}")
     if not path.exists():
         return
     head = b""
@@ -97,8 +118,8 @@ def require_own(path: Path, mark: bytes) -> None:
             head = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(head, HEAD_BYTES)
     if mark not in head:
         raise InputError(
-            f"--out {path} exists and is not what this command writes; choose another "
-            "file, or delete it"
+            f"{option} {path} exists and is not what this command writes; choose "
+            "another, or delete it"
         )
 
 

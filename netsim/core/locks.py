@@ -71,6 +71,10 @@ def locked(folder: Path, *, patience_s: float = 0.0) -> Iterator[None]:
     process. A folder that was made and is empty at the end is removed; one that cannot
     be written needs no lock.
     """
+    if folder.is_symlink() and not folder.exists():
+        raise InputError(
+            f"--out {folder} is a link to nothing; remove it, or choose another folder"
+        )
     if folder.exists() and not folder.is_dir():
         raise InputError(f"--out {folder} is a file, not a folder")
     is_made = not folder.exists()

@@ -5,12 +5,13 @@ from __future__ import annotations
 import datetime
 import hashlib
 import itertools
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 from netsim.core.engine import rare_garbage_collection
-from netsim.core.files import damage, stored_file, write_atomically
+from netsim.core.files import damage, make_durable, stored_file, write_atomically
 from netsim.core.locks import is_empty, locked
 from netsim.cosim.extend import LONGER, adopt
 from netsim.cosim.inputs import changed, inputs, keep_code, require_same_code
@@ -115,7 +116,10 @@ def _run(
         stage = build_stage(scenario, learner, population, recorder, watch)
         play(stage, scenario)
         adapter = folder / ADAPTER_FOLDER
+        shutil.rmtree(adapter, ignore_errors=True)  # what a killed export has left
         digest = learner.export(stage.version, adapter, with_base=with_base)
+        for name in (ADAPTER_FOLDER, CODE_FOLDER):  # before the manifest lists them
+            make_durable(folder / name)
         return _finish(manifest, folder, stage, digest)
 
 
@@ -190,7 +194,7 @@ def _open_manifest(
         status="running",
         scenario_digest=hashlib.sha256(text).hexdigest(),
         seed=scenario.seed,
-        command=command,
+        command=tuple(map(_as_text, command)),
         versions=versions(),
         machine=machine(),
         timing_model=scenario.learning.timing_model(),
@@ -275,9 +279,20 @@ def _recording(manifest: Manifest, folder: Path) -> Iterator[Recorder]:
     except KeyboardInterrupt:
         close("interrupted")
         raise
+    except SystemExit as error:
+        close("failed")
+        raise InputError(
+            f"a class of your own ended the program, sys.exit({error.code!r}); let it "
+            "raise an exception that says what is wrong"
+        ) from error
     except BaseException:
         close("failed")
         raise
+
+
+def _as_text(word: str) -> str:
+    """Return a word of the command line as Unicode; a path may hold any bytes."""
+    return word.encode("utf-8", "backslashreplace").decode()
 
 
 def _now() -> str:

@@ -39,9 +39,9 @@ def find_tune(given: str) -> Path:
 def _find(given: str, what: str, folder: Path) -> Path:
     path, known = Path(given), names(folder)
     looks_like_file = path.suffix in {".yaml", ".yml"} or path.name != given
-    if looks_like_file or path.exists():
+    if looks_like_file or (path.exists() and not path.is_dir()):
         return path
-    if given in known:
+    if given in known:  # a folder of this name, such as a run's, hides nothing
         return folder / f"{given}.yaml"
     near = closest(given, known)
     hint = f"; did you mean {near!r}?" if near else ""

@@ -40,6 +40,8 @@ class NoiseRise:
         are the client's losses to all cells."""
         if direction == "up":
             return self._at_bases[cell_id]
+        if self._network.interference is None:
+            return 1.0
         return 1 + math.fsum(
             self._downlink_noise(n, cell_id, losses_db[n])
             for n in self._network.interferers(cell_id)

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from netsim.core.files import write_atomically
+from netsim.core.files import require_own, write_atomically
 from netsim.report.page import Chart, Page
 
+MARK = b'class="marks"'  # in every drawing of Vega
 WIDTH_PX = 640
 SQUARE_PX = 400
 LEGEND = {"orient": "top", "title": None, "labelLimit": 300, "symbolOpacity": 1}
@@ -33,12 +34,14 @@ def write_pictures(page: Page, folder: Path) -> list[Path]:
     choosers stand at first; return the paths."""
     import vl_convert
 
+    charts = [b for s in page.sections for b in s.blocks if isinstance(b, Chart)]
+    paths = [folder / f"{chart.name}.svg" for chart in charts]
+    for path in paths:
+        require_own(path, MARK, option="--pictures")
     folder.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for chart in (b for s in page.sections for b in s.blocks if isinstance(b, Chart)):
+    for path, chart in zip(paths, charts, strict=True):
         svg: str = vl_convert.vegalite_to_svg(standalone(chart))
-        paths.append(folder / f"{chart.name}.svg")
-        write_atomically(paths[-1], svg.encode())
+        write_atomically(path, svg.encode())
     return paths
 
 

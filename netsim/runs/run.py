@@ -144,7 +144,8 @@ def read_part(path: Path, table: str) -> pa.Table:
     if path.exists() and not path.is_file():
         raise InputError(f"{path} is not a regular file")
     try:
-        part = pq.ParquetFile(path, page_checksum_verification=True).read()
+        with open(path, "rb") as file:  # pyarrow takes no path that is not UTF-8
+            part = pq.ParquetFile(file, page_checksum_verification=True).read()
     except (pa.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{path} is damaged: {reason}") from error

@@ -105,7 +105,7 @@ def import_record(
 def _imported(module_name: str) -> object:
     try:
         return importlib.import_module(module_name)
-    except Exception as error:  # a user's module may fail in any way
+    except (Exception, SystemExit) as error:  # a user's module may fail in any way
         raise ImportError(f"cannot import {module_name!r}: {error!r}") from error
 
 

@@ -1,6 +1,7 @@
 """What a command writes never takes the place of anything else."""
 
 import gzip
+import os
 import subprocess
 
 import pyarrow as pa
@@ -10,6 +11,7 @@ import pytest
 from netsim.cosim.reading import read_scenario
 from netsim.cosim.run import run_scenario
 from netsim.cosim.shipped import find_scenario
+from netsim.runs.manifest import read_manifest
 from netsim.runs.run import load_run
 from tests.support.command import netsim
 
@@ -22,6 +24,12 @@ def run(tmp_path_factory):
     return folder
 
 
+TINY = (
+    "stop.rounds=1",
+    "population.num_clients=2",
+    "server.sampling=full",
+    "learning.training.local_steps=1",
+)
 OTHERS = ("manifest.json", "scenario.yaml", "trace/tasks/part-00000.parquet")
 
 
@@ -138,3 +146,60 @@ def test_a_broadcast_under_way_at_the_end_is_recorded(tmp_path, capsys):
     assert first.end_ns == gone_ns < tables.manifest.sim_time_ns
     after = tables.bands[tables.bands.start_ns >= gone_ns]
     assert after.num_live.max() == 1  # the next has the band to itself
+
+
+RUN = ("run", "network-only", "--set", "stop.rounds=1", "--quiet", "--out")
+
+
+def test_a_link_to_nothing_is_named(tmp_path, capsys):
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "nowhere")
+    assert netsim(*RUN, link) == 2
+    assert f"--out {link} is a link to nothing" in capsys.readouterr().err
+
+
+def test_a_path_of_any_bytes_is_run_and_verified(tmp_path):
+    folder = tmp_path / os.fsdecode(b"run\xff")
+    assert netsim(*RUN, folder) == 0
+    assert netsim("verify", folder) == 0
+
+
+def test_a_folder_hides_no_shipped_scenario(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert netsim(*RUN, "network-only") == 0
+    assert netsim("check", "network-only") == 0
+
+
+def test_a_class_that_ends_the_program_is_an_error(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "quits.py").write_text(
+        "import sys\n"
+        "from netsim.policy.full import FullParticipation\n"
+        "class Quits(FullParticipation):\n"
+        "    kind: str = 'x'\n"
+        "    def draw(self, data_weights, rng):\n"
+        "        sys.exit(0)\n"
+    )
+    words = (*RUN[:-1], "--set", "server.sampling=quits:Quits", "--out", "run")
+    assert netsim(*words) == 2
+    assert "a class of your own ended the program" in capsys.readouterr().err
+    assert read_manifest(tmp_path / "run").status == "failed"
+
+
+def test_the_adapter_is_on_the_disk_before_the_manifest_lists_it(tmp_path, monkeypatch):
+    """Every fsync is seen, with the names of what it makes last."""
+    synced, sync = [], os.fsync
+    monkeypatch.setattr(
+        os,
+        "fsync",
+        lambda f: (synced.append(os.readlink(f"/proc/self/fd/{f}")), sync(f)),
+    )
+    scenario = read_scenario(find_scenario("quickstart"), TINY)
+    run_scenario(scenario, tmp_path / "run")
+    ends = [
+        str(tmp_path / "run" / name)
+        for name in ("", "adapter", "adapter/adapter_model.safetensors")
+    ]
+    first = [synced.index(end.rstrip("/")) for end in ends]
+    last = len(synced) - 1 - synced[::-1].index(ends[0].rstrip("/"))
+    assert max(first) < last == len(synced) - 1

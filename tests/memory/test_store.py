@@ -243,3 +243,12 @@ def test_a_draft_being_written_survives_listing_and_pruning(namespace, tmp_path)
         writer.communicate("\n")
     assert writer.returncode == 0
     assert store.recall("ab" * 32, dict[str, int]).record == {"n": 7}
+
+
+def test_a_cache_that_cannot_be_written_is_named(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(OSError, match="cannot write to the cache") as refused:
+        remember("facts.json", b"{}")
+    assert refused.value.filename == str(tmp_path / "file" / "netsim")
+    assert "XDG_CACHE_HOME" in refused.value.strerror

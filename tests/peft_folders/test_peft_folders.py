@@ -371,6 +371,30 @@ MISFITS = {
         ),
         "lacks its factor A",
     ),
+    "no rank": (
+        lambda f: edit_tensors(
+            f,
+            lambda ts: {
+                n: t[:0] if n.endswith("lora_A.weight") else t[:, :0]
+                for n, t in ts.items()
+            },
+        ),
+        "has rank 0",
+    ),
+    "quantised": (
+        lambda f: edit_tensors(
+            f, lambda ts: {n: t.to(torch.int8) for n, t in ts.items()}
+        ),
+        "are whole numbers, as quantisation",
+    ),
+    "a list of patterns": (
+        lambda f: edit_config(f, rank_pattern=[1]),
+        "rank_pattern must be a mapping",
+    ),
+    "an invalid pattern": (
+        lambda f: edit_config(f, rank_pattern={"(": 2}),
+        "pattern '(' is invalid",
+    ),
     "not finite": (
         lambda f: edit_tensors(f, lambda ts: {n: t / 0 for n, t in ts.items()}),
         "is not finite",

@@ -425,6 +425,16 @@ def test_pictures_are_the_charts_in_light_colours(run, tmp_path):
     assert pictures.light_colours()["--upload"] in bars
 
 
+def test_a_users_own_picture_is_not_overwritten(run, tmp_path, capsys):
+    own = tmp_path / "mine" / "path.svg"
+    own.parent.mkdir()
+    own.write_text("<svg>my own</svg>")
+    assert netsim("report", run.folder, "--pictures", own.parent) == 2
+    assert f"--pictures {own} exists" in capsys.readouterr().err
+    assert list(own.parent.iterdir()) == [own]
+    assert own.read_text() == "<svg>my own</svg>"
+
+
 def test_pictures_need_a_folder(run, tmp_path, capsys):
     (tmp_path / "file").touch()
     assert netsim("report", run.folder, "--pictures", tmp_path / "file") == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 
 from fl.contract import NOTHING, Job
@@ -55,7 +56,11 @@ def check_sizes(trace: Trace, known: Known) -> Iterator[Finding]:
     headers: uploads, and downloads where nothing is learned; with learning these depend
     on the versions that clients hold."""
     cells = known.scenario.network.cells
-    jobs = {task.task_id: job_of(task) for task in trace.tasks}
+    before = _rounds_before_phases(trace)
+    jobs = {
+        task.task_id: replace(job_of(task), after_round_id=before.get(task.round_id, 0))
+        for task in trace.tasks
+    }
     crossings = () if trace.has_edges else trace.crossings
     for table, rows in (("transfers", trace.transfers), ("crossings", crossings)):
         for row in rows:
@@ -68,6 +73,19 @@ def check_sizes(trace: Trace, known: Known) -> Iterator[Finding]:
                 rule = "a message must have the bits that are sent"
                 where = f"{table.removesuffix('s')} {row[0]}"
                 yield Finding(table, where, rule, f"{row.bits}, computed {may_be[0]}")
+
+
+def _rounds_before_phases(trace: Trace) -> dict[int, int]:
+    """Return the last round before each round's phase: a pilot, or training."""
+    pilots = [row for row in trace.events if row.kind == "pilot"]
+    rounds = [row for row in trace.rounds if row.phase == "pilot"]
+    last_pilot = max((row.round_id for row in rounds), default=0)
+    found = {row.round_id: last_pilot for row in trace.rounds}
+    for pilot in pilots:  # in order
+        ended = (r.round_id for r in rounds if r.end_ns <= pilot.time_ns)
+        after = max(ended, default=0)
+        found |= {row.round_id: after for row in rounds if row.round_id > after}
+    return found
 
 
 def _sizes(known: Known, direction: str, job: Job | None) -> tuple[int, ...]:

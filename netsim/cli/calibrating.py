@@ -13,13 +13,13 @@ import typer
 from netsim.cli.options import (
     AllowCodeOption,
     JsonOption,
-    ScenarioArg,
     SetOption,
     overrides,
     user_code,
 )
 from netsim.core.quantities import QUANTITIES, format_quantity
 from netsim.cosim.commands.calibrate import Request, calibrated
+from netsim.cosim.commands.observed import error_line, observed_device
 from netsim.cosim.reading import read_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.devices.device_file import DeviceFile
@@ -53,8 +53,17 @@ IdlePowerOption = Annotated[
 
 
 def calibrate(
-    scenario: ScenarioArg,
     out: DeviceFileOption,
+    scenario: Annotated[
+        str | None, typer.Argument(help="A YAML file, or a shipped scenario's name.")
+    ] = None,
+    observations: Annotated[
+        Path | None,
+        typer.Option(
+            help="A CSV file of somebody's steps, in place of a scenario: device, "
+            "step_seconds, flop_per_step."
+        ),
+    ] = None,
     set_: SetOption = None,
     name: NameOption = None,
     threads: ThreadsOption = None,
@@ -67,6 +76,8 @@ def calibrate(
     allow_code: AllowCodeOption = False,
 ) -> None:
     """Time this host's training once and write it as a device for scenarios."""
+    if (scenario is None) == (observations is None):
+        raise InputError("calibrate: needs a scenario or --observations, one of them")
     memory_bytes = quantity("--memory", memory, "B")
     request = Request(
         out=out,
@@ -79,6 +90,10 @@ def calibrate(
         idle_power_w=quantity("--idle-power", idle_power, "W"),
         command=shlex.join(["netsim", *sys.argv[1:]]),
     )
+    if observations is not None:
+        _of_log(observations, request)
+        return
+    assert scenario is not None
     code = user_code(allow_code)
     config = read_scenario(find_scenario(scenario), overrides(set_), code)
     entry = calibrated(config, request)
@@ -94,6 +109,14 @@ def _report(entry: DeviceFile, path: Path) -> dict[str, str | float]:
         "flop_per_s": entry.peak_flop_per_s * entry.efficiency,
         "efficiency": entry.efficiency,
     }
+
+
+def _of_log(log: Path, request: Request) -> None:
+    entry, found = observed_device(log, request)
+    speed = format_quantity(entry.peak_flop_per_s, "FLOP/s")
+    typer.echo(f"speed       {speed}, and {entry.fixed_time_s:.3g} s a step")
+    typer.echo(error_line(found))
+    typer.echo(f"device      {request.out}")
 
 
 def quantity(option: str, text: str | None, base: str) -> float | int | None:

@@ -64,6 +64,13 @@ def study(
     json: JsonOption = False,
     json_lines: JsonLinesOption = False,
     allow_code: AllowCodeOption = False,
+    mixed_code: Annotated[
+        bool,
+        typer.Option(
+            "--mixed-code",
+            help="Keep finished runs of other code, marked in the table.",
+        ),
+    ] = False,
 ) -> None:
     """Run a study, many variants and seeds, or go on with it; say who is faster."""
     instead = Instead(tuple(set_ or ()), read_seeds(seeds))
@@ -76,7 +83,8 @@ def study(
     reporter = _Reporter(Console(stderr=True), plan, quiet)
     if json_lines:
         reporter.lines = JsonLines(sys.stdout)
-    done = _carried_out(plan, Workers(workers, ray, gpus), reporter)
+    who = Workers(workers, ray, gpus)
+    done = _carried_out(plan, who, reporter, mixed_code=mixed_code)
     if not json_lines:
         _show(done, reporter.failed, is_quiet=quiet)
     if json or json_lines:
@@ -95,11 +103,15 @@ def read_seeds(text: str | None) -> tuple[int, ...]:
     return tuple(map(int, parts))
 
 
-def _carried_out(plan: StudyPlan, workers: Workers, reporter: _Reporter) -> Study:
+def _carried_out(
+    plan: StudyPlan, workers: Workers, reporter: _Reporter, *, mixed_code: bool
+) -> Study:
     """Run the study; say how an interrupted one goes on."""
     watch = None if reporter.is_quiet else Spectator.of(plan)
     try:
-        return carry_out(plan, workers=workers, watch=watch, tell=reporter)
+        return carry_out(
+            plan, workers=workers, watch=watch, tell=reporter, mixed_code=mixed_code
+        )
     except KeyboardInterrupt as error:
         reporter.console.print("interrupted; the same command goes on with it")
         raise Interrupted from error
@@ -281,6 +293,8 @@ def _show(study: Study, failed: list[PlannedRun], *, is_quiet: bool) -> None:
     if not is_quiet:
         for line in study.sentences:
             typer.echo(line)
+    if marked := study.table.other_code.fillna("").ne("").sum():
+        typer.echo(f"{marked} rows are of other code: column other_code of the table")
     if failed:
         typer.echo(f"{len(failed)} runs failed; the same command tries them again")
     typer.echo(f"study {study.folder}")

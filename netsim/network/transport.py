@@ -42,13 +42,6 @@ class Transport(Record):
             return bits
         return bits + -(-bits // self.payload_bits) * self.header_bits
 
-    def has_size(self, air_bits: int) -> bool:
-        """Return whether a message with its headers can have this number of bits."""
-        if self.payload_bits is None:
-            return True
-        num_frames = -(-air_bits // (self.payload_bits + self.header_bits))
-        return self.air_bits(air_bits - num_frames * self.header_bits) == air_bits
-
     @property
     def delay_s(self) -> float:
         """Return the time before a message's first bit, in seconds."""

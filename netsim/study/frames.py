@@ -34,6 +34,7 @@ COLUMNS: Mapping[str, str] = {
     "end_ns": "Int64",
     **{f"final_{name}": "float64" for name in METRICS},
     "digest": "str",
+    "other_code": "str",  # the modules of a kept run that differ from today's
 }
 
 
@@ -50,7 +51,8 @@ class Study:
     def table(self) -> pd.DataFrame:
         """One row per run and target. ``time_ns`` is when the target was met, or, where
         it was not (``is_reached`` is false), when the run ended: a lower bound. Rounds,
-        bits and joules are up to then."""
+        bits and joules are up to then. ``other_code`` names the modules that were other
+        ones when a run was made, where such a run was kept."""
         return _read(self.folder / TABLE)
 
     @cached_property

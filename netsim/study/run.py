@@ -54,6 +54,7 @@ class Tables:
             "end_ns": found.manifest.sim_time_ns,
             **final_metrics(found),
             "digest": found.manifest.digest,
+            "other_code": ", ".join(edited_since(found.manifest, run.scenario)),
         }
         self._rows[run.folder] = [
             {**_keys(run), **asdict(outcome), **last}
@@ -104,6 +105,7 @@ def carry_out(
     workers: Workers | None = None,
     watch: Watch | None = None,
     tell: Callable[[PlannedRun, Ending], None] = lambda run, ending: None,
+    mixed_code: bool = False,
 ) -> Study:
     """Run what is missing of a study and return it; finished runs are kept.
 
@@ -111,11 +113,12 @@ def carry_out(
     process that is at it, so it is pickled for several ``workers``; a Ray cluster has
     none. ``tell`` hears of every run that ends, as they do; a failed one is a row of
     the table, and the others go on. The tables are whole on disk at every moment. A
-    study that another process is at is refused.
+    study that another process is at is refused, and finished runs that other code made
+    unless ``mixed_code`` keeps them, marked in the table.
     """
     with locked(plan.folder):
         tables = Tables(plan)
-        finished = _opened(plan, tables)
+        finished = _opened(plan, tables, mixed_code=mixed_code)
         with closing(executor_of(workers or Workers(), plan.folder, watch)) as executor:
             for runs in (plan.leaders(), plan.followers()):
                 missing = [run for run in runs if run.folder not in finished]
@@ -145,11 +148,11 @@ def of_one_code(ending: Ending, scenario: Scenario, folder: Path) -> Ending:
     return Ending("failed", f"{', '.join(edited)} was edited since the runs began")
 
 
-def _opened(plan: StudyPlan, tables: Tables) -> set[Path]:
+def _opened(plan: StudyPlan, tables: Tables, *, mixed_code: bool) -> set[Path]:
     """Make the study's folder and its tables; return which runs are finished."""
     require_room(plan)
     finished = [run for run in plan.runs if run.is_finished]
-    for run in finished:
+    for run in () if mixed_code else finished:
         require_same_code(read_manifest(run.folder), run.scenario, run.folder)
     for run in finished:
         clear_lock(run.folder)
@@ -207,13 +210,16 @@ def run_study(
     workers: int | None = None,
     ray: str | None = None,
     allow_code: bool = False,
+    mixed_code: bool = False,
 ) -> Study:
     """Run what is missing of a study, a file or a shipped name, and return it.
 
     Without ``out`` its folder is under ``results/studies``. ``workers`` is how many
     runs go on at a time, on a Ray cluster if ``ray`` is its address or "auto"; the
     results are the same. A run that fails is an error, after all others.
-    ``allow_code`` as for ``netsim.run``.
+    ``allow_code`` as for ``netsim.run``. Finished runs that other code made are
+    refused; with ``mixed_code`` they are kept, and ``other_code`` of the table marks
+    them.
     """
     if workers is not None and workers < 1:
         raise InputError(f"workers must be at least 1, got {workers}")
@@ -226,7 +232,8 @@ def run_study(
     folder = None if out is None else Path(out)
     code = announcing(logging.getLogger("netsim").warning, allows_given=allow_code)
     plan = plan_study(find_study(str(study)), RESULTS, folder, code=code)
-    found = carry_out(plan, workers=Workers(workers, ray), tell=tell)
+    who = Workers(workers, ray)
+    found = carry_out(plan, workers=who, tell=tell, mixed_code=mixed_code)
     if failed:
         raise StudyFailed("\n".join([f"{plan.folder}: some runs failed", *failed]))
     return found

@@ -92,7 +92,7 @@ CHECKS = (
     Check("capacities, laps", radio.check_traces),
     Check("links", radio.check_own_links),
     Check("arrivals, transfers.status `failed`", radio.check_messages_draws),
-    Check("transfers.start_ns, bits with headers", transport.check_transport),
+    Check("transfers.start_ns of uploads", transport.check_transport),
     Check(
         "tasks.compute_energy_j, transmit_energy_j, idle_energy_j",
         energy.check_energies,

@@ -83,7 +83,13 @@ def read_trace(run_folder: Path, sim_time_ns: int) -> Trace:
 
 
 def _rows(table: pa.Table) -> Iterable[tuple[object, ...]]:
-    return zip(*(column.to_pylist() for column in table.columns), strict=True)
+    return zip(*map(_cells, table.columns), strict=True)
+
+
+def _cells(column: pa.ChunkedArray) -> list[object]:
+    is_text = pa.types.is_dictionary(column.type)
+    found: list[object] = _words(column).tolist() if is_text else column.to_pylist()
+    return found
 
 
 def _columns(table: pa.Table) -> Columns:
@@ -97,8 +103,18 @@ def _array(column: pa.ChunkedArray) -> npt.NDArray[Any]:
     if pa.types.is_integer(column.type):
         column = column.fill_null(NONE)
     elif pa.types.is_dictionary(column.type):
-        column = column.cast(pa.string())
+        return _words(column)
     return np.asarray(column.to_numpy())
+
+
+def _words(column: pa.ChunkedArray) -> npt.NDArray[np.object_]:
+    """Return a column of words that repeat, with one object for each word."""
+    if not len(column):
+        return np.empty(0, object)
+    array = column.combine_chunks()
+    words = np.array([*array.dictionary.to_pylist(), None], object)
+    found: npt.NDArray[np.object_] = words[array.indices.fill_null(-1).to_numpy()]
+    return found
 
 
 def grouped(rows: Iterable[Row], key: Callable[[Row], Key]) -> dict[Key, list[Row]]:

@@ -1,4 +1,4 @@
-"""Checks the waits before messages, and the headers of their frames."""
+"""Checks the waits before uploads: set-up, grants and backoffs."""
 
 from __future__ import annotations
 
@@ -16,16 +16,10 @@ from netsim.verify.trace import Trace
 
 
 def check_transport(trace: Trace, known: Known) -> Iterator[Finding]:
-    """Yield transfers that do not start when their set-up, grant or backoff ends, and
-    sizes that no message with its headers has."""
+    """Yield uploads that do not start when their set-up, grant or backoff ends."""
     cells = known.scenario.network.cells
     attempts: dict[int, list[Transfer]] = defaultdict(list)
     for row in sorted(trace.transfers, key=lambda row: (row.start_ns, row.transfer_id)):
-        air = cells[row.cell_id].band("up" if row.direction == "up" else "down")
-        if not air.transport.has_size(row.bits):
-            rule = "a transfer's bits must be a message's with its headers"
-            where = f"transfer {row.transfer_id}"
-            yield Finding("transfers", where, rule, f"bits {row.bits}")
         if row.direction == "up" and row.task_id is not None:
             attempts[row.task_id].append(row)
     for task in trace.tasks:

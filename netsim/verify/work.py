@@ -51,14 +51,19 @@ def check_phases(trace: Trace, known: Known) -> Iterator[Finding]:
 
 
 def check_sizes(trace: Trace, known: Known) -> Iterator[Finding]:
-    """Yield messages that do not have the learner's bits: uploads, and downloads where
-    nothing is learned; with learning these depend on the versions that clients hold."""
+    """Yield messages that do not have the learner's bits, on the air with their
+    headers: uploads, and downloads where nothing is learned; with learning these depend
+    on the versions that clients hold."""
+    cells = known.scenario.network.cells
     jobs = {task.task_id: job_of(task) for task in trace.tasks}
     crossings = () if trace.has_edges else trace.crossings
     for table, rows in (("transfers", trace.transfers), ("crossings", crossings)):
         for row in rows:
             job = None if row.task_id is None else jobs.get(row.task_id)
             may_be = _sizes(known, row.direction, job)
+            if table == "transfers":
+                air = cells[row.cell_id].band("up" if row.direction == "up" else "down")
+                may_be = tuple(map(air.transport.air_bits, may_be))
             if may_be and row.bits not in may_be:
                 rule = "a message must have the bits that are sent"
                 where = f"{table.removesuffix('s')} {row[0]}"

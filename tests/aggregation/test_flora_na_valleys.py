@@ -14,6 +14,8 @@ from fl.aggregation import (
 )
 from fl.aggregation.grams import product_error
 
+pytestmark = pytest.mark.slow
+
 
 def rotated(seed):
     """Return adapters of one product, each in coordinates of its own, 10 % apart."""

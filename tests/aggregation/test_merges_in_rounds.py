@@ -36,6 +36,8 @@ from tests.support.methods import (
     run,
 )
 
+pytestmark = pytest.mark.slow
+
 EXACT = (
     "fed-sb",
     "fedex-lora",

@@ -109,6 +109,7 @@ def test_a_mark_of_zero_counts_as_one(tmp_path):
     assert [bits(capacities.at(t * MS)) / PACKET for t in range(5)] == [0, 2, 2, 3, 5]
 
 
+@pytest.mark.slow
 @real_files
 def test_bits_agree_with_a_count_of_packets_at_every_millisecond(path):
     marks_ms = [int(word) for word in path.read_text().split()]
@@ -380,6 +381,7 @@ def test_whatever_else_a_measured_run_does_passes_its_audit(override, tmp_path):
     assert ("late" in {row["status"] for row in transfers}) == ("deadline" in override)
 
 
+@pytest.mark.slow
 @real_files
 def test_a_real_uplink_carries_what_was_measured(path, tmp_path):
     one = ("population.num_clients=1", "server.sampling=full")

@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 NETSIM = (sys.executable, "-m", "netsim")
 RUN = ("run", "network-only", "--set", "stop.rounds=20", "--json-lines", "--quiet")
 

@@ -1,11 +1,15 @@
 """Published step times, the laws fitted to them, and the devices made of these."""
 
 import math
+from collections import Counter
 
 import pytest
+from typer.testing import CliRunner
 
+from netsim.cli.main import app
 from netsim.devices.catalogue import DEVICES
 from netsim.devices.device import least_certain
+from netsim.devices.device_file import read_device
 from netsim.devices.fitted import FITTED
 from netsim.devices.fitting import fit, one_rate, with_fixed_time
 from netsim.devices.observations import by_setting, read_observations
@@ -100,3 +104,59 @@ def test_the_least_certain_device_is_named():
     assert least_certain([phone, unknown]) is unknown
     assert unknown.certainty == "assumed, error not stated"
     assert phone.certainty == "assumed, within a factor 50"
+
+
+LOG = "device,software,model,flop_per_step,step_seconds\n"
+
+
+def of_log(tmp_path, text, *options):
+    log, out = tmp_path / "log.csv", tmp_path / "their-phone.yaml"
+    log.write_text(text)
+    given = ["calibrate", "--observations", str(log), "--out", str(out), *options]
+    return CliRunner().invoke(app, given), out
+
+
+def test_a_log_becomes_a_device_with_its_error(tmp_path):
+    rows = "".join(f"phone,app 1,m{n},{n}e9,{1 + n / 4}\n" for n in (2, 4, 8, 16))
+    result, out = of_log(tmp_path, LOG + rows, "--memory", "8 GB")
+    assert result.exit_code == 0, result.output
+    assert "on each of 4 settings left out of the fit" in result.output
+    device = read_device(out)
+    assert device.flop_per_s == pytest.approx(4e9)
+    assert device.fixed_time_s == pytest.approx(1)
+    assert (device.basis, device.software) == ("fitted", "app 1")
+    assert device.doubt == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("rows", "options", "message"),
+    [
+        ("a,,m,1e9,1\n", (), "needs --memory"),
+        ("a,,m,1e9,1\nb,,m,1e9,2\n", ("--memory", "8 GB"), "must hold one device"),
+        ("a,,m,,1\n", ("--memory", "8 GB"), "no row says its FLOP"),
+        ("a,,m,1,1\n", ("quickstart",), "needs a scenario or --observations"),
+    ],
+)
+def test_a_log_that_makes_no_device_is_refused(tmp_path, rows, options, message):
+    result, out = of_log(tmp_path, LOG + rows, *options)
+    assert message in str(result.exception)
+    assert not out.exists()
+
+
+def test_four_in_five_left_out_settings_lie_within_the_others_doubt():
+    inside, total = Counter(), Counter()
+    for row in FITTED:
+        rows = settings(row)
+        if len(rows) < 6:
+            continue
+        is_board = row.name.startswith(("raspberry-", "jetson-"))
+        is_phone = row.name.startswith(("galaxy-", "pixel-", "iphone-"))
+        kind = "board" if is_board else "phone" if is_phone else "other"
+        for index, one in enumerate(rows):
+            others = fit([*rows[:index], *rows[index + 1 :]])
+            ratio = others.law.step_s(one.flop) / one.step_s
+            total[kind] += 1
+            inside[kind] += max(ratio, 1 / ratio) <= others.doubt
+    assert set(total) == {"board", "phone", "other"}
+    for kind, count in total.items():
+        assert 0.7 <= inside[kind] / count <= 0.9

@@ -35,6 +35,16 @@ def test_there_are_recipes_for_every_seam():
 
 
 @pytest.mark.parametrize("name", OF_ONE_CLASS)
+def test_a_class_can_move_into_its_room(name):
+    """It imports no package whose list it is to join: that would be a circle."""
+    (code,) = blocks(name, "python")
+    rooms = set(re.findall(r"^\| .*? \| `\w+` in `([\w/]+)`", TEXT, re.M))
+    assert len(rooms) == len(OF_ONE_CLASS)
+    imports = set(re.findall(r"^from (\S+) import", code, re.M))
+    assert imports & {room.replace("/", ".") for room in rooms} == set()
+
+
+@pytest.mark.parametrize("name", OF_ONE_CLASS)
 def test_a_class_runs_as_the_recipe_has_it(name, tmp_path, monkeypatch):
     (code,) = blocks(name, "python")
     (command,) = blocks(name, "sh")

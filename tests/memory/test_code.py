@@ -223,6 +223,9 @@ def test_a_study_of_two_programs_is_refused(edit, tmp_path):
     edit(0.25)
     with pytest.raises(InputError, match=r"factors\.py is no longer"):
         run_study(study, out=tmp_path / "out")
+    study.write_text(study.read_text().replace("[1]", "[1, 2]"))
+    table = run_study(study, out=tmp_path / "out", mixed_code=True).table
+    assert [*table.other_code] == ["factors.py", ""]
 
 
 DRAWN = RULE.replace("{weight}", "__import__('random').randint(1, 99)")

@@ -8,6 +8,8 @@ from netsim.policy.surrogate import Surrogate
 from tests.support.fleets import fleet
 from tests.torture.independent.plans import planned
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("kind", ["equal-finish", "processor-sharing"])
 @pytest.mark.parametrize("seed", range(12))

@@ -38,7 +38,10 @@ SEED = 3
 TOGETHER = PassRule(max_positions=10**6, pass_cost=10**6)
 CUT_TO_SINGLE_TEXTS = PassRule(max_positions=10**6, pass_cost=0)
 CUT_IN_TWOS = PassRule(max_positions=20, pass_cost=2)
-pytestmark = pytest.mark.filterwarnings("ignore:fan_in_fan_out:UserWarning")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:fan_in_fan_out:UserWarning"),
+]
 
 
 @pytest.fixture(autouse=True)

@@ -7,6 +7,8 @@ import pytest
 from tests.support import recorded
 from tests.support.forgeries import FREE, Recorded, columns
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -50,7 +50,7 @@ def calibrated(scenario: Scenario, request: Request) -> DeviceFile:
             "learning: trains nothing that could be timed; take a scenario whose "
             "learning is of kind 'lora', such as quickstart"
         )
-    _require_new(request.out)
+    require_new(request.out)
     with as_input_error("learning.device"):
         device = resolved(learning.device)
     with failures_as_input_errors(), as_input_error("learning"):
@@ -61,13 +61,18 @@ def calibrated(scenario: Scenario, request: Request) -> DeviceFile:
             trials=request.trials,
         )
     entry = _entry(scenario, learning, request, found)
-    text = HEADER.format(name=request.out.name) + dump(entry)
-    request.out.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(request.out, text.encode())
+    write_device(entry, request.out, HEADER)
     return entry
 
 
-def _require_new(path: Path) -> None:
+def write_device(entry: DeviceFile, path: Path, header: str) -> None:
+    """Write a device file under a comment, which names the file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, (header.format(name=path.name) + dump(entry)).encode())
+
+
+def require_new(path: Path) -> None:
+    """Raise ``InputError`` unless a new device file can be written there."""
     if path.suffix not in SUFFIXES:
         raise InputError(f"--out must end in .yaml, got {str(path)!r}")
     if path.exists():

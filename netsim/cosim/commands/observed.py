@@ -1,0 +1,65 @@
+"""A device of somebody's log: observed steps, written as a device file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from statistics import median
+
+from netsim.cosim.commands.calibrate import Request, require_new, write_device
+from netsim.devices.device_file import DeviceFile
+from netsim.devices.fitting import Fit, fit
+from netsim.devices.observations import by_setting, read_observations
+from netsim.errors import InputError
+
+HEADER = """\
+# A device of observed steps, written by `netsim calibrate --observations`; a scenario
+# beside it takes it by `devices: [{{device: {name}}}]`. A power that is null is not
+# known, and its energy counts as zero.
+"""
+
+
+def observed_device(log: Path, request: Request) -> tuple[DeviceFile, Fit]:
+    """Fit a device to the rows of a log and write it; return it with the errors on
+    settings that were left out."""
+    require_new(request.out)
+    if request.memory_bytes is None:
+        raise InputError("--observations needs --memory: the log does not say it")
+    rows = read_observations(log)
+    devices = sorted({one.device for one in rows})
+    if len(devices) > 1:
+        raise InputError(
+            f"{log}: must hold one device, got {len(devices)}: {', '.join(devices[:5])}"
+        )
+    known = by_setting(one for one in rows if one.flop is not None)
+    if not known:
+        raise InputError(
+            f"{log}: no row says its FLOP: give flop_per_step, or parameters and "
+            "tokens_per_step as numbers with a method (full, lora, head only)"
+        )
+    found = fit(known)
+    entry = DeviceFile(
+        name=request.name or request.out.stem,
+        peak_flop_per_s=found.law.flop_per_s,
+        efficiency=1.0,
+        memory_bytes=request.memory_bytes,
+        compute_power_w=request.compute_power_w,
+        idle_power_w=request.idle_power_w,
+        fixed_time_s=found.law.fixed_s,
+        software=", ".join(sorted({one.software for one in rows} - {""})),
+        basis="fitted" if len(known) > 1 else "measured",
+        doubt=found.doubt,
+        source=f"{devices[0]}: {len(known)} settings of {log.name}",
+    )
+    write_device(entry, request.out, HEADER)
+    return entry, found
+
+
+def error_line(found: Fit) -> str:
+    """Return the errors on settings that were left out, for a person."""
+    if not found.errors:
+        return "error       not known: there is one setting"
+    middle, worst = median(found.errors), max(found.errors)
+    return (
+        f"error       median {middle:.2f}, worst {worst:.2f}: a factor, on each of "
+        f"{len(found.errors)} settings left out of the fit"
+    )

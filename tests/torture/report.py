@@ -77,11 +77,12 @@ BEDS = {
     ),
     "forgeries": (
         "Verify: forged runs",
-        "forgeries --rows 1",
+        "forgeries --rows 3",
         "One value of one column is changed, or a row dropped or doubled, in small "
         "recorded runs of every kind of server and network, with every digest made "
         "again; `netsim verify` must find something wrong. A column is free only if "
-        "nothing in scenario, draws or other tables implies it.",
+        "nothing in scenario, draws or other tables implies it. What is missed are the "
+        "plans that a policy makes after its pilots, which are not solved again.",
     ),
     "independent": (
         "References",

@@ -77,7 +77,7 @@ def check_sizes(trace: Trace, known: Known) -> Iterator[Finding]:
 
 def _rounds_before_phases(trace: Trace) -> dict[int, int]:
     """Return the last round before each round's phase: a pilot, or training."""
-    pilots = [row for row in trace.events if row.kind == "pilot"]
+    pilots = [event for event in trace.events if event.kind == "pilot"]
     rounds = [row for row in trace.rounds if row.phase == "pilot"]
     last_pilot = max((row.round_id for row in rounds), default=0)
     found = {row.round_id: last_pilot for row in trace.rounds}

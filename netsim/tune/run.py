@@ -139,6 +139,8 @@ def _opened_study(plan: TunePlan) -> Study:
     from optuna.trial import TrialState
 
     path = plan.folder / JOURNAL
+    for lock in plan.folder.glob(f"{JOURNAL}.lock*"):
+        lock.unlink()  # Optuna's, of a search that was killed under an older version
     _cut_torn_line(path)
     # the folder is ours alone: Optuna's lock outlives a kill and fails with the disk
     backend = JournalFileBackend(str(path), cast("BaseJournalFileLock", _OurFolder()))

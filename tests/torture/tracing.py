@@ -147,6 +147,7 @@ def traced(work, folders, decide):
         work()
         os._exit(0)
     os.close(reading)
+    os.setpgid(first, first)
     try:
         _ptrace(_SEIZE, first, 0, _OPTIONS)
     finally:
@@ -156,12 +157,12 @@ def traced(work, folders, decide):
 
 
 def _followed(first, roots, decide):
-    """Answer the stops of a process and of all its children until the last has ended;
-    return the exit code of the first."""
+    """Answer the stops of a process and of all its children, its process group, until
+    the last has ended; return the exit code of the first."""
     code, torn = None, None
     while True:
         try:
-            pid, status = os.waitpid(-1, _WALL)
+            pid, status = os.waitpid(-first, _WALL)
         except ChildProcessError:
             assert code is not None
             return code

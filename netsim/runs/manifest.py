@@ -87,9 +87,10 @@ class Manifest(BaseModel):
         text = checked.model_dump_json(indent=2) + "\n"
         write_atomically(run_folder / FILE_NAME, text.encode())
 
-    def sum_up(self) -> str:
-        """Return the SHA-256 of its content without the checksum."""
-        text = self.model_dump_json(exclude={"checksum"})
+    def sum_up(self, *, as_read: bool = False) -> str:
+        """Return the SHA-256 of its content without the checksum; ``as_read`` without
+        fields that its file lacks, since an older version wrote it."""
+        text = self.model_dump_json(exclude={"checksum"}, exclude_unset=as_read)
         return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -114,7 +115,7 @@ def read_manifest(run_folder: Path) -> Manifest:
             f"{path}: trace version {manifest.schema_version}, "
             f"but this netsim reads version {TRACE_VERSION}"
         )
-    if manifest.checksum != manifest.sum_up():
+    if manifest.checksum != manifest.sum_up(as_read=True):
         raise InputError(f"{path} is damaged: its content has another checksum")
     return manifest.model_copy(update={"checksum": ""})
 

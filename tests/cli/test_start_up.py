@@ -29,11 +29,11 @@ def modules_of(*arguments):
 @pytest.mark.parametrize(
     ("command", "most", "never"),
     [
-        (["--help"], 340, LEARNING | TABLES | {"numpy", "pydantic", "simpy"}),
-        (["check", "network-only"], 740, LEARNING | TABLES),
+        (["--help"], 360, LEARNING | TABLES | {"numpy", "pydantic", "simpy"}),
+        (["check", "network-only"], 760, LEARNING | TABLES),
         (
             ["run", "network-only", "--quiet", "--set", "stop.rounds=1"],
-            860,
+            880,
             LEARNING | {"pandas"},
         ),
     ],

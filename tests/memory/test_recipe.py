@@ -58,6 +58,7 @@ def test_all_that_decides_a_job_counts():
         "rank": 4,
         "steps": 11,
         "state": "t",
+        "after_round_id": 1,
     }
     assert {field.name for field in fields(JOB)} == set(others)
     fewer = [SHARES[0][:2]] * 9

@@ -15,7 +15,9 @@ class Shapes:
         self._defs = schema.get("$defs", {})
 
     def resolved(self, node):
-        """Return a node with its reference resolved."""
+        """Return a node with its reference resolved; ``True`` admits anything."""
+        if node is True:
+            return {}
         if "$ref" not in node:
             return node
         found = self._defs[node["$ref"].rsplit("/", 1)[-1]]

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from netsim.channel.mcs_table import Stepped
+from netsim.channel.per_hertz import PerHertzRates
 from netsim.channel.radio import Radio
 from netsim.channel.wrapped import WrappedRadio
 
@@ -87,23 +88,11 @@ class AveragedRadio(WrappedRadio):
 
 
 @dataclass(frozen=True, slots=True)
-class AveragedSteps(WrappedRadio):
+class AveragedSteps(PerHertzRates, WrappedRadio):
     """A radio with steps over the same fading: the mean of its steps,
     ``sum of (e_k - e_(k-1)) exp(-threshold_k / snr)``."""
 
     stepped: Stepped
-
-    def efficiency_nbit(self, cn0_hz: float, share_uhz: int) -> int:
-        return round(self._efficiency_bit_s_hz(cn0_hz) * 1e9)
-
-    def rate_bps(self, cn0_hz: float, share_hz: float) -> float:
-        return share_hz * self._efficiency_bit_s_hz(cn0_hz)
-
-    def share_hz_for_rate(self, cn0_hz: float, rate_bps: float) -> float:
-        if not rate_bps:
-            return 0.0
-        efficiency_bit_s_hz = self._efficiency_bit_s_hz(cn0_hz)
-        return rate_bps / efficiency_bit_s_hz if efficiency_bit_s_hz else math.inf
 
     def capacity(self) -> None:
         return None

@@ -15,6 +15,7 @@ from typing import Annotated, ClassVar, Final, Literal, Protocol, runtime_checka
 
 from pydantic import Field
 
+from netsim.channel.per_hertz import PerHertzRates
 from netsim.core.quantities import Hertz
 from netsim.scenario.record import Record
 
@@ -75,7 +76,7 @@ class Stepped(Protocol):
         """Return the least SNR and the efficiency of each step, both rising."""
 
 
-class McsTableRadio(Record):
+class McsTableRadio(PerHertzRates, Record):
     """A table of modulation and coding; constant power per hertz, as in ``per-hertz``.
 
     The rate is the largest entry of ``table`` that the SNR carries at
@@ -112,18 +113,6 @@ class McsTableRadio(Record):
 
     def snr(self, cn0_hz: float, share_hz: float) -> float:
         return cn0_hz / self.reference_band_hz
-
-    def efficiency_nbit(self, cn0_hz: float, share_uhz: int) -> int:
-        return round(self._efficiency_bit_s_hz(cn0_hz) * 1e9)
-
-    def rate_bps(self, cn0_hz: float, share_hz: float) -> float:
-        return share_hz * self._efficiency_bit_s_hz(cn0_hz)
-
-    def share_hz_for_rate(self, cn0_hz: float, rate_bps: float) -> float:
-        if not rate_bps:
-            return 0.0
-        efficiency_bit_s_hz = self._efficiency_bit_s_hz(cn0_hz)
-        return rate_bps / efficiency_bit_s_hz if efficiency_bit_s_hz else math.inf
 
     def capacity(self) -> None:
         return None

@@ -16,6 +16,7 @@ from pydantic import Field
 from netsim.channel.capacity import CapacityTable
 from netsim.channel.mcs_table import McsTableRadio
 from netsim.channel.measured_radio import MeasuredRadio
+from netsim.channel.per_hertz import PerHertzRates
 from netsim.core.quantities import BitPerSecondPerHertz, Decibel, Hertz
 from netsim.scenario.plug_ins import Answer, Answers, is_number, is_whole
 from netsim.scenario.record import Record
@@ -92,7 +93,7 @@ ANSWERS: Answers = {
 }
 
 
-class PerHertzRadio(Record):
+class PerHertzRadio(PerHertzRates, Record):
     """Constant power per hertz: the SNR is that of the reference band at any share."""
 
     kind: Literal["per-hertz"] = "per-hertz"
@@ -107,18 +108,6 @@ class PerHertzRadio(Record):
 
     def snr(self, cn0_hz: float, share_hz: float) -> float:
         return cn0_hz / self.reference_band_hz
-
-    def efficiency_nbit(self, cn0_hz: float, share_uhz: int) -> int:
-        return round(self._efficiency_bit_s_hz(cn0_hz) * 1e9)
-
-    def rate_bps(self, cn0_hz: float, share_hz: float) -> float:
-        return share_hz * self._efficiency_bit_s_hz(cn0_hz)
-
-    def share_hz_for_rate(self, cn0_hz: float, rate_bps: float) -> float:
-        if not rate_bps:
-            return 0.0
-        efficiency_bit_s_hz = self._efficiency_bit_s_hz(cn0_hz)
-        return rate_bps / efficiency_bit_s_hz if efficiency_bit_s_hz else math.inf
 
     def capacity(self) -> None:
         return None

@@ -33,9 +33,9 @@ def carry(
 ) -> Process:
     """Carry a client's own message of at least one bit.
 
-    Every attempt is a transfer, and counts its bits with the headers of its frames and
-    its airtime; a loss is known at the
-    last bit. Raises ``Lost`` when no retries are left.
+    Every attempt is a transfer, and counts its airtime and its bits with the headers of
+    its frames; a loss is known at the last bit. Raises ``Lost`` when no retries are
+    left.
     """
     cell_id = attach(scene, part.client_id)
     has_wire = (cell_id, direction) in scene.cells.wires

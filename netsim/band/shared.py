@@ -8,7 +8,7 @@ from typing import Protocol
 import simpy
 
 from netsim.band.fluid import FluidBand, Kept
-from netsim.band.transfer import Message, Terms, Transfer
+from netsim.band.transfer import Message, Pace, Terms, Transfer
 from netsim.channel.capacity import CapacityTable
 from netsim.channel.link import Channel
 from netsim.channel.radio import Radio
@@ -101,10 +101,11 @@ class SharedBand:
         *,
         terms: Terms | None = None,
         ceiling_uhz: int | None = None,
+        pace: Pace | None = None,
         ends_as: Status = "done",
     ) -> Transfer:
         """Start a transfer at this tick; without ``terms`` the rule sets them.
-        ``ends_as`` is its status after its last bit."""
+        ``pace`` is its window, ``ends_as`` its status after its last bit."""
         assert message.bits > 0
         transfer = Transfer(
             next(self._transfer_ids),
@@ -112,6 +113,7 @@ class SharedBand:
             channel,
             simpy.Event(self._env),
             ceiling_uhz=ceiling_uhz,
+            pace=pace,
             ends_as=ends_as,
         )
         transfer.start_ns = self._env.now
@@ -163,7 +165,7 @@ class SharedBand:
         for transfer, terms in self._divider.divide(started, fluid.live, fluid):
             fluid.set_terms(transfer, terms)
         for transfer in started:
-            if not transfer.has_terms:
+            if transfer.terms is None:
                 raise InputError(
                     f"the sharing rule sets no terms for client "
                     f"{transfer.message.client_id}, which starts on the "

@@ -12,7 +12,7 @@ from fl.backbones import Backbone
 from fl.backbones.backbone import Origin
 from fl.backbones.families import head_names, quiet_transformers
 from fl.model.adapters import ALL_LINEAR, Adapter, LoraSettings
-from fl.model.checkpoint import BASE_FOLDER, plain_module, write_checkpoint
+from fl.model.checkpoint import BASE_FOLDER, LOCAL_BASE, plain_module, write_checkpoint
 from fl.model.model_card import CARD_FILE, Card, card_text
 from fl.model.writing import tensors_written
 from fl.tasks import Source
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 TASK_TYPES = {"text-classification": "SEQ_CLS", "causal": "CAUSAL_LM"}
-LOCAL_BASE = f"./{BASE_FOLDER}"  # never an id of the hub
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,6 +82,8 @@ class Exporter:
                 "base_model_class": type(base).__name__,
                 "parent_library": type(base).__module__,
             }
+        if self.lora.peft_type == "lora":
+            found["fan_in_fan_out"] = _is_transposed(base, adapter)
         if self.lora.target_modules == ALL_LINEAR:
             # what PEFT finds under this name depends on the class that loads it
             modules = adapter.layout.modules
@@ -128,6 +129,15 @@ def _lacks(origin: Origin, adapter: Adapter) -> bool:
     that of a frozen head that was drawn from a seed."""
     saved = {part.module for part in adapter.layout.parts if part.factor is None}
     return any(name.rpartition(".")[0] not in saved for name in origin.new_weights)
+
+
+def _is_transposed(base: PreTrainedModel, adapter: Adapter) -> bool:
+    """Return whether adapted weights are stored [inputs, outputs], as GPT-2's are; PEFT
+    warns where its configuration does not say so."""
+    from transformers.pytorch_utils import Conv1D
+
+    modules = adapter.layout.modules
+    return all(isinstance(base.get_submodule(name), Conv1D) for name in modules)
 
 
 def _float_heads(base: PreTrainedModel) -> tuple[str, ...]:

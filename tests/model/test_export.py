@@ -3,12 +3,14 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from fl.backbones import FromConfig, FromPretrained, read
 from fl.model.adapters import LoraSettings
@@ -318,9 +320,82 @@ def test_the_base_is_copied_where_it_is_asked_for(answers, tmp_path):
     assert f"base_model: '{source}'" in card
 
 
-def test_merged_adapters_keep_a_mean_pooled_head(answers, tmp_path):
-    from safetensors.torch import load_file
+@pytest.mark.parametrize("kind", ["vit", "bert", "bert mean", FOLDED, "llama"])
+def test_a_merge_keeps_card_and_tokenizer_and_writes_whole_models(
+    kind, answers, tmp_path
+):
+    import transformers
 
+    from fl.peft_folders import merge_folders
+
+    folder, model, task = answers[kind]
+    source, out = folder / "adapter", tmp_path / "merged"
+    report = merge_folders([source, source], out, method="fedit", with_model="float32")
+    assert not [note for note in report.notes if "differ" in note]
+    assert (out / "base").exists() == (source / "base").exists()
+    card = (out / "README.md").read_text()
+    words = (source / "README.md").read_text().split()
+    assert card.split()[: len(words)] == words
+    assert "Merged by `fedit`" in card
+    family = re.search(r"import (\w+)", (out / "model/README.md").read_text())[1]
+    whole = getattr(transformers, family).from_pretrained(out / "model").eval()
+    asked = question(CASES[kind][0])
+    with torch.inference_mode():
+        if isinstance(asked, list):
+            batch = model.placed(task.batch("test", np.arange(60)))
+            wanted = model.logits(batch)
+            words = transformers.AutoTokenizer.from_pretrained(out / "model")
+            asked = words(asked, padding=True, truncation=True, return_tensors="pt")
+        else:
+            wanted = model.logits(asked)
+        found = whole(**asked)
+    if kind == "bert mean":
+        head = load_file(out / "model/head.safetensors")
+        mask = asked["attention_mask"].unsqueeze(-1)
+        means = (found.last_hidden_state * mask).sum(1) / mask.sum(1)
+        logits = means @ head["classifier.weight"].T + head["classifier.bias"]
+    else:
+        logits = found.logits
+    close(logits, wanted, float(wanted.std()))
+
+
+def test_a_merged_card_says_how_its_own_folds_are_applied(answers, tmp_path):
+    from fl.peft_folders import apply_base_delta, merge_folders
+
+    folder = answers["llama"][0]
+    other = tmp_path / "other"
+    shutil.copytree(folder / "adapter", other)
+    path = other / "adapter_model.safetensors"
+    save_file({n: one.flip(0) for n, one in load_file(path).items()}, path)
+    out = tmp_path / "merged"
+    merge_folders([folder / "adapter", other], out, method="fedex-lora")
+    scope, blocks = {}, (out / "README.md").read_text().split("```python\n")[1:]
+    first, last = (block.split("```")[0] for block in blocks)
+    assert first.count('"."') == 1
+    exec(first.replace('"."', repr(str(out))), scope)
+    plain = {n: one.clone() for n, one in scope["base"].state_dict().items()}
+    exec(last, scope)
+    changed = {n: one.clone() for n, one in scope["base"].state_dict().items()}
+    scope["base"].load_state_dict(plain)
+    assert apply_base_delta(scope["base"], out) > 0
+    torch.testing.assert_close(changed, dict(scope["base"].state_dict()))
+    assert any(not one.equal(plain[name]) for name, one in changed.items())
+
+
+def test_a_merge_notes_tokenizers_and_own_bases_that_differ(answers, tmp_path):
+    from fl.peft_folders import merge_folders
+
+    source, other = answers["llama"][0] / "adapter", tmp_path / "other"
+    shutil.copytree(source, other)
+    (other / "tokenizer_config.json").write_text("{}")
+    (other / "base/config.json").write_text("{}")
+    report = merge_folders([source, other], tmp_path / "merged", method="fedit")
+    text = "\n".join(report.notes)
+    assert f"the adapters' tokenizers differ: that of {source} is copied" in text
+    assert "the adapters name different bases (./base " in text
+
+
+def test_merged_adapters_keep_a_mean_pooled_head(answers, tmp_path):
     from fl.peft_folders import merge_folders
 
     source = answers["bert mean"][0] / "adapter"

@@ -12,6 +12,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from netsim.cli import completing
 from netsim.cli.options import JsonOption, QuietOption, user_code
 from netsim.cosim.commands.merge import (
     LayerReport,
@@ -35,7 +36,11 @@ def merge(
     out: Annotated[Path, typer.Option(help="The new adapter folder.")],
     method: Annotated[
         str,
-        typer.Option(help="Such as thin-svd or fedex-lora; a wrong name lists all."),
+        typer.Option(
+            metavar="NAME|MODULE:CLASS",
+            help="Such as thin-svd or fedex-lora; a wrong name lists all.",
+            autocompletion=completing.methods,
+        ),
     ] = "flora-na",
     weights: Annotated[
         str | None,

@@ -69,6 +69,9 @@ class Known(Record):
     [
         ("cqi-64qam", CQI_64QAM),
         ("cqi-256qam", CQI_256QAM),
+        # TS 36.213 Table 7.1.7.2.1-1, 50 blocks at I_TBS 0 and 26, MCS 0 and 28
+        ("lte-uplink", [1384 / 9000, *[None] * 13, 36696 / 9000]),
+        ("lte-downlink", [1384 / 9000, *[None] * 13, 36696 / 9000]),
         ("wifi-256qam", [rate * 4 / 234 for rate in VHT_MBPS]),
         ("wifi-1024qam", [rate * 13.6 / 980 for rate in HE_MBPS]),
         ("nb-iot-uplink", [88 / 576, *[None] * 11, 1000 / 576]),

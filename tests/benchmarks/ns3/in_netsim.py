@@ -23,7 +23,7 @@ stop: {{rounds: 1}}
 server: {{kind: synchronous, sampling: full, announce_time: 0 s, merge_time: 0 s}}
 population:
   num_clients: {num}
-  placement: {{kind: points, points: {points}}}
+  placement: {{kind: points, places: {points}}}
   transmit_power: 23 dBm
   devices:
     - device:

@@ -2,9 +2,9 @@
 
     python in_ns3.py patterns.json uploads.csv
 
-Runs under a Python that has ns3 and cppyy (README.md), not netsim's. `patterns.json` is a
-list of plays (`plays.py` writes it); those that `uploads.csv` has already are left out,
-so that a run that was interrupted goes on. Each play is a process of its own.
+Runs under a Python that has ns3 and cppyy (README.md), not netsim's. `patterns.json`
+is a list of plays (`plays.py` writes it); those that `uploads.csv` has already are left
+out, so that a run that was interrupted goes on. Each play is a process of its own.
 """
 
 from __future__ import annotations

@@ -124,9 +124,9 @@ SEEDS = range(1, 6)
 
 
 def plays() -> Iterator[Play]:
-    """Yield all plays, the first seed of everything first."""
-    for seed in SEEDS:
-        for buffers, scheduler in RUNS:
+    """Yield all plays."""
+    for buffers, scheduler in RUNS:
+        for seed in SEEDS:
             for name, make in PATTERNS.items():
                 phones = make(_draw(name, seed))
                 yield Play(name, scheduler, buffers, seed, name in DOWNLOADS, phones)

@@ -144,8 +144,7 @@ def squared_changes(
 def _zeros_like_largest(adapters: Sequence[Adapter]) -> dict[str, Tensor]:
     """Return zeros in float64 for each tensor of the adapter of the highest rank."""
     largest = max(adapters, key=lambda one: one.layout.num_numbers)
-    zeros = largest.flat.double().zero_()
-    return largest.layout.views(zeros)
+    return largest.layout.views(largest.flat.new_zeros(largest.flat.shape).double())
 
 
 def _merged_rest(parts: Sequence[Component]) -> dict[str, Tensor]:

@@ -355,8 +355,9 @@ def test_the_sum_of_changes_is_that_of_the_whole_with_zeros_where_a_rank_ends():
             for part in parts:
                 if (part.factor or "rest") not in without:
                     change = (after[part.name] - before[part.name]).numpy()
-                    full = [(0, n - m) for n, m in zip(part.shape, change.shape)]
-                    total[part.name] += weight * np.pad(change, full)
+                    missing = np.subtract(part.shape, change.shape).tolist()
+                    whole_change = np.pad(change, [(0, n) for n in missing])
+                    total[part.name] += weight * whole_change
         found = squared_changes(*zip(*pairs, strict=True), weights, without=without)
         wanted = sum(float((one**2).sum()) for one in total.values())
         assert found.sum_norm2 == pytest.approx(wanted, rel=1e-12)

@@ -77,6 +77,7 @@ def measure(
         learning.backbone,
         lora=learning.lora,
         training=learning.training,
+        trains=learning.exchange(1).trains,
     )
     model = FederatedModel(learning, 0, device, "float32")
     used = torch.get_num_threads() if threads is None else threads

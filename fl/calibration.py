@@ -73,10 +73,7 @@ def measure(
     if clock is None:
         clock = time.thread_time if is_cpu else time.perf_counter
     costs = count_costs(
-        learning.task,
-        learning.backbone,
-        lora=learning.lora,
-        training=learning.training,
+        learning.task, learning.backbone, lora=learning.lora, training=learning.training
     )
     model = FederatedModel(learning, 0, device, "float32")
     used = torch.get_num_threads() if threads is None else threads

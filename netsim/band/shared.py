@@ -9,7 +9,7 @@ import simpy
 
 from netsim.band.ahead import Ahead, Start, have_one_share
 from netsim.band.fluid import FluidBand, Kept
-from netsim.band.transfer import Message, Terms, Transfer
+from netsim.band.transfer import Message, Pace, Terms, Transfer
 from netsim.channel.capacity import CapacityTable
 from netsim.channel.link import Channel
 from netsim.channel.radio import Radio
@@ -103,12 +103,14 @@ class SharedBand:
         *,
         terms: Terms | None = None,
         ceiling_uhz: int | None = None,
+        pace: Pace | None = None,
         ends_as: Status = "done",
         at_end: Callable[[Transfer], None] | None = None,
     ) -> Transfer:
         """Start a transfer at this tick; without ``terms`` the rule sets them.
-        ``ends_as`` is its status after its last bit. ``at_end`` is called in place of
-        ``done``, before the band is divided again; it starts no transfer."""
+        ``pace`` is its window, ``ends_as`` its status after its last bit. ``at_end`` is
+        called in place of ``done``, before the band is divided again; it starts no
+        transfer."""
         assert message.bits > 0
         transfer = Transfer(
             next(self._transfer_ids),
@@ -116,6 +118,7 @@ class SharedBand:
             channel,
             simpy.Event(self._env),
             ceiling_uhz=ceiling_uhz,
+            pace=pace,
             ends_as=ends_as,
             at_end=at_end,
         )
@@ -210,7 +213,7 @@ class SharedBand:
         for transfer, terms in self._divider.divide(started, fluid.live, fluid):
             fluid.set_terms(transfer, terms)
         for transfer in started:
-            if not transfer.has_terms:
+            if transfer.terms is None:
                 raise InputError(
                     f"the sharing rule sets no terms for client "
                     f"{transfer.message.client_id}, which starts on the "

@@ -42,6 +42,7 @@ def is_undisturbed(scene: Scene, cell_id: int) -> bool:
             and air.jitter is None
             and not air.latency_s
             and not air.transport.delay_s
+            and air.transport.pace is None
             for air in airs
         )
     )

@@ -208,10 +208,6 @@ class AdaptivePolicy(Record):
         )
         note_findings(stage, piloted, found)
         planner = planner.up_to(found.deepest_ratio)
-        for trial, crossing in zip(trials, found.crossings, strict=True):
-            if crossing is None:
-                ratio = float(trial.rank_ratio.min())
-                stage.scene.mark("floor", detail=f"loss out of reach at r/k {ratio:g}")
         if not found.surrogate.alpha > 0:
             # the number of rounds does not depend on q, so only their length counts;
             # this holds for the weights that were tried and no others

@@ -100,6 +100,9 @@ def note_findings(stage: Stage, piloted: Sequence[Piloted], found: Findings) -> 
         if crossing is not None:
             rounds, error = crossing
             book.write("pilot_rounds", rounds, error, round_id=pilot.round_id)
+        else:
+            ratio = float(pilot.trial.rank_ratio.min())
+            stage.scene.mark("floor", detail=f"loss out of reach at r/k {ratio:g}")
     book.write_clients("norm2", found.norms2.values, found.norms2.errors)
     book.write("level", found.level)
     if np.isfinite(found.norm_exponent.nu):

@@ -10,6 +10,7 @@ from fl.costs.movement import MovementCounter
 from fl.model.adapters import LoraSettings
 from fl.settings.local_training import TrainingSettings
 from fl.training.optimisers import optimiser_for
+from tests.support.tiny_config import write_config
 
 
 def test_products_and_other_operations_are_counted_apart():
@@ -32,8 +33,14 @@ def test_the_table_of_optimisers_is_what_a_step_moves(name):
     assert (round(moved, 2), counter.moved.operations) == (expected, operations)
 
 
-def test_work_grows_with_steps_batches_and_rank_as_it_is_done():
-    timing = TimingAs(model="qwen2.5-0.5b", sequence_length=32)
+@pytest.fixture
+def model(tmp_path):
+    """A folder with the configuration of a tiny Llama, which is soon counted."""
+    return write_config(tmp_path)
+
+
+def test_work_grows_with_steps_batches_and_rank_as_it_is_done(model):
+    timing = TimingAs(model=model, sequence_length=32)
 
     def work(rank=1, **settings):
         training = TrainingSettings(local_steps=1, optim="sgd", **settings)
@@ -54,8 +61,8 @@ def test_work_grows_with_steps_batches_and_rank_as_it_is_done():
     assert isinstance(high, Work)
 
 
-def test_accumulation_repeats_a_mini_batch_and_not_the_optimiser():
-    timing = TimingAs(model="qwen2.5-0.5b", sequence_length=32)
+def test_accumulation_repeats_a_mini_batch_and_not_the_optimiser(model):
+    timing = TimingAs(model=model, sequence_length=32)
 
     def work(accumulation):
         training = TrainingSettings(

@@ -43,7 +43,7 @@ def finished(folder, *overrides):
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
+def run(tmp_path_factory, quickstart_base):
     """A finished run whose learning a store of its own remembers."""
     with pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp("study")
@@ -376,7 +376,7 @@ def test_updates_of_a_run_that_froze_a_are_for_methods_that_do(tmp_path):
     assert "one common A" in trials[0].reason  # these moved it
 
 
-def test_methods_of_one_rank_cannot_merge_clients_of_their_own(tmp_path, own_cache):
+def test_methods_of_one_rank_cannot_merge_clients_of_their_own(tmp_path, own_store):
     ranks = "ranks={kind: tiered, tiers: [{device: jetson-nano, rank: 2}]}"
     overrides = (FULL, "learning.aggregation=flexlora", ranks, "stop.rounds=2")
     found = compare_merges(finished(tmp_path / "run", *overrides))

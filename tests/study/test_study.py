@@ -23,7 +23,7 @@ from tests.support.command import netsim
 from tests.support.studies import TINY, complete, killed_midway, written
 from tests.torture.learned import new_cache
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("own_cache")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quickstart_base", "own_cache")]
 
 
 def planned(tmp_path, text=TINY):
@@ -222,7 +222,7 @@ SINGLE = changed("seeds: [1, 2]", "seeds: [1]")
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
+def finished(tmp_path_factory, quickstart_base):
     folder = tmp_path_factory.mktemp("finished")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(new_cache(folder / "cache")))

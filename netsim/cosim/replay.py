@@ -73,10 +73,8 @@ def first_row(before: pd.DataFrame, after: pd.DataFrame) -> str:
     if rows.any():
         row = int(rows.to_numpy().argmax())
         column = str(differs.columns[int(differs.iloc[row].to_numpy().argmax())])
-        return (
-            f"row {row}, {column}: recorded {left[column].iloc[row]!r}, "
-            f"replayed {right[column].iloc[row]!r}"
-        )
+        values = (one[column].astype(object).iloc[row] for one in (left, right))
+        return "row {}, {}: recorded {!r}, replayed {!r}".format(row, column, *values)
     if len(before) != len(after):
         return f"recorded {len(before)} rows, replayed {len(after)}"
     return ""

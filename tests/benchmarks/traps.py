@@ -84,7 +84,8 @@ TEMPLATE = (
 )
 CHAT = (
     *SHORT,
-    "learning.task={kind: instruct, train: {at}/rows.jsonl, test: {at}/rows.jsonl, chat: true}",
+    "learning.task={kind: instruct, chat: true, "
+    "train: {at}/rows.jsonl, test: {at}/rows.jsonl}",
     "learning.backbone={kind: pretrained, path: {at}/model}",
     "learning.lora={r: 2, target_modules: [q_proj, v_proj], modules_to_save: []}",
     "learning.partition=iid",

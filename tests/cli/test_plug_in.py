@@ -12,6 +12,16 @@ from tests.support.command import netsim
 from tests.support.rule import RULE
 
 WRONG = "tests.support.wrong_seams"
+OFFICE = """
+from netsim.scenario import Record
+
+number = 3
+
+
+class Office(Record):
+    def intervals(self, seed, client_id, since_ns):
+        yield since_ns, since_ns + 1
+"""
 SAMPLER = """
 import random
 from dataclasses import replace
@@ -84,9 +94,12 @@ def test_a_wrong_answer_and_a_wrong_name_are_one_line(check):
         (("mine:Plain", "--seam", "sharng"), "did you mean 'sharing'?"),
         (("Plain",), "must be module:Class"),
         (("mine:Plain", "--seam", "fading"), "lacks "),
-        (("mine:Nothing",), "fits no seam; as "),
+        (("mine:Office",), "fits no seam; as availability it lacks share, traits"),
+        (("mine:number",), "'mine:number' is not a subclass of netsim.scenario.Rec"),
+        (("mine:Plane",), "no class 'Plane', did you mean 'Plain'?"),
+        (("mein:Plain",), "cannot import 'mein'"),
     ):
-        more = "\nfrom netsim.scenario import Record\nclass Nothing(Record): pass\n"
+        more = OFFICE
         code, _, err = check(RULE.format(weight=2) + more, *words)
         assert (code, expected in err) == (2, True), (words, err)
         assert "Traceback" not in err

@@ -35,13 +35,22 @@ def recorded_scenario(
         )
     require_scenario(run, manifest)
     scenario = read_scenario(run / SCENARIO_FILE, overrides, code)
-    own = [path for path in edited_since(manifest, scenario) if is_own(path)]
-    if own and not overrides:
-        raise InputError(
-            f"{run} was made by other code: {in_short(own)} no longer what it was "
-            f"then; read {run / CODE_FOLDER}, then --allow-code replays with that copy"
-        )
+    if (own := own_edits(run, scenario)) and not overrides:
+        raise InputError(own)
     return scenario
+
+
+def own_edits(run: Path, scenario: Scenario) -> str:
+    """Return which of a user's modules are no longer what they were in a run, and what
+    to do; empty if all are."""
+    edits = edited_since(read_manifest(run), scenario)
+    own = [path for path in edits if is_own(path)]
+    if not own:
+        return ""
+    return (
+        f"{run} was made by other code: {in_short(own)} no longer what it was "
+        f"then; read {run / CODE_FOLDER}, then --allow-code replays with that copy"
+    )
 
 
 def first_difference(recorded: Path, replayed: Path) -> str:

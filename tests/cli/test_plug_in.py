@@ -12,6 +12,20 @@ from tests.support.command import netsim
 from tests.support.rule import RULE
 
 WRONG = "tests.support.wrong_seams"
+HOURS = """
+import random
+from typing import ClassVar
+
+from netsim.availability.always import Always
+
+class Hours(Always):
+    kind: ClassVar[str] = "hours"
+
+    def intervals(self, seed, client_id, since_ns):
+        while True:
+            yield since_ns, since_ns + {length}
+            since_ns += 2 * 10**9
+"""
 OFFICE = """
 from netsim.scenario import Record
 
@@ -86,6 +100,15 @@ def test_what_a_sampler_does_wrong_is_named(check, body, said):
     code, out, err = check(SAMPLER.format(body=body), "mine:Draws")
     assert said in out, (out, err)
     assert code == (0 if body == "pass" else 1)
+
+
+def test_answers_that_come_one_by_one_are_compared_too(check):
+    code, out, err = check(HOURS.format(length=10**9), "mine:Hours")
+    assert (code, "asked: intervals " in out) == (0, True), (out, err)
+    drawn = "random.randint(1, 10**9)"
+    code, out, err = check(HOURS.format(length=drawn), "mine:Hours")
+    assert code == 1, (out, err)
+    assert "mine:Hours.intervals answers the same question in two ways" in out
 
 
 def test_a_wrong_answer_and_a_wrong_name_are_one_line(check):

@@ -17,6 +17,7 @@ from netsim.cli.options import JsonOption, QuietOption, user_code
 from netsim.cosim.commands.merge import (
     LayerReport,
     MergeReport,
+    ModelPrecision,
     Request,
     merge_as_asked,
 )
@@ -49,6 +50,10 @@ def merge(
         Path | None,
         typer.Option(help="The adapter before the round; gets 1 less all weights."),
     ] = None,
+    with_model: Annotated[
+        ModelPrecision | None,
+        typer.Option(help="Also write base and adapter as one model into OUT/model."),
+    ] = None,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="The method's own settings."),
@@ -64,6 +69,7 @@ def merge(
         overrides=tuple(set_ or ()),
         weights=weights,
         previous=previous,
+        with_model=with_model,
         code=user_code(),
     )
     report = merge_as_asked(request)

@@ -68,11 +68,7 @@ def try_plug_in(
     ``InputError``. Nothing that was learned earlier is used.
     """
     kind = _kind(given)
-    found = find_scenario(scenario or NETWORK)
-    try:
-        cls = import_record(kind, found.parent, code)
-    except ImportError as error:
-        raise InputError(f"--plug-in {kind}: {error}") from error
+    cls = _loaded(kind, find_scenario(scenario or NETWORK).parent, code)
     chosen = _seam(kind, cls, seam)
     answers = one_ofs()[chosen.name].answers
     name = scenario or (LEARNING if chosen.path in OF_LEARNING else NETWORK)
@@ -97,6 +93,13 @@ def try_plug_in(
         digest=first.digest,
         wrong=tuple(wrong),
     )
+
+
+def _loaded(kind: str, folder: Path, code: UserCode) -> type[BaseModel]:
+    try:
+        return import_record(kind, folder, code)
+    except ImportError as error:
+        raise InputError(f"--plug-in {kind}: {error}") from error
 
 
 def one_ofs() -> dict[str, OneOf]:

@@ -29,6 +29,7 @@ Fact: TypeAlias = Literal[
     "has-mobility",
     "changes-cells",
     "places-around-cells",  # around one of several
+    "limits-windows",  # of uploads
     "cuts-at-snr",  # an uplink has a minimum SNR
     "broadcasts",
     "loses-messages",
@@ -124,6 +125,8 @@ def _of_cells(scenario: Scenario) -> Iterator[Declared]:
         yield from _at((*path, "uplink", "sharing"), sharing.kind, sharing.traits)
         if cell.uplink.minimum_snr_db is not None:
             yield Declared("cuts-at-snr", (*path, "uplink", "minimum_snr"))
+        if cell.uplink.transport.pace is not None:
+            yield Declared("limits-windows", (*path, "uplink", "transport"))
         if cell.downlink.mode == "broadcast":
             yield Declared("broadcasts", (*path, "downlink", "mode"))
         yield from _of_bands(path, cell)

@@ -244,7 +244,13 @@ def _policy_lines(manifest: Manifest) -> list[str]:
     if manifest.pilot_rounds:
         took = format_duration_ns(manifest.pilot_time_ns)
         lines.append(f"pilots took {manifest.pilot_rounds} of the rounds, {took}")
-    if predicted:
+    if predicted and "rounds" not in predicted:
+        error_s = predicted.get("round_error_s")
+        error = "" if error_s is None else f" ± {error_s:.1g} s"
+        lines.append(
+            f"the first plan promised {predicted['round_s']:.4g} s a round{error}"
+        )
+    elif predicted:
         spread_s = predicted.get("time_error_s")
         error = "" if spread_s is None else f" ± {spread_s:.1g} s"
         loss = f" to loss {predicted['loss']:.4g}" if "loss" in predicted else ""

@@ -107,6 +107,7 @@ def write_summary(study: Study) -> None:
 
 
 def write_frame(frame: pd.DataFrame, path: Path) -> None:
+    """Write a table as Parquet, with its checksum."""
     table = pa.Table.from_pandas(frame, preserve_index=False)
     known = {**(table.schema.metadata or {}), CHECKSUM: _checksum(frame)}
     file = io.BytesIO()
@@ -115,6 +116,7 @@ def write_frame(frame: pd.DataFrame, path: Path) -> None:
 
 
 def read_frame(path: Path) -> pd.DataFrame:
+    """Return a table that ``write_frame`` wrote; refuse a damaged one."""
     try:
         with open(path, "rb") as file:  # pyarrow takes no path that is not UTF-8
             table = pq.read_table(file)

@@ -21,6 +21,7 @@ from netsim.band.outages import Outages
 from netsim.band.progress import Progress
 from netsim.band.transfer import Pace, Terms, Transfer
 from netsim.channel.capacity import CapacityTable
+from netsim.channel.link import Channel
 from netsim.channel.radio import Radio
 from netsim.core.clock import MAX_NS
 from netsim.errors import InputError
@@ -99,6 +100,21 @@ class FluidBand:
                 self.remove(transfer)
                 ended.append(transfer)
         return ended
+
+    def constant_efficiencies(
+        self, channels: Iterable[tuple[Channel, int]]
+    ) -> list[int] | None:
+        """Return the efficiencies on channels at ticks, in 1e-9 bit/s/Hz; None where
+        one may change, or a transfer is live."""
+        if self.live or self._capacity or self._outages or self.radio.depends_on_share:
+            return None
+        found = []
+        for channel, tick_ns in channels:
+            cn0_hz, change_ns = channel.at(tick_ns)
+            if change_ns is not None:
+                return None
+            found.append(self.radio.efficiency_nbit(cn0_hz, 1))
+        return found
 
     def admit(self, transfer: Transfer) -> None:
         """Add a transfer at this tick; :meth:`set_terms` must follow."""

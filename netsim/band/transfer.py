@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import simpy
@@ -72,6 +73,7 @@ class Transfer:
 
     __slots__ = (
         "airtime_ns",
+        "at_end",
         "ceiling_uhz",
         "channel",
         "cn0_hz",
@@ -109,6 +111,7 @@ class Transfer:
         channel: Channel,
         done: simpy.Event,
         *,
+        at_end: Callable[[Transfer], None] | None = None,
         ceiling_uhz: int | None = None,
         pace: Pace | None = None,
         ends_as: Status = "done",
@@ -118,6 +121,7 @@ class Transfer:
         self.message = message
         self.channel = channel
         self.done = done
+        self.at_end = at_end  # called in place of its event
         self.status = ends_as  # after its last bit, unless it is cut or given up
         self.ceiling_uhz = ceiling_uhz  # of its radio, or of its window at this tick
         self.radio_uhz = ceiling_uhz
@@ -150,9 +154,12 @@ class Transfer:
     def end(
         self, cell_id: int, direction: str, end_ns: int, status: Status
     ) -> rows.Transfer:
-        """Trigger ``done``, and return the transfer's row of the trace."""
+        """Trigger ``done`` or call ``at_end``, and return the row of the trace."""
         self.status = status
-        self.done.succeed(status)
+        if self.at_end is None:
+            self.done.succeed(status)
+        else:
+            self.at_end(self)
         round_id, bits, task_id, client_id = self.message
         sent = (self.transfer_id, task_id, round_id, client_id, cell_id, direction)
         return tuple.__new__(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -10,6 +11,7 @@ from typing import ClassVar, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from netsim.policy.context import NAMES, Context
 from netsim.scenario.plug_ins import Answer, Answers, are_numbers, is_whole
 from netsim.scenario.traits import Traits
 
@@ -35,14 +37,26 @@ class Sampler(Protocol):
     def probabilities(self, data_weights: FloatArray) -> FloatArray:
         """Return each client's probability of being drawn in a round."""
 
-    def draw(self, data_weights: FloatArray, rng: np.random.Generator) -> Drawn:
-        """Return this round's participants; there may be none."""
+    @property
+    def draw(self) -> Callable[..., Drawn]:
+        """Return the method that returns a round's participants, who may be none; its
+        arguments are names of ``Context``, such as ``data_weights`` and ``rng``."""
 
 
-def _is_drawn(answer: Drawn, data_weights: FloatArray, rng: object) -> bool:
+def _is_drawn(
+    answer: Drawn,
+    data_weights: FloatArray | None = None,
+    rng: object = None,
+    *,
+    context: Context | None = None,
+    **others: object,
+) -> bool:
     ids = answer.client_ids
+    if data_weights is None and context is not None:
+        data_weights = context.data_weights
+    num_clients = math.inf if data_weights is None else len(data_weights)
     return (
-        all(is_whole(one) and one < len(data_weights) for one in ids)
+        all(is_whole(one) and one < num_clients for one in ids)
         and all(one < other for one, other in pairwise(ids))
         and are_numbers(answer.weights, len(ids))
     )
@@ -56,6 +70,7 @@ ANSWERS: Answers = {
     "draw": Answer(
         "clients' ids in ascending order, each once, with a finite weight each",
         _is_drawn,
+        names=NAMES,
     ),
 }
 

@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Literal
 
 from pydantic import Field
@@ -77,7 +78,10 @@ class Hierarchical(Record):
             is_deserted = not (yield from scene.attendance.wait_for_any())
             start_ns = env.now
             round_ids = range(first_id, first_id + self.edge_rounds)
-            drawn = {n: stage.participants.draw(self.sampling, n) for n in round_ids}
+            draw = partial(
+                stage.participants.draw, self.sampling, version=stage.version
+            )
+            drawn = {n: draw(n) for n in round_ids}
             for edge in edges:
                 edge.version = stage.version
             yield env.all_of([env.process(edge.serve(drawn, edges)) for edge in edges])
@@ -138,6 +142,7 @@ class Edge:
             held = [stage.version, *(edge.version for edge in edges)]
             stage.scene.learner.hold(held)
             merged = stage.versions.merged(self.version, round_id, updates)
+            stage.participants.note(updates, merged)
             self.version = merged.version
         num_merged = stage.participants.record_merge(parts, round_id)
         stage.write_round(

@@ -8,16 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-
-from netsim.errors import InputError
-from netsim.scenario.by_name import told, unknown_argument
-
-if TYPE_CHECKING:
-    from netsim.policy.sampler import Drawn, Sampler
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +44,3 @@ class Context:
 
 
 NAMES = ("context", *(one.name for one in fields(Context)))
-
-
-def drawn_by(sampler: Sampler, context: Context) -> Drawn:
-    """Return the clients that a sampler draws, told of the context what it asks for."""
-    cls = type(sampler)
-    if fault := unknown_argument(cls, "draw", NAMES):  # of a policy: read at no seam
-        raise InputError(f"{cls.__module__}:{cls.__qualname__} {fault}")
-    facts = {name: getattr(context, name) for name in NAMES[1:]}
-    return sampler.draw(**told(cls, "draw", {"context": context, **facts}))

@@ -16,7 +16,8 @@ from netsim.client.participation import (
 from netsim.client.scene import Scene
 from netsim.core.streams import stream
 from netsim.policy import Drawn, Ranks, Sampler
-from netsim.policy.context import Context, Seen, drawn_by
+from netsim.policy.context import Context, Seen
+from netsim.policy.sampler import drawn_by
 from netsim.trace.literals import Status
 
 

@@ -11,8 +11,9 @@ from netsim.cosim.run import run_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
 from netsim.policy import Drawn
-from netsim.policy.context import Context, Seen, drawn_by
+from netsim.policy.context import Context, Seen
 from netsim.policy.full import FullParticipation
+from netsim.policy.sampler import drawn_by
 from netsim.verify import verify
 
 NOTES = []

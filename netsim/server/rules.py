@@ -55,8 +55,6 @@ class PolicyRules:
     """What a policy's rows must be: pilots first, then plans."""
 
     pilots: tuple[Pilot, ...] = ()
-    step: float = 1.0  # the factor on weights after the pilots
-    tosses_coins: bool = True  # a plan's probabilities are those of independent draws
 
 
 class RuledServer(Protocol):

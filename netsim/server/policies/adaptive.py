@@ -16,11 +16,8 @@ from netsim.policy.baselines import weight_floors
 from netsim.policy.pilots import (
     Findings,
     Update,
-    client_norms2,
-    norm_exponent,
     same_scale,
     study_trials,
-    without_trend,
 )
 from netsim.policy.planner import Decision, Planner
 from netsim.policy.sampler import Coins, FloatArray
@@ -83,7 +80,7 @@ class AdaptivePolicy(Record):
 
     @property
     def rules(self) -> PolicyRules:
-        return PolicyRules(pilots=self.pilots, step=self.step)
+        return PolicyRules(pilots=self.pilots)
 
     def require_files(self, num_clients: int) -> None:
         return None
@@ -158,6 +155,7 @@ class AdaptivePolicy(Record):
             planner.top_ratio(),
             nu=None if self.constants is None else self.constants.nu,
             target=target.level if target is not None and is_loss else None,
+            measure=stage.measure,
         )
         _note_findings(stage, piloted, found)
         planner = planner.up_to(found.deepest_ratio)
@@ -246,9 +244,9 @@ def _renewed(stage: Stage, basis: Basis, updates: Sequence[Update]) -> Basis:
     if not updates:
         return basis
     weights = basis.planner.problem.data_weights.astype(float)
-    exponent = norm_exponent(updates).nu
-    scale = basis.surrogate.nu if np.isnan(exponent) else exponent
-    norms2 = client_norms2(without_trend(updates, scale), len(weights), scale)
+    norms2 = stage.measure(
+        updates, len(weights), otherwise=basis.surrogate.nu, has_trend=True
+    ).norms2
     Notebook(stage).write_clients("norm2", norms2.values, norms2.errors)
     return replace(basis, norms2=same_scale(norms2.values, basis.norms2, weights))
 

@@ -21,6 +21,7 @@ from netsim.verify import (
     policies,
     presence,
     radio,
+    sizes,
     statuses,
     timeline,
     transport,
@@ -57,7 +58,6 @@ CHECKS = (
     ),
     Check("clients.num_samples", clients.check_samples),
     Check("clients.weight", clients.check_data_weights),
-    Check("plans.client_id", clients.check_planned_clients),
     Check("plans.rank", clients.check_given_ranks),
     Check("plans.round_id, sampling_probability", policies.check_plans),
     Check("estimates", policies.check_estimates),
@@ -67,7 +67,8 @@ CHECKS = (
     Check("tasks.client_id of servers without rounds", one_by_one.check_picks),
     Check("tasks.task_id", work.check_task_ids),
     Check("tasks.compute_start_ns, upload_start_ns", work.check_phases),
-    Check("transfers.bits, crossings.bits", work.check_sizes),
+    Check("transfers.bits, crossings.bits of uploads", sizes.check_uploads),
+    Check("transfers.bits, crossings.bits of downloads", sizes.check_downloads),
     Check("tasks.rank", work.check_task_ranks),
     Check("tasks.compute_flop, compute_end_ns", work.check_compute),
     Check("rounds.round_id, start_ns, end_ns", timeline.check_rounds),
@@ -113,7 +114,10 @@ def recompute(trace: Trace, known: Known, skipped: list[Skipped]) -> Iterator[Fi
     except NotLoaded as reason:
         skipped.append(Skipped("all", _not_loaded(reason)))
         return
-    strangers = list(statuses.check_ranges(trace, known))
+    strangers = [
+        *statuses.check_ranges(trace, known),
+        *clients.check_planned_clients(trace, known),
+    ]
     yield from strangers
     for check in () if strangers else CHECKS:
         try:

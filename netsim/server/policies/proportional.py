@@ -67,7 +67,7 @@ class ProportionalPolicy(Record):
 
     @property
     def rules(self) -> PolicyRules:
-        return PolicyRules(pilots=self.pilots)
+        return PolicyRules(pilots=self.pilots, keeps_model=self.keeps_model)
 
     def require_files(self, num_clients: int) -> None:
         return None

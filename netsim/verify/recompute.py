@@ -112,7 +112,7 @@ def recompute(trace: Trace, known: Known, skipped: list[Skipped]) -> Iterator[Fi
         yield Finding("scenario.yaml", "", rule, str(reason))
         return
     except NotLoaded as reason:
-        skipped.append(Skipped("all", _not_loaded(reason)))
+        skipped.append(_skipped("all", reason))
         return
     strangers = [
         *statuses.check_ranges(trace, known),
@@ -122,11 +122,12 @@ def recompute(trace: Trace, known: Known, skipped: list[Skipped]) -> Iterator[Fi
     for check in () if strangers else CHECKS:
         try:
             yield from list(check.findings(trace, known))
-        except Unknown as reason:
-            skipped.append(Skipped(check.columns, str(reason)))
-        except NotLoaded as reason:
-            skipped.append(Skipped(check.columns, _not_loaded(reason)))
+        except (Unknown, NotLoaded) as reason:
+            skipped.append(_skipped(check.columns, reason))
 
 
-def _not_loaded(reason: NotLoaded) -> str:
-    return f"{reason.kind} is a user's class, which an audit does not load"
+def _skipped(columns: str, reason: Unknown | NotLoaded) -> Skipped:
+    text = str(reason)
+    if isinstance(reason, NotLoaded):
+        text = f"{reason.kind} is a user's class, which an audit does not load"
+    return Skipped(columns, text)

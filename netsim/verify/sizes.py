@@ -20,14 +20,14 @@ from netsim.verify.work import job_of, ranks_in_force
 
 OWN_RANKS = "downloads of this merge depend on ranks that only learning gives"
 OF_EDGES = "edge servers have versions of their own, which their clients download"
-Sizes = Mapping[tuple[object, ...], tuple[int, ...]]  # by task, or round and cell
+Sizes = Mapping[tuple[object, ...], tuple[int, ...]]  # of a task, cell or round
 
 
 def check_uploads(trace: Trace, known: Known) -> Iterator[Finding]:
     """Yield uploads that do not have the learner's bits, on the air with headers."""
     after = rounds_before_phases(trace)
     sizes: Sizes = {
-        (task.task_id,): (
+        ("task", task.task_id): (
             known.learner.bits_up(
                 replace(job_of(task), after_round_id=after.get(task.round_id, 0))
             ),
@@ -48,9 +48,9 @@ def check_downloads(trace: Trace, known: Known) -> Iterator[Finding]:
         version = versions.get(task.round_id, "")
         job, client_id = replace(job_of(task), version=version), task.client_id
         shared, own = learner.bits_down(job, held.get(client_id))
-        sizes[task.task_id,] = shared + own, own
+        sizes["task", task.task_id] = shared + own, own
         cell_id = where.at(client_id, task.download_start_ns)
-        common[task.round_id, cell_id].append(shared)
+        common["cell", task.round_id, cell_id].append(shared)
         if task.download_end_ns is not None:
             held[client_id] = version
     sizes.update({place: (max(bits),) for place, bits in common.items()})
@@ -59,7 +59,9 @@ def check_downloads(trace: Trace, known: Known) -> Iterator[Finding]:
     for round_id, version in versions.items():
         rank = ranks_at(round_id)[weakest]
         job = Job(weakest, 0, round_id, version, rank if rank >= 0 else None)
-        sizes[round_id,] = learner.bits_down(job, version)[:1]  # without receivers
+        sizes["round", round_id] = learner.bits_down(job, version)[
+            :1
+        ]  # without receivers
     yield from _check_messages(trace, known, "down", sizes)
 
 
@@ -85,8 +87,9 @@ def _check_messages(
 def _sizes_of(row: Transfer | Crossing, sizes: Sizes) -> tuple[int, ...]:
     """Return the bits that a message may have; none of a task that is not there."""
     if row.task_id is not None:
-        return sizes.get((row.task_id,), ())
-    return sizes.get((row.round_id, row.cell_id), sizes.get((row.round_id,), ()))
+        return sizes.get(("task", row.task_id), ())
+    place = "cell", row.round_id, row.cell_id
+    return sizes.get(place, sizes.get(("round", row.round_id), ()))
 
 
 def rounds_before_phases(trace: Trace) -> dict[int, int]:

@@ -55,6 +55,7 @@ class PolicyRules:
     """What a policy's rows must be: pilots first, then plans."""
 
     pilots: tuple[Pilot, ...] = ()
+    reads: tuple[str, ...] = ()  # files
     keeps_model: bool = False  # training goes on from where the last pilot ended
 
 

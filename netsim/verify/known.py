@@ -10,9 +10,11 @@ from typing import TypeVar, cast
 import numpy as np
 
 from netsim.availability import Availability
+from netsim.cosim.inputs import changed
 from netsim.cosim.scenario import Scenario
 from netsim.learner.learner import Learner
 from netsim.population import Population
+from netsim.runs.manifest import read_manifest
 from netsim.scenario import NotLoaded, Opaque, load_text
 from netsim.server import Policy
 from netsim.server.outages import spans
@@ -83,6 +85,11 @@ class Known:
     def rules(self) -> ServerRules:
         """Return what the server's rows must be."""
         return cast(RuledServer, self.server).rules
+
+    def require_as_it_was(self, path: str) -> None:
+        """Raise ``Unknown`` where a file that the scenario names has changed."""
+        if path in changed(read_manifest(self._folder)):
+            raise Unknown(f"{path} is no longer what it was when the run was made")
 
     @property
     def policy_rules(self) -> PolicyRules:

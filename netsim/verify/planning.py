@@ -187,6 +187,8 @@ class _Stage:
         among idle clients."""
         known, stage = self._known, cast(Stage, self)
         if known.policy is not None:
+            for name in known.policy_rules.reads:
+                known.require_as_it_was(name)
             planner = build_planner(known.scenario, known.learner, known.population)
             assert planner is not None, "a policy has a planner"
             if known.policy_rules.pilots and not self.evaluations.last:

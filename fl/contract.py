@@ -51,10 +51,12 @@ class Branch:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What a participation computes: the FLOP of matrix products, the bytes that these
-    and all other operations read and write, the operations, the optimiser steps."""
+    """What a participation computes: the FLOP of matrix products, those among them that
+    give 16-bit numbers, the bytes that these and all other operations read and write,
+    the operations, the optimiser steps."""
 
     flop: int
+    half_flop: int = 0
     product_bytes: int = 0
     other_bytes: int = 0
     operations: int = 0

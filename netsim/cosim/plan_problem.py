@@ -127,14 +127,14 @@ def build_problem(
     jobs = _jobs(scenario, learner)
     timing = scenario.server.round_timing
     assert timing is not None, "only rounds are planned"
-    compute_s, before_s = _until_sending_s(learner, population, jobs)
     up = scenario.single_cell("a plan").uplink
+    compute_s, before_s = _until_sending_s(learner, population, jobs)
     before_s += timing.announce_s
     after_s = up.transport.delay_s + mean_latency_s(up.latency_s, up.jitter)
     need_hz_s = _need_hz_s(learner, population, jobs)
-    band_hz = up.band_hz
+    bits = [up.transport.air_bits(learner.bits_up(job)) for job in jobs]
     fits = _fits_memory(learner, population, jobs)
-    alone_s = before_s + compute_s + need_hz_s / band_hz + after_s
+    alone_s = before_s + compute_s + need_hz_s / up.band_hz + after_s
     limit = assumed.max_weight
     problem = Problem(
         data_weights=population.data_weights,
@@ -143,11 +143,9 @@ def build_problem(
         global_rank=learner.rank or 1,
         compute_s=compute_s,
         need_hz_s=need_hz_s,
-        bits=np.array(
-            [up.transport.air_bits(learner.bits_up(job)) for job in jobs], dtype=float
-        ),
+        bits=np.array(bits, dtype=float),
         is_allowed=_in_time(fits, alone_s, timing.deadline_s),
-        band_hz=band_hz,
+        band_hz=up.band_hz,
         fixed_s=before_s + after_s + timing.merge_s,
         max_weight=_span(population) if limit is None else limit,
     )

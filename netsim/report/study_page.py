@@ -155,6 +155,19 @@ def _cost_section(data: StudyData) -> Section | None:
     return Section("What it costs", text, charts)
 
 
+OF_A_RUN = (
+    Column("seed", "seed"),
+    Column("target", "target"),
+    Column("reached", "reached"),
+    Column("time_s", "seconds", ".2f"),
+    Column("rounds", "rounds"),
+    Column("sent", "MB sent", ".2f"),
+    Column("energy_j", "joules", ".4g"),
+    Column("final_accuracy", "accuracy at the end", ".3f"),
+    Column("status", "status"),
+)
+
+
 def _table_section(data: StudyData) -> Section:
     table = data.study.table
     shown = table.assign(
@@ -164,18 +177,7 @@ def _table_section(data: StudyData) -> Section:
         reached=table["is_reached"].map({True: "yes", False: "no"}).fillna(""),
     )
     shown = shown.astype({"time_s": "float64", "end_s": "float64", "sent": "float64"})
-    columns = [
-        *(Column(axis, axis) for axis in data.axes),
-        Column("seed", "seed"),
-        Column("target", "target"),
-        Column("reached", "reached"),
-        Column("time_s", "seconds", ".2f"),
-        Column("rounds", "rounds"),
-        Column("sent", "MB sent", ".2f"),
-        Column("energy_j", "joules", ".4g"),
-        Column("final_accuracy", "accuracy at the end", ".3f"),
-        Column("status", "status"),
-    ]
+    columns = [*(Column(axis, axis) for axis in data.axes), *OF_A_RUN]
     text = ["A row per run and target. A click on a heading sorts."]
     note = (
         "Where the target was not reached, seconds, rounds, bytes and joules are those "

@@ -43,6 +43,12 @@ class RoundLoop:
         self._settings = settings
         self._timing = timing
         self._cut = cut
+        self._waits_for_all = (
+            timing.deadline_s is None
+            and settings.merge_first is None
+            and cut is None
+            and not settings.outages
+        )
         self._late: list[Participation] = []  # running, or arrived and not merged yet
         self._news = self._env.event()  # the next end of a task
         self._broadcasts_end = self._env.event()  # when broadcasts are cut
@@ -140,6 +146,7 @@ class RoundLoop:
             missing=participants.missing(round_.round_id, version),
             ends=ends,
             at_end=partial(self._note_end, round_),
+            waits_for_all=self._waits_for_all,
         )
 
     def _serve_late(self, broadcast: Process) -> Process:

@@ -16,7 +16,7 @@ from netsim.verify.cells import Whereabouts
 from netsim.verify.finding import Finding
 from netsim.verify.known import Known, Unknown
 from netsim.verify.trace import Trace
-from netsim.verify.work import job_of, ranks_in_force
+from netsim.verify.work import jobs_of, ranks_in_force, rounds_before_phases
 
 OWN_RANKS = "downloads of this merge depend on ranks that only learning gives"
 OF_EDGES = "edge servers have versions of their own, which their clients download"
@@ -25,14 +25,9 @@ Sizes = Mapping[tuple[object, ...], tuple[int, ...]]  # of a task, cell or round
 
 def check_uploads(trace: Trace, known: Known) -> Iterator[Finding]:
     """Yield uploads that do not have the learner's bits, on the air with headers."""
-    after = rounds_before_phases(trace)
     sizes: Sizes = {
-        ("task", task.task_id): (
-            known.learner.bits_up(
-                replace(job_of(task), after_round_id=after.get(task.round_id, 0))
-            ),
-        )
-        for task in trace.tasks
+        ("task", task_id): (known.learner.bits_up(job),)
+        for task_id, job in jobs_of(trace).items()
     }
     yield from _check_messages(trace, known, "up", sizes)
 
@@ -41,12 +36,12 @@ def check_downloads(trace: Trace, known: Known) -> Iterator[Finding]:
     """Yield downloads that do not have the bits that their client lacks, and broadcasts
     that do not have the most that a receiver lacks."""
     learner, versions = known.learner, _versions(trace, known)
-    where, held = Whereabouts(trace), dict[int, str]()
+    where, held, jobs = Whereabouts(trace), dict[int, str](), jobs_of(trace)
     sizes: dict[tuple[object, ...], tuple[int, ...]] = {}
     common: dict[tuple[object, ...], list[int]] = defaultdict(list)
     for task in sorted(trace.tasks):
         version = versions.get(task.round_id, "")
-        job, client_id = replace(job_of(task), version=version), task.client_id
+        job, client_id = replace(jobs[task.task_id], version=version), task.client_id
         shared, own = learner.bits_down(job, held.get(client_id))
         sizes["task", task.task_id] = shared + own, own
         cell_id = where.at(client_id, task.download_start_ns)
@@ -90,19 +85,6 @@ def _sizes_of(row: Transfer | Crossing, sizes: Sizes) -> tuple[int, ...]:
         return sizes.get(("task", row.task_id), ())
     place = "cell", row.round_id, row.cell_id
     return sizes.get(place, sizes.get(("round", row.round_id), ()))
-
-
-def rounds_before_phases(trace: Trace) -> dict[int, int]:
-    """Return the last round before each round's phase: a pilot, or training."""
-    pilots = [event for event in trace.events if event.kind == "pilot"]
-    rounds = [row for row in trace.rounds if row.phase == "pilot"]
-    last_pilot = max((row.round_id for row in rounds), default=0)
-    found = {row.round_id: last_pilot for row in trace.rounds}
-    for pilot in pilots:  # in order
-        ended = (r.round_id for r in rounds if r.end_ns <= pilot.time_ns)
-        after = max(ended, default=0)
-        found |= {row.round_id: after for row in rounds if row.round_id > after}
-    return found
 
 
 def _versions(trace: Trace, known: Known) -> dict[int, str]:

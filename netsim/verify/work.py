@@ -74,12 +74,13 @@ def check_compute(trace: Trace, known: Known) -> Iterator[Finding]:
     """Yield tasks whose work is not the model's, or whose duration is not what the
     device needs for it under the draw of its jitter."""
     learner, fleet = known.learner, known.population.fleet
+    jobs = jobs_of(trace)
     for task, occasion in occasions(trace, known):
         where = f"task {task.task_id}"
         if task.compute_start_ns is None:
             yield from check_equal("tasks", where, ("compute_flop", task[13], 0))
             continue
-        work = learner.work(job_of(task))
+        work = learner.work(jobs[task.task_id])
         yield from check_equal("tasks", where, ("compute_flop", task[13], work.flop))
         span_ns = (
             fleet.compute_ns(task.client_id, occasion, work) if work != NOTHING else 0
@@ -103,6 +104,30 @@ def occasions(trace: Trace, known: Known) -> Iterator[tuple[Task, int]]:
         starts[task.client_id] += 1
 
 
-def job_of(task: Task) -> Job:
-    """Return what a learner needs to know of a task."""
-    return Job(task.client_id, 0, task.round_id, "", task.rank)
+def rounds_before_phases(trace: Trace) -> dict[int, int]:
+    """Return the last round before each round's phase: a pilot, or training."""
+    pilots = [event for event in trace.events if event.kind == "pilot"]
+    rounds = [row for row in trace.rounds if row.phase == "pilot"]
+    last_pilot = max((row.round_id for row in rounds), default=0)
+    found = {row.round_id: last_pilot for row in trace.rounds}
+    for pilot in pilots:  # in order
+        ended = (r.round_id for r in rounds if r.end_ns <= pilot.time_ns)
+        after = max(ended, default=0)
+        found |= {row.round_id: after for row in rounds if row.round_id > after}
+    return found
+
+
+def jobs_of(trace: Trace) -> dict[int, Job]:
+    """Return what a learner needs to know of each task, by its id."""
+    before = rounds_before_phases(trace)
+    return {
+        task.task_id: Job(
+            task.client_id,
+            0,
+            task.round_id,
+            "",
+            task.rank,
+            after_round_id=before.get(task.round_id, 0),
+        )
+        for task in trace.tasks
+    }

@@ -64,7 +64,7 @@ MALFORMED = {
         "did you mean 'processor-sharing'",
     ),
     "unknown device": (
-        changed("device: jetson-nano,", "device: jetson-nanoo,"),
+        changed("device: jetson-nano-edgeflowertune,", "device: jetson-nanoo,"),
         "got 'jetson-nanoo'",
         "did you mean 'jetson-nano'",
     ),
@@ -185,7 +185,7 @@ def test_a_device_too_small_is_refused_before_anything_is_written(tmp_path, caps
     folder = tmp_path / "run"
     memory = ("--set", "learning.memory=5 GB")
     assert netsim("run", "network-only", *memory, "--out", folder) == 2
-    assert "jetson-nano has 4 GB of memory" in capsys.readouterr().err
+    assert "jetson-nano-edgeflowertune has 4 GB of memory" in capsys.readouterr().err
     assert not folder.exists()
 
 

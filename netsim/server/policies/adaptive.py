@@ -159,10 +159,6 @@ class AdaptivePolicy(Record):
         )
         _note_findings(stage, piloted, found)
         planner = planner.up_to(found.deepest_ratio)
-        for trial, crossing in zip(trials, found.crossings, strict=True):
-            if crossing is None:
-                ratio = float(trial.rank_ratio.min())
-                stage.scene.mark("floor", detail=f"loss out of reach at r/k {ratio:g}")
         if not found.surrogate.alpha > 0:
             # the number of rounds does not depend on q, so only their length counts;
             # this holds for the weights that were tried and no others
@@ -260,6 +256,9 @@ def _note_findings(stage: Stage, piloted: Sequence[Piloted], found: Findings) ->
         if crossing is not None:
             rounds, error = crossing
             book.write("pilot_rounds", rounds, error, round_id=pilot.round_id)
+        else:
+            ratio = float(pilot.trial.rank_ratio.min())
+            stage.scene.mark("floor", detail=f"loss out of reach at r/k {ratio:g}")
     book.write_clients("norm2", found.norms2.values, found.norms2.errors)
     book.write("level", found.level)
     if np.isfinite(found.norm_exponent.nu):

@@ -143,7 +143,7 @@ class FederatedLearner:
         """Note a version that was merged before, in a round of its phase, and whose
         matrices have the adapter's rank."""
         whole = VersionRanks(self._timed(self.rank), 0)
-        ranks = [whole] * len(self._costs.adapted)
+        ranks = [whole] * len(self._journal.traffic.shapes)
         self._journal.note(version, parent, max(0, turn - 1), ranks)
 
     def _note(self, version: str, parent: str, turn: int) -> None:

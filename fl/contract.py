@@ -100,9 +100,10 @@ class Score(NamedTuple):
 class Merged:
     """A new adapter version and what its merge cost in accuracy, layer by layer.
 
-    ``norms2`` are the squared norms of the arrivals' changes, in their order; nothing
-    where learning does not know them. ``diverged`` gives, by ticket, the reason why an
-    arrival was left out because of numbers that were not finite.
+    ``norms2`` are the squared norms of the arrivals' changes, in their order, and
+    ``sum_norm2`` that of their weighted sum; nothing where learning does not know them.
+    ``diverged`` gives, by ticket, the reason why an arrival was left out because of
+    numbers that were not finite.
     """
 
     version: str
@@ -110,3 +111,4 @@ class Merged:
     scores: tuple[Score, ...] = ()  # of clients that were examined
     norms2: tuple[float | None, ...] = ()
     diverged: Mapping[str, str] = field(default_factory=dict)
+    sum_norm2: float | None = None

@@ -170,6 +170,7 @@ class Federation:
             norms2=tuple(entry.record.norms2.get(one.ticket) for one in arrivals),
             scores=self._local.compared(own, newest, model),
             diverged={ticket: reason(step) for ticket, step in lost.items()},
+            sum_norm2=entry.record.sum_norm2,
         )
 
     def _finish(self, tickets: Sequence[str], *, is_fresh: bool) -> None:

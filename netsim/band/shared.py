@@ -20,6 +20,7 @@ from netsim.trace.literals import Status
 from netsim.trace.tables import Rows
 
 UHZ_PER_HZ = 1_000_000
+MANY_SEGMENTS = 65_536  # that wait for the end of a round, where each fade is one
 
 
 class BandNow(Protocol):
@@ -209,6 +210,8 @@ class SharedBand:
     def _divide(self) -> None:
         fluid = self._fluid
         fluid.update_gains()
+        if len(self._ledger.segments) >= MANY_SEGMENTS:  # within one round
+            self._ledger.flush_full()
         started = self._admit() if self._starting else ()
         for transfer, terms in self._divider.divide(started, fluid.live, fluid):
             fluid.set_terms(transfer, terms)

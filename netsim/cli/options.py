@@ -83,6 +83,12 @@ WithBaseOption = Annotated[
         "--with-base", help="Copy a pre-trained base model into the run's adapter/base."
     ),
 ]
+RangeOption = Annotated[
+    bool,
+    typer.Option(
+        "--range", help="Then draw how far the devices err: the range of the times."
+    ),
+]
 QuietOption = Annotated[bool, typer.Option(help="Show no progress and no table.")]
 
 

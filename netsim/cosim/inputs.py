@@ -56,12 +56,14 @@ def changed(recorded: Manifest) -> list[str]:
     ]
 
 
-def require_same_code(recorded: Manifest, scenario: Scenario, place: Path) -> None:
-    """Refuse to go on with a run that other code made."""
+def require_same_code(
+    recorded: Manifest, scenario: Scenario, place: Path, remedy: str = ""
+) -> None:
+    """Refuse to go on with a run that other code made; a ``remedy`` is named."""
     if found := edited_since(recorded, scenario):
         raise InputError(
             f"{place} holds a run that other code made: {in_short(found)} no longer "
-            "what it was then; choose another folder"
+            f"what it was then; choose another folder{remedy}"
         )
 
 

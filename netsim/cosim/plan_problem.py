@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from fl.contract import Job
 from netsim.channel.latency import mean_latency_s
+from netsim.cosim.checks.clock import require_time
 from netsim.cosim.checks.declared import declared, find
 from netsim.cosim.checks.rules import with_article
 from netsim.cosim.scenario import Scenario
@@ -104,7 +105,9 @@ def _require_plannable(scenario: Scenario) -> None:
 
 
 def draw_population(scenario: Scenario, learner: Learner) -> Population:
-    """Return the drawn fleet; refuse links that are too slow."""
+    """Return the drawn fleet; refuse links that are too slow and rounds that are too
+    long."""
+    require_time(scenario, learner)
     population = Population(
         scenario.population,
         scenario.network,

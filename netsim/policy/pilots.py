@@ -46,8 +46,8 @@ class Measured(NamedTuple):
     norms2: Norms
 
 
-class Measure(Protocol):
-    """Measures clients by their changes."""
+class MeasureNorms(Protocol):
+    """Measures clients' norms by their changes."""
 
     def __call__(
         self,
@@ -227,7 +227,7 @@ def study_trials(
     *,
     nu: float | None = None,
     target: float | None = None,
-    measure: Measure = measured,
+    measure: MeasureNorms = measured,
 ) -> Findings:
     """Return what pilots tell; ``nu`` is given where no pilot is to tell it, and
     ``top_ratio`` is the least ``r / k`` of each client."""

@@ -8,11 +8,15 @@ from collections.abc import Iterator, Mapping
 import pandas as pd
 
 from fl.contract import FALLING_METRICS
+from netsim.devices.fitting import COVERAGE
+from netsim.learner.stop import Target
 from netsim.report import words
 from netsim.report.page import Fact
 from netsim.runs import questions
 from netsim.runs.run import Run, scenario_part
-from netsim.study.outcomes import ENERGIES
+from netsim.study.order import range_s
+from netsim.study.outcomes import ENERGIES, outcomes
+from netsim.study.what_if import draws_of
 
 WHY_UNFINISHED = {
     "running": "still running, or was killed",
@@ -38,7 +42,22 @@ def warnings(run: Run) -> list[str]:
         )
     if run.manifest.seconds:
         found.append(f"Seconds of local training are {run.manifest.seconds}.")
+    found += _ranges(run)
     return found
+
+
+def _ranges(run: Run) -> Iterator[str]:
+    """Yield what `--range` found of the time to the target, or to the end."""
+    target = _target(run)
+    named = () if target is None else (Target.model_validate(target),)
+    for end in outcomes(run, named) if run.manifest.status == "complete" else ():
+        drawn = draws_of(run.folder, end.target, end.time_ns)
+        if drawn:
+            low, high = map(words.duration, range_s([*drawn.values()]))
+            yield (
+                f"By the errors of its devices, {COVERAGE:.0%} of the times to "
+                f"{end.target} lie within {low} to {high}."
+            )
 
 
 def main_metric(run: Run) -> str:

@@ -209,7 +209,7 @@ class RoundLoop:
     def _close(self, round_: Round) -> Outcome:
         """Merge what arrived, record tasks that are over, and return the outcome."""
         stage, merged = self._stage, round_.merged
-        norms2 = stage.merge(round_.round_id, merged)
+        made = stage.merge(round_.round_id, merged)
         taken = {part.task_id for part in merged}
         involved, self._late, num_dropped = self._involved(round_), [], 0
         for part in involved:
@@ -226,7 +226,9 @@ class RoundLoop:
             Counts(len(round_.parts), len(arrived(merged)), num_dropped),
             is_deserted=round_.is_deserted,
         )
-        return Outcome(merged, norms2, scores)
+        return Outcome(
+            merged, made.norms2 or [None] * len(merged), scores, made.sum_norm2
+        )
 
     def _involved(self, round_: Round) -> list[Participation]:
         """Return the late participations and the round's own, each once."""

@@ -8,13 +8,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fl.contract import Branch, LayerError, Score
+from fl.contract import Branch, LayerError, Merged, Score
 from netsim.client.participation import Participation
 from netsim.client.scene import Scene
 from netsim.errors import InputError
 from netsim.learner.stop import Stop
 from netsim.policy import Ranks
-from netsim.policy.pilots import Measure, measured
+from netsim.policy.measuring import Measuring, OfChanges
 from netsim.server.evaluations import Evaluations, InForce
 from netsim.server.outcome import Samplers
 from netsim.server.participants import Participants
@@ -56,7 +56,7 @@ class Stage:
     stop: Stop
     watch: Callable[[Progress], None]
     samplers: Callable[[Stage], Samplers] | None = None  # of the policy, if any
-    measure: Measure = measured  # of clients' changes, for a policy
+    measuring: Measuring = field(default_factory=OfChanges)  # for a policy
     charges_pilots: bool = True  # for `stop.time`
     phase: Phase = field(default_factory=Phase)
     pilot_end_ns: int = 0  # when all of them were over
@@ -128,14 +128,14 @@ class Stage:
 
     def merge(
         self, round_id: int, parts: Sequence[Participation], *, is_mixed: bool = False
-    ) -> Sequence[float | None]:
-        """Merge what arrived into a new version in force, and return the squared norms
-        of the changes; None where learning does not know them."""
+    ) -> Merged:
+        """Merge what arrived into a new version in force, and return what came of
+        it."""
         self.evaluations.evaluate_marks(self.in_force())
         examined = self.evaluations.examined(round_id, parts)
         merged = self.versions.merge(round_id, parts, examined, is_mixed=is_mixed)
         self.evaluations.write(self.in_force(round_id), merged.scores)
-        return merged.norms2 or [None] * len(parts)
+        return merged
 
     def join(self, round_id: int, branches: Sequence[Branch]) -> None:
         """Merge what edge servers made of the version in force into a new one."""

@@ -55,14 +55,15 @@ def _scenario(run_folder: Path) -> dict[str, object]:
 def _promised(stated: Container[str], trace: Trace) -> dict[str, float | None]:
     """Return what a policy's first plan promised: rounds and seconds, and of the rest
     what is stated."""
-    plans = [row.round_id for row in trace.estimates if row.name == "plan_rounds"]
+    plans = [row.round_id for row in trace.estimates if row.name == "plan_round_s"]
     first_id = min(plans, default=None)
     rows = {row.name: row for row in trace.estimates if row.round_id == first_id}
-    found = {name: rows[own].value for name, own in PROMISED.items() if own in rows}
-    errors = {
-        name: rows[own].standard_error for name, own in DOUBTED.items() if own in rows
+    found: dict[str, float | None] = {
+        name: rows[own].value for name, own in PROMISED.items() if own in rows
     }
-    rest = {**errors, **({"loss": rows["level"].value} if "level" in rows else {})}
+    doubts = {name: rows[own] for name, own in DOUBTED.items() if own in rows}
+    rest = {name: row.standard_error for name, row in doubts.items()}
+    rest |= {"loss": rows["level"].value} if "level" in rows else {}
     return {**found, **{name: rest[name] for name in rest if name in stated}}
 
 

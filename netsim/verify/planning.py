@@ -15,11 +15,14 @@ from typing import Any, cast
 
 import numpy as np
 
+from netsim.client.participation import Participation
 from netsim.core.streams import stream
 from netsim.cosim.policy_setup import build_planner
 from netsim.errors import InputError
 from netsim.policy import Drawn, Sampler
+from netsim.policy.noise_scale import Estimated, RoundMoments, rank_exponent
 from netsim.policy.pilots import Measured, Update, norm_exponent
+from netsim.policy.sampler import FloatArray
 from netsim.policy.surrogate import Exponent, Norms
 from netsim.server.outcome import Outcome, Samplers
 from netsim.server.phase import Phase
@@ -96,6 +99,7 @@ class _Stage:
         self.estimates: list[Estimate] = []
         self.marks: list[Mark] = []
         self.stop = known.scenario.stop
+        self.measuring = _Stated(trace, self)
         self.last_round_id = 0
         self.version = ""
         self.predicted: Mapping[str, float] = {}
@@ -151,37 +155,6 @@ class _Stage:
     def train_after_pilots(self, version: str) -> None:
         """Do nothing: phases stand in the rounds."""
 
-    def measure(
-        self,
-        updates: Sequence[Update],
-        num_clients: int,
-        *,
-        otherwise: float,
-        has_trend: bool = False,
-    ) -> Measured:
-        """Return what the trace says that these changes told."""
-        round_id = self.last_round_id + 1
-        said = [row for row in self._trace.estimates if row.round_id == round_id]
-        is_own = [row for row in said if row.name == "norm2"]
-        own = sorted((-1 if row[3] is None else row[3], *row[4:]) for row in is_own)
-        if [row[0] for row in own] != list(range(num_clients)):
-            raise Broken(f"round {round_id} has norm2 of {len(own)} rows, one a client")
-        values = np.array([row[1] for row in own])
-        errors = np.array([_error(row[2]) for row in own])
-        if not (np.isfinite(values).all() and (values >= 0).all()):
-            raise Broken(f"round {round_id} has norms that cannot be")
-        exponents = [
-            Exponent(row.value, _error(row.standard_error))
-            for row in said
-            if row.name == "norm_exponent"
-        ]
-        is_told = np.isfinite(norm_exponent(updates).nu) and values.any()
-        if len(exponents) != is_told and not has_trend:
-            raise Broken(f"round {round_id} has {len(exponents)} times norm_exponent")
-        exponent = exponents[0] if exponents else Exponent(NAN, NAN)
-        scale = otherwise if np.isnan(exponent.nu) else exponent.nu
-        return Measured(exponent, scale, Norms(values, errors))
-
     def _samplers(self) -> Samplers | None:
         """Return the samplers of the policy, or of the server; None where it draws
         among idle clients."""
@@ -224,16 +197,70 @@ class _Stage:
         return self._losses.get((row.round_id, row.phase, None, row.end_ns))
 
 
+class _Stated:
+    """What the trace says that learning measured for the next round."""
+
+    def __init__(self, trace: Trace, stage: _Stage) -> None:
+        self._stage = stage
+        self._rows: dict[tuple[int, str], list[Estimate]] = defaultdict(list)
+        for row in trace.estimates:
+            self._rows[row.round_id, row.name].append(row)
+
+    def norms(
+        self,
+        updates: Sequence[Update],
+        num_clients: int,
+        *,
+        otherwise: float,
+        has_trend: bool = False,
+    ) -> Measured:
+        own = sorted(self._said("norm2"), key=lambda row: row.client_id or 0)
+        if [row.client_id for row in own] != list(range(num_clients)):
+            raise Broken(f"{len(own)} rows of norm2 for {num_clients} clients")
+        values = np.array([row.value for row in own])
+        errors = np.array([_error(row) for row in own])
+        if not (np.isfinite(values).all() and (values >= 0).all()):
+            raise Broken("norms must be finite and not negative")
+        is_told = bool(np.isfinite(norm_exponent(updates).nu) and values.any())
+        exponent = Exponent(NAN, NAN)
+        if self._said("level"):  # of pilots; nothing else writes it
+            exponent = self._exponent("norm_exponent", is_told=is_told)
+        scale = otherwise if np.isnan(exponent.nu) else exponent.nu
+        return Measured(exponent, scale, Norms(values, errors))
+
+    def ratio(
+        self, moments: Sequence[RoundMoments], data_weights: FloatArray
+    ) -> Estimated:
+        found = self._exponent("ratio", is_told=True)
+        return Estimated(found.nu, found.error)
+
+    def rank_exponent(self, updates: Sequence[Update]) -> Exponent:
+        is_told = not np.isnan(rank_exponent(updates).error)
+        return self._exponent("nu", is_told=is_told)
+
+    def _exponent(self, name: str, *, is_told: bool) -> Exponent:
+        """Return a stated number with its error, which must be there if it is told."""
+        rows = self._said(name)
+        if len(rows) != is_told:
+            raise Broken(f"{len(rows)} rows of {name}, computed {int(is_told)}")
+        return Exponent(rows[0].value, _error(rows[0])) if rows else Exponent(NAN, NAN)
+
+    def _said(self, name: str) -> list[Estimate]:
+        return self._rows.get((self._stage.last_round_id + 1, name), [])
+
+
 @dataclass(frozen=True, slots=True)
 class _Outcome:
     """What a recorded round showed."""
 
     seen: Sequence[Update]
     loss: float | None
+    arrived: Sequence[Participation] = ()
+    sum_norm2: float | None = None
 
     def updates(self, full_rank: int | None) -> Sequence[Update]:
         return self.seen
 
 
-def _error(stated: float | None) -> float:
-    return NAN if stated is None else stated
+def _error(row: Estimate) -> float:
+    return NAN if row.standard_error is None else row.standard_error

@@ -269,6 +269,8 @@ def test_a_run_replays_from_elsewhere_with_the_code_that_it_keeps(tmp_path):
     (home / "plain.py").write_text(RULE.format(weight=3))
     code, said = netsim_in(home, "replay", "one")
     assert (code, "plain.py is no longer what it was then" in said) == (2, True)
+    code, said = netsim_in(home, "replay", "one", "--set", "seed=2", "--quiet")
+    assert (code, "plain.py is no longer what it was then" in said) == (0, True)
     assert netsim_in(home, *words, "two")[0] == 0
     _, said = netsim_in(other, "compare", home / "one", home / "two")
     assert "code: plain.py differs" in said

@@ -134,6 +134,6 @@ class ProportionalPolicy(Record):
 def _measured(stage: Stage, updates: list[Update]) -> FloatArray:
     """Return the norms at the ranks in force, and write them down."""
     num_clients = len(stage.scene.population)
-    norms2 = stage.measure(updates, num_clients, otherwise=0.0).norms2
+    norms2 = stage.measuring.norms(updates, num_clients, otherwise=0.0).norms2
     Notebook(stage).write_clients("norm2", norms2.values, norms2.errors)
     return norms2.values

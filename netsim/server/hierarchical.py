@@ -6,7 +6,6 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import ClassVar, Literal
 
 from pydantic import Field
@@ -78,10 +77,7 @@ class Hierarchical(Record):
             is_deserted = not (yield from scene.attendance.wait_for_any())
             start_ns = env.now
             round_ids = range(first_id, first_id + self.edge_rounds)
-            draw = partial(
-                stage.participants.draw, self.sampling, version=stage.version
-            )
-            drawn = {n: draw(n) for n in round_ids}
+            drawn = {n: self._drawn(stage, n) for n in round_ids}
             for edge in edges:
                 edge.version = stage.version
             yield env.all_of([env.process(edge.serve(drawn, edges)) for edge in edges])
@@ -99,6 +95,9 @@ class Hierarchical(Record):
             )
             if stage.is_over:
                 return
+
+    def _drawn(self, stage: Stage, round_id: int) -> Drawn:
+        return stage.participants.draw(self.sampling, round_id, stage.version)
 
 
 @dataclass

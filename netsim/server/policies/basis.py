@@ -9,14 +9,10 @@ from typing import Final
 import numpy as np
 
 from netsim.errors import InputError
-from netsim.policy.noise_scale import pooled_ratio, rank_exponent
 from netsim.policy.pilots import (
     Findings,
     Update,
-    client_norms2,
-    norm_exponent,
     same_scale,
-    without_trend,
 )
 from netsim.policy.planner import Decision, Planner
 from netsim.policy.sampler import FloatArray
@@ -58,9 +54,9 @@ def with_norms(stage: Stage, basis: Basis, updates: Sequence[Update]) -> Basis:
     if not updates:
         return basis
     weights = basis.planner.problem.data_weights.astype(float)
-    exponent = norm_exponent(updates).nu
-    scale = basis.surrogate.nu if np.isnan(exponent) else exponent
-    norms2 = client_norms2(without_trend(updates, scale), len(weights), scale)
+    norms2 = stage.measuring.norms(
+        updates, len(weights), otherwise=basis.surrogate.nu, has_trend=True
+    ).norms2
     Notebook(stage).write_clients("norm2", norms2.values, norms2.errors)
     return replace(basis, norms2=same_scale(norms2.values, basis.norms2, weights))
 
@@ -68,7 +64,7 @@ def with_norms(stage: Stage, basis: Basis, updates: Sequence[Update]) -> Basis:
 def with_ratio(stage: Stage, basis: Basis, seen: Observed) -> tuple[Basis, bool]:
     """Return the basis with the ratio that the rounds show, and whether its error is
     below it."""
-    found = pooled_ratio(seen.moments, seen.data_weights)
+    found = stage.measuring.ratio(seen.moments, seen.data_weights)
     Notebook(stage).write("ratio", found.value, found.error)
     stage.constants["ratio"] = found.value
     law = assumed_law(seen.data_weights, found.value, basis.surrogate.nu)
@@ -80,7 +76,7 @@ def with_exponent(
 ) -> Basis:
     """Return the basis with the exponent that rounds of mixed ranks show, and with no
     deeper sketch than they tried; with the highest ranks where it may be one."""
-    found = rank_exponent(seen.updates)
+    found = stage.measuring.rank_exponent(seen.updates)
     if np.isnan(found.error):
         return basis
     Notebook(stage).write("nu", found.nu, found.error)

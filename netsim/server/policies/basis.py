@@ -66,6 +66,7 @@ def with_ratio(stage: Stage, basis: Basis, seen: Observed) -> tuple[Basis, bool]
     below it."""
     found = stage.measuring.ratio(seen.moments, seen.data_weights)
     Notebook(stage).write("ratio", found.value, found.error)
+    stage.constants["ratio"] = found.value
     law = assumed_law(seen.data_weights, found.value, basis.surrogate.nu)
     return replace(basis, surrogate=law), found.is_certain
 
@@ -79,6 +80,7 @@ def with_exponent(
     if np.isnan(found.error):
         return basis
     Notebook(stage).write("nu", found.nu, found.error)
+    stage.constants["nu"] = found.nu
     if abs(found.nu - 1) <= found.error:
         return replace(basis, planner=planner.at_top_ranks())
     deepest = max(update.rank_ratio for update in seen.updates)
@@ -106,8 +108,10 @@ def note_findings(stage: Stage, piloted: Sequence[Piloted], found: Findings) -> 
     book.write("alpha", law.alpha, law.alpha_error)
     book.write("beta", law.beta, law.beta_error)
     book.write("nu", law.nu, found.nu_error)
+    stage.constants["nu"] = law.nu
     if law.alpha > 0:
         book.write("ratio", law.beta / law.alpha, law.ratio_error)
+        stage.constants["ratio"] = law.beta / law.alpha
 
 
 def note_decision(stage: Stage, basis: Basis, decision: Decision) -> None:

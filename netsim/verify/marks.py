@@ -45,7 +45,7 @@ def check_outages(trace: Trace, known: Known) -> Iterator[Finding]:
 
 
 def check_dismissed(trace: Trace, known: Known) -> Iterator[Finding]:
-    """Yield a wrong number of clients at work when the run ended."""
+    """Yield a wrong number of active clients when the run ended."""
     number = sum(task.status in IN_THE_END for task in trace.tasks)
     detail = f"{number} under way"
     mark: Mark = (trace.sim_time_ns, "dismissed", None, None, detail)
@@ -126,7 +126,7 @@ def check_diverged(trace: Trace, known: Known) -> Iterator[Finding]:
 
 
 def check_deserted(trace: Trace, known: Known) -> Iterator[Finding]:
-    """Yield marks that nobody is there while somebody is."""
+    """Yield marks that no client is available while one is."""
     scenario = known.scenario
     empty_ns = {
         e.client_id: e.time_ns for e in trace.events if e.kind == "battery empty"
@@ -142,7 +142,7 @@ def check_deserted(trace: Trace, known: Known) -> Iterator[Finding]:
             and empty_ns.get(n, event.time_ns + 1) > event.time_ns
         ]
         if there or event[3:] != (None, None, ""):
-            rule = "nobody must be there where that is marked"
+            rule = "no client must be available where that is marked"
             yield Finding("events", f"event {event.sequence}", rule, f"{there[:5]}")
 
 

@@ -36,7 +36,7 @@ from netsim.cosim.workers import Workers
 from netsim.errors import InputError, Interrupted
 from netsim.learner.stop import Stop
 from netsim.server.stage import Progress
-from netsim.study import Study
+from netsim.study.frames import Study
 from netsim.study.plan import Instead, PlannedRun, StudyPlan, plan_study
 from netsim.study.run import RESULTS, carry_out
 from netsim.study.what_if import WhatIf

@@ -60,7 +60,7 @@ def _check_order(trace: Trace, known: Known) -> Iterator[Finding]:
 def _check_gathered(trace: Trace, known: Known, rules: RoundRules) -> Iterator[Finding]:
     own, merged = _by_group(trace, known)
     sent, late = _broadcast_ends(trace), _Late(trace)
-    down = known.outages_ns()
+    down = known.outages_ns
     for row in trace.rounds:
         group = row.round_id, row.server_id
         if row.server_id == trace.cloud_id or row.end_ns in down:

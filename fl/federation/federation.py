@@ -171,6 +171,7 @@ class Federation:
             scores=self._local.compared(own, newest, model),
             diverged={ticket: reason(step) for ticket, step in lost.items()},
             sum_norm2=entry.record.sum_norm2,
+            losses=tuple(entry.record.losses.get(one.ticket) for one in arrivals),
         )
 
     def _finish(self, tickets: Sequence[str], *, is_fresh: bool) -> None:

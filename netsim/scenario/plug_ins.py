@@ -25,13 +25,15 @@ class Answer(NamedTuple):
 
     A ``list`` is any iterable, made a list; of ``each`` item and the one before it is
     asked as they come, and ``endless`` ones must not end. ``then`` is what the methods
-    of an answer, or of each, must return in turn.
+    of an answer, or of each, must return in turn. A method that has ``names`` asks by
+    its arguments for some of them.
     """
 
     rule: str
     holds: Callable[..., bool]
     form: Literal["value", "list", "each", "endless"] = "value"
     then: Mapping[str, Answer] = {}
+    names: tuple[str, ...] = ()
 
 
 Answers: TypeAlias = Mapping[str, Answer]

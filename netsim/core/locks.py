@@ -260,7 +260,7 @@ def _sign(handle: int, written: Path, path: Path, *, is_by_file: bool) -> None:
 
 
 def _pid_namespace() -> str:
-    """Return what tells this process's ids from a container's; empty if unknown."""
+    """Return the name of the process ids' namespace, empty if unknown."""
     try:
         return os.readlink("/proc/self/ns/pid")
     except OSError:  # not Linux

@@ -140,15 +140,20 @@ def is_orphan(path: Path) -> bool:
 
 
 @contextmanager
-def hold(folder: Path) -> Iterator[bool]:
+def hold(folder: Path) -> Iterator[bool | None]:
     """Yield whether a folder is this process's until the block ends: no other one holds
-    it, and it has not been moved. Without locks of the system it always is."""
-    if fcntl is None:
-        yield True
-        return
-    handle = os.open(folder, os.O_RDONLY)
+    it, and it has not been moved. None where there are no locks to tell."""
     try:
-        yield not _is_held(handle) and _is_at(folder, handle)
+        handle = os.open(folder, os.O_RDONLY) if fcntl else None
+    except FileNotFoundError:  # it has been moved
+        yield False
+        return
+    if handle is None:
+        yield None
+        return
+    try:
+        is_held = _is_held(handle)
+        yield None if is_held is None else not is_held and _is_at(folder, handle)
     finally:
         os.close(handle)
 
@@ -161,17 +166,17 @@ def _is_at(path: Path, handle: int) -> bool:
         return False
 
 
-def _is_held(handle: int) -> bool:
+def _is_held(handle: int) -> bool | None:
     """Return whether another process holds an open file, and hold it if none does;
-    False where the file system has no locks."""
+    None where the file system has no locks."""
     if fcntl is None:
-        return False
+        return None
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
     except OSError:
-        return False
+        return None
     return False
 
 

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+from itertools import pairwise
 
 import fl.workers.processes
 from netsim.cli.main import main
@@ -59,11 +60,12 @@ class ForkedWorkers(WarmWorkers):
 
 
 def _alone(target, args):
-    """Run a worker as a spawned one: only its pipe is open, and SIGTERM ends it."""
+    """Run a worker as a spawned one: only its pipe is open, and what tells of its
+    parent's end; SIGTERM ends it."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    kept = args[0].fileno()
-    os.closerange(3, kept)
-    os.closerange(kept + 1, os.sysconf("SC_OPEN_MAX"))
+    kept = sorted((args[0].fileno(), multiprocessing.parent_process().sentinel))
+    for before, after in pairwise((2, *kept, os.sysconf("SC_OPEN_MAX"))):
+        os.closerange(before + 1, after)
     target(*args)
 
 

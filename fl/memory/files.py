@@ -66,8 +66,10 @@ def read_checked(path: Path) -> bytes:
 def _own_bytes(path: Path) -> bytes:
     """Return the content of a file that this user, or root, has written; another user's
     is absent, so that a shared cache serves no other user's numbers."""
-    # a pipe opened without waiting is found to be one
-    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    try:  # a pipe opened without waiting is found to be one
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    except PermissionError as error:
+        raise FileNotFoundError(path) from error
     with open(handle, "rb") as file:
         status = os.fstat(file.fileno())
         is_own = sys.platform == "win32" or status.st_uid in (0, os.geteuid())

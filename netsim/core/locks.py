@@ -25,7 +25,8 @@ LOCK_FILE = ".lock"
 POLL_S = 0.1
 UNNAMED_S = 60.0  # a lock file without a name is abandoned after this time
 _NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
-_NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK}  # of the file system
+# of the file system; EBADF: of a file that is open for reading
+_NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK, errno.EBADF}
 
 
 @contextmanager
@@ -162,7 +163,7 @@ def _clear_left(path: Path) -> bool:
     One process alone removes it: the one whose link to this very file is the first.
     """
     try:
-        handle = os.open(path, os.O_RDWR)
+        handle = _opened(path)
     except FileNotFoundError:  # its holder has let go since
         return True
     try:
@@ -173,6 +174,15 @@ def _clear_left(path: Path) -> bool:
         return _removed(handle, path, claim)
     finally:
         os.close(handle)
+
+
+def _opened(path: Path) -> int:
+    """Return the open file of a lock; another user's is read only, which some file
+    systems do not lock."""
+    try:
+        return os.open(path, os.O_RDWR)
+    except PermissionError:
+        return os.open(path, os.O_RDONLY)
 
 
 def _removed(handle: int, path: Path, claim: Path) -> bool:

@@ -13,7 +13,7 @@ from typing import Final
 
 import numpy as np
 
-from fl.costs import count_costs
+from fl.costs import ModelCosts, count_costs
 from fl.federation.federated_model import FederatedModel
 from fl.settings.federation import FederationSettings
 from fl.streams import torch_threads
@@ -72,12 +72,7 @@ def measure(
     is_cpu = device == "cpu"
     if clock is None:
         clock = time.thread_time if is_cpu else time.perf_counter
-    costs = count_costs(
-        learning.task,
-        learning.backbone,
-        lora=learning.lora,
-        training=learning.training,
-    )
+    costs = _costs(learning)
     model = FederatedModel(learning, 0, device, "float32")
     used = torch.get_num_threads() if threads is None else threads
     with torch_threads(used):
@@ -95,6 +90,16 @@ def measure(
         device=device,
         threads=used,
         memory_bytes=_memory_bytes(device),
+    )
+
+
+def _costs(learning: FederationSettings) -> ModelCosts:
+    return count_costs(
+        learning.task,
+        learning.backbone,
+        lora=learning.lora,
+        training=learning.training,
+        trains=learning.exchange(1).trains,
     )
 
 

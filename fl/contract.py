@@ -51,10 +51,12 @@ class Branch:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What a participation computes: the FLOP of matrix products, the bytes that these
-    and all other operations read and write, the operations, the optimiser steps."""
+    """What a participation computes: the FLOP of matrix products, those among them that
+    give 16-bit numbers, the bytes that these and all other operations read and write,
+    the operations, the optimiser steps."""
 
     flop: int
+    half_flop: int = 0
     product_bytes: int = 0
     other_bytes: int = 0
     operations: int = 0
@@ -98,9 +100,10 @@ class Score(NamedTuple):
 class Merged:
     """A new adapter version and what its merge cost in accuracy, layer by layer.
 
-    ``norms2`` are the squared norms of the arrivals' changes, in their order; nothing
-    where learning does not know them. ``diverged`` gives, by ticket, the reason why an
-    arrival was left out because of numbers that were not finite.
+    ``norms2`` are the squared norms of the arrivals' changes, in their order, and
+    ``sum_norm2`` that of their weighted sum; nothing where learning does not know them.
+    ``diverged`` gives, by ticket, the reason why an arrival was left out because of
+    numbers that were not finite.
     """
 
     version: str
@@ -108,3 +111,4 @@ class Merged:
     scores: tuple[Score, ...] = ()  # of clients that were examined
     norms2: tuple[float | None, ...] = ()
     diverged: Mapping[str, str] = field(default_factory=dict)
+    sum_norm2: float | None = None

@@ -90,17 +90,11 @@ def _trial(
     layers: Mapping[str, LayerComponents],
     evaluate: Evaluator | None,
 ) -> Trial:
-    trains, own = (m.exchange(merge.round_index).trains for m in (method, merge.own))
-    if method.contract.personal:
-        kept = " and ".join(method.contract.personal)
-        return _left_out(merge, method, "trains otherwise", f"{kept} stay with clients")
-    if trains != own:
-        reason = f"clients train {' and '.join(trains)} only"
+    if reason := _trains_otherwise(merge, method):
         return _left_out(merge, method, "trains otherwise", reason)
     needed: list[Ability] = ["asynchrony"] if merge.is_asynchronous else []
     needed += ["unequal-ranks"] if merge.has_small_clients else []
-    refusals = method.contract.refusals(needed)
-    if refusals:
+    if refusals := method.contract.refusals(needed):
         return _left_out(merge, method, "cannot", "; ".join(refusals))
     start_s = time.perf_counter()
     try:
@@ -119,6 +113,14 @@ def _trial(
         layers=_errors(method, layers, merged),
         metrics=evaluate and evaluate(*assembled(merge.components, merged)),
     )
+
+
+def _trains_otherwise(merge: Round, method: Method) -> str:
+    """Return why a method's clients do not train what these did; empty if they do."""
+    if method.contract.personal:
+        return f"{' and '.join(method.contract.personal)} stay with clients"
+    trains, own = (m.exchange(merge.round_index).trains for m in (method, merge.own))
+    return "" if trains == own else f"clients train {' and '.join(trains)} only"
 
 
 def _left_out(

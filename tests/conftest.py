@@ -24,6 +24,20 @@ def common_cache(tmp_path_factory):
         yield root / "cache"
 
 
+@pytest.fixture(scope="session")
+def quickstart_base(tmp_path_factory, common_cache):
+    """The common cache with the base model of ``quickstart`` and what it costs."""
+    from netsim.cosim.reading import read_scenario
+    from netsim.cosim.run import run_scenario
+    from netsim.cosim.shipped import find_scenario
+
+    few = ("stop.rounds=1", "learning.training.local_steps=1", "server.sampling=full")
+    settings = (*few, "population.num_clients=2")
+    scenario = read_scenario(find_scenario("quickstart"), settings)
+    run_scenario(scenario, tmp_path_factory.mktemp("base") / "run")
+    return common_cache
+
+
 @pytest.fixture
 def own_cache(tmp_path_factory, monkeypatch, common_cache):
     """A cache of this test alone: base models and counts of the others, no learning."""
@@ -36,7 +50,7 @@ def own_cache(tmp_path_factory, monkeypatch, common_cache):
 
 
 @pytest.fixture
-def own_store(own_cache):
+def own_store(quickstart_base, own_cache):
     """A store of remembered learning of this test alone."""
     return own_cache / "netsim" / "store"
 

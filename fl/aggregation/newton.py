@@ -85,22 +85,13 @@ def descend(
     import torch
 
     num_blocks = left.shape[1]
-    eye = torch.eye(2 * num_blocks, dtype=torch.float64)
     damping = torch.full((len(left),), FIRST_DAMPING, dtype=torch.float64)
     now = Found(left, right, grams.squared_norm(residual(grams, left, right)), damping)
     active = now.squared_error > 0  # also leaves out nan
     for _ in range(max_steps):
         if not active.any():
             break
-        bend, slope = _quadratic(grams, now.left, now.right)
-        # In units of each block's own size, as the alternating steps are.
-        size = bend.diagonal(dim1=1, dim2=2).clamp(min=0).sqrt()
-        size = size.masked_fill(size == 0, 1.0)
-        scaled = bend / (size[:, :, None] * size[:, None, :])
-        step = torch.linalg.solve_ex(
-            scaled + damping[:, None, None] * eye, slope / size
-        ).result
-        step = step / size
+        step = _damped_step(*_quadratic(grams, now.left, now.right), damping)
         moved = now.left + step[:, :num_blocks], now.right + step[:, num_blocks:]
         error = grams.squared_norm(residual(grams, *moved))
         is_better = active & (error < now.squared_error)
@@ -111,6 +102,20 @@ def descend(
         active = active & ~is_last & (damping < MOST_DAMPING)
         damping = damping.clamp(min=LEAST_DAMPING)
     return now._replace(has_converged=~active)
+
+
+def _damped_step(bend: Tensor, slope: Tensor, damping: Tensor) -> Tensor:
+    """Return the step [L, 2V] in units of each block's own size, as the alternating
+    steps are."""
+    import torch
+
+    size = bend.diagonal(dim1=1, dim2=2).clamp(min=0).sqrt()
+    size = size.masked_fill(size == 0, 1.0)
+    scaled = bend / (size[:, :, None] * size[:, None, :])
+    eye = torch.eye(slope.shape[1], dtype=torch.float64)
+    damped = scaled + damping[:, None, None] * eye
+    step: Tensor = torch.linalg.solve_ex(damped, slope / size).result
+    return step / size
 
 
 def _chosen(is_first: Tensor, first: Found, second: Found) -> Found:

@@ -20,7 +20,8 @@ class Origin:
 
     name: str  # a folder, or an id of the hub
     revision: str | None  # the hub's commit
-    files: Mapping[str, str]  # SHA-256 of the files of a folder
+    files: Mapping[str, str]  # SHA-256 of its configuration and weights
+    licence: str | None  # as its own model card names it
     new_weights: frozenset[str]  # drawn from a seed: they are nowhere in the files
     has_mean_pooling: bool
 

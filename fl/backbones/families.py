@@ -97,11 +97,17 @@ def prepared(
 
 
 def cast_model(model: PreTrainedModel, precision: Precision) -> None:
-    """Cast a model in place, except for its head, which stays float32."""
+    """Cast a model in place, except for its head, which stays float32.
+
+    Buffers that no file holds, such as rotary frequencies, stay as they are: so does
+    ``from_pretrained`` with a dtype.
+    """
     import torch
 
     if precision == "bfloat16":
-        model.to(dtype=torch.bfloat16)  # type: ignore[call-arg]
+        for tensor in model.state_dict(keep_vars=True).values():
+            if tensor.is_floating_point():
+                tensor.data = tensor.data.to(torch.bfloat16)
         for name in head_names(model):
             head = model.get_submodule(name)
             head.float()

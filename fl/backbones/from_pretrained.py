@@ -29,6 +29,8 @@ from fl.tasks.data_files import absolute, file_digest, scenario_folder, unreacha
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+CARD_FILE = "README.md"
+_LICENCE = re.compile(r"^license: *([\w.+-]+) *$", re.MULTILINE)
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _SMALL_FILES = ("*.json", "*.txt", "*.model", "*.jinja")
 _MAY_BE_NEW = ("pooler",)  # missing from checkpoints of other objectives
@@ -120,7 +122,8 @@ class FromPretrained(Record):
         return Origin(
             name=self.path,
             revision=None if self._is_local else self._commit(),
-            files=_folder_files(Path(self.path)) if self._is_local else {},
+            files=_folder_files(self._folder(("config.json",))),
+            licence=_licence(self._folder((CARD_FILE,))),
             new_weights=new_weights,
             has_mean_pooling=self.pooling == "mean",
         )
@@ -171,6 +174,15 @@ def _folder_files(folder: Path) -> dict[str, str]:
     """Return the digests of the files that determine the model."""
     paths = [folder / "config.json", *folder.glob("*.safetensors*")]
     return {path.name: file_digest(path) for path in sorted(paths)}
+
+
+def _licence(folder: Path) -> str | None:
+    """Return the licence that a model's own card names, if its folder has one."""
+    card = folder / CARD_FILE
+    if not card.is_file():
+        return None
+    found = _LICENCE.search(card.read_text(encoding="utf-8", errors="replace")[:4096])
+    return None if found is None else found[1]
 
 
 def _loaded(

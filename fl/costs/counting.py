@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -19,13 +19,12 @@ from fl.backbones import Backbone, read
 from fl.costs.curves import Curve, Lengths, fitted, padded_lengths
 from fl.costs.model_costs import ModelCosts, Moved
 from fl.model.adapters import Layout, LoraSettings
-from fl.model.payload import Extent, Shape
+from fl.model.payload import Extent, PartName, Shape
 from fl.settings.local_training import TrainingSettings
 from fl.tasks import Source, Task
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from transformers import PreTrainedModel
 
     from fl.model.lora_model import LoraModel
 
@@ -47,29 +46,39 @@ class AtRank:
 
 
 def counted(
-    task: Source, backbone: Backbone, lora: LoraSettings, training: TrainingSettings
+    task: Source,
+    backbone: Backbone,
+    lora: LoraSettings,
+    training: TrainingSettings,
+    trains: tuple[PartName, ...],
 ) -> ModelCosts:
-    """Return the costs of a model, which is made twice for it."""
+    """Return the costs of a model that trains these parts, made twice for it."""
+    from fl.model.lora_model import LoraModel
+
     ready = read(task, backbone)
-    batch_size = training.per_device_train_batch_size
 
     def at_rank(rank: int) -> AtRank:
         base = backbone.load(task)
         base.set_attn_implementation("eager")
         return counted_at(
-            base,
-            lora.model_copy(update={"r": rank}),
+            LoraModel(base, lora.model_copy(update={"r": rank}), seed=0),
             partial(_probe, ready),
             TEXT_LENGTHS if task.max_length else (0,),
-            batch_size=batch_size,
+            training=training,
+            trains=trains,
         )
 
     low, high = map(at_rank, RANKS)
-    return assembled(low, high, padded_lengths(ready, batch_size), training)
+    lengths = padded_lengths(ready, training.per_device_train_batch_size)
+    return assembled(low, high, lengths, training, trains)
 
 
 def assembled(
-    low: AtRank, high: AtRank, lengths: Lengths, training: TrainingSettings
+    low: AtRank,
+    high: AtRank,
+    lengths: Lengths,
+    training: TrainingSettings,
+    trains: tuple[PartName, ...],
 ) -> ModelCosts:
     """Return the costs at every rank from the counts at ranks 1 and 2."""
     base_flop, flop_per_rank = _by_rank(low.flop, high.flop)
@@ -95,6 +104,7 @@ def assembled(
         samples_per_step=batch_size * training.gradient_accumulation_steps,
         moved=moved,
         moved_per_rank=moved_per_rank,
+        trains=trains,
     )
 
 
@@ -105,35 +115,55 @@ def _by_rank(low: Curve, high: Curve) -> tuple[Curve, Curve]:
 
 
 def counted_at(
-    base: PreTrainedModel,
-    lora: LoraSettings,
+    lora_model: LoraModel,
     probe: Callable[[int, int], dict[str, Tensor]],
     lengths: tuple[int, ...],
     *,
-    batch_size: int,
-    device: str = "cpu",
+    training: TrainingSettings,
+    trains: tuple[PartName, ...],
 ) -> AtRank:
-    """Return the counts at one rank, of one sample and of one mini-batch.
+    """Return the counts at one rank, of one sample and of one mini-batch, where only
+    these parts and whole modules are trained.
 
     ``probe`` makes a mini-batch of a length and a size; a single length has no curve.
     """
-    from fl.model.lora_model import LoraModel
-
-    weights = list(base.parameters())
-    base_parameters = sum(weight.numel() for weight in weights)
-    base_bytes = sum(weight.nbytes for weight in weights)
-    lora_model = LoraModel(base, lora, seed=0, device=device)
-    flop = [_step_flop(lora_model, probe(length, 1)) for length in lengths]
-    saved = [_saved_bytes(lora_model, probe(length, batch_size)) for length in lengths]
-    moved = [_moved(lora_model, probe, length, batch_size) for length in lengths]
+    layout = lora_model.layout
+    trained = {"B" if part == "core" else part for part in trains}
+    for part, parameter in zip(layout.parts, lora_model.parameters, strict=True):
+        parameter.requires_grad_(part.factor is None or part.factor in trained)
+    found = [
+        [_passed(lora_model, probe(length, size), training.bf16) for size in SIZES]
+        for length in lengths
+    ]
+    grown = training.per_device_train_batch_size - SIZES[0]
+    flop, saved, *moved = zip(
+        *(_of_batch(few, more, grown) for few, more in found), strict=True
+    )
+    adapter = {id(parameter) for parameter in lora_model.parameters}
+    base = [p for p in lora_model.model.parameters() if id(p) not in adapter]
     return AtRank(
         flop=_curve(lengths, flop),
         saved=_curve(lengths, saved),
-        moved=tuple(_curve(lengths, one) for one in zip(*moved, strict=True)),
-        layout=lora_model.layout,
-        base_parameters=base_parameters,
-        base_bytes=base_bytes,
+        moved=tuple(_curve(lengths, one) for one in moved),
+        layout=layout,
+        base_parameters=sum(weight.numel() for weight in base),
+        base_bytes=sum(weight.nbytes for weight in base),
     )
+
+
+class Passed(NamedTuple):
+    """What forward and backward of one mini-batch compute, keep and move."""
+
+    flop: int
+    saved: int
+    moved: Moved
+
+
+def _of_batch(few: Passed, more: Passed, grown: int) -> list[int]:
+    """Return the FLOP of a sample, the bytes kept for a mini-batch and what it moves,
+    from two small ones."""
+    counts = zip((few.saved, *few.moved), (more.saved, *more.moved), strict=True)
+    return [more.flop - few.flop, *(a + grown * (b - a) for a, b in counts)]
 
 
 def _curve(lengths: Sequence[int], counts: Sequence[int]) -> Curve:
@@ -154,38 +184,13 @@ def _probe(task: Task, length: int, size: int) -> dict[str, Tensor]:
     return {"input_ids": tokens, "attention_mask": ones, "labels": labels}
 
 
-def _step_flop(lora_model: LoraModel, batch: dict[str, Tensor]) -> int:
-    from torch.utils.flop_counter import FlopCounterMode
-
-    with FlopCounterMode(display=False) as counter:
-        loss, _ = lora_model.forward(batch)
-        loss.backward()  # type: ignore[no-untyped-call]
-    return int(counter.get_total_flops())
-
-
-def _moved(
-    lora_model: LoraModel,
-    probe: Callable[[int, int], dict[str, Tensor]],
-    length: int,
-    batch_size: int,
-) -> Moved:
-    """Return what forward and backward of a mini-batch move, from two small ones."""
-    from fl.costs.movement import MovementCounter
-
-    found = []
-    for size in SIZES:
-        with MovementCounter() as counter:
-            loss, _ = lora_model.forward(probe(length, size))
-            loss.backward()  # type: ignore[no-untyped-call]
-        found.append(counter.moved)
-    few, more = found
-    grown = batch_size - SIZES[0]
-    return Moved(*(a + grown * (b - a) for a, b in zip(few, more, strict=True)))
-
-
-def _saved_bytes(lora_model: LoraModel, batch: dict[str, Tensor]) -> int:
-    """Return the bytes that autograd keeps, weights left out, shared memory once."""
+def _passed(lora_model: LoraModel, batch: dict[str, Tensor], bf16: bool) -> Passed:
+    """Return what forward and backward cost; autograd's memory is counted without the
+    weights, and shared memory once."""
+    import torch
     from torch.autograd.graph import saved_tensors_hooks
+
+    from fl.costs.movement import OperationCounter
 
     weights = {_storage(p) for p in lora_model.model.parameters()}
     saved: dict[int, int] = {}
@@ -197,9 +202,12 @@ def _saved_bytes(lora_model: LoraModel, batch: dict[str, Tensor]) -> int:
             kept.append(tensor)
         return tensor
 
-    with lora_model.lora_dropout(), saved_tensors_hooks(keep, lambda tensor: tensor):
-        lora_model.forward(batch)
-    return sum(saved.values())
+    with OperationCounter() as counter, lora_model.lora_dropout():
+        kept_memory = saved_tensors_hooks(keep, lambda tensor: tensor)
+        with kept_memory, lora_model.autocast(bf16):
+            loss, _ = lora_model.forward(batch)
+        torch.autograd.grad(loss, [p for p in lora_model.parameters if p.requires_grad])
+    return Passed(counter.flop, sum(saved.values()), counter.moved)
 
 
 def _storage(tensor: Tensor) -> int:

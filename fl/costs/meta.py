@@ -12,6 +12,8 @@ from fl.costs.curves import Lengths
 from fl.costs.model_costs import ModelCosts
 from fl.costs.timing import TimingAs
 from fl.model.adapters import LoraSettings
+from fl.model.lora_model import LoraModel
+from fl.model.payload import PartName
 from fl.settings.local_training import TrainingSettings
 
 if TYPE_CHECKING:
@@ -24,30 +26,29 @@ def counted_on_meta(
     timing: TimingAs,
     lora: LoraSettings,
     training: TrainingSettings,
+    trains: tuple[PartName, ...],
 ) -> ModelCosts:
     """Return the costs of a model of which only the configuration is known."""
     length = timing.sequence_length
-    batch_size = training.per_device_train_batch_size
-    try:
-        low, high = (
-            _at_rank(values, timing, lora.model_copy(update={"r": rank}), batch_size)
-            for rank in RANKS
+
+    def at_rank(rank: int) -> AtRank:
+        base = meta_model(values, timing)
+        is_classifier = base.get_output_embeddings() is None  # type: ignore[no-untyped-call]
+        ranked = lora.model_copy(update={"r": rank})
+        return counted_at(
+            LoraModel(base, ranked, seed=0, device="meta"),
+            partial(_probe, is_classifier=is_classifier),
+            TEXT_LENGTHS,
+            training=training,
+            trains=trains,
         )
+
+    try:
+        low, high = map(at_rank, RANKS)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"timing_as: {timing.model}: {first_line(error)}") from error
     lengths = Lengths(float(length), float(length * length), length)
-    return assembled(low, high, lengths, training)
-
-
-def _at_rank(
-    values: Mapping[str, Any], timing: TimingAs, lora: LoraSettings, batch_size: int
-) -> AtRank:
-    base = meta_model(values, timing)
-    is_classifier = base.get_output_embeddings() is None  # type: ignore[no-untyped-call]
-    probe = partial(_probe, is_classifier=is_classifier)
-    return counted_at(
-        base, lora, probe, TEXT_LENGTHS, batch_size=batch_size, device="meta"
-    )
+    return assembled(low, high, lengths, training, trains)
 
 
 def meta_model(values: Mapping[str, Any], timing: TimingAs) -> PreTrainedModel:

@@ -69,11 +69,6 @@ class Federation:
         self.learning = learning
         self.seed = seed
         self._model = FederatedModel(learning, seed, device, precision)
-        executor: Executor[Trainer] = (
-            Inline(Trainer(self._model))
-            if workers == 1
-            else processes(workers, Trainer(replace(self._model)))
-        )
         here = recipe.Environment.here(
             device=device, threads=NUM_THREADS, precision=precision
         )
@@ -83,20 +78,14 @@ class Federation:
             learning.partition, learning.task, num_clients, stream(seed, "partition")
         )
         self.num_samples = tuple(len(share) for share in self._shares)
-        self.initial_version = recipe.initial_version(
-            base=learning.backbone.digest(learning.task),
-            lora=learning.lora,
-            seed=seed,
-            code=self._code.base,
-            sent=learning.payload if learning.keeps_as_sent else None,
-            start=learning.start and content_digest(Path(learning.start)),
-        )
+        self.initial_version = _initial_version(learning, seed, self._code)
         self._book = JobBook(learning.cohort_size)
         self._local = LocalScorer(
             learning, self._shares, self._model, self._memory, self._code.evaluation
         )
         self._versions = VersionCache(self._model, self._memory, self.initial_version)
         trained = self._memory, self._versions, self._book, self._shares
+        executor = _executor(self._model, workers)
         self._runner = CohortRunner(self._model, executor, *trained)
         self._merger = Merger(learning, self._versions, self._runner, self._book)
 
@@ -166,15 +155,11 @@ class Federation:
         lost = entry.record.diverged
         if self.learning.on_divergence == "stop":
             weights = [arrival.weight for arrival in arrivals]
-            require_finite(
-                lost, weights, self._book.pending, self._book.round_id(tickets)
-            )
+            round_id = self._book.round_id(tickets)
+            require_finite(lost, weights, self._book.pending, round_id)
         newest = name if entry.arrays else version
-        own = [
-            self._personal(ticket, cohorts)
-            for ticket in self._book.ordered(examined)
-            if ticket not in lost
-        ]
+        kept = [ticket for ticket in self._book.ordered(examined) if ticket not in lost]
+        own = [self._personal(ticket, cohorts) for ticket in kept]
         self._finish(tickets, is_fresh=version == self.initial_version)
         last = entry if entry.arrays else self._versions.entry(version)
         self._versions.keep(newest, last, self._book.versions())
@@ -185,6 +170,7 @@ class Federation:
             norms2=tuple(entry.record.norms2.get(one.ticket) for one in arrivals),
             scores=self._local.compared(own, newest, model),
             diverged={ticket: reason(step) for ticket, step in lost.items()},
+            sum_norm2=entry.record.sum_norm2,
         )
 
     def _finish(self, tickets: Sequence[str], *, is_fresh: bool) -> None:
@@ -325,3 +311,22 @@ class Federation:
         """Return the round within its phase of a merge of these jobs: the latest that
         one is of."""
         return self._book.turn(tickets)
+
+
+def _executor(model: FederatedModel, workers: int) -> Executor[Trainer]:
+    """Return what trains cohorts: this process, or ``workers`` others."""
+    if workers == 1:
+        return Inline(Trainer(model))
+    return processes(workers, Trainer(replace(model)))
+
+
+def _initial_version(learning: FederationSettings, seed: int, code: Code) -> str:
+    """Return the name of the version that clients start from."""
+    return recipe.initial_version(
+        base=learning.backbone.digest(learning.task),
+        lora=learning.lora,
+        seed=seed,
+        code=code.base,
+        sent=learning.payload if learning.keeps_as_sent else None,
+        start=learning.start and content_digest(Path(learning.start)),
+    )

@@ -13,6 +13,7 @@ from fl.federation.divergence import is_finite
 from fl.federation.jobs import JobBook, rank_of
 from fl.federation.merging import (
     Component,
+    SquaredChanges,
     components,
     merge_adapters,
     next_version,
@@ -67,8 +68,9 @@ class Merger:
         if not is_finite(after):
             return void
         self._versions.note(name, after)
-        norms2 = dict(zip(tickets, self._norms2(tickets, ends), strict=True))
-        return after.entry(layers, folds, norms2, lost)
+        changes = self._changes(tickets, ends, weights)
+        norms2 = dict(zip(tickets, changes.norms2, strict=True))
+        return after.entry(layers, folds, norms2, lost, changes.sum_norm2)
 
     def _merge(
         self, parts: Sequence[Component], before: Version, turn: int = 1
@@ -90,18 +92,18 @@ class Merger:
             starts.append(sent if is_whole and not arrival.is_mixed else newest)
         return starts
 
-    def _norms2(
-        self, tickets: Sequence[str], ends: Sequence[Adapter]
-    ) -> tuple[float, ...]:
-        """Return how far each of these jobs moved from what it was sent, squared, in
-        what does not stay with its client."""
+    def _changes(
+        self, tickets: Sequence[str], ends: Sequence[Adapter], weights: Sequence[float]
+    ) -> SquaredChanges:
+        """Return how far these jobs moved from what they were sent, squared, in what
+        does not stay with the client."""
         jobs = [self._book.pending[ticket] for ticket in tickets]
         starts = [
             self._versions.sent(job.version, end.layout.rank)
             for job, end in zip(jobs, ends, strict=True)
         ]
         personal = self._learning.aggregation.contract.personal
-        return squared_changes(starts, ends, without=personal)
+        return squared_changes(starts, ends, weights, without=personal)
 
     def joined(
         self, name: str, version: str, branches: Sequence[Branch]

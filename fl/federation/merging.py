@@ -111,23 +111,40 @@ def assembled(
     return parts[0].adapter.with_pairs(factors, _merged_rest(parts)), folds
 
 
+class SquaredChanges(NamedTuple):
+    """The squared norm of each client's change, and of their weighted sum."""
+
+    norms2: tuple[float, ...]
+    sum_norm2: float
+
+
 def squared_changes(
     starts: Sequence[Adapter],
     ends: Sequence[Adapter],
+    weights: Sequence[float],
     *,
     without: Collection[str] = (),
-) -> tuple[float, ...]:
-    """Return the squared norm of each change, over all that is trained but these
-    factors, or the ``rest``, in float64."""
-    found = []
-    for start, end in zip(starts, ends, strict=True):
+) -> SquaredChanges:
+    """Return the squared norms of the changes, over all that is trained but these
+    factors, or the ``rest``, in float64; a change of lower rank has zeros beyond it."""
+    norms2, total = [], _zeros_like_largest(ends)
+    for start, end, weight in zip(starts, ends, weights, strict=True):
         change = end.flat.double() - start.flat.double()
         views = end.layout.views(change)
         for part in end.layout.parts:
             if (part.factor or "rest") in without:
                 views[part.name].zero_()
-        found.append(float(change.square().sum()))
-    return tuple(found)
+        norms2.append(float(change.square().sum()))
+        for name, view in views.items():
+            total[name][tuple(map(slice, view.shape))] += weight * view
+    sum_norm2 = math.fsum(float(part.square().sum()) for part in total.values())
+    return SquaredChanges(tuple(norms2), sum_norm2)
+
+
+def _zeros_like_largest(adapters: Sequence[Adapter]) -> dict[str, Tensor]:
+    """Return zeros in float64 for each tensor of the adapter of the highest rank."""
+    largest = max(adapters, key=lambda one: one.layout.num_numbers)
+    return largest.layout.views(largest.flat.new_zeros(largest.flat.shape).double())
 
 
 def _merged_rest(parts: Sequence[Component]) -> dict[str, Tensor]:

@@ -55,15 +55,7 @@ class Trainer:
             self.model.lora_model,
             self.model.task,
             [
-                LocalJob(
-                    client_id=job.client_id,
-                    start_index=job.start_index,
-                    steps=steps_of(job),
-                    start=start,
-                    samples=chunk.samples[job.client_id],
-                    sketch=self._sketch(job),
-                    trains=self.model.learning.exchange(job.turn).trains,
-                )
+                self._local_job(job, start, chunk.samples[job.client_id])
                 for job, start in zip(chunk.jobs, starts, strict=True)
             ],
             settings=self.model.learning.training,
@@ -75,6 +67,19 @@ class Trainer:
             else self._uploaded(job, chunk, start, outcome.adapter)
             for job, start, outcome in zip(chunk.jobs, starts, outcomes, strict=True)
         ]
+
+    def _local_job(
+        self, job: Job, start: Adapter, samples: NDArray[np.int64]
+    ) -> LocalJob:
+        return LocalJob(
+            client_id=job.client_id,
+            start_index=job.start_index,
+            steps=steps_of(job),
+            start=start,
+            samples=samples,
+            sketch=self._sketch(job),
+            trains=self.model.learning.exchange(job.turn).trains,
+        )
 
     def _start(self, job: Job, chunk: Chunk) -> Adapter:
         """Return what a client starts from: the version that it was sent, and what it

@@ -32,6 +32,7 @@ class StoredVersion:
     layers: tuple[LayerError, ...] = ()
     norms2: Mapping[str, float] = field(default_factory=dict)  # by job that was merged
     diverged: Mapping[str, int | None] = field(default_factory=dict)  # by job left out
+    sum_norm2: float | None = None  # of the weighted sum of the jobs' changes
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +87,7 @@ class Version:
         folds: Mapping[str, Pair] = MappingProxyType({}),
         norms2: Mapping[str, float] = MappingProxyType({}),
         lost: Mapping[str, int | None] = MappingProxyType({}),
+        sum_norm2: float | None = None,
     ) -> Entry[StoredVersion]:
         """Return the version as a store keeps it, with how the merge went that made it
         and what this merge added to the base."""
@@ -95,7 +97,13 @@ class Version:
         ]
         _, *extra = arrays = self.arrays()
         record = StoredVersion(
-            self.digest, tuple(ranks), tuple(extra), layers, dict(norms2), dict(lost)
+            self.digest,
+            tuple(ranks),
+            tuple(extra),
+            layers,
+            dict(norms2),
+            dict(lost),
+            sum_norm2,
         )
         return Entry(record, tuple(arrays.values()))
 

@@ -209,11 +209,11 @@ def require_sizes(folder: Path, costs: ModelCosts, lora: LoraSettings) -> None:
     total = sum(map(math.prod, header.shapes.values()))
     outside = costs.rest.num_numbers
     if lora.use_dora:  # magnitudes are counted with what has no rank
-        whole, outside = total, costs.num_trainable(lora.r)
+        whole, outside = total, costs.extent(lora.r).num_numbers
     for what, found, wanted in (
         ("tensors", len(header.shapes), costs.extent(lora.r).num_tensors),
         ("numbers outside LoRA", whole, outside),
-        ("numbers in all", total, costs.num_trainable(lora.r)),
+        ("numbers in all", total, costs.extent(lora.r).num_numbers),
     ):
         if found != wanted:
             raise ValueError(

@@ -98,6 +98,17 @@ def own_files(parts: Iterable[object]) -> dict[str, Path]:
     return found
 
 
+def edited_since_loaded(parts: Iterable[object]) -> list[str]:
+    """Return the files of the parts' own classes that are no longer what they were when
+    first asked for, by the paths of ``code_of``; asked for as the parts are read."""
+    found = set[str]()
+    for cls in own_classes(parts):
+        if _module_of(cls) is not None:
+            before, now = _of_class(cls), _of_class.__wrapped__(cls)
+            found |= {path for path, _ in before.items() ^ now.items()}
+    return sorted(found)
+
+
 def every_source(package: str) -> dict[str, str]:
     """Return the SHA-256 of all files of a package of this project."""
     files = sorted((ROOT / package).rglob("*.py"))

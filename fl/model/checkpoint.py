@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from peft import PeftConfig
 
 BASE_FOLDER = "base"
+LOCAL_BASE = f"./{BASE_FOLDER}"  # never an id of the hub
 POOLED = "body."  # before every module of a mean-pooled classifier's encoder
 _PREFIX = "base_model.model."
 

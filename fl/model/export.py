@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from fl.backbones import Backbone
 from fl.backbones.backbone import Origin
-from fl.backbones.families import quiet_transformers
+from fl.backbones.families import head_names, quiet_transformers
 from fl.model.adapters import ALL_LINEAR, Adapter, LoraSettings
-from fl.model.checkpoint import BASE_FOLDER, plain_module, write_checkpoint
-from fl.model.model_card import CARD_FILE, Card, base_licence, card_text
+from fl.model.checkpoint import BASE_FOLDER, LOCAL_BASE, plain_module, write_checkpoint
+from fl.model.model_card import CARD_FILE, Card, card_text
 from fl.model.writing import tensors_written
 from fl.tasks import Source
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 TASK_TYPES = {"text-classification": "SEQ_CLS", "causal": "CAUSAL_LM"}
-LOCAL_BASE = f"./{BASE_FOLDER}"  # never an id of the hub
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,6 +45,7 @@ class Exporter:
                 name=LOCAL_BASE,
                 revision=None,
                 files=origin.files,
+                licence=origin.licence,
                 new_weights=frozenset(),
                 has_mean_pooling=origin.has_mean_pooling,
             )
@@ -82,6 +82,8 @@ class Exporter:
                 "base_model_class": type(base).__name__,
                 "parent_library": type(base).__module__,
             }
+        if self.lora.peft_type == "lora":
+            found["fan_in_fan_out"] = _is_transposed(base, adapter)
         if self.lora.target_modules == ALL_LINEAR:
             # what PEFT finds under this name depends on the class that loads it
             modules = adapter.layout.modules
@@ -96,7 +98,6 @@ class Exporter:
         *,
         has_folds: bool,
     ) -> Card:
-        source = None if origin is None else Path(origin.name)
         own_pad = getattr(base.config, "pad_token_id", None)
         is_text = self.task.objective != "image-classification"
         return Card(
@@ -106,9 +107,8 @@ class Exporter:
             num_labels=self.task.num_labels,
             dtype=str(next(base.parameters()).dtype).removeprefix("torch."),
             pad_token_id=own_pad if is_text else None,
+            float_heads=() if made.has_mean_pooling else _float_heads(base),
             has_folds=has_folds,
-            is_transposed=_is_transposed(base),
-            licence=base_licence(source),
         )
 
 
@@ -118,6 +118,7 @@ def _own_origin() -> Origin:
         name=LOCAL_BASE,
         revision=None,
         files={},
+        licence=None,
         new_weights=frozenset(),
         has_mean_pooling=False,
     )
@@ -130,11 +131,20 @@ def _lacks(origin: Origin, adapter: Adapter) -> bool:
     return any(name.rpartition(".")[0] not in saved for name in origin.new_weights)
 
 
-def _is_transposed(base: PreTrainedModel) -> bool:
-    """Return whether the family stores weights [inputs, outputs], as GPT-2 does."""
+def _is_transposed(base: PreTrainedModel, adapter: Adapter) -> bool:
+    """Return whether adapted weights are stored [inputs, outputs], as GPT-2's are; PEFT
+    warns where its configuration does not say so."""
     from transformers.pytorch_utils import Conv1D
 
-    return any(isinstance(module, Conv1D) for module in base.modules())
+    modules = adapter.layout.modules
+    return all(isinstance(base.get_submodule(name), Conv1D) for name in modules)
+
+
+def _float_heads(base: PreTrainedModel) -> tuple[str, ...]:
+    """Return the head's modules where they are wider than the rest of the model."""
+    body = next(base.parameters()).dtype
+    found = {name: base.get_submodule(name) for name in head_names(base)}
+    return tuple(n for n, m in found.items() if next(m.parameters()).dtype != body)
 
 
 def write_base(folder: Path, base: PreTrainedModel) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Literal
 
 from fl.backbones.backbone import Origin
 from fl.tasks import Objective
@@ -15,7 +14,6 @@ _CLASSES = {
     "text-classification": "AutoModelForSequenceClassification",
     "causal": "AutoModelForCausalLM",
 }
-_LICENCE = re.compile(r"^license: *([\w.+-]+) *$", re.MULTILINE)
 _POOLING = """
 The head classifies the mean of a text's token vectors, which no class of transformers
 does for this family:
@@ -31,22 +29,35 @@ bias = head["base_model.model.classifier.bias"]
 
 def classify(texts):
     tokens = tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
-    mask = tokens["attention_mask"].unsqueeze(-1)
     with torch.inference_mode():
         states = model(**tokens).last_hidden_state
-        return (states * mask).sum(1) / mask.sum(1) @ weight.T + bias
+        mask = tokens["attention_mask"].unsqueeze(-1).to(states.dtype)
+        means = (states * mask).sum(1) / mask.sum(1)
+        return means.to(weight.dtype) @ weight.T + bias
 ```
 """
+_FLOAT_HEAD = (
+    "base.{}.float().register_forward_pre_hook(lambda _, given: given[0].float())"
+)
 _FOLDS = """
-The method also changed the base model. Add these changes once, after the lines above:
+The method also changed the base model. Apply these changes once, after the lines above:
 
 ```python
 from safetensors.torch import load_file
 
-for name, change in load_file(f"{{folder}}/base_delta.safetensors").items():
-    base.get_submodule(name.removesuffix(".fold")).weight.data += change{turned}
+delta = load_file(f"{{folder}}/base_delta.safetensors")
+for name in {{key.rpartition(".")[0] for key in delta}}:
+    change = delta.get(f"{{name}}.fold")
+    if change is None:
+        change = delta[f"{{name}}.fold_B"] @ delta[f"{{name}}.fold_A"]
+    layer = base.get_submodule(name)
+    layer = getattr(layer, "base_layer", layer)
+    if type(layer).__name__ == "Conv1D":  # its weights are [inputs, outputs]
+        change = change.T
+    layer.weight.data {step}
 ```
 """
+_STEPS = {"add": "+= change", "multiply": "*= 1 + change"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,18 +70,20 @@ class Card:
     num_labels: int
     dtype: str
     pad_token_id: int | None
+    float_heads: tuple[str, ...]  # modules in float32 on a base that is not
     has_folds: bool
-    is_transposed: bool
-    licence: str | None
 
 
-def base_licence(folder: Path | None) -> str | None:
-    """Return the licence that a base model's own card names, if its folder has one."""
-    card = None if folder is None else folder / CARD_FILE
-    if card is None or not card.is_file():
-        return None
-    found = _LICENCE.search(card.read_text(encoding="utf-8", errors="replace")[:4096])
-    return None if found is None else found[1]
+def folds_text(rule: Literal["add", "multiply"]) -> str:
+    """Return the section with the lines that apply a base delta of this rule."""
+    return _FOLDS.format(step=_STEPS[rule])
+
+
+def without_folds(text: str) -> str:
+    """Return a card's text less its section on the base delta."""
+    for rule in _STEPS:
+        text = text.replace(_FOLDS.format(step=_STEPS[rule]), "")
+    return text
 
 
 def card_text(card: Card) -> str:
@@ -79,7 +92,7 @@ def card_text(card: Card) -> str:
     is_own = named.name.startswith("./")
     head = ["library_name: peft", "tags: [lora, federated-learning]"]
     head += [] if is_own else [f"base_model: {_quoted(named.name)}"]
-    head += [f"license: {card.licence}"] if card.licence else []
+    head += [f"license: {named.licence}"] if named.licence else []
     return "\n".join(
         [
             "---",
@@ -93,7 +106,7 @@ def card_text(card: Card) -> str:
             "```python",
             *_loading_lines(card),
             "```",
-            *([_FOLDS.format(turned=".T" * card.is_transposed)] * card.has_folds),
+            *([folds_text("add")] * card.has_folds),
             *([_POOLING] * card.origin.has_mean_pooling),
             "",
         ]
@@ -108,7 +121,7 @@ def _origin_lines(card: Card, named: Origin, *, is_own: bool) -> list[str]:
     copied = "; `base/` holds a copy" if card.copied_from else ""
     lines = [f"The base model is `{named.name}`{revision}{copied}."]
     lines += [f"* `{name}`: SHA-256 `{digest}`" for name, digest in named.files.items()]
-    if card.licence is None:
+    if named.licence is None:
         lines.append("It names no licence: ask its makers.")
     return lines
 
@@ -134,6 +147,7 @@ def _loading_lines(card: Card) -> list[str]:
         "",
         'folder = "."  # of this file',
         f"base = {family}.from_pretrained({where}{given})",
+        *(_FLOAT_HEAD.format(name) for name in card.float_heads),
         "model = PeftModel.from_pretrained(base, folder).eval()",
         *([tokenizer] * has_texts),
     ]

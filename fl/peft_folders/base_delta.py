@@ -66,6 +66,11 @@ def save_base_delta(folder: Path, tensors: Mapping[str, Tensor], *, rule: Rule) 
         save_file(dict(tensors), folder / FILE_NAME, metadata=metadata)
 
 
+def rule_of(folder: Path) -> Rule:
+    """Return the rule of a folder's base delta."""
+    return "multiply" if _read(folder / FILE_NAME)[0] == "multiply" else "add"
+
+
 def _composed(
     tensors: Mapping[str, Tensor], path: Path, rule: Rule
 ) -> dict[str, Tensor]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from fl.aggregation import LayerComponents, MergedLayer, Method, Pair, weighted_mean
 from fl.aggregation.components import pad_rank
 from fl.aggregation.dora import merged_magnitudes
+from fl.peft_folders.companions import base_name, tokenizers_differ
 from fl.peft_folders.fit import require_alike, require_mergeable
 from fl.peft_folders.folder import PeftFolder
 
@@ -106,10 +107,8 @@ class Components:
     def notes(self, folds: bool, onto: Path | None) -> tuple[str, ...]:
         """Return the notes that a reader of the report needs."""
         others = self._others()
-        names = {
-            str(folder.config.get("base_model_name_or_path"))
-            for folder in (self.first, *others)
-        }
+        folders = (self.first, *others)
+        names = {base_name(folder.path, folder.config) for folder in folders}
         found = {
             "scales differ among the adapters: the difference is carried into B, and "
             "the result has the first one's": any(
@@ -117,6 +116,9 @@ class Components:
             ),
             f"the adapters name different bases ({', '.join(sorted(names))}); they "
             "must be one and the same model": len(names) > 1,
+            f"the adapters' tokenizers differ: that of {self.first.path} is copied": (
+                tokenizers_differ([folder.path for folder in folders])
+            ),
             "HiRA: errors are those of B A, before the base multiplies it": (
                 self.first.kind == "HIRA"
             ),

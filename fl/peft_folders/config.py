@@ -35,20 +35,8 @@ PLAIN_STARTS = (True, False, None, "gaussian", "orthogonal", "eva")
 
 def read_config(folder: Path) -> dict[str, Any]:
     """Return the configuration; raise ``ValueError`` if it cannot be merged."""
-    if not folder.is_dir():
-        raise ValueError(f"no adapter at {folder}: there is no such folder")
     path = folder / CONFIG_FILE
-    regular(path)
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ValueError(
-            f"{folder} is no PEFT adapter: no {CONFIG_FILE} in it"
-        ) from None
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not JSON: {error}") from None
-    if not isinstance(config, dict):
-        raise ValueError(f"{path} must be a JSON object")
+    config = _read_object(folder)
     kind = config.get("peft_type")
     if kind not in KINDS:
         raise ValueError(f"{path}: peft_type must be LORA or HIRA, got {kind!r}")
@@ -65,6 +53,24 @@ def read_config(folder: Path) -> dict[str, Any]:
             "convert the adapter to plain LoRA with save_pretrained("
             "…, path_initial_model_for_weight_conversion=…)"
         )
+    return config
+
+
+def _read_object(folder: Path) -> dict[str, Any]:
+    if not folder.is_dir():
+        raise ValueError(f"no adapter at {folder}: there is no such folder")
+    path = folder / CONFIG_FILE
+    regular(path)
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ValueError(
+            f"{folder} is no PEFT adapter: no {CONFIG_FILE} in it"
+        ) from None
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is not JSON: {error}") from None
+    if not isinstance(config, dict):
+        raise ValueError(f"{path} must be a JSON object")
     return config
 
 

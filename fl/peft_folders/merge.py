@@ -19,6 +19,7 @@ from fl.aggregation import (
 from fl.aggregation.reference_norms import ratio, reference_norms
 from fl.memory.recipe import settings
 from fl.peft_folders.base_delta import write_base_delta
+from fl.peft_folders.companions import copy_companions, write_card
 from fl.peft_folders.components import WEIGHT_SUM_TOLERANCE, Components
 from fl.peft_folders.fit import common_base_delta
 from fl.peft_folders.folder import (
@@ -27,6 +28,7 @@ from fl.peft_folders.folder import (
     require_free,
     write_peft_folder,
 )
+from fl.peft_folders.whole_model import ModelPrecision, write_whole_model
 from fl.tasks.data_files import did_you_mean
 
 REPORT_FILE = "merge.json"
@@ -70,6 +72,7 @@ def merge_folders(
     method: Method | str | None = None,
     weights: Sequence[float] | None = None,
     previous: str | Path | None = None,
+    with_model: ModelPrecision | None = None,
 ) -> MergeReport:
     """Merge PEFT adapter folders into the new folder ``out`` and return a report.
 
@@ -77,8 +80,9 @@ def merge_folders(
     such as "fedit". The defaults are FLoRA-NA and equal weights. Weights that do not
     sum to one need ``previous``, the adapter before the round, which gets the remaining
     weight. Folds of a method, and those of ``previous``, are written for
-    ``fl.peft_folders.apply_base_delta``. Raises ``ValueError`` if the adapters or the
-    method do not fit.
+    ``fl.peft_folders.apply_base_delta``. Tokenizer and model card are the first
+    adapter's. ``with_model`` also writes base and adapter as one model into ``model/``,
+    in this precision. Raises ``ValueError`` if the adapters or the method do not fit.
     """
     merge = _method(method)
     require_free(Path(out))
@@ -102,9 +106,19 @@ def merge_folders(
             is_dense=merge.contract.is_fold_dense,
             onto=onto,
         )
+        _write_companions(folder, components, merge)
+        if with_model is not None:
+            write_whole_model(folder, adapter, with_model)
         text = json.dumps(asdict(report), indent=1)
         (folder / REPORT_FILE).write_text(text + "\n", encoding="utf-8")
     return report
+
+
+def _write_companions(folder: Path, components: Components, method: Method) -> None:
+    source = components.first
+    copy_companions(source.path, source.config, folder)
+    shares = {str(one.path): weight for one, weight in components.terms()}
+    write_card(source.path, folder, method.kind, shares)
 
 
 def _method(given: Method | str | None) -> Method:

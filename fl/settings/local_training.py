@@ -31,7 +31,7 @@ class TrainingSettings(Record):
     optim: OptimiserName = "adamw"
     weight_decay: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     max_grad_norm: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-    bf16: bool = False  # autocast; the memory estimate ignores it
+    bf16: bool = False  # autocast
 
     @model_validator(mode="after")
     def _check_warmup(self) -> TrainingSettings:

@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, NamedTuple, TypeVar, cast
 
-from fl.record import FAR, failure
+from fl.failure import FAR, failure
 from fl.workers.executor import Death, Outcome, Spread
 
 State = TypeVar("State")

@@ -2,13 +2,14 @@
 
 from netsim.band.own_links import Medium, OwnLinks
 from netsim.band.shared import BandNow, SharedBand
-from netsim.band.transfer import Message, Terms, Transfer
+from netsim.band.transfer import Message, Pace, Terms, Transfer
 
 __all__ = [
     "BandNow",
     "Medium",
     "Message",
     "OwnLinks",
+    "Pace",
     "SharedBand",
     "Terms",
     "Transfer",

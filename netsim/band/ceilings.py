@@ -25,10 +25,12 @@ class Ceilings:
         self._serials = itertools.count()
 
     def watch(self, transfer: Transfer) -> None:
-        """Add an elastic transfer; one without a ceiling is ignored."""
+        """Add an elastic transfer in place of its earlier entry; one without a ceiling
+        is ignored."""
+        transfer.watched = serial = next(self._serials)
         if transfer.ceiling_uhz is None or not transfer.weight:
             return
-        limit, serial = transfer.ceiling_uhz // transfer.weight, next(self._serials)
+        limit = transfer.ceiling_uhz // transfer.weight
         if transfer.is_at_ceiling:
             heappush(self._pinned, (-limit, serial, transfer.weight, transfer))
         else:
@@ -71,11 +73,11 @@ class Ceilings:
 def _top(heap: list[Entry], *, is_at_ceiling: bool) -> Entry | None:
     """Return the first entry that still describes its transfer."""
     while heap:
-        _, _, weight, transfer = heap[0]
+        _, serial, _, transfer = heap[0]
         if (
             transfer.is_live
             and transfer.pinned_uhz is None
-            and transfer.weight == weight
+            and transfer.watched == serial
             and transfer.is_at_ceiling == is_at_ceiling
         ):
             return heap[0]

@@ -19,8 +19,9 @@ from typing import TypeVar, cast
 from netsim.band.ceilings import Ceilings
 from netsim.band.outages import Outages
 from netsim.band.progress import Progress
-from netsim.band.transfer import Terms, Transfer
+from netsim.band.transfer import Pace, Terms, Transfer
 from netsim.channel.capacity import CapacityTable
+from netsim.channel.link import Channel
 from netsim.channel.radio import Radio
 from netsim.core.clock import MAX_NS
 from netsim.errors import InputError
@@ -100,6 +101,21 @@ class FluidBand:
                 ended.append(transfer)
         return ended
 
+    def constant_efficiencies(
+        self, channels: Iterable[tuple[Channel, int]]
+    ) -> list[int] | None:
+        """Return the efficiencies on channels at ticks, in 1e-9 bit/s/Hz; None where
+        one may change, or a transfer is live."""
+        if self.live or self._capacity or self._outages or self.radio.depends_on_share:
+            return None
+        found = []
+        for channel, tick_ns in channels:
+            cn0_hz, change_ns = channel.at(tick_ns)
+            if change_ns is not None:
+                return None
+            found.append(self.radio.efficiency_nbit(cn0_hz, 1))
+        return found
+
     def admit(self, transfer: Transfer) -> None:
         """Add a transfer at this tick; :meth:`set_terms` must follow."""
         transfer.is_live = True
@@ -123,14 +139,22 @@ class FluidBand:
 
     def set_terms(self, transfer: Transfer, terms: Terms) -> None:
         """Change a live transfer's terms from this tick on."""
-        if transfer.has_terms:
+        if transfer.terms is not None:
             if terms == (transfer.weight, transfer.pinned_uhz):
+                transfer.terms = terms
                 return
-            self._book_work(transfer)
-            self._add_to_sums(transfer, -1)
-            transfer.is_at_ceiling = False
+            self._leave(transfer)
+        self._take(transfer, terms)
+
+    def _leave(self, transfer: Transfer) -> None:
+        """Book the work under the present terms, which end now."""
+        self._book_work(transfer)
+        self._add_to_sums(transfer, -1)
+        transfer.is_at_ceiling = False
+
+    def _take(self, transfer: Transfer, terms: Terms) -> None:
+        transfer.terms = terms
         transfer.weight, transfer.pinned_uhz = terms
-        transfer.has_terms = True
         ceiling = transfer.ceiling_uhz
         if ceiling is not None:
             if terms.pinned_uhz is None:
@@ -253,8 +277,34 @@ class FluidBand:
 
     def _read_channel(self, transfer: Transfer) -> None:
         transfer.cn0_hz, change_ns = transfer.channel.at(self._now_ns)
+        if transfer.pace is not None:
+            change_ns = self._follow(transfer, transfer.pace, change_ns)
         if change_ns is not None:
             heappush(self._gain_changes, (change_ns, transfer.order, transfer))
+
+    def _follow(
+        self, transfer: Transfer, pace: Pace, change_ns: int | None
+    ) -> int | None:
+        """Set the ceiling that a transfer's window is at this tick; return the tick of
+        the next change of its channel or its window."""
+        age_ns = self._now_ns - transfer.start_ns
+        radio_uhz = transfer.radio_uhz
+        most_uhz = self.band_uhz if radio_uhz is None else min(self.band_uhz, radio_uhz)
+        ceiling_uhz = pace.ceiling_uhz(age_ns, self.radio, transfer.cn0_hz, most_uhz)
+        if ceiling_uhz != transfer.ceiling_uhz:
+            transfer.ceiling_uhz = ceiling_uhz
+            if transfer.terms is None:
+                pass  # it starts
+            elif transfer.pin_uhz is None:
+                self._watch(transfer)
+            else:
+                self._leave(transfer)
+                self._take(transfer, transfer.terms)
+        grows_ns = pace.next_ns(age_ns)
+        if grows_ns is None or ceiling_uhz == most_uhz:
+            return change_ns
+        grows_ns += transfer.start_ns
+        return grows_ns if change_ns is None else min(change_ns, grows_ns)
 
     def _add_to_sums(self, transfer: Transfer, sign: int) -> None:
         pin = transfer.pin_uhz

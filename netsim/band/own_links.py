@@ -8,7 +8,7 @@ from typing import Protocol
 
 import simpy
 
-from netsim.band.transfer import WORK_PER_BIT, Message, Terms, Transfer
+from netsim.band.transfer import WORK_PER_BIT, Message, Pace, Terms, Transfer
 from netsim.channel.capacity import CapacityTable
 from netsim.channel.link import Channel
 from netsim.channel.own_links import LINK_HZ, OwnLink
@@ -35,6 +35,7 @@ class Medium(Protocol):
         *,
         terms: Terms | None = None,
         ceiling_uhz: int | None = None,
+        pace: Pace | None = None,
         ends_as: Status = "done",
     ) -> Transfer: ...
 
@@ -85,9 +86,11 @@ class OwnLinks:
         *,
         terms: Terms | None = None,
         ceiling_uhz: int | None = None,
+        pace: Pace | None = None,
         ends_as: Status = "done",
     ) -> Transfer:
-        """Start a transfer at this tick; channel, terms and ceiling have no effect."""
+        """Start a transfer at this tick; channel, terms, ceiling and
+        pace have no effect."""
         assert message.bits > 0
         assert message.client_id is not None
         transfer = Transfer(

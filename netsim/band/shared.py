@@ -7,8 +7,9 @@ from typing import Protocol
 
 import simpy
 
+from netsim.band.ahead import Ahead, Start, have_one_share
 from netsim.band.fluid import FluidBand, Kept
-from netsim.band.transfer import Message, Terms, Transfer
+from netsim.band.transfer import Message, Pace, Terms, Transfer
 from netsim.channel.capacity import CapacityTable
 from netsim.channel.link import Channel
 from netsim.channel.radio import Radio
@@ -19,6 +20,7 @@ from netsim.trace.literals import Status
 from netsim.trace.tables import Rows
 
 UHZ_PER_HZ = 1_000_000
+MANY_SEGMENTS = 65_536  # that wait for the end of a round, where each fade is one
 
 
 class BandNow(Protocol):
@@ -82,6 +84,7 @@ class SharedBand:
         self.band_hz = band_hz
         self._env = env
         self._divider = divider
+        self._ledger = ledger
         self._transfers = ledger.transfers
         self._bands = ledger.bands
         self._transfer_ids = transfer_ids
@@ -101,10 +104,14 @@ class SharedBand:
         *,
         terms: Terms | None = None,
         ceiling_uhz: int | None = None,
+        pace: Pace | None = None,
         ends_as: Status = "done",
+        at_end: Callable[[Transfer], None] | None = None,
     ) -> Transfer:
         """Start a transfer at this tick; without ``terms`` the rule sets them.
-        ``ends_as`` is its status after its last bit."""
+        ``pace`` is its window, ``ends_as`` its status after its last bit. ``at_end`` is
+        called in place of ``done``, before the band is divided again; it starts no
+        transfer."""
         assert message.bits > 0
         transfer = Transfer(
             next(self._transfer_ids),
@@ -112,12 +119,59 @@ class SharedBand:
             channel,
             simpy.Event(self._env),
             ceiling_uhz=ceiling_uhz,
+            pace=pace,
             ends_as=ends_as,
+            at_end=at_end,
         )
         transfer.start_ns = self._env.now
         self._starting.append((transfer, terms))
         self._alarm.set(self._env.now)
         return transfer
+
+    def ahead(self, starts: Sequence[Start], ceiling_uhz: int | None) -> Ahead | None:
+        """Return how transfers to come will end if the band sends nothing else until
+        then; None where that does not follow from their terms and channels of today.
+        ``ceiling_uhz`` is that of each."""
+        band_uhz = self._fluid.band_uhz
+        if self._starting or not have_one_share(band_uhz, starts, ceiling_uhz):
+            return None
+        efficiencies = self._fluid.constant_efficiencies(
+            (start.channel, start.start_ns) for start in starts
+        )
+        if efficiencies is None:
+            return None
+        ahead = Ahead(band_uhz, starts, efficiencies, ceiling_uhz)
+        return ahead if ahead.play() else None
+
+    def catch_up(self, ahead: Ahead) -> None:
+        """Write the rows of transfers that have all ended by now."""
+        where = self.cell_id, self.direction
+        ids = [next(self._transfer_ids) for _ in ahead.starts]
+        efficiencies = ahead.efficiencies_nbit
+        for place, start_ns, end_ns, is_at_ceiling in ahead.intervals:
+            weight, pin_uhz = ahead.starts[place].terms
+            if is_at_ceiling:
+                pin_uhz = ahead.ceiling_uhz
+            if pin_uhz is not None:
+                weight = 0
+            span = ids[place], start_ns, end_ns
+            row = (*span, weight, pin_uhz, efficiencies[place])
+            self._ledger.segments.append(tuple.__new__(rows.Segment, row))
+        for place, end_ns, _ in ahead.ends:
+            start_ns, (round_id, bits, task_id, client_id), *_ = ahead.starts[place]
+            sent = (ids[place], task_id, round_id, client_id, *where, bits)
+            to_row = (*sent, start_ns, end_ns, "done")
+            self._transfers.append(tuple.__new__(rows.Transfer, to_row))
+        for division in ahead.divisions:
+            self._bands.append(rows.Band(*where, *division, self.band_hz))
+
+    def full_power_of_s(self, airtime_ns: int, held_uhz_ns: int) -> float:
+        """Return the seconds at full power in which a sender radiates as much as in its
+        airtime; under constant power per hertz that goes with its share."""
+        full_hz = self._fluid.radio.full_power_hz
+        if full_hz is None:
+            return airtime_ns / 1e9
+        return held_uhz_ns / (full_hz * 1e15)
 
     def cut(self, transfer: Transfer, status: Status) -> None:
         """End a transfer at this tick with ``status`` unless it has ended."""
@@ -136,13 +190,10 @@ class SharedBand:
         return self._fluid.band_uhz - self._fluid.pinned_sum_uhz
 
     def full_power_s(self, transfer: Transfer) -> float:
-        """Return the seconds at full power in which the sender radiates as much as it
-        has until now; under constant power per hertz that goes with its share."""
-        full_hz = self._fluid.radio.full_power_hz
-        if full_hz is None:
-            return transfer.airtime_by(self._env.now) / 1e9
-        held_uhz_ns = self._fluid.held_uhz_ns(transfer, self._env.now)
-        return held_uhz_ns / (full_hz * 1e15)
+        """Return :meth:`full_power_of_s` of a transfer, as of now."""
+        now_ns = self._env.now
+        held_uhz_ns = self._fluid.held_uhz_ns(transfer, now_ns)
+        return self.full_power_of_s(transfer.airtime_by(now_ns), held_uhz_ns)
 
     def close(self) -> None:
         """Write the last division's row at the end of the run."""
@@ -150,7 +201,7 @@ class SharedBand:
 
     def _on_wake(self) -> None:
         """End the transfers that are due; divide when this tick ends no more."""
-        if self._finish_due():
+        if self._finish_due() and self._env.has_more_now():
             # the processes that these ends resume may start others
             self._alarm.set(self._env.now)
         else:
@@ -159,11 +210,13 @@ class SharedBand:
     def _divide(self) -> None:
         fluid = self._fluid
         fluid.update_gains()
+        if len(self._ledger.segments) >= MANY_SEGMENTS:  # within one round
+            self._ledger.flush_full()
         started = self._admit() if self._starting else ()
         for transfer, terms in self._divider.divide(started, fluid.live, fluid):
             fluid.set_terms(transfer, terms)
         for transfer in started:
-            if not transfer.has_terms:
+            if transfer.terms is None:
                 raise InputError(
                     f"the sharing rule sets no terms for client "
                     f"{transfer.message.client_id}, which starts on the "

@@ -6,15 +6,16 @@ import math
 from statistics import NormalDist
 from typing import Annotated, Literal, Protocol
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from netsim.core.clock import to_ns
-from netsim.core.quantities import Seconds
+from netsim.core.quantities import MAX_S, Seconds
 from netsim.core.streams import uniform
 from netsim.scenario.plug_ins import Answer, Answers, is_number
 from netsim.scenario.record import Record
 
 _STANDARD_NORMAL = NormalDist()
+_HIGHEST = math.nextafter(1.0, 0.0)  # of a draw
 
 
 class Jitter(Protocol):
@@ -41,6 +42,11 @@ class ExponentialJitter(Record):
     kind: Literal["exponential"] = "exponential"
     mean_s: Annotated[Seconds, Field(gt=0)]
 
+    @model_validator(mode="after")
+    def _check_longest(self) -> ExponentialJitter:
+        _require_clock(self.mean_s, self.delay_s(_HIGHEST))
+        return self
+
     def delay_s(self, probability: float) -> float:
         return -self.mean_s * math.log1p(-probability)
 
@@ -66,9 +72,22 @@ class LogNormalJitter(Record):
     mean_s: Annotated[Seconds, Field(gt=0)]
     sigma: float = Field(gt=0, le=5)
 
+    @model_validator(mode="after")
+    def _check_longest(self) -> LogNormalJitter:
+        _require_clock(self.mean_s, self.delay_s(_HIGHEST))
+        return self
+
     def delay_s(self, probability: float) -> float:
         z = _STANDARD_NORMAL.inv_cdf(probability)
         return self.mean_s * math.exp(self.sigma * z - self.sigma**2 / 2)
+
+
+def _require_clock(mean_s: float, longest_s: float) -> None:
+    if longest_s > MAX_S:
+        raise ValueError(
+            f"mean must be so short that every draw is below {MAX_S:g} s, got a mean "
+            f"of {mean_s:g} s, whose longest is {longest_s:.3g} s"
+        )
 
 
 JITTERS = {

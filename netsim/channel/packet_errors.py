@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from netsim.core.quantities import Bits, Seconds
+from netsim.core.quantities import MAX_S, Bits, Seconds
 from netsim.core.streams import uniform
 from netsim.scenario.record import Record
 
@@ -41,11 +41,12 @@ class TransmissionErrors(Record):
             )
         if self.packet_bits != PACKET_BITS and self.packet_error_rate is None:
             raise ValueError("`packet` is the size that goes with `packet_error_rate`")
-        longest = math.log2(self.backoff_factor) * (self.max_retries - 1)
-        if self.backoff_s and longest > 40:
+        growth = math.log2(self.backoff_factor) * (self.max_retries - 1)
+        pauses = range(1, self.max_retries + 1 if growth < 100 else 0)
+        if self.backoff_s and (growth >= 100 or sum(map(self.pause_s, pauses)) > MAX_S):
             raise ValueError(
-                f"`backoff` would grow beyond any run: {self.backoff_factor:g} to the "
-                f"power of {self.max_retries - 1}; allow fewer retries"
+                f"`backoff` would grow beyond any run: all {self.max_retries} of them "
+                f"take over {MAX_S:g} s; allow fewer retries, or shorten it"
             )
         return self
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from netsim.cli import completing
 from netsim.cli.options import (
     CHECK_FAILED,
     AllowCodeOption,
@@ -31,7 +32,10 @@ MAX_DRAWN_CLIENTS = 10_000  # a check answers at once
 def check(
     scenario: Annotated[
         str | None,
-        typer.Argument(help="A YAML file, or the name of a shipped scenario."),
+        typer.Argument(
+            help="A YAML file, or the name of a shipped scenario.",
+            autocompletion=completing.scenarios,
+        ),
     ] = None,
     set_: SetOption = None,
     seed: SeedOption = None,
@@ -47,10 +51,15 @@ def check(
         typer.Option(
             metavar="MODULE:CLASS",
             help="Try a class of your own: two rounds twice, every question twice.",
+            autocompletion=completing.plug_ins,
         ),
     ] = None,
     seam: Annotated[
-        str | None, typer.Option(help="With --plug-in: what the class is, as sharing.")
+        str | None,
+        typer.Option(
+            help="With --plug-in: what the class is, as sharing.",
+            autocompletion=completing.seams,
+        ),
     ] = None,
     allow_code: AllowCodeOption = False,
 ) -> None:

@@ -139,7 +139,7 @@ def main() -> None:
 
 def _message(error: Exception) -> str | None:
     """Return what a user is told of an error; None of one that is ours to mend."""
-    from fl.record import failure  # brings numpy
+    from fl.failure import failure  # brings pydantic
 
     if (text := failure(error)) is not None:
         return text

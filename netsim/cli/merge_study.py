@@ -13,7 +13,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from netsim.cli.options import JsonOption, QuietOption, RunArg
+from netsim.cli import completing
+from netsim.cli.options import AllowCodeOption, JsonOption, QuietOption, RunArg
 from netsim.cli.writing import write_table
 from netsim.core.files import write_atomically
 from netsim.core.quantities import format_quantity
@@ -45,7 +46,12 @@ def merge_study(
         str | None, typer.Option(metavar="N,N-M,…", help="Only these rounds.")
     ] = None,
     methods: Annotated[
-        str | None, typer.Option(metavar="NAME,…", help="Only these methods.")
+        str | None,
+        typer.Option(
+            metavar="NAME|MODULE:CLASS,…",
+            help="Only these methods.",
+            autocompletion=completing.methods,
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Where to write; the run's host/ by default.")
@@ -53,6 +59,7 @@ def merge_study(
     evaluate: Annotated[
         bool, typer.Option("--evaluate", help="Evaluate every merged model.")
     ] = False,
+    allow_code: AllowCodeOption = False,
     quiet: QuietOption = False,
     json: JsonOption = False,
 ) -> None:
@@ -62,6 +69,7 @@ def merge_study(
         rounds=None if rounds is None else read_rounds(rounds),
         methods=None if methods is None else [m.strip() for m in methods.split(",")],
         evaluate=evaluate,
+        allow_code=allow_code,
         say=lambda line: typer.echo(line, err=True),
     )
     folder = run / HOST_FOLDER if out is None else out

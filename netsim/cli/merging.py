@@ -12,10 +12,12 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from netsim.cli import completing
 from netsim.cli.options import JsonOption, QuietOption, user_code
 from netsim.cosim.commands.merge import (
     LayerReport,
     MergeReport,
+    ModelPrecision,
     Request,
     merge_as_asked,
 )
@@ -34,7 +36,11 @@ def merge(
     out: Annotated[Path, typer.Option(help="The new adapter folder.")],
     method: Annotated[
         str,
-        typer.Option(help="Such as thin-svd or fedex-lora; a wrong name lists all."),
+        typer.Option(
+            metavar="NAME|MODULE:CLASS",
+            help="Such as thin-svd or fedex-lora; a wrong name lists all.",
+            autocompletion=completing.methods,
+        ),
     ] = "flora-na",
     weights: Annotated[
         str | None,
@@ -43,6 +49,10 @@ def merge(
     previous: Annotated[
         Path | None,
         typer.Option(help="The adapter before the round; gets 1 less all weights."),
+    ] = None,
+    with_model: Annotated[
+        ModelPrecision | None,
+        typer.Option(help="Also write base and adapter as one model into OUT/model."),
     ] = None,
     set_: Annotated[
         list[str] | None,
@@ -59,6 +69,7 @@ def merge(
         overrides=tuple(set_ or ()),
         weights=weights,
         previous=previous,
+        with_model=with_model,
         code=user_code(),
     )
     report = merge_as_asked(request)

@@ -8,18 +8,29 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from netsim.cli import completing
+
 if TYPE_CHECKING:
     from netsim.scenario.permission import UserCode  # brings pydantic
 
 DONE, CHECK_FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130  # exit codes
 
 ScenarioArg = Annotated[
-    str, typer.Argument(help="A YAML file, or the name of a shipped scenario.")
+    str,
+    typer.Argument(
+        help="A YAML file, or the name of a shipped scenario.",
+        autocompletion=completing.scenarios,
+    ),
 ]
 RunArg = Annotated[Path, typer.Argument(help="The folder of a run.")]
 SetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="PATH=VALUE", help="Override one value; repeatable."),
+    typer.Option(
+        "--set",
+        metavar="PATH=VALUE",
+        help="Override one value; repeatable.",
+        autocompletion=completing.settings,
+    ),
 ]
 SeedOption = Annotated[int | None, typer.Option(help="Override the scenario's seed.")]
 OutOption = Annotated[Path | None, typer.Option(help="The run folder itself.")]
@@ -70,6 +81,12 @@ WithBaseOption = Annotated[
     bool,
     typer.Option(
         "--with-base", help="Copy a pre-trained base model into the run's adapter/base."
+    ),
+]
+RangeOption = Annotated[
+    bool,
+    typer.Option(
+        "--range", help="Then draw how far the devices err: the range of the times."
     ),
 ]
 QuietOption = Annotated[bool, typer.Option(help="Show no progress and no table.")]

@@ -24,7 +24,7 @@ from netsim.cli.options import (
 from netsim.cli.running import run_and_show, summary
 from netsim.cosim.inputs import changed
 from netsim.cosim.reading import read_scenario
-from netsim.cosim.replay import first_difference, recorded_scenario
+from netsim.cosim.replay import first_difference, own_edits, recorded_scenario
 from netsim.runs.manifest import SCENARIO_FILE, edited, has_known_code, read_manifest
 
 
@@ -45,6 +45,8 @@ def replay(
     code = user_code(allow_code)
     scenario = recorded_scenario(run, overrides(set_), code)
     if set_:
+        if own := own_edits(run, scenario):
+            typer.echo(own, err=True)
         run_and_show(
             scenario,
             out,

@@ -42,7 +42,9 @@ class Attendance:
         self._seed = seed
         self._mark = mark
         self._battery = config.battery
-        self._has_churn = "comes-and-goes" in config.availability.traits
+        has_churn = "comes-and-goes" in config.availability.traits
+        # whether all clients are available in the whole run
+        self.is_constant = not has_churn and self._battery is None
         self._presence = Presence(config.availability, seed)
         self._left_j: dict[int, float] = {}  # of clients that have spent some
         self._empty: set[int] = set()
@@ -52,11 +54,6 @@ class Attendance:
         ] = []  # when, client, task, version
         self._alarm = Alarm(env, DEPARTURES, self._on_wake)
         self._last_seen = 0  # the client to ask first whether it is available
-
-    @property
-    def is_constant(self) -> bool:
-        """Return whether all clients are available in the whole run."""
-        return not self._has_churn and self._battery is None
 
     def is_available(self, client_id: int) -> bool:
         """Return whether a client is there now, with energy left."""
@@ -116,7 +113,7 @@ class Attendance:
 
     def release(self, part: Participation) -> None:
         """Book the energy that a client has spent until now, and stop to watch it."""
-        if self._watched.pop(part.task_id, None) is not None:
+        if self._watched and self._watched.pop(part.task_id, None) is not None:
             self._left_j[part.client_id] = self._rest_j(part)
 
     def _departure_ns(self, part: Participation) -> int:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TypeAlias, cast
+from collections.abc import Sequence
+from typing import cast
 
 import simpy
 
 from fl.contract import NOTHING, Job
 from netsim.band import Terms
 from netsim.client.broadcast import broadcast
+from netsim.client.crossing import attach
 from netsim.client.messages import Lost, carry
-from netsim.client.participation import Participation, Process, running
+from netsim.client.participation import AtEnd, Participation, Process, running
 from netsim.client.reservation import reserve
 from netsim.client.scene import Scene
+from netsim.client.undisturbed import is_undisturbed, play_undisturbed
 from netsim.trace.literals import Status
-
-AtEnd: TypeAlias = Callable[[Participation], None]
 
 
 def serve_cell(
@@ -25,16 +25,23 @@ def serve_cell(
     missing: Job,
     ends: Sequence[simpy.Event] = (),
     at_end: AtEnd = lambda part: None,
+    *,
+    waits_for_all: bool = False,
 ) -> Process:
     """Serve the participants of one cell: broadcast, plan the uplink, start every task
     and wait for their ends.
 
     ``at_end`` receives each participation when it ends; for ``missing`` and ``ends``
-    see :func:`broadcast`.
+    see :func:`broadcast`. A server that ``waits_for_all`` cuts no task.
     """
     yield from broadcast(scene, parts, missing, ends)
     tasks = running(parts)
     terms = reserve(scene, tasks)
+    if waits_for_all and tasks:
+        cell_id = attach(scene, tasks[0].client_id)
+        if is_undisturbed(scene, cell_id):
+            yield play_undisturbed(scene, cell_id, tasks, terms, at_end)
+            return
     for part in parts:
         if part.status is None:
             own = take_part(scene, part, terms.get(part.client_id), at_end)

@@ -35,6 +35,9 @@ def by_cell(
     scene: Scene, parts: Sequence[Participation]
 ) -> list[tuple[int, list[Participation]]]:
     """Return the participants of each cell, in the order of the cells."""
+    radio_map = scene.population.radio_map
+    if parts and radio_map.is_static and len(radio_map.network.cells) == 1:
+        return [(0, list(parts))]
     groups: dict[int, list[Participation]] = defaultdict(list)
     for part in parts:
         groups[attach(scene, part.client_id)].append(part)

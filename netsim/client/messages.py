@@ -49,6 +49,7 @@ def carry(
     name = direction, part.client_id, part.occasion
     has_missed = direction == "down" and part.retry_pause_ns is not None
     framed = message._replace(bits=air.transport.air_bits(bits))
+    pace = air.transport.pace
     if set_up_ns := air.transport.set_up_ns:
         yield scene.env.timeout(set_up_ns)
     for attempt in itertools.count(int(has_missed)):
@@ -61,6 +62,7 @@ def carry(
             radio_map.link(part.client_id, direction, cell_id),
             terms=terms,
             ceiling_uhz=radio_map.ceiling_uhz(part.client_id),
+            pace=pace,
             ends_as="failed" if is_lost else "done",
         )
         part.sending = medium, transfer

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import simpy
 
@@ -21,9 +22,9 @@ Process = Generator[simpy.Event, object, None]
 class Participation:
     """One client's task: fixed facts first, then the record of what happened.
 
-    The client's process and the broadcast before it write the record. ``status`` has
-    three writers only: the process when it ends, :meth:`cut` and :meth:`discard`, so
-    that a task which ended never runs again.
+    The client's process, or the callbacks in its place, and the broadcast before it
+    write the record. ``status`` has three writers only: these when the task ends,
+    :meth:`cut` and :meth:`discard`, so that a task which ended never runs again.
     """
 
     task_id: int
@@ -112,6 +113,9 @@ class Participation:
             return self.full_power_s
         medium, transfer = self.sending
         return self.full_power_s + medium.full_power_s(transfer)
+
+
+AtEnd: TypeAlias = Callable[[Participation], None]  # of a task
 
 
 def running(parts: Iterable[Participation]) -> list[Participation]:

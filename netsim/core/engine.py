@@ -30,6 +30,11 @@ class Engine(simpy.Environment):
         """Schedule an event at a tick."""
         heappush(self._queue, (tick_ns, priority, next(self._eid), event))  # type: ignore[misc]
 
+    def has_more_now(self) -> bool:
+        """Return whether another event is due at this tick."""
+        queue = self._queue
+        return bool(queue) and queue[0][0] == self._now
+
 
 if not TYPE_CHECKING:
     Engine.now = Engine._now  # a slot is read eight times as fast as SimPy's property

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from fl.memory.code import code_of, own_files
+from fl.memory.code import code_of, edited_since_loaded, own_files
 from fl.tasks.data_files import file_digest
 from netsim.core.files import write_atomically
 from netsim.cosim.scenario import Scenario
@@ -33,7 +33,13 @@ def code(scenario: Scenario) -> dict[str, str]:
 
 
 def keep_code(scenario: Scenario, folder: Path) -> None:
-    """Copy a user's own modules that a scenario names into the folder of a run."""
+    """Copy a user's own modules that a scenario names into the folder of a run; refuse
+    those that were edited since this process loaded them."""
+    if found := edited_since_loaded([scenario]):
+        raise InputError(
+            f"{in_short(found)} no longer what this process loaded; start again (in a "
+            "notebook, restart the kernel)"
+        )
     for path, file in own_files([scenario]).items():
         place = folder / CODE_FOLDER / path
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -50,12 +56,14 @@ def changed(recorded: Manifest) -> list[str]:
     ]
 
 
-def require_same_code(recorded: Manifest, scenario: Scenario, place: Path) -> None:
-    """Refuse to go on with a run that other code made."""
+def require_same_code(
+    recorded: Manifest, scenario: Scenario, place: Path, remedy: str = ""
+) -> None:
+    """Refuse to go on with a run that other code made; a ``remedy`` is named."""
     if found := edited_since(recorded, scenario):
         raise InputError(
             f"{place} holds a run that other code made: {in_short(found)} no longer "
-            "what it was then; choose another folder"
+            f"what it was then; choose another folder{remedy}"
         )
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 from fl.aggregation import VersionRanks
 from fl.contract import Arrival, Branch, Job, Merged, Score, Work
@@ -13,9 +14,13 @@ from fl.federation.jobs import rank_of
 from fl.federation.merging import Component
 from fl.federation.traffic import Journal, Traffic
 from fl.federation.versions import Version
+from fl.model.payload import PartName
 from fl.model.sketch import index_bits
 from netsim.cosim.input_errors import failures_as_input_errors
 from netsim.learner.evaluation_schedule import EvaluationSchedule
+
+# by the parts that are trained; some merges change them from round to round
+CostsByPart: TypeAlias = Mapping[tuple[PartName, ...], ModelCosts]
 
 
 class FederatedLearner:
@@ -24,20 +29,21 @@ class FederatedLearner:
     def __init__(
         self,
         federation: Federation,
-        costs: ModelCosts,
+        costs: CostsByPart,
         schedule: EvaluationSchedule,
         timing_as: TimingAs | None = None,
     ) -> None:
         self._federation = federation
         self._learning = learning = federation.learning
         self._costs = costs
+        self._sizes = next(iter(costs.values()))
         self._timing = timing_as
         self.schedule = schedule
         self.rank = learning.lora.r
         traffic = Traffic(
             method=learning.aggregation,
-            shapes=costs.adapted,
-            rest=costs.rest,
+            shapes=self._sizes.adapted,
+            rest=self._sizes.rest,
             payload=learning.payload,
             rank=self._timed(self.rank),
             compression=learning.compression,
@@ -63,8 +69,10 @@ class FederatedLearner:
 
     def memory_at(self, rank: int | None) -> int:
         assert rank is not None, "real learning has a rank"
-        return self._costs.training_memory_bytes(
-            rank=self._timed(rank), training=self._learning.training
+        timed, training = self._timed(rank), self._learning.training
+        return max(
+            costs.training_memory_bytes(rank=timed, training=training)
+            for costs in self._costs.values()
         )
 
     def bits_down(self, job: Job, have: str | None) -> tuple[int, int]:
@@ -79,7 +87,8 @@ class FederatedLearner:
 
     def work(self, job: Job) -> Work:
         rank = self._timed(rank_of(job))
-        return self._costs.training_work(rank=rank, training=self._learning.training)
+        costs = self._costs[self._learning.exchange(job.turn).trains]
+        return costs.training_work(rank=rank, training=self._learning.training)
 
     def submit(self, job: Job) -> str:
         return self._federation.submit(job)
@@ -146,7 +155,7 @@ class FederatedLearner:
             -(-whole * sum(ranks) // (self.rank * len(made)))
             for ranks in zip(*made, strict=True)
         )
-        return [VersionRanks(pair, fold)] * len(self._costs.adapted)
+        return [VersionRanks(pair, fold)] * len(self._sizes.adapted)
 
     def _timed(self, rank: int) -> int:
         """Return the rank at which the model that gives the time is counted."""

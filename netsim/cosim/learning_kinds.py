@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol
 
 from pydantic import Field, model_validator
 
@@ -29,14 +29,13 @@ from fl.costs import (
     known_timing,
 )
 from fl.costs.timing import with_modules_of_lora
-from fl.federation.federation import Federation
 from fl.federation.warm_start import StartFolder, require_settings, require_sizes
 from fl.memory.recipe import settings
 from fl.memory.store import Store
 from fl.model.adapters import LoraSettings
 from fl.model.device import DeviceName, resolved
 from fl.model.evaluation_settings import EvaluationSettings
-from fl.model.payload import Payload
+from fl.model.payload import PartName, Payload
 from fl.partition import PARTITIONS, DirichletByLabel, Partition, divide
 from fl.partition.partition import Indices
 from fl.settings.conflicts import conflicts
@@ -47,7 +46,6 @@ from fl.tasks import TASKS, Digits, Source, require_splits
 from netsim.core.quantities import Bits, Bytes, Flop
 from netsim.cosim import answers
 from netsim.cosim.input_errors import as_input_error, failures_as_input_errors
-from netsim.cosim.learner import FederatedLearner
 from netsim.cosim.proxy import ProxyLearning
 from netsim.errors import Refusal
 from netsim.learner.evaluation_schedule import EvaluationSchedule
@@ -57,6 +55,9 @@ from netsim.runs.manifest import require_as_left
 from netsim.scenario import OneOf, Record
 from netsim.scenario.each import OneOrEach, is_listed, wrong_count
 from netsim.scenario.traits import Declaring, Trait, Traits
+
+if TYPE_CHECKING:
+    from netsim.cosim.learner import CostsByPart, FederatedLearner
 
 
 class Learning(Declaring, Protocol):
@@ -89,8 +90,9 @@ class LearningOff(Record):
     """Nothing is trained: sizes and work are the same for all clients, or listed for
     each.
 
-    A size or work of zero takes no time, because it is written here. A listed download
-    is each client's own, of which a broadcast carries nothing.
+    A size or work of zero takes no time, because it is written here. Other work takes a
+    device's fixed time for each of the steps too. A listed download is each client's
+    own, of which a broadcast carries nothing.
     """
 
     federated: ClassVar[None] = None
@@ -98,6 +100,7 @@ class LearningOff(Record):
     download_bits: OneOrEach[Annotated[Bits, Field(ge=0)]]
     upload_bits: OneOrEach[Annotated[Bits, Field(ge=0)]]
     compute_flop: OneOrEach[Annotated[Flop, Field(ge=0)]]
+    local_steps: int = Field(default=1, ge=1)
     memory_bytes: Annotated[Bytes, Field(ge=0)] = 0
     samples_per_client: int = Field(default=1, ge=1, le=MAX_SAMPLES)
 
@@ -131,6 +134,7 @@ class LearningOff(Record):
             download_bits=self.download_bits,
             upload_bits=self.upload_bits,
             compute_flop=self.compute_flop,
+            local_steps=self.local_steps,
             memory_bytes=self.memory_bytes,
             samples_per_client=self.samples_per_client,
         )
@@ -280,6 +284,9 @@ class LoraLearning(Record):
         store: Store | None = None,
         workers: int = 1,
     ) -> FederatedLearner:
+        from fl.federation.federation import Federation  # imports all of training
+        from netsim.cosim.learner import FederatedLearner
+
         with as_input_error("learning.device"):
             device = resolved(self.device)
         with as_input_error("learning"):
@@ -310,20 +317,42 @@ class LoraLearning(Record):
             return
         require_as_left(Path(self.start))
         with as_input_error("learning.start"):
-            costs = self._trained_costs(may_count=may_count)
+            trains = self.settings.exchange(1).trains
+            costs = self._trained_costs(trains, may_count=may_count)
             if costs is not None:
                 require_sizes(Path(self.start), costs, self.lora)
 
-    def _costs(self, *, may_count: bool) -> ModelCosts | None:
-        """Return the costs of the model that gives the time, where they are known."""
-        if self.timing_as is None:
-            return self._trained_costs(may_count=may_count)
-        find = count_timing if may_count else known_timing
-        return find(self.timing_as, self.lora, self.training)
+    def _costs(self, *, may_count: bool) -> CostsByPart | None:
+        """Return the costs of the model that gives the time, by the parts that the
+        aggregation trains; None where they are not known."""
+        found: dict[tuple[PartName, ...], ModelCosts] = {}
+        for turn in (1, 2):
+            trains = self.settings.exchange(turn).trains
+            costs = found.get(trains) or self._costs_of(trains, may_count=may_count)
+            if costs is None:
+                return None
+            found[trains] = costs
+        return found
 
-    def _trained_costs(self, *, may_count: bool) -> ModelCosts | None:
+    def _costs_of(
+        self, trains: tuple[PartName, ...], *, may_count: bool
+    ) -> ModelCosts | None:
+        if self.timing_as is None:
+            return self._trained_costs(trains, may_count=may_count)
+        find = count_timing if may_count else known_timing
+        return find(self.timing_as, self.lora, self.training, trains)
+
+    def _trained_costs(
+        self, trains: tuple[PartName, ...], *, may_count: bool
+    ) -> ModelCosts | None:
         find = count_costs if may_count else known_costs
-        return find(self.task, self.backbone, lora=self.lora, training=self.training)
+        return find(
+            self.task,
+            self.backbone,
+            lora=self.lora,
+            training=self.training,
+            trains=trains,
+        )
 
 
 def _backbone_name(backbone: Backbone) -> str:

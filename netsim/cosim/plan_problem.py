@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from fl.contract import Job
 from netsim.channel.latency import mean_latency_s
+from netsim.cosim.checks.clock import require_time
 from netsim.cosim.checks.declared import declared, find
 from netsim.cosim.checks.rules import with_article
 from netsim.cosim.scenario import Scenario
@@ -104,7 +105,9 @@ def _require_plannable(scenario: Scenario) -> None:
 
 
 def draw_population(scenario: Scenario, learner: Learner) -> Population:
-    """Return the drawn fleet; refuse links that are too slow."""
+    """Return the drawn fleet; refuse links that are too slow and rounds that are too
+    long."""
+    require_time(scenario, learner)
     population = Population(
         scenario.population,
         scenario.network,
@@ -127,14 +130,14 @@ def build_problem(
     jobs = _jobs(scenario, learner)
     timing = scenario.server.round_timing
     assert timing is not None, "only rounds are planned"
-    compute_s, before_s = _until_sending_s(learner, population, jobs)
     up = scenario.single_cell("a plan").uplink
+    compute_s, before_s = _until_sending_s(learner, population, jobs)
     before_s += timing.announce_s
     after_s = up.transport.delay_s + mean_latency_s(up.latency_s, up.jitter)
     need_hz_s = _need_hz_s(learner, population, jobs)
-    band_hz = up.band_hz
+    bits = [up.transport.air_bits(learner.bits_up(job)) for job in jobs]
     fits = _fits_memory(learner, population, jobs)
-    alone_s = before_s + compute_s + need_hz_s / band_hz + after_s
+    alone_s = before_s + compute_s + need_hz_s / up.band_hz + after_s
     limit = assumed.max_weight
     problem = Problem(
         data_weights=population.data_weights,
@@ -143,11 +146,9 @@ def build_problem(
         global_rank=learner.rank or 1,
         compute_s=compute_s,
         need_hz_s=need_hz_s,
-        bits=np.array(
-            [up.transport.air_bits(learner.bits_up(job)) for job in jobs], dtype=float
-        ),
+        bits=np.array(bits, dtype=float),
         is_allowed=_in_time(fits, alone_s, timing.deadline_s),
-        band_hz=band_hz,
+        band_hz=up.band_hz,
         fixed_s=before_s + after_s + timing.merge_s,
         max_weight=_span(population) if limit is None else limit,
     )

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from fl.memory.code import code_of, own_classes
 from netsim.cosim.checks.scenario import contradictions
 from netsim.cosim.scenario import Scenario
 from netsim.cosim.shipped import find_scenario
@@ -18,7 +19,9 @@ def read_scenario(
 ) -> Scenario:
     """Return the scenario of a YAML file, with ``path=value`` overrides applied; its
     classes of a user's own are imported where ``code`` permits it."""
-    return load(path, Scenario, overrides=overrides, check=contradictions, code=code)
+    return _named(
+        load(path, Scenario, overrides=overrides, check=contradictions, code=code)
+    )
 
 
 def scenario_of(
@@ -32,7 +35,9 @@ def scenario_of(
     if isinstance(given, str | Path):
         return read_scenario(find_scenario(str(given)), texts, code)
     text = as_yaml(given)
-    return load_text(text, Scenario, overrides=texts, check=contradictions, code=code)
+    return _named(
+        load_text(text, Scenario, overrides=texts, check=contradictions, code=code)
+    )
 
 
 def _texts(override: str | Mapping[str, object]) -> Iterator[str]:
@@ -45,7 +50,16 @@ def _texts(override: str | Mapping[str, object]) -> Iterator[str]:
 
 def parse_scenario(text: str, folder: Path, code: UserCode = WORKING_TREE) -> Scenario:
     """Return the scenario of a YAML text whose own files are searched in ``folder``."""
-    return load_text(text, Scenario, folder=folder, check=contradictions, code=code)
+    return _named(
+        load_text(text, Scenario, folder=folder, check=contradictions, code=code)
+    )
+
+
+def _named(scenario: Scenario) -> Scenario:
+    """Return a scenario whose own classes are named by their code of now: as loaded."""
+    if own_classes([scenario]):
+        code_of([], [scenario])
+    return scenario
 
 
 def read_unloaded(path: Path) -> Scenario:

@@ -35,13 +35,22 @@ def recorded_scenario(
         )
     require_scenario(run, manifest)
     scenario = read_scenario(run / SCENARIO_FILE, overrides, code)
-    own = [path for path in edited_since(manifest, scenario) if is_own(path)]
-    if own and not overrides:
-        raise InputError(
-            f"{run} was made by other code: {in_short(own)} no longer what it was "
-            f"then; read {run / CODE_FOLDER}, then --allow-code replays with that copy"
-        )
+    if (own := own_edits(run, scenario)) and not overrides:
+        raise InputError(own)
     return scenario
+
+
+def own_edits(run: Path, scenario: Scenario) -> str:
+    """Return which of a user's modules are no longer what they were in a run, and what
+    to do; empty if all are."""
+    edits = edited_since(read_manifest(run), scenario)
+    own = [path for path in edits if is_own(path)]
+    if not own:
+        return ""
+    return (
+        f"{run} was made by other code: {in_short(own)} no longer what it was "
+        f"then; read {run / CODE_FOLDER}, then --allow-code replays with that copy"
+    )
 
 
 def first_difference(recorded: Path, replayed: Path) -> str:
@@ -73,10 +82,8 @@ def first_row(before: pd.DataFrame, after: pd.DataFrame) -> str:
     if rows.any():
         row = int(rows.to_numpy().argmax())
         column = str(differs.columns[int(differs.iloc[row].to_numpy().argmax())])
-        return (
-            f"row {row}, {column}: recorded {left[column].iloc[row]!r}, "
-            f"replayed {right[column].iloc[row]!r}"
-        )
+        values = (one[column].astype(object).iloc[row] for one in (left, right))
+        return "row {}, {}: recorded {!r}, replayed {!r}".format(row, column, *values)
     if len(before) != len(after):
         return f"recorded {len(before)} rows, replayed {len(after)}"
     return ""

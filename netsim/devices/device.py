@@ -31,9 +31,9 @@ class Device(Record):
     """A kind of device.
 
     Training takes ``fixed_time`` for each step and ``launch_time`` for each operation;
-    besides, matrix products run at ``efficiency`` times the peak, and the bytes that
-    they and all other operations read and write pass at the two bandwidths, without one
-    in no time.
+    besides, matrix products run at ``efficiency`` times the peak, those that give
+    16-bit numbers at ``half_rate`` if it is given, and the bytes that products and all
+    other operations read and write pass at the two bandwidths, without one in no time.
     ``compute_power`` and ``idle_power`` are those of the whole device while it trains
     and while it waits. While it sends, the radio's power is added: transmit power
     divided by ``transmit_efficiency``. Four in five of its times lie within a factor
@@ -49,6 +49,7 @@ class Device(Record):
     transmit_efficiency: float = Field(default=0.35, gt=0, le=1)
     fixed_time_s: Annotated[Seconds, Field(ge=0)] = 0.0
     launch_time_s: Annotated[Seconds, Field(ge=0)] = 0.0
+    half_rate_flop_per_s: Annotated[FlopPerSecond, Field(gt=0)] | None = None
     product_bandwidth_bytes_per_s: Bandwidth | None = None
     other_bandwidth_bytes_per_s: Bandwidth | None = None
     software: str = ""  # the program that trains
@@ -70,7 +71,10 @@ class Device(Record):
 
     def compute_time_s(self, work: Work) -> float:
         """Return the duration of local training, in seconds."""
-        seconds = work.flop / self.flop_per_s
+        half_flop = 0 if self.half_rate_flop_per_s is None else work.half_flop
+        seconds = (work.flop - half_flop) / self.flop_per_s
+        if self.half_rate_flop_per_s is not None:
+            seconds += half_flop / self.half_rate_flop_per_s
         seconds += work.steps * self.fixed_time_s + work.operations * self.launch_time_s
         if self.product_bandwidth_bytes_per_s is not None:
             seconds += work.product_bytes / self.product_bandwidth_bytes_per_s

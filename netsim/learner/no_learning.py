@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fl.contract import Arrival, Branch, Job, Merged, Score, Work
+from fl.contract import NOTHING, Arrival, Branch, Job, Merged, Score, Work
 from netsim.learner.evaluation_schedule import EvaluationSchedule
 from netsim.scenario.each import of_client
 
@@ -25,6 +25,7 @@ class NoLearning:
     compute_flop: int | tuple[int, ...]
     memory_bytes: int
     samples_per_client: int
+    local_steps: int = 1  # that ``compute_flop`` are
     counted: Work | None = None  # of a model, in place of ``compute_flop``
     initial_version: str = "initial"
     rank: None = None
@@ -50,7 +51,8 @@ class NoLearning:
     def work(self, job: Job) -> Work:
         if self.counted is not None:
             return self.counted
-        return Work(of_client(self.compute_flop, job.client_id))
+        flop = of_client(self.compute_flop, job.client_id)
+        return Work(flop, steps=self.local_steps) if flop else NOTHING
 
     def submit(self, job: Job) -> str:
         return f"{job.version}/{job.client_id}/{job.start_index}"

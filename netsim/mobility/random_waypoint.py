@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Literal, NamedTuple
 from pydantic import Field, model_validator
 
 from netsim.core.clock import to_ns
-from netsim.core.quantities import Metres, MetresPerSecond, Seconds
+from netsim.core.quantities import MAX_S, Metres, MetresPerSecond, Seconds
 from netsim.core.streams import uniform
 from netsim.errors import InputError
 from netsim.mobility.path import Paths, Place
@@ -48,6 +48,22 @@ class RandomWaypoint(Record):
             raise ValueError(
                 "region must be its lower left and its upper right corner, "
                 f"got ({x0:g}, {y0:g}) and ({x1:g}, {y1:g})"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_legs(self) -> RandomWaypoint:
+        diagonal_m = math.dist(*self.region_m)
+        if diagonal_m / self.min_speed_m_s > MAX_S:
+            raise ValueError(
+                f"min_speed must cross the region's {diagonal_m:g} m within {MAX_S:g} "
+                f"s, got {self.min_speed_m_s:g} m/s"
+            )
+        leg_s = diagonal_m / 2 / self.max_speed_m_s + self.pause_s
+        if leg_s * MAX_PASSED < self.interval_s:
+            raise ValueError(
+                f"a client would pass over {MAX_PASSED:,} waypoints in one `interval` "
+                f"of {self.interval_s:g} s; widen the `region`, or set a `pause`"
             )
         return self
 

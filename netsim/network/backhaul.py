@@ -8,6 +8,7 @@ from pydantic import Field
 
 from netsim.core.clock import to_ns
 from netsim.core.quantities import BitsPerSecond, Seconds
+from netsim.errors import InputError
 from netsim.scenario import Record
 
 
@@ -17,6 +18,14 @@ class Backhaul(Record):
 
     rate_bps: Annotated[BitsPerSecond, Field(gt=0)]
     latency_s: Annotated[Seconds, Field(ge=0)] = 0.0
+
+    def require_usable(self, bits: int, longest_s: float) -> None:
+        """Raise ``InputError`` if a message takes longer than ``longest_s``."""
+        if bits > self.rate_bps * longest_s:
+            raise InputError(
+                f"backhaul.rate: {bits} bits would take over {longest_s / 86400:.0f} "
+                f"days at {self.rate_bps:g} bit/s"
+            )
 
 
 class Wire:

@@ -100,6 +100,7 @@ class Uplink(Record):
     @model_validator(mode="after")
     def _check_outage(self) -> Uplink:
         _require_valid_outage(self)
+        _require_valid_window(self)
         return self
 
 
@@ -132,12 +133,14 @@ class Downlink(Record):
 
     @model_validator(mode="after")
     def _check_transport(self) -> Downlink:
+        _require_valid_window(self)
         if self.transport.grant_delay_s:
             raise ValueError("a downlink has no grants: set `grant_delay` on `uplink`")
-        if self.mode == "broadcast" and self.transport.set_up_round_trips:
+        if self.mode == "broadcast" and self.transport.round_trip_s:
             raise ValueError(
-                "a broadcast has no connection to set up: remove `set_up_round_trips`, "
-                "or set `mode: unicast`"
+                "a broadcast has no connection: remove `round_trip`, "
+                "`set_up_round_trips`, `initial_window` and `window`, or set"
+                " `mode: unicast`"
             )
         return self
 
@@ -160,6 +163,17 @@ class Downlink(Record):
     def rule(self) -> SharingRule:
         """Return the sharing rule of the band."""
         return ProcessorSharing() if self.sharing is None else self.sharing
+
+
+def _require_valid_window(air: Uplink | Downlink) -> None:
+    """Raise ``ValueError`` for a window on a band whose rate was measured."""
+    if air.transport.pace is None or not is_loaded(air.radio):
+        return
+    if air.radio.capacity() is not None:
+        raise ValueError(
+            "`initial_window` and `window` have no effect on a measured radio: leave "
+            "them out of `transport`"
+        )
 
 
 def _require_valid_outage(air: Uplink | Downlink) -> None:

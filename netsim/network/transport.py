@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
+from netsim.band import Pace
 from netsim.core.clock import to_ns
 from netsim.core.quantities import Bits, Seconds
 from netsim.scenario.record import Record
@@ -18,6 +19,9 @@ class Transport(Record):
     device's own message ``set_up_round_trips`` of ``round_trip`` pass, for TCP one and
     for TLS 1.3 over it two. Each attempt to send up waits ``grant_delay`` for the
     uplink's grant. Waiting uses no band.
+
+    Each attempt sends at most ``initial_window`` in its first ``round_trip``, twice as
+    much in each next one (slow start), and never more than ``window`` in one.
     """
 
     payload_bits: Annotated[Bits, Field(gt=0)] | None = None
@@ -25,15 +29,23 @@ class Transport(Record):
     set_up_round_trips: int = Field(default=0, ge=0)
     round_trip_s: Annotated[Seconds, Field(ge=0)] = 0.0
     grant_delay_s: Annotated[Seconds, Field(ge=0)] = 0.0
+    initial_window_bits: Annotated[Bits, Field(gt=0)] | None = None
+    window_bits: Annotated[Bits, Field(gt=0)] | None = None
 
     @model_validator(mode="after")
     def _check_pairs(self) -> Transport:
         if (self.payload_bits is None) != (self.header_bits == 0):
             raise ValueError("needs `payload` and `header` together, or neither")
-        if (self.set_up_round_trips == 0) != (self.round_trip_s == 0):
+        windows = self.initial_window_bits, self.window_bits
+        uses_round_trips = self.set_up_round_trips > 0 or windows != (None, None)
+        if uses_round_trips != (self.round_trip_s > 0):
             raise ValueError(
-                "needs `set_up_round_trips` and `round_trip` together, or neither"
+                "needs `round_trip` together with `set_up_round_trips`,"
+                " `initial_window` or `window`"
             )
+        first_bits, most_bits = windows
+        if first_bits is not None and most_bits is not None and first_bits > most_bits:
+            raise ValueError("`initial_window` must be at most `window`")
         return self
 
     def air_bits(self, bits: int) -> int:
@@ -41,6 +53,18 @@ class Transport(Record):
         if self.payload_bits is None:
             return bits
         return bits + -(-bits // self.payload_bits) * self.header_bits
+
+    @property
+    def pace(self) -> Pace | None:
+        """Return the window of an attempt in bits on the air, None without one."""
+        first_bits, most_bits = self.initial_window_bits, self.window_bits
+        if first_bits is None and most_bits is None:
+            return None
+        return Pace(
+            self.air_bits(first_bits or most_bits or 0),
+            to_ns(self.round_trip_s),
+            None if most_bits is None else self.air_bits(most_bits),
+        )
 
     @property
     def delay_s(self) -> float:

@@ -72,6 +72,19 @@ class Planner:
         is_allowed = (self.problem.is_allowed & ~is_deep) | top
         return replace(self, problem=replace(self.problem, is_allowed=is_allowed))
 
+    def at_top_ranks(self) -> Planner:
+        """Return the planner with only the highest rank of each client."""
+        return replace(self, problem=at_top_rank(self.problem))
+
+    def near(self, decision: Decision, before: FloatArray) -> FloatArray:
+        """Return the decided probabilities, each at most twice and at least half of
+        what it was before."""
+        if self.given is not None:
+            return decision.probabilities
+        return np.asarray(
+            np.clip(decision.probabilities, before / 2, np.minimum(before * 2, 1.0))
+        )
+
     def cautious(self, largest_weight: float) -> Planner:
         """Return the planner for pilots that show no effect of variance: the highest
         ranks, and no weight ``a_n / q_n`` above those that were tried."""

@@ -161,10 +161,13 @@ class RadioMap:
 
     def require_usable_links(self, direction: Direction, bits: int) -> None:
         """Raise ``InputError`` if ``bits`` would take the weakest client of a cell more
-        than ``LONGEST_TRANSFER_S`` on the whole band at time zero."""
-        for cell_id in range(len(self.network.cells)):
+        than ``LONGEST_TRANSFER_S`` on the whole band at time zero, or over the cell's
+        backhaul."""
+        for cell_id, cell in enumerate(self.network.cells):
             members = self.members(cell_id)
             if len(members):
+                if cell.backhaul is not None:
+                    cell.backhaul.require_usable(bits, LONGEST_TRANSFER_S)
                 means_hz = self._mean_cn0_hz[direction][members]
                 self._require_rate(int(members[np.argmin(means_hz)]), direction, bits)
                 if self._config.radio_band_hz is not None:
@@ -176,7 +179,7 @@ class RadioMap:
         cn0_hz = self.effective_cn0_hz(client_id, direction)
         share_hz = min(band.band_hz, self._width_hz(client_id))
         rate_bps = planned_radio(band.radio).rate_bps(cn0_hz, share_hz)
-        if bits > rate_bps * LONGEST_TRANSFER_S:
+        if band.transport.air_bits(bits) > rate_bps * LONGEST_TRANSFER_S:
             mean_hz = float(self._mean_cn0_hz[direction][client_id])
             snr_db = linear_to_db(band.radio.snr(mean_hz, band.band_hz))
             raise InputError(

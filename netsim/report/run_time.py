@@ -140,12 +140,9 @@ def _group_chart(shares: pd.DataFrame, by: str, title: str) -> Chart:
     rows = _group_rows(shares, by)
     keys = marks.phase_keys([n for n in SHARES if n in set(rows["phase"])])
     name = f"groups-{by}"
-    x = alt.X(
-        "share:Q",
-        title="share of the run",
-        axis=alt.Axis(format="~%", tickCount=5),
-        scale=alt.Scale(domain=[0, 1], nice=False),
-    )
+    axis = alt.Axis(format="~%", tickCount=5)
+    scale = alt.Scale(domain=[0, 1], nice=False)
+    x = alt.X("share:Q", title="share of the run", axis=axis, scale=scale)
     tooltip = [
         marks.tip_text("group", title),
         marks.tip("clients", "clients", ",d"),

@@ -101,16 +101,14 @@ def _costs_chart(data: StudyData, costs: Costs, frame: pd.DataFrame) -> Chart:
         large.encode(x, y, colour, tooltip=[*tooltip, mean]),
     )
     frames = pd.concat(fronts, ignore_index=True), frame, means
+    choosers = [*chooser("among", "Show", frame["among"]), *target_chooser(data, frame)]
     return Chart(
         name=costs.name,
         title=costs.title,
         spec=marks.spec(chart, costs.title, height=300),
         frames=dict(zip(names, frames, strict=True)),
         legend=legend,
-        choosers=[
-            *chooser("among", "Show", frame["among"]),
-            *target_chooser(data, frame),
-        ],
+        choosers=choosers,
         note="Large dots are means over seeds, small ones the seeds.",
     )
 

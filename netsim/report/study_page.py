@@ -10,9 +10,10 @@ from netsim.report.study_costs import bytes_chart, energy_chart
 from netsim.report.study_curves import curve_charts
 from netsim.report.study_data import STUDY_FILE, StudyData
 from netsim.report.study_speed import speedup_chart, time_chart
-from netsim.study import Study
+from netsim.study.frames import Study
 from netsim.study.outcomes import THE_END
 from netsim.study.summary import sentence
+from netsim.study.what_if import answers
 
 
 def study_page(study: Study) -> Page:
@@ -114,6 +115,7 @@ def _speed_section(data: StudyData) -> Section | None:
         "the 95 % interval over seeds; where it crosses 1, the seeds do not show "
         "which is faster.",
     ]
+    text += answers(data.study)
     charts = [time_chart(data), speedup_chart(data)]
     return Section("Who is faster", text, [*charts, _sentences(data)])
 
@@ -155,6 +157,19 @@ def _cost_section(data: StudyData) -> Section | None:
     return Section("What it costs", text, charts)
 
 
+OF_A_RUN = (
+    Column("seed", "seed"),
+    Column("target", "target"),
+    Column("reached", "reached"),
+    Column("time_s", "seconds", ".2f"),
+    Column("rounds", "rounds"),
+    Column("sent", "MB sent", ".2f"),
+    Column("energy_j", "joules", ".4g"),
+    Column("final_accuracy", "accuracy at the end", ".3f"),
+    Column("status", "status"),
+)
+
+
 def _table_section(data: StudyData) -> Section:
     table = data.study.table
     shown = table.assign(
@@ -164,18 +179,7 @@ def _table_section(data: StudyData) -> Section:
         reached=table["is_reached"].map({True: "yes", False: "no"}).fillna(""),
     )
     shown = shown.astype({"time_s": "float64", "end_s": "float64", "sent": "float64"})
-    columns = [
-        *(Column(axis, axis) for axis in data.axes),
-        Column("seed", "seed"),
-        Column("target", "target"),
-        Column("reached", "reached"),
-        Column("time_s", "seconds", ".2f"),
-        Column("rounds", "rounds"),
-        Column("sent", "MB sent", ".2f"),
-        Column("energy_j", "joules", ".4g"),
-        Column("final_accuracy", "accuracy at the end", ".3f"),
-        Column("status", "status"),
-    ]
+    columns = [*(Column(axis, axis) for axis in data.axes), *OF_A_RUN]
     text = ["A row per run and target. A click on a heading sorts."]
     note = (
         "Where the target was not reached, seconds, rounds, bytes and joules are those "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import altair as alt
 import pandas as pd
 
@@ -73,12 +75,7 @@ def speedup_chart(data: StudyData) -> Chart:
     frame = _speedups(data)
     keys = dot_keys(marks.palette_keys(data.arm_names))
     axis = alt.Axis(format=".3~g", values=_ratio_ticks(frame), labelOverlap="greedy")
-
-    def x(field: str) -> alt.X:
-        scale = alt.Scale(type="log", nice=False, padding=12)
-        title = "times as fast as the baseline"
-        return alt.X(field, type="quantitative", scale=scale, title=title, axis=axis)
-
+    x = partial(_ratio_axis, axis=axis)
     y, colour = variants_axis(data), marks.colours("arm", keys)
     shape = marks.source("speedups").encode(y, colour, tooltip=_speed_tooltip())
     one = alt.Chart(alt.Data(values=[{"one": 1}]))
@@ -99,6 +96,12 @@ def speedup_chart(data: StudyData) -> Chart:
         legend=[key for key in keys if key.label in set(frame["arm"])],
         choosers=target_chooser(data, frame),
     )
+
+
+def _ratio_axis(field: str, axis: alt.Axis) -> alt.X:
+    scale = alt.Scale(type="log", nice=False, padding=12)
+    title = "times as fast as the baseline"
+    return alt.X(field, type="quantitative", scale=scale, title=title, axis=axis)
 
 
 def _speedups(data: StudyData) -> pd.DataFrame:

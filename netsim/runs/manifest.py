@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import hashlib
 import importlib.metadata
 import math
@@ -187,12 +189,17 @@ def known_metrics(score: Score | Evaluation) -> dict[str, float | None]:
 def versions() -> dict[str, str]:
     """Return the versions of all that a result may depend on, without importing it."""
     found = {"python": platform.python_version(), "netsim": VERSION}
+    return found | dict(_installed())
+
+
+@functools.cache
+def _installed() -> tuple[tuple[str, str], ...]:
+    """Return the installed packages that a result may depend on, with versions."""
+    found = []
     for package in PACKAGES:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found.append((package, importlib.metadata.version(package)))
+    return tuple(found)
 
 
 def machine() -> str:

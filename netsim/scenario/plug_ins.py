@@ -94,15 +94,7 @@ def _checked(
             guard(type(found), answer.then)
 
     def one_by_one(self: object, found: Any) -> Generator[object, object, None]:
-        last = sent = None
-        items = iter(found)
-        while True:
-            try:
-                last, before = next(items) if sent is None else items.send(sent), last
-            except StopIteration:
-                break
-            require(self, last, before)
-            sent = yield last
+        yield from _each(found, functools.partial(require, self))
         if answer.form == "endless":
             raise wrong(self, name, f"{answer.rule}, without end, and it ended")
 
@@ -118,6 +110,22 @@ def _checked(
 
     setattr(checked, CHECKED, True)
     return checked
+
+
+def _each(
+    found: Any, require: Callable[[object, object], None]
+) -> Generator[object, object, None]:
+    """Yield what an iterable or a generator yields, each checked with the one before;
+    what is sent is passed on."""
+    last = sent = None
+    items = iter(found)
+    while True:
+        try:
+            last, before = next(items) if sent is None else items.send(sent), last
+        except StopIteration:
+            return
+        require(last, before)
+        sent = yield last
 
 
 def wrong(asked: object, name: str, text: str) -> InputError:

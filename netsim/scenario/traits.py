@@ -43,6 +43,7 @@ Trait: TypeAlias = Literal[
     "ranks-by-memory",  # by what the device holds
     # a sharing rule
     "divides-at-events",
+    "divides-equally",  # all live transfers have one share
     "plans-rounds",  # shares are fixed when a round begins
     "seeks-shares",  # shares are the optimum of a search
     # clients

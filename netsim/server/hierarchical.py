@@ -132,7 +132,7 @@ class Edge:
         parts = self._enlist(round_id, drawn)
         if parts:
             missing = stage.participants.missing(round_id, self.version)
-            yield from serve_cell(stage.scene, parts, missing)
+            yield from serve_cell(stage.scene, parts, missing, waits_for_all=True)
         updates = arrived(parts)
         if updates:
             if self.config.merge_time_s:

@@ -14,11 +14,13 @@ from netsim.policy.pilots import Update
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The participations that arrived, their squared changes, and the scores."""
+    """The participations that arrived, their squared changes, the scores, and the
+    squared norm of the weighted sum of changes where it is known."""
 
     arrived: Sequence[Participation]
     norms2: Sequence[float | None]
     scores: Sequence[Score]
+    sum_norm2: float | None = None
 
     def updates(self, full_rank: int | None) -> list[Update]:
         """Return the changes whose norms are known."""

@@ -43,6 +43,12 @@ class RoundLoop:
         self._settings = settings
         self._timing = timing
         self._cut = cut
+        self._waits_for_all = (
+            timing.deadline_s is None
+            and settings.merge_first is None
+            and cut is None
+            and not settings.outages
+        )
         self._late: list[Participation] = []  # running, or arrived and not merged yet
         self._news = self._env.event()  # the next end of a task
         self._broadcasts_end = self._env.event()  # when broadcasts are cut
@@ -140,6 +146,7 @@ class RoundLoop:
             missing=participants.missing(round_.round_id, version),
             ends=ends,
             at_end=partial(self._note_end, round_),
+            waits_for_all=self._waits_for_all,
         )
 
     def _serve_late(self, broadcast: Process) -> Process:
@@ -202,7 +209,7 @@ class RoundLoop:
     def _close(self, round_: Round) -> Outcome:
         """Merge what arrived, record tasks that are over, and return the outcome."""
         stage, merged = self._stage, round_.merged
-        norms2 = stage.merge(round_.round_id, merged)
+        made = stage.merge(round_.round_id, merged)
         taken = {part.task_id for part in merged}
         involved, self._late, num_dropped = self._involved(round_), [], 0
         for part in involved:
@@ -219,7 +226,9 @@ class RoundLoop:
             Counts(len(round_.parts), len(arrived(merged)), num_dropped),
             is_deserted=round_.is_deserted,
         )
-        return Outcome(merged, norms2, scores)
+        return Outcome(
+            merged, made.norms2 or [None] * len(merged), scores, made.sum_norm2
+        )
 
     def _involved(self, round_: Round) -> list[Participation]:
         """Return the late participations and the round's own, each once."""

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fl.contract import Branch, LayerError, Score
+from fl.contract import Branch, LayerError, Merged, Score
 from netsim.client.participation import Participation
 from netsim.client.scene import Scene
 from netsim.errors import InputError
@@ -126,14 +126,14 @@ class Stage:
 
     def merge(
         self, round_id: int, parts: Sequence[Participation], *, is_mixed: bool = False
-    ) -> Sequence[float | None]:
-        """Merge what arrived into a new version in force, and return the squared norms
-        of the changes; None where learning does not know them."""
+    ) -> Merged:
+        """Merge what arrived into a new version in force, and return what came of
+        it."""
         self.evaluations.evaluate_marks(self.in_force())
         examined = self.evaluations.examined(round_id, parts)
         merged = self.versions.merge(round_id, parts, examined, is_mixed=is_mixed)
         self.evaluations.write(self.in_force(round_id), merged.scores)
-        return merged.norms2 or [None] * len(parts)
+        return merged
 
     def join(self, round_id: int, branches: Sequence[Branch]) -> None:
         """Merge what edge servers made of the version in force into a new one."""

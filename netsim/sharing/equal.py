@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, Literal
+from typing import ClassVar, Final, Literal
 
 from netsim.band.shared import BandNow
 from netsim.band.transfer import Terms, Transfer
 from netsim.channel.radio import Radio
+from netsim.scenario.traits import Traits
 from netsim.sharing.rule import AtEvents, Expected, PerRound
 
 EQUAL: Final = Terms(weight=1)
@@ -17,6 +18,7 @@ class ProcessorSharing(AtEvents):
     """All live transfers have equal shares at every moment."""
 
     kind: Literal["processor-sharing"] = "processor-sharing"
+    traits: ClassVar[Traits] = {"divides-at-events": "", "divides-equally": ""}
 
     def divide(
         self, started: Sequence[Transfer], live: Mapping[int, Transfer], band: BandNow

@@ -30,6 +30,7 @@ from netsim.study.work import Ending, Host, Job, Mark, Status, Watch, run_one, u
 
 RESULTS = Path("results") / "studies"
 STUDY_FILE = "study.yaml"
+KEEPS = ", or --mixed-code keeps such runs, marked in the table"
 
 
 @dataclass
@@ -153,7 +154,8 @@ def _opened(plan: StudyPlan, tables: Tables, *, mixed_code: bool) -> set[Path]:
     require_room(plan)
     finished = [run for run in plan.runs if run.is_finished]
     for run in () if mixed_code else finished:
-        require_same_code(read_manifest(run.folder), run.scenario, run.folder)
+        manifest = read_manifest(run.folder)
+        require_same_code(manifest, run.scenario, run.folder, KEEPS)
     for run in finished:
         clear_lock(run.folder)
         tables.add(run, "complete")

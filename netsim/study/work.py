@@ -15,7 +15,7 @@ from multiprocessing import connection, parent_process
 from pathlib import Path
 from typing import Literal
 
-from fl.record import failure
+from fl.failure import failure
 from netsim.core.locks import LOCK_FILE, locked
 from netsim.cosim.reading import parse_scenario
 from netsim.cosim.run import run_scenario

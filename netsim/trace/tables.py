@@ -55,6 +55,9 @@ class Rows:
             setattr(self, name, given.pop(name, []))
         assert not given, f"no tables: {', '.join(given)}"
 
+    def flush_full(self) -> None:
+        """Write full tables to where rows go; these lists keep all."""
+
 
 @dataclass(frozen=True, slots=True)
 class Table:

@@ -11,7 +11,8 @@ efficiency, repeated without end, counts instead of time.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate, pairwise
 from operator import attrgetter
 from typing import Protocol
@@ -79,32 +80,44 @@ def check_clock(trace: Rows) -> Iterator[Finding]:
     yield from broken
     measured = {} if broken else _tables(trace.capacities)
     own_times = {} if broken else link_times(trace.links, trace.laps)
-    on_links: list[tuple[Transfer, list[Segment]]] = []
-    of_transfer = grouped(trace.segments, attrgetter("transfer_id"))
     of_band = grouped(trace.bands, _band_of)
     virtual = {
         key: VirtualTime(rows, measured.get(key, int)) for key, rows in of_band.items()
     }
-    live: dict[BandKey, list[Segment]] = {}
+    on_links: list[tuple[Transfer, list[Segment]]] = []
+    live: dict[BandKey, list[Segment]] = defaultdict(list)
+    of_transfer = grouped(trace.segments, attrgetter("transfer_id"))
     for transfer in trace.transfers:
-        key = (transfer.cell_id, transfer.direction)
+        band = (transfer.cell_id, transfer.direction)
         own = of_transfer.pop(transfer.transfer_id, [])
         own_time = own_times.get((transfer.client_id, transfer.direction))
         if own_time is None:
-            live.setdefault(key, []).extend(own)
+            live[band].extend(own)
         else:
             on_links.append((transfer, own))
-        yield from _check_tiles(transfer, own)
-        yield from _check_work(transfer, own, own_time or virtual.get(key, NO_TIME))
-        yield from _check_outage(transfer, own)
-    for transfer_id in of_transfer:
+        yield from _check_transfer(transfer, own, own_time or virtual.get(band))
+    yield from _check_owners(of_transfer)
+    yield from check_use(on_links)
+    yield from check_bands(trace.bands)
+    for band, rows in of_band.items():
+        yield from check_division(rows, live[band])
+
+
+def _check_transfer(
+    transfer: Transfer, segments: list[Segment], time: Passing | None
+) -> Iterator[Finding]:
+    """Yield what is wrong with the segments of one transfer."""
+    yield from _check_tiles(transfer, segments)
+    yield from _check_work(transfer, segments, time or NO_TIME)
+    yield from _check_outage(transfer, segments)
+
+
+def _check_owners(transfer_ids: Iterable[int]) -> Iterator[Finding]:
+    """Yield segments that are left when each transfer has taken its own."""
+    for transfer_id in transfer_ids:
         rule = "a segment must belong to one transfer"
         detail = "transfers has no such transfer_id, or it stands there twice"
         yield Finding("segments", f"transfer {transfer_id}", rule, detail)
-    yield from check_use(on_links)
-    yield from check_bands(trace.bands)
-    for key, rows in of_band.items():
-        yield from check_division(rows, live.get(key, []))
 
 
 def check_bands(bands: list[Band]) -> Iterator[Finding]:
@@ -190,19 +203,11 @@ def _check_work(
     for segment in segments:
         start, covered_start = virtual.at(segment.start_ns)
         end, covered_end = virtual.at(segment.end_ns)
-        span_ns = segment.end_ns - segment.start_ns
-        if covered_end - covered_start != span_ns:
-            detail = (
-                f"{segment.start_ns} to {segment.end_ns} ns is {span_ns} ns, "
-                f"of which rows of bands cover {covered_end - covered_start}"
-            )
-            yield Finding("segments", where, "a segment must lie in its band", detail)
         before_end, _ = virtual.at(segment.end_ns - 1)
-        since, before = virtual.elapsed(segment.start_ns), segment.end_ns - 1
-        passed = virtual.elapsed(before) - since
-        before_last = work + _work(segment, before_end - start, passed)
-        passed = virtual.elapsed(segment.end_ns) - since
-        work += _work(segment, end - start, passed)
+        yield from _check_covered(where, segment, covered_end - covered_start)
+        last_ns, elapsed = segment.end_ns, virtual.elapsed
+        before_last = work + _work(segment, before_end - start, elapsed, last_ns - 1)
+        work += _work(segment, end - start, elapsed, last_ns)
     need = transfer.bits * WORK_PER_BIT
     is_sent = transfer.status in WHOLLY_SENT
     if is_sent and work < need:
@@ -218,6 +223,17 @@ def _check_work(
         yield Finding("transfers", where, rule, detail)
 
 
+def _check_covered(where: str, segment: Segment, covered_ns: int) -> Iterator[Finding]:
+    """Yield a segment for a part of which its band has no row."""
+    span_ns = segment.end_ns - segment.start_ns
+    if covered_ns != span_ns:
+        detail = (
+            f"{segment.start_ns} to {segment.end_ns} ns is {span_ns} ns, "
+            f"of which rows of bands cover {covered_ns}"
+        )
+        yield Finding("segments", where, "a segment must lie in its band", detail)
+
+
 def _check_outage(transfer: Transfer, segments: list[Segment]) -> Iterator[Finding]:
     """Yield a transfer that was given up in an outage without being in one."""
     if transfer.status != "outage":
@@ -229,8 +245,10 @@ def _check_outage(transfer: Transfer, segments: list[Segment]) -> Iterator[Findi
         yield Finding("transfers", where, rule, f"its last segment has {efficiency}")
 
 
-def _work(segment: Segment, virtual: int, passed: int) -> int:
+def _work(segment: Segment, virtual: int, elapsed: Elapsed, end_ns: int) -> int:
+    """Return the work of a segment up to a tick, before which ``virtual`` passed."""
     efficiency = segment.spectral_efficiency_nbit_s_hz
     if segment.pinned_uhz is not None:
+        passed = elapsed(end_ns) - elapsed(segment.start_ns)
         return segment.pinned_uhz * efficiency * passed
     return segment.weight * efficiency * virtual

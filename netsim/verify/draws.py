@@ -55,11 +55,8 @@ class _Rounds:
         for event in trace.events:
             if event.kind in ABSENT:
                 self._marks[event.round_id or 0].append(event)
-        self._merged_in = {  # of updates that diverged in a merge
-            (e.client_id, e.time_ns): e.round_id
-            for e in trace.events
-            if e.kind == "diverged"
-        }
+        diverged = (e for e in trace.events if e.kind == "diverged")  # in a merge
+        self._merged_in = {(e.client_id, e.time_ns): e.round_id for e in diverged}
 
     def findings(self) -> Iterator[Finding]:
         """Yield what differs from the draws, round by round."""

@@ -1,15 +1,19 @@
-"""Checks each segment's spectral efficiency against its channel at its first tick."""
+"""Checks each segment's spectral efficiency against its channel at its first tick, and
+its share against its window."""
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from operator import attrgetter
 
+from netsim.band import Pace
 from netsim.channel import Channel, Radio, WorstLink
+from netsim.core.clock import MAX_NS
 from netsim.cosim.world import heard
 from netsim.network.cell import DIRECTIONS, Direction
-from netsim.trace.rows import Segment, Transfer
+from netsim.trace.rows import Band, Segment, Transfer
 from netsim.verify.compare import check_equal
 from netsim.verify.finding import Finding
 from netsim.verify.known import Known
@@ -43,6 +47,48 @@ def check_efficiencies(trace: Trace, known: Known) -> Iterator[Finding]:
             yield from check_equal("segments", where, (name, stated, expected))
 
 
+def check_windows(trace: Trace, known: Known) -> Iterator[Finding]:
+    """Yield segments that hold a wider share than their transfer's window fills."""
+    cells = known.scenario.network.cells
+    paces = {
+        (cell_id, direction): pace
+        for cell_id, cell in enumerate(cells)
+        for direction in DIRECTIONS
+        if (pace := cell.band(direction).transport.pace) is not None
+    }
+    if not paces:
+        return
+    channels = _Channels(trace, known)
+    transfers = {row.transfer_id: row for row in trace.transfers}
+    bands = grouped(trace.bands, lambda row: (row.cell_id, row.direction))
+    for segment in trace.segments:
+        transfer = transfers.get(segment.transfer_id)
+        if transfer is None or transfer.client_id is None:
+            continue
+        key = transfer.cell_id, transfer.direction
+        for tick_ns, share_uhz in _shares(segment, bands.get(key, [])):
+            if key not in paces:
+                break
+            most_uhz = channels.window_uhz(transfer, paces[key], tick_ns)
+            if share_uhz > most_uhz + 1:  # one step, as above
+                rule = "a share must not exceed what its window fills"
+                detail = f"at {tick_ns} ns {share_uhz} uHz, the window {most_uhz} uHz"
+                where = f"transfer {transfer.transfer_id}"
+                yield Finding("segments", where, rule, detail)
+
+
+def _shares(segment: Segment, bands: Sequence[Band]) -> Iterator[tuple[int, int]]:
+    """Yield the ticks at which a segment's share is set, and the share in uHz."""
+    if segment.pinned_uhz is not None:
+        yield segment.start_ns, segment.pinned_uhz
+        return
+    place = bisect_right(bands, segment.start_ns, key=attrgetter("end_ns"))
+    while place < len(bands) and bands[place].start_ns < segment.end_ns:
+        start_ns = max(bands[place].start_ns, segment.start_ns)
+        yield start_ns, segment.weight * bands[place].unit_share_uhz
+        place += 1
+
+
 class _Channels:
     """The channels of a run's transfers."""
 
@@ -71,6 +117,13 @@ class _Channels:
         radio = self._radios[transfer.cell_id, transfer.direction]
         # the least share, where a transfer waits for its turn, as the band asks it
         return radio.efficiency_nbit(cn0_hz, max(share_uhz, 1))
+
+    def window_uhz(self, transfer: Transfer, pace: Pace, tick_ns: int) -> int:
+        """Return the share that fills a transfer's window at a tick, in uHz."""
+        cn0_hz, _ = self._link(transfer).at(tick_ns)
+        radio = self._radios[transfer.cell_id, transfer.direction]
+        age_ns = tick_ns - transfer.start_ns
+        return pace.ceiling_uhz(age_ns, radio, cn0_hz, MAX_NS)
 
     def _link(self, transfer: Transfer) -> Channel:
         found = self._links.get(transfer.transfer_id)

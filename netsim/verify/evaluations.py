@@ -6,7 +6,7 @@ The server's own schedule is played again over the recorded scores.
 from __future__ import annotations
 
 import math
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -72,7 +72,6 @@ def check_scores(trace: Trace, known: Known) -> Iterator[Finding]:
 
 def check_local_scores(trace: Trace, known: Known) -> Iterator[Finding]:
     """Yield local scores of clients that were not drawn for them."""
-    schedule = _schedule(known)
     own = [row for row in trace.evals if row.client_id is not None]
     said = sorted(
         (row.round_id, row.client_id or 0, row.split, row.time_ns, row.phase)
@@ -83,22 +82,27 @@ def check_local_scores(trace: Trace, known: Known) -> Iterator[Finding]:
         where = f"round {row.round_id}, client {row.client_id}"
         claim = ("num_samples", row.num_samples, sizes[row.client_id])
         yield from check_equal("evals", where, claim)
-    expected: list[tuple[int, int, str, int, str]] = []
-    for round_ in trace.rounds:
-        examined = schedule and schedule.examines(round_.round_id)
-        if not examined or trace.has_edges:
-            continue
-        merged = [
-            t.client_id for t in trace.tasks if t.merged_round_id == round_.round_id
-        ]
-        rng = stream(known.scenario.seed, "examined clients", round_.round_id)
-        rest = (round_.end_ns, round_.phase)
-        for client_id in examined.chosen(merged, rng):
-            expected += [(round_.round_id, client_id, split, *rest) for split in LOCAL]
-    if said != sorted(expected):
+    expected = sorted(_examined(trace, known))
+    if said != expected:
         rule = "local scores must be of the clients drawn for them, at their merge"
         wrong = set(said) ^ set(expected)
         yield Finding("evals", "", rule, f"{len(wrong)} differ: {sorted(wrong)[:2]}")
+
+
+def _examined(trace: Trace, known: Known) -> Iterator[tuple[int, int, str, int, str]]:
+    """Yield round, client, split, tick and phase of each local score to expect."""
+    schedule = _schedule(known)
+    if schedule is None or trace.has_edges:
+        return
+    merged: dict[int | None, list[int]] = defaultdict(list)
+    for task in trace.tasks:
+        merged[task.merged_round_id].append(task.client_id)
+    for row in trace.rounds:
+        if examined := schedule.examines(row.round_id):
+            rng = stream(known.scenario.seed, "examined clients", row.round_id)
+            for client_id in examined.chosen(merged[row.round_id], rng):
+                for split in LOCAL:
+                    yield row.round_id, client_id, split, row.end_ns, row.phase
 
 
 def _schedule(known: Known) -> EvaluationSchedule | None:

@@ -92,7 +92,8 @@ CHECKS = (
     Check("capacities, laps", radio.check_traces),
     Check("links", radio.check_own_links),
     Check("arrivals, transfers.status `failed`", radio.check_messages_draws),
-    Check("transfers.start_ns of uploads", transport.check_transport),
+    Check("transfers.start_ns of clients' own messages", transport.check_transport),
+    Check("segments.pinned_uhz under a window", efficiency.check_windows),
     Check(
         "tasks.compute_energy_j, transmit_energy_j, idle_energy_j",
         energy.check_energies,

@@ -1,4 +1,4 @@
-"""Checks the waits before uploads: set-up, grants and backoffs."""
+"""Checks the waits before messages: set-up, grants and backoffs."""
 
 from __future__ import annotations
 
@@ -16,25 +16,32 @@ from netsim.verify.trace import Trace
 
 
 def check_transport(trace: Trace, known: Known) -> Iterator[Finding]:
-    """Yield uploads that do not start when their set-up, grant or backoff ends."""
+    """Yield uploads and unicast downloads that do not start when their set-up, grant or
+    backoff ends."""
     cells = known.scenario.network.cells
-    attempts: dict[int, list[Transfer]] = defaultdict(list)
+    attempts: dict[tuple[str, int], list[Transfer]] = defaultdict(list)
     for row in sorted(trace.transfers, key=lambda row: (row.start_ns, row.transfer_id)):
-        if row.direction == "up" and row.task_id is not None:
-            attempts[row.task_id].append(row)
+        if row.task_id is not None:
+            attempts[row.direction, row.task_id].append(row)
+    wired_ns = {
+        row.task_id: row.end_ns for row in trace.crossings if row.direction == "down"
+    }
     for task in trace.tasks:
-        own = attempts.get(task.task_id)
-        if own and task.upload_start_ns is not None:
-            uplink = cells[own[0].cell_id].uplink
-            due_ns = task.upload_start_ns + uplink.transport.set_up_ns
-            yield from _check_starts(own, due_ns, uplink)
+        up = attempts.get(("up", task.task_id))
+        if up and task.upload_start_ns is not None:
+            air = cells[up[0].cell_id].uplink
+            yield from _check_starts(up, task.upload_start_ns, air)
+        down = attempts.get(("down", task.task_id))
+        if down and cells[down[0].cell_id].downlink.mode == "unicast":
+            ready_ns = wired_ns.get(task.task_id, task.download_start_ns)
+            yield from _check_starts(down, ready_ns, cells[down[0].cell_id].downlink)
 
 
 def _check_starts(
-    own: Sequence[Transfer], due_ns: int, air: Uplink | Downlink
+    own: Sequence[Transfer], ready_ns: int, air: Uplink | Downlink
 ) -> Iterator[Finding]:
     """Yield attempts that do not start at their tick."""
-    due = [due_ns]
+    due = [ready_ns + air.transport.set_up_ns]
     for attempt, (before, _) in enumerate(pairwise(own), start=1):
         pause_s = 0.0 if air.errors is None else air.errors.pause_s(attempt)
         due.append(before.end_ns + (to_ns(pause_s) if pause_s else 0))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import pairwise
 
 from fl.contract import NOTHING, Job
@@ -56,11 +55,7 @@ def check_sizes(trace: Trace, known: Known) -> Iterator[Finding]:
     headers: uploads, and downloads where nothing is learned; with learning these depend
     on the versions that clients hold."""
     cells = known.scenario.network.cells
-    before = _rounds_before_phases(trace)
-    jobs = {
-        task.task_id: replace(job_of(task), after_round_id=before.get(task.round_id, 0))
-        for task in trace.tasks
-    }
+    jobs = jobs_of(trace)
     crossings = () if trace.has_edges else trace.crossings
     for table, rows in (("transfers", trace.transfers), ("crossings", crossings)):
         for row in rows:
@@ -121,12 +116,13 @@ def check_compute(trace: Trace, known: Known) -> Iterator[Finding]:
     """Yield tasks whose work is not the model's, or whose duration is not what the
     device needs for it under the draw of its jitter."""
     learner, fleet = known.learner, known.population.fleet
+    jobs = jobs_of(trace)
     for task, occasion in occasions(trace, known):
         where = f"task {task.task_id}"
         if task.compute_start_ns is None:
             yield from check_equal("tasks", where, ("compute_flop", task[13], 0))
             continue
-        work = learner.work(job_of(task))
+        work = learner.work(jobs[task.task_id])
         yield from check_equal("tasks", where, ("compute_flop", task[13], work.flop))
         span_ns = (
             fleet.compute_ns(task.client_id, occasion, work) if work != NOTHING else 0
@@ -150,6 +146,17 @@ def occasions(trace: Trace, known: Known) -> Iterator[tuple[Task, int]]:
         starts[task.client_id] += 1
 
 
-def job_of(task: Task) -> Job:
-    """Return what a learner needs to know of a task."""
-    return Job(task.client_id, 0, task.round_id, "", task.rank)
+def jobs_of(trace: Trace) -> dict[int, Job]:
+    """Return what a learner needs to know of each task, by its id."""
+    before = _rounds_before_phases(trace)
+    return {
+        task.task_id: Job(
+            task.client_id,
+            0,
+            task.round_id,
+            "",
+            task.rank,
+            after_round_id=before.get(task.round_id, 0),
+        )
+        for task in trace.tasks
+    }

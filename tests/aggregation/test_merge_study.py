@@ -1,6 +1,7 @@
 """Every merge on the recorded updates of a run."""
 
 import json
+import sys
 
 import pandas as pd
 import pytest
@@ -19,13 +20,20 @@ from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
 from netsim.verify import verify
 from tests.support.command import netsim
+from tests.support.installed import lay_out
+from tests.torture.learned import new_cache
 
 pytestmark = pytest.mark.slow
 
+OWN = "own_merge:Own"
 EXACT = ("fedex-lora", "flora-stacking", "full-average")
 OTHERWISE = ("fed-sb", "fedsa-lora", "fedsvd", "ffa-lora", "rolora")
 FULL = "server.sampling={kind: full}"
-SMALL = ("stop.rounds=3", "learning.training.local_steps=2")
+SMALL = (
+    "stop.rounds=3",
+    "learning.training.local_steps=2",
+    "population.num_clients=8",
+)
 
 
 def finished(folder, *overrides):
@@ -35,11 +43,11 @@ def finished(folder, *overrides):
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
+def run(tmp_path_factory, quickstart_base):
     """A finished run whose learning a store of its own remembers."""
     with pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp("study")
-        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+        patch.setenv("XDG_CACHE_HOME", str(new_cache(folder / "cache")))
         yield finished(folder / "run", FULL)
 
 
@@ -153,7 +161,7 @@ def test_traffic_of_plain_lora_is_what_the_run_sent(study, run):
 def test_forgotten_updates_are_trained_again_and_a_person_is_told(run, monkeypatch):
     told = []
     with monkeypatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(run.parent / "empty"))
+        patch.setenv("XDG_CACHE_HOME", str(new_cache(run.parent / "empty")))
         again = compare_merges(run, methods=["fedit"], rounds=[2], say=told.append)
     assert again.steps_trained > 0
     assert len(told) == 1
@@ -229,6 +237,46 @@ def test_the_command_writes_tables_and_a_picture(run, capsys):
     assert merges["accuracy"].isna().all()  # nobody asked
     assert (run / "host/merge-study.svg").read_text().startswith("<svg")
     assert verify(run) == []
+
+
+MERGE = """
+from typing import ClassVar
+from fl.aggregation import FedIT
+
+class Own(FedIT):
+    kind: ClassVar[str] = "own-average"
+    def merge(self, layers):
+        return super().merge(layers)
+"""
+
+
+def test_a_merge_of_somebodys_own_is_compared_and_merges(
+    run, tmp_path, monkeypatch, capsys
+):
+    """By its installed kind, and by its module and class."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.syspath_prepend(tmp_path)
+    lay_out(tmp_path, "own", {"own_merge.py": MERGE}, {"aggregation.own": OWN})
+    for name in ("own", OWN):
+        words = ("--rounds", "1", "--methods", f"fedit,{name}", "--json")
+        assert netsim("merge-study", run, *words, "--out", tmp_path / "out") == 0
+        said = capsys.readouterr()
+        found = json.loads(said.out.splitlines()[-1])["methods"]
+        assert {row["method"] for row in found} == {"fedit", "own-average"}
+        assert len({row["mean_error"] for row in found}) == 1
+        assert f"a program: {OWN} runs from " in said.err
+        adapters = (run / "adapter", run / "adapter")
+        merged = tmp_path / f"merged-{name.partition(':')[0]}"
+        assert netsim("merge", *adapters, "--method", name, "--out", merged) == 0
+        assert (merged / "adapter_model.safetensors").exists()
+        capsys.readouterr()
+    text = MERGE.replace("Own", "Other") + MERGE
+    (tmp_path / "own_merge.py").write_text(text)
+    sys.modules.pop("own_merge")
+    words = ("--methods", f"{OWN},own_merge:Other", "--out", tmp_path / "other")
+    assert netsim("merge-study", run, *words) == 2
+    assert "two classes have the kind 'own-average'" in capsys.readouterr().err
+    sys.modules.pop("own_merge")
 
 
 @pytest.mark.parametrize(
@@ -328,8 +376,7 @@ def test_updates_of_a_run_that_froze_a_are_for_methods_that_do(tmp_path):
     assert "one common A" in trials[0].reason  # these moved it
 
 
-def test_methods_of_one_rank_cannot_merge_clients_of_their_own(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+def test_methods_of_one_rank_cannot_merge_clients_of_their_own(tmp_path, own_store):
     ranks = "ranks={kind: tiered, tiers: [{device: jetson-nano, rank: 2}]}"
     overrides = (FULL, "learning.aggregation=flexlora", ranks, "stop.rounds=2")
     found = compare_merges(finished(tmp_path / "run", *overrides))

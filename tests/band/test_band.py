@@ -1,14 +1,14 @@
 """The shared band against an oracle that steps every transfer in exact fractions."""
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from netsim.band import Message, SharedBand, Terms
+from netsim.band import Message, Pace, SharedBand, Terms
 from netsim.core.engine import Engine
 from netsim.errors import InputError
 from netsim.trace.tables import Rows
@@ -71,6 +71,7 @@ class Plan:
     pinned_uhz: int | None
     ceiling_uhz: int | None
     marks: tuple
+    pace: Pace | None = None
 
 
 def simulate(plans, band_hz, radio, divider=None):
@@ -96,6 +97,7 @@ def simulate(plans, band_hz, radio, divider=None):
             Steps(plan.marks),
             terms=None if pin is None else Terms(0, pin),
             ceiling_uhz=plan.ceiling_uhz,
+            pace=plan.pace,
         )
         yield transfer.done
         log.append((client_id, env.now))
@@ -131,13 +133,36 @@ def shares_by_definition(live, band_uhz):
     return shares
 
 
+def under_window(plan, now_ns):
+    """Return the plan with what its window sends per round trip as its ceiling."""
+    if plan.pace is None:
+        return plan
+    first_bits, round_trip_ns, most_bits = plan.pace
+    window_bits = first_bits * 2 ** ((now_ns - plan.start_ns) // round_trip_ns)
+    window_bits = min(window_bits, most_bits or window_bits)
+    efficiency = Steps(plan.marks).at(now_ns)[0]
+    filled_uhz = window_bits * 10**24 // (round_trip_ns * int(efficiency))
+    ceilings = [filled_uhz, plan.ceiling_uhz or filled_uhz]
+    return replace(plan, ceiling_uhz=min(ceilings))
+
+
 def oracle(plans, band_hz, radio):
     """Step from event to event, moving every transfer, in fractions of a bit."""
     left = {n: Fraction(p.bits) for n, p in enumerate(plans)}
     marks = {t for p in plans for t, _ in p.marks} | {p.start_ns for p in plans}
+    marks |= {
+        p.start_ns + k * p.pace.round_trip_ns
+        for p in plans
+        if p.pace
+        for k in range(40)
+    }
     now, log = 0, []
     while left:
-        live = {n: p for n, p in enumerate(plans) if n in left and p.start_ns <= now}
+        live = {
+            n: under_window(p, now)
+            for n, p in enumerate(plans)
+            if n in left and p.start_ns <= now
+        }
         shares = shares_by_definition(live, band_hz * 10**6)
         rates = {}
         for n, share in shares.items():
@@ -184,6 +209,26 @@ def plan_lists():
 def test_every_end_is_at_the_exact_tick(radio, plans, band_hz):
     log, _ = simulate(plans, band_hz, radio)
     assert sorted(log) == sorted(oracle(plans, band_hz, radio))
+
+
+PACES = st.none() | st.builds(
+    Pace,
+    st.integers(10**4, 10**6),
+    st.integers(10**7, 3 * 10**8),
+    st.none() | st.integers(10**6, 4 * 10**6),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    plans=plan_lists(),
+    paces=st.lists(PACES, min_size=9, max_size=9),
+    band_hz=st.integers(1_000_000, 5_000_000),
+)
+def test_every_end_under_a_window_is_at_the_exact_tick(plans, paces, band_hz):
+    plans = [replace(p, pace=pace) for p, pace in zip(plans, paces, strict=False)]
+    log, _ = simulate(plans, band_hz, ConstantRadio())
+    assert sorted(log) == sorted(oracle(plans, band_hz, ConstantRadio()))
 
 
 @settings(max_examples=60, deadline=None)

@@ -15,10 +15,9 @@ import pandas as pd
 import torch
 import transformers
 from scipy.optimize import nnls
-from torch.utils.flop_counter import FlopCounterMode
 
 from fl.backbones.families import cast_model, name_attention
-from fl.costs.movement import MovementCounter
+from fl.costs.movement import OperationCounter
 from fl.model.adapters import LoraSettings
 from fl.model.lora_model import LoraModel
 from fl.settings.local_training import TrainingSettings
@@ -52,7 +51,7 @@ UNSEEN = "distilbert"  # nothing is fitted on it
 TEXTS = [(1, 16), (1, 64), (1, 256), (4, 32), (4, 128), (8, 64)]
 TEXTS += [(16, 32), (32, 16), (16, 128)]
 SIZES = {"vit": [(1, 0), (4, 0), (16, 0), (32, 0)], "vit-224": [(1, 0), (4, 0), (8, 0)]}
-COUNTS = ("flop", "product_bytes", "other_bytes", "operations")
+COUNTS = ("flop", "half_flop", "product_bytes", "other_bytes", "operations")
 STEPS, TRIALS = 3, 4
 LAWS = {
     "one rate": ("flop",),
@@ -97,9 +96,9 @@ def batch(name: str, size: int, length: int, device: str = "cpu") -> dict:
 def counted(name: str, precision: str, size: int, length: int) -> list[int]:
     """Return what ``COUNTS`` names, of one step on the meta device."""
     model = lora_model(name, precision, "meta")
-    with FlopCounterMode(display=False) as flop, MovementCounter() as counter:
+    with OperationCounter() as counter:
         model.forward(batch(name, size, length, "meta"))[0].backward()
-    return [flop.get_total_flops(), *counter.moved]
+    return [counter.flop, *counter.moved]
 
 
 def measured_s(name: str, precision: str, size: int, length: int) -> float:

@@ -12,6 +12,30 @@ from tests.support.command import netsim
 from tests.support.rule import RULE
 
 WRONG = "tests.support.wrong_seams"
+HOURS = """
+import random
+from typing import ClassVar
+
+from netsim.availability.always import Always
+
+class Hours(Always):
+    kind: ClassVar[str] = "hours"
+
+    def intervals(self, seed, client_id, since_ns):
+        while True:
+            yield since_ns, since_ns + {length}
+            since_ns += 2 * 10**9
+"""
+OFFICE = """
+from netsim.scenario import Record
+
+number = 3
+
+
+class Office(Record):
+    def intervals(self, seed, client_id, since_ns):
+        yield since_ns, since_ns + 1
+"""
 SAMPLER = """
 import random
 from dataclasses import replace
@@ -78,15 +102,27 @@ def test_what_a_sampler_does_wrong_is_named(check, body, said):
     assert code == (0 if body == "pass" else 1)
 
 
+def test_answers_that_come_one_by_one_are_compared_too(check):
+    code, out, err = check(HOURS.format(length=10**9), "mine:Hours")
+    assert (code, "asked: intervals " in out) == (0, True), (out, err)
+    drawn = "random.randint(1, 10**9)"
+    code, out, err = check(HOURS.format(length=drawn), "mine:Hours")
+    assert code == 1, (out, err)
+    assert "mine:Hours.intervals answers the same question in two ways" in out
+
+
 def test_a_wrong_answer_and_a_wrong_name_are_one_line(check):
     for words, expected in (
         ((f"{WRONG}:HalfWeight",), f"{WRONG}:HalfWeight.divide must return "),
         (("mine:Plain", "--seam", "sharng"), "did you mean 'sharing'?"),
         (("Plain",), "must be module:Class"),
         (("mine:Plain", "--seam", "fading"), "lacks "),
-        (("mine:Nothing",), "fits no seam; as "),
+        (("mine:Office",), "fits no seam; as availability it lacks share, traits"),
+        (("mine:number",), "'mine:number' is not a subclass of netsim.scenario.Rec"),
+        (("mine:Plane",), "no class 'Plane', did you mean 'Plain'?"),
+        (("mein:Plain",), "cannot import 'mein'"),
     ):
-        more = "\nfrom netsim.scenario import Record\nclass Nothing(Record): pass\n"
+        more = OFFICE
         code, _, err = check(RULE.format(weight=2) + more, *words)
         assert (code, expected in err) == (2, True), (words, err)
         assert "Traceback" not in err

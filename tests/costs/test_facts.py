@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,10 +8,13 @@ import pytest
 from fl.backbones import FromConfig
 from fl.costs import Curve, count_costs, known_costs
 from fl.costs.curves import expected_lengths, fitted
+from fl.costs.movement import OperationCounter
 from fl.model.adapters import LoraSettings
+from fl.model.lora_model import LoraModel
 from fl.model.payload import Extent, Payload
 from fl.settings.local_training import TrainingSettings
 from fl.tasks import Arithmetic, Synthetic
+from fl.training.local_training import LocalJob, train
 
 D, HIDDEN, LAYERS, LABELS = 16, 24, 2, 3
 SENTENCES = Synthetic(num_samples=300, num_labels=LABELS)
@@ -161,19 +165,51 @@ def test_payload_bits_are_those_of_the_tensors():
 
 
 def test_saved_activations_are_those_of_the_longest_batch():
-    from fl.costs.counting import _probe, _saved_bytes
-    from fl.model.lora_model import LoraModel
+    from fl.costs.counting import _passed, _probe
 
     base, adapters = backbone("bert"), lora("query", head=())
     facts = facts_of(SENTENCES, base, adapters)
-    model = base.load(SENTENCES)
-    model.set_attn_implementation("eager")
-    lora_model = LoraModel(model, adapters, seed=0)
     ready = SENTENCES.read_by(base.tokenizer(SENTENCES))
-    saved = _saved_bytes(lora_model, _probe(ready, facts.lengths.longest, 16))
+    batch = _probe(ready, facts.lengths.longest, 16)
+    saved = _passed(loaded(SENTENCES, base, adapters), batch, bf16=False).saved
     assert facts.saved_bytes + 8 * facts.saved_bytes_per_rank == pytest.approx(
         saved, rel=0.01
     )
+
+
+def loaded(task, base, adapters):
+    """Return a model in memory, with eager attention."""
+    model = base.load(task)
+    model.set_attn_implementation("eager")
+    return LoraModel(model, adapters, seed=0)
+
+
+@pytest.mark.parametrize("trains", [("B", "A"), ("B",), ("A",), ("core",)])
+def test_what_is_charged_is_what_training_multiplies(trains):
+    base, adapters = backbone("bert"), lora("query", "value", head=("classifier",))
+    training = TrainingSettings(per_device_train_batch_size=4, local_steps=2)
+    costs = count_costs(
+        SENTENCES, base, lora=adapters, training=training, trains=trains
+    )
+    lora_model = loaded(SENTENCES, base, adapters)
+    ready = SENTENCES.read_by(base.tokenizer(SENTENCES))
+    job = LocalJob(
+        client_id=0,
+        start_index=0,
+        steps=2,
+        start=lora_model.read(),
+        samples=np.arange(4),  # every mini-batch has all four
+        trains=trains,
+    )
+    with OperationCounter() as counter:
+        train(lora_model, ready, [job], settings=training, seed=0)
+    longest = int(max(ready.lengths("train", job.samples)))
+    curves = costs.base_flop_curve, costs.flop_per_rank_curve
+    base_flop, flop_per_rank = (curve.at(longest) for curve in curves)
+    padded = replace(costs, base_flop=base_flop, flop_per_rank=flop_per_rank)
+    # the start is taken apart into cores, and the result is put together again
+    apart = 2 * 2 * LAYERS * (2 * D * 8 * 8) if trains == ("core",) else 0
+    assert counter.flop == padded.training_flop(rank=8, steps=2) + apart
 
 
 def test_a_bfloat16_base_takes_half_the_bytes():

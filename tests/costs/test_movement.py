@@ -6,18 +6,34 @@ import torch
 from fl.contract import Work
 from fl.costs import TimingAs, count_timing
 from fl.costs.model_costs import BYTES_PER_NUMBER, OPTIMISER_STEPS, Moved
-from fl.costs.movement import MovementCounter
+from fl.costs.movement import OperationCounter
 from fl.model.adapters import LoraSettings
 from fl.settings.local_training import TrainingSettings
 from fl.training.optimisers import optimiser_for
+from tests.support.tiny_config import write_config
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with a tiny Llama's configuration and no weights."""
+    return write_config(tmp_path)
 
 
 def test_products_and_other_operations_are_counted_apart():
     left, right = torch.empty(2, 3, device="meta"), torch.empty(3, 4, device="meta")
-    with MovementCounter() as counter:
+    with OperationCounter() as counter:
         product = left @ right  # 6 and 12 numbers in, 8 out
         (product.view(8) + 1).sum()  # 8 in, 8 out; 8 in, 1 out; a view moves nothing
-    assert counter.moved == Moved(4 * (6 + 12 + 8), 4 * (8 + 8 + 8 + 1), 3)
+    assert counter.flop == 2 * 2 * 3 * 4
+    assert counter.moved == Moved(0, 4 * (6 + 12 + 8), 4 * (8 + 8 + 8 + 1), 3)
+
+
+def test_products_of_16_bit_numbers_are_counted_apart():
+    left, right = torch.empty(2, 3), torch.empty(3, 4)
+    with OperationCounter() as counter:
+        left @ right
+        left.bfloat16() @ right.bfloat16()
+    assert (counter.flop, counter.half_flop) == (2 * 48, 48)
 
 
 @pytest.mark.parametrize("name", OPTIMISER_STEPS)
@@ -25,15 +41,15 @@ def test_the_table_of_optimisers_is_what_a_step_moves(name):
     numbers = 100_000
     values, gradients, rates = (torch.zeros(1, n) for n in (numbers, numbers, 1))
     optimiser = optimiser_for(values, name, weight_decay=0)
-    with MovementCounter() as counter:
+    with OperationCounter() as counter:
         optimiser.step(values, gradients, rates)
     moved = counter.moved.other_bytes / (numbers * BYTES_PER_NUMBER)
     expected, operations = OPTIMISER_STEPS[name]
     assert (round(moved, 2), counter.moved.operations) == (expected, operations)
 
 
-def test_work_grows_with_steps_batches_and_rank_as_it_is_done():
-    timing = TimingAs(model="qwen2.5-0.5b", sequence_length=32)
+def test_work_grows_with_steps_batches_and_rank_as_it_is_done(folder):
+    timing = TimingAs(model=folder, sequence_length=32)
 
     def work(rank=1, **settings):
         training = TrainingSettings(local_steps=1, optim="sgd", **settings)
@@ -54,8 +70,8 @@ def test_work_grows_with_steps_batches_and_rank_as_it_is_done():
     assert isinstance(high, Work)
 
 
-def test_accumulation_repeats_a_mini_batch_and_not_the_optimiser():
-    timing = TimingAs(model="qwen2.5-0.5b", sequence_length=32)
+def test_accumulation_repeats_a_mini_batch_and_not_the_optimiser(folder):
+    timing = TimingAs(model=folder, sequence_length=32)
 
     def work(accumulation):
         training = TrainingSettings(

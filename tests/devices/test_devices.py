@@ -210,3 +210,13 @@ def test_each_term_of_a_devices_time_is_its_own():
     for name, (value, seconds) in terms.items():
         device = BOARD.model_copy(update={name: value})
         assert device.compute_time_s(work) == pytest.approx(4 + seconds)
+
+
+def test_products_of_16_bit_numbers_run_at_their_own_rate():
+    work = Work(300, half_flop=200)
+    device = DEVICES["raspberry-pi-5"].model_copy(
+        update={"peak_flop_per_s": 100.0, "efficiency": 0.5}
+    )
+    assert device.compute_time_s(work) == 300 / 50
+    half = device.model_copy(update={"half_rate_flop_per_s": 400.0})
+    assert half.compute_time_s(work) == 100 / 50 + 200 / 400

@@ -7,6 +7,8 @@ import pytest
 from typer.testing import CliRunner
 
 from netsim.cli.main import app
+from netsim.cosim.reading import read_scenario
+from netsim.cosim.shipped import FOLDER, names
 from netsim.devices.catalogue import DEVICES
 from netsim.devices.device import least_certain
 from netsim.devices.device_file import read_device
@@ -160,3 +162,11 @@ def test_four_in_five_left_out_settings_lie_within_the_others_doubt():
     assert set(total) == {"board", "phone", "other"}
     for kind, count in total.items():
         assert 0.7 <= inside[kind] / count <= 0.9
+
+
+@pytest.mark.parametrize("name", names())
+def test_shipped_scenarios_without_small_steps_have_observed_devices(name):
+    scenario = read_scenario(FOLDER / f"{name}.yaml")
+    if scenario.learning.federated is None and name != "calibrated":
+        choices = scenario.population.devices
+        assert {one.device.basis for one in choices} <= {"measured", "fitted"}

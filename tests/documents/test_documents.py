@@ -12,6 +12,7 @@ import yaml
 from typer.main import get_command
 
 from netsim.cli.main import app
+from netsim.cosim.commands.choices import SEAMS
 from netsim.cosim.reading import read_scenario
 from netsim.trace.literals import EventKind, Status
 from netsim.trace.tables import TABLES
@@ -122,6 +123,13 @@ def test_public_names_can_be_imported():
             assert hasattr(importlib.import_module(module), attribute), name
         except ModuleNotFoundError:
             pytest.fail(f"API.md names {name}")
+
+
+def test_every_seam_is_in_the_page_of_interfaces():
+    page = (ROOT / "netsim/API.md").read_text()
+    paths = {seam.path for seam in SEAMS} - {"cell.fading", "cell.path_loss"}
+    paths = paths - {"cell.uplink.radio"} | {"cell"}
+    assert [one for one in sorted(paths) if f"`{one}`" not in page] == []
 
 
 def programs(folder):

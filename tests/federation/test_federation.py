@@ -11,7 +11,9 @@ from fl.aggregation import AGGREGATIONS, FloraNA
 from fl.backbones import FromConfig
 from fl.contract import Arrival, Job, Merged
 from fl.federation.federation import Federation
+from fl.federation.merging import squared_changes
 from fl.memory.store import Store
+from fl.model.adapters import Adapter, Layout, Part
 from fl.model.payload import Payload
 from fl.settings.federation import FederationSettings
 from fl.settings.local_training import TrainingSettings
@@ -329,6 +331,36 @@ def test_a_merge_tells_how_far_each_client_moved_in_the_order_asked(tmp_path):
         wanted.append(sum(float((alone[k] - start[k]).square().sum()) for k in start))
     assert merged.norms2 == pytest.approx(tuple(wanted), rel=1e-9)
     assert wanted[0] != pytest.approx(wanted[1], rel=1e-3)
+
+
+def test_the_sum_of_changes_is_that_of_the_whole_with_zeros_where_a_rank_ends():
+    parts = (
+        Part("w.lora_A", (3, 5), "w", "A"),
+        Part("w.lora_B", (6, 3), "w", "B"),
+        Part("head", (4,), "head", None),
+    )
+    whole = Layout(parts)
+    layouts, weights = [whole, whole.at_rank(1), whole.at_rank(2)], [0.5, 2.0, -0.25]
+    rng = np.random.default_rng(1)
+
+    def adapter(layout):
+        return Adapter(layout, torch.from_numpy(rng.normal(size=layout.num_numbers)))
+
+    starts, ends = map(adapter, layouts), map(adapter, layouts)
+    pairs = list(zip(starts, ends, strict=True))
+    for without in ((), ("A",), ("rest",)):
+        total = {part.name: np.zeros(part.shape) for part in parts}
+        for (start, end), weight in zip(pairs, weights, strict=True):
+            before, after = (one.layout.views(one.flat) for one in (start, end))
+            for part in parts:
+                if (part.factor or "rest") not in without:
+                    change = (after[part.name] - before[part.name]).numpy()
+                    missing = np.subtract(part.shape, change.shape).tolist()
+                    whole_change = np.pad(change, [(0, n) for n in missing])
+                    total[part.name] += weight * whole_change
+        found = squared_changes(*zip(*pairs, strict=True), weights, without=without)
+        wanted = sum(float((one**2).sum()) for one in total.values())
+        assert found.sum_norm2 == pytest.approx(wanted, rel=1e-12)
 
 
 class Shifted(Digits):

@@ -29,8 +29,8 @@ def test_the_server_writes_its_own_fields_of_a_participation_and_no_others():
     assert {name: found for name, found in wrong.items() if found} == {}
 
 
-def test_only_its_own_process_writes_how_a_participation_ended():
+def test_only_its_own_steps_write_how_a_participation_ended():
     ends = {"status", "end_ns", "compute_end_ns", "airtime_ns"}
     writers = {path.name for path in modules("netsim/client") if written(path) & ends}
-    assert writers == {"client.py"}
+    assert writers == {"client.py", "undisturbed.py"}
     assert written(ROOT / "netsim/client/attendance.py") == OF_ATTENDANCE

@@ -228,6 +228,21 @@ def test_a_study_of_two_programs_is_refused(edit, tmp_path):
     assert [*table.other_code] == ["factors.py", ""]
 
 
+def test_a_class_edited_since_it_was_loaded_does_not_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    rule = tmp_path / "plain.py"
+    settings = ("cell.uplink.sharing=plain:Plain", "stop.rounds=1")
+    rule.write_text(RULE.format(weight=2))
+    scenario = read_scenario(find_scenario("network-only"), settings)
+    rule.write_text(RULE.format(weight=3))
+    with pytest.raises(InputError, match=r"plain\.py is no longer what this process"):
+        run_scenario(scenario, tmp_path / "run")
+    rule.write_text("# said otherwise\n" + RULE.format(weight=2))
+    run_scenario(scenario, tmp_path / "run", resume=True)
+    sys.modules.pop("plain")
+
+
 DRAWN = RULE.replace("{weight}", "__import__('random').randint(1, 99)")
 
 
@@ -254,6 +269,8 @@ def test_a_run_replays_from_elsewhere_with_the_code_that_it_keeps(tmp_path):
     (home / "plain.py").write_text(RULE.format(weight=3))
     code, said = netsim_in(home, "replay", "one")
     assert (code, "plain.py is no longer what it was then" in said) == (2, True)
+    code, said = netsim_in(home, "replay", "one", "--set", "seed=2", "--quiet")
+    assert (code, "plain.py is no longer what it was then" in said) == (0, True)
     assert netsim_in(home, *words, "two")[0] == 0
     _, said = netsim_in(other, "compare", home / "one", home / "two")
     assert "code: plain.py differs" in said

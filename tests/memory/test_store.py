@@ -5,10 +5,8 @@ import fcntl
 import json
 import os
 import random
-import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -189,29 +187,6 @@ def test_a_store_with_holes_gives_the_same_digest(fraction, own_store, tmp_path)
         path.unlink()
     again = run_scenario(scenario(*buffered), tmp_path / "b")
     assert again.digest == whole.digest
-
-
-@pytest.mark.parametrize("moment", range(2))
-def test_a_killed_run_resumes_to_the_same_digest(moment, own_store, tmp_path):
-    whole = run_scenario(scenario(), tmp_path / "whole", reuse=False)
-    code = (
-        "import sys; from pathlib import Path; import fl.memory.store\n"
-        "fl.memory.store.default_folder = lambda: Path(sys.argv[1])\n"
-        "from netsim.cosim.run import run_scenario\n"
-        "from netsim.cosim.reading import read_scenario\n"
-        "from netsim.cosim.shipped import find_scenario\n"
-        "config = read_scenario(find_scenario('quickstart'), tuple(sys.argv[3:]))\n"
-        "run_scenario(config, Path(sys.argv[2]), resume=True)\n"
-    )
-    folder = tmp_path / "killed"
-    process = subprocess.Popen([sys.executable, "-c", code, own_store, folder, *SHORT])
-    while not any(own_store.glob("??/*")) and process.poll() is None:
-        time.sleep(0.02)
-    time.sleep(0.15 * moment)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    resumed = run_scenario(scenario(), folder, resume=True)
-    assert resumed.digest == whole.digest
 
 
 def test_a_draft_beside_the_store_goes_with_the_next_entry(tmp_path, monkeypatch):

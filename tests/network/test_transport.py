@@ -10,7 +10,7 @@ from netsim.errors import InputError
 from netsim.network.transport import Transport
 from netsim.verify import verify
 from tests.support.lossy import SomeLost, audit, played, seconds, sent
-from tests.support.timelines import MBIT
+from tests.support.timelines import MBIT, S
 
 FRAMED = Transport(payload_bits=8_000, header_bits=400)  # 5 % more, in whole frames
 
@@ -106,7 +106,13 @@ def test_an_audit_recomputes_starts_and_sizes(tmp_path, sharing):
     [
         ("uplink.transport={header: 40 B}", "needs `payload` and `header`"),
         ("uplink.transport={payload: 1 kB}", "needs `payload` and `header`"),
-        ("uplink.transport={round_trip: 1 s}", "`set_up_round_trips` and `round_trip`"),
+        ("uplink.transport={round_trip: 1 s}", "needs `round_trip` together with"),
+        ("uplink.transport={window: 1 kB}", "needs `round_trip` together with"),
+        (
+            "uplink.transport={window: 1 kB, initial_window: 2 kB, round_trip: 1 s}",
+            "`initial_window` must be at most `window`",
+        ),
+        ("downlink.transport={window: 1 kB, round_trip: 1 s}", "a broadcast has no"),
         ("downlink.transport={grant_delay: 1 ms}", "a downlink has no grants"),
         (
             "downlink.transport={set_up_round_trips: 1, round_trip: 1 ms}",
@@ -117,3 +123,82 @@ def test_an_audit_recomputes_starts_and_sizes(tmp_path, sharing):
 def test_a_term_that_would_do_nothing_is_refused(setting, message):
     with pytest.raises(InputError, match=message):
         read_scenario(find_scenario("network-only"), (f"cell.{setting}",))
+
+
+WINDOWS = Transport(
+    initial_window_bits=750_000, window_bits=4_500_000, round_trip_s=0.5
+)
+
+
+def test_a_window_doubles_each_round_trip_up_to_its_limit(tmp_path):
+    recorder = played(tmp_path, up={"transport": WINDOWS}, uploads=(12,))
+    # of 12 Mbit, by round trips of half a second: 0.75, 1.5, 3, 4.5 and half of 4.5
+    assert sent(recorder) == [(0, 2.5, 4.75, "done")]
+    held = [(row.start_ns / S, row.pinned_uhz) for row in up_segments(recorder)]
+    # at 2 bit/s/Hz, 1.5 Mbit/s need 0.75 MHz
+    mhz = [(2.5, 0.75), (3.0, 1.5), (3.5, 3.0), (4.0, 4.5)]
+    assert held == [(start_s, one * 10**12) for start_s, one in mhz]
+    assert audit(recorder) == []
+
+
+def up_segments(recorder):
+    ids = {row.transfer_id for row in recorder.transfers if row.direction == "up"}
+    return [row for row in recorder.segments if row.transfer_id in ids]
+
+
+def test_what_a_window_leaves_is_the_others_and_a_busy_band_hides_it(tmp_path):
+    transport = WINDOWS.model_copy(update={"window_bits": None})
+    recorder = played(tmp_path, up={"transport": transport}, uploads=(3, 12, 12))
+    # 1.5, then 3 Mbit/s each; from 3.5 the band's 12 divided by three, 4 Mbit/s each
+    # (windows allow 6): the first has sent 2.25 and ends 3/16 s later. Two go on
+    # at 6 each, from 3 Mbit on: 1.5 s more
+    assert sent(recorder) == [
+        (0, 2.5, 3.6875, "done"),
+        (1, 2.5, 5.1875, "done"),
+        (2, 2.5, 5.1875, "done"),
+    ]
+    assert audit(recorder) == []
+
+
+def test_a_constant_window_needs_no_slow_start_and_each_attempt_starts_anew(tmp_path):
+    constant = Transport(window_bits=1_500_000, round_trip_s=0.25)
+    recorder = played(tmp_path, up={"transport": constant}, uploads=(12,))
+    assert sent(recorder) == [(0, 2.5, 4.5, "done")]  # 6 Mbit/s, half of the band
+    errors = SomeLost(probability=0.0, max_retries=1, backoff_s=0.25)
+    recorder = played(
+        tmp_path / "lossy", up={"errors": errors, "transport": WINDOWS}, uploads=(12,)
+    )
+    assert sent(recorder) == [(0, 2.5, 4.75, "failed"), (0, 5.0, 7.25, "done")]
+
+
+UNICAST = (
+    "cell.downlink.mode=unicast",
+    "cell.downlink.sharing=processor-sharing",
+    "cell.downlink.transport={set_up_round_trips: 1, initial_window: 15 kB,"
+    " window: 60 kB, round_trip: 40 ms}",
+    "cell.uplink.transport={initial_window: 5 kB, window: 40 kB, round_trip: 40 ms}",
+    "cell.uplink.errors={probability: 0.2, max_retries: 3, backoff: 30 ms}",
+    "stop.rounds=2",
+)
+
+
+@pytest.mark.parametrize("radio", ["{kind: fixed-power}", None])
+@pytest.mark.parametrize(
+    "sharing", ["processor-sharing", "equal-finish", "max-min-live"]
+)
+def test_an_audit_recomputes_windows_and_starts_of_downloads(tmp_path, radio, sharing):
+    rules = (*UNICAST, f"cell.uplink.sharing={sharing}")
+    if radio is not None:
+        rules += (f"cell.uplink.radio={radio}",)
+    scenario = read_scenario(find_scenario("network-only"), rules)
+    run_scenario(scenario, tmp_path / "run")
+    assert verify(tmp_path / "run") == []
+    written = tmp_path / "run" / "scenario.yaml"
+    text = written.read_text()
+    for term, other, rule in (
+        ("initial_window: 5 kB", "initial_window: 4 kB", "a share must not exceed"),
+        ("set_up_round_trips: 1", "set_up_round_trips: 2", "start_ns must be"),
+    ):
+        assert term in text
+        written.write_text(text.replace(term, other))
+        assert any(one.rule.startswith(rule) for one in verify(tmp_path / "run"))

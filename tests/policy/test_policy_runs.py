@@ -19,6 +19,7 @@ from netsim.cosim.run import run_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
 from netsim.learner.stop import Stop
+from netsim.policy.noise_scale import RATIO_RANGE
 from netsim.server.phase import Phase
 from netsim.server.policies.planned import read_plan
 from netsim.server.stage import Progress
@@ -295,7 +296,7 @@ def test_given_constants_run_without_learning(tmp_path):
     manifest = run_scenario(config, tmp_path)
     assert verify(tmp_path) == []
     assert manifest.pilot_time_ns == 0
-    assert manifest.predicted["rounds"] > 100  # of full participation
+    assert manifest.predicted.keys() == {"round_s", "round_error_s"}
 
 
 def test_a_person_sees_pilots_and_what_the_plan_promised(own_store, tmp_path, capsys):
@@ -349,3 +350,26 @@ def test_a_check_reads_the_plan_though_nothing_is_counted(tmp_path, monkeypatch)
     assert netsim(*words, f"policy={{kind: planned, path: {path}}}") == 0
     path.write_bytes(b"no plan")
     assert netsim(*words, f"policy={{kind: planned, path: {path}}}") == 2
+
+
+def test_without_pilots_the_rounds_that_train_tell_the_constants(own_store, tmp_path):
+    sets = ("policy=adaptive", "stop.rounds=13", *SHORT[3:])
+    manifest = run_scenario(scenario(*sets), tmp_path / "run")
+    assert verify(tmp_path / "run") == []
+    run = load_run(tmp_path / "run")
+    assert (manifest.pilot_rounds, manifest.rounds) == (0, 13)
+    known = run.estimates[run.estimates.client_id.isna()]
+    ratio = known[known.name == "ratio"]
+    assert ratio.round_id.tolist() == [4, 7, 10, 13]
+    assert ratio.value.between(*RATIO_RANGE).all()
+    assert (ratio.standard_error > 0).all()
+    assert not set(known.name) & {"plan_rounds", "plan_time_s", "alpha", "beta"}
+    tried = run.plans[run.plans.round_id.isin([0, *range(2, 9)])]
+    assert set(tried["rank"]) == {4, 8}  # half of the clients, each round anew
+    plans = run.plans.pivot(
+        index="round_id", columns="client_id", values="sampling_probability"
+    )
+    steps = plans.to_numpy()[1:] / plans.to_numpy()[:-1]
+    assert (steps >= 0.5 - 1e-12).all()
+    assert (steps <= 2 + 1e-12).all()
+    assert len(np.unique(plans.loc[[0, 4, 7, 10, 13]].to_numpy(), axis=0)) > 2

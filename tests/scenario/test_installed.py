@@ -1,12 +1,14 @@
 """Plug-ins of installed packages are chosen, listed and offered by their kinds."""
 
-import importlib
+import os
+import subprocess
 import sys
 
 import pytest
 import yaml
 
 from netsim import load_run
+from netsim.cli import completing
 from netsim.cosim.reading import read_scenario
 from netsim.cosim.run import run_scenario
 from netsim.cosim.scenario import Scenario
@@ -14,10 +16,27 @@ from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
 from netsim.scenario import dump, json_schema
 from netsim.scenario.installed import installed
+from netsim.sharing import SHARING_RULES
 from tests.support.command import netsim
+from tests.support.installed import lay_out
 from tests.support.rule import RULE
 
 KIND = "plain-weights"
+FADING = """
+from typing import ClassVar
+
+from netsim.channel.fading import NoFading
+
+
+class Flat(NoFading):
+    kind: ClassVar[str] = "flat"
+"""
+BOTH = {"fading": "plain_weights.fading:Flat", "sharing": "plain_weights.rule:Plain"}
+MODULES = {
+    "plain_weights/__init__.py": "",
+    "plain_weights/rule.py": RULE.format(weight=1),
+    "plain_weights/fading.py": FADING,
+}
 
 
 @pytest.fixture
@@ -27,19 +46,8 @@ def install(tmp_path, monkeypatch):
     site = tmp_path / "site"
 
     def install(name, **entries):
-        (site / "plain_weights").mkdir(parents=True, exist_ok=True)
-        (site / "plain_weights" / "__init__.py").write_text("")
-        (site / "plain_weights" / "rule.py").write_text(RULE.format(weight=1))
-        info = site / f"{name}-1.0.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text(
-            f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n"
-        )
-        lines = [f"{seam}.{KIND} = {place}" for seam, place in entries.items()]
-        (info / "entry_points.txt").write_text(
-            "\n".join(["[netsim.plugins]", *lines, ""])
-        )
-        importlib.invalidate_caches()
+        named = {f"{seam}.{KIND}": place for seam, place in entries.items()}
+        lay_out(site, name, MODULES, named)
 
     site.mkdir()
     monkeypatch.syspath_prepend(site)
@@ -81,3 +89,45 @@ def test_a_name_that_two_packages_install_is_refused(install):
     install("two", sharing="plain_weights:Other")
     with pytest.raises(InputError, match=r" and (one|two) install a plug-in of"):
         read_scenario(find_scenario("network-only"), (f"cell.uplink.sharing={KIND}",))
+
+
+def test_a_plan_takes_one_and_names_a_rule_whose_rounds_it_cannot_know(
+    install, tmp_path, capsys
+):
+    install(
+        "two", fading="plain_weights.fading:Flat", sharing="plain_weights.rule:Plain"
+    )
+    words = ("plan", "network-only", "--set", "population.num_clients=3", "--out")
+    fading = ("--set", f"cell.fading={KIND}")
+    assert netsim(*words, tmp_path / "plan", *fading) == 0
+    said = capsys.readouterr().err
+    assert "a program: plain_weights.fading:Flat runs from " in said
+    sharing = ("--set", f"cell.uplink.sharing={KIND}")
+    assert netsim(*words, tmp_path / "other", *sharing) == 2
+    assert "cell.uplink.sharing: " in capsys.readouterr().err
+
+
+def test_a_shell_completes_it(install, monkeypatch, tmp_path):
+    install(
+        "two", fading="plain_weights.fading:Flat", sharing="plain_weights.rule:Plain"
+    )
+    listed = [*SHARING_RULES, KIND]
+    rules = [f"cell.uplink.sharing={kind}" for kind in listed]
+    assert completing.settings("cell.uplink.sh") == rules
+    assert completing.settings(f"cell.fading={KIND[:4]}") == [f"cell.fading={KIND}"]
+    assert completing.settings("cell.uplink.") == [
+        f"cell.uplink.{one}=" for one in ("sharing", "radio", "jitter")
+    ]
+    assert completing.plug_ins("pl") == [KIND] * 2
+    assert completing.methods("fedit,thin") == ["fedit,thin-svd"]
+    monkeypatch.setenv(
+        "PYTHONPATH", os.pathsep.join([str(tmp_path / "site"), *sys.path])
+    )
+    monkeypatch.setenv("COMP_WORDS", "netsim run network-only --set cell.uplink.sh")
+    monkeypatch.setenv("COMP_CWORD", "4")
+    monkeypatch.setenv("_NETSIM_COMPLETE", "complete_bash")
+    command = "import sys; sys.argv = ['netsim']; import netsim.cli; netsim.cli.main()"
+    done = subprocess.run(
+        [sys.executable, "-c", command], capture_output=True, text=True
+    )
+    assert done.stdout.splitlines() == rules

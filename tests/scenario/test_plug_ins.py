@@ -5,8 +5,9 @@ from typing import ClassVar
 
 import pytest
 
-from fl.record import failure
+from fl.failure import failure
 from fl.workers.processes import applied
+from netsim.cosim.commands.choices import SEAMS
 from netsim.cosim.reading import read_scenario
 from netsim.cosim.run import run_scenario
 from netsim.cosim.shipped import find_scenario
@@ -62,11 +63,16 @@ NETWORK = {
 }
 LEARNING = {
     "HighRank": ("ranks={}", "rank"),
+    "NoRank": ("ranks={}", "rank"),
+    "NoModel": ("learning.backbone={}", "digest"),
+    "ShortUpload": ("learning.compression={}", "deliver"),
+    "NoMoments": ("learning.server_optimiser={}", "step"),
     "NoDigest": ("learning.task={}", "digest"),
     "SampleTwice": ("learning.partition={}", "split"),
     "Transposed": ("learning.aggregation={}", "merge"),
     "LayerMissing": ("learning.aggregation={}", "merge"),
     "OtherDtype": ("learning.aggregation={}", "merge_layer"),
+    "LowRank": ("learning.aggregation={}", "merge_layer"),
 }
 RAISES = {
     "DivideRaises": ("network-only", "cell.uplink.sharing={}", "ZeroDivisionError"),
@@ -101,6 +107,13 @@ def test_a_wrong_answer_names_module_class_and_method(name, tmp_path):
     expected = f"tests.support.wrong_seams:{asked}.{method} must return "
     assert expected in message
     assert "\n" not in message
+
+
+def test_every_seam_has_a_wrong_answer():
+    settings = [*NETWORK.values(), *LEARNING.values()]
+    answered = {setting.partition("=")[0] for setting, _ in settings}
+    assert {seam.path for seam in SEAMS} - {"server.staleness"} <= answered
+    assert any("staleness: " in setting for setting, _ in settings)
 
 
 @pytest.mark.parametrize("name", RAISES)

@@ -26,7 +26,7 @@ from netsim.tune.trials import Measured, TrialRow, best, measured, sentence
 from tests.support.command import netsim
 from tests.support.rule import RULE
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("own_cache")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quickstart_base", "own_cache")]
 
 optuna = pytest.importorskip("optuna", reason="needs the extra `tune`")
 
@@ -371,6 +371,22 @@ def test_shipped_searches_are_sound_and_the_schema_current(capsys):
     assert netsim("schema", "--tune") == 0
     committed = (shipped.FOLDER / "tune.schema.json").read_text()
     assert capsys.readouterr().out.endswith(committed), "run `make schema`"
+
+
+def test_a_trial_of_a_class_edited_meanwhile_fails_by_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    (tmp_path / "plain.py").write_text(RULE.format(weight=2))
+
+    def edit(row):
+        (tmp_path / "plain.py").write_text(RULE.format(weight=3))
+
+    own = changed("[processor-sharing, {kind: tdma-first-come}]", "['plain:Plain']")
+    own = own.replace("trials: 6", "trials: 2").replace("startup", "batch: 1\nstartup")
+    rows, _ = searched(tmp_path, "out", own, tell=edit)
+    sys.modules.pop("plain", None)
+    assert [row.status for row in rows] == ["complete", "complete", "failed"]
+    assert "plain.py is no longer what this process loaded" in rows[-1].reason
 
 
 def test_a_search_of_two_programs_is_refused(tmp_path, monkeypatch):

@@ -30,7 +30,7 @@ FLOORS = (  # from the top; a room imports rooms of lower floors only
     ("fl.model",),
     ("fl.backbones",),
     ("fl.tasks",),
-    ("fl.memory",),
+    ("fl.failure", "fl.memory"),
     ("fl.contract", "fl.record", "fl.streams"),
     ("fl",),
 )

@@ -4,12 +4,12 @@ A fresh interpreter imports torch, transformers and peft for some seconds. Only 
 start differs here; the test beds and some tests start theirs as everyone does.
 """
 
+import itertools
 import multiprocessing
 import os
 import signal
 import subprocess
 import sys
-from itertools import pairwise
 
 import fl.workers.processes
 from netsim.cli.main import main
@@ -60,11 +60,12 @@ class ForkedWorkers(WarmWorkers):
 
 
 def _alone(target, args):
-    """Run a worker as a spawned one: only its pipe is open, and what tells of its
-    parent's end; SIGTERM ends it."""
+    """Run a worker as a spawned one: SIGTERM ends it, and only its pipe is open, and
+    what tells it that its parent has ended."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     kept = sorted((args[0].fileno(), multiprocessing.parent_process().sentinel))
-    for before, after in pairwise((2, *kept, os.sysconf("SC_OPEN_MAX"))):
+    ends = (*kept, os.sysconf("SC_OPEN_MAX"))
+    for before, after in itertools.pairwise((2, *ends)):
         os.closerange(before + 1, after)
     target(*args)
 

@@ -7,6 +7,9 @@ import numpy as np
 
 from fl.aggregation import FedIT
 from fl.aggregation.components import Pair
+from fl.aggregation.compression import Delivery, Quantised
+from fl.aggregation.server_optimiser import MomentumServer
+from fl.backbones import SmallViT
 from fl.partition import DirichletByLabel
 from fl.tasks import Digits
 from netsim.availability.always import Always
@@ -295,6 +298,43 @@ class OtherDtype(FedIT):
     def merge_layer(self, layer, norms):
         merged = super().merge_layer(layer, norms)
         return replace(merged, pair=Pair(*(one.double() for one in merged.pair)))
+
+
+class NoRank(FullRank):
+    kind: ClassVar[str] = "mine"
+
+    def rank(self, full_rank, device, memory_at):
+        return 0
+
+
+class LowRank(FedIT):
+    kind: ClassVar[str] = "mine"
+
+    def merge_layer(self, layer, norms):
+        merged = super().merge_layer(layer, norms)
+        lora_b, lora_a = merged.pair
+        return replace(merged, pair=Pair(lora_b[:, :1], lora_a[:1]))
+
+
+class NoModel(SmallViT):
+    kind: ClassVar[str] = "mine"
+
+    def digest(self, task):
+        return None
+
+
+class ShortUpload(Quantised):
+    kind: ClassVar[str] = "mine"
+
+    def deliver(self, sent, trained, kept_back):
+        return Delivery(trained[:-1], None)
+
+
+class NoMoments(MomentumServer):
+    kind: ClassVar[str] = "mine"
+
+    def step(self, before, merged, moments):
+        return merged, None
 
 
 class MergeRaises(FedIT):

@@ -82,12 +82,12 @@ BEDS = {
     "hostile": (
         "A stranger's folders",
         "hostile --cases 120",
-        "One file of a study, a model, a run or an adapter becomes a pipe, a link to an "
-        "endless device or to a file outside, a folder, other bytes, or content of its "
-        "own form that lies: other settings, headers, columns, types and values, with "
-        "checksums made again. Each of the folder's readers ends with one message or "
-        "works, within 60 s of processor time and 3 GB, and the file outside stays as it "
-        "was. `cases` counts readers; `read`: exit code 0.",
+        "One file of a study, a model, a run or an adapter becomes a pipe, a link to "
+        "an endless device or to a file outside, a folder, other bytes, or content of "
+        "its own form that lies: other settings, headers, columns, types and values, "
+        "with checksums made again. Each of the folder's readers ends with one message "
+        "or works, within 60 s of processor time and 3 GB, and the file outside stays "
+        "as it was. `cases` counts readers; `read`: exit code 0.",
     ),
     "forgeries": (
         "Verify: forged runs",
@@ -147,10 +147,11 @@ BEDS = {
     "hosts": (
         "Hosts and containers",
         "hosts --races 20",
-        "Three processes with process ids, host names and users of their own (namespaces "
-        "of Linux; started by root) race for a folder's lock, 15 turns each, and share a "
-        "store that is pruned; in half of the races the first is killed once somebody is "
-        "inside. `read` counts entries: another user's is absent.",
+        "Three processes with process ids, host names and users of their own "
+        "(namespaces of Linux; started by root) race for a folder's lock, 15 turns "
+        "each, and share a store that is pruned; in half of the races the first is "
+        "killed once somebody is inside. `read` counts entries: another user's is "
+        "absent.",
     ),
     "crash": (
         "Crashes",

@@ -238,3 +238,27 @@ def test_a_table_that_does_not_exist_is_named_with_the_nearest(tmp_path):
     assert "tasks" in dir(run)
     with pytest.raises(AttributeError, match="no 'task', did you mean 'tasks'"):
         getattr(run, "task")  # noqa: B009
+
+
+def test_a_round_of_many_fades_keeps_few_rows_in_memory(tmp_path, monkeypatch):
+    changes = (
+        "stop.rounds=1",
+        "cell.fading.coherence_time=2 ms",
+        "learning.upload=60 kB",
+    )
+    whole = netsim_run("network-only", *changes, out=tmp_path / "whole")
+    monkeypatch.setattr("netsim.band.shared.MANY_SEGMENTS", 100)
+    monkeypatch.setattr("netsim.trace.writer.CHUNK_ROWS", 50)
+    kept = []
+    flush = Recorder.flush_full
+
+    def flush_full(recorder):
+        kept.append(len(recorder.segments))
+        flush(recorder)
+        assert len(recorder.segments) < 50
+
+    monkeypatch.setattr(Recorder, "flush_full", flush_full)
+    parts = netsim_run("network-only", *changes, out=tmp_path / "parts")
+    assert len(whole.segments) > 700
+    assert 100 <= max(kept) < 200
+    assert parts.manifest.digest == whole.manifest.digest

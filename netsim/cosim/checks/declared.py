@@ -29,6 +29,7 @@ Fact: TypeAlias = Literal[
     "has-mobility",
     "changes-cells",
     "places-around-cells",  # around one of several
+    "limits-windows",  # of uploads
     "cuts-at-snr",  # an uplink has a minimum SNR
     "broadcasts",
     "loses-messages",
@@ -81,12 +82,26 @@ def _of_choices(scenario: Scenario) -> Iterator[Declared]:
 
 
 def _of_sections(scenario: Scenario) -> Iterator[Declared]:
+    for fact, (holds, path) in _facts(scenario).items():
+        if holds:
+            yield Declared(fact, path)
+    population, has_one = scenario.population, len(scenario.network.cells) == 1
+    if population.placement is not None:
+        path = ("population", "placement")
+        yield from _at(path, "", population.placement.traits)
+        if population.placed_around == "cells" and not has_one:
+            yield Declared("places-around-cells", ("population", "placed_around"))
+
+
+def _facts(scenario: Scenario) -> dict[Fact, tuple[bool, KeyPath]]:
+    """Return what holds for the sections of a scenario, and where it is written."""
     population, cells = scenario.population, scenario.network.cells
     is_single, moves = len(cells) == 1, population.mobility.interval_s is not None
     mobility = ("population", "mobility")
     wires = any(cell.backhaul is not None for cell in cells)
     has_edges = "has-edges" in scenario.server.traits
-    facts: dict[Fact, tuple[bool, KeyPath]] = {
+    has_radio_band = population.radio_band_hz is not None
+    return {
         "has-policy": (scenario.policy is not None, ("policy",)),
         "lacks-policy": (scenario.policy is None, ()),
         "has-target": (scenario.stop.target is not None, ("stop", "target")),
@@ -96,23 +111,12 @@ def _of_sections(scenario: Scenario) -> Iterator[Declared]:
         "lists-cells": (scenario.cell is None, ("cells",)),
         "has-interference": (scenario.interference is not None, ("interference",)),
         "has-own-links": (population.links is not None, ("population", "links")),
-        "limits-radios": (
-            population.radio_band_hz is not None,
-            ("population", "radio_band"),
-        ),
+        "limits-radios": (has_radio_band, ("population", "radio_band")),
         "has-battery": (population.battery is not None, ("population", "battery")),
         "has-mobility": (moves, mobility),
         "changes-cells": (moves and not is_single, mobility),
         "exchanges-versions": (has_edges and wires, ("server",)),
     }
-    for fact, (holds, path) in facts.items():
-        if holds:
-            yield Declared(fact, path)
-    placement, around = population.placement, ("population", "placed_around")
-    if placement is not None:
-        yield from _at(("population", "placement"), "", placement.traits)
-        if population.placed_around == "cells" and not is_single:
-            yield Declared("places-around-cells", around)
 
 
 def _of_cells(scenario: Scenario) -> Iterator[Declared]:
@@ -121,6 +125,8 @@ def _of_cells(scenario: Scenario) -> Iterator[Declared]:
         yield from _at((*path, "uplink", "sharing"), sharing.kind, sharing.traits)
         if cell.uplink.minimum_snr_db is not None:
             yield Declared("cuts-at-snr", (*path, "uplink", "minimum_snr"))
+        if cell.uplink.transport.pace is not None:
+            yield Declared("limits-windows", (*path, "uplink", "transport"))
         if cell.downlink.mode == "broadcast":
             yield Declared("broadcasts", (*path, "downlink", "mode"))
         yield from _of_bands(path, cell)

@@ -82,6 +82,10 @@ RULES: Mapping[tuple[Either, Either], str] = {
         "has no meaning with population.links: their traces have the outages that "
         "were met"
     ),
+    ("limits-windows", "has-own-links"): (
+        "a window has no effect with population.links, whose rates were measured; "
+        "leave `initial_window` and `window` out"
+    ),
     ("limits-radios", "has-own-links"): (
         "has no effect with population.links: a trace is of a link as wide as it was "
         "met; leave it out, or divide the rates of the trace"

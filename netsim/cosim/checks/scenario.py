@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from netsim.channel import require_reachable
 from netsim.cosim.checks.asked import too_high_ranks, undrawable
+from netsim.cosim.checks.clock import too_long
 from netsim.cosim.checks.declared import Declared, declared
 from netsim.cosim.checks.rules import DEMANDS, contradicting
 from netsim.errors import InputError, Refusal
@@ -58,6 +59,7 @@ def _refused_numbers(scenario: Scenario) -> Iterator[Refusal]:
     yield from _out_of_reach(network, population)
     yield from _counts(scenario)
     yield from undrawable(scenario)
+    yield from too_long(scenario)
     yield from too_high_ranks(scenario)
 
 

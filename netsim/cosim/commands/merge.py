@@ -10,6 +10,7 @@ from typing import Annotated
 
 from fl.aggregation import AGGREGATIONS, FloraNA, Method
 from fl.peft_folders import LayerReport, MergeReport, merge_folders
+from fl.peft_folders.whole_model import ModelPrecision
 from netsim.core.quantities import did_you_mean
 from netsim.cosim.answers import METHOD
 from netsim.errors import InputError
@@ -17,7 +18,7 @@ from netsim.scenario import OneOf, Record, UserCode, load_text
 from netsim.scenario.installed import installed
 from netsim.scenario.permission import WORKING_TREE
 
-__all__ = ["LayerReport", "MergeReport", "Request", "merge_as_asked"]
+__all__ = ["LayerReport", "MergeReport", "ModelPrecision", "Request", "merge_as_asked"]
 
 
 class _Choice(Record):
@@ -38,6 +39,7 @@ class Request:
     overrides: tuple[str, ...]
     weights: str | None
     previous: Path | None
+    with_model: ModelPrecision | None
     code: UserCode = WORKING_TREE  # what a method of the user's own may import
 
 
@@ -52,6 +54,7 @@ def merge_as_asked(request: Request) -> MergeReport:
             method=method,
             weights=weights,
             previous=request.previous,
+            with_model=request.with_model,
         )
     except ValueError as error:
         raise InputError(str(error)) from error

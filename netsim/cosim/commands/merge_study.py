@@ -17,7 +17,7 @@ from fl.contract import Score
 from fl.federation.versions import Version, refolded
 from fl.merge_study import Evaluator, Round, Trial, compare
 from netsim.core.engine import rare_garbage_collection
-from netsim.cosim.commands.merge import read_method, require_method
+from netsim.cosim.commands.merge import read_method
 from netsim.cosim.learning_kinds import LoraLearning
 from netsim.cosim.replay import recorded_scenario
 from netsim.cosim.scenario import Scenario
@@ -26,7 +26,6 @@ from netsim.errors import InputError
 from netsim.runs.manifest import read_manifest
 from netsim.runs.run import load_run
 from netsim.scenario import UserCode
-from netsim.scenario.installed import installed
 from netsim.trace.writer import Recorder
 
 if TYPE_CHECKING:
@@ -61,16 +60,18 @@ def compare_merges(
     rounds: Sequence[int] | None = None,
     methods: Sequence[str] | None = None,
     evaluate: bool = False,
+    allow_code: bool = False,
     say: Callable[[str], None] = lambda line: None,
 ) -> MergeStudy:
     """Simulate a finished run again and merge its clients' updates by every method.
 
     Learning comes from the store; what it no longer holds is trained again, which
     ``say`` reports, with the user code that runs. ``rounds`` are by id, all by default;
-    ``methods`` by name. With ``evaluate`` every merged model is evaluated on the test
-    split.
+    ``methods`` by name, or ``module:Class`` for one of the user's own. With
+    ``evaluate`` every merged model is evaluated on the test split. ``allow_code`` is as
+    for ``netsim.run``: it permits the code that the run keeps.
     """
-    code = UserCode(tell=say)
+    code = UserCode(allows_given=allow_code, tell=say)
     scenario = recorded_scenario(run, code=code)
     learning = _real_learning(scenario, run)
     merged_rounds = list(dict.fromkeys(load_run(run).merges["round_id"].tolist()))
@@ -131,17 +132,20 @@ def _chosen_rounds(wanted: Sequence[int] | None, merged: Sequence[int]) -> set[i
 def _methods(
     names: Sequence[str] | None, learning: LoraLearning, code: UserCode
 ) -> list[Method]:
-    """Return the methods as they are by default, the run's own as it was set;
-    installed ones where they are named."""
+    """Return the methods as they are by default, the run's own as it was set; those
+    installed, and classes of the user's own, where they are named."""
     own = learning.aggregation
     found: dict[str, Method] = {kind: cls() for kind, cls in AGGREGATIONS.items()}
     found[own.kind] = own
-    more = {kind for kind in installed("aggregation") if kind not in found}
     for name in names or ():
-        require_method(name, [*found, *sorted(more)])
-        if name in more:
-            found[name] = read_method(name, (), code)
-    return [found[name] for name in (found if names is None else names)]
+        if name not in found:
+            one = read_method(name, (), code)
+            found[name] = own if type(one) is type(own) else one
+    chosen = [found[name] for name in dict.fromkeys(names or found)]
+    for one in chosen:
+        if sum(other.kind == one.kind for other in chosen) > 1:
+            raise InputError(f"--methods: two classes have the kind {one.kind!r}")
+    return chosen
 
 
 @dataclass

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
 from netsim.cosim.commands.calibrate import Request, require_new, write_device
 from netsim.devices.device_file import DeviceFile
 from netsim.devices.fitting import Fit, fit
-from netsim.devices.observations import by_setting, read_observations
+from netsim.devices.observations import Observation, by_setting, read_observations
 from netsim.errors import InputError
 
 HEADER = """\
@@ -24,12 +25,7 @@ def observed_device(log: Path, request: Request) -> tuple[DeviceFile, Fit]:
     require_new(request.out)
     if request.memory_bytes is None:
         raise InputError("--observations needs --memory: the log does not say it")
-    rows = read_observations(log)
-    devices = sorted({one.device for one in rows})
-    if len(devices) > 1:
-        raise InputError(
-            f"{log}: must hold one device, got {len(devices)}: {', '.join(devices[:5])}"
-        )
+    rows = _of_one_device(log)
     known = by_setting(one for one in rows if one.flop is not None)
     if not known:
         raise InputError(
@@ -48,10 +44,21 @@ def observed_device(log: Path, request: Request) -> tuple[DeviceFile, Fit]:
         software=", ".join(sorted({one.software for one in rows} - {""})),
         basis="fitted" if len(known) > 1 else "measured",
         doubt=found.doubt,
-        source=f"{devices[0]}: {len(known)} settings of {log.name}",
+        source=f"{rows[0].device}: {len(known)} settings of {log.name}",
     )
     write_device(entry, request.out, HEADER)
     return entry, found
+
+
+def _of_one_device(log: Path) -> Sequence[Observation]:
+    """Return the rows of a log, which must be of one device."""
+    rows = read_observations(log)
+    devices = sorted({one.device for one in rows})
+    if len(devices) > 1:
+        raise InputError(
+            f"{log}: must hold one device, got {len(devices)}: {', '.join(devices[:5])}"
+        )
+    return rows
 
 
 def error_line(found: Fit) -> str:

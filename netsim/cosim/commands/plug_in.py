@@ -31,12 +31,13 @@ OF_LEARNING = frozenset(
 )
 SHORT: Final[Mapping[str, tuple[str, ...]]] = {
     NETWORK: (),
-    LEARNING: ("learning.training.local_steps=1",),
+    LEARNING: ("learning.training.local_steps=1", "population.num_clients=8"),
 }
 BEFORE: Final[Mapping[str, tuple[str, ...]]] = {  # what a seam needs in its scenario
     "staleness": (
         "server={kind: asynchronous, concurrency: 2, mixing: 0.5, merge_time: 0 s}",
     ),
+    "aggregation": ("server.sampling=full",),  # under which every merge works
 }
 
 
@@ -67,8 +68,7 @@ def try_plug_in(
     ``InputError``. Nothing that was learned earlier is used.
     """
     kind = _kind(given)
-    found = find_scenario(scenario or NETWORK)
-    cls = import_record(kind, found.parent, code)
+    cls = _loaded(kind, find_scenario(scenario or NETWORK).parent, code)
     chosen = _seam(kind, cls, seam)
     answers = one_ofs()[chosen.name].answers
     name = scenario or (LEARNING if chosen.path in OF_LEARNING else NETWORK)
@@ -93,6 +93,13 @@ def try_plug_in(
         digest=first.digest,
         wrong=tuple(wrong),
     )
+
+
+def _loaded(kind: str, folder: Path, code: UserCode) -> type[BaseModel]:
+    try:
+        return import_record(kind, folder, code)
+    except ImportError as error:
+        raise InputError(f"--plug-in {kind}: {error}") from error
 
 
 def one_ofs() -> dict[str, OneOf]:
@@ -152,7 +159,7 @@ def _seam(kind: str, cls: type[BaseModel], asked: str | None) -> Seam:
     lacking = {name: [*one.lacks(cls)] for name, one in one_ofs().items()}
     fitting = extended or [seam for seam in SEAMS if not lacking[seam.name]]
     if not fitting:
-        nearest = min(lacking, key=lambda name: len("".join(lacking[name])))
+        nearest = min(lacking, key=lambda name: (-_answered(name, cls), lacking[name]))
         raise InputError(
             f"--plug-in {kind} fits no seam; as {nearest} it {lacking[nearest][0]}; "
             "--seam names another"
@@ -161,3 +168,8 @@ def _seam(kind: str, cls: type[BaseModel], asked: str | None) -> Seam:
         names = " or ".join(seam.name for seam in fitting)
         raise InputError(f"--plug-in {kind} may be {names}: choose by --seam")
     return fitting[0]
+
+
+def _answered(seam: str, cls: type[BaseModel]) -> int:
+    """Return how many of a seam's questions a class answers."""
+    return len(one_ofs()[seam].answers.keys() & set(dir(cls)))

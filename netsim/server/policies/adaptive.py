@@ -1,10 +1,10 @@
-"""The policy that measures its constants in pilots, plans, and plans again."""
+"""The policy that plans who takes part at which rank, and plans again as it learns."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Generator, Sequence
+from dataclasses import replace
 from typing import Annotated, Final, Literal
 
 import numpy as np
@@ -12,37 +12,42 @@ from pydantic import Field, model_validator
 
 from netsim.core.streams import stream
 from netsim.errors import InputError
+from netsim.policy import Sampler
 from netsim.policy.baselines import weight_floors
-from netsim.policy.pilots import (
-    Findings,
-    Update,
-    client_norms2,
-    norm_exponent,
-    same_scale,
-    study_trials,
-    without_trend,
-)
+from netsim.policy.noise_scale import PRIOR_RATIO
+from netsim.policy.pilots import study_trials
 from netsim.policy.planner import Decision, Planner
 from netsim.policy.sampler import Coins, FloatArray
-from netsim.policy.surrogate import Surrogate
 from netsim.scenario import Record
 from netsim.scenario.traits import Trait, Traits
-from netsim.server.outcome import Samplers
-from netsim.server.policies.piloting import Notebook, Pilot, Piloted, run_pilots
+from netsim.server.outcome import Outcome, Samplers
+from netsim.server.policies.basis import (
+    Basis,
+    assumed_law,
+    note_decision,
+    note_findings,
+    with_exponent,
+    with_norms,
+    with_ratio,
+)
+from netsim.server.policies.exploration import Exploration
+from netsim.server.policies.observed import Observed
+from netsim.server.policies.piloting import Pilot, Piloted, run_pilots
 from netsim.server.policies.policy import Constants
 from netsim.server.rules import PolicyRules
 from netsim.server.stage import Stage
 
-FULL_ROUNDS: Final = 100.0  # of full participation at full rank, if unknown
+RESOLVE_EVERY: Final = 3  # rounds, where they tell the constants
 
 
 class AdaptivePolicy(Record):
-    """Plans probabilities, ranks or both for the least time, from pilots or constants.
+    """Plans probabilities, ranks or both for the least time to the target.
 
-    After pilots no rank is below those that were tried with success. Every
-    ``resolve_every`` rounds (0: never) it estimates the norms from all changes so far
-    and plans again. The run starts from the first version, or with ``keeps_model`` from
-    where the last pilot ended; ``step`` multiplies merge weights.
+    Its constants come from the rounds that train, from pilots, or are given. Every
+    ``resolve_every`` rounds (0: never; by default 3 where rounds tell the constants) it
+    plans again. No rank is below those that were tried with success. After pilots the
+    run starts from the first version, or with ``keeps_model`` from where the last pilot
+    ended; ``step`` multiplies merge weights.
     """
 
     kind: Literal["adaptive"] = "adaptive"
@@ -50,7 +55,7 @@ class AdaptivePolicy(Record):
     max_weight: Annotated[float, Field(gt=0)] | None = None
     pilots: tuple[Pilot, ...] = ()
     constants: Constants | None = None
-    resolve_every: int = Field(default=0, ge=0)
+    resolve_every: Annotated[int, Field(ge=0)] | None = None
     keeps_model: bool = False
     charges_pilots: bool = True
     step: float = Field(default=1.0, gt=0)
@@ -72,6 +77,8 @@ class AdaptivePolicy(Record):
         found: dict[Trait, str] = {draws: ""}
         if self.decides_ranks:
             found |= {"decides-ranks": "", "needs-learning": ""}
+        if self._measures_ratio:
+            found |= {"needs-learning": ""}
         if self.pilots:
             found |= {"runs-pilots": "pilots", "needs-learning": ""}
         return found
@@ -101,48 +108,88 @@ class AdaptivePolicy(Record):
             self._require_two_variances(planner.problem.data_weights.astype(float))
 
     def samplers(self, stage: Stage, planner: Planner) -> Samplers:
-        if not self.pilots:
-            basis = self._assumed(planner)
-            decision = self._decide(stage, basis)
-            stage.begin(decision.probabilities.tolist())
+        exploration = Exploration.of(planner) if self._measures_nu else None
+        if self.pilots:
+            basis = yield from self._after_pilots(stage, planner)
         else:
-            piloted = yield from run_pilots(
-                stage,
-                planner,
-                self.pilots,
-                max_weight=self.max_weight,
-                decides_ranks=self.decides_ranks,
-            )
-            basis = self._measured(stage, planner, piloted)
-            decision = self._decide(stage, basis)
+            basis = self._assumed(planner)
+        decision = self._decide(stage, basis)
+        if self.pilots:
             first = stage.scene.learner.initial_version
             stage.train_after_pilots(stage.version if self.keeps_model else first)
             stage.write_plan(decision.probabilities.tolist())
-        updates = list(basis.updates)
+        else:
+            _explore(stage, exploration, 1)
+            stage.begin(decision.probabilities.tolist())
+        weights = planner.problem.data_weights.astype(float)
+        rank = stage.scene.learner.rank
+        seen = Observed(data_weights=weights, full_rank=rank, step=self.step)
+        seen.updates += basis.updates
         for number in itertools.count(1):
             outcome = yield Coins(decision.probabilities, self.step)
-            updates += outcome.updates(stage.scene.learner.rank)
-            if self.resolve_every and number % self.resolve_every == 0:
-                basis = _renewed(stage, basis, updates)
-                decision = self._decide(stage, basis)
+            seen.note(outcome, decision.probabilities, stage.last_round_id)
+            is_due = self._interval and number % self._interval == 0
+            if is_due:
+                basis, is_certain = self._renewed(stage, planner, basis, seen)
+                if is_certain:
+                    decision = self._decide(stage, basis, decision)
+            if _explore(stage, exploration, number + 1) or is_due:
                 stage.write_plan(decision.probabilities.tolist())
 
+    @property
+    def _measures_ratio(self) -> bool:
+        """Return whether rounds that train tell the ratio."""
+        is_given = self.constants is not None and self.constants.ratio is not None
+        return not self.pilots and not is_given
+
+    @property
+    def _measures_nu(self) -> bool:
+        """Return whether rounds of mixed ranks tell the exponent of ranks."""
+        is_given = self.constants is not None and self.constants.nu is not None
+        return self.decides_ranks and not self.pilots and not is_given
+
+    @property
+    def _interval(self) -> int:
+        """Return after how many rounds it plans again; zero: never."""
+        if self.resolve_every is not None:
+            return self.resolve_every
+        return RESOLVE_EVERY if self._measures_ratio or self._measures_nu else 0
+
     def _assumed(self, planner: Planner) -> Basis:
-        """Return the basis of given constants: 100 rounds at full participation."""
-        constants = self.constants
-        assert constants is not None
-        assert constants.ratio is not None
-        weights = planner.problem.data_weights
-        full = float(np.sum(weights**2))
-        if not constants.ratio > -full:
-            raise InputError(
-                f"policy.constants.ratio must exceed {-full:.4g}, or full "
-                f"participation would take no rounds; got {constants.ratio!r}"
-            )
-        alpha = FULL_ROUNDS / (constants.ratio + full)
+        """Return the basis of given constants, or of those to begin with."""
+        constants = self.constants or Constants()
+        weights = planner.problem.data_weights.astype(float)
+        ratio = PRIOR_RATIO if constants.ratio is None else constants.ratio
         nu = 1.0 if constants.nu is None else constants.nu
-        law = Surrogate(alpha=alpha, beta=alpha * constants.ratio, nu=nu)
+        law = assumed_law(weights, ratio, nu)
+        if self._measures_nu:
+            planner = planner.at_top_ranks()
         return Basis(planner, np.ones(len(weights)), law, (), None)
+
+    def _renewed(
+        self, stage: Stage, planner: Planner, basis: Basis, seen: Observed
+    ) -> tuple[Basis, bool]:
+        """Return the basis that all rounds so far give, and whether it is certain
+        enough for a new plan: the error of the ratio must be below it."""
+        basis, is_certain = with_norms(stage, basis, seen.updates), True
+        if self._measures_nu:
+            basis = with_exponent(stage, planner, basis, seen)
+        if self._measures_ratio:
+            basis, is_certain = with_ratio(stage, basis, seen)
+        return basis, is_certain
+
+    def _after_pilots(
+        self, stage: Stage, planner: Planner
+    ) -> Generator[Sampler, Outcome, Basis]:
+        """Run the pilots, and return the basis that they give."""
+        piloted = yield from run_pilots(
+            stage,
+            planner,
+            self.pilots,
+            max_weight=self.max_weight,
+            decides_ranks=self.decides_ranks,
+        )
+        return self._measured(stage, planner, piloted)
 
     def _measured(
         self, stage: Stage, planner: Planner, piloted: Sequence[Piloted]
@@ -159,12 +206,8 @@ class AdaptivePolicy(Record):
             nu=None if self.constants is None else self.constants.nu,
             target=target.level if target is not None and is_loss else None,
         )
-        _note_findings(stage, piloted, found)
+        note_findings(stage, piloted, found)
         planner = planner.up_to(found.deepest_ratio)
-        for trial, crossing in zip(trials, found.crossings, strict=True):
-            if crossing is None:
-                ratio = float(trial.rank_ratio.min())
-                stage.scene.mark("floor", detail=f"loss out of reach at r/k {ratio:g}")
         if not found.surrogate.alpha > 0:
             # the number of rounds does not depend on q, so only their length counts;
             # this holds for the weights that were tried and no others
@@ -178,14 +221,22 @@ class AdaptivePolicy(Record):
             planner, found.norms2.values, found.surrogate, updates, found.level
         )
 
-    def _decide(self, stage: Stage, basis: Basis) -> Decision:
-        """Put the plan of a basis in force and write its prediction."""
-        round_id = stage.last_round_id + 1
-        rng = stream(stage.scene.seed, "policy", round_id)
-        decision = basis.planner.decide(basis.norms2, basis.surrogate, rng)
+    def _decide(
+        self, stage: Stage, basis: Basis, before: Decision | None = None
+    ) -> Decision:
+        """Put the plan of a basis in force and write its prediction; where rounds tell
+        the ratio it does not go far from the plan before."""
+        rng = stream(stage.scene.seed, "policy", stage.last_round_id + 1)
+        planner = basis.planner
+        decision = planner.decide(basis.norms2, basis.surrogate, rng)
+        if self._measures_ratio and before is not None:
+            near = planner.near(decision, before.probabilities)
+            if (near != decision.probabilities).any():
+                planner = replace(planner, given=near)
+                decision = planner.decide(basis.norms2, basis.surrogate, rng)
         if self.decides_ranks:
             stage.participants.client_ranks = decision.ranks
-        _note_decision(stage, basis, decision)
+        note_decision(stage, basis, decision)
         return decision
 
     def _require_two_variances(self, weights: FloatArray) -> None:
@@ -206,13 +257,11 @@ class AdaptivePolicy(Record):
                 "give pilots or constants.ratio, not both: no pilot runs where the "
                 "ratio is given"
             )
-        if is_given:
-            return
         full = [p.probability for p in self.pilots if p.client_rank is None]
-        if len(set(full)) < 2:
+        if self.pilots and len(set(full)) < 2:
             raise ValueError(
                 "needs pilots with two different probabilities (at no rank of their "
-                "own), or constants.ratio"
+                "own); without pilots the rounds that train tell the ratio"
             )
 
     def _check_nu(self) -> None:
@@ -222,79 +271,17 @@ class AdaptivePolicy(Record):
             raise ValueError(
                 "nu and pilots with a rank are of use only where `decides` names ranks"
             )
-        if self.decides_ranks and is_given == is_measured:
+        if self.decides_ranks and self.pilots and is_given == is_measured:
             raise ValueError(
-                "to decide ranks, give constants.nu or a pilot with a rank below the "
-                "adapter's, which measures nu; one of the two"
+                "to decide ranks after pilots, give constants.nu or a pilot with a "
+                "rank below the adapter's, which measures nu; one of the two"
             )
 
 
-@dataclass(frozen=True, slots=True)
-class Basis:
-    """What a plan is made from; ``level`` is the loss that its rounds lead to."""
-
-    planner: Planner
-    norms2: FloatArray
-    surrogate: Surrogate
-    updates: tuple[Update, ...]
-    level: float | None
-
-
-def _renewed(stage: Stage, basis: Basis, updates: Sequence[Update]) -> Basis:
-    """Return the basis with norms from all changes so far, early and late ones on one
-    scale, the one it had."""
-    if not updates:
-        return basis
-    weights = basis.planner.problem.data_weights.astype(float)
-    exponent = norm_exponent(updates).nu
-    scale = basis.surrogate.nu if np.isnan(exponent) else exponent
-    norms2 = client_norms2(without_trend(updates, scale), len(weights), scale)
-    Notebook(stage).write_clients("norm2", norms2.values, norms2.errors)
-    return replace(basis, norms2=same_scale(norms2.values, basis.norms2, weights))
-
-
-def _note_findings(stage: Stage, piloted: Sequence[Piloted], found: Findings) -> None:
-    book, law = Notebook(stage), found.surrogate
-    for pilot, crossing, variance in zip(
-        piloted, found.crossings, found.variances, strict=True
-    ):
-        book.write("pilot_variance", variance, round_id=pilot.round_id)
-        if crossing is not None:
-            rounds, error = crossing
-            book.write("pilot_rounds", rounds, error, round_id=pilot.round_id)
-    book.write_clients("norm2", found.norms2.values, found.norms2.errors)
-    book.write("level", found.level)
-    if np.isfinite(found.norm_exponent.nu):
-        book.write("norm_exponent", *found.norm_exponent)
-    book.write("alpha", law.alpha, law.alpha_error)
-    book.write("beta", law.beta, law.beta_error)
-    book.write("nu", law.nu, found.nu_error)
-    if law.alpha > 0:
-        book.write("ratio", law.beta / law.alpha, law.ratio_error)
-
-
-def _note_decision(stage: Stage, basis: Basis, decision: Decision) -> None:
-    book, round_s, rounds = Notebook(stage), decision.round_s, decision.rounds
-    error = basis.surrogate.rounds_error(decision.variance)
-    spread_s = float(np.hypot(round_s.mean_s * error, rounds * round_s.error_s))
-    book.write("plan_variance", decision.variance)
-    book.write("plan_round_s", round_s.mean_s, round_s.error_s)
-    book.write("plan_rounds", rounds, error)
-    book.write("plan_time_s", decision.total_s, spread_s)
-    num_expected = float(decision.probabilities.sum())
-    stage.scene.mark(
-        "plan",
-        round_id=stage.last_round_id + 1,
-        detail=f"{num_expected:.4g} clients expected, {rounds:.4g} rounds of "
-        f"{round_s.mean_s:.4g} s predicted",
-    )
-    if not stage.predicted:
-        level = {} if basis.level is None else {"loss": basis.level}
-        errors = {"round_error_s": round_s.error_s, "time_error_s": spread_s}
-        stage.predicted = {
-            "rounds": rounds,
-            "round_s": round_s.mean_s,
-            "time_s": decision.total_s,
-            **{name: one for name, one in errors.items() if np.isfinite(one)},
-            **level,
-        }
+def _explore(stage: Stage, exploration: Exploration | None, number: int) -> bool:
+    """Give clients the ranks that the next round tries; return whether it tries any."""
+    if exploration is None or not exploration.is_due(number):
+        return False
+    ranks = exploration.ranks(stage.scene.seed, stage.last_round_id + 1)
+    stage.participants.client_ranks = ranks
+    return True

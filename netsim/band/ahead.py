@@ -1,0 +1,204 @@
+"""The ends of a band's transfers, ahead of the clock: all starts are known, and neither
+terms nor channels change.
+
+The arithmetic is that of :mod:`netsim.band.fluid` without what only a change needs: an
+event touches the transfers that start or end at it. Elastic transfers of one weight and
+one ceiling have one share, so that all are at their ceiling or none is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from typing import NamedTuple
+
+from netsim.band.transfer import WORK_PER_BIT, Message, Terms
+from netsim.channel.link import Channel
+from netsim.core.clock import MAX_NS
+
+
+class Start(NamedTuple):
+    """A transfer to come, from a client."""
+
+    start_ns: int
+    message: Message
+    channel: Channel
+    terms: Terms
+
+
+class End(NamedTuple):
+    """The end of a start, given by its place, and the integral of its share."""
+
+    place: int
+    end_ns: int
+    held_uhz_ns: int
+
+
+class Interval(NamedTuple):
+    """An interval of constant terms of a start, given by its place."""
+
+    place: int
+    start_ns: int
+    end_ns: int
+    is_at_ceiling: bool
+
+
+class Division(NamedTuple):
+    """An interval of constant division of a band."""
+
+    start_ns: int
+    end_ns: int
+    unit_share_uhz: int
+    num_live: int
+    allocated_uhz: int
+
+
+def have_one_share(
+    band_uhz: int, starts: Sequence[Start], ceiling_uhz: int | None
+) -> bool:
+    """Return whether either all transfers are at the ceiling or none, however many are
+    live: without a ceiling, and with equal weights except where a band differs from a
+    number of ceilings by the micro-hertz of rounding alone."""
+    if ceiling_uhz is None:
+        return True
+    num_wide, rest_uhz = divmod(band_uhz, ceiling_uhz)
+    is_rounded = 0 < rest_uhz < num_wide or ceiling_uhz <= len(starts)
+    return not is_rounded and all(start.terms == Terms() for start in starts)
+
+
+Entry = tuple[int, int, int, int]  # virtual or real end, client, place, such a start
+
+
+@dataclass(slots=True)
+class Ahead:
+    """What happens on a band that is idle before; :meth:`play` computes it."""
+
+    band_uhz: int
+    starts: Sequence[Start]  # in order of time
+    efficiencies_nbit: Sequence[int]  # of the starts, constant
+    ceiling_uhz: int | None = None  # of all elastic transfers, which have weight 1
+    ends: list[End] = field(default_factory=list)  # in order of time, then of clients
+    intervals: list[Interval] = field(default_factory=list)
+    divisions: list[Division] = field(default_factory=list)
+    _now_ns: int = 0
+    _virtual: int = 0
+    _share_uhz: int = 0  # of an elastic transfer of weight 1
+    _weight_sum: int = 0
+    _pinned_sum_uhz: int = 0
+    _is_at_ceiling: bool = False  # each elastic transfer
+    _since_ns: dict[int, int] = field(default_factory=dict)  # by place, of live ones
+    _virtual_ends: list[Entry] = field(default_factory=list)
+    _real_ends: list[Entry] = field(default_factory=list)
+
+    def play(self) -> bool:
+        """Play all starts and ends; return False where one transfer would never end or
+        the shares exceed the band."""
+        starts, num_started, division = self.starts, 0, (0, 0, 0)
+        since_ns = self._now_ns = starts[0].start_ns
+        while len(self.ends) < len(starts):
+            next_ns = MAX_NS + 1
+            if num_started < len(starts):
+                next_ns = starts[num_started].start_ns
+            next_ns = self._next_ns(next_ns)
+            if next_ns > MAX_NS:
+                return False
+            self._virtual += self._share_uhz * (next_ns - self._now_ns)
+            self._now_ns = next_ns
+            self._end_due()
+            num_before = num_started
+            while num_started < len(starts) and starts[num_started].start_ns == next_ns:
+                if not self._start(num_started):
+                    return False
+                num_started += 1
+            unit = self._divide(num_before)
+            if unit is None:
+                return False
+            allocated_uhz = self._share_uhz * self._weight_sum + self._pinned_sum_uhz
+            now = (unit, num_started - len(self.ends), allocated_uhz)
+            if now != division:
+                if division[1] and next_ns > since_ns:
+                    self.divisions.append(Division(since_ns, next_ns, *division))
+                since_ns, division = next_ns, now
+        return True
+
+    def _next_ns(self, next_ns: int) -> int:
+        """Return the tick of the next end, ``next_ns`` at the latest."""
+        if self._virtual_ends:
+            until = (self._virtual - self._virtual_ends[0][0]) // self._share_uhz
+            next_ns = min(next_ns, self._now_ns - until)
+        if self._real_ends:
+            next_ns = min(next_ns, self._real_ends[0][0])
+        return next_ns
+
+    def _end_due(self) -> None:
+        virtual, now_ns, due = self._virtual, self._now_ns, []
+        while self._virtual_ends and self._virtual_ends[0][0] <= virtual:
+            _, client_id, place, since = heappop(self._virtual_ends)
+            weight = self.starts[place].terms.weight
+            self._weight_sum -= weight
+            due.append((client_id, place, weight * (virtual - since)))
+        while self._real_ends and self._real_ends[0][0] <= now_ns:
+            _, client_id, place, since = heappop(self._real_ends)
+            pin_uhz = self.starts[place].terms.pinned_uhz or 0
+            self._pinned_sum_uhz -= pin_uhz
+            due.append((client_id, place, pin_uhz * (now_ns - since)))
+        if len(due) > 1:
+            due.sort()
+        for _, place, held_uhz_ns in due:
+            self.ends.append(End(place, now_ns, held_uhz_ns))
+            self._end_interval(place, self._since_ns.pop(place))
+
+    def _end_interval(self, place: int, since_ns: int) -> None:
+        if since_ns < self._now_ns:
+            interval = (place, since_ns, self._now_ns, self._is_at_ceiling)
+            self.intervals.append(Interval(*interval))
+
+    def _start(self, place: int) -> bool:
+        """Start a transfer now, and return whether it ends."""
+        now_ns, virtual = self._now_ns, self._virtual
+        _, message, _, (weight, pin_uhz) = self.starts[place]
+        speed = self.efficiencies_nbit[place] * (weight if pin_uhz is None else pin_uhz)
+        if not speed or not message.bits:
+            return False
+        need = -(-message.bits * WORK_PER_BIT // speed)
+        client_id = message.client_id or 0
+        self._since_ns[place] = now_ns
+        if pin_uhz is None:
+            self._weight_sum += weight
+            entry = (virtual + need, client_id, place, virtual)
+            heappush(self._virtual_ends, entry)
+        else:
+            self._pinned_sum_uhz += pin_uhz
+            heappush(self._real_ends, (now_ns + need, client_id, place, now_ns))
+        return True
+
+    def _divide(self, num_before: int) -> int | None:
+        """Divide the band, of which ``num_before`` had started before this tick, and
+        return the unit share; None where it does not suffice."""
+        spare_uhz, weights = self.band_uhz - self._pinned_sum_uhz, self._weight_sum
+        unit = spare_uhz // weights if weights else 0
+        if spare_uhz < 0 or (weights and not unit):
+            return None
+        ceiling_uhz = self.ceiling_uhz
+        if ceiling_uhz is None:
+            self._share_uhz = unit
+            return unit
+        is_at_ceiling = unit > ceiling_uhz
+        if is_at_ceiling != self._is_at_ceiling:
+            self._switch(num_before)
+            self._is_at_ceiling = is_at_ceiling
+        self._share_uhz = min(unit, ceiling_uhz)
+        return 0 if is_at_ceiling else unit
+
+    def _switch(self, num_before: int) -> None:
+        """End the intervals of all live transfers: they are at their ceiling from now
+        on, or no longer. The latter come after those that start now, as in
+        :class:`netsim.band.ceilings.Ceilings`."""
+        before = {n: since for n, since in self._since_ns.items() if n < num_before}
+        for place, since_ns in before.items():
+            self._end_interval(place, since_ns)
+        live = list(before)
+        new = [place for place in self._since_ns if place >= num_before]
+        order = [*new, *live] if self._is_at_ceiling else [*live, *new]
+        self._since_ns = dict.fromkeys(order, self._now_ns)

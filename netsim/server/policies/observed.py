@@ -1,0 +1,43 @@
+"""What the rounds of a run have shown of a plan's constants."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from netsim.policy.noise_scale import RoundMoments, round_moments
+from netsim.policy.pilots import Update
+from netsim.policy.sampler import FloatArray
+from netsim.server.outcome import Outcome
+
+
+@dataclass(slots=True, kw_only=True)
+class Observed:
+    """Changes of clients, and moments of rounds that drew clients independently."""
+
+    data_weights: FloatArray
+    full_rank: int | None
+    step: float  # the factor on merge weights
+    updates: list[Update] = field(default_factory=list)
+    moments: list[RoundMoments] = field(default_factory=list)
+
+    def note(self, outcome: Outcome, probabilities: FloatArray, round_id: int) -> None:
+        """Add a round; it has no moments if updates of earlier rounds were merged."""
+        self.updates += outcome.updates(self.full_rank)
+        parts = outcome.arrived
+        is_known = outcome.sum_norm2 is not None and None not in outcome.norms2
+        if not is_known or any(part.round_id != round_id for part in parts):
+            return
+        ids = [part.client_id for part in parts]
+        weights = np.array([part.weight for part in parts], dtype=float) / self.step
+        assert outcome.sum_norm2 is not None
+        self.moments.append(
+            round_moments(
+                weights,
+                self.data_weights[ids],
+                probabilities[ids],
+                np.array(outcome.norms2, dtype=float),
+                outcome.sum_norm2 / self.step**2,
+            )
+        )

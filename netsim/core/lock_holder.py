@@ -62,7 +62,7 @@ def holder_of(path: Path) -> Holder | None:
 
 
 def _pid_namespace() -> str:
-    """Return what tells this process's ids from a container's; empty if unknown."""
+    """Return the name of the process ids' namespace, empty if unknown."""
     try:
         return os.readlink("/proc/self/ns/pid")
     except OSError:  # not Linux

@@ -71,6 +71,7 @@ class Manifest(BaseModel):
     pilot_rounds: int = 0  # of the rounds
     pilot_time_ns: int = 0  # of the simulated time
     predicted: dict[str, float] = {}  # by a policy's first plan
+    constants: dict[str, float] = {}  # that a policy measured last
     steps_trained: int = 0
     steps_reused: int = 0
     final: dict[str, float | None] = {}

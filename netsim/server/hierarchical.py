@@ -79,7 +79,7 @@ class Hierarchical(Record):
             is_deserted = not (yield from scene.attendance.wait_for_any())
             start_ns = env.now
             round_ids = range(first_id, first_id + self.edge_rounds)
-            drawn = {n: stage.participants.draw(self.sampling, n) for n in round_ids}
+            drawn = {n: self._drawn(stage, n) for n in round_ids}
             for edge in edges:
                 edge.version = stage.version
             yield env.all_of([env.process(edge.serve(drawn, edges)) for edge in edges])
@@ -97,6 +97,9 @@ class Hierarchical(Record):
             )
             if stage.is_over:
                 return
+
+    def _drawn(self, stage: Stage, round_id: int) -> Drawn:
+        return stage.participants.draw(self.sampling, round_id, stage.version)
 
 
 @dataclass
@@ -140,6 +143,7 @@ class Edge:
             held = [stage.version, *(edge.version for edge in edges)]
             stage.scene.learner.hold(held)
             merged = stage.versions.merged(self.version, round_id, updates)
+            stage.participants.note(updates, merged)
             self.version = merged.version
         num_merged = stage.participants.record_merge(parts, round_id)
         stage.write_round(

@@ -17,6 +17,7 @@ SHORT = ("kill", "EIO", "ENOSPC")
 
 
 @traces
+@pytest.mark.slow
 def test_a_merge_outlives_a_fault_at_each_of_its_file_operations(tmp_path):
     (part,) = operations.parts(tmp_path, ["merge"])
     seen = part.learn_what_is_right()

@@ -84,9 +84,7 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
 def main() -> None:
     folder = Path(sys.argv[1])
     table = compared(pd.read_csv(folder / "ns3.csv"))
-    table.round(5).drop(columns=["netsim_cpu_s", "cpu_s"]).to_csv(
-        folder / "phones.csv", index=False
-    )
+    table.drop(columns="cpu_s").round(5).to_csv(folder / "phones.csv", index=False)
     found = summary(table)
     found.round(4).to_csv(folder / "summary.csv", index=False)
     print(found.round(3).to_string(index=False))

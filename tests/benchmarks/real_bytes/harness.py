@@ -17,7 +17,8 @@ from link import SERVER_ADDRESS, Names, Shape, built, inside
 HERE = Path(__file__).parent
 PORT = "4077"
 LIMIT_S = 300  # of one plan
-SETTLES_NS = 5 * 10**9  # until all processes are there
+SETTLES_NS = 12 * 10**9  # until all processes are there, before a trace begins
+LATE_NS = 50 * 10**6
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def play(plan: Plan, shape: Shape) -> Played:
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         path = Path(folder) / "plan.json"
-        begin_ns = time.monotonic_ns() + SETTLES_NS
+        begin_ns = time.monotonic_ns() + (SETTLES_NS if shape.trace else 0)
         told = {"num_clients": shape.num_clients, "begin_ns": begin_ns}
         path.write_text(json.dumps({**asdict(plan), **told}))
         names = stack.enter_context(built(shape))
@@ -83,6 +84,8 @@ def play(plan: Plan, shape: Shape) -> Played:
             words = (shape.trace.path, str(shape.trace.offset_s), str(begin_ns))
             stack.enter_context(_follower(names, *words))
         rounds = json.loads(_last_word(server))
+        if shape.trace is not None and rounds[0]["start_ns"] > begin_ns + LATE_NS:
+            raise RuntimeError("the processes came too late for the trace: play again")
         ticks = [[json.loads(line) for line in _last_word(c).split()] for c in clients]
     return _gathered(plan, rounds, ticks)
 

@@ -140,6 +140,9 @@ def main() -> None:
             except Refused as error:
                 print(error, file=sys.stderr)
                 sys.exit(2)
+            except RuntimeError as error:
+                print(*case, error, flush=True)
+                continue
         is_new = not options.out.exists()
         table.round(5).to_csv(options.out, mode="a", header=is_new, index=False)
         errors = compare.spread(table.completion_error)

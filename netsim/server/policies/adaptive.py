@@ -26,6 +26,7 @@ from netsim.server.policies.basis import (
     assumed_law,
     note_decision,
     note_findings,
+    note_forecast,
     with_exponent,
     with_norms,
     with_ratio,
@@ -128,11 +129,15 @@ class AdaptivePolicy(Record):
         for number in itertools.count(1):
             outcome = yield Coins(decision.probabilities, self.step)
             seen.note(outcome, decision.probabilities, stage.last_round_id)
+            rounds = basis.surrogate.rounds(decision.variance)
+            seen.note_progress(rounds, outcome.scores, stage.stop.target)
             is_due = self._interval and number % self._interval == 0
             if is_due:
                 basis, is_certain = self._renewed(stage, planner, basis, seen)
                 if is_certain:
                     decision = self._decide(stage, basis, decision)
+                if self._measures_ratio:
+                    note_forecast(stage, basis, decision, seen)
             if _explore(stage, exploration, number + 1) or is_due:
                 stage.write_plan(decision.probabilities.tolist())
 

@@ -122,10 +122,7 @@ class AdaptivePolicy(Record):
         else:
             _explore(stage, exploration, 1)
             stage.begin(decision.probabilities.tolist())
-        weights = planner.problem.data_weights.astype(float)
-        rank = stage.scene.learner.rank
-        seen = Observed(data_weights=weights, full_rank=rank, step=self.step)
-        seen.updates += basis.updates
+        seen = self._observed(stage, planner, basis)
         for number in itertools.count(1):
             outcome = yield Coins(decision.probabilities, self.step)
             seen.note(outcome, decision.probabilities, stage.last_round_id)
@@ -140,6 +137,15 @@ class AdaptivePolicy(Record):
                     note_forecast(stage, basis, decision, seen)
             if _explore(stage, exploration, number + 1) or is_due:
                 stage.write_plan(decision.probabilities.tolist())
+
+    def _observed(self, stage: Stage, planner: Planner, basis: Basis) -> Observed:
+        """Return what has been observed before the first round that trains."""
+        return Observed(
+            data_weights=planner.problem.data_weights.astype(float),
+            full_rank=stage.scene.learner.rank,
+            step=self.step,
+            updates=list(basis.updates),
+        )
 
     @property
     def _measures_ratio(self) -> bool:

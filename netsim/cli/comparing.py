@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json as json_format
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -17,6 +17,7 @@ from rich.table import Table
 
 from netsim.cli.options import JsonOption
 from netsim.core.quantities import format_duration_ns, format_quantity
+from netsim.devices.fitting import COVERAGE
 from netsim.errors import InputError
 from netsim.learner.stop import Target
 from netsim.runs.manifest import edited, has_known_code, require_scenario
@@ -28,7 +29,10 @@ from netsim.runs.run import (
 )
 from netsim.scenario.difference import num_alike, value_changes
 from netsim.scenario.wording import describe
+from netsim.study.factors import AS_IT_IS
+from netsim.study.order import range_s, survival
 from netsim.study.outcomes import Outcome, outcomes
+from netsim.study.what_if import draws_of
 
 MAX_WIDTH = 10_000  # characters: what a table is measured in
 
@@ -57,9 +61,11 @@ def compare(
     console = Console(soft_wrap=True, highlight=False, markup=False)
     for table in _tables(console, _names(folders), found_runs, found):
         console.print(table)
+    for line in _orders(_names(folders), found_runs, found):
+        console.print(line)
     for folder, lines in differences.items():
-        shown = lines or ["says the same"]
-        console.print(f"{folder}, beside {folders[0]}:")
+        shown = lines or ["the same scenario"]
+        console.print(f"{folder} compared with {folders[0]}:")
         for line in shown:
             console.print(f"  {line}")
     if json:
@@ -171,6 +177,9 @@ def _table(
         table.add_column(name, justify="right", overflow="fold")
     for ends in zip(*found, strict=True):
         table.add_row(f"to {ends[0].target}", *map(_time, runs, ends))
+        drawn = _draws(runs, ends)
+        if any(drawn):
+            table.add_row(f"  {COVERAGE:.0%} within", *map(_range, drawn))
         table.add_row("  rounds", *(str(end.rounds) for end in ends))
         table.add_row("  bits up", *(_bits(end.upload_bits) for end in ends))
         table.add_row("  bits down", *(_bits(end.download_bits) for end in ends))
@@ -181,6 +190,37 @@ def _table(
             f"final {name}", *("" if v is None else f"{v:.4g}" for v in values)
         )
     return table
+
+
+def _draws(runs: Sequence[Run], ends: Sequence[Outcome]) -> list[dict[str, float]]:
+    """Return each run's seconds by draw of its devices' errors, if known."""
+    return [
+        draws_of(run.folder, end.target, end.time_ns)
+        for run, end in zip(runs, ends, strict=True)
+    ]
+
+
+def _range(drawn: Mapping[str, float]) -> str:
+    if not drawn:
+        return ""
+    low, high = (format_duration_ns(round(s * 1e9)) for s in range_s([*drawn.values()]))
+    return f"{low} to {high}"
+
+
+def _orders(
+    names: Sequence[str], runs: Sequence[Run], found: Sequence[Sequence[Outcome]]
+) -> Iterator[str]:
+    """Yield per target whether the runs' order survives their devices' errors, where
+    the range of all is known."""
+    for ends in zip(*found, strict=True):
+        drawn = _draws(runs, ends)
+        if all(drawn) and all(end.is_reached for end in ends):
+            times = {
+                draw: {n: one[draw] for n, one in zip(names, drawn, strict=True)}
+                for draw in drawn[0]
+            }
+            own = {n: end.time_ns / 1e9 for n, end in zip(names, ends, strict=True)}
+            yield f"to {ends[0].target}: {survival({AS_IT_IS: own, **times})}"
 
 
 def _time(run: Run, end: Outcome) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json as json_format
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -23,6 +24,7 @@ from netsim.cli.options import (
     JsonOption,
     OutOption,
     QuietOption,
+    RangeOption,
     ScenarioArg,
     SeedOption,
     SetOption,
@@ -41,6 +43,7 @@ from netsim.cosim.scenario import Scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError, Interrupted
 from netsim.runs.manifest import Manifest
+from netsim.scenario import UserCode
 from netsim.server.stage import Progress
 
 MAX_TABLE_ROWS = 30
@@ -70,6 +73,7 @@ def run(
     fresh: FreshOption = False,
     workers: WorkersOption = 1,
     with_base: WithBaseOption = False,
+    with_range: RangeOption = False,
     quiet: QuietOption = False,
     json: JsonOption = False,
     json_lines: JsonLinesOption = False,
@@ -81,7 +85,8 @@ def run(
 ) -> None:
     """Run a scenario and write its trace."""
     code = user_code(allow_code)
-    config = read_scenario(find_scenario(scenario), overrides(set_, seed), code)
+    path = find_scenario(scenario)
+    config = read_scenario(path, overrides(set_, seed), code)
     before = extended(config, out, code) if resume and out is not None else None
     with ExitStack() as stack:
         spectators: list[Spectator] = [JsonLines(sys.stdout)] if json_lines else []
@@ -100,7 +105,18 @@ def run(
             is_bare=json_lines,
             before=before,
             spectators=spectators,
+            then=partial(_show_range, config, path.parent, code)
+            if with_range
+            else None,
         )
+
+
+def _show_range(
+    scenario: Scenario, base_folder: Path, code: UserCode, folder: Path
+) -> None:
+    from netsim.cli.asking import show_range_of_run  # brings pandas
+
+    show_range_of_run(scenario, base_folder, code, folder)
 
 
 def run_and_show(
@@ -116,11 +132,13 @@ def run_and_show(
     is_bare: bool = False,
     before: Scenario | None = None,
     spectators: Sequence[Spectator] = (),
+    then: Callable[[Path], None] | None = None,
 ) -> Manifest:
     """Run, show progress on stderr and results on stdout; return the manifest.
 
     Where it changes a recorded scenario, ``before``, say first what needs new training;
-    ``fresh`` trains all. With ``is_bare`` stdout gets no table.
+    ``fresh`` trains all. With ``is_bare`` stdout gets no table. ``then`` is called with
+    the folder of the finished run.
     """
     console = Console(stderr=True)
     if before is not None and not quiet and not fresh:
@@ -140,6 +158,8 @@ def run_and_show(
         )
     if not quiet and not is_bare:
         show(Console(), manifest, folder, view.seen)
+    if then is not None:
+        then(folder)
     if json:
         print(json_format.dumps(summary(manifest, folder)))
     return manifest
@@ -237,6 +257,14 @@ def _policy_lines(manifest: Manifest) -> list[str]:
         lines.append(
             f"the first plan promised {predicted['rounds']:.4g} rounds{loss}, "
             f"{predicted['time_s']:.4g} s{error}"
+        )
+    if manifest.constants:
+        found = ", ".join(
+            f"{name}: {value:.3g}" for name, value in sorted(manifest.constants.items())
+        )
+        lines.append(
+            f"the policy measured last: `constants: {{{found}}}`; under `policy` they "
+            "start the next run"
         )
     return lines
 

@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 
 from netsim.cli import study_picture
+from netsim.cli.asking import show_range, show_sensitivity
 from netsim.cli.live import PLAIN_LINE_EVERY_S, LiveView
 from netsim.cli.options import (
     CHECK_FAILED,
@@ -24,6 +25,7 @@ from netsim.cli.options import (
     JsonLinesOption,
     JsonOption,
     QuietOption,
+    RangeOption,
     RayOption,
     user_code,
 )
@@ -34,9 +36,10 @@ from netsim.cosim.workers import Workers
 from netsim.errors import InputError, Interrupted
 from netsim.learner.stop import Stop
 from netsim.server.stage import Progress
-from netsim.study import Study
+from netsim.study.frames import Study
 from netsim.study.plan import Instead, PlannedRun, StudyPlan, plan_study
 from netsim.study.run import RESULTS, carry_out
+from netsim.study.what_if import WhatIf
 from netsim.study.work import Ending
 
 MAX_GROUPS_SHOWN = 8
@@ -71,6 +74,14 @@ def study(
             help="Keep finished runs of other code, marked in the table.",
         ),
     ] = False,
+    sensitivity: Annotated[
+        bool,
+        typer.Option(
+            "--sensitivity",
+            help="Then halve and double efficiency, band, jitter: does the order stay?",
+        ),
+    ] = False,
+    with_range: RangeOption = False,
 ) -> None:
     """Run a study, many variants and seeds, or go on with it; say who is faster."""
     instead = Instead(tuple(set_ or ()), read_seeds(seeds))
@@ -91,10 +102,20 @@ def study(
         typer.echo(json_format.dumps(_summary(done, plan, reporter.failed)))
     if reporter.failed:
         raise typer.Exit(CHECK_FAILED)
+    _ask(plan, who, sensitivity=sensitivity, with_range=with_range)
+
+
+def _ask(plan: StudyPlan, who: Workers, *, sensitivity: bool, with_range: bool) -> None:
+    """Run a finished study again under other factors."""
+    asked = WhatIf(plan.folder, plan.runs, plan.config.targets, plan.code)
+    if sensitivity:
+        show_sensitivity(asked, who)
+    if with_range:
+        show_range(asked, who)
 
 
 def read_seeds(text: str | None) -> tuple[int, ...]:
-    """Return the seeds of ``1,2,3``; none where nothing is said."""
+    """Return the seeds of ``1,2,3``; none if it is empty."""
     if text is None:
         return ()
     parts = [part.strip() for part in text.split(",")]

@@ -10,9 +10,10 @@ from netsim.report.study_costs import bytes_chart, energy_chart
 from netsim.report.study_curves import curve_charts
 from netsim.report.study_data import STUDY_FILE, StudyData
 from netsim.report.study_speed import speedup_chart, time_chart
-from netsim.study import Study
+from netsim.study.frames import Study
 from netsim.study.outcomes import THE_END
 from netsim.study.summary import sentence
+from netsim.study.what_if import answers
 
 
 def study_page(study: Study) -> Page:
@@ -114,6 +115,7 @@ def _speed_section(data: StudyData) -> Section | None:
         "the 95 % interval over seeds; where it crosses 1, the seeds do not show "
         "which is faster.",
     ]
+    text += answers(data.study)
     charts = [time_chart(data), speedup_chart(data)]
     return Section("Who is faster", text, [*charts, _sentences(data)])
 

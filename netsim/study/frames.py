@@ -34,7 +34,7 @@ COLUMNS: Mapping[str, str] = {
     "end_ns": "Int64",
     **{f"final_{name}": "float64" for name in METRICS},
     "digest": "str",
-    "other_code": "str",  # the modules of a kept run that differ from today's
+    "other_code": "str",  # modules of a kept run that differ from today's, or unknown
 }
 
 
@@ -53,12 +53,12 @@ class Study:
         it was not (``is_reached`` is false), when the run ended: a lower bound. Rounds,
         bits and joules are up to then. ``other_code`` names the modules that were other
         ones when a run was made, where such a run was kept."""
-        return _read(self.folder / TABLE)
+        return read_frame(self.folder / TABLE)
 
     @cached_property
     def curves(self) -> pd.DataFrame:
         """One row per run and global evaluation."""
-        return _read(self.folder / CURVES)
+        return read_frame(self.folder / CURVES)
 
     @cached_property
     def summary(self) -> pd.DataFrame:
@@ -90,23 +90,24 @@ def write_table(
     """Write one row per run and target, in the order given."""
     kinds = {"variant": "str", **dict.fromkeys(axes, "str"), **COLUMNS}
     frame = pd.DataFrame(rows, columns=list(kinds)).astype(kinds)
-    _write(frame, folder / TABLE)
+    write_frame(frame, folder / TABLE)
 
 
 def write_curves(folder: Path, curves: Sequence[pd.DataFrame]) -> None:
     """Write the runs' curves in order; without any there is no file."""
     if curves:
-        _write(pd.concat(curves, ignore_index=True), folder / CURVES)
+        write_frame(pd.concat(curves, ignore_index=True), folder / CURVES)
     else:
         (folder / CURVES).unlink(missing_ok=True)
 
 
 def write_summary(study: Study) -> None:
     """Write the statistics into the study's folder."""
-    _write(study.summary, study.folder / SUMMARY)
+    write_frame(study.summary, study.folder / SUMMARY)
 
 
-def _write(frame: pd.DataFrame, path: Path) -> None:
+def write_frame(frame: pd.DataFrame, path: Path) -> None:
+    """Write a table as Parquet, with its checksum."""
     table = pa.Table.from_pandas(frame, preserve_index=False)
     known = {**(table.schema.metadata or {}), CHECKSUM: _checksum(frame)}
     file = io.BytesIO()
@@ -114,7 +115,8 @@ def _write(frame: pd.DataFrame, path: Path) -> None:
     write_atomically(path, file.getvalue())
 
 
-def _read(path: Path) -> pd.DataFrame:
+def read_frame(path: Path) -> pd.DataFrame:
+    """Return a table that ``write_frame`` wrote; refuse a damaged one."""
     try:
         with open(path, "rb") as file:  # pyarrow takes no path that is not UTF-8
             table = pq.read_table(file)

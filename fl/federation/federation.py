@@ -184,7 +184,7 @@ class Federation:
     def _recalled_or_merged(
         self, version: str, arrivals: Sequence[Arrival], cohorts: Sequence[Cohort]
     ) -> tuple[str, Entry[StoredVersion]]:
-        """Return the name of a merge and what it came to, as recalled or after the
+        """Return the name of a merge and its result, as recalled or after the
         training it needs."""
         name = recipe.merged_version(
             self.learning.aggregation,

@@ -1,6 +1,6 @@
 """Classes from outside the package: what they answer is checked, once per call.
 
-Beside a seam's protocol stand its ``Answers``: what each method must return. A user's
+Each seam's protocol has its ``Answers``: what each method must return. A user's
 class is wrapped in these checks when it is loaded; the package's own classes are not.
 """
 

@@ -36,9 +36,11 @@ class Hierarchical(Record):
     that share in the cloud's merge. With one edge round and averaged factors the
     cloud's version is that of one server (client-edge-cloud averaging: Liu et al.,
     "Client-edge-cloud hierarchical federated learning", ICC 2020). Versions cross the
-    backhaul between edge and cloud, and nothing else does. ``announce_time`` and
-    ``merge_time`` are an edge's, ``cloud_merge_time`` is the cloud's. ``stop`` counts
-    rounds of the edges and is looked at when the cloud has merged.
+    backhaul between edge and cloud, and nothing else does. An edge
+    none of whose clients is drawn broadcasts nothing, like such a cell of one server.
+    ``announce_time`` and ``merge_time`` are an edge's, ``cloud_merge_time`` is the
+    cloud's. ``stop`` counts rounds of the edges and is looked at when the cloud has
+    merged.
     """
 
     counts: ClassVar[Mapping[str, int]] = {}

@@ -103,6 +103,7 @@ class _Stage:
         self.last_round_id = 0
         self.version = ""
         self.predicted: Mapping[str, float] = {}
+        self.constants: dict[str, float] = {}
         self._env = SimpleNamespace(now=0)
         self._losses = {row[:4]: row.loss for row in reversed(trace.evals)}
         first = [row for row in trace.evals if row.client_id is None]

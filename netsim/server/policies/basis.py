@@ -89,7 +89,7 @@ def with_exponent(
 
 
 def note_findings(stage: Stage, piloted: Sequence[Piloted], found: Findings) -> None:
-    """Write down all that pilots told."""
+    """Write all that the pilots measured."""
     book, law = Notebook(stage), found.surrogate
     for pilot, crossing, variance in zip(
         piloted, found.crossings, found.variances, strict=True

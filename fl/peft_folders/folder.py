@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
@@ -140,10 +141,24 @@ def new_folder(path: str | Path) -> Iterator[Path]:
             require_free(folder)
             if folder.exists():
                 folder.rmdir()
+            for path in (*draft.rglob("*"), draft):
+                _sync(path)
             draft.rename(folder)
+            _sync(folder.parent)
         except BaseException:
             shutil.rmtree(draft, ignore_errors=True)
             raise
+
+
+def _sync(path: Path) -> None:
+    """Bring a file, or the names in a folder, to the disk."""
+    if os.name == "nt" and path.is_dir():  # Windows opens no folders
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _made(folder: Path) -> bool:

@@ -139,15 +139,24 @@ def new_folder(path: str | Path) -> Iterator[Path]:
         try:
             yield draft
             require_free(folder)
-            if folder.exists():
-                folder.rmdir()
-            for path in (*draft.rglob("*"), draft):
-                _sync(path)
-            draft.rename(folder)
-            _sync(folder.parent)
+            _put_in_place(draft, folder)
         except BaseException:
             shutil.rmtree(draft, ignore_errors=True)
             raise
+
+
+def _put_in_place(draft: Path, folder: Path) -> None:
+    """Rename a draft, on the disk under its new name or not at all."""
+    if folder.exists():
+        folder.rmdir()
+    for path in (*draft.rglob("*"), draft):
+        _sync(path)
+    draft.rename(folder)
+    try:
+        _sync(folder.parent)
+    except OSError:
+        folder.rename(draft)
+        raise
 
 
 def _sync(path: Path) -> None:

@@ -7,9 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Generic, NamedTuple, TypeVar
 
+import numpy as np
+import numpy.typing as npt
+
 from netsim.trace.rows import Arrival, Crossing, Task, Transfer
 from netsim.verify.cells import Whereabouts
 from netsim.verify.finding import Finding
+from netsim.verify.trace import NONE, Array, Joined, Places, Trace, joined
 
 LOST = frozenset({"failed", "outage"})  # attempts after which another one may come
 
@@ -51,11 +55,89 @@ class Route(NamedTuple):
         return lost + sum(transfer.bits for transfer in (*self.common, *self.own))
 
 
-def check_messages(
+def check_messages(trace: Trace, where: Whereabouts) -> Iterator[Finding]:
+    """Yield transfers that do not carry their task's bits within its interval."""
+    arrived = np.isin(
+        trace.columns("transfers")["transfer_id"],
+        trace.columns("arrivals")["transfer_id"],
+    )
+    yield from _check_arrivals(trace.only(transfers=arrived).transfers, trace.arrivals)
+    rest = ~_are_ordinary(trace, where)
+    kept = trace.only(tasks=rest, transfers=joined(trace).messages_of(rest))
+    crossings = () if trace.has_edges else trace.crossings
+    messages = Messages(kept.transfers, trace.arrivals, crossings)
+    yield from _check_tasks(kept.tasks, messages, where)
+
+
+def _are_ordinary(trace: Trace, where: Whereabouts) -> npt.NDArray[np.bool_]:
+    """Return which tasks have one message each way, or one broadcast, and nothing is
+    wrong with it: these need no look one by one."""
+    both, sent = joined(trace), trace.columns("transfers")
+    tasks = both.tasks
+    is_plain = not trace.crossings and not where.has_moves and both.are_unique
+    if not is_plain or not len(sent["bits"]):
+        return np.zeros(len(tasks["task_id"]), bool)
+    up, down = both.sent("up"), both.sent("down")
+    common = _broadcasts(both, where.homes_of(tasks["client_id"]))
+    place = np.where(down.number == 1, down.place, common)
+    is_begun = (tasks["compute_start_ns"] != NONE) & (tasks["download_end_ns"] != NONE)
+    is_down = (
+        ((down.number == 1) | ((down.number == 0) & (common >= 0)))
+        & is_begun
+        & (sent["bits"][place] == tasks["download_bits"])
+        & (sent["status"][place] == "done")
+        & (both.there_ns[place] == tasks["download_end_ns"])
+        & (sent["end_ns"][place] <= tasks["download_end_ns"])
+        & (sent["start_ns"][place] >= tasks["download_start_ns"])
+        & np.where(
+            down.number == 1,
+            _are_asked(both, down.place),
+            sent["start_ns"][place] == tasks["download_start_ns"],
+        )
+    )
+    is_down |= (down.number == 0) & (tasks["download_bits"] == 0)
+    is_sent = (
+        (up.number == 1)
+        & (sent["bits"][up.place] == tasks["upload_bits"])
+        & (tasks["upload_start_ns"] != NONE)
+        & (sent["start_ns"][up.place] >= tasks["upload_start_ns"])
+        & (sent["end_ns"][up.place] <= tasks["end_ns"])
+        & _are_asked(both, up.place)
+        & (
+            (tasks["status"] != "done")
+            | (sent["status"][up.place] == "done")
+            & (both.there_ns[up.place] == tasks["end_ns"])
+        )
+    )
+    is_up = is_sent | ((up.number == 0) & (tasks["upload_bits"] == 0))
+    return np.asarray(is_down & is_up)
+
+
+def _broadcasts(both: Joined, cells: Array) -> Array:
+    """Return where each task's broadcast is, that of its round and cell; -1 where there
+    is none, or several."""
+    sent, is_common = both.transfers, both.is_common
+    width = int(sent["cell_id"].max(initial=0))
+    keys = sent["round_id"][is_common] * (width + 1) + sent["cell_id"][is_common]
+    ids, first, number = np.unique(keys, return_index=True, return_counts=True)
+    found = Places(ids).of(both.tasks["round_id"] * (width + 1) + cells)
+    place = np.flatnonzero(is_common)[first]
+    is_one = (found >= 0) & (cells >= 0) & (cells <= width)
+    if not len(ids):
+        return np.full(len(cells), -1)
+    return np.where(is_one & (number[found] == 1), place[found], -1)
+
+
+def _are_asked(both: Joined, place: Array) -> Array:
+    """Return whether messages are of their tasks' rounds and clients."""
+    tasks, sent = both.tasks, both.transfers
+    is_round = sent["round_id"][place] == tasks["round_id"]
+    return np.asarray(is_round & (sent["client_id"][place] == tasks["client_id"]))
+
+
+def _check_tasks(
     tasks: Sequence[Task], messages: Messages, where: Whereabouts
 ) -> Iterator[Finding]:
-    """Yield transfers that do not carry their task's bits within its interval."""
-    yield from _check_arrivals(messages.transfers, messages.arrivals)
     arrived_ns = {row.transfer_id: row.arrival_ns for row in messages.arrivals}
     sent, wired = _sorted(messages.transfers), _sorted(messages.crossings)
     for task in tasks:

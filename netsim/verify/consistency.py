@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from netsim.trace.rows import Event, Round, Task
@@ -24,7 +23,7 @@ from netsim.verify.cells import (
 from netsim.verify.drops import Drops
 from netsim.verify.finding import Finding
 from netsim.verify.messages import check_messages
-from netsim.verify.trace import NONE, Places, Trace
+from netsim.verify.trace import NONE, Mask, Places, Trace
 
 TICK_J = 1e-7  # what a hundred watts use in one
 BIG = ("tasks", "transfers", "segments", "bands", "clients", "plans")
@@ -77,7 +76,7 @@ def _check_signs(trace: Trace) -> Iterator[Finding]:
                     yield Finding(table, where, rule, value)
 
 
-def _are_in_order(trace: Trace) -> npt.NDArray[np.bool_]:
+def _are_in_order(trace: Trace) -> Mask:
     """Return which tasks have all their times, in order, and are merged if done."""
     tasks = trace.columns("tasks")
     times = [tasks[name] for name in STEPS]
@@ -189,7 +188,7 @@ def _check_clients(trace: Trace) -> Iterator[Finding]:
             yield Finding("tasks", f"task {task.task_id}", rule, "there is none")
 
 
-def _are_crowded(trace: Trace) -> npt.NDArray[np.bool_]:
+def _are_crowded(trace: Trace) -> Mask:
     """Return which tasks are of a client with two at a time."""
     tasks = trace.columns("tasks")
     ids, ends_ns = tasks["client_id"], tasks["end_ns"]

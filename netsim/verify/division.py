@@ -15,7 +15,7 @@ from netsim.verify.finding import Finding
 from netsim.verify.sent_whole import by_band, segments
 from netsim.verify.trace import NONE, Array, Columns, Trace, at
 
-LARGE = 2**40  # a million of these still fit into 64 bits
+LARGE = 2.0**62  # up to here sums are exact in 64 bits
 
 
 class Live:
@@ -81,11 +81,13 @@ def check_divisions(trace: Trace, *, own_links: bool) -> Iterator[Finding]:
 def _is_divided(rows: Columns, own: Columns) -> bool:
     """Return whether each row is the division of segments that start and end with rows;
     not where numbers are so large that their sums may not be exact."""
-    terms = [own["weight"], own["pinned_uhz"], rows["band_hz"], rows["unit_share_uhz"]]
-    starts_ns, ends_ns = np.sort(own["start_ns"]), np.sort(own["end_ns"])
-    ticks = np.union1d(rows["start_ns"], rows["end_ns"])
-    is_at_rows = np.isin(starts_ns, ticks).all() and np.isin(ends_ns, ticks).all()
-    if not is_at_rows or any(one.max(initial=0) > LARGE for one in terms):
+    terms = [own["weight"], own["pinned_uhz"], rows["band_hz"] * 1e6]
+    largest = max(float(np.abs(one).sum(dtype=float)) for one in terms[:2])
+    if max(largest, float(terms[2].max(initial=0.0))) > LARGE:
+        return False
+    ticks = np.concatenate([own["start_ns"], own["end_ns"]])
+    edges = [np.sort(rows[name]) for name in ("start_ns", "end_ns")]
+    if not np.any([_is_among(ticks, one) for one in edges], axis=0).all():
         return False
     is_pinned = own["pinned_uhz"] != NONE
     weights = np.where(is_pinned, 0, own["weight"])
@@ -101,6 +103,12 @@ def _is_divided(rows: Columns, own: Columns) -> bool:
         and (rows["unit_share_uhz"] == unit).all()
         and (rows["allocated_uhz"] == unit * weight + held).all()
     )
+
+
+def _is_among(ticks_ns: Array, edges_ns: Array) -> Array:
+    """Return which ticks are among edges, which are in order."""
+    place = np.minimum(np.searchsorted(edges_ns, ticks_ns), len(edges_ns) - 1)
+    return np.asarray(edges_ns[place] == ticks_ns)
 
 
 def _live(ticks_ns: Array, own: Columns, values: Array) -> Array:

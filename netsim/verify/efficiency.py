@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from operator import attrgetter
 
 import numpy as np
-import numpy.typing as npt
 
 from netsim.band import Pace
 from netsim.channel import Channel, Radio, WorstLink
@@ -21,7 +20,7 @@ from netsim.verify.compare import check_equal
 from netsim.verify.finding import Finding
 from netsim.verify.known import Known
 from netsim.verify.sent_whole import segments
-from netsim.verify.trace import NONE, Array, Columns, Places, Trace, at, grouped
+from netsim.verify.trace import NONE, Array, Columns, Mask, Places, Trace, at, grouped
 
 
 def check_efficiencies(trace: Trace, known: Known) -> Iterator[Finding]:
@@ -55,7 +54,7 @@ def check_efficiencies(trace: Trace, known: Known) -> Iterator[Finding]:
             yield from check_equal("segments", where, (name, stated, expected))
 
 
-def _are_right(trace: Trace, known: Known) -> npt.NDArray[np.bool_]:
+def _are_right(trace: Trace, known: Known) -> Mask:
     """Return which segments have the efficiency of a channel that never changes."""
     found, tasks = segments(trace), trace.columns("tasks")
     sent = found.transfers

@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 
 import numpy as np
-import numpy.typing as npt
 
 from netsim.core.clock import to_s
+from netsim.devices.device import Device
 from netsim.trace.rows import Segment, Task, Transfer
 from netsim.verify.clock import VirtualTime
 from netsim.verify.compare import CLOSE, is_close
@@ -16,8 +16,9 @@ from netsim.verify.finding import Finding
 from netsim.verify.known import Known
 from netsim.verify.releases import Releases
 from netsim.verify.sent_whole import segments
-from netsim.verify.trace import NONE, Array, Places, Trace, at, grouped, joined
+from netsim.verify.trace import NONE, Array, Mask, Places, Trace, at, grouped, joined
 
+ENERGIES = ("compute_energy_j", "transmit_energy_j", "idle_energy_j")
 TICK_J = 1e-7  # what a hundred watts use in one
 
 
@@ -53,38 +54,40 @@ def check_energies(trace: Trace, known: Known) -> Iterator[Finding]:
                 yield Finding("tasks", f"task {task.task_id}", rule, detail)
 
 
-def _are_right(trace: Trace, known: Known) -> npt.NDArray[np.bool_]:
+def _are_right(trace: Trace, known: Known) -> Mask:
     """Return which tasks have their devices' energies, where clients are always there
     and are released when their round ends, or with their task."""
-    both, rounds = joined(trace), known.rules.rounds
-    tasks, fleet = both.tasks, known.population.fleet
-    keeps_late = rounds is not None and rounds.keeps_late
+    both, rounds, fleet = joined(trace), known.rules.rounds, known.population.fleet
+    tasks, keeps_late = both.tasks, rounds is not None and rounds.keeps_late
     if known.is_anyone_ever_away or trace.has_edges or keeps_late:
         return np.zeros(len(tasks["rank"]), bool)
-    until_ns = tasks["end_ns"]
-    if rounds is not None:
-        ends = trace.columns("rounds")
-        place = Places(ends["round_id"]).of(tasks["round_id"])
-        until_ns = np.where(place >= 0, at(ends["end_ns"], place), until_ns)
-    is_plain = (tasks["compute_end_ns"] != NONE) & (until_ns >= tasks["end_ns"])
-    is_plain &= (tasks["staleness"] <= 0) & both.are_unique
+    until_ns = tasks["end_ns"] if rounds is None else _round_ends(trace)
+    is_right = (tasks["compute_end_ns"] != NONE) & (until_ns >= tasks["end_ns"])
+    is_right &= (tasks["staleness"] <= 0) & both.are_unique
     compute_ns = tasks["compute_end_ns"] - tasks["compute_start_ns"]
     airtime_ns, full_s = _airtimes(trace, known)
     idle_ns = until_ns - tasks["download_start_ns"] - compute_ns - airtime_ns
-    power_dbm = known.population.config.transmit_power_dbm
+    spans_s = compute_ns / 1e9, full_s, np.maximum(0.0, idle_ns / 1e9)
+    powers = zip(*(_powers_w(known, device) for device in fleet.kinds), strict=True)
     kind = fleet.kind_of(tasks["client_id"])
-    expected = {
-        "compute_energy_j": [one.compute_energy_j(1.0) for one in fleet.kinds],
-        "transmit_energy_j": [
-            one.transmit_energy_j(power_dbm, 1.0) for one in fleet.kinds
-        ],
-        "idle_energy_j": [one.idle_energy_j(1.0) for one in fleet.kinds],
-    }
-    seconds = compute_ns / 1e9, full_s, np.maximum(0.0, idle_ns / 1e9)
-    for (name, powers_w), spans_s in zip(expected.items(), seconds, strict=True):
-        right = np.array(powers_w)[kind] * spans_s
-        is_plain &= np.isclose(tasks[name], right, rtol=CLOSE / 2, atol=1e-15)
-    return np.asarray(is_plain)
+    for name, powers_w, span_s in zip(ENERGIES, powers, spans_s, strict=True):
+        right_j = np.array(powers_w)[kind] * span_s
+        is_right &= np.isclose(tasks[name], right_j, rtol=CLOSE / 2, atol=1e-15)
+    return np.asarray(is_right)
+
+
+def _powers_w(known: Known, device: Device) -> tuple[float, float, float]:
+    """Return what a device takes to compute, to send at full power and to wait."""
+    power_dbm = known.population.config.transmit_power_dbm
+    sending_w = device.transmit_energy_j(power_dbm, 1.0)
+    return device.compute_energy_j(1.0), sending_w, device.idle_energy_j(1.0)
+
+
+def _round_ends(trace: Trace) -> Array:
+    """Return when each task's round ended; its own end where there is no such round."""
+    tasks, rounds = trace.columns("tasks"), trace.columns("rounds")
+    place = Places(rounds["round_id"]).of(tasks["round_id"])
+    return np.where(place >= 0, at(rounds["end_ns"], place), tasks["end_ns"])
 
 
 def _airtimes(trace: Trace, known: Known) -> tuple[Array, Array]:

@@ -8,12 +8,11 @@ from itertools import pairwise
 from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from netsim.trace.rows import Arrival, Crossing, Task, Transfer
 from netsim.verify.cells import Whereabouts
 from netsim.verify.finding import Finding
-from netsim.verify.trace import NONE, Array, Joined, Places, Trace, joined
+from netsim.verify.trace import NONE, Array, Joined, Mask, Places, Trace, joined
 
 LOST = frozenset({"failed", "outage"})  # attempts after which another one may come
 
@@ -69,48 +68,52 @@ def check_messages(trace: Trace, where: Whereabouts) -> Iterator[Finding]:
     yield from _check_tasks(kept.tasks, messages, where)
 
 
-def _are_ordinary(trace: Trace, where: Whereabouts) -> npt.NDArray[np.bool_]:
+def _are_ordinary(trace: Trace, where: Whereabouts) -> Mask:
     """Return which tasks have one message each way, or one broadcast, and nothing is
     wrong with it: these need no look one by one."""
-    both, sent = joined(trace), trace.columns("transfers")
-    tasks = both.tasks
+    both = joined(trace)
     is_plain = not trace.crossings and not where.has_moves and both.are_unique
-    if not is_plain or not len(sent["bits"]):
-        return np.zeros(len(tasks["task_id"]), bool)
-    up, down = both.sent("up"), both.sent("down")
-    common = _broadcasts(both, where.homes_of(tasks["client_id"]))
-    place = np.where(down.number == 1, down.place, common)
-    is_begun = (tasks["compute_start_ns"] != NONE) & (tasks["download_end_ns"] != NONE)
-    is_down = (
-        ((down.number == 1) | ((down.number == 0) & (common >= 0)))
-        & is_begun
-        & (sent["bits"][place] == tasks["download_bits"])
-        & (sent["status"][place] == "done")
-        & (both.there_ns[place] == tasks["download_end_ns"])
-        & (sent["end_ns"][place] <= tasks["download_end_ns"])
-        & (sent["start_ns"][place] >= tasks["download_start_ns"])
-        & np.where(
-            down.number == 1,
-            _are_asked(both, down.place),
-            sent["start_ns"][place] == tasks["download_start_ns"],
-        )
-    )
-    is_down |= (down.number == 0) & (tasks["download_bits"] == 0)
-    is_sent = (
-        (up.number == 1)
-        & (sent["bits"][up.place] == tasks["upload_bits"])
-        & (tasks["upload_start_ns"] != NONE)
-        & (sent["start_ns"][up.place] >= tasks["upload_start_ns"])
-        & (sent["end_ns"][up.place] <= tasks["end_ns"])
-        & _are_asked(both, up.place)
-        & (
-            (tasks["status"] != "done")
-            | (sent["status"][up.place] == "done")
-            & (both.there_ns[up.place] == tasks["end_ns"])
-        )
-    )
-    is_up = is_sent | ((up.number == 0) & (tasks["upload_bits"] == 0))
-    return np.asarray(is_down & is_up)
+    if not is_plain or not len(both.task):
+        return np.zeros(len(both.tasks["task_id"]), bool)
+    cells = where.homes_of(both.tasks["client_id"])
+    return _are_downloaded(both, cells) & _are_uploaded(both)
+
+
+def _are_downloaded(both: Joined, cells: Array) -> Mask:
+    """Return which tasks' downloads are one message, or their cell's broadcast, which
+    has their bits and ends with them."""
+    tasks, sent, down = both.tasks, both.transfers, both.sent("down")
+    common = _broadcasts(both, cells)
+    is_own = down.number == 1
+    place = np.where(is_own, down.place, common)
+    is_right = is_own | ((down.number == 0) & (common >= 0))
+    is_right &= tasks["compute_start_ns"] != NONE
+    is_right &= tasks["download_end_ns"] == both.there_ns[place]
+    is_right &= sent["end_ns"][place] <= tasks["download_end_ns"]
+    is_right &= sent["bits"][place] == tasks["download_bits"]
+    is_right &= sent["status"][place] == "done"
+    late_ns = sent["start_ns"][place] - tasks["download_start_ns"]
+    is_begun = (late_ns >= 0) & _are_asked(both, down.place)
+    is_right &= np.where(is_own, is_begun, late_ns == 0)
+    is_right |= (down.number == 0) & (tasks["download_bits"] == 0)
+    return np.asarray(is_right)
+
+
+def _are_uploaded(both: Joined) -> Mask:
+    """Return which tasks' uploads are one message, which has their bits and, where they
+    are done, ends with them."""
+    tasks, sent, up = both.tasks, both.transfers, both.sent("up")
+    place = up.place
+    is_right = (up.number == 1) & _are_asked(both, place)
+    is_right &= tasks["upload_start_ns"] != NONE
+    is_right &= sent["start_ns"][place] >= tasks["upload_start_ns"]
+    is_right &= sent["end_ns"][place] <= tasks["end_ns"]
+    is_right &= sent["bits"][place] == tasks["upload_bits"]
+    is_there = both.there_ns[place] == tasks["end_ns"]
+    is_there &= sent["status"][place] == "done"
+    is_right &= (tasks["status"] != "done") | is_there
+    is_right |= (up.number == 0) & (tasks["upload_bits"] == 0)
+    return np.asarray(is_right)
 
 
 def _broadcasts(both: Joined, cells: Array) -> Array:

@@ -4,12 +4,10 @@ in Python integers where 64 bits are too few. The others are looked at one by on
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-from netsim.verify.trace import NONE, Array, Places, Trace, at
+from netsim.verify.trace import NONE, Array, Mask, Places, Trace, at
 
 WORK_PER_BIT = 10**24  # micro-hertz x nano-bit/s/Hz x nanoseconds
-Mask = npt.NDArray[np.bool_]
 
 
 class BandTime:
@@ -103,7 +101,7 @@ def by_band(trace: Trace) -> dict[tuple[int, str], dict[str, Array]]:
 
 def _by_band(rows: dict[str, Array]) -> dict[tuple[int, str], dict[str, Array]]:
     found = {}
-    for cell_id in np.unique(rows["cell_id"]).tolist():
+    for cell_id in sorted(set(rows["cell_id"].tolist())):
         for direction in ("down", "up"):
             own = (rows["cell_id"] == cell_id) & (rows["direction"] == direction)
             if own.any():

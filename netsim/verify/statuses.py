@@ -6,13 +6,12 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 import numpy as np
-import numpy.typing as npt
 
 from netsim.trace.rows import Crossing, Task, Transfer
 from netsim.verify.compare import check_equal
 from netsim.verify.finding import Finding
 from netsim.verify.known import Known
-from netsim.verify.trace import NONE, Trace, joined
+from netsim.verify.trace import NONE, Mask, Trace, joined
 
 ENDS_MESSAGES = frozenset({"done", "failed", "outage", "late"})
 
@@ -90,7 +89,7 @@ def check_statuses(trace: Trace, known: Known) -> Iterator[Finding]:
         yield from _check_end(trace, known, task, own)
 
 
-def _are_done(trace: Trace) -> npt.NDArray[np.bool_]:
+def _are_done(trace: Trace) -> Mask:
     """Return which tasks are done with a weight, and sent everything to its end."""
     both = joined(trace)
     tasks, is_cut = both.tasks, both.transfers["status"] != "done"

@@ -33,6 +33,7 @@ Value = TypeVar("Value")
 NONE = -1  # stands for null among integers; no id, rank or time is negative
 
 Array = npt.NDArray[Any]
+Mask = npt.NDArray[np.bool_]
 Columns = dict[str, Array]
 
 
@@ -79,7 +80,7 @@ class Trace(Rows):
             self._columns[name] = _columns(self._table(name))
         return self._columns[name]
 
-    def only(self, **kept: npt.NDArray[np.bool_]) -> Trace:
+    def only(self, **kept: Mask) -> Trace:
         """Return the trace with some rows of some tables, in the same order."""
         if all(mask.all() for mask in kept.values()):
             return self
@@ -186,7 +187,7 @@ class Joined:
             self._found[direction] = Sent(number, place)
         return self._found[direction]
 
-    def messages_of(self, tasks: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    def messages_of(self, tasks: Mask) -> Mask:
         """Return which messages are of these tasks, of all, or of none that exists."""
         return np.asarray(self.is_common | (self.task < 0) | at(tasks, self.task))
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
 
 from netsim.core.clock import to_ns
 from netsim.network.cell import Downlink, Uplink
@@ -15,7 +14,7 @@ from netsim.trace.rows import Transfer
 from netsim.verify.compare import check_equal
 from netsim.verify.finding import Finding
 from netsim.verify.known import Known
-from netsim.verify.trace import Trace, at, joined
+from netsim.verify.trace import Mask, Trace, at, joined
 
 
 def check_transport(trace: Trace, known: Known) -> Iterator[Finding]:
@@ -42,7 +41,7 @@ def check_transport(trace: Trace, known: Known) -> Iterator[Finding]:
             yield from _check_starts(down, ready_ns, cells[down[0].cell_id].downlink)
 
 
-def _start_at_once(trace: Trace, known: Known) -> npt.NDArray[np.bool_]:
+def _start_at_once(trace: Trace, known: Known) -> Mask:
     """Return which tasks sent all at once, over bands that let them do so."""
     both, cells = joined(trace), known.scenario.network.cells
     waits = any(

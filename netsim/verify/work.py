@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
 
 from fl.contract import NOTHING, Job
 from netsim.trace.rows import Task
@@ -16,7 +15,7 @@ from netsim.verify.clients import given_ranks
 from netsim.verify.compare import check_equal
 from netsim.verify.finding import Finding
 from netsim.verify.known import Known
-from netsim.verify.trace import NONE, Array, Trace
+from netsim.verify.trace import NONE, Array, Mask, Trace
 
 
 def check_task_ids(trace: Trace, known: Known) -> Iterator[Finding]:
@@ -127,7 +126,7 @@ def check_compute(trace: Trace, known: Known) -> Iterator[Finding]:
             yield Finding("tasks", where, rule, f"end_ns {task.end_ns}, {end_ns}")
 
 
-def _are_computed(trace: Trace, known: Known) -> npt.NDArray[np.bool_]:
+def _are_computed(trace: Trace, known: Known) -> Mask:
     """Return which tasks of rounds computed all that every client does, in the time
     that their devices need, where nothing is learned."""
     traits, found = known.scenario.learning.traits, trace.columns("tasks")

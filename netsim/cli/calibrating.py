@@ -6,7 +6,7 @@ import json as json_format
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -24,6 +24,9 @@ from netsim.cosim.reading import read_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.devices.device_file import DeviceFile
 from netsim.errors import InputError
+
+if TYPE_CHECKING:
+    from fl.step_times import StepTime
 
 DeviceFileOption = Annotated[
     Path, typer.Option(help="The device's file, such as my-host.yaml.")
@@ -64,6 +67,13 @@ def calibrate(
             "step_seconds, flop_per_step."
         ),
     ] = None,
+    sweep: Annotated[
+        bool,
+        typer.Option(
+            "--sweep",
+            help="Time seven small models in 104 settings, in place of a scenario.",
+        ),
+    ] = False,
     set_: SetOption = None,
     name: NameOption = None,
     threads: ThreadsOption = None,
@@ -76,8 +86,10 @@ def calibrate(
     allow_code: AllowCodeOption = False,
 ) -> None:
     """Time this host's training once and write it as a device for scenarios."""
-    if (scenario is None) == (observations is None):
-        raise InputError("calibrate: needs a scenario or --observations, one of them")
+    if sum([scenario is not None, observations is not None, sweep]) != 1:
+        raise InputError(
+            "calibrate: needs a scenario, --sweep or --observations, one of them"
+        )
     memory_bytes = quantity("--memory", memory, "B")
     request = Request(
         out=out,
@@ -91,14 +103,15 @@ def calibrate(
         command=shlex.join(["netsim", *sys.argv[1:]]),
     )
     if observations is not None:
-        _of_log(observations, request)
-        return
-    assert scenario is not None
-    code = user_code(allow_code)
-    config = read_scenario(find_scenario(scenario), overrides(set_), code)
-    entry = calibrated(config, request)
-    for line in _lines(entry, out):
-        typer.echo(line)
+        entry = _of_log(observations, request)
+    elif scenario is None:
+        entry = _of_sweep(request)
+    else:
+        code = user_code(allow_code)
+        config = read_scenario(find_scenario(scenario), overrides(set_), code)
+        entry = calibrated(config, request)
+        for line in _lines(entry, out):
+            typer.echo(line)
     if json:
         typer.echo(json_format.dumps(_report(entry, out)))
 
@@ -111,12 +124,31 @@ def _report(entry: DeviceFile, path: Path) -> dict[str, str | float]:
     }
 
 
-def _of_log(log: Path, request: Request) -> None:
+def _of_log(log: Path, request: Request) -> DeviceFile:
     entry, found = observed_device(log, request)
     speed = format_quantity(entry.peak_flop_per_s, "FLOP/s")
     typer.echo(f"speed       {speed}, and {entry.fixed_time_s:.3g} s a step")
     typer.echo(error_line(found))
     typer.echo(f"device      {request.out}")
+    return entry
+
+
+def _of_sweep(request: Request) -> DeviceFile:
+    from netsim.cosim.commands.sweep import error_lines, swept_device  # brings torch
+
+    def tell(one: StepTime) -> None:
+        model, precision, size, length = one.setting
+        of = f"{size} x {length} tokens" if length else f"{size} images"
+        typer.echo(f"{model}, {precision}, {of}: {one.step_s * 1e3:.4g} ms", err=True)
+
+    entry, found, result = swept_device(request, tell=tell)
+    speed = format_quantity(entry.peak_flop_per_s, "FLOP/s")
+    half = format_quantity(entry.half_rate_flop_per_s or 0.0, "FLOP/s")
+    typer.echo(f"speed       {speed}, {half} of 16-bit products")
+    for line in error_lines(found, result):
+        typer.echo(line)
+    typer.echo(f"device      {request.out}, {entry.device().certainty}")
+    return entry
 
 
 def quantity(option: str, text: str | None, base: str) -> float | int | None:

@@ -1,0 +1,103 @@
+"""This host as a device, measured over several models, batches and lengths."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable, Iterator, Sequence
+from statistics import median
+
+from fl.step_times import UNSEEN, Setting, StepTime, settings, step_time
+from netsim.cosim.commands.calibrate import (
+    Request,
+    processor,
+    require_new,
+    today,
+    write_device,
+)
+from netsim.devices.device_file import DeviceFile
+from netsim.devices.host_fit import Judged, judged
+from netsim.runs.manifest import versions
+
+HEADER = """\
+# This host as a device, written by `netsim calibrate --sweep`: a law fitted to many
+# settings by CPU time; a scenario beside it takes it by
+# `devices: [{{device: {name}}}]`. A power that is null is not known, and its
+# energy counts as zero.
+"""
+
+
+def swept_device(
+    request: Request,
+    chosen: Sequence[Setting] | None = None,
+    tell: Callable[[StepTime], None] = lambda found: None,
+) -> tuple[DeviceFile, list[StepTime], Judged]:
+    """Measure settings, by default all, fit the law and write the device; return it
+    with the step times and the errors on the half that was left out."""
+    require_new(request.out)
+    found = []
+    for setting in settings() if chosen is None else chosen:
+        found.append(step_time(setting, request.threads or 1))
+        tell(found[-1])
+    result = judge(found)
+    entry = _entry(request, found, result)
+    write_device(entry, request.out, HEADER)
+    return entry, found, result
+
+
+def _entry(request: Request, found: Sequence[StepTime], result: Judged) -> DeviceFile:
+    law = result.law
+    product, other = law.bandwidths_bytes_per_s
+    return DeviceFile(
+        name=request.name or request.out.stem,
+        efficiency=1.0,
+        memory_bytes=request.memory_bytes or _memory_bytes(),
+        compute_power_w=request.compute_power_w,
+        idle_power_w=request.idle_power_w,
+        software=f"netsim, torch {versions().get('torch', '')}",
+        basis="fitted",
+        doubt=float(f"{result.doubt:.3g}"),
+        source=(
+            f"{platform.node()}: {processor()}, {len(found)} settings measured by "
+            f"CPU time on {today()}, {request.threads or 1} threads"
+        ),
+        peak_flop_per_s=law.peak_flop_per_s,
+        half_rate_flop_per_s=law.half_rate_flop_per_s,
+        fixed_time_s=law.step_s,
+        launch_time_s=law.operation_s,
+        product_bandwidth_bytes_per_s=product,
+        other_bandwidth_bytes_per_s=other,
+    )
+
+
+def judge(found: Sequence[StepTime]) -> Judged:
+    """Return the law of step times and its errors; one family is never fitted to."""
+    return judged(
+        [one.work for one in found],
+        [one.step_s for one in found],
+        [one.setting.model == UNSEEN for one in found],
+    )
+
+
+def error_lines(found: Sequence[StepTime], result: Judged) -> Iterator[str]:
+    """Yield by precision the errors on settings that were left out, of the law and of a
+    single rate."""
+    for precision in ("float32", "bfloat16"):
+        rows = [
+            (law, rate)
+            for n, law, rate in zip(
+                result.left_out, result.errors, result.one_rate_errors, strict=True
+            )
+            if found[n].setting.precision == precision
+        ]
+        if rows:
+            law, rate = zip(*rows, strict=True)
+            yield (
+                f"{precision:8}    {len(rows)} settings left out: median "
+                f"{median(law):.2f}, worst {max(law):.2f}; of a single rate "
+                f"{median(rate):.2f}, {max(rate):.2f}"
+            )
+
+
+def _memory_bytes() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, cast, get_args
 
 import numpy as np
 
@@ -28,7 +28,8 @@ from fl.training.local_training import LocalJob, train
 if TYPE_CHECKING:
     from torch import Tensor
 
-Precision: TypeAlias = Literal["float32", "bfloat16"]
+Precision: TypeAlias = Literal["float32", "bfloat16"]  # of the frozen base
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 UNSEEN = "distilbert"
 STEPS, TRIALS, RANK = 3, 5, 8
 Batch: TypeAlias = tuple[int, int]  # samples and tokens; 0 tokens of images
@@ -124,14 +125,12 @@ class StepTime(NamedTuple):
     work: Work
 
 
-def settings() -> list[Setting]:
-    """Return all settings: every model, mini-batch and precision."""
-    precisions: tuple[Precision, ...] = ("float32", "bfloat16")
+def settings(precision: Precision) -> list[Setting]:
+    """Return all settings of a precision: every model and mini-batch."""
     return [
         Setting(name, precision, *batch)
         for name, model in MODELS.items()
         for batch in model.batches
-        for precision in precisions
     ]
 
 

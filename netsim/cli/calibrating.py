@@ -17,7 +17,7 @@ from netsim.cli.options import (
     overrides,
     user_code,
 )
-from netsim.core.quantities import QUANTITIES, format_quantity
+from netsim.core.quantities import QUANTITIES, did_you_mean, format_quantity
 from netsim.cosim.commands.calibrate import Request, calibrated
 from netsim.cosim.commands.observed import error_line, observed_device
 from netsim.cosim.reading import read_scenario
@@ -68,12 +68,13 @@ def calibrate(
         ),
     ] = None,
     sweep: Annotated[
-        bool,
+        str | None,
         typer.Option(
-            "--sweep",
-            help="Time seven small models in 104 settings, in place of a scenario.",
+            metavar="PRECISION",
+            help="Time seven small models in 52 settings, in place of a scenario: "
+            "float32 or bfloat16.",
         ),
-    ] = False,
+    ] = None,
     set_: SetOption = None,
     name: NameOption = None,
     threads: ThreadsOption = None,
@@ -86,7 +87,7 @@ def calibrate(
     allow_code: AllowCodeOption = False,
 ) -> None:
     """Time this host's training once and write it as a device for scenarios."""
-    if sum([scenario is not None, observations is not None, sweep]) != 1:
+    if sum(one is not None for one in (scenario, sweep, observations)) != 1:
         raise InputError(
             "calibrate: needs a scenario, --sweep or --observations, one of them"
         )
@@ -104,9 +105,10 @@ def calibrate(
     )
     if observations is not None:
         entry = _of_log(observations, request)
-    elif scenario is None:
-        entry = _of_sweep(request)
+    elif sweep is not None:
+        entry = _of_sweep(sweep, request)
     else:
+        assert scenario is not None
         code = user_code(allow_code)
         config = read_scenario(find_scenario(scenario), overrides(set_), code)
         entry = calibrated(config, request)
@@ -133,20 +135,28 @@ def _of_log(log: Path, request: Request) -> DeviceFile:
     return entry
 
 
-def _of_sweep(request: Request) -> DeviceFile:
-    from netsim.cosim.commands.sweep import error_lines, swept_device  # brings torch
+def _of_sweep(precision: str, request: Request) -> DeviceFile:
+    from fl.step_times import PRECISIONS, settings  # brings torch
+    from netsim.cosim.commands.sweep import error_line, swept_device
 
     def tell(one: StepTime) -> None:
         model, precision, size, length = one.setting
         of = f"{size} x {length} tokens" if length else f"{size} images"
         typer.echo(f"{model}, {precision}, {of}: {one.step_s * 1e3:.4g} ms", err=True)
 
-    entry, found, result = swept_device(request, tell=tell)
-    speed = format_quantity(entry.peak_flop_per_s, "FLOP/s")
-    half = format_quantity(entry.half_rate_flop_per_s or 0.0, "FLOP/s")
-    typer.echo(f"speed       {speed}, {half} of 16-bit products")
-    for line in error_lines(found, result):
-        typer.echo(line)
+    chosen = [one for name in PRECISIONS if name == precision for one in settings(name)]
+    if not chosen:
+        hint = did_you_mean(precision, PRECISIONS)
+        raise InputError(
+            f"--sweep must be one of {', '.join(PRECISIONS)}, got {precision!r}{hint}"
+        )
+    entry, _, result = swept_device(request, chosen, tell)
+    half = entry.half_rate_flop_per_s or entry.peak_flop_per_s
+    typer.echo(
+        f"speed       {format_quantity(entry.peak_flop_per_s, 'FLOP/s')}, "
+        f"{format_quantity(half, 'FLOP/s')} of 16-bit products"
+    )
+    typer.echo(error_line(result))
     typer.echo(f"device      {request.out}, {entry.device().certainty}")
     return entry
 

@@ -40,9 +40,9 @@ class HostLaw(NamedTuple):
         return 1 / max(self.flop_s, LEAST_FLOP_S)
 
     @property
-    def half_rate_flop_per_s(self) -> float:
-        """Return the rate of products that give 16-bit numbers."""
-        return 1 / max(self.half_flop_s, LEAST_FLOP_S)
+    def half_rate_flop_per_s(self) -> float | None:
+        """Return the rate of products that give 16-bit numbers; None if not known."""
+        return 1 / self.half_flop_s if self.half_flop_s else None
 
     @property
     def bandwidths_bytes_per_s(self) -> tuple[float | None, float | None]:

@@ -10,8 +10,8 @@ import csv
 from pathlib import Path
 
 from fl.contract import Work
-from fl.step_times import Setting, StepTime, settings, step_time
-from netsim.cosim.commands.sweep import error_lines, judge
+from fl.step_times import PRECISIONS, Setting, StepTime, settings, step_time
+from netsim.cosim.commands.sweep import error_line, judge
 
 COUNTS = ("flop", "half_flop", "product_bytes", "other_bytes", "operations")
 
@@ -49,13 +49,13 @@ def main() -> None:
     parser.add_argument("--judge", action="store_true")
     given = parser.parse_args()
     if not given.judge:
-        written(given.csv, [step_time(one) for one in settings()])
+        written(
+            given.csv, [step_time(one) for name in PRECISIONS for one in settings(name)]
+        )
     found = read(given.csv)
-    for precision in ("float32", "bfloat16", ""):
-        some = [one for one in found if one.setting.precision.startswith(precision)]
-        print(f"fitted to half of {precision or 'both'}:")
-        for line in error_lines(some, judge(some)):
-            print("  " + line)
+    for precision in PRECISIONS:
+        some = [one for one in found if one.setting.precision == precision]
+        print(f"{precision}: {error_line(judge(some))}")
 
 
 if __name__ == "__main__":

@@ -2,13 +2,17 @@
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from fl.contract import Work
-from fl.step_times import UNSEEN, Setting, settings
+from fl.step_times import PRECISIONS, UNSEEN, Setting, settings
+from netsim.cli.main import app
 from netsim.cosim.commands.calibrate import Request
-from netsim.cosim.commands.sweep import error_lines, swept_device
+from netsim.cosim.commands.sweep import error_line, judge, swept_device
 from netsim.devices.device_file import read_device
 from netsim.devices.host_fit import HostLaw, fit_law, judged
+from tests.benchmarks.steps import read
+from tests.support.places import ROOT
 
 LAW = HostLaw(1e-2, 1e-5, 1e-11, 2e-12, 1e-10, 5e-11)
 
@@ -73,11 +77,27 @@ def test_a_sweep_of_this_host_is_a_device_with_its_doubt(tmp_path):
         assert device.compute_time_s(one.work) == pytest.approx(
             result.law.seconds(one.work), rel=1e-9
         )
-    assert next(error_lines(found, result)).startswith("float32")
+    assert error_line(result).startswith("error       median")
 
 
-def test_settings_are_of_several_families_and_both_precisions():
-    found = settings()
-    assert len(found) == 104
-    assert {one.precision for one in found} == {"float32", "bfloat16"}
-    assert len({one.model for one in found}) == 7
+def test_settings_are_of_several_families():
+    assert len(settings("float32")) == len(settings("bfloat16")) == 52
+    assert len({one.model for one in settings("float32")}) == 7
+
+
+def test_the_host_of_the_page_errs_as_the_page_says():
+    errors = {}
+    for precision in PRECISIONS:
+        found = read(ROOT / "results" / "validation" / "host.csv")
+        some = [one for one in found if one.setting.precision == precision]
+        errors[precision] = judge(some).errors
+    assert len(errors["float32"]) >= 24
+    assert np.median(errors["float32"]) < 1.05
+    assert max(errors["float32"]) < 1.25
+    assert np.median(errors["bfloat16"]) < 1.15
+
+
+def test_an_unknown_precision_is_refused(tmp_path):
+    wrong = ["calibrate", "--sweep", "bfloat", "--out", str(tmp_path / "x.yaml")]
+    result = CliRunner().invoke(app, wrong)
+    assert "did you mean 'bfloat16'" in str(result.exception)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from statistics import median
 
-from fl.step_times import UNSEEN, Setting, StepTime, settings, step_time
+from fl.step_times import UNSEEN, Setting, StepTime, step_time
 from netsim.cosim.commands.calibrate import (
     Request,
     processor,
@@ -29,14 +29,14 @@ HEADER = """\
 
 def swept_device(
     request: Request,
-    chosen: Sequence[Setting] | None = None,
+    chosen: Sequence[Setting],
     tell: Callable[[StepTime], None] = lambda found: None,
 ) -> tuple[DeviceFile, list[StepTime], Judged]:
-    """Measure settings, by default all, fit the law and write the device; return it
+    """Measure settings of one precision, fit the law and write the device; return it
     with the step times and the errors on the half that was left out."""
     require_new(request.out)
     found = []
-    for setting in settings() if chosen is None else chosen:
+    for setting in chosen:
         found.append(step_time(setting, request.threads or 1))
         tell(found[-1])
     result = judge(found)
@@ -54,7 +54,10 @@ def _entry(request: Request, found: Sequence[StepTime], result: Judged) -> Devic
         memory_bytes=request.memory_bytes or _memory_bytes(),
         compute_power_w=request.compute_power_w,
         idle_power_w=request.idle_power_w,
-        software=f"netsim, torch {versions().get('torch', '')}",
+        software=(
+            f"netsim, torch {versions().get('torch', '')}, "
+            f"{found[0].setting.precision} base"
+        ),
         basis="fitted",
         doubt=float(f"{result.doubt:.3g}"),
         source=(
@@ -79,24 +82,14 @@ def judge(found: Sequence[StepTime]) -> Judged:
     )
 
 
-def error_lines(found: Sequence[StepTime], result: Judged) -> Iterator[str]:
-    """Yield by precision the errors on settings that were left out, of the law and of a
-    single rate."""
-    for precision in ("float32", "bfloat16"):
-        rows = [
-            (law, rate)
-            for n, law, rate in zip(
-                result.left_out, result.errors, result.one_rate_errors, strict=True
-            )
-            if found[n].setting.precision == precision
-        ]
-        if rows:
-            law, rate = zip(*rows, strict=True)
-            yield (
-                f"{precision:8}    {len(rows)} settings left out: median "
-                f"{median(law):.2f}, worst {max(law):.2f}; of a single rate "
-                f"{median(rate):.2f}, {max(rate):.2f}"
-            )
+def error_line(result: Judged) -> str:
+    """Return the errors on settings that were left out, of the law and of one rate."""
+    law, rate = result.errors, result.one_rate_errors
+    return (
+        f"error       median {median(law):.2f}, worst {max(law):.2f}: a factor, on "
+        f"each of {len(law)} settings left out of the fit; of a single rate "
+        f"{median(rate):.2f}, {max(rate):.2f}"
+    )
 
 
 def _memory_bytes() -> int:

@@ -24,6 +24,20 @@ def common_cache(tmp_path_factory):
         yield root / "cache"
 
 
+@pytest.fixture(scope="session")
+def quickstart_base(tmp_path_factory, common_cache):
+    """The common cache with the base model of ``quickstart`` and what it costs."""
+    from netsim.cosim.reading import read_scenario
+    from netsim.cosim.run import run_scenario
+    from netsim.cosim.shipped import find_scenario
+
+    few = ("stop.rounds=1", "learning.training.local_steps=1", "server.sampling=full")
+    settings = (*few, "population.num_clients=2")
+    scenario = read_scenario(find_scenario("quickstart"), settings)
+    run_scenario(scenario, tmp_path_factory.mktemp("base") / "run")
+    return common_cache
+
+
 @pytest.fixture
 def own_cache(tmp_path_factory, monkeypatch, common_cache):
     """A cache of this test alone: base models and counts of the others, no learning."""
@@ -36,7 +50,7 @@ def own_cache(tmp_path_factory, monkeypatch, common_cache):
 
 
 @pytest.fixture
-def own_store(own_cache):
+def own_store(quickstart_base, own_cache):
     """A store of remembered learning of this test alone."""
     return own_cache / "netsim" / "store"
 
@@ -49,24 +63,29 @@ def warm_workers(request, monkeypatch):
 
 
 LONGEST = (  # files, by the seconds that they took
-    "workers/test_ray.py",
     "study/test_study.py",
     "workers/test_faults.py",
+    "workers/test_ray.py",
+    "scenario/test_shipped.py",
+    "devices/test_testbeds.py",
     "band/test_queueing.py",
-    "channel/test_measured.py",
-    "aggregation/test_merge_study.py",
-    "cosim/test_run.py",
-    "policy/test_solver.py",
-    "verify/test_forgeries.py",
-    "aggregation/test_merges_in_rounds.py",
     "aggregation/test_every_merge.py",
+    "policy/test_solver.py",
+    "aggregation/test_merges_in_rounds.py",
+    "verify/test_forgeries.py",
+    "costs/test_timing.py",
     "policy/test_policy_runs.py",
-    "memory/test_store.py",
-    "torture/test_determinism.py",
+    "torture/test_crash.py",
     "peft_folders/test_peft_folders.py",
-    "cosim/test_proxy.py",
-    "scenario/test_plug_ins.py",
-    "policy/test_plan.py",
+    "verify/test_honest_runs.py",
+    "aggregation/test_merge_study.py",
+    "federation/test_federation.py",
+    "cosim/test_run.py",
+    "study/test_tune.py",
+    "report/test_report.py",
+    "memory/test_code.py",
+    "federation/test_local_metrics.py",
+    "aggregation/test_closed_forms.py",
 )
 
 

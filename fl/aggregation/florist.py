@@ -29,6 +29,7 @@ class Florist(LayerwiseMethod):
         exactness="best-rank",
         small_clients="truncated",
         continues_from="prefix",
+        has_own_rank=True,
         cannot={"secure-aggregation": NEEDS_FACTORS, "server-optimiser": NEW_GAUGE},
     )
 

@@ -64,6 +64,7 @@ class Contract:
     is_truncated_on_send: bool = False  # the server sends no more than the prefix
     is_folding: bool = False  # versions may add to the frozen base
     is_fold_dense: bool = False  # the addition is always sent dense
+    has_own_rank: bool = False  # not the adapter's: it varies by version
     personal: tuple[Literal["A", "B", "rest"], ...] = ()  # never leaves the client
     small_clients: Literal["sketched", "truncated"] = "sketched"  # the default
     cannot: Mapping[Ability, str] = field(default_factory=dict)  # with the reason

@@ -63,7 +63,7 @@ def calibrate(
     observations: Annotated[
         Path | None,
         typer.Option(
-            help="A CSV file of somebody's steps, in place of a scenario: device, "
+            help="A CSV file of observed steps, in place of a scenario: device, "
             "step_seconds, flop_per_step."
         ),
     ] = None,

@@ -64,8 +64,8 @@ def compare(
     for line in _orders(_names(folders), found_runs, found):
         console.print(line)
     for folder, lines in differences.items():
-        shown = lines or ["says the same"]
-        console.print(f"{folder}, beside {folders[0]}:")
+        shown = lines or ["the same scenario"]
+        console.print(f"{folder} compared with {folders[0]}:")
         for line in shown:
             console.print(f"  {line}")
     if json:

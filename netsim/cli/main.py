@@ -138,7 +138,7 @@ def main() -> None:
 
 
 def _message(error: Exception) -> str | None:
-    """Return what a user is told of an error; None of one that is ours to mend."""
+    """Return the message of an error for the user; None for a defect of ours."""
     from fl.failure import failure  # brings pydantic
 
     if (text := failure(error)) is not None:

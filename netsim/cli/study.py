@@ -36,7 +36,7 @@ from netsim.cosim.workers import Workers
 from netsim.errors import InputError, Interrupted
 from netsim.learner.stop import Stop
 from netsim.server.stage import Progress
-from netsim.study import Study
+from netsim.study.frames import Study
 from netsim.study.plan import Instead, PlannedRun, StudyPlan, plan_study
 from netsim.study.run import RESULTS, carry_out
 from netsim.study.what_if import WhatIf
@@ -115,7 +115,7 @@ def _ask(plan: StudyPlan, who: Workers, *, sensitivity: bool, with_range: bool) 
 
 
 def read_seeds(text: str | None) -> tuple[int, ...]:
-    """Return the seeds of ``1,2,3``; none where nothing is said."""
+    """Return the seeds of ``1,2,3``; none if it is empty."""
     if text is None:
         return ()
     parts = [part.strip() for part in text.split(",")]

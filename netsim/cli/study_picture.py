@@ -13,7 +13,7 @@ import pandas as pd
 from netsim.core.files import write_atomically
 from netsim.core.streams import stream
 from netsim.report.libraries import NOT_INSTALLED, altair_if_installed
-from netsim.study import Study
+from netsim.study.frames import Study
 from netsim.study.statistics import Sample, paired_ratio
 
 PICTURE: Final = "study.svg"

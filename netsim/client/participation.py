@@ -93,7 +93,7 @@ class Participation:
             self.full_power_s += medium.full_power_s(transfer)
 
     def idle_until_ns(self, now_ns: int) -> int:
-        """Return the tick at which idle power stops, as of now: the task's end, or the
+        """Return the tick at which idle power stops so far: the task's end, or the
         server's release if the client waits for it."""
         if self.end_ns is None:
             return now_ns

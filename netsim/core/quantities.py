@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from fractions import Fraction
 from typing import Annotated
 
@@ -141,9 +142,19 @@ class Quantity:
             return _plain(value)
         if not 1e-100 < abs(value) < 1e100:
             return None
-        number = _plain(float(Fraction(value) / scale))
-        exact = Fraction(number) * scale
-        return number if (exact if self.is_whole else float(exact)) == value else None
+        power = _POWERS_OF_TEN.get((scale.numerator, scale.denominator))
+        if power is None:
+            number = _plain(float(Fraction(value) / scale))
+        else:  # as exact, without fractions: lists of numbers are long
+            number = _plain(value / 10**power if power > 0 else value * 10.0**-power)
+        if power is None or "e" in number:
+            exact = Fraction(number) * scale
+            is_exact = (exact if self.is_whole else float(exact)) == value
+        elif self.is_whole:
+            is_exact = Decimal(number).scaleb(power) == value
+        else:
+            is_exact = float(f"{number}e{power}") == value
+        return number if is_exact else None
 
     def _read(self, value: object, info: ValidationInfo) -> object:
         if isinstance(value, str):
@@ -190,6 +201,12 @@ def _finite(convert: Callable[[Fraction], float], exact: Fraction, text: str) ->
     if math.isinf(value) or (convert is float and exact and not value):
         raise InputError(f"is outside the range of a number, got {text!r}")
     return value
+
+
+# 10**k as numerator and denominator; a float holds each of them exactly
+_POWERS_OF_TEN = {(10**k, 1): k for k in range(1, 22)} | {
+    (1, 10**k): -k for k in range(1, 22)
+}
 
 
 def _plain(value: float | int) -> str:

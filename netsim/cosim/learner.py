@@ -139,6 +139,13 @@ class FederatedLearner:
     def close(self) -> None:
         self._federation.close()
 
+    def recall(self, version: str, parent: str, turn: int) -> None:
+        """Note a version that was merged before, in a round of its phase, and whose
+        matrices have the adapter's rank."""
+        whole = VersionRanks(self._timed(self.rank), 0)
+        ranks = [whole] * len(self._journal.traffic.shapes)
+        self._journal.note(version, parent, max(0, turn - 1), ranks)
+
     def _note(self, version: str, parent: str, turn: int) -> None:
         """Note of a new version what its downloads depend on."""
         if version != parent:

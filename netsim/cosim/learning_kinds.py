@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol
 
 from pydantic import Field, model_validator
 
@@ -29,7 +29,6 @@ from fl.costs import (
     known_timing,
 )
 from fl.costs.timing import with_modules_of_lora
-from fl.federation.federation import Federation
 from fl.federation.warm_start import StartFolder, require_settings, require_sizes
 from fl.memory.recipe import settings
 from fl.memory.store import Store
@@ -47,7 +46,6 @@ from fl.tasks import TASKS, Digits, Source, require_splits
 from netsim.core.quantities import Bits, Bytes, Flop
 from netsim.cosim import answers
 from netsim.cosim.input_errors import as_input_error, failures_as_input_errors
-from netsim.cosim.learner import CostsByPart, FederatedLearner
 from netsim.cosim.proxy import ProxyLearning
 from netsim.errors import Refusal
 from netsim.learner.evaluation_schedule import EvaluationSchedule
@@ -57,6 +55,9 @@ from netsim.runs.manifest import require_as_left
 from netsim.scenario import OneOf, Record
 from netsim.scenario.each import OneOrEach, is_listed, wrong_count
 from netsim.scenario.traits import Declaring, Trait, Traits
+
+if TYPE_CHECKING:
+    from netsim.cosim.learner import CostsByPart, FederatedLearner
 
 
 class Learning(Declaring, Protocol):
@@ -283,6 +284,9 @@ class LoraLearning(Record):
         store: Store | None = None,
         workers: int = 1,
     ) -> FederatedLearner:
+        from fl.federation.federation import Federation  # imports all of training
+        from netsim.cosim.learner import FederatedLearner
+
         with as_input_error("learning.device"):
             device = resolved(self.device)
         with as_input_error("learning"):

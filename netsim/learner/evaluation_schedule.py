@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import numpy as np
@@ -99,7 +99,6 @@ class Marks:
     """The marks of the simulated clock that were looked at so far."""
 
     num_passed: int = 0
-    scores: list[Score] = field(default_factory=list)  # since the last round's end
 
     def passed(self, schedule: EvaluationSchedule, now_ns: int) -> Iterator[int]:
         """Yield the ticks of the marks before now that were not looked at yet."""
@@ -115,8 +114,3 @@ class Marks:
         while self.num_passed < last:
             self.num_passed += 1
             yield self.num_passed * span_ns
-
-    def take(self) -> list[Score]:
-        """Return the scores since the last round's end, and forget them."""
-        taken, self.scores = self.scores, []
-        return taken

@@ -14,14 +14,34 @@ from netsim.core.quantities import Seconds
 from netsim.scenario import Record
 
 MAX_ROUNDS = 1_000_000_000
+MAX_OVER = 10_000  # evaluations
+
+
+def smoothed(values: Sequence[float], over: int) -> list[float]:
+    """Return for each value the mean of the last ``over`` up to it; NaN where there are
+    fewer."""
+    return [
+        math.fsum(values[end - over : end]) / over if end >= over else math.nan
+        for end in range(1, len(values) + 1)
+    ]
+
+
+def met(values: Sequence[float], metric: str, level: float, over: int) -> list[bool]:
+    """Return after which evaluations the mean of the last ``over`` is at a level: above
+    it, or below it for loss and perplexity."""
+    means = smoothed(values, over)
+    if metric in FALLING_METRICS:
+        return [mean <= level for mean in means]
+    return [mean >= level for mean in means]
 
 
 class Target(Record):
     """A level of a global test metric: at least for shares of right answers, at most
-    for loss and perplexity."""
+    for loss and perplexity, by the mean of the last ``over`` evaluations."""
 
     metric: Metric = "accuracy"
     level: float
+    over: Annotated[int, Field(ge=1, le=MAX_OVER)] = 1
 
     @model_validator(mode="after")
     def _check_level(self) -> Target:
@@ -38,22 +58,29 @@ class Target(Record):
             )
         return self
 
-    def is_met(self, scores: Sequence[Score]) -> bool:
-        """Return whether a global score reaches the level."""
-        return self.distance(scores) <= 0
+    def met(self, values: Sequence[float]) -> list[bool]:
+        """Return after which of a run's evaluations the level is reached."""
+        return met(values, self.metric, self.level, self.over)
+
+    def value(self, scores: Sequence[Score]) -> float:
+        """Return the best global value of the metric; NaN without any."""
+        found = [
+            float(value)
+            for score in scores
+            if score.client_id is None
+            for value in [getattr(score, self.metric)]
+            if value is not None and not math.isnan(value)
+        ]
+        best = min if self.metric in FALLING_METRICS else max
+        return best(found, default=math.nan)
 
     def distance(self, scores: Sequence[Score]) -> float:
         """Return how much the best global score lacks; infinity without any."""
-        values = [
-            getattr(score, self.metric) for score in scores if score.client_id is None
-        ]
-        is_falling = self.metric in FALLING_METRICS
-        missing = [
-            value - self.level if is_falling else self.level - value
-            for value in values
-            if value is not None
-        ]
-        return min((lack for lack in missing if not math.isnan(lack)), default=math.inf)
+        value = self.value(scores)
+        lack = self.level - value
+        if math.isnan(lack):
+            return math.inf
+        return -lack if self.metric in FALLING_METRICS else lack
 
 
 class Stop(Record):
@@ -71,9 +98,10 @@ class Stop(Record):
             )
         return self
 
-    def reason(self, round_id: int, now_ns: int, scores: Sequence[Score]) -> str:
-        """Return why the run ends after this round; nothing where it goes on."""
-        if self.target is not None and self.target.is_met(scores):
+    def reason(self, round_id: int, now_ns: int, *, is_reached: bool) -> str:
+        """Return why the run ends after this round, given whether the target is
+        reached; nothing where it goes on."""
+        if is_reached:
             return "target"
         if self.rounds is not None and round_id >= self.rounds:
             return "rounds"

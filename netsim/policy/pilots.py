@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,29 @@ class Update(NamedTuple):
     rank_ratio: float
     norm2: float
     round_id: int = 0
+
+
+class Measured(NamedTuple):
+    """What clients' changes tell: how they grow with ``r / k``, the exponent by which
+    they were brought to full rank, and their norms there."""
+
+    exponent: Exponent
+    scale: float
+    norms2: Norms
+
+
+class MeasureNorms(Protocol):
+    """Measures clients' norms by their changes."""
+
+    def __call__(
+        self,
+        updates: Sequence[Update],
+        num_clients: int,
+        *,
+        otherwise: float,
+        has_trend: bool = False,
+    ) -> Measured:
+        """Return what the changes tell; see :func:`measured`."""
 
 
 class Crossing(NamedTuple):
@@ -182,6 +205,21 @@ def client_norms2(
     )
 
 
+def measured(
+    updates: Sequence[Update],
+    num_clients: int,
+    *,
+    otherwise: float,
+    has_trend: bool = False,
+) -> Measured:
+    """Return the exponent and the norms that changes tell, ``otherwise`` where they
+    tell no exponent; ``has_trend`` takes out what a round's changes have in common."""
+    exponent = norm_exponent(updates)
+    scale = otherwise if np.isnan(exponent.nu) else exponent.nu
+    seen = without_trend(updates, scale) if has_trend else updates
+    return Measured(exponent, scale, client_norms2(seen, num_clients, scale))
+
+
 def study_trials(
     trials: Sequence[Trial],
     data_weights: FloatArray,
@@ -189,14 +227,13 @@ def study_trials(
     *,
     nu: float | None = None,
     target: float | None = None,
+    measure: MeasureNorms = measured,
 ) -> Findings:
     """Return what pilots tell; ``nu`` is given where no pilot is to tell it, and
     ``top_ratio`` is the least ``r / k`` of each client."""
     updates = [update for trial in trials for update in trial.updates]
-    exponent = norm_exponent(updates)
     assumed = nu if nu is not None else 1.0
-    scale = assumed if np.isnan(exponent.nu) else exponent.nu
-    norms2 = client_norms2(updates, len(data_weights), scale)
+    exponent, scale, norms2 = measure(updates, len(data_weights), otherwise=assumed)
     level = common_level(trials, target)
     crossings = tuple(trial.curve.crossing(level) for trial in trials)
     law = _Law(trials, crossings, data_weights, norms2.values, top_ratio)

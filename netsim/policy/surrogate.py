@@ -183,9 +183,11 @@ def fit_nu(
     over the slope ``sum terms (r / k)^nu ln(r / k)``.
     """
     if not surrogate.alpha > 0:
-        raise InputError("nu cannot be told: the pilots' rounds do not depend on q")
+        raise InputError("nu cannot be measured: the pilots' rounds do not depend on q")
     if not np.any(rank_ratio > 1):
-        raise InputError("nu cannot be told: no client of the pilot had a lower rank")
+        raise InputError(
+            "nu cannot be measured: no client of the pilot had a lower rank"
+        )
     wanted = (rounds - surrogate.beta) / surrogate.alpha
     low, high = NU_RANGE
     for _ in range(NUM_BISECTIONS):

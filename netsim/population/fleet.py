@@ -78,7 +78,7 @@ class Fleet:
 
     def require_memory(self, needed_bytes: Callable[[Device], int]) -> None:
         """Raise ``InputError`` if a drawn device has too little memory to train."""
-        for index in np.unique(self._device_index):
+        for index in np.flatnonzero(np.bincount(self._device_index)):
             device = self.kinds[index]
             memory_bytes = needed_bytes(device)
             if device.memory_bytes < memory_bytes:

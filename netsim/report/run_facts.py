@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import pandas as pd
+from pydantic import ValidationError
 
 from fl.contract import FALLING_METRICS
 from netsim.devices.fitting import COVERAGE
@@ -37,7 +38,7 @@ def warnings(run: Run) -> list[str]:
     models = run.manifest.timing_model
     if models and models["time"] != models["accuracy"]:
         found.append(
-            f"Two models are at work: times are those of {models['time']}, the "
+            f"There are two models: times are those of {models['time']}, the "
             f"accuracy is that of {models['accuracy']}."
         )
     if run.manifest.seconds:
@@ -48,8 +49,8 @@ def warnings(run: Run) -> list[str]:
 
 def _ranges(run: Run) -> Iterator[str]:
     """Yield what `--range` found of the time to the target, or to the end."""
-    target = _target(run)
-    named = () if target is None else (Target.model_validate(target),)
+    target = target_of(run)
+    named = () if target is None else (target,)
     for end in outcomes(run, named) if run.manifest.status == "complete" else ():
         drawn = draws_of(run.folder, end.target, end.time_ns)
         if drawn:
@@ -64,18 +65,21 @@ def main_metric(run: Run) -> str:
     """Return the metric of the stop target, else accuracy, else loss; empty without any
     evaluation."""
     evals = run.global_evals()
-    target = _target(run)
-    names = [str(target["metric"])] if target else []
+    target = target_of(run)
+    names = [target.metric] if target else []
     for name in (*names, "accuracy", "loss"):
         if not evals.empty and name in evals and evals[name].notna().any():
             return name
     return ""
 
 
-def target_level(run: Run) -> tuple[str, float] | None:
-    """Return metric and level of the target at which the run stops, if it has one."""
-    target = _target(run)
-    return (str(target["metric"]), float(str(target["level"]))) if target else None
+def target_of(run: Run) -> Target | None:
+    """Return the target at which the run stops, if it has one."""
+    found = scenario_part(run.folder, "stop").get("target")
+    try:
+        return None if found is None else Target.model_validate(found)
+    except ValidationError:
+        return None
 
 
 def headline(run: Run) -> list[str]:
@@ -85,10 +89,10 @@ def headline(run: Run) -> list[str]:
     metric = main_metric(run)
     if not metric:
         return [f"{num_rounds} in {end} of simulated time."]
-    target = target_level(run)
+    target = target_of(run)
     if target is None:
         return [_best(run, metric), f"It ran for {num_rounds}, {end}."]
-    return [_met(run, *target, end), _best(run, metric)]
+    return [_met(run, target, end), _best(run, metric)]
 
 
 def facts(run: Run) -> list[Fact]:
@@ -116,9 +120,11 @@ def end_s(run: Run) -> float:
     return recorded_ns / 1e9
 
 
-def _met(run: Run, metric: str, level: float, end: str) -> str:
-    moment = run.time_to(metric, level)
-    words_ = f"{words.metric_words(metric).capitalize()} {level:g}"
+def _met(run: Run, target: Target, end: str) -> str:
+    moment = run.time_to(target.metric, target.level, over=target.over)
+    words_ = f"{words.metric_words(target.metric).capitalize()} {target.level:g}"
+    if target.over > 1:
+        words_ += f" in the mean of {target.over} evaluations"
     if isinstance(moment, pd.Timedelta):
         return f"{words_} was reached after {words.duration(moment.total_seconds())}."
     return f"{words_} was not reached in {end}."
@@ -163,10 +169,3 @@ def _used(run: Run) -> Iterator[Fact]:
 def _pilots(run: Run) -> str:
     pilot_ns = run.manifest.pilot_time_ns
     return f"{words.duration(pilot_ns / 1e9)} of it pilots" if pilot_ns else ""
-
-
-def _target(run: Run) -> Mapping[str, object] | None:
-    """Return the stop target of the run's scenario."""
-    target = scenario_part(run.folder, "stop").get("target")
-    is_whole = isinstance(target, Mapping) and {"metric", "level"} <= target.keys()
-    return target if is_whole and isinstance(target, Mapping) else None

@@ -10,7 +10,7 @@ import pandas as pd
 from fl.contract import FALLING_METRICS, METRICS
 from netsim.report import marks, words
 from netsim.report.page import Chart, Column, Key, Section, Table
-from netsim.report.run_facts import end_s, target_level
+from netsim.report.run_facts import end_s, target_of
 from netsim.report.sampling import binned, thinned
 from netsim.runs import questions
 from netsim.runs.run import Run
@@ -81,13 +81,13 @@ def _pilot_shade(run: Run, unit: words.TimeUnit) -> list[alt.Chart]:
 
 
 def _target_rule(run: Run, metric: str) -> list[alt.Chart]:
-    target = target_level(run)
-    if target is None or target[0] != metric:
+    target = target_of(run)
+    if target is None or target.metric != metric:
         return []
-    rule = alt.Chart(alt.Data(values=[{"level": target[1]}])).mark_rule(
+    rule = alt.Chart(alt.Data(values=[{"level": target.level}])).mark_rule(
         color=marks.INK, strokeDash=[4, 4]
     )
-    return [rule.encode(y="level:Q", tooltip=alt.value(f"target {target[1]:g}"))]
+    return [rule.encode(y="level:Q", tooltip=alt.value(f"target {target.level:g}"))]
 
 
 def _levels_table(run: Run, evals: pd.DataFrame, metric: str) -> Table:

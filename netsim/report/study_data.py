@@ -16,9 +16,8 @@ import pyarrow.parquet as pq
 from netsim.errors import InputError
 from netsim.runs.run import part_paths
 from netsim.scenario import load_text
-from netsim.study import Study
 from netsim.study.design import Combination, combinations, joined_labels
-from netsim.study.frames import CURVES
+from netsim.study.frames import CURVES, Study
 from netsim.study.record import StudyConfig
 
 STUDY_FILE = "study.yaml"

@@ -10,7 +10,7 @@ from netsim.report.study_costs import bytes_chart, energy_chart
 from netsim.report.study_curves import curve_charts
 from netsim.report.study_data import STUDY_FILE, StudyData
 from netsim.report.study_speed import speedup_chart, time_chart
-from netsim.study import Study
+from netsim.study.frames import Study
 from netsim.study.outcomes import THE_END
 from netsim.study.summary import sentence
 from netsim.study.what_if import answers

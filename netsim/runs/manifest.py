@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import hashlib
 import importlib.metadata
 import math
@@ -69,6 +71,7 @@ class Manifest(BaseModel):
     pilot_rounds: int = 0  # of the rounds
     pilot_time_ns: int = 0  # of the simulated time
     predicted: dict[str, float] = {}  # by a policy's first plan
+    constants: dict[str, float] = {}  # that a policy measured last
     steps_trained: int = 0
     steps_reused: int = 0
     final: dict[str, float | None] = {}
@@ -187,12 +190,17 @@ def known_metrics(score: Score | Evaluation) -> dict[str, float | None]:
 def versions() -> dict[str, str]:
     """Return the versions of all that a result may depend on, without importing it."""
     found = {"python": platform.python_version(), "netsim": VERSION}
+    return found | dict(_installed())
+
+
+@functools.cache
+def _installed() -> tuple[tuple[str, str], ...]:
+    """Return the installed packages that a result may depend on, with versions."""
+    found = []
     for package in PACKAGES:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found.append((package, importlib.metadata.version(package)))
+    return tuple(found)
 
 
 def machine() -> str:

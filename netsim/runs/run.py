@@ -10,10 +10,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fl.contract import FALLING_METRICS, METRICS
+from fl.contract import METRICS
 from netsim.core.files import damage
 from netsim.core.quantities import did_you_mean
 from netsim.errors import InputError
+from netsim.learner.stop import met
 from netsim.runs.manifest import Manifest, read_manifest, require_scenario
 from netsim.scenario.source import read_document
 from netsim.trace.schemas import SCHEMAS
@@ -71,10 +72,12 @@ class Run:
         metric: str,
         level: float,
         *,
+        over: int = 1,
         split: str | None = None,
         with_pilots: bool = True,
     ) -> pd.Timedelta | pd.api.typing.NaTType:
-        """Return when a global evaluation first reaches ``level``, or NaT if never.
+        """Return when the mean of the last ``over`` global evaluations first reaches
+        ``level``, or NaT if never.
 
         A loss or perplexity reaches it from above, any other metric from below; a
         pilot's evaluation never does. Without ``with_pilots`` the time of pilots is not
@@ -85,7 +88,8 @@ class Run:
         evals = self.global_evals(with_pilots=False)
         if split is not None:
             evals = evals[evals["split"] == split]
-        times_ns = evals.loc[is_met(evals[metric], metric, level), "time_ns"]
+        values = evals[metric].astype("float64").tolist()
+        times_ns = evals.loc[met(values, metric, level, over), "time_ns"]
         if times_ns.empty:
             return pd.NaT
         before_ns = 0 if with_pilots else self.manifest.pilot_time_ns
@@ -114,11 +118,6 @@ class Run:
         found["accuracy_gap"] = found["accuracy_personal"] - found["accuracy_global"]
         found["loss_gap"] = found["loss_global"] - found["loss_personal"]
         return found.reset_index()
-
-
-def is_met(values: pd.Series, metric: str, level: float) -> pd.Series:
-    """Return which values of a metric reach a level: from above or from below."""
-    return values <= level if metric in FALLING_METRICS else values >= level
 
 
 def require_intact(run_folder: Path, manifest: Manifest, table: str) -> None:

@@ -37,13 +37,17 @@ class Evaluations:
         self._marks = Marks()
         self._is_near = False  # to the target: every round is evaluated
         self._last_at: tuple[int, int] = (0, 0)  # round and tick
+        self._values: list[float] = []  # of the target's metric, without pilots'
+        self._num_new = 0  # of them, since the last round's end
 
     def evaluate(self, now: InForce) -> Sequence[Score]:
         """Evaluate a version, write its scores and return them."""
         self.last = self._scene.learner.evaluate(now.version)
         self.write(now, self.last)
-        if not now.phase.is_pilot:
-            self._is_near |= self._schedule.is_near(self._stop.target, self.last)
+        target = self._stop.target
+        if target is not None and not now.phase.is_pilot:
+            self._is_near |= self._schedule.is_near(target, self.last)
+            self._values.append(target.value(self.last))
         self._last_at = now.round_id, now.time_ns
         return self.last
 
@@ -52,12 +56,13 @@ class Evaluations:
         before another version replaces it."""
         for time_ns in self._marks.passed(self._schedule, now.time_ns):
             if self._last_at != (now.round_id, time_ns):
-                self._marks.scores += self.evaluate(replace(now, time_ns=time_ns))
+                self.evaluate(replace(now, time_ns=time_ns))
+                self._num_new += 1
 
     def end_phase(self, now: InForce) -> None:
         """Evaluate what is in force until now; its scores do not count from now on."""
         self.evaluate_marks(now)
-        self._marks.take()
+        self._num_new = 0
 
     def write(self, now: InForce, scores: Sequence[Score]) -> None:
         """Write scores into the trace."""
@@ -74,14 +79,19 @@ class Evaluations:
         every = self._schedule.every
         is_due = now.phase.is_due(now.round_id, last_round_id, every)
         is_due = is_due or self._is_near
-        earlier = self._marks.take()
-        scores = self.evaluate(now) if is_due else ()
+        scores = self._scored(now) if is_due else ()
         left = "nobody left" if is_deserted else ""
-        reason = self._reason(now, [*earlier, *scores]) or left
+        reason = self._reason(now) or left
         if reason and not is_due:
-            scores = self.evaluate(now)
-            reason = self._reason(now, [*earlier, *scores]) or left
+            scores = self._scored(now)
+            reason = self._reason(now) or left
+        self._num_new = 0
         return scores, reason
+
+    def _scored(self, now: InForce) -> Sequence[Score]:
+        """Return the scores of the version at a round's end, which may end the run."""
+        self._num_new += 1
+        return self.evaluate(now)
 
     def examined(self, round_id: int, parts: Sequence[Participation]) -> list[str]:
         """Return the tickets whose own adapters are scored, one for each client."""
@@ -93,10 +103,18 @@ class Evaluations:
         chosen = examined.chosen(list(last), rng)
         return [ticket for client_id, ticket in last.items() if client_id in chosen]
 
-    def _reason(self, now: InForce, scores: Sequence[Score]) -> str:
+    def _reason(self, now: InForce) -> str:
         """Return why the run ends; pilots neither meet a target nor count as rounds."""
         stop = self._stop
         if now.phase.is_pilot:
-            stop = stop.model_copy(update={"rounds": None, "target": None})
+            stop = stop.model_copy(update={"rounds": None})
         number = now.round_id - now.phase.after_round_id
-        return stop.reason(number, now.charged_ns, scores)
+        return stop.reason(number, now.charged_ns, is_reached=self._is_reached(now))
+
+    def _is_reached(self, now: InForce) -> bool:
+        """Return whether an evaluation since the last round's end meets the target."""
+        target, num_new = self._stop.target, self._num_new
+        if target is None or now.phase.is_pilot or not num_new:
+            return False
+        last = self._values[-(num_new + target.over - 1) :]
+        return any(target.met(last)[-num_new:])

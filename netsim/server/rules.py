@@ -32,7 +32,7 @@ class RoundRules:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BufferRules:
-    """How a server without rounds keeps clients at work, and weighs their updates."""
+    """How a server without rounds keeps clients active, and weighs their updates."""
 
     concurrency: int
     buffer_size: int
@@ -55,8 +55,8 @@ class PolicyRules:
     """What a policy's rows must be: pilots first, then plans."""
 
     pilots: tuple[Pilot, ...] = ()
-    step: float = 1.0  # the factor on weights after the pilots
-    tosses_coins: bool = True  # a plan's probabilities are those of independent draws
+    reads: tuple[str, ...] = ()  # files
+    keeps_model: bool = False  # training goes on from where the last pilot ended
 
 
 class RuledServer(Protocol):

@@ -14,6 +14,7 @@ from netsim.client.scene import Scene
 from netsim.errors import InputError
 from netsim.learner.stop import Stop
 from netsim.policy import Ranks
+from netsim.policy.measuring import Measuring, OfChanges
 from netsim.server.evaluations import Evaluations, InForce
 from netsim.server.outcome import Samplers
 from netsim.server.participants import Participants
@@ -55,10 +56,12 @@ class Stage:
     stop: Stop
     watch: Callable[[Progress], None]
     samplers: Callable[[Stage], Samplers] | None = None  # of the policy, if any
+    measuring: Measuring = field(default_factory=OfChanges)  # for a policy
     charges_pilots: bool = True  # for `stop.time`
     phase: Phase = field(default_factory=Phase)
     pilot_end_ns: int = 0  # when all of them were over
     predicted: Mapping[str, float] = field(default_factory=dict)  # by the first plan
+    constants: dict[str, float] = field(default_factory=dict)  # measured last
     last_round_id: int = 0
     is_over: bool = False
     _num_timeless: int = 0

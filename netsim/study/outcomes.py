@@ -9,7 +9,7 @@ import pandas as pd
 
 from fl.contract import METRICS
 from netsim.learner.stop import Target
-from netsim.runs.run import Run, is_met
+from netsim.runs.run import Run
 
 ENERGIES = ("compute_energy_j", "transmit_energy_j", "idle_energy_j")
 THE_END = "the end"  # what a study without targets compares
@@ -33,7 +33,8 @@ class Outcome:
 
 def target_name(target: Target) -> str:
     """Return what people call a target, as ``accuracy 0.9``."""
-    return f"{target.metric} {str(target.level).removesuffix('.0')}"
+    name = f"{target.metric} {str(target.level).removesuffix('.0')}"
+    return name if target.over == 1 else f"{name} over {target.over} evaluations"
 
 
 def outcomes(run: Run, targets: Sequence[Target]) -> list[Outcome]:
@@ -51,10 +52,10 @@ def outcomes(run: Run, targets: Sequence[Target]) -> list[Outcome]:
 def first_met(run: Run, target: Target) -> tuple[int, int] | None:
     """Return time and round of the first global evaluation that meets a target."""
     evals = run.global_evals(with_pilots=False)
-    met = evals[is_met(evals[target.metric], target.metric, target.level)]
-    if met.empty:
+    found = evals[target.met(evals[target.metric].astype("float64").tolist())]
+    if found.empty:
         return None
-    first = met.iloc[0]
+    first = found.iloc[0]
     return int(first["time_ns"]), int(first["round_id"])
 
 

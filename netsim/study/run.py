@@ -42,7 +42,7 @@ class Tables:
     _curves: dict[Path, pd.DataFrame] = field(default_factory=dict)
 
     def add(self, run: PlannedRun, status: Status) -> None:
-        """Add what a finished run on disk came to, or that a run has failed."""
+        """Add the results of a finished run on disk, or that a run has failed."""
         if status == "complete":
             self._add_finished(run)
         else:

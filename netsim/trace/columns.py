@@ -64,6 +64,22 @@ def texts_of(column: pa.Array) -> tuple[npt.NDArray[np.int32], memoryview]:
     return np.diff(bounds), content[bounds[0] : bounds[-1]]
 
 
+def words_of(
+    column: pa.DictionaryArray,
+) -> tuple[npt.NDArray[np.int32], bytes]:
+    """Return :func:`texts_of` a column of words; to cast it imports much of Arrow."""
+    lengths, text = texts_of(column.dictionary)
+    ends = np.cumsum(lengths).tolist()
+    words = [
+        bytes(text[e - n : e]) for e, n in zip(ends, lengths.tolist(), strict=True)
+    ]
+    indices = np.frombuffer(column.indices.buffers()[1], np.int32)
+    indices = indices[column.offset : column.offset + len(column)]
+    if len(words) == 1:
+        return lengths[indices], words[0] * len(column)
+    return lengths[indices], b"".join(map(words.__getitem__, indices.tolist()))
+
+
 def _numbers(field: pa.Field, values: Column) -> pa.Array:
     present, data = None, values
     if isinstance(values, np.ndarray):

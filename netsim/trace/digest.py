@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from netsim.trace.columns import is_present, numbers_of, texts_of
+from netsim.trace.columns import is_present, numbers_of, texts_of, words_of
 from netsim.trace.rows import TRACE_VERSION
 from netsim.trace.schemas import CATEGORY, SCHEMAS
 from netsim.trace.tables import TABLES, Group
@@ -78,7 +78,11 @@ class _ColumnDigest:
         if is_nullable:
             self._present.update(is_present(array).data)
         if kind == "string":
-            lengths, text = texts_of(array.cast(pa.string()))
+            lengths, text = (
+                words_of(array)
+                if pa.types.is_dictionary(array.type)
+                else texts_of(array)
+            )
             self._lengths.update(lengths.astype("<i8").data)
             self._values.update(text)
         else:

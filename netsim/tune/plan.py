@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,8 +80,7 @@ class _Trier:
         scenario = read_scenario(self.base, texts, self.code)
         if config.target is None or "trains-nothing" in scenario.learning.traits:
             return scenario
-        metric, level = config.target.metric, config.target.level
-        target = f"stop.target={{metric: {metric}, level: {level!r}}}"
+        target = f"stop.target={json.dumps(config.target.model_dump())}"
         return read_scenario(self.base, (*texts, target), self.code)
 
 

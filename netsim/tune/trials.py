@@ -12,7 +12,7 @@ import pandas as pd
 
 from fl.contract import FALLING_METRICS
 from netsim.core.quantities import format_quantity
-from netsim.learner.stop import Target
+from netsim.learner.stop import Target, smoothed
 from netsim.runs.run import Run
 from netsim.study.outcomes import (
     client_energies_j,
@@ -97,11 +97,11 @@ def measured(run: Run, target: Target | None) -> Measured:
 def _lack(run: Run, target: Target) -> float:
     """Return what the best global value lacks to the level, relative to it."""
     evals = run.global_evals(with_pilots=False)
-    numbers = evals[target.metric].astype("float64").dropna()
-    if numbers.empty:
+    values = smoothed(evals[target.metric].astype("float64").tolist(), target.over)
+    numbers = [value for value in values if not math.isnan(value)]
+    if not numbers:
         return math.inf
-    is_falling = target.metric in FALLING_METRICS
-    best = float(numbers.min() if is_falling else numbers.max())
+    best = min(numbers) if target.metric in FALLING_METRICS else max(numbers)
     return abs(best - target.level) / (abs(target.level) or 1.0)
 
 

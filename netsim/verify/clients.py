@@ -40,25 +40,13 @@ def check_data_weights(trace: Trace, known: Known) -> Iterator[Finding]:
     yield from check_column("clients", "weight", found["weight"], shares, _client)
 
 
-def check_first_plan(trace: Trace, known: Known) -> Iterator[Finding]:
-    """Yield rows of the first plan that the scenario's sampling does not give."""
+def check_planned_clients(trace: Trace, known: Known) -> Iterator[Finding]:
+    """Yield plans that do not name each client once, in order."""
     found = trace.columns("plans")
-    is_first = found["round_id"] == 0
-    ids = found["client_id"][is_first]
-    yield from check_column("plans", "client_id", ids, range(known.num_clients), _plan)
-    sampling = known.server.sampling
-    if known.policy is not None:
-        return
-    weights = known.population.data_weights
-    chances = np.full(len(weights), np.nan)
-    if sampling is not None:
-        chances = sampling.probabilities(weights)
-    given = found["sampling_probability"][is_first]
-    yield from check_column("plans", "sampling_probability", given, chances, _plan)
-    if len(ids) != len(found["round_id"]):
-        rule = "without a policy there is one plan"
-        rows = f"{len(found['round_id'])} rows for {len(ids)} clients"
-        yield Finding("plans", "", rule, rows)
+    num_clients = known.num_clients
+    num_plans = -(-len(found["client_id"]) // num_clients)
+    expected = np.tile(np.arange(num_clients), num_plans)
+    yield from check_column("plans", "client_id", found["client_id"], expected, _plan)
 
 
 def check_given_ranks(trace: Trace, known: Known) -> Iterator[Finding]:
@@ -66,12 +54,9 @@ def check_given_ranks(trace: Trace, known: Known) -> Iterator[Finding]:
     policy = known.policy
     if policy is not None and "decides-ranks" in policy.traits:
         return
-    found = trace.columns("plans")
-    ids = found["client_id"]
-    is_known = (ids >= 0) & (ids < known.num_clients)
-    ranks = given_ranks(known)
-    expected = [ranks[n] if ok else NONE for n, ok in zip(ids, is_known, strict=True)]
-    yield from check_column("plans", "rank", found["rank"], expected, _plan)
+    ranks, found = given_ranks(known), trace.columns("plans")["rank"]
+    expected = np.tile(ranks, -(-len(found) // len(ranks)))
+    yield from check_column("plans", "rank", found, expected, _plan)
 
 
 def given_ranks(known: Known) -> list[int]:

@@ -1,16 +1,17 @@
-"""Compares what a trace says with what was computed again."""
+"""Compares the values of a trace with those computed again."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from netsim.verify.finding import Finding
 
+Row = TypeVar("Row", bound=NamedTuple)
 CLOSE = 1e-9  # relative: another computer's mathematics may round otherwise
 
 
@@ -58,3 +59,16 @@ def check_column(
         rule = f"{name} must be what the scenario and its draws give"
         detail = f"{found[first]}, computed {right[first]}; {len(wrong)} rows differ"
         yield Finding(table, where(first), rule, detail)
+
+
+def check_rows(
+    table: str, found: Sequence[Row], expected: Sequence[Row]
+) -> Iterator[Finding]:
+    """Yield rows that differ from those of the scenario, but for round-off."""
+    if len(found) != len(expected):
+        rule = "the number of rows must be that of the scenario"
+        yield Finding(table, "", rule, f"{len(found)}, expected {len(expected)}")
+        return
+    for number, (row, right) in enumerate(zip(found, expected, strict=True)):
+        claims = zip(row._fields, row, right, strict=True)
+        yield from check_equal(table, f"row {number}", *claims)

@@ -219,16 +219,7 @@ def _check_times(trace: Trace) -> Iterator[Finding]:
 def _check_estimates(trace: Trace) -> Iterator[Finding]:
     """Yield estimates that are not finite, or of an unknown client or time."""
     client_ids = set(trace.columns("clients")["client_id"].tolist())
-    ends_ns = {row.round_id: row.end_ns for row in trace.rounds}
-    last_pilot = max((r[0] for r in trace.rounds if r.phase == "pilot"), default=0)
     for row in trace.estimates:
-        is_pilots = row.name in ("pilot_variance", "pilot_rounds")
-        before = last_pilot if is_pilots else row.round_id - 1
-        is_known = row.round_id in ends_ns if is_pilots else True
-        if not is_known or row.time_ns != ends_ns.get(before, 0 if not before else -1):
-            rule = "an estimate must be made when the round before has ended"
-            detail = f"round {row.round_id}, at {row.time_ns} ns"
-            yield Finding("estimates", row.name, rule, detail)
         error, where = row.standard_error, f"{row.name}, round {row.round_id}"
         if not math.isfinite(row.value):
             rule = "a value must be a finite number"

@@ -14,7 +14,7 @@ from netsim.trace.rows import Event, Round, Task
 from netsim.verify.compare import check_equal, is_close
 from netsim.verify.finding import Finding
 from netsim.verify.known import Known
-from netsim.verify.sampling import Draws
+from netsim.verify.planning import planning
 from netsim.verify.trace import Trace
 
 ABSENT = ("away or busy", "empty round")
@@ -35,7 +35,7 @@ class _Rounds:
         self._trace = trace
         self._known = known
         self._rules = rules
-        self._draws = Draws(trace, known)
+        self._planned = planning(trace, known)
         scenario = known.scenario
         self._presence = Presence(known.availability, scenario.seed)
         self._own: dict[Group, dict[int, Task]] = defaultdict(dict)
@@ -44,10 +44,8 @@ class _Rounds:
         for task in trace.tasks:
             self._own[self._group(task)][task.client_id] = task
             self._of_client[task.client_id].append(task)
-        self._empty_ns = {
-            e.client_id: e.time_ns for e in trace.events if e.kind == "battery empty"
-        }
-        self._down = known.outages_ns()
+        self._empty_ns = trace.empty_ns
+        self._down = known.outages_ns
         self._cut = sorted(
             (r.end_ns, r.round_id) for r in trace.rounds if r.end_ns in self._down
         )
@@ -86,7 +84,7 @@ class _Rounds:
 
     def _drawn(self, row: Round) -> dict[int, float]:
         """Return the weights of the clients drawn for one server's round."""
-        drawn = self._draws.of(row.round_id)
+        drawn = self._planned.draw(row.round_id)
         weights = dict(zip(drawn.client_ids, drawn.weights, strict=True))
         if self._trace.has_edges:
             members = self._known.population.radio_map.members(row.server_id)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import TypeVar, cast
 
 import numpy as np
 
 from netsim.availability import Availability
+from netsim.cosim.inputs import changed
 from netsim.cosim.scenario import Scenario
 from netsim.learner.learner import Learner
 from netsim.population import Population
+from netsim.runs.manifest import read_manifest
 from netsim.scenario import NotLoaded, Opaque, load_text
 from netsim.server import Policy
 from netsim.server.outages import spans
@@ -56,14 +59,17 @@ class Known:
         """Return the drawn clients; samples that are not known are the trace's."""
         return self._once("population", self._population)
 
+    @property
+    def outages(self) -> list[tuple[int, int]]:
+        """Return where outages of the server begin and end, within the run."""
+        ends_ns = self._trace.sim_time_ns
+        every = spans(self.rules.outages, self.scenario.seed)
+        return list(takewhile(lambda span: span[0] <= ends_ns, every))
+
+    @property
     def outages_ns(self) -> set[int]:
         """Return the ticks at which outages of the server begin, within the run."""
-        found: set[int] = set()
-        for start_ns, _ in spans(self.rules.outages, self.scenario.seed):
-            if start_ns > self._trace.sim_time_ns:
-                break
-            found.add(start_ns)
-        return found
+        return {start_ns for start_ns, _ in self.outages}
 
     @property
     def server(self) -> ServerStory:
@@ -80,6 +86,11 @@ class Known:
         """Return what the server's rows must be."""
         return cast(RuledServer, self.server).rules
 
+    def require_as_it_was(self, path: str) -> None:
+        """Raise ``Unknown`` where a file that the scenario names has changed."""
+        if path in changed(read_manifest(self._folder)):
+            raise Unknown(f"{path} is no longer what it was when the run was made")
+
     @property
     def policy_rules(self) -> PolicyRules:
         """Return what the policy's rows must be; without a policy there are no
@@ -91,6 +102,12 @@ class Known:
     def availability(self) -> Availability:
         """Return when clients are there, unless a user's class tells it."""
         return _loaded(self.scenario.population.availability)
+
+    @property
+    def is_anyone_ever_away(self) -> bool:
+        """Return whether clients may come and go, or run out of energy."""
+        has_batteries = self.scenario.population.battery is not None
+        return has_batteries or "comes-and-goes" in self.availability.traits
 
     @property
     def num_clients(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 
 from netsim.errors import InputError
@@ -10,6 +10,9 @@ from netsim.runs.manifest import FILE_NAME, Manifest, known_metrics
 from netsim.runs.run import scenario_values
 from netsim.verify.finding import Finding
 from netsim.verify.trace import Trace
+
+PROMISED = {"rounds": "plan_rounds", "round_s": "plan_round_s", "time_s": "plan_time_s"}
+DOUBTED = {"round_error_s": "plan_round_s", "time_error_s": "plan_time_s"}
 
 
 def check_manifest(
@@ -30,6 +33,7 @@ def check_manifest(
         ),
         **{name: (getattr(manifest, name), value) for name, value in scenario.items()},
         "final": (manifest.final, _final(trace)),
+        "predicted": (manifest.predicted, _promised(manifest.predicted, trace)),
     }
     for name, (stated, found) in expected.items():
         if stated != found:
@@ -46,6 +50,21 @@ def _scenario(run_folder: Path) -> dict[str, object]:
     except InputError:
         return {}
     return {name: found.get(name) for name in ("seed", "name") if found}
+
+
+def _promised(stated: Container[str], trace: Trace) -> dict[str, float | None]:
+    """Return what a policy's first plan promised: rounds and seconds, and of the rest
+    what is stated."""
+    plans = [row.round_id for row in trace.estimates if row.name == "plan_round_s"]
+    first_id = min(plans, default=None)
+    rows = {row.name: row for row in trace.estimates if row.round_id == first_id}
+    found: dict[str, float | None] = {
+        name: rows[own].value for name, own in PROMISED.items() if own in rows
+    }
+    doubts = {name: rows[own] for name, own in DOUBTED.items() if own in rows}
+    rest = {name: row.standard_error for name, row in doubts.items()}
+    rest |= {"loss": rows["level"].value} if "level" in rows else {}
+    return {**found, **{name: rest[name] for name in rest if name in stated}}
 
 
 def _final(trace: Trace) -> dict[str, float | None]:

@@ -1,27 +1,24 @@
-"""Checks what the scenario says of cells, measured traces and messages' delays."""
+"""Checks cells, measured traces and delays of messages against the scenario."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, TypeVar
 
 from netsim.channel.latency import latency_ns
 from netsim.cosim.world import capacity_rows, cell_rows, lap_rows
 from netsim.network.cell import DIRECTIONS, Direction
 from netsim.trace.rows import OwnLink, Task, Transfer
-from netsim.verify.compare import check_equal
+from netsim.verify.compare import check_equal, check_rows
 from netsim.verify.finding import Finding
 from netsim.verify.known import Known
 from netsim.verify.trace import Trace
 from netsim.verify.work import occasions
 
-Row = TypeVar("Row", bound=NamedTuple)
-
 
 def check_cells(trace: Trace, known: Known) -> Iterator[Finding]:
     """Yield cells that are not the scenario's."""
     expected = list(cell_rows(known.scenario.network))
-    yield from _check_rows("cells", trace.cells, expected)
+    yield from check_rows("cells", trace.cells, expected)
 
 
 def check_bandwidths(trace: Trace, known: Known) -> Iterator[Finding]:
@@ -42,10 +39,10 @@ def check_traces(trace: Trace, known: Known) -> Iterator[Finding]:
     """Yield measured traces that are not those of the scenario's files."""
     scenario = known.scenario
     expected = list(capacity_rows(scenario))
-    yield from _check_rows("capacities", sorted(trace.capacities), sorted(expected))
+    yield from check_rows("capacities", sorted(trace.capacities), sorted(expected))
     links = scenario.population.links
     laps = [] if links is None else list(lap_rows(links))
-    yield from _check_rows("laps", sorted(trace.laps), sorted(laps))
+    yield from check_rows("laps", sorted(trace.laps), sorted(laps))
 
 
 def check_own_links(trace: Trace, known: Known) -> Iterator[Finding]:
@@ -56,7 +53,7 @@ def check_own_links(trace: Trace, known: Known) -> Iterator[Finding]:
         sent = (row for row in trace.transfers if row.direction == "up")
         users = sorted({row.client_id for row in sent if row.client_id is not None})
     expected = [OwnLink(n, "up", *links.link(seed, n)) for n in users if links]
-    yield from _check_rows("links", sorted(trace.links), expected)
+    yield from check_rows("links", sorted(trace.links), expected)
 
 
 def check_messages_draws(trace: Trace, known: Known) -> Iterator[Finding]:
@@ -131,16 +128,3 @@ def _lost_broadcast(task: Task, direction: str, own: Sequence[Transfer]) -> int:
         return 0
     is_sent = own[0].start_ns != task.download_start_ns
     return int(is_sent and sum(t.bits for t in own) < task.download_bits)
-
-
-def _check_rows(
-    table: str, found: Sequence[Row], expected: Sequence[Row]
-) -> Iterator[Finding]:
-    """Yield rows that differ from those of the scenario, but for round-off."""
-    if len(found) != len(expected):
-        rule = "the number of rows must be that of the scenario"
-        yield Finding(table, "", rule, f"{len(found)}, expected {len(expected)}")
-        return
-    for number, (row, right) in enumerate(zip(found, expected, strict=True)):
-        claims = zip(row._fields, row, right, strict=True)
-        yield from check_equal(table, f"row {number}", *claims)

@@ -17,9 +17,11 @@ from netsim.verify import (
     evaluations,
     marks,
     merges,
+    one_by_one,
     policies,
     presence,
     radio,
+    sizes,
     statuses,
     timeline,
     transport,
@@ -56,16 +58,17 @@ CHECKS = (
     ),
     Check("clients.num_samples", clients.check_samples),
     Check("clients.weight", clients.check_data_weights),
-    Check("plans.sampling_probability", clients.check_first_plan),
-    Check("plans.client_id; plans of pilots", policies.check_plans),
-    Check("estimates.name, client_id", policies.check_estimates),
-    Check("events `pilot`, `plan`", policies.check_policy_marks),
     Check("plans.rank", clients.check_given_ranks),
+    Check("plans.round_id, sampling_probability", policies.check_plans),
+    Check("estimates", policies.check_estimates),
+    Check("events `pilot`, `plan`, `floor`, `fallback`", policies.check_policy_marks),
     Check("tasks.client_id, weight; events `away or busy`", draws.check_draws),
     Check("tasks.status `left`", presence.check_presence),
+    Check("tasks.client_id of servers without rounds", one_by_one.check_picks),
     Check("tasks.task_id", work.check_task_ids),
     Check("tasks.compute_start_ns, upload_start_ns", work.check_phases),
-    Check("transfers.bits, crossings.bits", work.check_sizes),
+    Check("transfers.bits, crossings.bits of uploads", sizes.check_uploads),
+    Check("transfers.bits, crossings.bits of downloads", sizes.check_downloads),
     Check("tasks.rank", work.check_task_ranks),
     Check("tasks.compute_flop, compute_end_ns", work.check_compute),
     Check("rounds.round_id, start_ns, end_ns", timeline.check_rounds),
@@ -110,18 +113,22 @@ def recompute(trace: Trace, known: Known, skipped: list[Skipped]) -> Iterator[Fi
         yield Finding("scenario.yaml", "", rule, str(reason))
         return
     except NotLoaded as reason:
-        skipped.append(Skipped("all", _not_loaded(reason)))
+        skipped.append(_skipped("all", reason))
         return
-    strangers = list(statuses.check_ranges(trace, known))
+    strangers = [
+        *statuses.check_ranges(trace, known),
+        *clients.check_planned_clients(trace, known),
+    ]
     yield from strangers
     for check in () if strangers else CHECKS:
         try:
             yield from list(check.findings(trace, known))
-        except Unknown as reason:
-            skipped.append(Skipped(check.columns, str(reason)))
-        except NotLoaded as reason:
-            skipped.append(Skipped(check.columns, _not_loaded(reason)))
+        except (Unknown, NotLoaded) as reason:
+            skipped.append(_skipped(check.columns, reason))
 
 
-def _not_loaded(reason: NotLoaded) -> str:
-    return f"{reason.kind} is a user's class, which an audit does not load"
+def _skipped(columns: str, reason: Unknown | NotLoaded) -> Skipped:
+    text = str(reason)
+    if isinstance(reason, NotLoaded):
+        text = f"{reason.kind} is a user's class, which an audit does not load"
+    return Skipped(columns, text)

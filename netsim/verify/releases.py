@@ -16,17 +16,12 @@ class Releases:
     def __init__(self, trace: Trace, known: Known) -> None:
         scenario = known.scenario
         self._rounds = known.rules.rounds
-        self._is_constant = not (
-            "comes-and-goes" in known.availability.traits
-            or scenario.population.battery is not None
-        )
+        self._is_constant = not known.is_anyone_ever_away
         self._presence = Presence(known.availability, scenario.seed)
         self._cells = known.population.radio_map.cell_ids
         self._has_edges = trace.has_edges
         self._ends = {(row.round_id, row.server_id): row.end_ns for row in trace.rounds}
-        self._empty_ns = {
-            e.client_id: e.time_ns for e in trace.events if e.kind == "battery empty"
-        }
+        self._empty_ns = trace.empty_ns
 
     def of(self, task: Task) -> Sequence[int]:
         """Return when a task's client may have been released: when its round ended, at

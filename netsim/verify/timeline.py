@@ -60,14 +60,14 @@ def _check_order(trace: Trace, known: Known) -> Iterator[Finding]:
 def _check_gathered(trace: Trace, known: Known, rules: RoundRules) -> Iterator[Finding]:
     own, merged = _by_group(trace, known)
     sent, late = _broadcast_ends(trace), _Late(trace)
-    down = known.outages_ns()
+    down = known.outages_ns
     for row in trace.rounds:
         group = row.round_id, row.server_id
         if row.server_id == trace.cloud_id or row.end_ns in down:
             continue
         start_ns = row.start_ns + to_ns(rules.timing.announce_s)
         if row.end_ns < start_ns:
-            continue  # nobody was left
+            continue  # no client was left
         has_merged = group in merged or row.round_id in late.diverged
         merge_ns = to_ns(rules.timing.merge_s) if has_merged else 0
         begun_ns = max(start_ns, sent.get(group, 0))

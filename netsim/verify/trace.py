@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,7 @@ class Interval(Protocol):
 
 Row = TypeVar("Row", bound=Interval)
 Key = TypeVar("Key", bound=Any)
+Value = TypeVar("Value")
 
 
 WHOLE = ("clients", "plans")  # as long as the population: read as columns only
@@ -42,6 +43,7 @@ class Trace(Rows):
         super().__init__(**tables)
         self.sim_time_ns = sim_time_ns
         self._whole: dict[str, Columns] = {}
+        self._made: dict[str, object] = {}
 
     @classmethod
     def of(cls, tables: Mapping[str, pa.Table], sim_time_ns: int) -> Trace:
@@ -64,11 +66,23 @@ class Trace(Rows):
             self._whole[name] = _columns(pa.Table.from_batches([batch]))
         return self._whole[name]
 
+    def once(self, name: str, make: Callable[[], Value]) -> Value:
+        """Return what follows from the trace under a name, made at the first call."""
+        if name not in self._made:
+            self._made[name] = make()
+        return cast(Value, self._made[name])
+
     @cached_property
     def cloud_id(self) -> int:
         """Return the id of the server above edge servers, whose ids are their cells';
         -1, which no server has, where there are no edge servers."""
         return len(self.cells) or -1
+
+    @cached_property
+    def empty_ns(self) -> dict[int | None, int]:
+        """Return when batteries were empty, by client."""
+        marks = (event for event in self.events if event.kind == "battery empty")
+        return {event.client_id: event.time_ns for event in marks}
 
     @cached_property
     def has_edges(self) -> bool:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 
 from fl.contract import NOTHING, Job
@@ -13,8 +14,6 @@ from netsim.verify.compare import check_equal
 from netsim.verify.finding import Finding
 from netsim.verify.known import Known
 from netsim.verify.trace import NONE, Trace
-
-NOBODY = Job(0, 0, 0, "", None)  # whose common bits are everybody's
 
 
 def check_task_ids(trace: Trace, known: Known) -> Iterator[Finding]:
@@ -50,66 +49,25 @@ def check_phases(trace: Trace, known: Known) -> Iterator[Finding]:
         yield from check_equal("tasks", where, upload)
 
 
-def check_sizes(trace: Trace, known: Known) -> Iterator[Finding]:
-    """Yield messages that do not have the learner's bits, on the air with their
-    headers: uploads, and downloads where nothing is learned; with learning these depend
-    on the versions that clients hold."""
-    cells = known.scenario.network.cells
-    jobs = jobs_of(trace)
-    crossings = () if trace.has_edges else trace.crossings
-    for table, rows in (("transfers", trace.transfers), ("crossings", crossings)):
-        for row in rows:
-            job = None if row.task_id is None else jobs.get(row.task_id)
-            may_be = _sizes(known, row.direction, job)
-            if table == "transfers":
-                air = cells[row.cell_id].band("up" if row.direction == "up" else "down")
-                may_be = tuple(map(air.transport.air_bits, may_be))
-            if may_be and row.bits not in may_be:
-                rule = "a message must have the bits that are sent"
-                where = f"{table.removesuffix('s')} {row[0]}"
-                yield Finding(table, where, rule, f"{row.bits}, computed {may_be[0]}")
-
-
-def _rounds_before_phases(trace: Trace) -> dict[int, int]:
-    """Return the last round before each round's phase: a pilot, or training."""
-    pilots = [event for event in trace.events if event.kind == "pilot"]
-    rounds = [row for row in trace.rounds if row.phase == "pilot"]
-    last_pilot = max((row.round_id for row in rounds), default=0)
-    found = {row.round_id: last_pilot for row in trace.rounds}
-    for pilot in pilots:  # in order
-        ended = (r.round_id for r in rounds if r.end_ns <= pilot.time_ns)
-        after = max(ended, default=0)
-        found |= {row.round_id: after for row in rounds if row.round_id > after}
-    return found
-
-
-def _sizes(known: Known, direction: str, job: Job | None) -> tuple[int, ...]:
-    """Return the bits that a message may have, a broadcast without a job; nothing where
-    they depend on versions."""
-    if direction == "up":
-        return () if job is None else (known.learner.bits_up(job),)
-    if known.scenario.learning.federated is not None:
-        return ()
-    common, own = known.learner.bits_down(job or NOBODY, None)
-    return (common,) if job is None else (common + own, own)
-
-
 def check_task_ranks(trace: Trace, known: Known) -> Iterator[Finding]:
     """Yield tasks whose rank is not the one of the plan in force."""
-    plans = trace.columns("plans")
-    policy = known.policy
-    if policy is None or "decides-ranks" not in policy.traits:
-        ranks = given_ranks(known)
-        by_round = {0: ranks}
-    else:
-        ids = plans["round_id"]
-        by_round = {int(n): plans["rank"][ids == n].tolist() for n in set(ids.tolist())}
-    first = sorted(by_round)
+    ranks_at = ranks_in_force(trace, known)
     for task in trace.tasks:
-        plan = max((n for n in first if n <= task.round_id), default=0)
-        rank = by_round[plan][task.client_id]
+        rank = ranks_at(task.round_id)[task.client_id]
         claim = ("rank", task.rank, None if rank == NONE else rank)
         yield from check_equal("tasks", f"task {task.task_id}", claim)
+
+
+def ranks_in_force(trace: Trace, known: Known) -> Callable[[int], Sequence[int]]:
+    """Return what tells the clients' ranks in a round; ``NONE`` without learning."""
+    plans, policy = trace.columns("plans"), known.policy
+    if policy is None or "decides-ranks" not in policy.traits:
+        given = given_ranks(known)
+        return lambda round_id: given
+    ids = plans["round_id"]
+    first = sorted(set(ids.tolist()))
+    by_round = {n: plans["rank"][ids == n].tolist() for n in first}
+    return lambda round_id: by_round[first[bisect_right(first, round_id) - 1]]
 
 
 def check_compute(trace: Trace, known: Known) -> Iterator[Finding]:
@@ -146,9 +104,22 @@ def occasions(trace: Trace, known: Known) -> Iterator[tuple[Task, int]]:
         starts[task.client_id] += 1
 
 
+def rounds_before_phases(trace: Trace) -> dict[int, int]:
+    """Return the last round before each round's phase: a pilot, or training."""
+    pilots = [event for event in trace.events if event.kind == "pilot"]
+    rounds = [row for row in trace.rounds if row.phase == "pilot"]
+    last_pilot = max((row.round_id for row in rounds), default=0)
+    found = {row.round_id: last_pilot for row in trace.rounds}
+    for pilot in pilots:  # in order
+        ended = (r.round_id for r in rounds if r.end_ns <= pilot.time_ns)
+        after = max(ended, default=0)
+        found |= {row.round_id: after for row in rounds if row.round_id > after}
+    return found
+
+
 def jobs_of(trace: Trace) -> dict[int, Job]:
     """Return what a learner needs to know of each task, by its id."""
-    before = _rounds_before_phases(trace)
+    before = rounds_before_phases(trace)
     return {
         task.task_id: Job(
             task.client_id,

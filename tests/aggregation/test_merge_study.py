@@ -21,6 +21,7 @@ from netsim.errors import InputError
 from netsim.verify import verify
 from tests.support.command import netsim
 from tests.support.installed import lay_out
+from tests.torture.learned import new_cache
 
 pytestmark = pytest.mark.slow
 
@@ -28,7 +29,11 @@ OWN = "own_merge:Own"
 EXACT = ("fedex-lora", "flora-stacking", "full-average")
 OTHERWISE = ("fed-sb", "fedsa-lora", "fedsvd", "ffa-lora", "rolora")
 FULL = "server.sampling={kind: full}"
-SMALL = ("stop.rounds=3", "learning.training.local_steps=2")
+SMALL = (
+    "stop.rounds=3",
+    "learning.training.local_steps=2",
+    "population.num_clients=8",
+)
 
 
 def finished(folder, *overrides):
@@ -38,11 +43,11 @@ def finished(folder, *overrides):
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
+def run(tmp_path_factory, quickstart_base):
     """A finished run whose learning a store of its own remembers."""
     with pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp("study")
-        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+        patch.setenv("XDG_CACHE_HOME", str(new_cache(folder / "cache")))
         yield finished(folder / "run", FULL)
 
 
@@ -156,7 +161,7 @@ def test_traffic_of_plain_lora_is_what_the_run_sent(study, run):
 def test_forgotten_updates_are_trained_again_and_a_person_is_told(run, monkeypatch):
     told = []
     with monkeypatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(run.parent / "empty"))
+        patch.setenv("XDG_CACHE_HOME", str(new_cache(run.parent / "empty")))
         again = compare_merges(run, methods=["fedit"], rounds=[2], say=told.append)
     assert again.steps_trained > 0
     assert len(told) == 1
@@ -371,8 +376,7 @@ def test_updates_of_a_run_that_froze_a_are_for_methods_that_do(tmp_path):
     assert "one common A" in trials[0].reason  # these moved it
 
 
-def test_methods_of_one_rank_cannot_merge_clients_of_their_own(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+def test_methods_of_one_rank_cannot_merge_clients_of_their_own(tmp_path, own_store):
     ranks = "ranks={kind: tiered, tiers: [{device: jetson-nano, rank: 2}]}"
     overrides = (FULL, "learning.aggregation=flexlora", ranks, "stop.rounds=2")
     found = compare_merges(finished(tmp_path / "run", *overrides))

@@ -19,8 +19,8 @@ from netsim.sharing import FirstComeTdma, ProcessorSharing, ShortestFirstTdma
 pytestmark = pytest.mark.slow
 
 NUM_REPLICATIONS = 16
-NUM_JOBS = 7_000
-WARM_UP, COOL_DOWN = 1_000, 500  # later starts slow down who is sharing
+NUM_JOBS = 5_000
+WARM_UP, COOL_DOWN = 500, 300  # later starts slow down who is sharing
 T_999 = 4.073  # Student's quantile for 15 degrees of freedom, two-sided 99.9 %
 BAND_HZ = 1_000_000  # at 1 bit/s/Hz: a bit is a microsecond of the whole band
 NS_PER_S = 1_000_000_000

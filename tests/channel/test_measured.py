@@ -290,7 +290,7 @@ def test_the_audit_finds_an_end_that_the_table_does_not_give(tmp_path):
     assert {finding.rule for finding in audit(ledger, slower)}
     laps = [rows.Capacity(0, "up", *step) for step in capacity.steps[1:]]
     found = check_clock(Rows(**{**vars(ledger), "capacities": laps}))
-    assert next(found).rule == "rows must tile a lap from time zero on"
+    assert next(found).rule == "rows must tile one pass of the trace from time zero on"
 
 
 uploads = st.lists(

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ from fl.tasks import Digits
 from netsim.cosim import shipped
 from netsim.runs.manifest import read_manifest
 from tests.support.command import netsim
+from tests.support.places import ROOT
 
 NETWORK_ONLY = (shipped.FOLDER / "network-only.yaml").read_text()
 SMALL = ("--set", "stop.rounds=3", "--quiet")
@@ -140,7 +142,7 @@ REFUSED = {
             "server={kind: synchronous, sampling: full, announce_time: 0 s, "
             "merge_time: 0 s}",
         ],
-        "took no simulated time",
+        "for no round takes simulated time",
     ),
     "wrong number of places": (
         ["population.placement={kind: list, distances: [50 m, 60 m]}"],
@@ -276,15 +278,42 @@ def test_every_shipped_scenario_is_valid_and_says_what_it_shows(name, capsys):
     assert "scenario.schema.json" in (shipped.FOLDER / f"{name}.yaml").read_text()
 
 
-def test_checks_import_no_heavy_library():
+LIBRARIES = {"torch", "peft", "transformers", "pandas"}
+TRAINING = {"fl.federation.federation", "multiprocessing"}
+
+
+@pytest.mark.parametrize(
+    ("command", "heavy", "most"),
+    [
+        ("--help", {*LIBRARIES, *TRAINING, "numpy", "pydantic", "yaml"}, 360),
+        ("check network-only", {*LIBRARIES, *TRAINING, "numpy.ma", "pyarrow"}, 720),
+        ("check quickstart", {*LIBRARIES, "pyarrow"}, 760),
+        ("list", {*LIBRARIES, *TRAINING, "pyarrow"}, 760),
+        (
+            "run network-only --quiet --set stop.rounds=1",
+            {*LIBRARIES, *TRAINING, "numpy.ma", "pyarrow.compute"},
+            800,
+        ),
+    ],
+)
+def test_a_command_imports_no_more_than_it_needs(command, heavy, most, tmp_path):
     code = (
-        "import sys; sys.argv = ['netsim', 'check', 'quickstart']\n"
+        f"import sys; sys.argv = ['netsim', *{command.split()!r}]\n"
         "from netsim.cli import main\n"
         "try: main()\nexcept SystemExit: pass\n"
-        "heavy = {'torch', 'peft', 'transformers', 'pandas', 'pyarrow'}\n"
-        "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
+        "print(*sys.modules, sep='\\n', file=sys.stderr)"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    imported = set(done.stderr.split())
+    assert not heavy & imported
+    assert len(imported) <= most
 
 
 def test_an_interrupted_run_says_how_to_go_on_and_does(tmp_path):

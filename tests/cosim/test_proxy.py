@@ -18,21 +18,27 @@ from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
 from netsim.learner.learner import first_job
 from netsim.verify import verify
+from tests.support.tiny_config import write_config
 
 pytestmark = pytest.mark.slow
 
-BIG = TimingAs(model="qwen2.5-0.5b", sequence_length=64, r=16)
 TRAINING = TrainingSettings(local_steps=3, per_device_train_batch_size=2)
 
 
-def test_it_costs_what_training_timed_as_the_model_costs():
-    lora = LoraSettings(r=8)
-    proxy = ProxyLearning(model=BIG, lora=lora, training=TRAINING)
+@pytest.fixture
+def model(tmp_path):
+    """A folder with the configuration of a tiny Llama, which is soon counted."""
+    return write_config(tmp_path)
+
+
+def test_it_costs_what_training_timed_as_the_model_costs(model):
+    lora, timing = LoraSettings(r=8), TimingAs(model=model, sequence_length=64, r=16)
+    proxy = ProxyLearning(model=timing, lora=lora, training=TRAINING)
     ours = proxy.learner(4, 0, reuse=False)
     config = LoraLearning(
         lora=lora,
         training=TRAINING,
-        timing_as=BIG,
+        timing_as=timing,
         aggregation=AGGREGATIONS["fedit"](),
     )
     theirs = config.learner(4, 0, reuse=False)
@@ -44,16 +50,16 @@ def test_it_costs_what_training_timed_as_the_model_costs():
     assert proxy.timing_model()["time"] == config.timing_model()["time"]
 
 
-def test_a_run_by_proxy_trains_nothing_and_imports_no_torch(tmp_path):
+def test_a_run_by_proxy_trains_nothing_and_imports_no_torch(model, tmp_path):
     overrides = (
-        "learning={kind: proxy, model: {model: qwen2.5-0.5b, sequence_length: 64}}",
+        f"learning={{kind: proxy, model: {{model: {model}, sequence_length: 64}}}}",
         "stop.rounds=2",
     )
     scenario = read_scenario(find_scenario("network-only"), overrides)
     manifest = run_scenario(scenario, tmp_path / "run")  # counts the model, once
     assert manifest.steps_trained == 0
     assert manifest.final == {}
-    assert "qwen2.5-0.5b" in manifest.timing_model["time"]
+    assert model in manifest.timing_model["time"]
     assert verify(tmp_path / "run") == []
     code = (
         "import sys; from netsim.cli.main import app\n"

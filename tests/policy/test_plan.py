@@ -99,7 +99,7 @@ def test_a_ratio_without_rounds_is_refused(capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("num_clients", [20, 3000])
+@pytest.mark.parametrize("num_clients", [20, 1000])
 def test_everything_but_paths_fits_into_80_columns(tmp_path, capsys, num_clients):
     size = f"population.num_clients={num_clients}"
     assert netsim("plan", "network-only", "--set", size, "--out", tmp_path) == 0

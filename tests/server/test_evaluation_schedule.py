@@ -1,5 +1,6 @@
 """When versions are evaluated: by rounds, by the clock, and near a target."""
 
+import math
 from itertools import pairwise
 
 import pytest
@@ -18,7 +19,9 @@ from netsim.learner.evaluation_schedule import (
     Examined,
     Marks,
 )
-from netsim.learner.stop import Target
+from netsim.learner.stop import Target, smoothed
+from netsim.report.run_facts import headline
+from netsim.study.outcomes import outcomes
 from netsim.verify import verify
 
 SERVERS = {
@@ -131,7 +134,36 @@ def test_the_distance_to_a_target(metric, values, lack):
     scores = [Score("test", 1, value, value) for value in values]
     others = [Score("local-global", 1, 0.0, 1.0, client_id=3)]
     assert target.distance([*scores, *others]) == lack
-    assert not target.is_met([*scores, *others])
+    assert target.met([target.value([*scores, *others])]) == [False]
+
+
+def test_a_target_over_several_evaluations_by_hand():
+    rising = [0.5, 0.75, 1.0, 0.25, 1.0, 1.0]  # means of two: 0.625, 0.875, 0.625 ...
+    assert Target(level=0.75).met(rising) == [False, True, True, False, True, True]
+    over_two = Target(level=0.75, over=2)
+    assert over_two.met(rising) == [False, False, True, False, False, True]
+    assert Target(level=0.25, over=7).met(rising) == [False] * 6  # too few
+    falling = Target(metric="loss", level=0.75, over=2)
+    assert falling.met(rising) == [False, True, False, True, True, False]
+    assert smoothed([1.0, math.nan, 3.0, 5.0], 2)[3] == 4.0
+    assert over_two.met([1.0, math.nan, 1.0, 1.0]) == [False, False, False, True]
+
+
+def test_the_mean_of_evaluations_ends_a_run_and_is_found_again(own_store, tmp_path):
+    short = ("learning.training.local_steps=5", "population.num_clients=5")
+    run_scenario(scenario("stop={rounds: 6}", *short), tmp_path / "whole")
+    values = load_run(tmp_path / "whole").global_evals().accuracy.tolist()
+    means = smoothed(values, 3)
+    level = means[4]
+    wanted = next(n for n, mean in enumerate(means) if mean >= level)
+    stop = f"stop={{rounds: 6, target: {{level: {level!r}, over: 3}}}}"
+    manifest = run_scenario(scenario(stop, *short), tmp_path / "run")
+    run = load_run(tmp_path / "run")
+    assert manifest.rounds == wanted <= 4
+    assert verify(tmp_path / "run") == []
+    assert run.time_to("accuracy", level, over=3).value == run.evals.time_ns.max()
+    assert outcomes(run, [Target(level=level, over=3)])[0].rounds == wanted
+    assert "in the mean of 3 evaluations was reached" in headline(run)[0]
 
 
 def test_defaults_and_what_contradicts_itself():

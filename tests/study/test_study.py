@@ -21,8 +21,9 @@ from netsim.study import plan as study_plan
 from netsim.study.run import StudyFailed
 from tests.support.command import netsim
 from tests.support.studies import TINY, complete, killed_midway, written
+from tests.torture.learned import new_cache
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("own_cache")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quickstart_base", "own_cache")]
 
 
 def planned(tmp_path, text=TINY):
@@ -196,7 +197,7 @@ def test_a_value_with_a_slash_can_be_the_baseline():
 def test_a_killed_study_goes_on_to_the_same_table(tmp_path, capsys):
     path = written(tmp_path)
     whole = package.run_study(path, out=tmp_path / "whole")
-    os.environ["XDG_CACHE_HOME"] = str(tmp_path / "other-cache")
+    os.environ["XDG_CACHE_HOME"] = str(new_cache(tmp_path / "other-cache"))
     folder = tmp_path / "killed"
     killed_midway(path, folder)
     kept = complete(folder)
@@ -217,13 +218,15 @@ def test_a_killed_study_goes_on_to_the_same_table(tmp_path, capsys):
     ).read_bytes()
 
 
+SINGLE = changed("seeds: [1, 2]", "seeds: [1]")
+
+
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
+def finished(tmp_path_factory, quickstart_base):
     folder = tmp_path_factory.mktemp("finished")
-    text = changed("seeds: [1, 2]", "seeds: [1]")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
-        return package.run_study(written(folder, text), out=folder / "study")
+        patch.setenv("XDG_CACHE_HOME", str(new_cache(folder / "cache")))
+        return package.run_study(written(folder, SINGLE), out=folder / "study")
 
 
 def test_the_frames_say_what_the_runs_came_to(finished):
@@ -260,7 +263,7 @@ def test_followers_train_nothing(finished):
         )
 
 
-def test_a_relative_folder_is_as_good(tmp_path, monkeypatch, capsys):
+def test_a_relative_folder_and_two_workers_are_as_good(tmp_path, monkeypatch, capsys):
     text = TINY.replace("quickstart", "network-only").replace("[1, 2]", "[1]")
     text = text.replace("  - learning.training.local_steps=1\n", "")
     text = text[: text.index("targets:")] + text[text.index("baseline:") :]
@@ -268,7 +271,11 @@ def test_a_relative_folder_is_as_good(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert netsim("study", path, "--out", "here", "--workers", "2") == 0
     assert "0 runs failed" not in capsys.readouterr().out
-    assert set(package.load_study("here").table.status) == {"complete"}
+    by_two = package.load_study("here").table
+    assert set(by_two.status) == {"complete"}
+    assert netsim("study", path, "--out", tmp_path / "one", "--workers", "1") == 0
+    by_one = package.load_study(tmp_path / "one").table
+    assert list(by_one.digest) == list(by_two.digest)
 
 
 def test_many_runs_are_compared_in_tables_that_keep_numbers_whole(
@@ -278,7 +285,7 @@ def test_many_runs_are_compared_in_tables_that_keep_numbers_whole(
     runs = sorted(finished.folder.glob("runs/*/*"))
     capsys.readouterr()
     assert netsim("compare", *runs, "--target", "loss=0.1") == 0
-    table, _ = capsys.readouterr().out.split(f"{runs[1]}, beside", 1)
+    table, _ = capsys.readouterr().out.split(f"{runs[1]} compared with", 1)
     assert len(runs) == 4
     assert all(str(Path(*run.parts[-2:])) in table for run in runs)
     assert table.count("to loss 0.1") == table.count("to the end") == 4
@@ -314,22 +321,22 @@ def test_a_run_without_learning_is_not_scored(finished, tmp_path, monkeypatch, c
 
 
 def test_another_study_never_passes_off_the_runs_of_this_one(
-    finished, tmp_path, capsys
+    finished, tmp_path, monkeypatch, capsys
 ):
-    text, folder = changed("seeds: [1, 2]", "seeds: [1]"), tmp_path / "study"
-    shutil.copytree(finished.folder, folder)
-    longer = written(tmp_path, text.replace("rounds=2", "rounds=3"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(finished.folder.parent / "cache"))
+    folder = shutil.copytree(finished.folder, tmp_path / "study")
+    longer = written(tmp_path, SINGLE.replace("rounds=2", "rounds=3"))
     assert netsim("study", longer, "--out", folder, "--quiet", "--json") == 0
     said = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert (said["runs"], said["failed"]) == (4, 0)
     assert [row["num_seeds"] for row in said["summary"]] == [1] * 8
     never = package.load_study(folder).table.iloc[1::2]
     assert list(never.rounds) == [3] * 4
-    other = written(tmp_path, text.replace("local_steps=1", "local_steps=2"))
+    other = written(tmp_path, SINGLE.replace("local_steps=1", "local_steps=2"))
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     assert netsim("study", other, "--out", folder) == 2
     assert "holds a run of another scenario" in capsys.readouterr().err
-    renamed = written(tmp_path, text.replace("all", "everyone"))
+    renamed = written(tmp_path, SINGLE.replace("all", "everyone"))
     assert netsim("study", renamed, "--out", folder) == 2
     assert "holds another study: this one has no run runs/all+" in (
         capsys.readouterr().err
@@ -339,37 +346,38 @@ def test_another_study_never_passes_off_the_runs_of_this_one(
 
 
 def test_one_failing_run_does_not_stop_the_others(tmp_path, capsys):
-    text = changed("server.sampling=full", "learning.training.learning_rate=1e30")
+    wild = "learning.training.learning_rate=1e30"
+    text = SINGLE.replace("server.sampling=full", wild, 1)
     text = text.replace("all", "wild").replace("policy: wild", "policy: some")
     text = text.replace("axes:", "  - learning.on_divergence=stop\naxes:")
     path, folder = written(tmp_path, text), tmp_path / "study"
     assert netsim("study", path, "--out", folder) == 1
     printed = capsys.readouterr()
     assert "wild, 1 MHz, seed 1: failed, InputError: " in printed.err
-    assert "4 runs failed" in printed.out
+    assert "2 runs failed" in printed.out
     table = package.load_study(folder).table
     assert set(table[table.policy == "wild"].status) == {"failed"}
     assert set(table[table.policy == "some"].status) == {"complete"}
-    with pytest.raises(StudyFailed, match="wild, 2 MHz, seed 2"):
+    with pytest.raises(StudyFailed, match="wild, 2 MHz, seed 1"):
         package.run_study(path, out=folder)
 
 
 @pytest.mark.parametrize("name", ["study", "curves"])
-def test_a_damaged_table_is_named_or_whole_and_written_again(name, tmp_path):
-    text = changed("learning.training.local_steps=1", "learning.evaluation.every=9")
-    study = package.run_study(written(tmp_path, text), out=tmp_path / "study")
-    right, path = tables(study)[name], study.folder / f"{name}.parquet"
+def test_a_damaged_table_is_named_or_whole_and_written_again(name, finished, tmp_path):
+    folder = shutil.copytree(finished.folder, tmp_path / "study")
+    study = package.load_study(folder)
+    right, path = tables(study)[name], folder / f"{name}.parquet"
     content = path.read_bytes()
     said = set()
     for place in range(5, len(content), 197):
         flipped = bytes([content[place] ^ 4])
         path.write_bytes(content[:place] + flipped + content[place + 1 :])
         try:
-            assert tables(package.load_study(study.folder))[name].equals(right)
+            assert tables(package.load_study(folder))[name].equals(right)
         except InputError as error:
             said.add(str(error).partition(" is damaged: ")[0])
     assert said == {str(path)}
-    again = package.run_study(written(tmp_path, text), out=tmp_path / "study")
+    again = package.run_study(written(tmp_path, SINGLE), out=folder)
     assert tables(again)[name].equals(right)
 
 
@@ -399,14 +407,9 @@ SMALL = (
 )
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("common-cache")
-
-
 @pytest.mark.parametrize("name", shipped.names(shipped.STUDIES))
-def test_every_shipped_study_runs_in_small(name, cache, tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+def test_every_shipped_study_runs_in_small(name, common_cache, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(common_cache))
     folder = tmp_path / "study"
     assert netsim("study", name, *SMALL, "--out", folder) == 0
     found = package.load_study(folder)

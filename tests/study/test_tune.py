@@ -26,7 +26,7 @@ from netsim.tune.trials import Measured, TrialRow, best, measured, sentence
 from tests.support.command import netsim
 from tests.support.rule import RULE
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("own_cache")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quickstart_base", "own_cache")]
 
 optuna = pytest.importorskip("optuna", reason="needs the extra `tune`")
 

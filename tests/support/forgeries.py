@@ -133,7 +133,7 @@ def columns():
 
 
 LEARNED = "a number that only learning gives: `netsim replay` computes it"
-GIVEN = "a policy's estimate from changes that the trace does not hold"
+GIVEN = "a norm that learning measured, where no plan depends on it"
 FREE = {
     ("evals", "loss"): LEARNED,
     ("evals", "accuracy"): LEARNED,

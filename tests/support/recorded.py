@@ -81,7 +81,8 @@ RUNS = {
     "adaptive": (
         "adaptive",
         "population.num_clients=8",
-        "stop={rounds: 1}",
+        "stop={rounds: 3}",
+        "policy.resolve_every=1",
         "policy.pilots=[{probability: 0.5, rounds: 1}, {probability: 1.0, rounds: 1}, "
         "{probability: 0.5, rank: 4, rounds: 1}]",
         "learning.training.local_steps=1",

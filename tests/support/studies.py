@@ -2,11 +2,11 @@
 
 import os
 import signal
-import subprocess
 import sys
 import time
 
 from netsim.runs.manifest import FILE_NAME, read_manifest
+from tests.support.warm_workers import WarmCommand
 
 TINY = """\
 name: tiny
@@ -45,27 +45,15 @@ def complete(folder):
 
 def killed_midway(path, folder, *more):
     """Run a study with two workers and kill it once two runs are finished."""
-    code = "from netsim.cli import main\nif __name__ == '__main__':\n    main()\n"
-    script = path.with_name("command.py")
-    script.write_text(code)
-    command = [
-        sys.executable,
-        script,
-        "study",
-        path,
-        "--out",
-        folder,
-        "--workers=2",
-        *more,
-    ]
-    study = subprocess.Popen(
-        [*command, *more], env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    )
+    words = map(str, ("study", path, "--out", folder, "--workers=2", *more))
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    outputs = (path.with_name(f"printed.{name}") for name in ("out", "err"))
+    study = WarmCommand(list(words), environment, *outputs)
     deadline_s = time.monotonic() + 300
     while len(complete(folder)) < 2:
         assert study.poll() is None, "it ended before it was killed"
         assert time.monotonic() < deadline_s
         time.sleep(0.02)
-    study.send_signal(signal.SIGKILL)
-    study.wait()
+    os.kill(study.pid, signal.SIGKILL)
+    study.wait(60)
     time.sleep(0.5)  # its workers see it go, and go

@@ -4,6 +4,7 @@ A fresh interpreter imports torch, transformers and peft for some seconds. Only 
 start differs here; the test beds and some tests start theirs as everyone does.
 """
 
+import itertools
 import multiprocessing
 import os
 import signal
@@ -59,11 +60,13 @@ class ForkedWorkers(WarmWorkers):
 
 
 def _alone(target, args):
-    """Run a worker as a spawned one: only its pipe is open, and SIGTERM ends it."""
+    """Run a worker as a spawned one: SIGTERM ends it, and only its pipe is open, and
+    what tells it that its parent has ended."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    kept = args[0].fileno()
-    os.closerange(3, kept)
-    os.closerange(kept + 1, os.sysconf("SC_OPEN_MAX"))
+    kept = sorted((args[0].fileno(), multiprocessing.parent_process().sentinel))
+    ends = (*kept, os.sysconf("SC_OPEN_MAX"))
+    for before, after in itertools.pairwise((2, *ends)):
+        os.closerange(before + 1, after)
     target(*args)
 
 

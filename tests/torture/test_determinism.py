@@ -17,10 +17,3 @@ def right(tmp_path_factory):
 @pytest.mark.parametrize("change", determinism.changes_of(NAME)[1:])
 def test_a_run_elsewhere_has_the_same_digest(change, right, tmp_path):
     assert determinism.digest_under(NAME, change, tmp_path) == right
-
-
-def test_a_study_has_the_same_runs_with_any_number_of_workers(tmp_path):
-    one, two = (
-        determinism.study_digest(tmp_path / count, "--workers", count) for count in "12"
-    )
-    assert one == two

@@ -1,15 +1,19 @@
 """The audit is itself tested by mutation: every column of every table is forged."""
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from netsim.verify.manifest import check_manifest
+from netsim.verify.trace import Trace
 from tests.support import recorded
-from tests.support.forgeries import FREE, Recorded, columns
+from tests.support.forgeries import FREE, Forgery, Recorded, columns
 
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
+MEASURED = ("norm2", "norm_exponent")  # by learning
 
 
 @pytest.fixture(scope="session")
@@ -53,6 +57,50 @@ def test_a_task_without_a_rank_is_a_finding_of_the_whole_audit(runs):
     ranks = [None, *learned.tables["tasks"].column("rank").to_pylist()[1:]]
     found = learned.findings_with("tasks", "rank", ranks)
     assert found[-1].rule == "a task has a rank where a model learns"
+
+
+def test_what_follows_from_measured_norms_is_computed_again(runs):
+    run = runs["adaptive"]
+    names = run.tables["estimates"].column("name").to_pylist()
+    followed = [n for n, name in enumerate(names) if name not in MEASURED]
+    for row in followed:
+        value = run.tables["estimates"].column("value")[row].as_py()
+        forgery = Forgery("estimates", "value", row, value * 1.001 + 1e-6)
+        assert run.is_caught(forgery), names[row]
+    plans = run.tables["plans"].column("round_id").to_pylist()
+    for row in [plans.index(round_id) for round_id in sorted(set(plans))]:
+        chance = run.tables["plans"].column("sampling_probability")[row].as_py()
+        assert run.is_caught(Forgery("plans", "sampling_probability", row, chance / 2))
+
+
+def test_the_promise_in_the_manifest_is_that_of_the_first_plan(runs):
+    run = runs["adaptive"]
+    trace = Trace.of(run.tables, run.manifest.sim_time_ns)
+    assert run.manifest.predicted
+    for name, value in run.manifest.predicted.items():
+        forged = {**run.manifest.predicted, name: value + 1}
+        manifest = run.manifest.model_copy(update={"predicted": forged})
+        found = list(check_manifest(run.folder, manifest, trace))
+        assert [one.row for one in found] == ["predicted"]
+
+
+def test_a_learned_download_has_the_bits_of_the_version_that_is_sent(runs):
+    payload = {"payload": {"precision": "bfloat16"}}
+    learned = runs["learned"].findings_under({"learning": payload})
+    rules = Counter(one.rule for one in learned if one.table == "transfers")
+    rows = runs["learned"].tables["transfers"].num_rows
+    assert rules["a message must have the bits that are sent"] == rows
+
+
+def test_a_server_without_rounds_starts_the_client_that_it_picked(runs):
+    run = runs["asynchronous"]
+    ids = run.tables["tasks"].column("client_id").to_pylist()
+    tasks = run.tables["tasks"].column("task_id").to_pylist()
+    first, second = tasks.index(0), tasks.index(1)
+    ids[first], ids[second] = ids[second], ids[first]
+    found = run.findings_with("tasks", "client_id", ids)
+    rule = "a server must start the client that it picks, as soon as it can"
+    assert [one.row for one in found if one.rule == rule] == ["task 0"]
 
 
 def test_every_update_of_a_merge_is_counted(runs):

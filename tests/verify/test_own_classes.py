@@ -33,7 +33,8 @@ def test_columns_of_a_users_sampler_are_named_as_not_computed(
     why = "everybody:Everybody is a user's class, which an audit does not load"
     columns = {one.columns for one in found.skipped if one.reason == why}
     assert "tasks.client_id, weight; events `away or busy`" in columns
-    assert "plans.sampling_probability" in columns
+    assert "plans.round_id, sampling_probability" in columns
+    assert "estimates" not in columns
     assert "tasks.compute_flop, compute_end_ns" not in columns
     lines = capsys.readouterr().out.splitlines()
     for one in found.skipped:

@@ -96,7 +96,9 @@ def test_a_killed_parent_leaves_no_orphans_and_a_run_to_resume(
     assert again["steps_reused"] > 0
 
 
-IMPATIENT = {
+SERVERS = {
+    "synchronous": "{kind: synchronous, announce_time: 1 ms, merge_time: 0 s, "
+    "sampling: {kind: uniform, num_drawn: 6}}",
     "buffered": "{kind: buffered, concurrency: 6, buffer_size: 3, merge_time: 5 ms}",
     "asynchronous": "{kind: asynchronous, concurrency: 6, merge_time: 5 ms}",
     "late": "{kind: deadline, deadline: 900 ms, late: next-round, announce_time: 1 ms, "
@@ -104,8 +106,8 @@ IMPATIENT = {
 }
 
 
-@pytest.mark.parametrize("server", IMPATIENT)
-def test_a_killed_run_that_does_not_wait_resumes_to_the_same_digest(
+@pytest.mark.parametrize("server", SERVERS)
+def test_a_killed_run_resumes_to_the_same_digest(
     server, expected, cache, resumed, tmp_path
 ):
     """With clients that come and go, and a server that is down for a while."""
@@ -113,7 +115,7 @@ def test_a_killed_run_that_does_not_wait_resumes_to_the_same_digest(
         "stop.rounds=8",
         "learning.training.local_steps=6",
         "learning.cohort_size=3",
-        f"server={IMPATIENT[server]}",
+        f"server={SERVERS[server]}",
         "server.outages=[{at: 1 s, duration: 200 ms}]",
         "population.availability={kind: markov, mean_on: 4 s, mean_off: 1 s}",
         "cell.downlink={band: 10 MHz, radio: {kind: fixed-power}, "

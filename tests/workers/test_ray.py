@@ -27,7 +27,7 @@ from tests.support.studies import killed_midway, written
 from tests.support.work import die, die_for_want_of, plus, refuse_three, say_who
 from tests.torture.learned import new_cache
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("own_cache")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quickstart_base", "own_cache")]
 
 NUM_WORKERS = 2
 NETWORK = """\

@@ -21,9 +21,9 @@ from netsim.scenario import dump
 CPU_INFO = Path("/proc/cpuinfo")
 HEADER = """\
 # This host as a device, written by `netsim calibrate` and measured once; a scenario
-# beside it takes it by `devices: [{{device: {name}}}]`. A run reads these figures and
-# never a clock. Efficiency is what training reached of the peak; a power that is null
-# is not known, and its energy counts as zero.
+# in the same folder takes it by `devices: [{{device: {name}}}]`. A run reads these
+# figures and never a clock. Efficiency is what training reached of the peak; a power
+# that is null is not known, and its energy counts as zero.
 """
 
 

@@ -90,7 +90,7 @@ class AdaptivePolicy(Record):
 
     @property
     def rules(self) -> PolicyRules:
-        return PolicyRules(pilots=self.pilots, step=self.step)
+        return PolicyRules(pilots=self.pilots, keeps_model=self.keeps_model)
 
     def require_files(self, num_clients: int) -> None:
         return None
@@ -205,6 +205,7 @@ class AdaptivePolicy(Record):
             planner.top_ratio(),
             nu=None if self.constants is None else self.constants.nu,
             target=target.level if target is not None and is_loss else None,
+            measure=stage.measuring.norms,
         )
         note_findings(stage, piloted, found)
         planner = planner.up_to(found.deepest_ratio)

@@ -9,14 +9,10 @@ from typing import Final
 import numpy as np
 
 from netsim.errors import InputError
-from netsim.policy.noise_scale import pooled_ratio, rank_exponent
 from netsim.policy.pilots import (
     Findings,
     Update,
-    client_norms2,
-    norm_exponent,
     same_scale,
-    without_trend,
 )
 from netsim.policy.planner import Decision, Planner
 from netsim.policy.sampler import FloatArray
@@ -58,9 +54,9 @@ def with_norms(stage: Stage, basis: Basis, updates: Sequence[Update]) -> Basis:
     if not updates:
         return basis
     weights = basis.planner.problem.data_weights.astype(float)
-    exponent = norm_exponent(updates).nu
-    scale = basis.surrogate.nu if np.isnan(exponent) else exponent
-    norms2 = client_norms2(without_trend(updates, scale), len(weights), scale)
+    norms2 = stage.measuring.norms(
+        updates, len(weights), otherwise=basis.surrogate.nu, has_trend=True
+    ).norms2
     Notebook(stage).write_clients("norm2", norms2.values, norms2.errors)
     return replace(basis, norms2=same_scale(norms2.values, basis.norms2, weights))
 
@@ -68,8 +64,9 @@ def with_norms(stage: Stage, basis: Basis, updates: Sequence[Update]) -> Basis:
 def with_ratio(stage: Stage, basis: Basis, seen: Observed) -> tuple[Basis, bool]:
     """Return the basis with the ratio that the rounds show, and whether its error is
     below it."""
-    found = pooled_ratio(seen.moments, seen.data_weights)
+    found = stage.measuring.ratio(seen.moments, seen.data_weights)
     Notebook(stage).write("ratio", found.value, found.error)
+    stage.constants["ratio"] = found.value
     law = assumed_law(seen.data_weights, found.value, basis.surrogate.nu)
     return replace(basis, surrogate=law), found.is_certain
 
@@ -79,10 +76,11 @@ def with_exponent(
 ) -> Basis:
     """Return the basis with the exponent that rounds of mixed ranks show, and with no
     deeper sketch than they tried; with the highest ranks where it may be one."""
-    found = rank_exponent(seen.updates)
+    found = stage.measuring.rank_exponent(seen.updates)
     if np.isnan(found.error):
         return basis
     Notebook(stage).write("nu", found.nu, found.error)
+    stage.constants["nu"] = found.nu
     if abs(found.nu - 1) <= found.error:
         return replace(basis, planner=planner.at_top_ranks())
     deepest = max(update.rank_ratio for update in seen.updates)
@@ -91,7 +89,7 @@ def with_exponent(
 
 
 def note_findings(stage: Stage, piloted: Sequence[Piloted], found: Findings) -> None:
-    """Write down all that pilots told."""
+    """Write all that the pilots measured."""
     book, law = Notebook(stage), found.surrogate
     for pilot, crossing, variance in zip(
         piloted, found.crossings, found.variances, strict=True
@@ -110,8 +108,10 @@ def note_findings(stage: Stage, piloted: Sequence[Piloted], found: Findings) -> 
     book.write("alpha", law.alpha, law.alpha_error)
     book.write("beta", law.beta, law.beta_error)
     book.write("nu", law.nu, found.nu_error)
+    stage.constants["nu"] = law.nu
     if law.alpha > 0:
         book.write("ratio", law.beta / law.alpha, law.ratio_error)
+        stage.constants["ratio"] = law.beta / law.alpha
 
 
 def note_decision(stage: Stage, basis: Basis, decision: Decision) -> None:

@@ -28,12 +28,15 @@ class PlannedPolicy(Record):
     """
 
     traits: ClassVar[Traits] = {"decides-sampling": "", "decides-ranks": ""}
-    rules: ClassVar[PolicyRules] = PolicyRules()
     constants: ClassVar[None] = None
     charges_pilots: ClassVar[bool] = True
     max_weight: ClassVar[float | None] = None
     kind: Literal["planned"] = "planned"
     path: FilePath
+
+    @property
+    def rules(self) -> PolicyRules:
+        return PolicyRules(reads=(self.path,))
 
     def require_files(self, num_clients: int) -> None:
         read_plan(Path(self.path), num_clients)

@@ -16,7 +16,7 @@ from netsim.policy.baselines import (
     weight_floors,
     weighted_draws,
 )
-from netsim.policy.pilots import Update, client_norms2, norm_exponent
+from netsim.policy.pilots import Update
 from netsim.policy.planner import Planner
 from netsim.policy.sampler import Coins, FloatArray
 from netsim.policy.weighted import WeightedSampling
@@ -67,8 +67,7 @@ class ProportionalPolicy(Record):
 
     @property
     def rules(self) -> PolicyRules:
-        tosses_coins = self.to != "statistics-per-time"
-        return PolicyRules(pilots=self.pilots, tosses_coins=tosses_coins)
+        return PolicyRules(pilots=self.pilots, keeps_model=self.keeps_model)
 
     def require_files(self, num_clients: int) -> None:
         return None
@@ -134,9 +133,7 @@ class ProportionalPolicy(Record):
 
 def _measured(stage: Stage, updates: list[Update]) -> FloatArray:
     """Return the norms at the ranks in force, and write them down."""
-    exponent = norm_exponent(updates).nu
     num_clients = len(stage.scene.population)
-    scale = 0.0 if np.isnan(exponent) else exponent
-    norms2 = client_norms2(updates, num_clients, scale)
+    norms2 = stage.measuring.norms(updates, num_clients, otherwise=0.0).norms2
     Notebook(stage).write_clients("norm2", norms2.values, norms2.errors)
     return norms2.values

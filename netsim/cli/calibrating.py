@@ -5,8 +5,9 @@ from __future__ import annotations
 import json as json_format
 import shlex
 import sys
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -17,16 +18,14 @@ from netsim.cli.options import (
     overrides,
     user_code,
 )
-from netsim.core.quantities import QUANTITIES, did_you_mean, format_quantity
+from netsim.core.quantities import QUANTITIES, format_quantity
 from netsim.cosim.commands.calibrate import Request, calibrated
 from netsim.cosim.commands.observed import error_line, observed_device
 from netsim.cosim.reading import read_scenario
+from netsim.cosim.scenario import Scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.devices.device_file import DeviceFile
 from netsim.errors import InputError
-
-if TYPE_CHECKING:
-    from fl.step_times import StepTime
 
 DeviceFileOption = Annotated[
     Path, typer.Option(help="The device's file, such as my-host.yaml.")
@@ -109,11 +108,10 @@ def calibrate(
         entry = _of_sweep(sweep, request)
     else:
         assert scenario is not None
-        code = user_code(allow_code)
-        config = read_scenario(find_scenario(scenario), overrides(set_), code)
-        entry = calibrated(config, request)
-        for line in _lines(entry, out):
-            typer.echo(line)
+        changed, code = overrides(set_), user_code(allow_code)
+        entry = _of_scenario(
+            read_scenario(find_scenario(scenario), changed, code), request
+        )
     if json:
         typer.echo(json_format.dumps(_report(entry, out)))
 
@@ -126,6 +124,13 @@ def _report(entry: DeviceFile, path: Path) -> dict[str, str | float]:
     }
 
 
+def _of_scenario(config: Scenario, request: Request) -> DeviceFile:
+    entry = calibrated(config, request)
+    for line in _lines(entry, request.out):
+        typer.echo(line)
+    return entry
+
+
 def _of_log(log: Path, request: Request) -> DeviceFile:
     entry, found = observed_device(log, request)
     speed = format_quantity(entry.peak_flop_per_s, "FLOP/s")
@@ -136,21 +141,9 @@ def _of_log(log: Path, request: Request) -> DeviceFile:
 
 
 def _of_sweep(precision: str, request: Request) -> DeviceFile:
-    from fl.step_times import PRECISIONS, settings  # brings torch
-    from netsim.cosim.commands.sweep import error_line, swept_device
+    from netsim.cosim.commands.sweep import error_line, swept_device  # brings torch
 
-    def tell(one: StepTime) -> None:
-        model, precision, size, length = one.setting
-        of = f"{size} x {length} tokens" if length else f"{size} images"
-        typer.echo(f"{model}, {precision}, {of}: {one.step_s * 1e3:.4g} ms", err=True)
-
-    chosen = [one for name in PRECISIONS if name == precision for one in settings(name)]
-    if not chosen:
-        hint = did_you_mean(precision, PRECISIONS)
-        raise InputError(
-            f"--sweep must be one of {', '.join(PRECISIONS)}, got {precision!r}{hint}"
-        )
-    entry, _, result = swept_device(request, chosen, tell)
+    entry, result = swept_device(request, precision, partial(typer.echo, err=True))
     half = entry.half_rate_flop_per_s or entry.peak_flop_per_s
     typer.echo(
         f"speed       {format_quantity(entry.peak_flop_per_s, 'FLOP/s')}, "

@@ -1,5 +1,7 @@
 """This host measured over several settings: the law, its errors, the device file."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from typer.testing import CliRunner
@@ -7,8 +9,8 @@ from typer.testing import CliRunner
 from fl.contract import Work
 from fl.step_times import PRECISIONS, UNSEEN, Setting, settings
 from netsim.cli.main import app
+from netsim.cosim.commands import sweep
 from netsim.cosim.commands.calibrate import Request
-from netsim.cosim.commands.sweep import error_line, judge, swept_device
 from netsim.devices.device_file import read_device
 from netsim.devices.host_fit import HostLaw, fit_law, judged
 from tests.benchmarks.steps import read
@@ -64,20 +66,21 @@ def test_a_family_that_is_unseen_is_judged_and_never_fitted():
     assert others == pytest.approx([1.0] * len(others))
 
 
-def test_a_sweep_of_this_host_is_a_device_with_its_doubt(tmp_path):
+def test_a_sweep_of_this_host_is_a_device_with_its_doubt(tmp_path, monkeypatch):
     chosen = [Setting("vit", "float32", size, 0) for size in (1, 2, 4)]
     chosen.append(Setting(UNSEEN, "float32", 1, 16))
+    monkeypatch.setattr(sweep, "settings", lambda precision: chosen)
+    lines = []
     request = Request(out=tmp_path / "host.yaml")
-    entry, found, result = swept_device(request, chosen)
+    entry, result = sweep.swept_device(request, "float32", lines.append)
     device = read_device(tmp_path / "host.yaml")
     assert (device.basis, device.doubt) == ("fitted", entry.doubt)
-    assert len(found) == len(chosen) == 4
-    assert all(one.step_s > 0 for one in found)
-    for one in found:
-        assert device.compute_time_s(one.work) == pytest.approx(
-            result.law.seconds(one.work), rel=1e-9
-        )
-    assert error_line(result).startswith("error       median")
+    assert lines[0].startswith("vit, float32, 1 images: ")
+    assert len(lines) == 4
+    for work in works(5):
+        full = replace(work, half_flop=0)  # no product of the sweep gave 16 bits
+        assert device.compute_time_s(full) == pytest.approx(result.law.seconds(full))
+    assert sweep.error_line(result).startswith("error       median")
 
 
 def test_settings_are_of_several_families():
@@ -90,7 +93,7 @@ def test_the_host_of_the_page_errs_as_the_page_says():
     for precision in PRECISIONS:
         found = read(ROOT / "results" / "validation" / "host.csv")
         some = [one for one in found if one.setting.precision == precision]
-        errors[precision] = judge(some).errors
+        errors[precision] = sweep.judge(some).errors
     assert len(errors["float32"]) >= 24
     assert np.median(errors["float32"]) < 1.05
     assert max(errors["float32"]) < 1.25

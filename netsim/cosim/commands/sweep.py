@@ -7,7 +7,8 @@ import platform
 from collections.abc import Callable, Sequence
 from statistics import median
 
-from fl.step_times import UNSEEN, Setting, StepTime, step_time
+from fl.step_times import PRECISIONS, UNSEEN, Setting, StepTime, settings, step_time
+from netsim.core.quantities import did_you_mean
 from netsim.cosim.commands.calibrate import (
     Request,
     processor,
@@ -17,6 +18,7 @@ from netsim.cosim.commands.calibrate import (
 )
 from netsim.devices.device_file import DeviceFile
 from netsim.devices.host_fit import Judged, judged
+from netsim.errors import InputError
 from netsim.runs.manifest import versions
 
 HEADER = """\
@@ -28,21 +30,35 @@ HEADER = """\
 
 
 def swept_device(
-    request: Request,
-    chosen: Sequence[Setting],
-    tell: Callable[[StepTime], None] = lambda found: None,
-) -> tuple[DeviceFile, list[StepTime], Judged]:
-    """Measure settings of one precision, fit the law and write the device; return it
-    with the step times and the errors on the half that was left out."""
+    request: Request, precision: str, tell: Callable[[str], None] = lambda line: None
+) -> tuple[DeviceFile, Judged]:
+    """Measure all settings of a precision, fit the law and write the device; return it
+    with the errors on the half that was left out."""
     require_new(request.out)
     found = []
-    for setting in chosen:
+    for setting in _chosen(precision):
         found.append(step_time(setting, request.threads or 1))
-        tell(found[-1])
+        tell(_line(found[-1]))
     result = judge(found)
     entry = _entry(request, found, result)
     write_device(entry, request.out, HEADER)
-    return entry, found, result
+    return entry, result
+
+
+def _chosen(precision: str) -> list[Setting]:
+    for known in PRECISIONS:
+        if known == precision:
+            return settings(known)
+    hint = did_you_mean(precision, PRECISIONS)
+    raise InputError(
+        f"--sweep must be one of {', '.join(PRECISIONS)}, got {precision!r}{hint}"
+    )
+
+
+def _line(found: StepTime) -> str:
+    model, precision, size, length = found.setting
+    batch = f"{size} x {length} tokens" if length else f"{size} images"
+    return f"{model}, {precision}, {batch}: {found.step_s * 1e3:.4g} ms a step"
 
 
 def _entry(request: Request, found: Sequence[StepTime], result: Judged) -> DeviceFile:

@@ -10,8 +10,8 @@ from netsim.cosim import shipped
 from netsim.cosim.reading import read_scenario
 from netsim.errors import InputError
 from netsim.runs.manifest import read_manifest
-from netsim.study import load_study
 from netsim.study.factors import AS_IT_IS, HALVED_AND_DOUBLED, Factors, drawn, slower
+from netsim.study.frames import load_study
 from netsim.study.order import range_lines, sensitivity_lines
 from netsim.study.what_if import FILE, answers
 from tests.support.command import netsim

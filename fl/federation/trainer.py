@@ -123,6 +123,7 @@ class Trainer:
             sends=self.model.learning.exchange(job.turn).sends,
             sketch=self._sketch(job),
             kept=None if kept is None else torch.from_numpy(kept.copy()),
+            rng=stream(self.model.seed, "upload", job.client_id, job.start_index),
         )
         if not received.flat.isfinite().all():
             return Outcome(None, None, steps_of(job))

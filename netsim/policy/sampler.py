@@ -11,9 +11,10 @@ from typing import ClassVar, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from fl.record import told
 from netsim.errors import InputError
 from netsim.policy.context import NAMES, Context
-from netsim.scenario.by_name import told, unknown_argument
+from netsim.scenario.by_name import unknown_argument
 from netsim.scenario.plug_ins import Answer, Answers, are_numbers, is_whole
 from netsim.scenario.traits import Traits
 
@@ -83,7 +84,7 @@ def drawn_by(sampler: Sampler, context: Context) -> Drawn:
     if fault := unknown_argument(cls, "draw", NAMES):  # of a policy: read at no seam
         raise InputError(f"{cls.__module__}:{cls.__qualname__} {fault}")
     facts = {name: getattr(context, name) for name in NAMES[1:]}
-    return sampler.draw(**told(cls, "draw", {"context": context, **facts}))
+    return sampler.draw(**told(cls.draw, {"context": context, **facts}))
 
 
 @dataclass(slots=True)

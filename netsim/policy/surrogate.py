@@ -18,6 +18,7 @@ from netsim.policy.sampler import FloatArray
 
 NU_RANGE: Final = (-5.0, 5.0)  # Adam may be negative, two is the most seen
 NUM_BISECTIONS: Final = 100
+FULL_ROUNDS: Final = 100.0  # of full participation at full rank, where unknown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,18 +1,9 @@
-"""Methods that are told what their arguments name, as many or as few as they need."""
+"""Methods of a user's own that are told what their arguments name."""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Mapping
-from functools import cache
-
+from fl.record import asked
 from netsim.core.quantities import did_you_mean
-
-
-@cache
-def asked(method: Callable[..., object]) -> tuple[str, ...]:
-    """Return the names of a method's arguments."""
-    return tuple(inspect.signature(method).parameters)[1:]
 
 
 def unknown_argument(cls: type, name: str, known: tuple[str, ...]) -> str:
@@ -23,8 +14,3 @@ def unknown_argument(cls: type, name: str, known: tuple[str, ...]) -> str:
             hint = did_you_mean(argument, known)
             return f"asks for {argument!r} in {name}{hint} ({', '.join(known)})"
     return ""
-
-
-def told(cls: type, name: str, facts: Mapping[str, object]) -> dict[str, object]:
-    """Return the facts that a class's method asks for, by name."""
-    return {one: facts[one] for one in asked(getattr(cls, name))}

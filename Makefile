@@ -56,6 +56,7 @@ torture: $(VENV)/.dev
 	$(BED)data_files --cases $(FILES) --out $(TORTURED)/data-files
 	$(BED)extremes --out $(TORTURED)/extremes
 	$(BED)bit_rot --cases $(ROT) --out $(TORTURED)/bit-rot
+	$(BED)hostile --out $(TORTURED)/hostile
 	$(BED)independent --out $(TORTURED)/independent
 	$(BED)swarm --cases $(SWARM) --out $(TORTURED)/swarm
 	$(BED)metamorphic --out $(TORTURED)/metamorphic

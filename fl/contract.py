@@ -101,7 +101,8 @@ class Merged:
     """A new adapter version and what its merge cost in accuracy, layer by layer.
 
     ``norms2`` are the squared norms of the arrivals' changes, in their order, and
-    ``sum_norm2`` that of their weighted sum; nothing where learning does not know them.
+    ``sum_norm2`` that of their weighted sum, ``losses`` the mean loss over each one's
+    mini-batches; nothing where learning does not know them.
     ``diverged`` gives, by ticket, the reason why an arrival was left out because of
     numbers that were not finite.
     """
@@ -112,3 +113,4 @@ class Merged:
     norms2: tuple[float | None, ...] = ()
     diverged: Mapping[str, str] = field(default_factory=dict)
     sum_norm2: float | None = None
+    losses: tuple[float | None, ...] = ()

@@ -1,6 +1,11 @@
-"""The one base of every choice of a scenario."""
+"""The one base of every choice of a scenario, and what its methods are told."""
 
 from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
@@ -23,3 +28,14 @@ class Record(BaseModel):
 def is_ours(cls: type) -> bool:
     """Return whether a class belongs to the package, or to what it is built on."""
     return cls.__module__.partition(".")[0] in OURS
+
+
+@cache
+def asked(method: Callable[..., object]) -> tuple[str, ...]:
+    """Return the names of a method's arguments: what it asks for."""
+    return tuple(inspect.signature(method).parameters)[1:]
+
+
+def told(method: Callable[..., object], facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the facts that a method asks for, by name."""
+    return {name: facts[name] for name in asked(method)}

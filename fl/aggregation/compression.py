@@ -8,6 +8,7 @@ full factors.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Protocol
 
 from pydantic import Field
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 SCALE_BITS = 32
 VALUE_BITS = 32
+FACTS = ("sent", "trained", "kept_back", "rng")  # that ``deliver`` may ask for
 
 
 class Delivery(NamedTuple):
@@ -35,12 +37,13 @@ class Compression(Protocol):
     def has_memory(self) -> bool:
         """Return whether clients keep an error memory."""
 
-    def deliver(
-        self, sent: Tensor, trained: Tensor, kept_back: Tensor | None
-    ) -> Delivery:
-        """Return the received form of ``trained``; the server broadcast ``sent``.
+    @property
+    def deliver(self) -> Callable[..., Delivery]:
+        """Return the method that returns the received form of ``trained``, where the
+        server broadcast ``sent``; its arguments name those of ``FACTS`` that it needs.
 
-        ``kept_back`` is the client's error memory, none at first.
+        ``kept_back`` is the client's error memory, none at first; ``rng`` a stream of
+        the client and its start.
         """
 
     def bits(self, num_numbers: int) -> int:

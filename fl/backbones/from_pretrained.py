@@ -204,7 +204,9 @@ def _loaded(
             ignore_mismatched_sizes=bool(task.num_labels),
             output_loading_info=True,
         )
-    except (OSError, ValueError, KeyError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever a stranger's files make the library do
         raise ValueError(f"backbone.path: '{folder}': {first_line(error)}") from error
     if task.num_labels:
         model.config.problem_type = "single_label_classification"

@@ -123,7 +123,9 @@ def _load_folder(folder: Path) -> PreTrainedTokenizerBase:
         tokenizer = AutoTokenizer.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False
         )
-    except (OSError, ValueError, KeyError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever a stranger's files make the library do
         raise ValueError(
             f"backbone.path: the tokenizer in '{folder}' cannot be read: "
             f"{first_line(error)}"

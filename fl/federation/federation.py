@@ -171,6 +171,7 @@ class Federation:
             scores=self._local.compared(own, newest, model),
             diverged={ticket: reason(step) for ticket, step in lost.items()},
             sum_norm2=entry.record.sum_norm2,
+            losses=tuple(entry.record.losses.get(one.ticket) for one in arrivals),
         )
 
     def _finish(self, tickets: Sequence[str], *, is_fresh: bool) -> None:
@@ -183,7 +184,7 @@ class Federation:
     def _recalled_or_merged(
         self, version: str, arrivals: Sequence[Arrival], cohorts: Sequence[Cohort]
     ) -> tuple[str, Entry[StoredVersion]]:
-        """Return the name of a merge and what it came to, as recalled or after the
+        """Return the name of a merge and its result, as recalled or after the
         training it needs."""
         name = recipe.merged_version(
             self.learning.aggregation,

@@ -26,6 +26,7 @@ class Outcome(NamedTuple):
     received: Numbers | None  # as the server has it
     kept: Numbers | None  # what stays with the client
     diverged_at: int | None = None  # the local step after which it was not finite
+    loss: float | None = None  # the mean over its mini-batches
 
 
 def rank_of(job: Job) -> int:

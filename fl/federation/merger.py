@@ -70,7 +70,8 @@ class Merger:
         self._versions.note(name, after)
         changes = self._changes(tickets, ends, weights)
         norms2 = dict(zip(tickets, changes.norms2, strict=True))
-        return after.entry(layers, folds, norms2, lost, changes.sum_norm2)
+        losses = {ticket: outcomes[ticket].loss for ticket in tickets}
+        return after.entry(layers, folds, norms2, lost, changes.sum_norm2, losses)
 
     def _merge(
         self, parts: Sequence[Component], before: Version, turn: int = 1

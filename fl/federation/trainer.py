@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from fl.memory.store import Entry
 from fl.model.adapters import Adapter, Layout
 from fl.model.sketch import Sketch, draw_sketch, own_rank
 from fl.streams import stream
-from fl.training.local_training import Diverged, LocalJob, train
+from fl.training.local_training import Diverged, LocalJob, Trained, train
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class Trainer:
         return [
             Outcome(None, None, outcome.step)
             if isinstance(outcome, Diverged)
-            else self._uploaded(job, chunk, start, outcome.adapter)
+            else self._uploaded(job, chunk, start, outcome)
             for job, start, outcome in zip(chunk.jobs, starts, outcomes, strict=True)
         ]
 
@@ -109,7 +109,7 @@ class Trainer:
         return draw_sketch(rank, full_rank, rng)
 
     def _uploaded(
-        self, job: Job, chunk: Chunk, start: Adapter, trained: Adapter
+        self, job: Job, chunk: Chunk, start: Adapter, trained: Trained
     ) -> Outcome:
         """Return what the server has after the upload, and what the client keeps; too
         large a number for the payload's precision is a divergence as well."""
@@ -119,14 +119,16 @@ class Trainer:
         received, left = uploaded(
             self.model.learning,
             start,
-            trained,
+            trained.adapter,
             sends=self.model.learning.exchange(job.turn).sends,
             sketch=self._sketch(job),
             kept=None if kept is None else torch.from_numpy(kept.copy()),
+            rng=stream(self.model.seed, "upload", job.client_id, job.start_index),
         )
         if not received.flat.isfinite().all():
             return Outcome(None, None, steps_of(job))
-        return Outcome(received.flat.numpy(), None if left is None else left.numpy())
+        own = None if left is None else left.numpy()
+        return Outcome(received.flat.numpy(), own, loss=trained.loss)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +137,7 @@ class StoredOutcome:
 
     arrays: tuple[Literal["received", "kept"], ...]
     diverged_at: int | None
+    loss: float | None
 
 
 def to_entry(outcomes: Sequence[Outcome]) -> Entry[list[StoredOutcome]]:
@@ -143,7 +146,8 @@ def to_entry(outcomes: Sequence[Outcome]) -> Entry[list[StoredOutcome]]:
     for one in outcomes:
         found = {"received": one.received, "kept": one.kept}
         held = {name: array for name, array in found.items() if array is not None}
-        records.append(StoredOutcome(tuple(held), one.diverged_at))  # type: ignore[arg-type]
+        names: Any = tuple(held)
+        records.append(StoredOutcome(names, one.diverged_at, one.loss))
         arrays += held.values()
     return Entry(records, tuple(arrays))
 
@@ -154,7 +158,8 @@ def from_entry(entry: Entry[list[StoredOutcome]]) -> list[Outcome]:
     found = []
     for one in entry.record:
         held = {name: next(arrays) for name in one.arrays}
-        found.append(Outcome(held.get("received"), held.get("kept"), one.diverged_at))
+        arrays_of = held.get("received"), held.get("kept")
+        found.append(Outcome(*arrays_of, one.diverged_at, one.loss))
     return found
 
 

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from fl.aggregation.compression import FACTS
 from fl.model.adapters import Adapter, Layout
 from fl.model.payload import PartName
 from fl.model.sketch import Sketch, scattered, sketched, whole_sketch
+from fl.record import told
 from fl.settings.federation import FederationSettings
 
 if TYPE_CHECKING:
@@ -22,12 +26,13 @@ def uploaded(
     sends: Sequence[PartName],
     sketch: Sketch | None,
     kept: Tensor | None,
+    rng: np.random.Generator,
 ) -> tuple[Adapter, Tensor | None]:
     """Return what arrives of a client that sends these factors of what it trained, and
     the flat adapter that stays with the client.
 
     Only what moved travels. A compression acts on the change since ``start``, as one
-    flat upload; ``kept`` is what its last one left behind.
+    flat upload; ``kept`` is what its last one left behind, ``rng`` its random numbers.
     """
     whole = sketch or whole_sketch(trained.layout.rank)
     after = sketched(trained.layout, trained.tensors(), whole)
@@ -39,9 +44,10 @@ def uploaded(
             after[part.name] = learning.payload.rounded(after[part.name])
     else:
         before = sketched(start.layout, start.tensors(), whole)
-        delivery = learning.compression.deliver(
-            sent.pack(before).flat, sent.pack(after).flat, kept
-        )
+        own = sent.pack(before).flat, sent.pack(after).flat, kept, rng
+        facts = dict(zip(FACTS, own, strict=True))
+        method = type(learning.compression).deliver
+        delivery = learning.compression.deliver(**told(method, facts))
         left = left if delivery.kept_back is None else delivery.kept_back
         after.update(sent.views(delivery.received))
     if sketch is not None and sketch.is_own:

@@ -60,7 +60,7 @@ class VersionCache:
         return learning.as_sent(own, learning.exchange(1).receives)
 
     def hold(self, versions: Collection[str]) -> None:
-        """Keep versions that are in force beside the newest, and no others from now."""
+        """Keep the newest version and those in force, and no others from now."""
         self._held = frozenset(versions)
 
     def keep(

@@ -33,6 +33,7 @@ class StoredVersion:
     norms2: Mapping[str, float] = field(default_factory=dict)  # by job that was merged
     diverged: Mapping[str, int | None] = field(default_factory=dict)  # by job left out
     sum_norm2: float | None = None  # of the weighted sum of the jobs' changes
+    losses: Mapping[str, float | None] = field(default_factory=dict)  # as norms2
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +89,7 @@ class Version:
         norms2: Mapping[str, float] = MappingProxyType({}),
         lost: Mapping[str, int | None] = MappingProxyType({}),
         sum_norm2: float | None = None,
+        losses: Mapping[str, float | None] = MappingProxyType({}),
     ) -> Entry[StoredVersion]:
         """Return the version as a store keeps it, with how the merge went that made it
         and what this merge added to the base."""
@@ -104,6 +106,7 @@ class Version:
             dict(norms2),
             dict(lost),
             sum_norm2,
+            dict(losses),
         )
         return Entry(record, tuple(arrays.values()))
 

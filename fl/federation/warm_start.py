@@ -81,7 +81,7 @@ class Header:
 
 
 def read_header(path: Path) -> Header:
-    """Return what a safetensors file says of itself, or refuse a damaged one."""
+    """Return the metadata of a safetensors file, or refuse a damaged one."""
     from safetensors import SafetensorError, safe_open
 
     regular(path)

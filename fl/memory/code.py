@@ -278,7 +278,7 @@ def _ours(name: str) -> Module | None:
 
 
 def _found(name: str, beside: Path) -> Module | None:
-    """Return a module that lies beside another, else where Python's path has it; what
+    """Return a module from the folder of another, else where Python's path has it; what
     the process has loaded does not matter."""
     places = (_within(name, root) for root in _path_from(beside))
     return next(filter(None, places), None)

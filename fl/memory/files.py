@@ -66,8 +66,10 @@ def read_checked(path: Path) -> bytes:
 def _own_bytes(path: Path) -> bytes:
     """Return the content of a file that this user, or root, has written; another user's
     is absent, so that a shared cache serves no other user's numbers."""
-    # a pipe opened without waiting is found to be one
-    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    try:  # a pipe opened without waiting is found to be one
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    except PermissionError as error:
+        raise FileNotFoundError(path) from error
     with open(handle, "rb") as file:
         status = os.fstat(file.fileno())
         is_own = sys.platform == "win32" or status.st_uid in (0, os.geteuid())
@@ -140,15 +142,20 @@ def is_orphan(path: Path) -> bool:
 
 
 @contextmanager
-def hold(folder: Path) -> Iterator[bool]:
+def hold(folder: Path) -> Iterator[bool | None]:
     """Yield whether a folder is this process's until the block ends: no other one holds
-    it, and it has not been moved. Without locks of the system it always is."""
-    if fcntl is None:
-        yield True
-        return
-    handle = os.open(folder, os.O_RDONLY)
+    it, and it has not been moved. None where there are no locks to tell."""
     try:
-        yield not _is_held(handle) and _is_at(folder, handle)
+        handle = os.open(folder, os.O_RDONLY) if fcntl else None
+    except FileNotFoundError:  # it has been moved
+        yield False
+        return
+    if handle is None:
+        yield None
+        return
+    try:
+        is_held = _is_held(handle)
+        yield None if is_held is None else not is_held and _is_at(folder, handle)
     finally:
         os.close(handle)
 
@@ -161,17 +168,17 @@ def _is_at(path: Path, handle: int) -> bool:
         return False
 
 
-def _is_held(handle: int) -> bool:
+def _is_held(handle: int) -> bool | None:
     """Return whether another process holds an open file, and hold it if none does;
-    False where the file system has no locks."""
+    None where the file system has no locks."""
     if fcntl is None:
-        return False
+        return None
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
     except OSError:
-        return False
+        return None
     return False
 
 

@@ -1,4 +1,4 @@
-"""What a source file says, apart from comments: its code's digest, and its imports.
+"""A source file without its comments: the digest of its code, and its imports.
 
 Parsing takes half a millisecond a file, so that what was found is kept, by content.
 """

@@ -94,13 +94,14 @@ class Store:
         path = self._path(key)
         try:
             payload = read_checked(path)
-            os.utime(path)
+            with contextlib.suppress(PermissionError):  # root's
+                os.utime(path)
             return unpacked(payload, kind)
         except FileNotFoundError:
             return None
         except Damaged:
             _log.warning("%s is damaged; it is dropped and computed again", path)
-            path.unlink(missing_ok=True)
+            _drop(path)
             return None
 
     def remember(self, key: str, entry: Entry[T]) -> None:
@@ -125,8 +126,7 @@ class Store:
         for path, status in found:
             if total_bytes <= limit_bytes:
                 break
-            path.unlink(missing_ok=True)
-            total_bytes -= status.st_size
+            total_bytes -= status.st_size if _drop(path) else 0
         return total_bytes
 
     def _scan(self) -> Iterator[tuple[Path, os.stat_result]]:
@@ -141,3 +141,12 @@ class Store:
     def _path(self, key: str) -> Path:
         assert key.isalnum(), f"a key is hexadecimal, got {key!r}"
         return self.folder / key[:2] / key[2:]
+
+
+def _drop(path: Path) -> bool:
+    """Delete an entry, and return whether it is gone; another user's may stay."""
+    try:
+        path.unlink(missing_ok=True)
+    except PermissionError:
+        return False
+    return True

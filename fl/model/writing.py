@@ -1,4 +1,4 @@
-"""What a writer of safetensors says of a disk in trouble, as the error that it is."""
+"""Turns errors of the safetensors writer into the disk's own errors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NUMBER = re.compile(r"os error (\d+)")
 @contextmanager
 def tensors_written(path: Path) -> Iterator[None]:
     """Raise ``OSError`` with this path where the block cannot write safetensors; drafts
-    that killed writers have left beside it go."""
+    that killed writers have left in its folder go."""
     from safetensors import SafetensorError
 
     for draft in path.parent.glob(_DRAFT):

@@ -1,4 +1,4 @@
-"""What lies beside an adapter's numbers: tokenizer, model card, base of a run's own."""
+"""What an adapter folder holds besides numbers: tokenizer, model card, own base."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FILES = (*TOKENIZER_FILES, "added_tokens.json", "chat_template*", "*_chat_templa
 
 
 def base_name(folder: Path, config: dict[str, Any]) -> str:
-    """Return what tells an adapter's base model from others: its name, or the digest
+    """Return what identifies an adapter's base model: its name, or the digest
     of the copy that lies in the folder."""
     name = str(config.get("base_model_name_or_path"))
     if name != LOCAL_BASE:

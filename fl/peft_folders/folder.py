@@ -129,10 +129,11 @@ def new_folder(path: str | Path) -> Iterator[Path]:
     require_free(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = folder.with_name(f".{folder.name}.unfinished")
-    draft.mkdir(exist_ok=True)
+    is_new = _made(draft)
     with hold(draft) as is_ours:
-        if not is_ours:
-            raise ValueError(f"another process is merging into {folder}")
+        if is_ours is False or (is_ours is None and not is_new):
+            hint = "" if is_ours is False else f"; if none is, delete {draft}"
+            raise ValueError(f"another process is merging into {folder}{hint}")
         _empty(draft)  # of what a killed process has left
         try:
             yield draft
@@ -143,6 +144,15 @@ def new_folder(path: str | Path) -> Iterator[Path]:
         except BaseException:
             shutil.rmtree(draft, ignore_errors=True)
             raise
+
+
+def _made(folder: Path) -> bool:
+    """Make a folder, and return whether it was missing."""
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        return False
+    return True
 
 
 def _empty(folder: Path) -> None:

@@ -156,7 +156,8 @@ def _parquet(path: Path, header: bool) -> Iterator[Row]:
     from pyarrow import parquet
 
     try:
-        table = parquet.read_table(path)
+        with open(path, "rb") as file:  # pyarrow takes no path that is not UTF-8
+            table = parquet.read_table(file)
         rows = table.to_pylist()
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         raise ValueError(f"{path}: cannot be read as Parquet: {error}") from error

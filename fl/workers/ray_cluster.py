@@ -209,7 +209,7 @@ def _received(answer: ObjectRef[Outcome[object]]) -> Outcome[object] | Death:
 
 
 def _cause(text: str) -> str:
-    """Return of what Ray says of a death what it knows of its cause."""
+    """Return the cause of a death from Ray's message."""
     last = text.strip().rpartition("\n")[2].strip()
     detail = last.rpartition("exit detail: ")[2].partition(" Some common causes")[0]
     return detail[:200].rstrip(". ")

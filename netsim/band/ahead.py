@@ -27,31 +27,10 @@ class Start(NamedTuple):
     terms: Terms
 
 
-class End(NamedTuple):
-    """The end of a start, given by its place, and the integral of its share."""
-
-    place: int
-    end_ns: int
-    held_uhz_ns: int
-
-
-class Interval(NamedTuple):
-    """An interval of constant terms of a start, given by its place."""
-
-    place: int
-    start_ns: int
-    end_ns: int
-    is_at_ceiling: bool
-
-
-class Division(NamedTuple):
-    """An interval of constant division of a band."""
-
-    start_ns: int
-    end_ns: int
-    unit_share_uhz: int
-    num_live: int
-    allocated_uhz: int
+# plain tuples: there is one of each for a transfer
+End = tuple[int, int, int]  # the place of a start, its end, the integral of its share
+Interval = tuple[int, int, int, bool]  # a place, from, until, whether at its ceiling
+Division = tuple[int, int, int, int, int]  # from, until, unit, transfers, allocated
 
 
 def have_one_share(
@@ -94,20 +73,19 @@ class Ahead:
     def play(self) -> bool:
         """Play all starts and ends; return False where one transfer would never end or
         the shares exceed the band."""
-        starts, num_started, division = self.starts, 0, (0, 0, 0)
-        since_ns = self._now_ns = starts[0].start_ns
-        while len(self.ends) < len(starts):
-            next_ns = MAX_NS + 1
-            if num_started < len(starts):
-                next_ns = starts[num_started].start_ns
-            next_ns = self._next_ns(next_ns)
+        ticks_ns = [start.start_ns for start in self.starts]
+        num_started, num_starts, division = 0, len(ticks_ns), (0, 0, 0)
+        since_ns = self._now_ns = ticks_ns[0]
+        ticks_ns.append(MAX_NS + 1)
+        while len(self.ends) < num_starts:
+            next_ns = self._next_ns(ticks_ns[num_started])
             if next_ns > MAX_NS:
                 return False
             self._virtual += self._share_uhz * (next_ns - self._now_ns)
             self._now_ns = next_ns
             self._end_due()
             num_before = num_started
-            while num_started < len(starts) and starts[num_started].start_ns == next_ns:
+            while ticks_ns[num_started] == next_ns:
                 if not self._start(num_started):
                     return False
                 num_started += 1
@@ -118,7 +96,7 @@ class Ahead:
             now = (unit, num_started - len(self.ends), allocated_uhz)
             if now != division:
                 if division[1] and next_ns > since_ns:
-                    self.divisions.append(Division(since_ns, next_ns, *division))
+                    self.divisions.append((since_ns, next_ns, *division))
                 since_ns, division = next_ns, now
         return True
 
@@ -126,9 +104,10 @@ class Ahead:
         """Return the tick of the next end, ``next_ns`` at the latest."""
         if self._virtual_ends:
             until = (self._virtual - self._virtual_ends[0][0]) // self._share_uhz
-            next_ns = min(next_ns, self._now_ns - until)
-        if self._real_ends:
-            next_ns = min(next_ns, self._real_ends[0][0])
+            if self._now_ns - until < next_ns:
+                next_ns = self._now_ns - until
+        if self._real_ends and self._real_ends[0][0] < next_ns:
+            next_ns = self._real_ends[0][0]
         return next_ns
 
     def _end_due(self) -> None:
@@ -146,13 +125,13 @@ class Ahead:
         if len(due) > 1:
             due.sort()
         for _, place, held_uhz_ns in due:
-            self.ends.append(End(place, now_ns, held_uhz_ns))
+            self.ends.append((place, now_ns, held_uhz_ns))
             self._end_interval(place, self._since_ns.pop(place))
 
     def _end_interval(self, place: int, since_ns: int) -> None:
         if since_ns < self._now_ns:
             interval = (place, since_ns, self._now_ns, self._is_at_ceiling)
-            self.intervals.append(Interval(*interval))
+            self.intervals.append(interval)
 
     def _start(self, place: int) -> bool:
         """Start a transfer now, and return whether it ends."""

@@ -68,4 +68,5 @@ def mean_cn0s_hz(
     """Return :func:`mean_cn0_hz` at each of these losses, equal to the last digit."""
     noise_dbm_hz = noise_dbm(1.0, noise_figure_db, density_dbm_per_hz)
     levels_db = transmit_power_dbm + antenna_gain_dbi - losses_db - noise_dbm_hz
-    return np.array([10.0**bels for bels in (levels_db / 10).tolist()])
+    powers = (10.0**bels for bels in (levels_db / 10).tolist())
+    return np.fromiter(powers, np.float64, len(losses_db))

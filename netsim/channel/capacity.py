@@ -50,6 +50,14 @@ class CapacityTable:
         """Return the mean efficiency over a period, in bit/s/Hz."""
         return self.capacity_per_period / self.period_ns / 1e9
 
+    @property
+    def gaps_ns(self) -> list[int]:
+        """Return the lengths of the intervals of a period without capacity, in ns."""
+        empty = (
+            one.end_ns - one.start_ns for one in self.steps if not one.efficiency_nbit
+        )
+        return list(empty)
+
     def from_offset(self, offset_ns: int) -> CapacityTable:
         """Return the table that begins ``offset_ns`` into this one."""
         offset_ns %= self.period_ns

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Annotated, ClassVar, Final, Literal, Protocol, runtime_checkable
 
@@ -20,7 +20,13 @@ from netsim.core.quantities import Hertz
 from netsim.scenario.record import Record
 
 TableName = Literal[
-    "cqi-64qam", "cqi-256qam", "wifi-256qam", "wifi-1024qam", "nb-iot-uplink"
+    "cqi-64qam",
+    "cqi-256qam",
+    "lte-uplink",
+    "lte-downlink",
+    "wifi-256qam",
+    "wifi-1024qam",
+    "nb-iot-uplink",
 ]
 
 
@@ -43,9 +49,12 @@ _WIFI: Final = {
     6: (2 / 3, 3 / 4, 5 / 6),
     8: (3 / 4, 5 / 6),
 }
+_CQI_64QAM: Final = {2: _QPSK, 4: _QAM_16, 6: _QAM_64}
 _TABLES: Final[Mapping[TableName, Mapping[int, tuple[float, ...]]]] = {
     # TS 36.213 Table 7.2.3-1, the same as TS 38.214 Table 5.2.2.1-2
-    "cqi-64qam": {2: _QPSK, 4: _QAM_16, 6: _QAM_64},
+    "cqi-64qam": _CQI_64QAM,
+    "lte-uplink": _CQI_64QAM,
+    "lte-downlink": _CQI_64QAM,
     # TS 38.214 Table 5.2.2.1-3
     "cqi-256qam": {
         2: _of_1024(78, 193, 449),
@@ -60,6 +69,19 @@ _TABLES: Final[Mapping[TableName, Mapping[int, tuple[float, ...]]]] = {
     # TS 36.213 Table 16.5.1.2-2: bits in four resource units of twelve tones, each
     # with 144 data symbols
     "nb-iot-uplink": {2: tuple(bits / (4 * 144 * 2) for bits in _NB_IOT_BITS)},
+}
+# The bits that an entry carries in 50 resource blocks and a millisecond: the transport
+# block of its modulation and coding scheme (0, 2, ... 28), TS 36.213 Tables 8.6.1-1 and
+# 7.1.7.1-1 with 7.1.7.2.1-1. Pilots and cyclic prefix take nothing from them.
+_BLOCKS_OF_9_MHZ: Final[Mapping[TableName, tuple[int, ...]]] = {
+    "lte-uplink": (
+        *(1384, 2216, 3624, 5160, 6968, 8760, 9912),
+        *(12960, 15264, 18336, 21384, 22920, 27376, 30576, 36696),
+    ),
+    "lte-downlink": (
+        *(1384, 2216, 3624, 5160, 6968, 7992, 9912),
+        *(12960, 15264, 16416, 19848, 22920, 27376, 30576, 36696),
+    ),
 }
 Step = tuple[float, float]  # the least SNR, and the efficiency in bit/s/Hz from there
 
@@ -81,7 +103,9 @@ class McsTableRadio(PerHertzRates, Record):
 
     The rate is the largest entry of ``table`` that the SNR carries at
     ``bit_error_rate``, less ``overhead``: the part of time and band without data
-    (cyclic prefix, pilots, control). Below the lowest entry the rate is zero.
+    (cyclic prefix, pilots, control). The rates of ``lte-uplink`` and ``lte-downlink``
+    are those of whole transport blocks, which leave out pilots and cyclic prefix. Below
+    the lowest entry the rate is zero.
     """
 
     kind: Literal["mcs-table"] = "mcs-table"
@@ -144,5 +168,11 @@ def _steps(
     gap = _gap(bit_error_rate)
     return (
         tuple(gap * math.expm1(entry * math.log(2)) for entry in entries),
-        tuple(entry * (1 - overhead) for entry in entries),
+        tuple(rate * (1 - overhead) for rate in _rates(table, entries)),
     )
+
+
+def _rates(table: TableName, entries: Sequence[float]) -> Sequence[float]:
+    """Return the bit/s/Hz that the entries of a table carry."""
+    blocks = _BLOCKS_OF_9_MHZ.get(table)
+    return entries if blocks is None else [bits / 9_000 for bits in blocks]

@@ -150,7 +150,7 @@ def _pairs(num_clients: int, rng: np.random.Generator) -> Places:
 def _around(distances_m: FloatArray, turn: FloatArray) -> Places:
     """Use ``math`` for cos and sin: numpy's results differ between processors."""
     angles = (2 * math.pi * turn).tolist()
-    x, y = (np.array([f(angle) for angle in angles]) for f in (math.cos, math.sin))
+    x, y = (np.fromiter(map(f, angles), np.float64) for f in (math.cos, math.sin))
     return distances_m * x, distances_m * y
 
 

@@ -7,6 +7,7 @@ of sight is never less than that with it.
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import Annotated, Literal, Protocol
 
 from pydantic import Field
@@ -38,10 +39,12 @@ class UrbanMicro(Record):
 
     def loss_db(self, distance_2d_m: float, is_line_of_sight: bool) -> float:
         require_distance(self, distance_2d_m)
-        in_sight_db = _sighted_in_town_db(self, distance_2d_m, 32.4, slope_db=21)
+        decades_m = math.log10(_distance_3d_m(self, distance_2d_m))
+        in_sight_db = _sighted_in_town_db(
+            self, distance_2d_m, decades_m, 32.4, slope_db=21
+        )
         if is_line_of_sight:
             return in_sight_db
-        decades_m = math.log10(_distance_3d_m(self, distance_2d_m))
         height_db = 0.3 * (self.device_height_m - 1.5)
         decades_ghz = _decades_ghz(self.carrier_hz)
         obstructed_db = 35.3 * decades_m + 22.4 + 21.3 * decades_ghz - height_db
@@ -74,10 +77,12 @@ class UrbanMacro(Record):
 
     def loss_db(self, distance_2d_m: float, is_line_of_sight: bool) -> float:
         require_distance(self, distance_2d_m)
-        in_sight_db = _sighted_in_town_db(self, distance_2d_m, 28.0, slope_db=22)
+        decades_m = math.log10(_distance_3d_m(self, distance_2d_m))
+        in_sight_db = _sighted_in_town_db(
+            self, distance_2d_m, decades_m, 28.0, slope_db=22
+        )
         if is_line_of_sight:
             return in_sight_db
-        decades_m = math.log10(_distance_3d_m(self, distance_2d_m))
         height_db = 0.6 * (self.device_height_m - 1.5)
         decades_ghz = _decades_ghz(self.carrier_hz)
         obstructed_db = 13.54 + 39.08 * decades_m + 20 * decades_ghz - height_db
@@ -203,24 +208,33 @@ def _distance_3d_m(ends: _Ends, distance_2d_m: float) -> float:
 def _sighted_in_town_db(
     model: UrbanMicro | UrbanMacro,
     distance_2d_m: float,
+    decades_m: float,
     loss_1m_db: float,
     *,
     slope_db: float,
 ) -> float:
     """Return the loss in dB, with 40 dB per decade beyond the breakpoint; the term
     ``(40 - slope) / 2`` makes it continuous there."""
-    decades_m = math.log10(_distance_3d_m(model, distance_2d_m))
     near_db = loss_1m_db + 20 * _decades_ghz(model.carrier_hz)
-    if distance_2d_m <= model.breakpoint_m:
+    breakpoint_m = model.breakpoint_m
+    if distance_2d_m <= breakpoint_m:
         return near_db + slope_db * decades_m
-    knee_m2 = _distance_3d_m(model, model.breakpoint_m) ** 2
-    return near_db + 40 * decades_m - (40 - slope_db) / 2 * math.log10(knee_m2)
+    rise_m = model.base_height_m - model.device_height_m
+    knee = _knee(breakpoint_m, rise_m)
+    return near_db + 40 * decades_m - (40 - slope_db) / 2 * knee
 
 
+@cache
+def _knee(breakpoint_m: float, rise_m: float) -> float:
+    return math.log10(math.hypot(breakpoint_m, rise_m) ** 2)
+
+
+@cache
 def _decades_ghz(carrier_hz: float) -> float:
     return math.log10(carrier_hz / _HZ_PER_GHZ)
 
 
+@cache
 def _breakpoint_m(
     base_height_m: float, device_height_m: float, carrier_hz: float
 ) -> float:

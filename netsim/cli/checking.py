@@ -97,7 +97,7 @@ def _try_plug_in(
     settings: tuple[str, ...],
     code: UserCode,
 ) -> None:
-    """Say what a class of a user's own comes to where it is tried."""
+    """Print the result of trying a user's own class."""
     from netsim.cosim.commands.plug_in import try_plug_in
 
     found = try_plug_in(

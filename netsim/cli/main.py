@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from netsim.cli.encodings import write_anywhere
 from netsim.cli.interrupts import interruptible
 from netsim.cli.options import INTERRUPTED, WRONG_INPUT
 from netsim.cli.pipes import outlast_the_reader
@@ -120,6 +121,7 @@ def main() -> None:
         ("TOKENIZERS_PARALLELISM", "false"),
     ):
         os.environ.setdefault(name, value)
+    write_anywhere()
     outlast_the_reader()
     try:
         with interruptible():
@@ -138,7 +140,7 @@ def main() -> None:
 
 
 def _message(error: Exception) -> str | None:
-    """Return what a user is told of an error; None of one that is ours to mend."""
+    """Return the message of an error for the user; None for a defect of ours."""
     from fl.failure import failure  # brings pydantic
 
     if (text := failure(error)) is not None:

@@ -53,7 +53,9 @@ WorkersOption = Annotated[
 AtOnceOption = Annotated[
     int | None,
     typer.Option(
-        "--workers", min=1, help="So many runs at a time, 1 by default; same results."
+        "--workers",
+        min=1,
+        help="The number of runs at a time, 1 by default; the results are the same.",
     ),
 ]
 DryRunOption = Annotated[
@@ -93,7 +95,7 @@ QuietOption = Annotated[bool, typer.Option(help="Show no progress and no table."
 
 
 def user_code(allows_given: bool = False) -> UserCode:
-    """Return the permission to import a user's classes; each is told once, on stderr,
+    """Return the permission to import a user's classes; each is named once, on stderr,
     before its module runs."""
     from netsim.scenario.permission import announcing
 

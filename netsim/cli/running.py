@@ -258,6 +258,14 @@ def _policy_lines(manifest: Manifest) -> list[str]:
             f"the first plan promised {predicted['rounds']:.4g} rounds{loss}, "
             f"{predicted['time_s']:.4g} s{error}"
         )
+    if manifest.constants:
+        found = ", ".join(
+            f"{name}: {value:.3g}" for name, value in sorted(manifest.constants.items())
+        )
+        lines.append(
+            f"the policy measured last: `constants: {{{found}}}`; under `policy` they "
+            "start the next run"
+        )
     return lines
 
 

@@ -115,7 +115,7 @@ def _ask(plan: StudyPlan, who: Workers, *, sensitivity: bool, with_range: bool) 
 
 
 def read_seeds(text: str | None) -> tuple[int, ...]:
-    """Return the seeds of ``1,2,3``; none where nothing is said."""
+    """Return the seeds of ``1,2,3``; none if it is empty."""
     if text is None:
         return ()
     parts = [part.strip() for part in text.split(",")]

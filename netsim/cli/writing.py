@@ -26,7 +26,8 @@ def write_table(table: pa.Table, path: Path) -> None:
 def _columns(path: Path) -> list[str]:
     """Return the columns of a Parquet file; none of any other file."""
     try:
-        found: list[str] = pq.read_schema(path).names
+        with open(path, "rb") as file:  # pyarrow takes no path that is not UTF-8
+            found: list[str] = pq.read_schema(file).names
     except (OSError, pa.ArrowException):
         return []
     return found

@@ -41,9 +41,10 @@ def broadcast(
         return
     for part in parts:
         part.download_bits = bits
-        part.receives = scene.env.event()
-    left = [part.receives for part in parts if part.receives is not None]
-    if left:
+    if parts and (ends or not scene.attendance.is_constant):
+        for part in parts:
+            part.receives = scene.env.event()
+        left = [part.receives for part in parts if part.receives is not None]
         ends = [*ends, scene.env.all_of(left)]
     message = Message(missing.round_id, bits)
     status = yield from cross(scene, cell_id, "down", message, ends)

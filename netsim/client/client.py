@@ -34,14 +34,16 @@ def serve_cell(
     ``at_end`` receives each participation when it ends; for ``missing`` and ``ends``
     see :func:`broadcast`. A server that ``waits_for_all`` cuts no task.
     """
+    if waits_for_all and parts:
+        cell_id = attach(scene, parts[0].client_id)
+        if is_undisturbed(scene, cell_id):
+            yield from broadcast(scene, parts, missing, ())
+            terms = reserve(scene, parts)
+            yield play_undisturbed(scene, cell_id, parts, terms, at_end)
+            return
     yield from broadcast(scene, parts, missing, ends)
     tasks = running(parts)
     terms = reserve(scene, tasks)
-    if waits_for_all and tasks:
-        cell_id = attach(scene, tasks[0].client_id)
-        if is_undisturbed(scene, cell_id):
-            yield play_undisturbed(scene, cell_id, tasks, terms, at_end)
-            return
     for part in parts:
         if part.status is None:
             own = take_part(scene, part, terms.get(part.client_id), at_end)

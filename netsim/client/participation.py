@@ -10,7 +10,7 @@ import simpy
 
 from fl.contract import Job
 from netsim.band import Medium, Transfer
-from netsim.core.clock import to_s
+from netsim.core.clock import NS_PER_S
 from netsim.population import Population
 from netsim.trace import rows
 from netsim.trace.literals import Status
@@ -93,7 +93,7 @@ class Participation:
             self.full_power_s += medium.full_power_s(transfer)
 
     def idle_until_ns(self, now_ns: int) -> int:
-        """Return the tick at which idle power stops, as of now: the task's end, or the
+        """Return the tick at which idle power stops so far: the task's end, or the
         server's release if the client waits for it."""
         if self.end_ns is None:
             return now_ns
@@ -137,15 +137,15 @@ def energies_j(
     releases it or it is gone. Sending takes full power under fixed power, and in
     proportion to the share of the band where power per hertz is constant.
     """
-    device = population.fleet.device(part.client_id)
+    device = population.fleet.device(part.job.client_id)
     power_dbm = population.config.transmit_power_dbm
     end_ns = now_ns if part.end_ns is None else part.end_ns
     compute_s = _between_s(part.compute_start_ns, part.compute_end_ns, end_ns)
     idle_s = (
         _between_s(part.download_start_ns, part.compute_start_ns, end_ns)
         + _between_s(part.upload_start_ns, None, end_ns)
-        + to_s(part.idle_until_ns(now_ns) - end_ns)
-        - to_s(part.airtime_by(now_ns))
+        + (part.idle_until_ns(now_ns) - end_ns) / NS_PER_S
+        - part.airtime_by(now_ns) / NS_PER_S
     )
     return (
         device.compute_energy_j(compute_s),
@@ -204,4 +204,4 @@ def _between_s(start_ns: int | None, end_ns: int | None, cut_ns: int) -> float:
     """Return the seconds of a phase that may not have begun or not have ended."""
     if start_ns is None:
         return 0.0
-    return to_s((cut_ns if end_ns is None else end_ns) - start_ns)
+    return ((cut_ns if end_ns is None else end_ns) - start_ns) / NS_PER_S

@@ -190,7 +190,7 @@ class _Tasks:
         ahead = self._uplink.ahead(starts, ceilings.pop())
         if ahead is None:
             return False
-        wait = scene.env.timeout(ahead.ends[-1].end_ns - scene.env.now)
+        wait = scene.env.timeout(ahead.ends[-1][1] - scene.env.now)
         wait.callbacks.append(lambda _: self._catch_up(parts, ahead))
         return True
 

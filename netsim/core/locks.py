@@ -5,18 +5,15 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
 import secrets
-import socket
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from netsim.core.files import DRAFT, is_draft
+from netsim.core.lock_holder import holder_of, this_process
 from netsim.errors import InputError
 
 try:
@@ -28,39 +25,8 @@ LOCK_FILE = ".lock"
 POLL_S = 0.1
 UNNAMED_S = 60.0  # a lock file without a name is abandoned after this time
 _NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
-_NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK}  # of the file system
-
-
-@dataclass(frozen=True, slots=True)
-class Holder:
-    """The process that holds a lock; ``is_by_file``: without the system.
-
-    A process id is known within ``pid_namespace`` alone: containers may share a host's
-    name and not its ids.
-    """
-
-    pid: int
-    host: str
-    command: str
-    is_by_file: bool = False
-    pid_namespace: str = ""
-
-    def __str__(self) -> str:
-        return f"process {self.pid} on {self.host} ({self.command})"
-
-    @property
-    def is_gone(self) -> bool:
-        """Return whether it is known to have ended; of another host or container it
-        never is."""
-        if (self.host, self.pid_namespace) != (socket.gethostname(), _pid_namespace()):
-            return False
-        try:
-            os.kill(self.pid, 0)
-        except ProcessLookupError:
-            return True
-        except OSError:
-            return False
-        return False
+# of the file system; EBADF: of a file that is open for reading
+_NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK, errno.EBADF}
 
 
 @contextmanager
@@ -119,7 +85,7 @@ def _taken(path: Path, patience_s: float) -> int:
             return handle
         if time.monotonic() >= until_s:
             raise InputError(
-                f"{path.parent} is in use by {_holder(path) or 'another process'}; "
+                f"{path.parent} is in use by {holder_of(path) or 'another process'}; "
                 "wait for it, or choose another folder; if that process has ended, "
                 f"delete {path}"
             )
@@ -197,7 +163,7 @@ def _clear_left(path: Path) -> bool:
     One process alone removes it: the one whose link to this very file is the first.
     """
     try:
-        handle = os.open(path, os.O_RDWR)
+        handle = _opened(path)
     except FileNotFoundError:  # its holder has let go since
         return True
     try:
@@ -208,6 +174,15 @@ def _clear_left(path: Path) -> bool:
         return _removed(handle, path, claim)
     finally:
         os.close(handle)
+
+
+def _opened(path: Path) -> int:
+    """Return the open file of a lock; another user's is read only, which some file
+    systems do not lock."""
+    try:
+        return os.open(path, os.O_RDWR)
+    except PermissionError:
+        return os.open(path, os.O_RDONLY)
 
 
 def _removed(handle: int, path: Path, claim: Path) -> bool:
@@ -234,7 +209,7 @@ def _is_left(handle: int, path: Path) -> bool:
     """Return whether the process of a lock file has ended. The system's lock tells so,
     save of one that locks by its file alone: file systems over a network may refuse one
     process and serve the next."""
-    is_locked, holder = _is_locked(handle), _holder(path)
+    is_locked, holder = _is_locked(handle), holder_of(path)
     if is_locked is False:
         return False
     if is_locked and not (holder and holder.is_by_file):
@@ -246,25 +221,14 @@ def _is_left(handle: int, path: Path) -> bool:
 
 def _sign(handle: int, written: Path, path: Path, *, is_by_file: bool) -> None:
     """Write who holds the lock into its file."""
-    command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
-    host = socket.gethostname()
-    me = Holder(os.getpid(), host, command, is_by_file, _pid_namespace())
     try:
         os.ftruncate(handle, 0)
-        os.pwrite(handle, json.dumps(asdict(me)).encode(), 0)
+        os.pwrite(handle, this_process(is_by_file=is_by_file).as_json(), 0)
     except OSError as error:  # such as a full disk
         written.unlink(missing_ok=True)
         os.close(handle)
         what = f"cannot write, {error.strerror}"
         raise OSError(error.errno, what, str(path)) from error
-
-
-def _pid_namespace() -> str:
-    """Return what tells this process's ids from a container's; empty if unknown."""
-    try:
-        return os.readlink("/proc/self/ns/pid")
-    except OSError:  # not Linux
-        return ""
 
 
 def _is_current(handle: int, path: Path) -> bool:
@@ -274,11 +238,3 @@ def _is_current(handle: int, path: Path) -> bool:
     except FileNotFoundError:
         return False
     return os.path.samestat(found, os.fstat(handle))
-
-
-def _holder(path: Path) -> Holder | None:
-    """Return the process that a lock file names; None where it names none yet."""
-    try:
-        return Holder(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        return None

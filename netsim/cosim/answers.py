@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fl.aggregation.components import LayerComponents, MergedLayer, Pair
+from fl.aggregation.compression import FACTS
 from fl.aggregation.method import Contract, Exchange
 from fl.aggregation.server_optimiser import Moments
 from fl.contract import Merged, Score, Work
@@ -195,10 +196,11 @@ COMPRESSION: Answers = {
     "deliver": Answer(
         "what is received, and what is kept back or None, of the upload's shape and "
         "dtype",
-        lambda answer, sent, trained, kept_back: (
+        lambda answer, sent=None, trained=None, kept_back=None, rng=None: (
             _is_flat(answer.received, trained)
             and (answer.kept_back is None or _is_flat(answer.kept_back, trained))
         ),
+        names=FACTS,
     ),
     "bits": Answer("a whole number of bits, at least 0", _is_count),
 }

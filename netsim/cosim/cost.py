@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from fl.contract import Work
+from netsim.channel import CapacityTable
 from netsim.channel.own_links import LINK_HZ
 from netsim.core.quantities import format_duration_ns, format_quantity
 from netsim.cosim.scenario import Scenario
 from netsim.devices.device import Device
 from netsim.learner.learner import Learner, first_job
+from netsim.network.cell import DIRECTIONS
+
+LONG_GAP_NS = 10**9
 
 
 def estimate(scenario: Scenario, learner: Learner | None) -> list[str]:
     """Return lines about the cost of one participation, or why it is not known."""
+    traces = list(_trace_lines(scenario))
     if learner is None:
         return [
+            *traces,
             "cost: bits and FLOP of this model are not counted yet; "
-            "`netsim check --count` or the first run does it"
+            "`netsim check --count` or the first run does it",
         ]
     models = scenario.learning.timing_model()
     job = first_job(learner)
@@ -30,7 +38,39 @@ def estimate(scenario: Scenario, learner: Learner | None) -> list[str]:
     ]
     for choice in scenario.population.devices:
         lines.append(_device_line(choice.device, work))
-    return [*lines, _upload_line(scenario, learner.bits_up(job))]
+    return [*lines, _upload_line(scenario, learner.bits_up(job)), *traces]
+
+
+def _trace_lines(scenario: Scenario) -> Iterator[str]:
+    """Yield a line about each trace that a band, or a client's own link, follows."""
+    for path, cell in scenario.placed_cells():
+        for direction in DIRECTIONS:
+            band = cell.band(direction)
+            table = band.radio.capacity()
+            if table is not None:
+                name = f"{'.'.join(map(str, path))}.{direction}link"
+                yield f"{name} follows a trace of {_trace_facts(table, band.band_hz)}"
+    links = scenario.population.links
+    for number, table in enumerate([] if links is None else links.tables()):
+        facts = _trace_facts(table, LINK_HZ)
+        yield f"population.links: file {number} is a trace of {facts}"
+
+
+def _trace_facts(table: CapacityTable, band_hz: float) -> str:
+    """Return a trace's length, its mean rate and its gaps as text."""
+    mean_bps = table.mean_efficiency_bit_s_hz * band_hz
+    long_ns = [gap_ns for gap_ns in table.gaps_ns if gap_ns >= LONG_GAP_NS]
+    mean, length = (
+        format_quantity(mean_bps, "bit/s"),
+        format_duration_ns(table.period_ns),
+    )
+    gaps = "no gap"
+    if table.gaps_ns:
+        gaps = f"the longest gap {format_duration_ns(max(table.gaps_ns))}"
+    if long_ns:
+        total = format_duration_ns(sum(long_ns))
+        gaps += f", {total} in gaps of 1 s or more"
+    return f"{length} at {mean} in the mean, {gaps}; it repeats"
 
 
 def _upload_line(scenario: Scenario, bits: int) -> str:

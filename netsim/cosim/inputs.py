@@ -10,10 +10,10 @@ from pathlib import Path
 
 from fl.memory.code import code_of, edited_since_loaded, own_files
 from fl.tasks.data_files import file_digest
-from netsim.core.files import write_atomically
+from netsim.core.files import file_sha256, write_atomically
 from netsim.cosim.scenario import Scenario
 from netsim.errors import InputError
-from netsim.runs.manifest import CODE_FOLDER, Manifest, edited
+from netsim.runs.manifest import CODE_FOLDER, Manifest, edited, has_known_code
 
 NO_PATHS = frozenset({"kind", "name", "prompt_format"})  # texts that may look like one
 MAX_FILES = 20_000  # of a folder that a run reads
@@ -68,7 +68,11 @@ def require_same_code(
 
 
 def edited_since(recorded: Manifest, scenario: Scenario) -> list[str]:
-    """Return the modules that are not those that made a run."""
+    """Return the modules that are not those that made a run; of a run of unknown code,
+    the user's files that are not."""
+    if not has_known_code(recorded):
+        files, before = own_files([scenario]), recorded.inputs
+        return [path for path, f in files.items() if before.get(path) != file_sha256(f)]
     return edited(recorded.inputs, code(scenario))
 
 

@@ -47,10 +47,10 @@ def own_edits(run: Path, scenario: Scenario) -> str:
     own = [path for path in edits if is_own(path)]
     if not own:
         return ""
-    return (
-        f"{run} was made by other code: {in_short(own)} no longer what it was "
-        f"then; read {run / CODE_FOLDER}, then --allow-code replays with that copy"
-    )
+    kept, text = run / CODE_FOLDER, f"{in_short(own)} no longer what it was then"
+    if kept.is_dir():
+        text += f"; read {kept}, then --allow-code replays with that copy"
+    return f"{run} was made by other code: {text}"
 
 
 def first_difference(recorded: Path, replayed: Path) -> str:

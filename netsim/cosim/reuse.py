@@ -134,7 +134,7 @@ def _of_learning(change: Change, before: Scenario, after: Scenario) -> Answer:
     is_whole, policy = "clients" not in change.path, after.policy
     runs_pilots = policy is not None and "runs-pilots" in policy.traits
     if part == "evaluation" and is_whole and runs_pilots:
-        return "some", "what pilots are told of the loss; trains from a new plan on"
+        return "some", "the loss that pilots read; trains from a new plan on"
     if part == "evaluation" and after.stop.target is not None:
         return "more", "when the target is seen to be met; common rounds are reused"
     if part == "evaluation":

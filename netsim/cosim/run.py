@@ -232,6 +232,7 @@ def _finish(
             "pilot_rounds": pilot_rounds,
             "pilot_time_ns": pilot_time_ns,
             "predicted": dict(stage.predicted),
+            "constants": dict(stage.constants),
             "steps_trained": learner.steps_trained,
             "steps_reused": learner.steps_reused,
             "final": _final(stage),

@@ -18,7 +18,7 @@ from netsim.core.quantities import (
     Seconds,
     Watts,
 )
-from netsim.core.streams import uniform
+from netsim.core.streams import uniform_named
 from netsim.scenario.plug_ins import Answer, Answers, is_number
 from netsim.scenario.record import Record
 
@@ -138,7 +138,7 @@ SPREADS = {"exponential": ExponentialSpread, "log-normal": LogNormalSpread}
 
 def spread_factor(seed: int, client_id: int, spread: Spread) -> float:
     """Return the factor on a client's compute times in the whole run."""
-    return spread.factor(uniform(seed, "device-spread", client_id))
+    return spread.factor(uniform_named(f"{seed}/device-spread/{client_id}"))
 
 
 def jitter_factor(seed: int, client_id: int, round_id: int, sigma: float) -> float:
@@ -146,7 +146,8 @@ def jitter_factor(seed: int, client_id: int, round_id: int, sigma: float) -> flo
     ``sigma`` the standard deviation of its logarithm."""
     if not sigma:
         return 1.0
-    return _log_normal(sigma, uniform(seed, "compute-jitter", client_id, round_id))
+    draw = uniform_named(f"{seed}/compute-jitter/{client_id}/{round_id}")
+    return _log_normal(sigma, draw)
 
 
 def _log_normal(sigma: float, probability: float) -> float:

@@ -30,7 +30,7 @@ TINY_S = 1e-15
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rival:
-    """A named plan under a sharing rule, and what Monte Carlo says of it."""
+    """A named plan under a sharing rule, and its Monte Carlo estimate."""
 
     name: str
     choice: Choice

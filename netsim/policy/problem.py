@@ -127,7 +127,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Value:
-    """What a choice comes to: seconds per round by the linear bound at its best
+    """The value of a choice: seconds per round by the linear bound at its best
     threshold, rounds, and their product."""
 
     round_s: float

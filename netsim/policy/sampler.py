@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -10,6 +11,10 @@ from typing import ClassVar, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from fl.record import told
+from netsim.errors import InputError
+from netsim.policy.context import NAMES, Context
+from netsim.scenario.by_name import unknown_argument
 from netsim.scenario.plug_ins import Answer, Answers, are_numbers, is_whole
 from netsim.scenario.traits import Traits
 
@@ -35,14 +40,26 @@ class Sampler(Protocol):
     def probabilities(self, data_weights: FloatArray) -> FloatArray:
         """Return each client's probability of being drawn in a round."""
 
-    def draw(self, data_weights: FloatArray, rng: np.random.Generator) -> Drawn:
-        """Return this round's participants; there may be none."""
+    @property
+    def draw(self) -> Callable[..., Drawn]:
+        """Return the method that returns a round's participants, who may be none; its
+        arguments are names of ``Context``, such as ``data_weights`` and ``rng``."""
 
 
-def _is_drawn(answer: Drawn, data_weights: FloatArray, rng: object) -> bool:
+def _is_drawn(
+    answer: Drawn,
+    data_weights: FloatArray | None = None,
+    rng: object = None,
+    *,
+    context: Context | None = None,
+    **others: object,
+) -> bool:
     ids = answer.client_ids
+    if data_weights is None and context is not None:
+        data_weights = context.data_weights
+    num_clients = math.inf if data_weights is None else len(data_weights)
     return (
-        all(is_whole(one) and one < len(data_weights) for one in ids)
+        all(is_whole(one) and one < num_clients for one in ids)
         and all(one < other for one, other in pairwise(ids))
         and are_numbers(answer.weights, len(ids))
     )
@@ -56,8 +73,18 @@ ANSWERS: Answers = {
     "draw": Answer(
         "clients' ids in ascending order, each once, with a finite weight each",
         _is_drawn,
+        names=NAMES,
     ),
 }
+
+
+def drawn_by(sampler: Sampler, context: Context) -> Drawn:
+    """Return the clients that a sampler draws, told of the context what it asks for."""
+    cls = type(sampler)
+    if fault := unknown_argument(cls, "draw", NAMES):  # of a policy: read at no seam
+        raise InputError(f"{cls.__module__}:{cls.__qualname__} {fault}")
+    facts = {name: getattr(context, name) for name in NAMES[1:]}
+    return sampler.draw(**told(cls.draw, {"context": context, **facts}))
 
 
 @dataclass(slots=True)

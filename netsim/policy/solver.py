@@ -44,7 +44,7 @@ EXTREME: Final = 1e15  # a multiplier at which only time counts, or its inverse
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
-    """What Monte Carlo says of a choice under a sharing rule."""
+    """The Monte Carlo estimate of a choice under a sharing rule."""
 
     round_s: Estimate
     rounds: float
@@ -282,7 +282,7 @@ def _total_s(problem: Problem, surrogate: Surrogate, prices: Prices) -> float:
 
 
 def _around(prices: Prices, problem: Problem) -> list[Prices]:
-    """Return the prices of the best few, which Monte Carlo tells apart."""
+    """Return the prices of the best few, for Monte Carlo to compare."""
     thresholds_s = {prices.threshold_s, *_thresholds_s(problem, RESCORED_QUANTILES)}
     return [
         Prices(prices.multiplier * factor, threshold_s)

@@ -18,6 +18,7 @@ from netsim.policy.sampler import FloatArray
 
 NU_RANGE: Final = (-5.0, 5.0)  # Adam may be negative, two is the most seen
 NUM_BISECTIONS: Final = 100
+FULL_ROUNDS: Final = 100.0  # of full participation at full rank, where unknown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,9 +184,11 @@ def fit_nu(
     over the slope ``sum terms (r / k)^nu ln(r / k)``.
     """
     if not surrogate.alpha > 0:
-        raise InputError("nu cannot be told: the pilots' rounds do not depend on q")
+        raise InputError("nu cannot be measured: the pilots' rounds do not depend on q")
     if not np.any(rank_ratio > 1):
-        raise InputError("nu cannot be told: no client of the pilot had a lower rank")
+        raise InputError(
+            "nu cannot be measured: no client of the pilot had a lower rank"
+        )
     wanted = (rounds - surrogate.beta) / surrogate.alpha
     low, high = NU_RANGE
     for _ in range(NUM_BISECTIONS):

@@ -55,11 +55,8 @@ class CellLosses:
             )
         x_m, y_m = cell.position_m
         self.distance_m: FloatArray = np.hypot(places[0] - x_m, places[1] - y_m)
-        self.is_line_of_sight = np.zeros(num_clients, dtype=bool)
-        self.loss_db = np.empty(num_clients)
-        for n, distance_m in enumerate(self.distance_m.tolist()):
-            found = self._loss(n, distance_m, float(self._shadows[n]))
-            self.is_line_of_sight[n], self.loss_db[n] = found
+        self._range_m = cell.path_loss.valid_range_m
+        self.is_line_of_sight, self.loss_db = self._losses()
 
     def distance_to(self, place: Place) -> float:
         """Return the distance from the base station to a place, in metres."""
@@ -74,7 +71,8 @@ class CellLosses:
         shadow = float(self._shadows[client_id])
         if self._along is not None:
             shadow = self._along.at(client_id, step, place)
-        return self._loss(client_id, self.distance_to(place(step)), shadow)[1]
+        sight = float(self._sights[client_id])
+        return self._loss(self.distance_to(place(step)), sight, shadow)[1]
 
     def cn0_hz(
         self, direction: Direction, loss_db: float, receiving: Cell | None = None
@@ -117,18 +115,32 @@ class CellLosses:
         device = _Receiver(receiving.device_noise_figure_db, density)
         return cell.downlink.transmit_power_dbm, gain_dbi, device
 
+    def _losses(self) -> tuple[npt.NDArray[np.bool_], FloatArray]:
+        """Return :meth:`_loss` of all clients, without objects for each: these would
+        wake the garbage collector."""
+        model, (nearest_m, farthest_m) = self.cell.path_loss, self._range_m
+        is_near = self.distance_m < nearest_m * (1 - _ROUNDING)
+        is_beyond = self.distance_m > farthest_m * (1 + _ROUNDING)
+        lengths = np.where(is_near | is_beyond, nearest_m, self.distance_m).tolist()
+        probability_at = model.line_of_sight_probability
+        sights = self._sights < np.fromiter(map(probability_at, lengths), np.float64)
+        sigmas_db = map(model.shadowing_sigma_db, lengths, sights.tolist())
+        losses_db = map(model.loss_db, lengths, sights.tolist())
+        found = np.fromiter(losses_db, np.float64)
+        found += np.fromiter(sigmas_db, np.float64) * self._shadows
+        return sights & ~is_beyond, np.where(is_beyond, math.inf, found)
+
     def _loss(
-        self, client_id: int, distance_m: float, shadow: float
+        self, distance_m: float, sight: float, shadow: float
     ) -> tuple[bool, float]:
-        """Return whether a client is in line of sight at a distance, and its loss in
-        dB."""
+        """Return whether a client of these draws is in line of sight at a distance, and
+        its loss in dB."""
         model = self.cell.path_loss
-        nearest_m, farthest_m = model.valid_range_m
+        nearest_m, farthest_m = self._range_m
         if distance_m > farthest_m * (1 + _ROUNDING):
             return False, math.inf
         if distance_m < nearest_m * (1 - _ROUNDING):
             distance_m = nearest_m
-        sight = self._sights[client_id]
-        is_sight = bool(sight < model.line_of_sight_probability(distance_m))
+        is_sight = sight < model.line_of_sight_probability(distance_m)
         sigma_db = model.shadowing_sigma_db(distance_m, is_sight)
         return is_sight, model.loss_db(distance_m, is_sight) + sigma_db * shadow

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,27 @@ FloatArray = npt.NDArray[np.float64]
 LONGEST_TRANSFER_S = 1e6  # on the whole band; fading has one event per block
 
 
+class Starts(Sequence[Place]):
+    """The places of all clients at time zero, without an object for each."""
+
+    def __init__(self, x_m: FloatArray, y_m: FloatArray) -> None:
+        self._x_m, self._y_m = x_m, y_m
+
+    def __len__(self) -> int:
+        return len(self._x_m)
+
+    @overload
+    def __getitem__(self, at: int) -> Place: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> Starts: ...
+
+    def __getitem__(self, at: int | slice) -> Place | Starts:
+        if isinstance(at, slice):
+            return Starts(self._x_m[at], self._y_m[at])
+        return float(self._x_m[at]), float(self._y_m[at])
+
+
 class RadioMap:
     """Places, line of sight and mean channels.
 
@@ -43,7 +64,7 @@ class RadioMap:
         interval_s = config.mobility.interval_s
         self._interval_ns = None if interval_s is None else to_ns(interval_s)
         self.x_m, self.y_m = first_places(config, network, seed)
-        starts = list(zip(self.x_m.tolist(), self.y_m.tolist(), strict=True))
+        starts = Starts(self.x_m, self.y_m)
         self._paths = config.mobility.paths(config.num_clients, starts, seed)
         self._losses = [
             CellLosses(config, cell, cell_id, seed=seed, places=(self.x_m, self.y_m))
@@ -75,12 +96,12 @@ class RadioMap:
         """Return whether each client is in line of sight of its base station."""
         return self._of_own_cell([one.is_line_of_sight for one in self._losses])
 
-    def mean_snrs_db(self) -> list[float]:
+    def mean_snrs_db(self) -> FloatArray:
         """Return every client's mean uplink SNR on the whole band, in dB."""
         uplinks = [cell.uplink for cell in self.network.cells]
         per_hz = np.array([one.radio.snr(1.0, one.band_hz) for one in uplinks])
         snrs = per_hz[self.cell_ids] * self._mean_cn0_hz["up"]
-        return list(map(linear_to_db, snrs.tolist()))
+        return np.fromiter(map(linear_to_db, snrs.tolist()), np.float64, len(snrs))
 
     def mean_hz(self, direction: Direction) -> FloatArray:
         """Return every client's mean C/N0 to or from its cell at time zero, in Hz."""

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from netsim.report import marks, words
 from netsim.report.page import Chart, Column, Key, Section, Table
 from netsim.report.run_facts import end_s
+from netsim.report.run_offered import offered_charts
 from netsim.runs import questions
 from netsim.runs.run import Run
 
@@ -38,7 +39,14 @@ def band_section(run: Run) -> Section | None:
     ]
     if num_cells > MAX_CELLS:
         text.append(f"The {MAX_CELLS} busiest of {num_cells} cells are shown.")
-    return Section("How full the bands were", text, [chart, _table(run)])
+    offered = offered_charts(run, edges_ns, unit)
+    if offered:
+        text.append(
+            "A measured band follows a trace; below is the rate that it offers to all "
+            "senders together. It explains slow rounds that no client is to blame for."
+        )
+    blocks: list[Chart | Table] = [chart, *offered, _table(run)]
+    return Section("How full the bands were", text, blocks)
 
 
 def binned_use(bands: pd.DataFrame, edges_ns: NDArray[np.float64]) -> pd.Series[float]:

@@ -38,7 +38,7 @@ def warnings(run: Run) -> list[str]:
     models = run.manifest.timing_model
     if models and models["time"] != models["accuracy"]:
         found.append(
-            f"Two models are at work: times are those of {models['time']}, the "
+            f"There are two models: times are those of {models['time']}, the "
             f"accuracy is that of {models['accuracy']}."
         )
     if run.manifest.seconds:

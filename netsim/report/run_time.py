@@ -187,7 +187,7 @@ def _phases_table(run: Run) -> Table:
         Column("speedup", "times as fast", ".3f"),
     ]
     note = (
-        "Every round is timed anew from the recorded times; freed band that others "
+        "Every round is timed again from the recorded times; freed band that others "
         "would use is not counted, so savings are at least these."
     )
     return Table("phases", "What if a phase were free?", found, columns, note=note)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -160,9 +161,10 @@ def _at(own: pd.DataFrame, metric: str, moments: np.ndarray) -> np.ndarray:
     return values
 
 
-def _sum_of_bits(path: object) -> int:
+def _sum_of_bits(path: Path) -> int:
     try:
-        column = pq.read_table(path, columns=["bits"])["bits"]
+        with open(path, "rb") as file:  # pyarrow takes no path that is not UTF-8
+            column = pq.read_table(file, columns=["bits"])["bits"]
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{path} is damaged: {str(error).splitlines()[0]}") from error
     return int(pc.sum(column).as_py() or 0)

@@ -71,6 +71,7 @@ class Manifest(BaseModel):
     pilot_rounds: int = 0  # of the rounds
     pilot_time_ns: int = 0  # of the simulated time
     predicted: dict[str, float] = {}  # by a policy's first plan
+    constants: dict[str, float] = {}  # that a policy measured last
     steps_trained: int = 0
     steps_reused: int = 0
     final: dict[str, float | None] = {}
@@ -138,14 +139,11 @@ def _lists_ours(inputs: Mapping[str, str]) -> bool:
 
 def edited(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     """Return the modules that differ between the inputs of two runs, a user's own
-    first; of modules of this project, only where both runs list them."""
-    listings = [code_in(before), code_in(now)]
-    if not all(map(_lists_ours, listings)):
-        listings = [
-            {path: sha for path, sha in one.items() if not path.startswith(OURS)}
-            for one in listings
-        ]
-    old, new = listings
+    first; none where only one lists those of this project: an older one has digests of
+    files in place of code."""
+    old, new = code_in(before), code_in(now)
+    if _lists_ours(old) != _lists_ours(new):
+        return []
     found = [path for path in old | new if old.get(path) != new.get(path)]
     return sorted(found, key=lambda path: (path.startswith(OURS), path))
 

@@ -36,13 +36,19 @@ def phases(tasks: pd.DataFrame) -> pd.DataFrame:
 
 
 def stragglers(run: Run) -> pd.DataFrame:
-    """Return per client, slowest first, the mean and worst duration of its tasks, the
-    mean relative to the median of all tasks (``slowdown``), the number of rounds in
-    which no task ended later, and the number of its tasks that were lost."""
+    """Return per client, slowest relative to others first, the mean and worst duration
+    of its tasks, the number of rounds in which no task ended later, the number of its
+    tasks that were lost, and the mean of its tasks' durations, each relative to the
+    median of its round (``slowdown``); of all tasks where it was alone in its round."""
     tasks = run.tasks.assign(task_s=phases(run.tasks).sum(axis=1))
     last_ns = tasks.groupby("round_id")["end_ns"].transform("max")
     tasks["is_last"] = tasks["end_ns"] == last_ns
     tasks["is_lost"] = ~tasks["status"].isin(["done", "unfinished", "unmerged"])
+    by_round = tasks.groupby("round_id")["task_s"]
+    usual_s = by_round.transform("median").where(
+        by_round.transform("size") > 1, tasks["task_s"].median()
+    )
+    tasks["slowdown"] = tasks["task_s"] / usual_s
     by_client = tasks.groupby("client_id")
     found = by_client.agg(
         num_tasks=("task_s", "size"),
@@ -50,10 +56,10 @@ def stragglers(run: Run) -> pd.DataFrame:
         mean_s=("task_s", "mean"),
         worst_s=("task_s", "max"),
         num_last=("is_last", "sum"),
+        slowdown=("slowdown", "mean"),
     )
-    found["slowdown"] = found["mean_s"] / tasks["task_s"].median()
     found.insert(0, "device", run.clients.set_index("client_id")["device"])
-    return found.sort_values("mean_s", ascending=False, kind="stable")
+    return found.sort_values("slowdown", ascending=False, kind="stable")
 
 
 def band_use(run: Run) -> pd.DataFrame:

@@ -66,7 +66,7 @@ WORKING_TREE = UserCode()
 
 
 def announcing(tell: Callable[[str], None], *, allows_given: bool = False) -> UserCode:
-    """Return the permission whose every line is told once, before a module runs."""
+    """Return the permission whose lines are each printed once, before a module runs."""
     told: set[str] = set()
 
     def once(line: str) -> None:

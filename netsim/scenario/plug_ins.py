@@ -1,6 +1,6 @@
 """Classes from outside the package: what they answer is checked, once per call.
 
-Beside a seam's protocol stand its ``Answers``: what each method must return. A user's
+Each seam's protocol has its ``Answers``: what each method must return. A user's
 class is wrapped in these checks when it is loaded; the package's own classes are not.
 """
 
@@ -25,13 +25,15 @@ class Answer(NamedTuple):
 
     A ``list`` is any iterable, made a list; of ``each`` item and the one before it is
     asked as they come, and ``endless`` ones must not end. ``then`` is what the methods
-    of an answer, or of each, must return in turn.
+    of an answer, or of each, must return in turn. A method that has ``names`` asks by
+    its arguments for some of them.
     """
 
     rule: str
     holds: Callable[..., bool]
     form: Literal["value", "list", "each", "endless"] = "value"
     then: Mapping[str, Answer] = {}
+    names: tuple[str, ...] = ()
 
 
 Answers: TypeAlias = Mapping[str, Answer]

@@ -29,6 +29,7 @@ from pydantic_core import (
 from fl.record import Record as Choice
 from netsim.core.quantities import did_you_mean, is_yaml
 from netsim.errors import InputError
+from netsim.scenario.by_name import unknown_argument
 from netsim.scenario.installed import installed
 from netsim.scenario.permission import WORKING_TREE, UserCode, import_record
 from netsim.scenario.plug_ins import Answers, guard
@@ -267,6 +268,10 @@ class OneOf:
                 asked = "; ".join(" or ".join(one) for one in self.questions)
                 text += f" (`traits` declares what the class does: {asked})"
             yield text
+        for name, answer in self.answers.items():
+            fault = answer.names and unknown_argument(cls, name, answer.names)
+            if fault:
+                yield fault
         kind = _own_kind(cls)
         named = f'give it its own, such as `kind: ClassVar[str] = "{_dashed(cls)}"`'
         if kind is None:

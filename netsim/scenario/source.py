@@ -13,6 +13,11 @@ import yaml
 
 from netsim.errors import InputError
 
+try:
+    from yaml import CSafeLoader as SafeLoader
+except ImportError:  # PyYAML without its C library
+    from yaml import SafeLoader  # type: ignore[assignment]
+
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 50
 MAX_NODES = 100_000
@@ -153,10 +158,10 @@ def _decode(content: bytes, name: str) -> str:
         ) from error
 
 
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+class _Loader(SafeLoader):
     """PyYAML with the scalars of YAML 1.2: ``on``, ``1:30`` and dates are text."""
 
-    yaml_implicit_resolvers: ClassVar[dict[str | None, list[Any]]] = {}
+    yaml_implicit_resolvers: ClassVar[dict[str | None, list[Any]]] = {}  # type: ignore[misc]
 
 
 SCALARS = (

@@ -1,4 +1,4 @@
-"""The clients at work for an asynchronous server."""
+"""The active clients of an asynchronous server."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CUT: Final[frozenset[Status]] = frozenset({"server-down", "unfinished"})
 
 
 class ActiveClients:
-    """Keeps a number of clients at work; arrived updates queue for the server.
+    """Keeps a number of clients active; arrived updates queue for the server.
 
     Clients that are found unavailable are set aside until they return.
     """
@@ -43,11 +43,11 @@ class ActiveClients:
 
     @property
     def is_deserted(self) -> bool:
-        """Return whether no client is at work and none ever will be."""
+        """Return whether no client is active and none ever will be."""
         return not (self._at_work or self._idle or self._away)
 
     def start_idle(self, round_id: int) -> None:
-        """Start idle clients until enough are at work, or no idle one is available."""
+        """Start idle clients until enough are active, or no idle one is available."""
         stage = self._stage
         self._take_back()
         while len(self._at_work) < self._size and self._idle:
@@ -76,7 +76,7 @@ class ActiveClients:
 
     def next_arrival(self) -> Generator[simpy.Event, object, Participation | None]:
         """Wait for the next update and return its participation, whose client is idle
-        then; return None when a task came to nothing or another client can start."""
+        then; return None when a task brought none or another client can start."""
         arrival = self._arrived.get()
         try:
             yield arrival | self._first_return() if self._has_room() else arrival
@@ -100,7 +100,7 @@ class ActiveClients:
         return self._env.timeout(self._away[0][0] - self._env.now)
 
     def _note_end(self, part: Participation) -> None:
-        """Queue an update that arrived; record a task that came to nothing."""
+        """Queue an update that arrived; record a task that brought none."""
         if part.status == "done":
             self._arrived.put(part)
         elif part.status not in CUT:

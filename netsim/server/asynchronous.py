@@ -23,7 +23,7 @@ DiscountedBy = Annotated[
 
 
 class Asynchronous(Record):
-    """Keeps ``concurrency`` clients at work and mixes every update in as it arrives:
+    """Keeps ``concurrency`` clients active and mixes every update in as it arrives:
     ``x <- (1 - w) x + w x_client`` with ``w`` the ``mixing`` times the discount of its
     staleness. The client's whole model counts, not its change, and not its data.
     """

@@ -71,7 +71,7 @@ class BufferLoop:
             self._end_round(num_merged=0)
         elif num_lost - self._num_lost_before >= MAX_LOST_IN_A_ROW:
             raise InputError(
-                f"{MAX_LOST_IN_A_ROW} participations in a row came to nothing, so "
+                f"{MAX_LOST_IN_A_ROW} participations in a row brought no update, so "
                 "`stop.rounds` is never reached: no client stays, or has energy, for "
                 "as long as one takes; make them shorter, or set `stop.time`"
             )

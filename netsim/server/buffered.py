@@ -18,7 +18,7 @@ from netsim.server.stage import Stage
 
 
 class Buffered(Record):
-    """Keeps ``concurrency`` clients at work and merges whenever ``buffer_size`` updates
+    """Keeps ``concurrency`` clients active and merges whenever ``buffer_size`` updates
     have arrived, each discounted by ``(1 + staleness) ** -staleness_exponent``.
 
     The next client is drawn uniformly among the idle ones, and an update weighs

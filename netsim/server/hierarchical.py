@@ -36,9 +36,11 @@ class Hierarchical(Record):
     that share in the cloud's merge. With one edge round and averaged factors the
     cloud's version is that of one server (client-edge-cloud averaging: Liu et al.,
     "Client-edge-cloud hierarchical federated learning", ICC 2020). Versions cross the
-    backhaul between edge and cloud, and nothing else does. ``announce_time`` and
-    ``merge_time`` are an edge's, ``cloud_merge_time`` is the cloud's. ``stop`` counts
-    rounds of the edges and is looked at when the cloud has merged.
+    backhaul between edge and cloud, and nothing else does. An edge
+    none of whose clients is drawn broadcasts nothing, like such a cell of one server.
+    ``announce_time`` and ``merge_time`` are an edge's, ``cloud_merge_time`` is the
+    cloud's. ``stop`` counts rounds of the edges and is looked at when the cloud has
+    merged.
     """
 
     counts: ClassVar[Mapping[str, int]] = {}
@@ -77,7 +79,7 @@ class Hierarchical(Record):
             is_deserted = not (yield from scene.attendance.wait_for_any())
             start_ns = env.now
             round_ids = range(first_id, first_id + self.edge_rounds)
-            drawn = {n: stage.participants.draw(self.sampling, n) for n in round_ids}
+            drawn = {n: self._drawn(stage, n) for n in round_ids}
             for edge in edges:
                 edge.version = stage.version
             yield env.all_of([env.process(edge.serve(drawn, edges)) for edge in edges])
@@ -95,6 +97,9 @@ class Hierarchical(Record):
             )
             if stage.is_over:
                 return
+
+    def _drawn(self, stage: Stage, round_id: int) -> Drawn:
+        return stage.participants.draw(self.sampling, round_id, stage.version)
 
 
 @dataclass
@@ -138,6 +143,7 @@ class Edge:
             held = [stage.version, *(edge.version for edge in edges)]
             stage.scene.learner.hold(held)
             merged = stage.versions.merged(self.version, round_id, updates)
+            stage.participants.note(updates, merged)
             self.version = merged.version
         num_merged = stage.participants.record_merge(parts, round_id)
         stage.write_round(

@@ -14,13 +14,15 @@ from netsim.policy.pilots import Update
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The participations that arrived, their squared changes, the scores, and the
-    squared norm of the weighted sum of changes where it is known."""
+    """The participations that arrived, their squared changes, the scores, the squared
+    norm of the weighted sum of changes where it is known, and the mean loss over each
+    one's mini-batches, none where nothing is learned."""
 
     arrived: Sequence[Participation]
     norms2: Sequence[float | None]
     scores: Sequence[Score]
     sum_norm2: float | None = None
+    losses: Sequence[float | None] = ()
 
     def updates(self, full_rank: int | None) -> list[Update]:
         """Return the changes whose norms are known."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Container, Sequence
 
-from fl.contract import Job
+from fl.contract import Job, Merged
 from netsim.client.participation import (
     Participation,
     Process,
@@ -16,6 +16,8 @@ from netsim.client.participation import (
 from netsim.client.scene import Scene
 from netsim.core.streams import stream
 from netsim.policy import Drawn, Ranks, Sampler
+from netsim.policy.context import Context, Seen
+from netsim.policy.sampler import drawn_by
 from netsim.trace.literals import Status
 
 
@@ -29,6 +31,7 @@ class Participants:
         self._ranks = ranks
         self._task_ids = itertools.count()
         self._num_starts: dict[int, int] = {}
+        self._seen: dict[int, Seen] = {}
 
     def rank(self, client_id: int) -> int | None:
         """Return the rank that a client trains; None without learning."""
@@ -53,10 +56,29 @@ class Participants:
             [rank_on(full_rank, kind, memory_at) for kind in fleet.kinds]
         )
 
-    def draw(self, sampler: Sampler, round_id: int) -> Drawn:
+    def draw(self, sampler: Sampler, round_id: int, version: str) -> Drawn:
         """Return the clients that a sampler draws for a round, with their weights."""
-        rng = stream(self._scene.seed, "sampling", round_id)
-        return sampler.draw(self._scene.population.data_weights, rng)
+        scene = self._scene
+        fleet, radio_map = scene.population.fleet, scene.population.radio_map
+        context = Context(
+            round_id=round_id,
+            rng=stream(scene.seed, "sampling", round_id),
+            data_weights=scene.population.data_weights,
+            version=version,
+            device=lambda client_id: fleet.device(client_id).name,
+            cell=lambda client_id: radio_map.cell_at(client_id, scene.env.now),
+            seen=self._seen,
+        )
+        return drawn_by(sampler, context)
+
+    def note(self, parts: Sequence[Participation], made: Merged) -> None:
+        """Remember what the updates in a merge showed, for the next draw."""
+        nothing = [None] * len(parts)
+        rows = zip(parts, made.losses or nothing, made.norms2 or nothing, strict=True)
+        same: dict[Seen, Seen] = {}  # without learning one for all
+        for part, loss, norm2 in rows:
+            seen = Seen(part.round_id, loss, norm2)
+            self._seen[part.client_id] = same.setdefault(seen, seen)
 
     def enlist(
         self,

@@ -94,7 +94,7 @@ class RoundLoop:
             round_.limit = Wake(env, to_ns(timing.deadline_s), DEADLINES)
         if timing.announce_s:
             yield env.timeout(to_ns(timing.announce_s))
-        drawn = stage.participants.draw(sampler, round_.round_id)
+        drawn = stage.participants.draw(sampler, round_.round_id, stage.version)
         weights = zip(drawn.client_ids, drawn.weights, strict=True)
         round_.parts = stage.participants.enlist_drawn(
             round_.round_id,
@@ -210,6 +210,7 @@ class RoundLoop:
         """Merge what arrived, record tasks that are over, and return the outcome."""
         stage, merged = self._stage, round_.merged
         made = stage.merge(round_.round_id, merged)
+        stage.participants.note(merged, made)
         taken = {part.task_id for part in merged}
         involved, self._late, num_dropped = self._involved(round_), [], 0
         for part in involved:
@@ -226,9 +227,8 @@ class RoundLoop:
             Counts(len(round_.parts), len(arrived(merged)), num_dropped),
             is_deserted=round_.is_deserted,
         )
-        return Outcome(
-            merged, made.norms2 or [None] * len(merged), scores, made.sum_norm2
-        )
+        norms2 = made.norms2 or [None] * len(merged)
+        return Outcome(merged, norms2, scores, made.sum_norm2, made.losses)
 
     def _involved(self, round_: Round) -> list[Participation]:
         """Return the late participations and the round's own, each once."""

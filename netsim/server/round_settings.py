@@ -25,7 +25,7 @@ class RoundSettings(Record):
 
     ``announce_time`` precedes every round, ``merge_time`` every merge; zero is free of
     charge only because the scenario says so. Without ``sampling`` a policy decides it.
-    A drawn client that is away, or still at work for an earlier round, takes no part.
+    A drawn client that is away, or still in a task of an earlier round, takes no part.
     """
 
     sampling: DrawnBy | None = None

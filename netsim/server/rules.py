@@ -32,7 +32,7 @@ class RoundRules:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BufferRules:
-    """How a server without rounds keeps clients at work, and weighs their updates."""
+    """How a server without rounds keeps clients active, and weighs their updates."""
 
     concurrency: int
     buffer_size: int

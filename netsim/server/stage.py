@@ -61,6 +61,7 @@ class Stage:
     phase: Phase = field(default_factory=Phase)
     pilot_end_ns: int = 0  # when all of them were over
     predicted: Mapping[str, float] = field(default_factory=dict)  # by the first plan
+    constants: dict[str, float] = field(default_factory=dict)  # measured last
     last_round_id: int = 0
     is_over: bool = False
     _num_timeless: int = 0

@@ -34,7 +34,7 @@ COLUMNS: Mapping[str, str] = {
     "end_ns": "Int64",
     **{f"final_{name}": "float64" for name in METRICS},
     "digest": "str",
-    "other_code": "str",  # the modules of a kept run that differ from today's
+    "other_code": "str",  # modules of a kept run that differ from today's, or unknown
 }
 
 

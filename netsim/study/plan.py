@@ -87,7 +87,7 @@ def read_study(path: Path) -> tuple[StudyConfig, Document]:
 
 
 def whole_path(given: str, path: Path) -> str:
-    """Return the whole path of a scenario that lies beside the file ``path``, else
+    """Return the whole path of a scenario in the folder of the file ``path``, else
     what is given: the name of a shipped scenario."""
     own = path.parent / given
     return str(own.resolve()) if own.is_file() else given

@@ -19,7 +19,7 @@ from netsim.cosim.scenario import Scenario
 from netsim.cosim.shipped import find_study
 from netsim.cosim.workers import Executor, NoCluster, Workers
 from netsim.errors import InputError
-from netsim.runs.manifest import FILE_NAME, read_manifest
+from netsim.runs.manifest import FILE_NAME, Manifest, has_known_code, read_manifest
 from netsim.runs.run import load_run
 from netsim.scenario import UserCode, dump
 from netsim.scenario.permission import announcing
@@ -42,7 +42,7 @@ class Tables:
     _curves: dict[Path, pd.DataFrame] = field(default_factory=dict)
 
     def add(self, run: PlannedRun, status: Status) -> None:
-        """Add what a finished run on disk came to, or that a run has failed."""
+        """Add the results of a finished run on disk, or that a run has failed."""
         if status == "complete":
             self._add_finished(run)
         else:
@@ -55,7 +55,7 @@ class Tables:
             "end_ns": found.manifest.sim_time_ns,
             **final_metrics(found),
             "digest": found.manifest.digest,
-            "other_code": ", ".join(edited_since(found.manifest, run.scenario)),
+            "other_code": other_code(found.manifest, run.scenario),
         }
         self._rows[run.folder] = [
             {**_keys(run), **asdict(outcome), **last}
@@ -136,6 +136,12 @@ def carry_out(
         study = Study(plan.folder)
         write_summary(study)
         return study
+
+
+def other_code(manifest: Manifest, scenario: Scenario) -> str:
+    """Return the modules that a run was made by and that are other ones now."""
+    found = ", ".join(edited_since(manifest, scenario))
+    return found if has_known_code(manifest) else found or "unknown"
 
 
 def of_one_code(ending: Ending, scenario: Scenario, folder: Path) -> Ending:

@@ -132,7 +132,7 @@ def _resamples(num: int, rng: np.random.Generator) -> NDArray[np.intp]:
 
 
 def _interval(drawn: Floats, num: int) -> tuple[float, float]:
-    """Return the percentile interval; one seed tells nothing of spread."""
+    """Return the percentile interval; one seed has no spread."""
     if num < 2 or not np.isfinite(drawn).all():
         return np.nan, np.nan
     tail = (1 - LEVEL) / 2

@@ -28,12 +28,16 @@ def column_of(field: pa.Field, values: Column) -> pa.Array:
     words = values.tolist() if isinstance(values, np.ndarray) else values
     if field.type == pa.string():
         return _texts(cast(Sequence[str], words))
-    codes: dict[object, int] = {}
-    indices = array("i", [codes.setdefault(word, len(codes)) for word in words])
+    distinct = list(dict.fromkeys(words))
+    if len(distinct) == 1:
+        indices = array("i", bytes(4 * len(words)))
+    else:
+        codes = {word: code for code, word in enumerate(distinct)}
+        indices = array("i", map(codes.__getitem__, words))
     buffers = [None, pa.py_buffer(indices)]
     return pa.DictionaryArray.from_arrays(
         pa.Array.from_buffers(pa.int32(), len(indices), buffers),
-        _texts(cast(list[str], list(codes))),
+        _texts(cast(list[str], distinct)),
     )
 
 
@@ -87,7 +91,10 @@ def _numbers(field: pa.Field, values: Column) -> pa.Array:
             raise TypeError(f"got {values.dtype}")
         data = np.ascontiguousarray(values, _DTYPES[field.type])
     else:
-        if field.nullable and None in values:
+        num_missing = values.count(None) if field.nullable else 0
+        if num_missing and num_missing == len(values):
+            present, data = _bits(np.zeros(len(values))), bytes(8 * len(values))
+        elif num_missing:
             present = _bits([value is not None for value in values])
             data = [0 if value is None else value for value in values]
         data = array(_CODES[field.type], cast(Sequence[Any], data))

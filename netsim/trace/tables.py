@@ -4,7 +4,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, NamedTuple, get_args, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    NamedTuple,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from netsim.trace import rows
 
@@ -82,8 +90,11 @@ class Table:
     def notes(self) -> dict[str, str]:
         """Return the meaning of the columns whose names do not say it."""
         hints = get_type_hints(self.row, include_extras=True)
-        marked = {name: getattr(h, "__metadata__", ()) for name, h in hints.items()}
-        return {name: marks[0] for name, marks in marked.items() if marks}
+        return {
+            name: get_args(hint)[1]
+            for name, hint in hints.items()
+            if get_origin(hint) is Annotated
+        }
 
 
 def _tables() -> dict[str, Table]:

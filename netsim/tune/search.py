@@ -87,7 +87,7 @@ class Setting(Record):
 
     @property
     def is_whole(self) -> bool:
-        """Return whether only whole numbers are meant."""
+        """Return whether all choices are whole numbers."""
         return isinstance(self.low, int) and isinstance(self.high, int)
 
     @property

@@ -167,7 +167,7 @@ def check_capacities(capacities: Sequence[Capacity]) -> Iterator[Finding]:
         where = f"cell {cell_id} {direction}"
         ends = [0, *(row.end_ns for row in rows)]
         if any(row.start_ns != end_ns for row, end_ns in zip(rows, ends, strict=False)):
-            rule = "rows must tile a lap from time zero on"
+            rule = "rows must tile one pass of the trace from time zero on"
             yield Finding("capacities", where, rule, f"{len(rows)} rows do not")
         elif any(one >= two for one, two in pairwise(ends)):
             rule = "a row must last at least one tick"

@@ -1,4 +1,4 @@
-"""Compares what a trace says with what was computed again."""
+"""Compares the values of a trace with those computed again."""
 
 from __future__ import annotations
 

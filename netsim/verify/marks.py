@@ -41,7 +41,7 @@ def check_outages(trace: Trace, known: Known) -> Iterator[Finding]:
 
 
 def check_dismissed(trace: Trace, known: Known) -> Iterator[Finding]:
-    """Yield a wrong number of clients at work when the run ended."""
+    """Yield a wrong number of active clients when the run ended."""
     number = sum(task.status in IN_THE_END for task in trace.tasks)
     detail = f"{number} under way"
     mark: Mark = (trace.sim_time_ns, "dismissed", None, None, detail)

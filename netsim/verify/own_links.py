@@ -58,7 +58,7 @@ def check_links(links: Sequence[OwnLink], laps: Sequence[Lap]) -> Iterator[Findi
         ends = [0, *(row.end_ns for row in rows)]
         starts = [row.start_ns for row in rows]
         if starts != ends[:-1] or any(one >= two for one, two in pairwise(ends)):
-            rule = "rows must tile a lap from time zero on"
+            rule = "rows must tile one pass of the trace from time zero on"
             yield Finding("laps", f"file {file_id}", rule, f"{len(rows)} rows do not")
         least = min(row.spectral_efficiency_nbit_s_hz for row in rows)
         if least < 0 or not any(row.spectral_efficiency_nbit_s_hz for row in rows):
@@ -68,7 +68,7 @@ def check_links(links: Sequence[OwnLink], laps: Sequence[Lap]) -> Iterator[Findi
     for link in links:
         where = f"client {link.client_id} {link.direction}"
         if link.file_id not in files or link.offset_ns < 0:
-            rule = "a link must follow a lap from a moment of it on"
+            rule = "a link must start within one pass of its trace"
             detail = f"file_id {link.file_id}, offset_ns {link.offset_ns}"
             yield Finding("links", where, rule, detail)
         if (link.client_id, link.direction) in seen:

@@ -15,6 +15,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from fl.contract import Score
 from netsim.client.participation import Participation
 from netsim.core.streams import stream
 from netsim.cosim.policy_setup import build_planner
@@ -24,7 +25,7 @@ from netsim.policy.noise_scale import Estimated, RoundMoments, rank_exponent
 from netsim.policy.pilots import Measured, Update, norm_exponent
 from netsim.policy.sampler import FloatArray
 from netsim.policy.surrogate import Exponent, Norms
-from netsim.server.outcome import Outcome, Samplers
+from netsim.server.outcome import Outcome, Samplers, global_loss
 from netsim.server.phase import Phase
 from netsim.server.policies.policy import as_given
 from netsim.server.stage import Stage
@@ -103,8 +104,9 @@ class _Stage:
         self.last_round_id = 0
         self.version = ""
         self.predicted: Mapping[str, float] = {}
+        self.constants: dict[str, float] = {}
         self._env = SimpleNamespace(now=0)
-        self._losses = {row[:4]: row.loss for row in reversed(trace.evals)}
+        self._scores = {row[:4]: Score(*row[4:]) for row in reversed(trace.evals)}
         first = [row for row in trace.evals if row.client_id is None]
         self.evaluations = SimpleNamespace(last=first[:1])
         self.participants: Any = SimpleNamespace(client_ranks=None, rank=self._rank)
@@ -135,7 +137,7 @@ class _Stage:
             self.last_round_id = round_id
             self._env.now = ends.get(row.end_ns, row.end_ns)
             if place < len(rounds):
-                outcome = _Outcome(updates[round_id], self._loss(row))
+                outcome = _Outcome(updates[round_id], self._scores_of(row))
                 sampler = samplers.send(cast(Outcome, outcome))
 
     def begin(self, probabilities: Sequence[float | None]) -> None:
@@ -192,9 +194,10 @@ class _Stage:
                 found[task.merged_round_id].append(one)
         return found
 
-    def _loss(self, row: Round) -> float | None:
-        """Return the loss of a round's version, if it was evaluated at its end."""
-        return self._losses.get((row.round_id, row.phase, None, row.end_ns))
+    def _scores_of(self, row: Round) -> Sequence[Score]:
+        """Return the score of a round's version, if it was evaluated at its end."""
+        found = self._scores.get((row.round_id, row.phase, None, row.end_ns))
+        return () if found is None else (found,)
 
 
 class _Stated:
@@ -254,12 +257,16 @@ class _Outcome:
     """What a recorded round showed."""
 
     seen: Sequence[Update]
-    loss: float | None
+    scores: Sequence[Score] = ()
     arrived: Sequence[Participation] = ()
     sum_norm2: float | None = None
 
     def updates(self, full_rank: int | None) -> Sequence[Update]:
         return self.seen
+
+    @property
+    def loss(self) -> float | None:
+        return global_loss(self.scores)
 
 
 def _error(row: Estimate) -> float:

@@ -1,4 +1,4 @@
-"""Checks what the scenario says of cells, measured traces and messages' delays."""
+"""Checks cells, measured traces and delays of messages against the scenario."""
 
 from __future__ import annotations
 

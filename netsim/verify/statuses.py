@@ -1,4 +1,4 @@
-"""Checks that each task and transfer ended when, and as, its status says."""
+"""Checks that each task and transfer ended at the time and in the way of its status."""
 
 from __future__ import annotations
 

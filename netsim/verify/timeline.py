@@ -67,7 +67,7 @@ def _check_gathered(trace: Trace, known: Known, rules: RoundRules) -> Iterator[F
             continue
         start_ns = row.start_ns + to_ns(rules.timing.announce_s)
         if row.end_ns < start_ns:
-            continue  # nobody was left
+            continue  # no client was left
         has_merged = group in merged or row.round_id in late.diverged
         merge_ns = to_ns(rules.timing.merge_s) if has_merged else 0
         begun_ns = max(start_ns, sent.get(group, 0))

@@ -50,10 +50,10 @@ SENT = {  # numbers per matrix up and down, by each paper's formula, without the
     "RoLoRA": (FACTOR, FACTOR),
     "FedSVD": (FACTOR, 2 * FACTOR),
     "Fed-SB": (CORE, CORE),
-    "FLoRA": (2 * FACTOR, DENSE),  # less than a stack of 20 pairs
+    "FLoRA": (2 * FACTOR, DENSE + FACTOR),  # less than a stack of 20 pairs; the new A
     "FedEx-LoRA": (2 * FACTOR, 2 * FACTOR + DENSE),
     "residual 8": (2 * FACTOR, 4 * FACTOR),
-    "full average": (2 * FACTOR, DENSE),
+    "full average": (2 * FACTOR, DENSE + FACTOR),  # with the A that restarts
 }
 
 

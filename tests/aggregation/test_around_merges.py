@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import torch
 from pydantic import ValidationError
 
 from fl.aggregation import FedIT, FloraNA, FloraStacking, LayerComponents, Pair
-from fl.aggregation.compression import COMPRESSIONS, Quantised, TopK
+from fl.aggregation.compression import COMPRESSIONS, Delivery, Quantised, TopK
 from fl.aggregation.dora import merged_magnitudes
 from fl.aggregation.hira import masked_error
 from fl.aggregation.server_optimiser import (
@@ -21,6 +22,9 @@ from fl.aggregation.server_optimiser import (
 )
 from fl.federation.merging import Component, merge_adapters
 from fl.model.adapters import Adapter, Layout, Part
+from netsim.cosim.reading import read_scenario
+from netsim.cosim.run import run_scenario
+from netsim.cosim.shipped import find_scenario
 
 
 def vector(seed, size=1000):
@@ -231,3 +235,36 @@ def test_contracts_traffic_and_records_need_no_torch():
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+FIRST_DRAWS = []
+
+
+class RandomHalf(Quantised):
+    """Half of the numbers, drawn by chance, each of twice its change."""
+
+    kind: ClassVar[str] = "random-half"
+
+    def deliver(self, sent, trained, rng):
+        keeps = rng.random(len(sent)) < 0.5
+        FIRST_DRAWS.append(keeps[:8].tolist())
+        change = 2 * (trained - sent) * torch.from_numpy(keeps).to(sent.dtype)
+        return Delivery(sent + change, None)
+
+
+@pytest.mark.slow
+def test_a_compression_draws_from_its_clients_stream(tmp_path):
+    FIRST_DRAWS.clear()
+    small = (
+        *("stop.rounds=1", "population.num_clients=2", "server.sampling=full"),
+        *("learning.training.local_steps=1", "learning.aggregation=fedit"),
+        f"learning.compression={__name__}:RandomHalf",
+    )
+    config = read_scenario(find_scenario("quickstart"), small)
+    digests = {
+        run_scenario(config, tmp_path / name, reuse=False).digest for name in "ab"
+    }
+    assert len(digests) == 1
+    first, second, *again = FIRST_DRAWS
+    assert first != second
+    assert again == [first, second]

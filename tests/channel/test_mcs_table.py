@@ -1,5 +1,6 @@
 """Thresholds by hand, means in closed form, and a plan against the simulated rate."""
 
+import csv
 import math
 from typing import Literal
 
@@ -22,6 +23,7 @@ from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
 from netsim.scenario import Record
 from netsim.verify import verify
+from tests.support.places import ROOT
 
 BAND_HZ = 1e6
 RADIO = McsTableRadio(reference_band_hz=BAND_HZ)
@@ -69,6 +71,9 @@ class Known(Record):
     [
         ("cqi-64qam", CQI_64QAM),
         ("cqi-256qam", CQI_256QAM),
+        # TS 36.213 Table 7.1.7.2.1-1, 50 blocks at I_TBS 0 and 26, MCS 0 and 28
+        ("lte-uplink", [1384 / 9000, *[None] * 13, 36696 / 9000]),
+        ("lte-downlink", [1384 / 9000, *[None] * 13, 36696 / 9000]),
         ("wifi-256qam", [rate * 4 / 234 for rate in VHT_MBPS]),
         ("wifi-1024qam", [rate * 13.6 / 980 for rate in HE_MBPS]),
         ("nb-iot-uplink", [88 / 576, *[None] * 11, 1000 / 576]),
@@ -218,3 +223,20 @@ def test_a_table_that_nobody_reaches_and_a_fading_without_distribution_are_refus
     wrong = "{kind: mcs-table, reference_band: 1 MHz, bit_error_rate: 0.1}"
     with pytest.raises(InputError, match=r"bit_error_rate: .*0.04"):
         read_scenario(scenario, (f"cell.uplink.radio={wrong}",))
+
+
+def test_uplink_rates_are_those_that_ns3_schedules_at_thirty_snrs():
+    # written by tests/benchmarks/ns3/amc.py; a CQI is sent as scheme 0, 2, ... 28
+    with (ROOT / "results/validation/ns3/amc.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    radio = McsTableRadio(reference_band_hz=9e6, table="lte-uplink")
+    rates = [one for _, one in radio.steps]
+    num_near, others = 0, []
+    for row in rows:
+        rate = radio.rate_bps(10 ** (float(row["snr_db"]) / 10) * 9e6, 9e6) / 9e6
+        scheme = 2 * rates.index(rate) if rate else 0
+        num_near += abs(scheme - int(row["scheme"])) <= 1
+        others.append(rate * 9_000 - int(row["bits_per_ms"]))
+    assert len(rows) == 30
+    assert num_near >= 28
+    assert others == pytest.approx([0.0] * 30, abs=1e-6)

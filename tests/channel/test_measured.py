@@ -14,6 +14,7 @@ from netsim.channel import Link, MeasuredRadio, NoFading
 from netsim.channel.capacity import CapacityTable, Step
 from netsim.channel.measured import csv_rates, mahimahi_rates, read_capacity
 from netsim.core.engine import Engine
+from netsim.cosim.cost import estimate
 from netsim.cosim.reading import read_scenario
 from netsim.cosim.run import run_scenario
 from netsim.cosim.shipped import find_scenario
@@ -290,7 +291,7 @@ def test_the_audit_finds_an_end_that_the_table_does_not_give(tmp_path):
     assert {finding.rule for finding in audit(ledger, slower)}
     laps = [rows.Capacity(0, "up", *step) for step in capacity.steps[1:]]
     found = check_clock(Rows(**{**vars(ledger), "capacities": laps}))
-    assert next(found).rule == "rows must tile a lap from time zero on"
+    assert next(found).rule == "rows must tile one pass of the trace from time zero on"
 
 
 uploads = st.lists(
@@ -429,6 +430,19 @@ def test_a_measured_radio_is_read_when_the_scenario_is(tmp_path):
     (tmp_path / "bad.up").write_text("5\n3\n")
     with pytest.raises(InputError, match=r"bad\.up', line 2: must not be before the 5"):
         measured(tmp_path / "bad.up")
+
+
+def test_a_check_says_how_long_a_trace_is_its_mean_and_its_gaps(tmp_path):
+    # 41 packets of 12 kbit in 6 s are 82 kbit/s; from 2 to 5 s there are none
+    marks = [*range(100, 2001, 100), *range(5001, 6000, 50), 6000]
+    (tmp_path / "trace").write_text("\n".join(map(str, marks)))
+    radio = f"{{kind: measured, path: {tmp_path / 'trace'}, reference_band: 5 MHz}}"
+    settings = f"cell.uplink.radio={radio}", "cell.uplink.band=5 MHz"
+    lines = estimate(read_scenario(find_scenario("network-only"), settings), None)
+    assert lines[0] == (
+        "cell.uplink follows a trace of 6.00 s at 82 kbit/s in the mean, the longest "
+        "gap 3.00 s, 3.00 s in gaps of 1 s or more; it repeats"
+    )
 
 
 def test_plans_take_the_mean_of_a_measured_radio(tmp_path):

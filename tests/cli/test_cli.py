@@ -142,7 +142,7 @@ REFUSED = {
             "server={kind: synchronous, sampling: full, announce_time: 0 s, "
             "merge_time: 0 s}",
         ],
-        "took no simulated time",
+        "for no round takes simulated time",
     ),
     "wrong number of places": (
         ["population.placement={kind: list, distances: [50 m, 60 m]}"],

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -178,6 +179,37 @@ def test_without_links_a_lock_is_created_in_place(tmp_path, monkeypatch):
         assert [path.name for path in tmp_path.iterdir()] == [LOCK_FILE]
         with pytest.raises(InputError, match=str(os.getpid())), locked(tmp_path):
             pass
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("has_locks", [True, False])
+def test_the_lock_of_another_user_is_respected_and_goes(
+    has_locks, tmp_path, monkeypatch
+):
+    """It can be read only; where the system locks no such file, its name decides."""
+    real = os.open
+
+    def open_as_another(path, flags, *mode):
+        if Path(path).name == LOCK_FILE and flags & os.O_RDWR:
+            raise PermissionError(errno.EACCES, "of another user", path)
+        return real(path, flags, *mode)
+
+    def refuse(handle, operation):
+        raise OSError(errno.EBADF, "open for reading")
+
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    with locked(tmp_path), monkeypatch.context() as patch:
+        patch.setattr(os, "open", open_as_another)
+        with pytest.raises(InputError, match=str(os.getpid())), locked(tmp_path):
+            pass
+        text = (tmp_path / LOCK_FILE).read_text()
+    (tmp_path / LOCK_FILE).write_text(json.dumps(json.loads(text) | {"pid": gone.pid}))
+    monkeypatch.setattr(os, "open", open_as_another)
+    if not has_locks:
+        monkeypatch.setattr(locks.fcntl, "flock", refuse)
+    with locked(tmp_path):
+        pass
     assert list(tmp_path.iterdir()) == []
 
 

@@ -11,6 +11,8 @@ from netsim.cosim.shipped import TESTBEDS, find_scenario, names
 from netsim.devices.observations import read_observations
 from netsim.learner.learner import first_job
 
+pytestmark = pytest.mark.slow  # a model of 18 layers is counted
+
 HEADER_BYTES = 80  # of each tensor in a phone's upload
 NUM_TENSORS = 144
 

@@ -12,11 +12,14 @@ from fl.federation.code_digests import KINDS
 from fl.memory.code import code_of, own_classes
 from fl.settings.federation import FederationSettings
 from netsim import load_run, run, run_study
+from netsim.core.files import file_sha256
+from netsim.cosim.inputs import edited_since
 from netsim.cosim.reading import read_scenario
 from netsim.cosim.run import run_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
-from netsim.runs.manifest import read_manifest
+from netsim.runs.manifest import edited, read_manifest
+from netsim.study.run import other_code
 from tests.support.command import netsim
 from tests.support.rule import RULE
 
@@ -298,6 +301,29 @@ def test_a_run_from_before_modules_were_listed_is_of_unknown_code(tmp_path, caps
     shutil.copytree(OLD, copy)
     assert netsim("run", copy / "scenario.yaml", "--resume", "--out", copy) == 0
     assert read_manifest(copy) == read_manifest(OLD)
+
+
+def test_files_of_a_run_of_unknown_code_are_compared_as_they_were_named(
+    tmp_path, monkeypatch
+):
+    """By the SHA-256 of the file; of another form of names nothing is said."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    rule = tmp_path / "plain.py"
+    rule.write_text(RULE.format(weight=2))
+    settings = ("cell.uplink.sharing=plain:Plain", "stop.rounds=1")
+    scenario = read_scenario(find_scenario("network-only"), settings)
+    manifest = run_scenario(scenario, tmp_path / "run")
+    names = {"plain.py": file_sha256(rule)}
+    old = manifest.model_copy(update={"inputs": names})
+    assert edited_since(old, scenario) == []
+    assert other_code(old, scenario) == "unknown"
+    assert edited(old.inputs, manifest.inputs) == []
+    rule.write_text(RULE.format(weight=3))
+    assert edited_since(old, scenario) == ["plain.py"]
+    assert other_code(old, scenario) == "plain.py"
+    assert edited(old.inputs, {"plain.py": file_sha256(rule)}) == ["plain.py"]
+    sys.modules.pop("plain")
 
 
 def test_a_program_is_announced_once_before_it_runs(tmp_path, monkeypatch, caplog):

@@ -1,5 +1,6 @@
 """Remembered learning: reused where nothing changed, never trusted when damaged."""
 
+import errno
 import fcntl
 import json
 import os
@@ -87,6 +88,35 @@ def test_the_oldest_used_entries_leave_first(tmp_path):
         False,
         True,
     ]
+
+
+def test_another_users_entries_stay_where_they_cannot_be_changed(tmp_path, monkeypatch):
+    """Root's entries are read; what they date from, and whether they go, is root's."""
+    store = Store(tmp_path)
+    store.remember("ab" * 32, entry(7))
+
+    def refuse(*args, **kwargs):
+        raise PermissionError(errno.EPERM, "of another user")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "utime", refuse)
+        patch.setattr(os, "unlink", refuse)
+        assert store.recall("ab" * 32, dict[str, int]).record == entry(7).record
+        assert store.prune(0) > 0
+    assert store.prune(0) == 0
+
+
+def test_an_entry_that_one_may_not_read_is_absent(tmp_path, monkeypatch):
+    store, real = Store(tmp_path), os.open
+    store.remember("ab" * 32, entry(7))
+
+    def refuse(path, flags, *mode):
+        if flags & os.O_ACCMODE == os.O_RDONLY:
+            raise PermissionError(errno.EACCES, "of another user")
+        return real(path, flags, *mode)
+
+    monkeypatch.setattr(os, "open", refuse)
+    assert store.recall("ab" * 32, dict[str, int]) is None
 
 
 def test_a_store_stays_within_its_limit(tmp_path):

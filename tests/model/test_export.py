@@ -195,6 +195,7 @@ def question(task):
     return {"pixel_values": task.batch("test", indices)["pixel_values"]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", CASES)
 def test_the_lines_of_the_model_card_give_the_runs_numbers(answers, kind):
     folder, model, task = answers[kind]
@@ -213,6 +214,7 @@ def test_the_lines_of_the_model_card_give_the_runs_numbers(answers, kind):
     close(logits, wanted, spread)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["vit", "bert", "bert hub", "llama", "dora"])
 def test_pefts_own_auto_class_gives_the_runs_numbers(answers, kind):
     folder, _, _ = answers[kind]
@@ -225,6 +227,7 @@ def close(found, wanted, spread):
     torch.testing.assert_close(found, wanted, rtol=0, atol=1e-4 * spread)
 
 
+@pytest.mark.slow
 def test_a_base_is_copied_only_where_it_has_no_other_source(answers):
     has_base = {
         kind: (one[0] / "adapter/base").exists() for kind, one in answers.items()
@@ -255,6 +258,7 @@ def test_a_base_is_copied_only_where_it_has_no_other_source(answers):
     assert re.search(r"`model.safetensors`: SHA-256 `[0-9a-f]{64}`", card)
 
 
+@pytest.mark.slow
 def test_pefts_own_fields_say_what_loads_an_adapter(answers):
     configs = {
         kind: json.loads((one[0] / "adapter/adapter_config.json").read_text())
@@ -285,6 +289,7 @@ def test_pefts_own_fields_say_what_loads_an_adapter(answers):
     )
 
 
+@pytest.mark.slow
 def test_the_tokenizer_is_whole(answers):
     from transformers import AutoTokenizer
 
@@ -295,6 +300,7 @@ def test_the_tokenizer_is_whole(answers):
         assert len(saved) > 250
 
 
+@pytest.mark.slow
 def test_a_mean_pooled_adapter_starts_another_run(answers):
     from fl.federation.warm_start import require_settings, start_adapter
 
@@ -304,6 +310,7 @@ def test_a_mean_pooled_adapter_starts_another_run(answers):
         assert start_adapter(folder / "adapter", model) == model.read()
 
 
+@pytest.mark.slow
 def test_the_base_is_copied_where_it_is_asked_for(answers, tmp_path):
     _, model, _ = answers["bert mean"]
     task, lora, _ = CASES["bert mean"]
@@ -320,6 +327,7 @@ def test_the_base_is_copied_where_it_is_asked_for(answers, tmp_path):
     assert f"base_model: '{source}'" in card
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["vit", "bert", "bert mean", FOLDED, "llama"])
 def test_a_merge_keeps_card_and_tokenizer_and_writes_whole_models(
     kind, answers, tmp_path
@@ -359,6 +367,7 @@ def test_a_merge_keeps_card_and_tokenizer_and_writes_whole_models(
     close(logits, wanted, float(wanted.std()))
 
 
+@pytest.mark.slow
 def test_a_merged_card_says_how_its_own_folds_are_applied(answers, tmp_path):
     from fl.peft_folders import apply_base_delta, merge_folders
 
@@ -382,6 +391,7 @@ def test_a_merged_card_says_how_its_own_folds_are_applied(answers, tmp_path):
     assert any(not one.equal(plain[name]) for name, one in changed.items())
 
 
+@pytest.mark.slow
 def test_a_merge_notes_tokenizers_and_own_bases_that_differ(answers, tmp_path):
     from fl.peft_folders import merge_folders
 
@@ -395,6 +405,7 @@ def test_a_merge_notes_tokenizers_and_own_bases_that_differ(answers, tmp_path):
     assert "the adapters name different bases (./base " in text
 
 
+@pytest.mark.slow
 def test_merged_adapters_keep_a_mean_pooled_head(answers, tmp_path):
     from fl.peft_folders import merge_folders
 

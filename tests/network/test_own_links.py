@@ -216,7 +216,7 @@ def test_forged_links_are_found(tmp_path):
     moved = [first._replace(offset_ns=MS), *ledger.links[1:]]
     assert found(links=moved) == {"work must not reach the bits before end_ns"}
     nowhere = [first._replace(file_id=9), *ledger.links[1:]]
-    assert "a link must follow a lap from a moment of it on" in found(links=nowhere)
+    assert "a link must start within one pass of its trace" in found(links=nowhere)
     assert "a client has one link" in found(links=[first, *ledger.links])
     half = [ledger.segments[0]._replace(pinned_uhz=5), *ledger.segments[1:]]
     assert "a segment must hold the whole of its client's own link" in found(
@@ -233,7 +233,7 @@ def test_forged_links_are_found(tmp_path):
 def test_a_forged_lap_is_found():
     laps = [rows.Lap(0, 0, 5, 1), rows.Lap(0, 6, 7, 1), rows.Lap(1, 0, 5, 0)]
     assert [one.rule for one in check_clock(Rows(laps=laps))] == [
-        "rows must tile a lap from time zero on",
+        "rows must tile one pass of the trace from time zero on",
         "efficiencies must not be negative, nor all zero",
     ]
 

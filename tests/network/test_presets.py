@@ -60,7 +60,7 @@ def test_a_presets_peak_rates_are_its_standards(name):
     for band, peak_bps in zip((cell.uplink, cell.downlink), peaks_bps, strict=True):
         assert band.radio.reference_band_hz == band.band_hz
         assert band.radio.rate_bps(1e30, band.band_hz) == pytest.approx(
-            peak_bps, rel=0.05
+            peak_bps, rel=0.1
         )
         assert band.radio.steps[-1][0] < inf
     assert cell.name == name
@@ -96,7 +96,7 @@ def test_own_keys_replace_the_presets_and_another_kind_replaces_a_whole_choice(
     assert cell.name == "mine"
     assert cell.uplink.sharing.kind == "tdma-first-come"
     assert cell.uplink.band_hz == 9e6
-    assert (cell.uplink.radio.table, cell.uplink.radio.overhead) == ("cqi-64qam", 0.3)
+    assert (cell.uplink.radio.table, cell.uplink.radio.overhead) == ("lte-uplink", 0.3)
     assert cell.downlink == Cell(preset="lte-10mhz").downlink
     assert cell.path_loss.kind == "umi"
     fixed = scenario(tmp_path, "{preset: lte-10mhz, uplink: {radio: fixed-power}}").cell

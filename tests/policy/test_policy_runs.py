@@ -306,6 +306,10 @@ def test_a_person_sees_pilots_and_what_the_plan_promised(own_store, tmp_path, ca
     manifest = load_run(tmp_path / "run").manifest
     assert "pilots took 11 of the rounds, " in output
     assert "…" not in output  # in 80 columns every figure is whole
+    ratio, nu = (manifest.constants[name] for name in ("ratio", "nu"))
+    assert f"constants: {{nu: {nu:.3g}, ratio: {ratio:.3g}}}" in " ".join(
+        output.split()
+    )
     promised = f"{manifest.predicted['rounds']:.4g} rounds to loss "
     assert f"the first plan promised {promised}" in output
     found = json.loads(output.splitlines()[-1])
@@ -353,7 +357,8 @@ def test_a_check_reads_the_plan_though_nothing_is_counted(tmp_path, monkeypatch)
 
 
 def test_without_pilots_the_rounds_that_train_tell_the_constants(own_store, tmp_path):
-    sets = ("policy=adaptive", "stop.rounds=13", *SHORT[3:])
+    stop = "stop={rounds: 13, target: {level: 0.99}}"
+    sets = ("policy=adaptive", stop, *SHORT[3:])
     manifest = run_scenario(scenario(*sets), tmp_path / "run")
     assert verify(tmp_path / "run") == []
     run = load_run(tmp_path / "run")
@@ -363,6 +368,11 @@ def test_without_pilots_the_rounds_that_train_tell_the_constants(own_store, tmp_
     assert ratio.round_id.tolist() == [4, 7, 10, 13]
     assert ratio.value.between(*RATIO_RANGE).all()
     assert (ratio.standard_error > 0).all()
+    assert manifest.constants["ratio"] == ratio.value.iloc[-1]
+    expected = known[known.name == "target_time_s"]
+    assert expected.round_id.tolist() == [10, 13]  # of eight scores and more
+    assert (expected.value * 1e9 > expected.time_ns).all()
+    assert (expected.standard_error > 0).all()
     assert not set(known.name) & {"plan_rounds", "plan_time_s", "alpha", "beta"}
     tried = run.plans[run.plans.round_id.isin([0, *range(2, 9)])]
     assert set(tried["rank"]) == {4, 8}  # half of the clients, each round anew

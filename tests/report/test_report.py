@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 import netsim as package
+from netsim.channel.measured import read_capacity
 from netsim.core.files import file_sha256
 from netsim.cosim.reading import read_scenario
 from netsim.cosim.run import run_scenario
@@ -17,6 +18,7 @@ from netsim.errors import InputError
 from netsim.trace.writer import Recorder
 from tests.support import tiny_run
 from tests.support.command import netsim
+from tests.support.places import ROOT
 
 pytest.importorskip("altair")
 pytest.importorskip("vl_convert")
@@ -26,6 +28,7 @@ from netsim.report.page import Chart, Page, Section, Table
 from netsim.report.run_bands import binned_use
 from netsim.report.run_learning import short_names
 from netsim.report.run_map import base_stations
+from netsim.report.run_offered import offered_bps
 from netsim.report.run_page import run_page
 from netsim.report.run_time import client_shares
 from netsim.report.sampling import SHOWN_ROUNDS, binned, shown_rounds, thinned
@@ -174,6 +177,38 @@ def test_band_use_is_averaged_over_each_bin(run):
     assert binned_use(up, edges).tolist() == pytest.approx([0, 0.5, 1])
     half = up.assign(allocated_uhz=[2 * tiny_run.HZ, 1 * tiny_run.HZ])
     assert binned_use(half, np.array([2, 4]) * S).tolist() == pytest.approx([0.75])
+
+
+def test_the_rate_that_a_trace_offers_is_its_mean_over_each_span_of_its_laps():
+    lap = pd.DataFrame(
+        {
+            "start_ns": [0, S],
+            "end_ns": [S, 2 * S],
+            "spectral_efficiency_nbit_s_hz": [2 * 10**9, 0],
+        }
+    )
+    moments = np.array([0, 1, 2, 2.5, 4.5]) * S
+    # of 10 Hz at 2 bit/s/Hz; the last span has two halves of a second with capacity
+    assert offered_bps(lap, 10, moments).tolist() == pytest.approx([20, 0, 20, 10])
+
+
+def test_a_measured_band_is_drawn_under_the_bands_in_use_and_by_round(tmp_path):
+    trace = ROOT / "scenarios/traces/lte-like.up"
+    radio = f"{{kind: measured, path: {trace}, reference_band: 5 MHz}}"
+    package.run(
+        "network-only",
+        f"cell.uplink.radio={radio}",
+        "cell.uplink.band=5 MHz",
+        "stop.rounds=3",
+        out=tmp_path / "run",
+    )
+    page = run_page(package.load_run(tmp_path / "run"))
+    over_time = block(page, "offered").frames["offered"]
+    by_round = block(page, "offered-rounds").frames["offered-rounds"]
+    assert set(over_time["band"]) == {"uplink"}
+    assert by_round["round_id"].tolist() == [1, 2, 3]
+    mean_bps = read_capacity(trace, "mahimahi", 5e6).mean_efficiency_bit_s_hz * 5e6
+    assert over_time["mbps"].mean() * 1e6 == pytest.approx(mean_bps, rel=0.2)
 
 
 def test_several_cells_are_a_row_each(run):

@@ -156,3 +156,8 @@ def test_no_kind_of_a_seam_lacks_a_declaration_that_others_have(seam):
     choices = next(found.choices for found in SEAMS if found.title == seam)
     declaring = [kind for kind, cls in choices.items() if hasattr(cls, "traits")]
     assert declaring in ([], list(choices))
+
+
+def test_a_width_of_radios_does_not_go_with_links_of_their_own():
+    (line,) = messages("measured-links", "population.radio_band=1 MHz")
+    assert " population.radio_band: has no effect with population.links" in line

@@ -109,6 +109,12 @@ def test_a_wrong_answer_names_module_class_and_method(name, tmp_path):
     assert "\n" not in message
 
 
+def test_a_compression_that_asks_for_what_there_is_not_is_refused_by_name():
+    kind = "tests.support.wrong_seams:AsksTooMuch"
+    with pytest.raises(InputError, match=r"'rnd' in deliver, did you mean 'rng'"):
+        read_scenario(find_scenario("quickstart"), (f"learning.compression={kind}",))
+
+
 def test_every_seam_has_a_wrong_answer():
     settings = [*NETWORK.values(), *LEARNING.values()]
     answered = {setting.partition("=")[0] for setting, _ in settings}

@@ -315,7 +315,9 @@ def test_a_run_without_arrivals_comes_to_an_end(tmp_path, monkeypatch):
     monkeypatch.setattr("netsim.server.buffer_loop.MAX_LOST_IN_A_ROW", 50)
     blinking = {"availability": Periodic(on_s=1.0, off_s=1.0)}
     server = Asynchronous(concurrency=2, merge_time_s=0.0)
-    with pytest.raises(InputError, match="50 participations in a row came to nothing"):
+    with pytest.raises(
+        InputError, match="50 participations in a row brought no update"
+    ):
         played_by_two(server, tmp_path, rounds=1, population=blinking)
     config = scenario(server, 2, mode="unicast", population=blinking)
     config = config.model_copy(update={"stop": Stop(time_s=20.0)})

@@ -285,7 +285,7 @@ def test_many_runs_are_compared_in_tables_that_keep_numbers_whole(
     runs = sorted(finished.folder.glob("runs/*/*"))
     capsys.readouterr()
     assert netsim("compare", *runs, "--target", "loss=0.1") == 0
-    table, _ = capsys.readouterr().out.split(f"{runs[1]}, beside", 1)
+    table, _ = capsys.readouterr().out.split(f"{runs[1]} compared with", 1)
     assert len(runs) == 4
     assert all(str(Path(*run.parts[-2:])) in table for run in runs)
     assert table.count("to loss 0.1") == table.count("to the end") == 4

@@ -1,6 +1,7 @@
 """Pieces of work for executors; workers import them from here."""
 
 import os
+import signal
 import time
 
 
@@ -29,3 +30,8 @@ def die(state, item):
 def say_who(state, item):
     time.sleep(0.05)
     return os.getpid()
+
+
+def is_interrupt_held(state, item):
+    """Return whether a Ctrl-C is held back from this process."""
+    return signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])

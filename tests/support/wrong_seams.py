@@ -326,8 +326,16 @@ class NoModel(SmallViT):
 class ShortUpload(Quantised):
     kind: ClassVar[str] = "mine"
 
-    def deliver(self, sent, trained, kept_back):
-        return Delivery(trained[:-1], None)
+    def deliver(self, trained, rng):
+        assert isinstance(rng, np.random.Generator)
+        return Delivery(trained[: -1 - int(rng.integers(2))], None)
+
+
+class AsksTooMuch(Quantised):
+    kind: ClassVar[str] = "mine"
+
+    def deliver(self, trained, rnd):
+        return Delivery(trained, None)
 
 
 class NoMoments(MomentumServer):

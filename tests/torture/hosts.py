@@ -1,7 +1,8 @@
 """Hosts and containers on one folder and one cache: ``python -m tests.torture.hosts``.
 
-Each process has its own process ids and host name, in namespaces of Linux. They race
-for a folder's lock and share a store; in every other race the first one is killed.
+Each process has its own process ids and host name, in namespaces of Linux, and is of a
+user of its own where root starts them. They race for a folder's lock and share a store;
+in every other race the first one is killed.
 """
 
 import argparse
@@ -11,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from pathlib import Path
@@ -21,7 +23,10 @@ from tests.torture.simulation import LIMIT_BYTES, NUM_KEYS, entry, key
 from tests.torture.table import Table
 
 COLUMNS = ("killed", "races", "processes", "held", "read", "faults")
-APART = ("unshare", "-Urmp", "--uts", "--fork", "--kill-child", "--mount-proc")
+IS_ROOT = os.geteuid() == 0
+FIRST_USER = 64_000
+APART = ("unshare", "-mp" if IS_ROOT else "-Urmp", "--uts", "--fork")
+APART += ("--kill-child", "--mount-proc")
 NUM_HOSTS = 3
 TURNS = 15
 
@@ -63,15 +68,31 @@ def started(place, number, seed, dead):
     """Start a process on a host of its own."""
     script = f"hostname host{number % 2} && exec {sys.executable} -m {__spec__.name}"
     words = f"{script} --turns-in {place} --seed {seed} --dead {dead}"
+    if IS_ROOT:
+        words += f" --user {FIRST_USER + number}"
     return subprocess.Popen(
         [*APART, "sh", "-c", words], stdout=subprocess.PIPE, text=True
     )
 
 
-def race(place, seed, kills):
+def become(user):
+    """Go on as another user; all of them share what is below the place."""
+    os.umask(0)
+    os.setgroups([])
+    os.setgid(user)
+    os.setuid(user)
+
+
+def race(seed, kills):
     """Return the counts of one race."""
-    shutil.rmtree(place, ignore_errors=True)
-    (place / "run").mkdir(parents=True)
+    with tempfile.TemporaryDirectory() as name:  # where every user gets to
+        return _race(Path(name), seed, kills)
+
+
+def _race(place, seed, kills):
+    for folder in (place, place / "run", place / "store"):
+        folder.mkdir(exist_ok=True)
+        folder.chmod(0o777)
     (place / "run" / "kept").touch()
     first = seed * NUM_HOSTS
     dead = first if kills else -1
@@ -101,7 +122,10 @@ def main():
     parser.add_argument("--out", type=Path)
     parser.add_argument("--turns-in", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--dead", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--user", type=int, help=argparse.SUPPRESS)
     given = parser.parse_args()
+    if given.user:
+        become(given.user)
     if given.turns_in:
         found = take_turns(given.turns_in, given.seed, given.dead)
         print(*(f"{name}={value}" for name, value in found.items()))
@@ -111,7 +135,7 @@ def main():
     for kills in (False, True):
         counts = Counter()
         for number in range(given.races):
-            counts += race(given.out / "work", given.seed + number, kills)
+            counts += race(given.seed + number, kills)
             table.put({"killed": "the first" if kills else "none", **counts})
         print(kills, dict(counts), flush=True)
 

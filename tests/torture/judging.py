@@ -41,9 +41,9 @@ class Verdict:
         return bool(_PLACE.search(self.said))
 
 
-def limit_memory():
+def limit_memory(num_bytes=LIMIT_BYTES):
     """Limit the private memory of this process."""
-    resource.setrlimit(resource.RLIMIT_DATA, (LIMIT_BYTES, LIMIT_BYTES))
+    resource.setrlimit(resource.RLIMIT_DATA, (num_bytes, num_bytes))
 
 
 def judged(*words, allowed=(0, 2), limit_s=LIMIT_S):

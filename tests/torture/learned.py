@@ -7,7 +7,7 @@ import shutil
 import traceback
 
 from fl.memory.files import cache_folder
-from tests.torture.judging import judged
+from tests.torture.judging import Verdict, judged
 
 SETTINGS = (
     "stop={rounds: 2}",
@@ -63,7 +63,10 @@ def judged_apart(cache, *words, allowed=(0, 2)):
     os.close(writing)
     with open(reading, "rb") as file:
         content = file.read()
-    os.waitpid(pid, 0)
+    _, status = os.waitpid(pid, 0)
+    if not content:
+        code = os.waitstatus_to_exitcode(status)
+        return Verdict(code, 0.0, "", f"its process died, exit code {code}")
     verdict = pickle.loads(content)  # our own child's
     assert not isinstance(verdict, str), verdict
     return verdict

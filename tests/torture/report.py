@@ -38,6 +38,10 @@ These test beds found the following faults, each of which is fixed and has a tes
 * A draft of the adapter that a killed run had left stayed in its folder.
 * `verify` did not know that a round without clients waits for a late one.
 * Two processes held one folder, where a file system granted locks now and then.
+* A user could not take over a folder whose lock another user's killed process had left.
+* An entry of the store that another user had written ended a run with an error.
+* Two merges wrote one draft, where a file system has no locks.
+* A stranger's model or tokenizer could give a traceback.
 * `verify` took an update's way over a backhaul for a message that starts in a cell.
 """
 BEDS = {
@@ -74,6 +78,16 @@ BEDS = {
         "manifest lists; `start` reads a copy of it elsewhere, in which damage "
         "cannot be detected as long as it is a valid adapter. A swap that changes "
         "no byte is not counted.",
+    ),
+    "hostile": (
+        "A stranger's folders",
+        "hostile --cases 120",
+        "One file of a study, a model, a run or an adapter becomes a pipe, a link to "
+        "an endless device or to a file outside, a folder, other bytes, or content of "
+        "its own form that lies: other settings, headers, columns, types and values, "
+        "with checksums made again. Each of the folder's readers ends with one message "
+        "or works, within 60 s of processor time and 3 GB, and the file outside stays "
+        "as it was. `cases` counts readers; `read`: exit code 0.",
     ),
     "forgeries": (
         "Verify: forged runs",
@@ -133,9 +147,11 @@ BEDS = {
     "hosts": (
         "Hosts and containers",
         "hosts --races 20",
-        "Three processes with process ids and host names of their own (namespaces of "
-        "Linux) race for a folder's lock, 15 turns each, and share a store that is "
-        "pruned; in half of the races the first is killed once somebody is inside.",
+        "Three processes with process ids, host names and users of their own "
+        "(namespaces of Linux; started by root) race for a folder's lock, 15 turns "
+        "each, and share a store that is pruned; in half of the races the first is "
+        "killed once somebody is inside. `read` counts entries: another user's is "
+        "absent.",
     ),
     "crash": (
         "Crashes",

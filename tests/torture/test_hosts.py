@@ -11,7 +11,7 @@ pytestmark = [
 
 
 @pytest.mark.parametrize("kills", [False, True])
-def test_one_host_at_a_time_holds_the_folder(kills, tmp_path):
-    found = race(tmp_path / "work", 1, kills)
+def test_one_host_at_a_time_holds_the_folder(kills):
+    found = race(1, kills)
     assert found["faults"] == 0
     assert found["held"] == TURNS * (NUM_HOSTS - kills)

@@ -1,5 +1,8 @@
 """A file operation that fails costs one message, and nothing that was finished."""
 
+import errno
+import os
+
 import pytest
 
 from fl.peft_folders.folder import new_folder
@@ -14,6 +17,7 @@ SHORT = ("kill", "EIO", "ENOSPC")
 
 
 @traces
+@pytest.mark.slow
 def test_a_merge_outlives_a_fault_at_each_of_its_file_operations(tmp_path):
     (part,) = operations.parts(tmp_path, ["merge"])
     seen = part.learn_what_is_right()
@@ -39,6 +43,42 @@ def test_two_merges_do_not_write_one_draft(tmp_path):
             pass
         assert (draft / "mine").exists()
     assert [path.name for path in out.iterdir()] == ["mine"]
+
+
+def test_two_merges_do_not_write_one_draft_without_locks(tmp_path, monkeypatch):
+    def refuse(handle, operation):
+        raise OSError(errno.ENOLCK, "no locks here")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    out, draft = tmp_path / "out", tmp_path / ".out.unfinished"
+    with new_folder(out) as mine:
+        (mine / "mine").touch()
+        with (
+            pytest.raises(ValueError, match=f"if none is, delete {draft}"),
+            new_folder(out),
+        ):
+            pass
+    assert [path.name for path in out.iterdir()] == ["mine"]
+    assert not draft.exists()
+
+
+def test_a_merge_that_ends_meanwhile_is_not_written_over(tmp_path, monkeypatch):
+    """Its draft is renamed after another has found it, before that can hold it."""
+    out, draft = tmp_path / "out", tmp_path / ".out.unfinished"
+    draft.mkdir()
+    (draft / "theirs").touch()
+    real = os.open
+
+    def late(path, *how):
+        if path == draft and draft.exists():
+            draft.rename(out)
+        return real(path, *how)
+
+    monkeypatch.setattr(os, "open", late)
+    busy = pytest.raises(ValueError, match="another process is merging into")
+    with busy, new_folder(out):
+        pass
+    assert [path.name for path in tmp_path.rglob("*")] == ["out", "theirs"]
 
 
 def test_what_a_killed_merge_left_is_replaced(tmp_path):

@@ -4,7 +4,7 @@ import contextlib
 
 import pytest
 
-from netsim.core import locks
+from netsim.core.lock_holder import Holder
 from tests.torture import simulation
 from tests.torture.simulation import KILLS, LOCKS, History, play
 
@@ -31,7 +31,7 @@ def test_a_lock_that_locks_nothing_is_noticed(tmp_path, monkeypatch):
 
 
 def test_a_lock_of_the_dead_that_stays_is_noticed(tmp_path, monkeypatch):
-    monkeypatch.setattr(locks.Holder, "is_gone", False)
+    monkeypatch.setattr(Holder, "is_gone", False)
     found = [
         History(seed, tmp_path / "work", grants=0.0, kill_chance=0.02).play()
         for seed in range(20)

@@ -79,10 +79,12 @@ class Fault:
 
 
 ADDS = ("create", "write", "mkdir", "link", "rename")
+# a kill before any other operation leaves what a kill before the next of these leaves
+CHANGES = (*ADDS, "unlink", "rmdir", "truncate", "utime", "flock")
 FAULTS = {
     fault.name: fault
     for fault in (
-        Fault("kill"),
+        Fault("kill", only=CHANGES),
         Fault("torn write", only=("write",), is_torn=True),
         Fault("EIO", errno.EIO),
         Fault("ENOSPC", errno.ENOSPC, only=ADDS, stays=True),

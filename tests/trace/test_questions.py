@@ -73,6 +73,22 @@ def test_stragglers_are_slower_than_the_median(run):
     ]
 
 
+def test_a_slow_round_slows_no_client_that_was_drawn_in_it(run):
+    def later(round_id, tasks):
+        slow = tasks.assign(round_id=round_id)
+        slow["end_ns"] = 10 * tasks["end_ns"]  # so ten times as long
+        return slow
+
+    twice = pd.concat([run.tasks, later(2, run.tasks)], ignore_index=True)
+    run._frames["tasks"] = twice
+    found = questions.stragglers(run)["slowdown"]
+    assert found.to_dict() == pytest.approx({8: 4 / 3.5, 7: 3 / 3.5})
+    alone = later(3, run.tasks.iloc[:1])  # 30 s; of all, the median is 30 s
+    run._frames["tasks"] = pd.concat([twice, alone], ignore_index=True)
+    found = questions.stragglers(run)["slowdown"]
+    assert found[7] == pytest.approx((3 / 3.5 + 3 / 3.5 + 1) / 3, abs=1e-3)
+
+
 @pytest.mark.parametrize(("status", "num_lost"), [("late", 1), ("unfinished", 0)])
 def test_what_the_runs_end_cut_is_not_lost(run, status, num_lost):
     found = questions.stragglers(cut_in_compute(run, status))

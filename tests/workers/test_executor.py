@@ -1,6 +1,8 @@
 """Work spread over processes: the same results, deaths survived, no process left."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -69,3 +71,19 @@ def test_workers_stay_until_they_are_closed_also_in_the_midst_of_work():
     next(under_way)
     executor.close()
     assert not any(map(is_alive, first))
+
+
+FIRST_WORKER = """
+from fl.workers.processes import processes
+from tests.support.work import is_interrupt_held
+executor = processes(1, None)
+print(*executor.map(is_interrupt_held, [0]))
+executor.close()
+"""
+
+
+def test_no_interrupt_reaches_the_first_worker_of_a_process_while_it_starts():
+    found = subprocess.run(
+        [sys.executable, "-c", FIRST_WORKER], capture_output=True, text=True, check=True
+    )
+    assert found.stdout == "True\n"

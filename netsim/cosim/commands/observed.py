@@ -1,4 +1,4 @@
-"""A device of somebody's log: observed steps, written as a device file."""
+"""Fits a device to a log of observed steps and writes it as a device file."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from netsim.errors import InputError
 
 HEADER = """\
 # A device of observed steps, written by `netsim calibrate --observations`; a scenario
-# beside it takes it by `devices: [{{device: {name}}}]`. A power that is null is not
-# known, and its energy counts as zero.
+# in the same folder takes it by `devices: [{{device: {name}}}]`. A power that is null
+# is not known, and its energy counts as zero.
 """
 
 

@@ -43,7 +43,7 @@ BEFORE: Final[Mapping[str, tuple[str, ...]]] = {  # what a seam needs in its sce
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What a class came to: how often its methods were asked, and what is wrong."""
+    """The result of a trial: how often each method was called, and what is wrong."""
 
     kind: str
     path: str  # in the scenario

@@ -26,6 +26,7 @@ from netsim.server.policies.basis import (
     assumed_law,
     note_decision,
     note_findings,
+    note_forecast,
     with_exponent,
     with_norms,
     with_ratio,
@@ -121,20 +122,30 @@ class AdaptivePolicy(Record):
         else:
             _explore(stage, exploration, 1)
             stage.begin(decision.probabilities.tolist())
-        weights = planner.problem.data_weights.astype(float)
-        rank = stage.scene.learner.rank
-        seen = Observed(data_weights=weights, full_rank=rank, step=self.step)
-        seen.updates += basis.updates
+        seen = self._observed(stage, planner, basis)
         for number in itertools.count(1):
             outcome = yield Coins(decision.probabilities, self.step)
             seen.note(outcome, decision.probabilities, stage.last_round_id)
+            rounds = basis.surrogate.rounds(decision.variance)
+            seen.note_progress(rounds, outcome.scores, stage.stop.target)
             is_due = self._interval and number % self._interval == 0
             if is_due:
                 basis, is_certain = self._renewed(stage, planner, basis, seen)
                 if is_certain:
                     decision = self._decide(stage, basis, decision)
+                if self._measures_ratio:
+                    note_forecast(stage, basis, decision, seen)
             if _explore(stage, exploration, number + 1) or is_due:
                 stage.write_plan(decision.probabilities.tolist())
+
+    def _observed(self, stage: Stage, planner: Planner, basis: Basis) -> Observed:
+        """Return what has been observed before the first round that trains."""
+        return Observed(
+            data_weights=planner.problem.data_weights.astype(float),
+            full_rank=stage.scene.learner.rank,
+            step=self.step,
+            updates=list(basis.updates),
+        )
 
     @property
     def _measures_ratio(self) -> bool:

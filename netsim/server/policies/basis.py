@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Final
 
 import numpy as np
 
+from netsim.core.clock import to_s
 from netsim.errors import InputError
 from netsim.policy.pilots import (
     Findings,
@@ -16,12 +16,10 @@ from netsim.policy.pilots import (
 )
 from netsim.policy.planner import Decision, Planner
 from netsim.policy.sampler import FloatArray
-from netsim.policy.surrogate import Surrogate
+from netsim.policy.surrogate import FULL_ROUNDS, Surrogate
 from netsim.server.policies.observed import Observed
 from netsim.server.policies.piloting import Notebook, Piloted
 from netsim.server.stage import Stage
-
-FULL_ROUNDS: Final = 100.0  # of full participation at full rank, if unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +64,7 @@ def with_ratio(stage: Stage, basis: Basis, seen: Observed) -> tuple[Basis, bool]
     below it."""
     found = stage.measuring.ratio(seen.moments, seen.data_weights)
     Notebook(stage).write("ratio", found.value, found.error)
+    stage.constants["ratio"] = found.value
     law = assumed_law(seen.data_weights, found.value, basis.surrogate.nu)
     return replace(basis, surrogate=law), found.is_certain
 
@@ -79,6 +78,7 @@ def with_exponent(
     if np.isnan(found.error):
         return basis
     Notebook(stage).write("nu", found.nu, found.error)
+    stage.constants["nu"] = found.nu
     if abs(found.nu - 1) <= found.error:
         return replace(basis, planner=planner.at_top_ranks())
     deepest = max(update.rank_ratio for update in seen.updates)
@@ -87,7 +87,7 @@ def with_exponent(
 
 
 def note_findings(stage: Stage, piloted: Sequence[Piloted], found: Findings) -> None:
-    """Write down all that pilots told."""
+    """Write all that the pilots measured."""
     book, law = Notebook(stage), found.surrogate
     for pilot, crossing, variance in zip(
         piloted, found.crossings, found.variances, strict=True
@@ -106,8 +106,10 @@ def note_findings(stage: Stage, piloted: Sequence[Piloted], found: Findings) -> 
     book.write("alpha", law.alpha, law.alpha_error)
     book.write("beta", law.beta, law.beta_error)
     book.write("nu", law.nu, found.nu_error)
+    stage.constants["nu"] = law.nu
     if law.alpha > 0:
         book.write("ratio", law.beta / law.alpha, law.ratio_error)
+        stage.constants["ratio"] = law.beta / law.alpha
 
 
 def note_decision(stage: Stage, basis: Basis, decision: Decision) -> None:
@@ -131,3 +133,17 @@ def note_decision(stage: Stage, basis: Basis, decision: Decision) -> None:
     stage.scene.mark("plan", round_id=stage.last_round_id + 1, detail=detail)
     if not stage.predicted:
         stage.predicted = {key: one for key, one in found.items() if np.isfinite(one)}
+
+
+def note_forecast(
+    stage: Stage, basis: Basis, decision: Decision, seen: Observed
+) -> None:
+    """Write when the target will be reached if the plan stays, where that follows."""
+    found = seen.forecast(stage.stop.target)
+    if found is None:
+        return
+    speed = FULL_ROUNDS / basis.surrogate.rounds(decision.variance)
+    left_s = decision.round_s.mean_s / speed * max(found.progress - seen.progress, 0.0)
+    error_s = decision.round_s.mean_s / speed * found.error
+    now_s = to_s(stage.scene.env.now)
+    Notebook(stage).write("target_time_s", now_s + left_s, error_s)

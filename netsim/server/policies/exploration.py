@@ -12,7 +12,7 @@ from netsim.core.streams import stream
 from netsim.policy.planner import Planner
 
 NUM_EXPLORED: Final = 8  # rounds
-PART_BELOW: Final = 0.5  # of the clients, each round anew
+PART_BELOW: Final = 0.5  # of the clients, drawn in each round
 
 Ranks = npt.NDArray[np.int64]
 

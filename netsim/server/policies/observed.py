@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from fl.contract import Score
+from netsim.learner.stop import Target
+from netsim.policy.forecast import Forecast, forecast, missing
 from netsim.policy.noise_scale import RoundMoments, round_moments
 from netsim.policy.pilots import Update
 from netsim.policy.sampler import FloatArray
+from netsim.policy.surrogate import FULL_ROUNDS
 from netsim.server.outcome import Outcome
 
 
@@ -21,6 +27,8 @@ class Observed:
     step: float  # the factor on merge weights
     updates: list[Update] = field(default_factory=list)
     moments: list[RoundMoments] = field(default_factory=list)
+    progress: float = 0.0  # in rounds of full participation
+    way: list[tuple[float, float]] = field(default_factory=list)  # with what lacked
 
     def note(self, outcome: Outcome, probabilities: FloatArray, round_id: int) -> None:
         """Add a round; it has no moments if updates of earlier rounds were merged."""
@@ -41,3 +49,20 @@ class Observed:
                 outcome.sum_norm2 / self.step**2,
             )
         )
+
+    def note_progress(
+        self, rounds: float, scores: Sequence[Score], target: Target | None
+    ) -> None:
+        """Add a round's part of full participation, which ``rounds`` such rounds make
+        ``FULL_ROUNDS`` of, and what its score lacks in the target's metric."""
+        self.progress += FULL_ROUNDS / rounds
+        value = math.nan if target is None else target.value(scores)
+        if target is not None and not math.isnan(value):
+            self.way.append((self.progress, missing(target.metric, value)))
+
+    def forecast(self, target: Target | None) -> Forecast | None:
+        """Return the progress at which the target will be reached, if that follows."""
+        if target is None or not self.way:
+            return None
+        progress, lacks = zip(*self.way, strict=True)
+        return forecast(progress, lacks, missing(target.metric, target.level))

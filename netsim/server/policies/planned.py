@@ -78,7 +78,8 @@ def read_plan(path: Path, num_clients: int) -> Plan:
     import pyarrow.parquet as pq
 
     try:
-        table = pq.ParquetFile(path).read()
+        with open(path, "rb") as file:  # pyarrow takes no path that is not UTF-8
+            table = pq.ParquetFile(file).read()
     except (pa.ArrowException, OSError) as error:
         raise _refused(path, f"cannot be read: {str(error).splitlines()[0]}") from error
     for name in COLUMNS:

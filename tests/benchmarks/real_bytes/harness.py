@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
@@ -16,6 +17,8 @@ from link import SERVER_ADDRESS, Names, Shape, built, inside
 HERE = Path(__file__).parent
 PORT = "4077"
 LIMIT_S = 300  # of one plan
+SETTLES_NS = 12 * 10**9  # until all processes are there, before a trace begins
+LATE_NS = 50 * 10**6
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,9 @@ def play(plan: Plan, shape: Shape) -> Played:
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         path = Path(folder) / "plan.json"
-        path.write_text(json.dumps({**asdict(plan), "num_clients": shape.num_clients}))
+        begin_ns = time.monotonic_ns() + (SETTLES_NS if shape.trace else 0)
+        told = {"num_clients": shape.num_clients, "begin_ns": begin_ns}
+        path.write_text(json.dumps({**asdict(plan), **told}))
         names = stack.enter_context(built(shape))
         server = stack.enter_context(_process(names.server, "server.py", str(path)))
         if server.stdout.readline() != "listening\n":
@@ -75,13 +80,30 @@ def play(plan: Plan, shape: Shape) -> Played:
             stack.enter_context(_client(names, client_id, files.get(client_id, idle)))
             for client_id in range(shape.num_clients)
         ]
+        if shape.trace is not None:
+            words = (shape.trace.path, str(shape.trace.offset_s), str(begin_ns))
+            stack.enter_context(_follower(names, *words))
         rounds = json.loads(_last_word(server))
+        if shape.trace is not None and rounds[0]["start_ns"] > begin_ns + LATE_NS:
+            raise RuntimeError("the processes came too late for the trace: play again")
         ticks = [[json.loads(line) for line in _last_word(c).split()] for c in clients]
     return _gathered(plan, rounds, ticks)
 
 
 def _client(names: Names, client_id: int, file: str):
     return _process(names.client(client_id), "client.py", str(client_id), file)
+
+
+@contextmanager
+def _follower(names: Names, *words: str) -> Iterator[None]:
+    """Let the uplink follow a trace meanwhile."""
+    script = [sys.executable, "-S", str(HERE / "follow.py"), "uplink", SERVER_ADDRESS]
+    process = subprocess.Popen(inside(names.hub, [*script, *words]))
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
 
 
 @contextmanager

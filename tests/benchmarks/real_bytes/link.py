@@ -13,7 +13,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 SERVER_ADDRESS = "10.78.0.2"
 MTU = 1500
@@ -21,11 +21,20 @@ FRAME_BYTES = MTU + 14  # what `tc` counts: without preamble, checksum and gap
 FIFO_BYTES = 150_000
 FORWARDING = "/proc/sys/net/ipv4/ip_forward"
 OWN_BPS = 8_000  # of a class; all else is borrowed
+UNLIMITED_BPS = 10**9
 QUEUE_PACKETS = 100  # of each client's own queue
 
 
 class Refused(Exception):
     """This machine, or this user, cannot make the link."""
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A recorded trace of packets, and where in it the play begins."""
+
+    path: str
+    offset_s: float
 
 
 @dataclass(frozen=True)
@@ -36,6 +45,7 @@ class Shape:
     down_bps: int
     ceilings_bps: Sequence[int]  # one for each client
     is_fair: bool = True  # a queue per client; else one queue for all
+    trace: Trace | None = None  # that the uplink follows in place of its rate
 
     @property
     def num_clients(self) -> int:
@@ -75,7 +85,10 @@ def built(shape: Shape) -> Iterator[Names]:
             subnet = f"10.77.{client_id}"
             _wire(names.client(client_id), names.hub, f"c{client_id}", subnet=subnet)
         _run(*inside(names.hub, ["sh", "-c", f"echo 1 > {FORWARDING}"]))
-        _limit(names.hub, "uplink", shape.up_bps, shape, match="src")
+        if shape.trace is None:
+            _limit(names.hub, "uplink", shape.up_bps, shape, match="src")
+        else:
+            _make_bucket(names.hub, "uplink", shape)
         _limit(names.server, "eth0", shape.down_bps, shape, match="dst")
         yield names
 
@@ -139,16 +152,39 @@ def _limit(space: str, device: str, rate_bps: int, shape: Shape, *, match: str) 
         _run(*at, "root", "tbf", "rate", f"{rate_bps}bit", *limits)
         return
     _run(*at, "root", "handle", "1:", "htb")
-    _add_class(space, device, "1:", "1:1", rate_bps, rate_bps)
+    _share(space, device, "1:", rate_bps, shape, match=match)
+
+
+def _share(
+    space: str, device: str, root: str, rate_bps: int, shape: Shape, *, match: str
+) -> None:
+    """Give each client a class and a queue below an `htb` of a rate."""
+    _add_class(space, device, root, f"{root}1", rate_bps, rate_bps)
     for client_id, ceiling_bps in enumerate(shape.ceilings_bps):
-        own = f"1:{client_id + 16:x}"
-        _add_class(space, device, "1:1", own, OWN_BPS, min(ceiling_bps, rate_bps))
-        _run(*at, "parent", own, "pfifo", "limit", str(QUEUE_PACKETS))
+        own = f"{root}{client_id + 16:x}"
+        most_bps = min(ceiling_bps, rate_bps)
+        _add_class(space, device, f"{root}1", own, OWN_BPS, most_bps)
+        _run(
+            *("tc", "-n", space, "qdisc", "add", "dev", device),
+            *("parent", own, "pfifo", "limit", str(QUEUE_PACKETS)),
+        )
         _run(
             *("tc", "-n", space, "filter", "add", "dev", device, "protocol", "ip"),
-            *("parent", "1:", "prio", "1", "u32"),
+            *("parent", root, "prio", "1", "u32"),
             *("match", "ip", match, f"10.77.{client_id}.2/32", "flowid", own),
         )
+
+
+def _make_bucket(space: str, device: str, shape: Shape) -> None:
+    """Make a token bucket whose rate `follow.py` changes, before a queue per client or
+    one queue for all."""
+    at = ["tc", "-n", space, "qdisc", "add", "dev", device]
+    bucket = ["tbf", "rate", "8kbit", "burst", str(FRAME_BYTES + 26)]
+    _run(*at, "root", "handle", "1:", *bucket, "limit", str(FIFO_BYTES))
+    if shape.is_fair:
+        _run(*at, "parent", "1:1", "handle", "10:", "htb")
+        free = replace(shape, ceilings_bps=[UNLIMITED_BPS] * shape.num_clients)
+        _share(space, device, "10:", UNLIMITED_BPS, free, match="src")
 
 
 def _add_class(

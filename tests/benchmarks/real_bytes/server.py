@@ -2,10 +2,10 @@
 
     python server.py ADDRESS PORT PLAN > ticks.json
 
-Knows nothing but the standard library. A plan is ``announce_ns``, ``merge_ns`` and
-``rounds``, each a list of parts: ``client_id``, ``down_bytes``, ``compute_ns``,
-``up_bytes`` and the ``file`` whose last bytes must arrive. Prints per round its start
-and end, and per part its end, on the machine's monotonic clock.
+Knows nothing but the standard library. A plan is ``begin_ns``, ``announce_ns``,
+``merge_ns`` and ``rounds``, each a list of parts: ``client_id``, ``down_bytes``,
+``compute_ns``, ``up_bytes`` and the ``file`` whose last bytes must arrive. Prints per
+round its start and end, and per part its end, on the machine's monotonic clock.
 """
 
 from __future__ import annotations
@@ -53,6 +53,7 @@ def play(plan: dict, links: dict[int, socket.socket]) -> list[dict]:
         return serve(links[part["client_id"]], part, adapters[part["file"]])
 
     with ThreadPoolExecutor(len(links)) as pool:
+        sleep_until(plan["begin_ns"])
         start_ns = time.monotonic_ns()
         for parts in plan["rounds"]:
             sleep_until(start_ns + plan["announce_ns"])

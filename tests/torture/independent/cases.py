@@ -2,23 +2,8 @@
 
 import random
 
-RULES = (
-    "processor-sharing",
-    "weighted",
-    "tdma-first-come",
-    "tdma-shortest-first",
-    "shortest-first",
-    "proportional-fair-live",
-    "max-min-live",
-    "work-conserving",
-    "equal-finish",
-    "equal-fixed",
-    "proportional",
-    "equal-rate",
-    "max-min",
-    "proportional-fair",
-)
-PER_ROUND = set(RULES[7:])
+from tests.torture.sharing_rules import PER_ROUND, RULES
+
 SERVERS = (
     "synchronous",
     "deadline",

@@ -2,23 +2,8 @@
 
 import random
 
-RULES = (
-    "processor-sharing",
-    "weighted",
-    "tdma-first-come",
-    "tdma-shortest-first",
-    "shortest-first",
-    "proportional-fair-live",
-    "max-min-live",
-    "work-conserving",
-    "equal-finish",
-    "equal-fixed",
-    "proportional",
-    "equal-rate",
-    "max-min",
-    "proportional-fair",
-)
-LIVE = RULES[:7]  # those that need no round
+from tests.torture.sharing_rules import LIVE, RULES
+
 SERVERS = ("synchronous", "deadline", "buffered", "asynchronous", "hierarchical")
 ROUNDLESS = ("buffered", "asynchronous")
 

@@ -42,6 +42,7 @@ These test beds found the following faults, each of which is fixed and has a tes
 * An entry of the store that another user had written ended a run with an error.
 * Two merges wrote one draft, where a file system has no locks.
 * A stranger's model or tokenizer could give a traceback.
+* A loss of power could take the names of new folders, and a merge's whole content.
 * `verify` took an update's way over a backhaul for a message that starts in a cell.
 """
 BEDS = {

@@ -21,7 +21,7 @@ from netsim.study.what_if import WhatIf, run_alone
 def show_sensitivity(asked: WhatIf, workers: Workers) -> None:
     """Halve and double efficiency, band and jitter; print whether the order stays."""
     table = _answers(asked, HALVED_AND_DOUBLED, workers)
-    for line in sensitivity_lines(table):
+    for line in sensitivity_lines(table, asked.baselines):
         typer.echo(line)
 
 
@@ -29,7 +29,7 @@ def show_range(asked: WhatIf, workers: Workers) -> None:
     """Draw how far the devices err; print the ranges of the times, and whether the
     order stays."""
     sets = drawn(run.scenario for run in asked.runs)
-    for line in range_lines(_answers(asked, sets, workers)):
+    for line in range_lines(_answers(asked, sets, workers), asked.baselines):
         typer.echo(line)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json as json_format
 import shlex
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +22,7 @@ from netsim.core.quantities import QUANTITIES, format_quantity
 from netsim.cosim.commands.calibrate import Request, calibrated
 from netsim.cosim.commands.observed import error_line, observed_device
 from netsim.cosim.reading import read_scenario
+from netsim.cosim.scenario import Scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.devices.device_file import DeviceFile
 from netsim.errors import InputError
@@ -64,6 +66,14 @@ def calibrate(
             "step_seconds, flop_per_step."
         ),
     ] = None,
+    sweep: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PRECISION",
+            help="Time seven small models in 52 settings, in place of a scenario: "
+            "float32 or bfloat16.",
+        ),
+    ] = None,
     set_: SetOption = None,
     name: NameOption = None,
     threads: ThreadsOption = None,
@@ -76,8 +86,10 @@ def calibrate(
     allow_code: AllowCodeOption = False,
 ) -> None:
     """Time this host's training once and write it as a device for scenarios."""
-    if (scenario is None) == (observations is None):
-        raise InputError("calibrate: needs a scenario or --observations, one of them")
+    if sum(one is not None for one in (scenario, sweep, observations)) != 1:
+        raise InputError(
+            "calibrate: needs a scenario, --sweep or --observations, one of them"
+        )
     memory_bytes = quantity("--memory", memory, "B")
     request = Request(
         out=out,
@@ -91,14 +103,15 @@ def calibrate(
         command=shlex.join(["netsim", *sys.argv[1:]]),
     )
     if observations is not None:
-        _of_log(observations, request)
-        return
-    assert scenario is not None
-    code = user_code(allow_code)
-    config = read_scenario(find_scenario(scenario), overrides(set_), code)
-    entry = calibrated(config, request)
-    for line in _lines(entry, out):
-        typer.echo(line)
+        entry = _of_log(observations, request)
+    elif sweep is not None:
+        entry = _of_sweep(sweep, request)
+    else:
+        assert scenario is not None
+        changed, code = overrides(set_), user_code(allow_code)
+        entry = _of_scenario(
+            read_scenario(find_scenario(scenario), changed, code), request
+        )
     if json:
         typer.echo(json_format.dumps(_report(entry, out)))
 
@@ -111,12 +124,34 @@ def _report(entry: DeviceFile, path: Path) -> dict[str, str | float]:
     }
 
 
-def _of_log(log: Path, request: Request) -> None:
+def _of_scenario(config: Scenario, request: Request) -> DeviceFile:
+    entry = calibrated(config, request)
+    for line in _lines(entry, request.out):
+        typer.echo(line)
+    return entry
+
+
+def _of_log(log: Path, request: Request) -> DeviceFile:
     entry, found = observed_device(log, request)
     speed = format_quantity(entry.peak_flop_per_s, "FLOP/s")
     typer.echo(f"speed       {speed}, and {entry.fixed_time_s:.3g} s a step")
     typer.echo(error_line(found))
     typer.echo(f"device      {request.out}")
+    return entry
+
+
+def _of_sweep(precision: str, request: Request) -> DeviceFile:
+    from netsim.cosim.commands.sweep import error_line, swept_device  # brings torch
+
+    entry, result = swept_device(request, precision, partial(typer.echo, err=True))
+    half = entry.half_rate_flop_per_s or entry.peak_flop_per_s
+    typer.echo(
+        f"speed       {format_quantity(entry.peak_flop_per_s, 'FLOP/s')}, "
+        f"{format_quantity(half, 'FLOP/s')} of 16-bit products"
+    )
+    typer.echo(error_line(result))
+    typer.echo(f"device      {request.out}, {entry.device().certainty}")
+    return entry
 
 
 def quantity(option: str, text: str | None, base: str) -> float | int | None:

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
 from pydantic import ValidationError
 from rich import box
@@ -32,6 +33,7 @@ from netsim.scenario.wording import describe
 from netsim.study.factors import AS_IT_IS
 from netsim.study.order import range_s, survival
 from netsim.study.outcomes import Outcome, outcomes
+from netsim.study.statistics import Sample
 from netsim.study.what_if import draws_of
 
 MAX_WIDTH = 10_000  # characters: what a table is measured in
@@ -215,12 +217,16 @@ def _orders(
     for ends in zip(*found, strict=True):
         drawn = _draws(runs, ends)
         if all(drawn) and all(end.is_reached for end in ends):
-            times = {
-                draw: {n: one[draw] for n, one in zip(names, drawn, strict=True)}
-                for draw in drawn[0]
+            for one, end in zip(drawn, ends, strict=True):
+                one[AS_IT_IS] = end.time_ns / 1e9
+            of_sets = {
+                factors: {
+                    name: Sample(np.array([one[factors]]), np.array([True]))
+                    for name, one in zip(names, drawn, strict=True)
+                }
+                for factors in drawn[0]
             }
-            own = {n: end.time_ns / 1e9 for n, end in zip(names, ends, strict=True)}
-            yield f"to {ends[0].target}: {survival({AS_IT_IS: own, **times})}"
+            yield f"to {ends[0].target}: {survival(of_sets)}"
 
 
 def _time(run: Run, end: Outcome) -> str:

@@ -48,6 +48,11 @@ class WhatIf:
     targets: Sequence[Target]
     code: UserCode
 
+    @property
+    def baselines(self) -> dict[str, str]:
+        """Return what each variant is compared with."""
+        return {r.combination.label: r.combination.baseline for r in self.runs}
+
     def cost(self, sets: Sequence[Factors]) -> str:
         """Return in one line how many runs there will be, and what they train."""
         steps = sum(
@@ -153,11 +158,12 @@ def answers(study: Study) -> list[str]:
     table = table[table["target"].isin(alike)]
     is_draw = table["factors"].str.startswith(DRAW)
     is_own = table["factors"] == AS_IT_IS
+    baselines = dict(zip(study.table["variant"], study.table["baseline"], strict=True))
     lines: list[str] = []
     if (~is_draw & ~is_own).any():
-        lines += sensitivity_lines(table[~is_draw])
+        lines += sensitivity_lines(table[~is_draw], baselines)
     if is_draw.any():
-        lines += range_lines(table[is_draw | is_own])
+        lines += range_lines(table[is_draw | is_own], baselines)
     return lines
 
 

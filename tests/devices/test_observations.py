@@ -136,7 +136,7 @@ def test_a_log_becomes_a_device_with_its_error(tmp_path):
         ("a,,m,1e9,1\n", (), "needs --memory"),
         ("a,,m,1e9,1\nb,,m,1e9,2\n", ("--memory", "8 GB"), "must hold one device"),
         ("a,,m,,1\n", ("--memory", "8 GB"), "no row says its FLOP"),
-        ("a,,m,1,1\n", ("quickstart",), "needs a scenario or --observations"),
+        ("a,,m,1,1\n", ("quickstart",), "needs a scenario, --sweep or"),
     ],
 )
 def test_a_log_that_makes_no_device_is_refused(tmp_path, rows, options, message):

@@ -110,16 +110,25 @@ def test_pairs_that_swap_are_named_with_how_far_they_were_apart():
         slow={"a": 20, "b": 22, "c": 40},
         wide={"a": 10, "b": 9, "c": 9.5},
     )
-    assert list(sensitivity_lines(table)) == [
+    alike = dict.fromkeys("abc", "a")
+    assert list(sensitivity_lines(table, alike)) == [
         "to the end: a 10 s < b 11 s < c 20 s",
         "  slow: the order stays",
         "  wide: 2 of 3 pairs swap: b before a, c before a (at most 100.0% apart)",
     ]
+    apart = list(sensitivity_lines(table, {"a": "a", "b": "a", "c": "c"}))
+    assert apart[0] == "to the end, compared with a: a 10 s < b 11 s"
+    assert apart[3:] == [
+        "to the end, compared with c: c 20 s",
+        "  slow: nothing to order",
+        "  wide: nothing to order",
+    ]
 
 
 def test_a_range_is_that_of_four_draws_in_five():
+    alike = dict.fromkeys("ab", "a")
     draws = {f"draw {n}": {"a": n, "b": 5.5} for n in range(1, 11)}
-    lines = list(range_lines(frame(as_it_is={"a": 5, "b": 5.5}, **draws)))
+    lines = list(range_lines(frame(as_it_is={"a": 5, "b": 5.5}, **draws), alike))
     assert lines == [
         "to the end",
         "  a: 5 s, 80% within 1.9 to 9.1 s",

@@ -21,7 +21,7 @@ FLOORS = (  # from the top; a room imports rooms of lower floors only
     ("netsim.scenario", "netsim.trace"),
     ("netsim.core",),
     ("netsim.errors",),
-    ("fl.calibration", "fl.merge_study"),
+    ("fl.calibration", "fl.step_times", "fl.merge_study"),
     ("fl.federation",),
     ("fl.training", "fl.workers"),
     ("fl.costs", "fl.peft_folders"),

@@ -100,7 +100,7 @@ def _entry(
         idle_power_w=request.idle_power_w,
         software=f"netsim, torch {versions().get('torch', '')}",
         basis="measured",
-        source=f"{_processor()}, measured by netsim calibrate on {_today()}",
+        source=f"{processor()}, measured by netsim calibrate on {today()}",
         calibration=_record(
             scenario,
             learning,
@@ -121,8 +121,8 @@ def _record(
 ) -> Calibration:
     how = "best of some matrix products, same precision and threads"
     return Calibration(
-        host=f"{platform.node()}: {_processor()}, {platform.system()}",
-        date=_today(),
+        host=f"{platform.node()}: {processor()}, {platform.system()}",
+        date=today(),
         versions=versions(),
         scenario=scenario.name,
         model=learning.model_copy(update={"timing_as": None}).timing_model()["time"],
@@ -139,7 +139,7 @@ def _record(
     )
 
 
-def _processor() -> str:
+def processor() -> str:
     """Return what the system calls this host's processor."""
     try:
         lines = CPU_INFO.read_text().splitlines()
@@ -150,5 +150,6 @@ def _processor() -> str:
     return found.strip()
 
 
-def _today() -> str:
+def today() -> str:
+    """Return the date, as a device file has it."""
     return datetime.datetime.now(datetime.UTC).date().isoformat()

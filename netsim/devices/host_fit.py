@@ -1,0 +1,123 @@
+"""The law of a host's steps: fitted to half of the settings, judged on the others."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import combinations
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fl.contract import Work
+from netsim.core.streams import stream
+from netsim.devices.fitting import COVERAGE
+
+Floats = NDArray[np.float64]
+NAMES = ("step", "operation", "FLOP", "16-bit FLOP", "product byte", "other byte")
+LEAST_FLOP_S = 1e-18  # of one FLOP: no device is faster
+
+
+class HostLaw(NamedTuple):
+    """Seconds of a step, an operation, a FLOP, one of 16-bit products, a byte of
+    products and one of others; at least zero."""
+
+    step_s: float
+    operation_s: float
+    flop_s: float
+    half_flop_s: float
+    product_byte_s: float
+    other_byte_s: float
+
+    def seconds(self, work: Work) -> float:
+        """Return the time of some work."""
+        return float(_row(work) @ np.array(self))
+
+    @property
+    def peak_flop_per_s(self) -> float:
+        """Return the rate of products that give 32-bit numbers."""
+        return 1 / max(self.flop_s, LEAST_FLOP_S)
+
+    @property
+    def half_rate_flop_per_s(self) -> float | None:
+        """Return the rate of products that give 16-bit numbers; None if not known."""
+        return 1 / self.half_flop_s if self.half_flop_s else None
+
+    @property
+    def bandwidths_bytes_per_s(self) -> tuple[float | None, float | None]:
+        """Return those of products and of other operations; None for no time."""
+        product, other = (
+            1 / seconds if seconds > 0 else None
+            for seconds in (self.product_byte_s, self.other_byte_s)
+        )
+        return product, other
+
+
+class Judged(NamedTuple):
+    """A law fitted to all settings, and on each setting that was left out the factor by
+    which the law and a single rate err that were fitted to the other half."""
+
+    law: HostLaw
+    left_out: tuple[int, ...]
+    errors: tuple[float, ...]
+    one_rate_errors: tuple[float, ...]
+
+    @property
+    def doubt(self) -> float:
+        """Return the factor within which the stated share of errors lies."""
+        rank = math.ceil(COVERAGE * len(self.errors))
+        return sorted(self.errors)[rank - 1]
+
+
+def judged(
+    works: Sequence[Work], seconds: Sequence[float], is_unseen: Sequence[bool]
+) -> Judged:
+    """Return the law of some settings and its errors on the half that it was not fitted
+    to, which has all that ``is_unseen``."""
+    order = stream(0, "host fit").permutation(len(works))
+    chosen = [int(n) for n in order[: len(works) // 2] if not is_unseen[int(n)]]
+    others = tuple(n for n in range(len(works)) if n not in set(chosen))
+    law = fit_law([works[n] for n in chosen], [seconds[n] for n in chosen])
+    rates = [math.log(works[n].flop / seconds[n]) for n in chosen]
+    rate = math.exp(math.fsum(rates) / len(rates))
+    return Judged(
+        fit_law(works, seconds),
+        others,
+        tuple(_factor(law.seconds(works[n]), seconds[n]) for n in others),
+        tuple(_factor(works[n].flop / rate, seconds[n]) for n in others),
+    )
+
+
+def fit_law(works: Sequence[Work], seconds: Sequence[float]) -> HostLaw:
+    """Return the least squares of relative errors over terms of at least zero: the best
+    of all choices of terms whose own least squares has none below zero."""
+    relative = np.array([_row(work) for work in works]) / np.array(seconds)[:, None]
+    scale = np.maximum(relative.max(axis=0), np.finfo(float).tiny)
+    terms = relative / scale
+    used = [n for n in range(len(NAMES)) if relative[:, n].any()]
+    best, found = math.inf, np.zeros(len(NAMES))
+    for size in range(1, len(used) + 1):
+        for some in map(list, combinations(used, size)):
+            values, *_ = np.linalg.lstsq(terms[:, some], np.ones(len(terms)))
+            error = float(((terms[:, some] @ values - 1) ** 2).sum())
+            if (values >= 0).all() and error < best:
+                best, found = error, np.zeros(len(NAMES))
+                found[some] = values
+    return HostLaw(*(found / scale).tolist())
+
+
+def _row(work: Work) -> Floats:
+    flop = work.flop - work.half_flop
+    return np.array(
+        [
+            *(work.steps, work.operations, flop, work.half_flop),
+            *(work.product_bytes, work.other_bytes),
+        ],
+        dtype=np.float64,
+    )
+
+
+def _factor(predicted_s: float, observed_s: float) -> float:
+    ratio = predicted_s / observed_s
+    return max(ratio, 1 / ratio)

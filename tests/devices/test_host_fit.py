@@ -1,0 +1,106 @@
+"""This host measured over several settings: the law, its errors, the device file."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from fl.contract import Work
+from fl.step_times import PRECISIONS, UNSEEN, Setting, settings
+from netsim.cli.main import app
+from netsim.cosim.commands import sweep
+from netsim.cosim.commands.calibrate import Request
+from netsim.devices.device_file import read_device
+from netsim.devices.host_fit import HostLaw, fit_law, judged
+from tests.benchmarks.steps import read
+from tests.support.places import ROOT
+
+LAW = HostLaw(1e-2, 1e-5, 1e-11, 2e-12, 1e-10, 5e-11)
+
+
+def works(number):
+    drawn = np.random.default_rng(0).integers(1, 1000, size=(number, 5)).tolist()
+    return [
+        Work(
+            flop=(a + b) * 10**7,
+            half_flop=b * 10**7,
+            product_bytes=c * 10**5,
+            other_bytes=d * 10**5,
+            operations=e,
+            steps=1,
+        )
+        for a, b, c, d, e in drawn
+    ]
+
+
+def test_exact_times_give_their_law_back_and_no_error():
+    some = works(40)
+    found = judged(some, [LAW.seconds(one) for one in some], [False] * 40)
+    assert found.law == pytest.approx(LAW, rel=1e-6)
+    assert len(found.left_out) == 20
+    assert found.errors == pytest.approx([1.0] * 20)
+    assert found.doubt == pytest.approx(1.0)
+    assert max(found.one_rate_errors) > 1.1
+
+
+def test_a_term_that_would_be_negative_is_left_out():
+    some = works(40)
+    odd = LAW._replace(step_s=0.0)
+    seconds = [odd.seconds(one) - 2e-4 for one in some]
+    law = fit_law(some, seconds)
+    assert law.step_s == 0
+    assert min(law) >= 0
+
+
+def test_a_family_that_is_unseen_is_judged_and_never_fitted():
+    some = works(40)
+    seconds = [LAW.seconds(one) for one in some]
+    is_unseen = [n < 10 for n in range(40)]
+    spoilt = [s * (3 if n < 10 else 1) for n, s in enumerate(seconds)]
+    found = judged(some, spoilt, is_unseen)
+    errors = dict(zip(found.left_out, found.errors, strict=True))
+    assert set(range(10)) <= errors.keys()
+    assert [errors[n] for n in range(10)] == pytest.approx([3.0] * 10)
+    others = [error for n, error in errors.items() if n >= 10]
+    assert others == pytest.approx([1.0] * len(others))
+
+
+def test_a_sweep_of_this_host_is_a_device_with_its_doubt(tmp_path, monkeypatch):
+    chosen = [Setting("vit", "float32", size, 0) for size in (1, 2, 4)]
+    chosen.append(Setting(UNSEEN, "float32", 1, 16))
+    monkeypatch.setattr(sweep, "settings", lambda precision: chosen)
+    lines = []
+    request = Request(out=tmp_path / "host.yaml")
+    entry, result = sweep.swept_device(request, "float32", lines.append)
+    device = read_device(tmp_path / "host.yaml")
+    assert (device.basis, device.doubt) == ("fitted", entry.doubt)
+    assert lines[0].startswith("vit, float32, 1 images: ")
+    assert len(lines) == 4
+    for work in works(5):
+        full = replace(work, half_flop=0)  # no product of the sweep gave 16 bits
+        assert device.compute_time_s(full) == pytest.approx(result.law.seconds(full))
+    assert sweep.error_line(result).startswith("error       median")
+
+
+def test_settings_are_of_several_families():
+    assert len(settings("float32")) == len(settings("bfloat16")) == 52
+    assert len({one.model for one in settings("float32")}) == 7
+
+
+def test_the_host_of_the_page_errs_as_the_page_says():
+    errors = {}
+    for precision in PRECISIONS:
+        found = read(ROOT / "results" / "validation" / "host.csv")
+        some = [one for one in found if one.setting.precision == precision]
+        errors[precision] = sweep.judge(some).errors
+    assert len(errors["float32"]) >= 24
+    assert np.median(errors["float32"]) < 1.05
+    assert max(errors["float32"]) < 1.25
+    assert np.median(errors["bfloat16"]) < 1.15
+
+
+def test_an_unknown_precision_is_refused(tmp_path):
+    wrong = ["calibrate", "--sweep", "bfloat", "--out", str(tmp_path / "x.yaml")]
+    result = CliRunner().invoke(app, wrong)
+    assert "did you mean 'bfloat16'" in str(result.exception)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
@@ -138,12 +139,35 @@ def new_folder(path: str | Path) -> Iterator[Path]:
         try:
             yield draft
             require_free(folder)
-            if folder.exists():
-                folder.rmdir()
-            draft.rename(folder)
+            _put_in_place(draft, folder)
         except BaseException:
             shutil.rmtree(draft, ignore_errors=True)
             raise
+
+
+def _put_in_place(draft: Path, folder: Path) -> None:
+    """Rename a draft, on the disk under its new name or not at all."""
+    if folder.exists():
+        folder.rmdir()
+    for path in (*draft.rglob("*"), draft):
+        _sync(path)
+    draft.rename(folder)
+    try:
+        _sync(folder.parent)
+    except OSError:
+        folder.rename(draft)
+        raise
+
+
+def _sync(path: Path) -> None:
+    """Bring a file, or the names in a folder, to the disk."""
+    if os.name == "nt" and path.is_dir():  # Windows opens no folders
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _made(folder: Path) -> bool:

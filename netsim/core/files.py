@@ -70,7 +70,7 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-        _sync(path.parent)
+        sync(path.parent)
     except OSError as error:
         temporary.unlink(missing_ok=True)
         what = f"cannot write, {error.strerror}"
@@ -83,14 +83,23 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
 def make_durable(folder: Path) -> None:
     """Bring all files below a folder, and their names, to the disk."""
     for path in sorted(folder.rglob("*"), reverse=True):
-        _sync(path)
+        sync(path)
     if folder.is_dir():
-        _sync(folder)
-        _sync(folder.parent)
+        sync(folder)
+        sync(folder.parent)
 
 
-def _sync(path: Path) -> None:
-    """Bring a file or the names in a folder to the disk."""
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it; the names of new ones are on the disk."""
+    new = [one for one in (folder, *folder.parents) if not one.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for one in reversed(new):
+        with contextlib.suppress(PermissionError):  # a folder that one may not list
+            sync(one.parent)
+
+
+def sync(path: Path) -> None:
+    """Bring a file, or the names in a folder, to the disk."""
     if os.name == "nt" and path.is_dir():  # Windows opens no folders
         return
     handle = os.open(path, os.O_RDONLY)

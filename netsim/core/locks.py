@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from netsim.core.files import DRAFT, is_draft
+from netsim.core.files import DRAFT, is_draft, make_folder
 from netsim.core.lock_holder import holder_of, this_process
 from netsim.errors import InputError
 
@@ -44,7 +44,7 @@ def locked(folder: Path, *, patience_s: float = 0.0) -> Iterator[None]:
     if folder.exists() and not folder.is_dir():
         raise InputError(f"--out {folder} is a file, not a folder")
     is_made = not folder.exists()
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     if not os.access(folder, os.W_OK):
         yield
         return

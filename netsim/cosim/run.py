@@ -11,7 +11,14 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from netsim.core.engine import rare_garbage_collection
-from netsim.core.files import damage, make_durable, stored_file, write_atomically
+from netsim.core.files import (
+    damage,
+    make_durable,
+    make_folder,
+    stored_file,
+    sync,
+    write_atomically,
+)
 from netsim.core.locks import is_empty, locked
 from netsim.cosim.extend import LONGER, adopt
 from netsim.cosim.inputs import changed, inputs, keep_code, require_same_code
@@ -46,13 +53,14 @@ def claim_folder(scenario: Scenario, parent: Path = RUNS) -> Path:
     """Make and return a new folder under ``parent``: ``<name>-<digest>``, numbered from
     the second run of the same scenario on."""
     first = parent / f"{scenario.name}-{scenario_digest(scenario)[:12]}"
-    parent.mkdir(parents=True, exist_ok=True)
+    make_folder(parent)
     for attempt in itertools.count(1):
         folder = first if attempt == 1 else first.with_name(f"{first.name}-{attempt}")
         try:
             folder.mkdir()
         except FileExistsError:
             continue
+        sync(parent)
         return folder
     raise AssertionError("an endless count ended")
 

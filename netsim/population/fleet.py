@@ -35,6 +35,10 @@ class Fleet:
         """Return a client's device."""
         return self.kinds[int(self._device_index[client_id])]
 
+    def kind_of(self, client_ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return the places of clients' devices in ``kinds``."""
+        return np.asarray(self._device_index[client_ids], np.int64)
+
     def per_client(self, values: Sequence[Value]) -> list[Value]:
         """Return one value per client from one value per entry of ``kinds``."""
         return [values[index] for index in self._device_index.tolist()]

@@ -103,6 +103,10 @@ class RadioMap:
         snrs = per_hz[self.cell_ids] * self._mean_cn0_hz["up"]
         return np.fromiter(map(linear_to_db, snrs.tolist()), np.float64, len(snrs))
 
+    def mean_hz(self, direction: Direction) -> FloatArray:
+        """Return every client's mean C/N0 to or from its cell at time zero, in Hz."""
+        return self._mean_cn0_hz[direction]
+
     @property
     def is_static(self) -> bool:
         """Return whether no client ever moves."""

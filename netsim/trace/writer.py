@@ -12,7 +12,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from netsim.core.files import Part, write_atomically
+from netsim.core.files import Part, make_folder, sync, write_atomically
 from netsim.trace.columns import Column, column_of
 from netsim.trace.digest import TableDigest, network_digest, run_digest
 from netsim.trace.schemas import SCHEMAS, category_columns, column_encodings
@@ -54,6 +54,7 @@ class Recorder(Rows):
         self._tables = [
             _Table(run_folder, name, getattr(self, name)) for name in TABLES
         ]
+        sync(run_folder / "trace")  # the names of the tables' folders
 
     def flush_full(self) -> None:
         """Pack rows into columns, and write a part of every table that is full."""
@@ -136,7 +137,7 @@ class _Table:
         table = table.unify_dictionaries()
         content = _parquet(self.name, table)
         path = f"trace/{self.name}/part-{len(self.parts):05d}.parquet"
-        (self._run_folder / path).parent.mkdir(parents=True, exist_ok=True)
+        make_folder((self._run_folder / path).parent)
         write_atomically(self._run_folder / path, content)
         self.digest.update(table)
         self.parts.append(

@@ -59,7 +59,8 @@ def _check_content(
     if manifest.status == "complete" or manifest.table_digests:
         yield from check_digests(run_folder, manifest)
     if manifest.status != "complete":
-        yield from check_bands(list(stream_rows(run_folder, Band)))
+        bands = list(stream_rows(run_folder, Band))
+        yield from check_bands(Trace(0, bands=bands))
         return
     trace = read_trace(run_folder, manifest.sim_time_ns)
     yield from check_manifest(run_folder, manifest, trace)

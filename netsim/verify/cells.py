@@ -9,10 +9,12 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from operator import attrgetter
 
+import numpy as np
+
 from netsim.core.clock import to_ns
-from netsim.trace.rows import Cell, Crossing, Task, Transfer
+from netsim.trace.rows import Cell, Crossing, Transfer
 from netsim.verify.finding import Finding
-from netsim.verify.trace import Trace
+from netsim.verify.trace import Array, Places, Trace
 
 HANDOVER = re.compile(r"cell (\d+) to cell (\d+)")
 
@@ -21,30 +23,36 @@ class Whereabouts:
     """Each client's cell over time: that of ``clients``, until a handover."""
 
     def __init__(self, trace: Trace) -> None:
-        self._homes = homes(trace)
+        found = trace.columns("clients")
+        self._places, self._cells = Places(found["client_id"]), found["cell_id"]
         self._moves: dict[int, list[tuple[int, int]]] = defaultdict(list)
         for event in trace.events:
             said = HANDOVER.fullmatch(event.detail)
             if event.kind == "handover" and event.client_id is not None and said:
                 self._moves[event.client_id].append((event.time_ns, int(said[2])))
 
+    @property
+    def has_moves(self) -> bool:
+        """Return whether a client changes its cell."""
+        return bool(self._moves)
+
+    def homes_of(self, client_ids: Array) -> Array:
+        """Return clients' cells at time zero; -1 of those that are unknown."""
+        places = self._places.of(client_ids)
+        return np.where(places >= 0, self._cells[places], -1)
+
     def at(self, client_id: int, tick_ns: int) -> int:
         """Return the cell of a client; -1 if the client is unknown."""
         moves = self._moves.get(client_id, [])
         index = bisect_right(moves, tick_ns, key=lambda move: move[0])
-        return moves[index - 1][1] if index else self._homes.get(client_id, -1)
+        if index:
+            return moves[index - 1][1]
+        return int(self.homes_of(np.array([client_id]))[0])
 
 
-def homes(trace: Trace) -> dict[int, int]:
-    """Return every client's cell at time zero."""
-    found = trace.columns("clients")
-    ids, cells = found["client_id"].tolist(), found["cell_id"].tolist()
-    return dict(zip(ids, cells, strict=True))
-
-
-def check_handovers(trace: Trace) -> Iterator[Finding]:
+def check_handovers(trace: Trace, where: Whereabouts) -> Iterator[Finding]:
     """Yield handovers that do not begin in their client's cell."""
-    now = homes(trace)
+    now: dict[int | None, int] = {}
     for event in trace.events:
         if event.kind != "handover":
             continue
@@ -52,7 +60,7 @@ def check_handovers(trace: Trace) -> Iterator[Finding]:
         if (
             said is None
             or event.client_id is None
-            or int(said[1]) != now.get(event.client_id)
+            or int(said[1]) != now.get(event.client_id, where.at(event.client_id, -1))
         ):
             rule = "a handover must lead from its client's cell to another one"
             detail = f"client {event.client_id}: {event.detail!r}"
@@ -61,11 +69,12 @@ def check_handovers(trace: Trace) -> Iterator[Finding]:
             now[event.client_id] = int(said[2])
 
 
-def check_places(
-    transfers: Sequence[Transfer], where: Whereabouts
-) -> Iterator[Finding]:
+def check_places(trace: Trace, where: Whereabouts) -> Iterator[Finding]:
     """Yield own transfers that are in another cell than their client."""
-    for transfer in transfers:
+    found = trace.columns("transfers")
+    is_away = found["cell_id"] != where.homes_of(found["client_id"])
+    kept = trace if where.has_moves else trace.only(transfers=is_away)
+    for transfer in kept.transfers:
         if transfer.client_id is None:
             continue
         cell_id = where.at(transfer.client_id, transfer.start_ns)
@@ -113,14 +122,12 @@ def _check_wire(
             yield Finding("crossings", f"crossing {row.crossing_id}", rule, detail)
 
 
-def check_crossed(
-    cells: Sequence[Cell],
-    crossings: Sequence[Crossing],
-    transfers: Sequence[Transfer],
-    tasks: Sequence[Task],
-) -> Iterator[Finding]:
+def check_crossed(trace: Trace) -> Iterator[Finding]:
     """Yield messages that went over the band and not over the backhaul, or reversed."""
-    wired = {cell.cell_id for cell in cells if cell.backhaul_bps is not None}
+    wired = {cell.cell_id for cell in trace.cells if cell.backhaul_bps is not None}
+    if not wired and not trace.crossings:
+        return
+    crossings, transfers, tasks = trace.crossings, trace.transfers, trace.tasks
     aired = {
         _key(row): row for row in transfers if row.cell_id in wired and _is_due(row)
     }

@@ -11,7 +11,6 @@ efficiency, repeated without end, counts instead of time.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate, pairwise
 from operator import attrgetter
@@ -20,16 +19,16 @@ from typing import Protocol
 from netsim.channel.capacity import CapacityTable, Step
 from netsim.trace.rows import Band, Capacity, Segment, Transfer
 from netsim.trace.tables import Rows
-from netsim.verify.division import check_division
+from netsim.verify.division import check_divisions
 from netsim.verify.finding import Finding
 from netsim.verify.own_links import check_links, check_use, link_times
-from netsim.verify.trace import grouped
+from netsim.verify.sent_whole import WORK_PER_BIT, are_whole, by_band, segments
+from netsim.verify.trace import Columns, Trace, at, grouped
 
 BandKey = tuple[int, str]
 Elapsed = Callable[[int], int]  # what has elapsed at a tick: ns, or a capacity
 
 WHOLLY_SENT = frozenset({"done", "failed"})  # one that failed is lost at its last bit
-WORK_PER_BIT = 10**24  # micro-hertz x nano-bit/s/Hz x nanoseconds
 
 
 class Passing(Protocol):
@@ -71,36 +70,49 @@ class VirtualTime:
 NO_TIME = VirtualTime([])  # of a band without rows
 
 
-def check_clock(trace: Rows) -> Iterator[Finding]:
+def check_clock(rows: Rows) -> Iterator[Finding]:
     """Yield every breach of the clock's invariants in a complete trace."""
+    trace = Trace.over(rows)
     broken = [
         *check_capacities(trace.capacities),
         *check_links(trace.links, trace.laps),
     ]
     yield from broken
-    measured = {} if broken else _tables(trace.capacities)
-    own_times = {} if broken else link_times(trace.links, trace.laps)
-    of_band = grouped(trace.bands, _band_of)
-    virtual = {
-        key: VirtualTime(rows, measured.get(key, int)) for key, rows in of_band.items()
-    }
+    whole, found = are_whole(trace), segments(trace)
+    is_left = (found.transfer < 0) | ~at(whole, found.transfer)
+    kept = trace.only(transfers=~whole, segments=is_left)
+    of_transfer = grouped(kept.segments, attrgetter("transfer_id"))
+    yield from _check_transfers(trace, kept.transfers, of_transfer, is_sound=not broken)
+    yield from _check_owners(of_transfer)
+    yield from check_bands(trace)
+    yield from check_divisions(trace, own_links=not broken)
+
+
+def _check_transfers(
+    trace: Trace,
+    transfers: Sequence[Transfer],
+    of_transfer: dict[int, list[Segment]],
+    *,
+    is_sound: bool,
+) -> Iterator[Finding]:
+    """Yield what is wrong with transfers, which take their segments."""
+    measured = _tables(trace.capacities) if is_sound else {}
+    own_times = link_times(trace.links, trace.laps) if is_sound else {}
+    virtual: dict[BandKey, VirtualTime] = {}
+    if transfers:
+        virtual = {
+            key: VirtualTime(rows, measured.get(key, int))
+            for key, rows in grouped(trace.bands, _band_of).items()
+        }
     on_links: list[tuple[Transfer, list[Segment]]] = []
-    live: dict[BandKey, list[Segment]] = defaultdict(list)
-    of_transfer = grouped(trace.segments, attrgetter("transfer_id"))
-    for transfer in trace.transfers:
+    for transfer in transfers:
         band = (transfer.cell_id, transfer.direction)
         own = of_transfer.pop(transfer.transfer_id, [])
         own_time = own_times.get((transfer.client_id, transfer.direction))
-        if own_time is None:
-            live[band].extend(own)
-        else:
+        if own_time is not None:
             on_links.append((transfer, own))
         yield from _check_transfer(transfer, own, own_time or virtual.get(band))
-    yield from _check_owners(of_transfer)
     yield from check_use(on_links)
-    yield from check_bands(trace.bands)
-    for band, rows in of_band.items():
-        yield from check_division(rows, live[band])
 
 
 def _check_transfer(
@@ -120,9 +132,10 @@ def _check_owners(transfer_ids: Iterable[int]) -> Iterator[Finding]:
         yield Finding("segments", f"transfer {transfer_id}", rule, detail)
 
 
-def check_bands(bands: list[Band]) -> Iterator[Finding]:
+def check_bands(trace: Trace) -> Iterator[Finding]:
     """Yield rows that overlap, are empty or give away more than the band has."""
-    for rows in grouped(bands, _band_of).values():
+    sound = all(_is_sound(rows) for rows in by_band(trace).values())
+    for rows in grouped(() if sound else trace.bands, _band_of).values():
         end_ns = None
         for row in rows:
             where = band_row(row)
@@ -138,6 +151,14 @@ def check_bands(bands: list[Band]) -> Iterator[Finding]:
                 detail = f"allocated_uhz {row.allocated_uhz}, the band has {band_uhz}"
                 yield Finding("bands", where, rule, detail)
             end_ns = row.end_ns
+
+
+def _is_sound(rows: Columns) -> bool:
+    """Return whether a band's rows follow one another and keep within its width."""
+    starts_ns, ends_ns = rows["start_ns"], rows["end_ns"]
+    is_apart = (starts_ns < ends_ns).all() and (starts_ns[1:] >= ends_ns[:-1]).all()
+    limits_uhz = rows["band_hz"].astype(object) * 10**6
+    return bool(is_apart and (rows["allocated_uhz"] <= limits_uhz).all())
 
 
 def check_capacities(capacities: Sequence[Capacity]) -> Iterator[Finding]:

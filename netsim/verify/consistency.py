@@ -7,7 +7,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
+import numpy as np
+import pyarrow as pa
+
 from netsim.trace.rows import Event, Round, Task
+from netsim.trace.schemas import SCHEMAS
 from netsim.verify.cells import (
     Whereabouts,
     check_crossed,
@@ -18,22 +22,22 @@ from netsim.verify.cells import (
 )
 from netsim.verify.drops import Drops
 from netsim.verify.finding import Finding
-from netsim.verify.messages import Messages, check_messages
-from netsim.verify.trace import Trace
+from netsim.verify.messages import check_messages
+from netsim.verify.trace import NONE, Mask, Places, Trace
 
 TICK_J = 1e-7  # what a hundred watts use in one
+BIG = ("tasks", "transfers", "segments", "bands", "clients", "plans")
 STEPS = tuple(name for name in Task._fields if name.endswith("_ns"))  # in order
 
 
 def check_consistency(trace: Trace) -> Iterator[Finding]:
     """Yield every disagreement between the tables of a complete trace."""
     yield from _check_ids(trace)
-    for task in trace.tasks:
+    yield from _check_signs(trace)
+    for task in trace.only(tasks=~_are_in_order(trace)).tasks:
         yield from _check_task(task)
     whereabouts = Whereabouts(trace)
-    crossings = () if trace.has_edges else trace.crossings
-    messages = Messages(trace.transfers, trace.arrivals, crossings)
-    yield from check_messages(trace.tasks, messages, whereabouts)
+    yield from check_messages(trace, whereabouts)
     yield from _check_rounds(trace)
     yield from _check_edges(trace)
     yield from _check_clients(trace)
@@ -41,25 +45,47 @@ def check_consistency(trace: Trace) -> Iterator[Finding]:
     yield from _check_times(trace)
     yield from _check_estimates(trace)
     yield from _check_phases(trace)
-    yield from check_handovers(trace)
-    yield from check_places(trace.transfers, whereabouts)
+    yield from check_handovers(trace, whereabouts)
+    yield from check_places(trace, whereabouts)
     yield from check_wires(trace.cells, trace.crossings)
     if trace.has_edges:
         yield from check_exchanges(trace)
         return
-    yield from check_crossed(trace.cells, trace.crossings, trace.transfers, trace.tasks)
+    yield from check_crossed(trace)
 
 
 def _check_ids(trace: Trace) -> Iterator[Finding]:
-    columns = {
-        "tasks": [("task", row.task_id) for row in trace.tasks],
-        "transfers": [("transfer", row.transfer_id) for row in trace.transfers],
-    }
-    for table, ids in columns.items():
-        for (noun, number), times in Counter(ids).items():
-            if times > 1:
-                rule, detail = "an id must be unique", f"{times} rows have it"
-                yield Finding(table, f"{noun} {number}", rule, detail)
+    for table, noun in (("tasks", "task"), ("transfers", "transfer")):
+        ids = trace.columns(table)[f"{noun}_id"]
+        found, counts = np.unique(ids, return_counts=True)
+        for number, times in zip(found[counts > 1], counts[counts > 1], strict=True):
+            rule, detail = "an id must be unique", f"{times} rows have it"
+            yield Finding(table, f"{noun} {number}", rule, detail)
+
+
+def _check_signs(trace: Trace) -> Iterator[Finding]:
+    """Yield columns of whole numbers with a negative one: ``NONE`` is only null."""
+    for table in BIG:
+        rows, schema = trace.columns(table), SCHEMAS[table]
+        for field in schema:
+            if pa.types.is_integer(field.type):
+                is_wrong = rows[field.name] < (NONE if field.nullable else 0)
+                for place in np.flatnonzero(is_wrong)[:1]:
+                    where, value = f"row {place}", str(rows[field.name][place])
+                    rule = f"{field.name} must not be negative"
+                    yield Finding(table, where, rule, value)
+
+
+def _are_in_order(trace: Trace) -> Mask:
+    """Return which tasks have all their times, in order, and are merged if done."""
+    tasks = trace.columns("tasks")
+    times = [tasks[name] for name in STEPS]
+    is_right = np.all([one <= two for one, two in pairwise(times)], axis=0)
+    is_right &= np.all([one != NONE for one in times], axis=0)
+    is_merged = tasks["merged_round_id"] != NONE
+    stale = np.where(is_merged, tasks["merged_round_id"] - tasks["round_id"], NONE)
+    is_right &= (tasks["staleness"] == stale) & (stale >= NONE)
+    return np.asarray(is_right & ((tasks["status"] == "done") == is_merged))
 
 
 def _check_task(task: Task) -> Iterator[Finding]:
@@ -100,11 +126,15 @@ def _check_rounds(trace: Trace) -> Iterator[Finding]:
         written[row.round_id]["num_merged"] += row.num_merged
         written[row.round_id]["num_dropped"] += row.num_dropped
     counted: dict[int, Counter[str]] = defaultdict(Counter)
-    for task in trace.tasks:
-        counted[task.round_id]["num_sampled"] += 1
-        if task.merged_round_id is not None:
-            counted[task.merged_round_id]["num_merged"] += 1
-    drops = Drops(trace)
+    tasks = trace.columns("tasks")
+    is_merged = tasks["merged_round_id"] != NONE
+    for name, ids in (
+        ("num_sampled", tasks["round_id"]),
+        ("num_merged", tasks["merged_round_id"][is_merged]),
+    ):
+        for round_id, number in zip(*np.unique(ids, return_counts=True), strict=True):
+            counted[int(round_id)][name] = int(number)
+    drops = Drops(trace.only(tasks=~is_merged))
     for round_id in sorted(written.keys() | counted.keys() | drops.sure.keys()):
         said = written[round_id]
         counted[round_id]["num_dropped"] = drops.nearest(round_id, said["num_dropped"])
@@ -140,7 +170,7 @@ def _check_clients(trace: Trace) -> Iterator[Finding]:
     batteries that are empty although their clients' tasks have not used them up."""
     empty = {e.client_id: e for e in trace.events if e.kind == "battery empty"}
     of_client: dict[int, list[Task]] = defaultdict(list)
-    for task in trace.tasks:
+    for task in (trace if empty else trace.only(tasks=_are_crowded(trace))).tasks:
         of_client[task.client_id].append(task)
     for client_id, tasks in of_client.items():
         tasks.sort(key=lambda task: (task.download_start_ns, task.end_ns))
@@ -151,10 +181,23 @@ def _check_clients(trace: Trace) -> Iterator[Finding]:
                 yield Finding("tasks", f"task {task.task_id}", rule, detail)
         if client_id in empty:
             yield from _check_battery(empty[client_id], tasks)
-    for task in trace.tasks:
-        if task.status == "battery" and task.client_id not in empty:
+    is_empty = trace.columns("tasks")["status"] == "battery"
+    for task in trace.only(tasks=is_empty).tasks:
+        if task.client_id not in empty:
             rule = "an exhausted client must have an event 'battery empty'"
             yield Finding("tasks", f"task {task.task_id}", rule, "there is none")
+
+
+def _are_crowded(trace: Trace) -> Mask:
+    """Return which tasks are of a client with two at a time."""
+    tasks = trace.columns("tasks")
+    ids, ends_ns = tasks["client_id"], tasks["end_ns"]
+    order = np.lexsort((ends_ns, tasks["download_start_ns"], ids))
+    before, after = order[:-1], order[1:]
+    is_both = (ids[before] == ids[after]) & (
+        tasks["download_start_ns"][after] < ends_ns[before]
+    )
+    return np.isin(ids, ids[after[is_both]])
 
 
 def _check_battery(event: Event, tasks: Sequence[Task]) -> Iterator[Finding]:
@@ -180,19 +223,21 @@ def _check_battery(event: Event, tasks: Sequence[Task]) -> Iterator[Finding]:
 def _check_weights(trace: Trace) -> Iterator[Finding]:
     """Yield numbers that are not finite, and probabilities outside 0 to 1."""
     rule = "must be a finite number"
-    for weight in trace.columns("clients")["weight"].tolist():
-        if not 0 <= weight <= 1:
-            yield Finding("clients", "", "a weight must be 0 to 1", str(weight))
-    for task in trace.tasks:
-        for name in ("weight", "compute_energy_j", "transmit_energy_j"):
+    weights = trace.columns("clients")["weight"]
+    for weight in weights[~((weights >= 0) & (weights <= 1))]:
+        yield Finding("clients", "", "a weight must be 0 to 1", str(weight))
+    names, tasks = ("weight", "compute_energy_j", "transmit_energy_j"), trace.columns
+    is_wrong = [~np.isfinite(tasks("tasks")[name]) for name in names]  # nan: or null
+    for task in trace.only(tasks=np.any(is_wrong, axis=0)).tasks:
+        for name in names:
             value = getattr(task, name)
             if value is not None and not math.isfinite(value):
                 where = f"task {task.task_id}"
                 yield Finding("tasks", where, f"{name} {rule}", str(value))
-    for chance in trace.columns("plans")["sampling_probability"].tolist():
-        if not (math.isnan(chance) or 0 <= chance <= 1):
-            rule = "a probability must be 0 to 1"
-            yield Finding("plans", "", rule, str(chance))
+    chances = trace.columns("plans")["sampling_probability"]
+    for chance in chances[(chances < 0) | (chances > 1)]:
+        rule = "a probability must be 0 to 1"
+        yield Finding("plans", "", rule, str(chance))
 
 
 def _check_times(trace: Trace) -> Iterator[Finding]:
@@ -218,7 +263,9 @@ def _check_times(trace: Trace) -> Iterator[Finding]:
 
 def _check_estimates(trace: Trace) -> Iterator[Finding]:
     """Yield estimates that are not finite, or of an unknown client or time."""
-    client_ids = set(trace.columns("clients")["client_id"].tolist())
+    clients = Places(trace.columns("clients")["client_id"])
+    own = trace.columns("estimates")["client_id"]
+    strangers = {int(n) for n in own[(clients.of(own) < 0) & (own != NONE)]}
     for row in trace.estimates:
         error, where = row.standard_error, f"{row.name}, round {row.round_id}"
         if not math.isfinite(row.value):
@@ -227,7 +274,7 @@ def _check_estimates(trace: Trace) -> Iterator[Finding]:
         if error is not None and not 0 <= error < math.inf:
             rule = "a standard error must be finite and not negative"
             yield Finding("estimates", where, rule, str(error))
-        if row.client_id is not None and row.client_id not in client_ids:
+        if row.client_id in strangers:
             rule = "a client must be one of clients"
             yield Finding("estimates", where, rule, f"client {row.client_id}")
         if not 0 <= row.time_ns <= trace.sim_time_ns:

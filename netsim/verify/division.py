@@ -8,8 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from operator import attrgetter
 
+import numpy as np
+
 from netsim.trace.rows import Band, Segment
 from netsim.verify.finding import Finding
+from netsim.verify.sent_whole import by_band, segments
+from netsim.verify.trace import NONE, Array, Columns, Trace, at
+
+LARGE = 2.0**62  # up to here sums are exact in 64 bits
 
 
 class Live:
@@ -47,6 +53,73 @@ class Live:
             self.weight_sum += sign * segment.weight
         else:
             self.pinned_sum_uhz += sign * segment.pinned_uhz
+
+
+def check_divisions(trace: Trace, *, own_links: bool) -> Iterator[Finding]:
+    """Yield bands whose rows are not the division of the segments that they carry;
+    without ``own_links`` they carry all."""
+    found, sent, bands = segments(trace), trace.columns("transfers"), by_band(trace)
+    linked = {(row.client_id, row.direction) for row in trace.links if own_links}
+    users = zip(sent["client_id"].tolist(), sent["direction"].tolist(), strict=True)
+    on_link = np.array([user in linked for user in users] if linked else [], bool)
+    for (cell_id, direction), rows in bands.items():
+        own = (found.transfer >= 0) & (at(sent["cell_id"], found.transfer) == cell_id)
+        own &= at(sent["direction"], found.transfer) == direction
+        if linked:
+            own &= ~at(on_link, found.transfer)
+        if not _is_divided(rows, {n: one[own] for n, one in found.rows.items()}):
+            columns = trace.columns("bands")
+            is_row = (columns["cell_id"] == cell_id) & (
+                columns["direction"] == direction
+            )
+            kept = trace.only(bands=is_row, segments=own)
+            yield from check_division(
+                sorted(kept.bands, key=attrgetter("start_ns")), kept.segments
+            )
+
+
+def _is_divided(rows: Columns, own: Columns) -> bool:
+    """Return whether each row is the division of segments that start and end with rows;
+    not where numbers are so large that their sums may not be exact."""
+    terms = [own["weight"], own["pinned_uhz"], rows["band_hz"] * 1e6]
+    largest = max(float(np.abs(one).sum(dtype=float)) for one in terms[:2])
+    if max(largest, float(terms[2].max(initial=0.0))) > LARGE:
+        return False
+    ticks = np.concatenate([own["start_ns"], own["end_ns"]])
+    edges = [np.sort(rows[name]) for name in ("start_ns", "end_ns")]
+    if not np.any([_is_among(ticks, one) for one in edges], axis=0).all():
+        return False
+    is_pinned = own["pinned_uhz"] != NONE
+    weights = np.where(is_pinned, 0, own["weight"])
+    pinned = np.where(is_pinned, own["pinned_uhz"], 0)
+    num_live, weight, held = (
+        _live(rows["start_ns"], own, one)
+        for one in (np.ones_like(pinned), weights, pinned)
+    )
+    width_uhz = rows["band_hz"] * 10**6
+    unit = np.where(weight > 0, (width_uhz - held) // np.maximum(weight, 1), 0)
+    return bool(
+        (rows["num_live"] == num_live).all()
+        and (rows["unit_share_uhz"] == unit).all()
+        and (rows["allocated_uhz"] == unit * weight + held).all()
+    )
+
+
+def _is_among(ticks_ns: Array, edges_ns: Array) -> Array:
+    """Return which ticks are among edges, which are in order."""
+    place = np.minimum(np.searchsorted(edges_ns, ticks_ns), len(edges_ns) - 1)
+    return np.asarray(edges_ns[place] == ticks_ns)
+
+
+def _live(ticks_ns: Array, own: Columns, values: Array) -> Array:
+    """Return the sum of values over the segments that are live at ticks."""
+    found = np.zeros(len(ticks_ns), np.int64)
+    for name, sign in (("start_ns", 1), ("end_ns", -1)):
+        order = np.argsort(own[name], kind="stable")
+        sums = np.concatenate([[0], np.cumsum(values[order])])
+        place = np.searchsorted(own[name][order], ticks_ns, side="right")
+        found += sign * sums[place]
+    return found
 
 
 def check_division(rows: list[Band], segments: list[Segment]) -> Iterator[Finding]:

@@ -7,11 +7,13 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
+import numpy as np
+
 from netsim.availability import Presence
 from netsim.core.clock import to_ns
 from netsim.server.rules import RoundRules
 from netsim.trace.rows import Event, Round, Task
-from netsim.verify.compare import check_equal, is_close
+from netsim.verify.compare import CLOSE, check_equal, is_close
 from netsim.verify.finding import Finding
 from netsim.verify.known import Known
 from netsim.verify.planning import planning
@@ -24,8 +26,36 @@ Group = tuple[int, int]  # a round and its server
 def check_draws(trace: Trace, known: Known) -> Iterator[Finding]:
     """Yield rounds whose participants, or their weights, are not those drawn."""
     rules = known.rules.rounds
-    if rules is not None:
+    if rules is not None and not _are_as_drawn(trace, known, rules):
         yield from _Rounds(trace, known, rules).findings()
+
+
+def _are_as_drawn(trace: Trace, known: Known, rules: RoundRules) -> bool:
+    """Return whether in each round all that were drawn took part, from its start to its
+    merge, with their drawn weights."""
+    corrects = rules.corrects_presence or rules.corrects_arrivals
+    is_absent = any(event.kind in ABSENT for event in trace.events)
+    if trace.has_edges or corrects or is_absent or known.outages_ns:
+        return False
+    tasks, planned = trace.columns("tasks"), planning(trace, known)
+    order = np.lexsort((tasks["client_id"], tasks["round_id"]))
+    rounds = sorted(trace.rounds)
+    ids = np.array([row.round_id for row in rounds])
+    first = np.searchsorted(tasks["round_id"][order], ids)
+    last = np.searchsorted(tasks["round_id"][order], ids, side="right")
+    if int((last - first).sum()) != len(order):
+        return False
+    for row, start, end in zip(rounds, first.tolist(), last.tolist(), strict=True):
+        own, drawn = order[start:end], planned.draw(row.round_id)
+        start_ns = row.start_ns + to_ns(rules.timing.announce_s)
+        if not (
+            np.array_equal(tasks["client_id"][own], drawn.client_ids)
+            and (tasks["download_start_ns"][own] == start_ns).all()
+            and (tasks["merged_round_id"][own] == row.round_id).all()
+            and np.allclose(tasks["weight"][own], drawn.weights, rtol=CLOSE, atol=0)
+        ):
+            return False
+    return True
 
 
 class _Rounds:

@@ -8,6 +8,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from operator import attrgetter
 
+import numpy as np
+
 from netsim.band import Pace
 from netsim.channel import Channel, Radio, WorstLink
 from netsim.core.clock import MAX_NS
@@ -17,12 +19,17 @@ from netsim.trace.rows import Band, Segment, Transfer
 from netsim.verify.compare import check_equal
 from netsim.verify.finding import Finding
 from netsim.verify.known import Known
-from netsim.verify.trace import Trace, grouped
+from netsim.verify.sent_whole import segments
+from netsim.verify.trace import NONE, Array, Columns, Mask, Places, Trace, at, grouped
 
 
 def check_efficiencies(trace: Trace, known: Known) -> Iterator[Finding]:
     """Yield segments whose efficiency is not that of radio, channel and share."""
+    is_right = _are_right(trace, known)
+    if is_right.all():
+        return
     channels = _Channels(trace, known)
+    trace = trace.only(segments=~is_right)
     transfers = {row.transfer_id: row for row in trace.transfers}
     bands = grouped(trace.bands, lambda row: (row.cell_id, row.direction))
     starts = {key: [row.start_ns for row in rows] for key, rows in bands.items()}
@@ -45,6 +52,50 @@ def check_efficiencies(trace: Trace, known: Known) -> Iterator[Finding]:
         if abs(segment.spectral_efficiency_nbit_s_hz - expected) > expected * 1e-12:
             stated = segment.spectral_efficiency_nbit_s_hz
             yield from check_equal("segments", where, (name, stated, expected))
+
+
+def _are_right(trace: Trace, known: Known) -> Mask:
+    """Return which segments have the efficiency of a channel that never changes."""
+    found, tasks = segments(trace), trace.columns("tasks")
+    sent = found.transfers
+    is_right = np.zeros(len(found.transfer), bool)
+    radio_map, cells = known.population.radio_map, known.scenario.network.cells
+    if not radio_map.is_static or known.scenario.population.links or len(cells) > 1:
+        return is_right
+    for direction in DIRECTIONS:
+        first_hz = radio_map.mean_hz(direction)[0]
+        if radio_map.link(0, direction, 0).at(0) != (first_hz, None):
+            continue  # it fades
+        own = found.transfer >= 0
+        own &= at(sent["direction"], found.transfer) == direction
+        transfer = found.transfer[own]
+        worst_hz = _worst_hz(known, sent, tasks, direction)
+        pinned = found.rows["pinned_uhz"][own]
+        elastic = found.rows["weight"][own] * found.unit_uhz[own]
+        shares = np.maximum(np.where(pinned == NONE, elastic, pinned), 1)
+        radio = heard(cells[0], cells[0].band(direction))
+        users = zip(worst_hz[transfer].tolist(), shares.tolist(), strict=True)
+        due = [radio.efficiency_nbit(*user) for user in users]
+        stated = found.rows["spectral_efficiency_nbit_s_hz"][own]
+        is_weightless = (pinned == NONE) | (found.rows["weight"][own] == 0)
+        is_right[own] = (stated == due) & is_weightless
+    return is_right
+
+
+def _worst_hz(
+    known: Known, sent: Columns, tasks: Columns, direction: Direction
+) -> Array:
+    """Return the C/N0 of every message's client, or of a broadcast's weakest one."""
+    radio_map = known.population.radio_map
+    means_hz = radio_map.mean_hz(direction)
+    ids, place = np.unique(tasks["round_id"], return_inverse=True)
+    least_hz = np.full(len(ids) + 1, means_hz[radio_map.weakest_client])
+    if len(ids):
+        least_hz[:-1] = np.inf
+        np.minimum.at(least_hz, place, means_hz[tasks["client_id"]])
+    of_round = least_hz[Places(ids).of(sent["round_id"])]
+    is_common = sent["client_id"] == NONE
+    return np.where(is_common, of_round, means_hz[sent["client_id"]])
 
 
 def check_windows(trace: Trace, known: Known) -> Iterator[Finding]:

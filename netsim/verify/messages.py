@@ -7,9 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Generic, NamedTuple, TypeVar
 
+import numpy as np
+
 from netsim.trace.rows import Arrival, Crossing, Task, Transfer
 from netsim.verify.cells import Whereabouts
 from netsim.verify.finding import Finding
+from netsim.verify.trace import NONE, Array, Joined, Mask, Places, Trace, joined
 
 LOST = frozenset({"failed", "outage"})  # attempts after which another one may come
 
@@ -51,11 +54,93 @@ class Route(NamedTuple):
         return lost + sum(transfer.bits for transfer in (*self.common, *self.own))
 
 
-def check_messages(
+def check_messages(trace: Trace, where: Whereabouts) -> Iterator[Finding]:
+    """Yield transfers that do not carry their task's bits within its interval."""
+    arrived = np.isin(
+        trace.columns("transfers")["transfer_id"],
+        trace.columns("arrivals")["transfer_id"],
+    )
+    yield from _check_arrivals(trace.only(transfers=arrived).transfers, trace.arrivals)
+    rest = ~_are_ordinary(trace, where)
+    kept = trace.only(tasks=rest, transfers=joined(trace).messages_of(rest))
+    crossings = () if trace.has_edges else trace.crossings
+    messages = Messages(kept.transfers, trace.arrivals, crossings)
+    yield from _check_tasks(kept.tasks, messages, where)
+
+
+def _are_ordinary(trace: Trace, where: Whereabouts) -> Mask:
+    """Return which tasks have one message each way, or one broadcast, and nothing is
+    wrong with it: these need no look one by one."""
+    both = joined(trace)
+    is_plain = not trace.crossings and not where.has_moves and both.are_unique
+    if not is_plain or not len(both.task):
+        return np.zeros(len(both.tasks["task_id"]), bool)
+    cells = where.homes_of(both.tasks["client_id"])
+    return _are_downloaded(both, cells) & _are_uploaded(both)
+
+
+def _are_downloaded(both: Joined, cells: Array) -> Mask:
+    """Return which tasks' downloads are one message, or their cell's broadcast, which
+    has their bits and ends with them."""
+    tasks, sent, down = both.tasks, both.transfers, both.sent("down")
+    common = _broadcasts(both, cells)
+    is_own = down.number == 1
+    place = np.where(is_own, down.place, common)
+    is_right = is_own | ((down.number == 0) & (common >= 0))
+    is_right &= tasks["compute_start_ns"] != NONE
+    is_right &= tasks["download_end_ns"] == both.there_ns[place]
+    is_right &= sent["end_ns"][place] <= tasks["download_end_ns"]
+    is_right &= sent["bits"][place] == tasks["download_bits"]
+    is_right &= sent["status"][place] == "done"
+    late_ns = sent["start_ns"][place] - tasks["download_start_ns"]
+    is_begun = (late_ns >= 0) & _are_asked(both, down.place)
+    is_right &= np.where(is_own, is_begun, late_ns == 0)
+    is_right |= (down.number == 0) & (tasks["download_bits"] == 0)
+    return np.asarray(is_right)
+
+
+def _are_uploaded(both: Joined) -> Mask:
+    """Return which tasks' uploads are one message, which has their bits and, where they
+    are done, ends with them."""
+    tasks, sent, up = both.tasks, both.transfers, both.sent("up")
+    place = up.place
+    is_right = (up.number == 1) & _are_asked(both, place)
+    is_right &= tasks["upload_start_ns"] != NONE
+    is_right &= sent["start_ns"][place] >= tasks["upload_start_ns"]
+    is_right &= sent["end_ns"][place] <= tasks["end_ns"]
+    is_right &= sent["bits"][place] == tasks["upload_bits"]
+    is_there = both.there_ns[place] == tasks["end_ns"]
+    is_there &= sent["status"][place] == "done"
+    is_right &= (tasks["status"] != "done") | is_there
+    is_right |= (up.number == 0) & (tasks["upload_bits"] == 0)
+    return np.asarray(is_right)
+
+
+def _broadcasts(both: Joined, cells: Array) -> Array:
+    """Return where each task's broadcast is, that of its round and cell; -1 where there
+    is none, or several."""
+    sent, is_common = both.transfers, both.is_common
+    width = int(sent["cell_id"].max(initial=0))
+    keys = sent["round_id"][is_common] * (width + 1) + sent["cell_id"][is_common]
+    ids, first, number = np.unique(keys, return_index=True, return_counts=True)
+    found = Places(ids).of(both.tasks["round_id"] * (width + 1) + cells)
+    place = np.flatnonzero(is_common)[first]
+    is_one = (found >= 0) & (cells >= 0) & (cells <= width)
+    if not len(ids):
+        return np.full(len(cells), -1)
+    return np.where(is_one & (number[found] == 1), place[found], -1)
+
+
+def _are_asked(both: Joined, place: Array) -> Array:
+    """Return whether messages are of their tasks' rounds and clients."""
+    tasks, sent = both.tasks, both.transfers
+    is_round = sent["round_id"][place] == tasks["round_id"]
+    return np.asarray(is_round & (sent["client_id"][place] == tasks["client_id"]))
+
+
+def _check_tasks(
     tasks: Sequence[Task], messages: Messages, where: Whereabouts
 ) -> Iterator[Finding]:
-    """Yield transfers that do not carry their task's bits within its interval."""
-    yield from _check_arrivals(messages.transfers, messages.arrivals)
     arrived_ns = {row.transfer_id: row.arrival_ns for row in messages.arrivals}
     sent, wired = _sorted(messages.transfers), _sorted(messages.crossings)
     for task in tasks:

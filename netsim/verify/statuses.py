@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
+import numpy as np
+
 from netsim.trace.rows import Crossing, Task, Transfer
 from netsim.verify.compare import check_equal
 from netsim.verify.finding import Finding
 from netsim.verify.known import Known
-from netsim.verify.trace import Trace
+from netsim.verify.trace import NONE, Mask, Trace, joined
 
 ENDS_MESSAGES = frozenset({"done", "failed", "outage", "late"})
 
@@ -18,7 +20,12 @@ def check_ranges(trace: Trace, known: Known) -> Iterator[Finding]:
     """Yield rows of clients or cells that the scenario does not have, tasks that end
     after the run, or have a rank where nothing is learned, and none where it is."""
     learns = known.scenario.learning.federated is not None
-    for task in trace.tasks:
+    tasks, sent = trace.columns("tasks"), trace.columns("transfers")
+    is_right = (tasks["client_id"] >= 0) & (tasks["client_id"] < known.num_clients)
+    is_right &= (tasks["download_start_ns"] >= 0) & ((tasks["rank"] != NONE) == learns)
+    is_right &= tasks["download_start_ns"] <= tasks["end_ns"]
+    is_right &= tasks["end_ns"] <= trace.sim_time_ns
+    for task in trace.only(tasks=~is_right).tasks:
         where = f"task {task.task_id}"
         if not 0 <= task.client_id < known.num_clients:
             rule = "a client must be one of the scenario's"
@@ -30,7 +37,10 @@ def check_ranges(trace: Trace, known: Known) -> Iterator[Finding]:
             rule = "a task has a rank where a model learns"
             yield Finding("tasks", where, rule, f"rank {task.rank}")
     num_cells = len(known.scenario.network.cells)
-    for transfer in trace.transfers:
+    is_own = (sent["client_id"] >= 0) & (sent["task_id"] >= 0)
+    is_own &= (sent["client_id"] < known.num_clients) & (sent["cell_id"] >= 0)
+    is_own &= sent["cell_id"] < num_cells
+    for transfer in trace.only(transfers=~is_own).transfers:
         yield from _check_transfer(transfer, known.num_clients, num_cells)
     for crossing in trace.crossings:
         yield from _check_receiver("crossing", crossing)
@@ -59,20 +69,36 @@ def _check_receiver(noun: str, row: Transfer | Crossing) -> Iterator[Finding]:
 
 def check_statuses(trace: Trace, known: Known) -> Iterator[Finding]:
     """Yield tasks and messages whose end contradicts their status."""
+    rest = ~_are_done(trace)
+    kept = trace.only(tasks=rest, transfers=joined(trace).messages_of(rest))
     of_task: dict[int, list[Transfer]] = defaultdict(list)
-    for row in trace.transfers:
+    for row in kept.transfers:
         if row.task_id is not None:
             of_task[row.task_id].append(row)
-    askers = {task.task_id: task[1:3] for task in trace.tasks}
+    askers = {}
+    if trace.crossings:
+        askers = {task.task_id: task[1:3] for task in trace.tasks}
     for crossing in trace.crossings:
         if crossing.task_id is not None:
             asker = ("task", crossing[3:7:3], askers.get(crossing.task_id))
             where = f"crossing {crossing.crossing_id}"
             yield from check_equal("crossings", where, asker)
-    for task in trace.tasks:
+    for task in kept.tasks:
         own = sorted(of_task.get(task.task_id, []), key=lambda row: row.start_ns)
         yield from _check_messages(task, own)
         yield from _check_end(trace, known, task, own)
+
+
+def _are_done(trace: Trace) -> Mask:
+    """Return which tasks are done with a weight, and sent everything to its end."""
+    both = joined(trace)
+    tasks, is_cut = both.tasks, both.transfers["status"] != "done"
+    num_cut = np.bincount(
+        both.task[is_cut & (both.task >= 0)], minlength=len(tasks["task_id"])
+    )
+    is_done = (tasks["status"] == "done") & ~np.isnan(tasks["weight"])
+    is_done &= tasks["upload_start_ns"] != NONE
+    return np.asarray(is_done & (num_cut == 0) & both.are_unique)
 
 
 def _check_messages(task: Task, own: list[Transfer]) -> Iterator[Finding]:

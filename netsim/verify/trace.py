@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -30,41 +30,78 @@ Key = TypeVar("Key", bound=Any)
 Value = TypeVar("Value")
 
 
-WHOLE = ("clients", "plans")  # as long as the population: read as columns only
 NONE = -1  # stands for null among integers; no id, rank or time is negative
 
-Columns = dict[str, npt.NDArray[Any]]
+Array = npt.NDArray[Any]
+Mask = npt.NDArray[np.bool_]
+Columns = dict[str, Array]
 
 
 class Trace(Rows):
-    """All tables of a run, and when it ends."""
+    """All tables of a run, and when it ends; rows are made when first asked for."""
 
     def __init__(self, sim_time_ns: int, **tables: list[Any]) -> None:
         super().__init__(**tables)
         self.sim_time_ns = sim_time_ns
-        self._whole: dict[str, Columns] = {}
+        self._tables: dict[str, pa.Table] = {}
+        self._columns: dict[str, Columns] = {}
         self._made: dict[str, object] = {}
 
     @classmethod
     def of(cls, tables: Mapping[str, pa.Table], sim_time_ns: int) -> Trace:
         """Return a trace from Arrow tables."""
-        listed = {
-            name: list(map(TABLES[name].row._make, _rows(table)))
-            for name, table in tables.items()
-            if name not in WHOLE
-        }
-        trace = cls(sim_time_ns, **listed)
-        trace._whole = {name: _columns(tables[name]) for name in WHOLE}
+        trace = cls(sim_time_ns)
+        trace._hold({name: table.combine_chunks() for name, table in tables.items()})
         return trace
 
+    def _hold(self, tables: Mapping[str, pa.Table]) -> None:
+        for name, table in tables.items():
+            delattr(self, name)
+            self._tables[name] = table
+
+    @classmethod
+    def over(cls, rows: Rows) -> Trace:
+        """Return rows as a trace; one is returned as it is."""
+        if isinstance(rows, cls):
+            return rows
+        return cls(0, **{name: getattr(rows, name) for name in TABLES})
+
+    def __getattr__(self, name: str) -> list[Any]:
+        """Return the rows of a table that has been given as Arrow's."""
+        if name not in self.__dict__.get("_tables", ()):
+            raise AttributeError(name)
+        rows = list(map(TABLES[name].row._make, _rows(self._tables[name])))
+        setattr(self, name, rows)
+        return rows
+
     def columns(self, name: str) -> Columns:
-        """Return a table of ``WHOLE`` as arrays; null is nan, or ``NONE``."""
-        if name not in self._whole:
+        """Return a table as arrays; null is nan, or ``NONE``."""
+        if name not in self._columns:
+            self._columns[name] = _columns(self._table(name))
+        return self._columns[name]
+
+    def only(self, **kept: Mask) -> Trace:
+        """Return the trace with some rows of some tables, in the same order."""
+        if all(mask.all() for mask in kept.values()):
+            return self
+        found = Trace(self.sim_time_ns)
+        found._hold({n: self._table(n).filter(pa.array(kept[n])) for n in kept})
+        for name in TABLES.keys() - kept.keys():
+            if name in self._tables:
+                found._hold({name: self._tables[name]})
+            if name in self.__dict__:
+                setattr(found, name, self.__dict__[name])
+            if name in self._columns:
+                found._columns[name] = self._columns[name]
+        return found
+
+    def _table(self, name: str) -> pa.Table:
+        if name not in self._tables:
             rows = getattr(self, name)
             cells = zip(*rows, strict=True) if rows else [()] * len(SCHEMAS[name])
             batch = batch_of(name, [list(column) for column in cells])
-            self._whole[name] = _columns(pa.Table.from_batches([batch]))
-        return self._whole[name]
+            self._tables[name] = pa.Table.from_batches([batch])
+        return self._tables[name]
 
     def once(self, name: str, make: Callable[[], Value]) -> Value:
         """Return what follows from the trace under a name, made at the first call."""
@@ -94,6 +131,70 @@ def read_trace(run_folder: Path, sim_time_ns: int) -> Trace:
     """Return all tables in a run's folder."""
     tables = {name: read_table(run_folder, name) for name in TABLES}
     return Trace.of(tables, sim_time_ns)
+
+
+class Places:
+    """Where each id of a column stands."""
+
+    def __init__(self, ids: Array) -> None:
+        self._order = np.argsort(ids, kind="stable")
+        self._ids = ids[self._order]
+        self.are_unique = bool((self._ids[1:] > self._ids[:-1]).all())
+
+    def of(self, wanted: Array) -> Array:
+        """Return the place of each wanted id, -1 of one that is not there."""
+        if not len(self._ids):
+            return np.full(len(wanted), -1)
+        found = np.minimum(np.searchsorted(self._ids, wanted), len(self._ids) - 1)
+        return np.where(self._ids[found] == wanted, self._order[found], -1)
+
+
+def at(values: Array, places: Array) -> Array:
+    """Return the values at places; anything where there is no value at all."""
+    return values[places] if len(values) else np.zeros(len(places), values.dtype)
+
+
+class Sent(NamedTuple):
+    """Each task's own messages in one direction: how many, and where the last is."""
+
+    number: Array
+    place: Array
+
+
+class Joined:
+    """Tasks and the messages that are theirs."""
+
+    def __init__(self, trace: Trace) -> None:
+        self.tasks, self.transfers = trace.columns("tasks"), trace.columns("transfers")
+        places = Places(self.tasks["task_id"])
+        self.are_unique = places.are_unique
+        self.task = places.of(self.transfers["task_id"])  # -1: of none
+        self.is_common = self.transfers["task_id"] == NONE
+        self._found: dict[str, Sent] = {}
+        there = self.transfers["end_ns"].copy()  # when a message arrived
+        arrivals = trace.columns("arrivals")
+        late = Places(self.transfers["transfer_id"]).of(arrivals["transfer_id"])
+        there[late[late >= 0]] = arrivals["arrival_ns"][late >= 0]
+        self.there_ns = there
+
+    def sent(self, direction: str) -> Sent:
+        """Return each task's messages in a direction."""
+        if direction not in self._found:
+            is_own = (self.transfers["direction"] == direction) & (self.task >= 0)
+            number = np.bincount(self.task[is_own], minlength=len(self.tasks["rank"]))
+            place = np.full(len(number), -1)
+            place[self.task[is_own]] = np.flatnonzero(is_own)
+            self._found[direction] = Sent(number, place)
+        return self._found[direction]
+
+    def messages_of(self, tasks: Mask) -> Mask:
+        """Return which messages are of these tasks, of all, or of none that exists."""
+        return np.asarray(self.is_common | (self.task < 0) | at(tasks, self.task))
+
+
+def joined(trace: Trace) -> Joined:
+    """Return the tasks of a trace with their messages."""
+    return trace.once("joined", lambda: Joined(trace))
 
 
 def _rows(table: pa.Table) -> Iterable[tuple[object, ...]]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from itertools import pairwise
+
+import numpy as np
 
 from fl.contract import NOTHING, Job
 from netsim.trace.rows import Task
@@ -13,11 +15,13 @@ from netsim.verify.clients import given_ranks
 from netsim.verify.compare import check_equal
 from netsim.verify.finding import Finding
 from netsim.verify.known import Known
-from netsim.verify.trace import NONE, Trace
+from netsim.verify.trace import NONE, Array, Mask, Trace
 
 
 def check_task_ids(trace: Trace, known: Known) -> Iterator[Finding]:
     """Yield tasks that are not numbered from zero on, in the order of their starts."""
+    if _are_numbered(trace, known):
+        return
     tasks = sorted(trace.tasks)
     for number, task in enumerate(tasks):
         if task.task_id != number:
@@ -38,9 +42,27 @@ def check_task_ids(trace: Trace, known: Known) -> Iterator[Finding]:
             yield Finding("tasks", f"task {task.task_id}", rule, f"client {task[2]}")
 
 
+def _are_numbered(trace: Trace, known: Known) -> bool:
+    """Return whether tasks are numbered by start, and within a round by client."""
+    found = trace.columns("tasks")
+    order = np.argsort(found["task_id"], kind="stable")
+    ids, starts_ns = found["task_id"][order], found["download_start_ns"][order]
+    is_right = (ids == np.arange(len(ids))).all() and (np.diff(starts_ns) >= 0).all()
+    rounds = known.rules.rounds
+    if rounds is not None and rounds.is_numbered_by_client:
+        more = np.diff(found["round_id"][order])
+        is_next = (more > 0) | (more == 0) & (np.diff(found["client_id"][order]) > 0)
+        is_right = is_right and is_next.all()
+    return bool(is_right)
+
+
 def check_phases(trace: Trace, known: Known) -> Iterator[Finding]:
     """Yield tasks that pause between two phases."""
-    for task in trace.tasks:
+    found = trace.columns("tasks")
+    starts_ns = found["compute_start_ns"]
+    is_right = (starts_ns == NONE) | (starts_ns == found["download_end_ns"])
+    is_right &= found["upload_start_ns"] == found["compute_end_ns"]
+    for task in trace.only(tasks=~is_right).tasks:
         where = f"task {task.task_id}"
         if task.compute_start_ns is not None:
             start = ("compute_start_ns", task.compute_start_ns, task.download_end_ns)
@@ -51,22 +73,28 @@ def check_phases(trace: Trace, known: Known) -> Iterator[Finding]:
 
 def check_task_ranks(trace: Trace, known: Known) -> Iterator[Finding]:
     """Yield tasks whose rank is not the one of the plan in force."""
-    ranks_at = ranks_in_force(trace, known)
-    for task in trace.tasks:
+    ranks_at, found = ranks_in_force(trace, known), trace.columns("tasks")
+    is_right = np.zeros(len(found["rank"]), bool)
+    starts = np.unique(trace.columns("plans")["round_id"])
+    plan = np.searchsorted(starts, found["round_id"], side="right") - 1
+    for place in np.unique(plan).tolist():
+        own, ranks = plan == place, ranks_at(int(starts[place]))
+        is_right[own] = found["rank"][own] == ranks[found["client_id"][own]]
+    for task in trace.only(tasks=~is_right).tasks:
         rank = ranks_at(task.round_id)[task.client_id]
         claim = ("rank", task.rank, None if rank == NONE else rank)
         yield from check_equal("tasks", f"task {task.task_id}", claim)
 
 
-def ranks_in_force(trace: Trace, known: Known) -> Callable[[int], Sequence[int]]:
+def ranks_in_force(trace: Trace, known: Known) -> Callable[[int], Array]:
     """Return what tells the clients' ranks in a round; ``NONE`` without learning."""
     plans, policy = trace.columns("plans"), known.policy
     if policy is None or "decides-ranks" not in policy.traits:
-        given = given_ranks(known)
+        given = np.array(given_ranks(known))
         return lambda round_id: given
     ids = plans["round_id"]
-    first = sorted(set(ids.tolist()))
-    by_round = {n: plans["rank"][ids == n].tolist() for n in first}
+    first = np.unique(ids).tolist()
+    by_round = {n: plans["rank"][ids == n] for n in first}
     return lambda round_id: by_round[first[bisect_right(first, round_id) - 1]]
 
 
@@ -74,8 +102,12 @@ def check_compute(trace: Trace, known: Known) -> Iterator[Finding]:
     """Yield tasks whose work is not the model's, or whose duration is not what the
     device needs for it under the draw of its jitter."""
     learner, fleet = known.learner, known.population.fleet
-    jobs = jobs_of(trace)
-    for task, occasion in occasions(trace, known):
+    rest = ~_are_computed(trace, known)
+    jobs = jobs_of(trace) if rest.any() else {}
+    left = set(trace.columns("tasks")["task_id"][rest].tolist())
+    for task, occasion in occasions(trace, known) if left else ():
+        if task.task_id not in left:
+            continue
         where = f"task {task.task_id}"
         if task.compute_start_ns is None:
             yield from check_equal("tasks", where, ("compute_flop", task[13], 0))
@@ -92,6 +124,24 @@ def check_compute(trace: Trace, known: Known) -> Iterator[Finding]:
         elif task.end_ns > end_ns:
             rule = "a task that was cut while it computed ends before it was done"
             yield Finding("tasks", where, rule, f"end_ns {task.end_ns}, {end_ns}")
+
+
+def _are_computed(trace: Trace, known: Known) -> Mask:
+    """Return which tasks of rounds computed all that every client does, in the time
+    that their devices need, where nothing is learned."""
+    traits, found = known.scenario.learning.traits, trace.columns("tasks")
+    is_alike = "trains-nothing" in traits and "differs-by-client" not in traits
+    if not is_alike or known.rules.rounds is None:
+        return np.zeros(len(found["rank"]), bool)
+    work = known.learner.work(Job(0, 0, 1, "", None))
+    spans_ns = found["compute_end_ns"] - found["compute_start_ns"]
+    compute_ns = known.population.fleet.compute_ns
+    users = zip(found["client_id"].tolist(), found["round_id"].tolist(), strict=True)
+    due_ns = [compute_ns(*user, work) if work != NOTHING else 0 for user in users]
+    is_right = (found["compute_start_ns"] != NONE) & (found["compute_end_ns"] != NONE)
+    return np.asarray(
+        is_right & (spans_ns == due_ns) & (found["compute_flop"] == work.flop)
+    )
 
 
 def occasions(trace: Trace, known: Known) -> Iterator[tuple[Task, int]]:

@@ -1,13 +1,11 @@
 """One round of two clients over links that delay and lose messages."""
 
-from types import SimpleNamespace
-
-import numpy as np
-
 from netsim.channel.packet_errors import TransmissionErrors
+from netsim.trace.rows import Client
 from netsim.verify.cells import Whereabouts
 from netsim.verify.clock import check_clock
-from netsim.verify.messages import Messages, check_messages
+from netsim.verify.messages import check_messages
+from netsim.verify.trace import Trace
 from tests.support.timelines import MBIT, S, patient, play_out, scenario, times
 
 
@@ -65,6 +63,7 @@ def audit(recorder):
 
 
 def audit_messages(tasks, transfers, arrivals):
-    everybody = {"client_id": np.arange(9), "cell_id": np.zeros(9, int)}
-    where = Whereabouts(SimpleNamespace(columns=lambda _: everybody, events=[]))
-    return check_messages(tasks, Messages(transfers, arrivals, []), where)
+    clients = [Client(n, 0, "", 0.0, 0.0, 0.0, False, 0.0, 1, 1 / 9) for n in range(9)]
+    given = {"tasks": tasks, "transfers": transfers, "arrivals": arrivals}
+    trace = Trace(0, clients=clients, **given)
+    return check_messages(trace, Whereabouts(trace))

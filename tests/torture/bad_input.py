@@ -49,10 +49,11 @@ class Corpus:
         return as_yaml(change(yaml.safe_load(content), self.shapes, rng))
 
 
-def corpora(folder):
-    """Return scenarios to check, studies to plan, and scenarios to run in a folder."""
+def corpora(folder, name="*"):
+    """Return scenarios to check, studies to plan, and scenarios to run in a folder;
+    ``name`` is that of one shipped scenario, or a pattern."""
     shapes = _shapes("scenario")
-    scenarios = _contents("*.yaml")
+    scenarios = _contents(f"{name}.yaml")
     short = ("--quiet", "--set", "stop={rounds: 2}", "--out", str(folder / RUN_FOLDER))
     return [
         Corpus("scenario", ("check",), scenarios, shapes),
@@ -119,12 +120,13 @@ def main():
     parser.add_argument("--cases", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", nargs="+", default=["scenario", "study", "run"])
+    parser.add_argument("--scenario", default="*", help="one of the shipped only")
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     limit_memory()
     table = Table(given.out / "bad-input.csv", COLUMNS, num_keys=2)
-    found = [c for c in corpora(given.out) if c.what in given.only]
+    found = [c for c in corpora(given.out, given.scenario) if c.what in given.only]
     share = -(-given.cases // (len(found) * len(KINDS)))
     for corpus in found:
         for kind in KINDS:

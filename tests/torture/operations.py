@@ -26,7 +26,7 @@ from netsim.runs.manifest import FILE_NAME, read_manifest
 from tests.support.warm_workers import ForkedWorkers
 from tests.torture.learned import import_all, new_cache
 from tests.torture.table import Table
-from tests.torture.tracing import FAULTS, Injector, num_concerned, traced
+from tests.torture.tracing import ADDS, FAULTS, Injector, num_concerned, traced
 
 COLUMNS = ("what", "fault", "operations", "cases", "noticed", "faults")
 RUN = ("network-only", "--set", "stop={rounds: 1}", "--set", "population.num_clients=3")
@@ -131,7 +131,27 @@ class Part:
         self.right, self.usual = self.results(), frozenset(said.splitlines())
         assert self.right
         assert self.left_over() == []
+        assert self.forgotten(counting.seen) == []
         return counting.seen
+
+    def forgotten(self, seen):
+        """Return the files and folders whose name a loss of power may take, though the
+        command has ended: nobody has brought the folder that holds it to the disk."""
+        renamed = {one.paths[1]: one.paths[0] for one in seen if one.name == "rename"}
+        found = []
+        for path in sorted(self.folder.resolve().rglob("*")):
+            folders = {str(path.parent), renamed.get(str(path.parent))}
+            names = {f"{folder}/{path.name}" for folder in folders}
+            made = [
+                number
+                for number, one in enumerate(seen)
+                if one.name in ADDS and one.paths[-1] in names
+            ]
+            first = made[0 if path.is_dir() else -1]
+            brought = {one.paths[0] for one in seen[first:] if one.name == "fsync"}
+            if not brought & folders:
+                found.append(path.relative_to(self.place.resolve()).as_posix())
+        return found
 
     def results(self):
         """Return what must be the same however the command was disturbed: digests of

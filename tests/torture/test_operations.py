@@ -32,6 +32,15 @@ def test_a_merge_outlives_a_fault_at_each_of_its_file_operations(tmp_path):
     assert sum(noticed) >= 0.8 * len(noticed)
 
 
+@traces
+def test_a_loss_of_power_takes_no_name_of_a_study(tmp_path):
+    (part,) = operations.parts(tmp_path, ["study"])
+    seen = part.learn_what_is_right()
+    assert part.forgotten(seen) == []
+    without = [one for one in seen if one.name != "fsync"]
+    assert len(part.forgotten(without)) > 20
+
+
 def test_two_merges_do_not_write_one_draft(tmp_path):
     out = tmp_path / "out"
     with new_folder(out) as draft:

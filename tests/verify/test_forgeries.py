@@ -73,6 +73,16 @@ def test_what_follows_from_measured_norms_is_computed_again(runs):
         assert run.is_caught(Forgery("plans", "sampling_probability", row, chance / 2))
 
 
+@pytest.mark.parametrize(
+    ("table", "column"), [("plans", "rank"), ("rounds", "round_id")]
+)
+def test_an_audit_of_a_forged_run_goes_on_to_its_end(runs, table, column):
+    values = runs["adaptive"].tables[table].column(column).to_pylist()
+    forged = [None if column == "rank" else value + 2 for value in values]
+    found = runs["adaptive"].findings_with(table, column, forged)
+    assert {one.table for one in found} > {table}
+
+
 def test_the_promise_in_the_manifest_is_that_of_the_first_plan(runs):
     run = runs["adaptive"]
     trace = Trace.of(run.tables, run.manifest.sim_time_ns)

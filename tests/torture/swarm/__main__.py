@@ -85,6 +85,7 @@ def main():
     parser.add_argument("--cases", type=int, default=5000)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", nargs="+", choices=SERVERS, default=SERVERS)
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
     limit_memory()
@@ -93,6 +94,8 @@ def main():
     counts = {kind: Counter() for kind in SERVERS}
     for number in range(given.first, given.first + given.cases):
         case, _ = scenario(given.seed, number)
+        if case["server"]["kind"] not in given.only:
+            continue
         trial = Trial(case, given.out / "work", number % AGAIN == 0)
         kind = case["server"]["kind"]
         counts[kind] += trial.counts

@@ -129,7 +129,8 @@ class Trace(Rows):
 
 def read_trace(run_folder: Path, sim_time_ns: int) -> Trace:
     """Return all tables in a run's folder."""
-    tables = {name: read_table(run_folder, name) for name in TABLES}
+    # whole columns, one table after the other: parts are let go of at once
+    tables = {name: read_table(run_folder, name).combine_chunks() for name in TABLES}
     return Trace.of(tables, sim_time_ns)
 
 

@@ -47,7 +47,7 @@ def picture(rows: pd.DataFrame) -> alt.Chart:
     """Return one tick per message; beyond 50 % at the edge."""
     rows = rows.assign(shown=rows.error.clip(-0.5, 0.5))
     return (
-        alt.Chart(rows, width=520)
+        alt.Chart(rows, width=520, height=alt.Step(14))
         .mark_tick(thickness=1.2, opacity=0.5)
         .encode(
             alt.X("shown", title="simulated over measured, less one").axis(format="%"),

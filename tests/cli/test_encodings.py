@@ -53,6 +53,7 @@ def test_what_an_encoding_lacks_is_written_plainly(monkeypatch):
     print(f"a · b… ±1 {path} 東", end="")
     stream.flush()
     assert content.getvalue() == b"a - b... +-1 run\xe9 ?"
+    assert content.getvalue().decode("ascii", stream.errors).endswith("run\ufffd ?")
 
 
 def test_tables_are_read_from_a_path_of_any_bytes(tmp_path):

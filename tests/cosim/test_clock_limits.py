@@ -15,7 +15,7 @@ TOO_LONG = {
     "latency": (
         ("cell.uplink.latency=9e9 s",),
         "cell.uplink.latency: takes 9e+09 s of each round, and 50 such rounds of "
-        "9e+09 s take longer than the 292 years of the clock; shorten it",
+        "9e+09 s take more than 292 years of simulated time; shorten it",
     ),
     "two latencies": (
         (

@@ -6,7 +6,7 @@ from netsim.band import progress
 from tests.support.command import netsim
 
 ROUNDS = ("--set", "stop={rounds: 2}", "--quiet")
-REGION = "[[20 m, 20 m], [20.0000001 m, 20.0000001 m]]"
+REGION = "[[20 m, 20 m], [20.01 m, 20.01 m]]"
 ENDLESS = {
     "an SNR that is never reached": (
         "cell.uplink.minimum_snr=99 dB",
@@ -20,7 +20,7 @@ ENDLESS = {
         "cell.uplink.errors={probability: 0.5, max_retries: 1000000000}",
         "max_retries: must be at most 10000",
     ),
-    "waypoints a nanosecond apart": (
+    "waypoints some milliseconds apart": (
         f"population.mobility={{kind: random-waypoint, region: {REGION}, "
         "min_speed: 1 m/s, max_speed: 2 m/s, interval: 1 s}",
         "passes more than 1,000 waypoints",
@@ -29,7 +29,13 @@ ENDLESS = {
         "population.availability={kind: markov, mean_on: 1 ms, mean_off: 1 ms}",
         "comes and goes more than 1,000 times",
     ),
-    "three hundred years": ("cell.uplink.latency=9e9 s", "292 years of simulated"),
+    # a fleet of several speeds: a check counts the fastest alone
+    "three hundred years": (
+        "population.devices=[{device: jetson-nano, share: 0.5}, {share: 0.5, device: "
+        "{name: x, peak: 10 FLOP/s, efficiency: 1, memory: 8 GB, compute_power: 1 W, "
+        "idle_power: 0 W}}]",
+        "292 years of simulated",
+    ),
 }
 
 

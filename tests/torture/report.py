@@ -99,9 +99,9 @@ BEDS = {
         "One value of one column is changed, or a row dropped or doubled, in small "
         "recorded runs of every kind of server and network, with every digest made "
         "again; `netsim verify` must find something wrong. A column is free only if "
-        "nothing in scenario, draws or other tables implies it. What is missed are a "
-        "policy's own: plans after its pilots, which are not solved again, their "
-        "estimates and the marks of pilots.",
+        "nothing in scenario, draws or other tables implies it. All that is missed is "
+        "in free columns: numbers of learning, and the standard errors of norms on "
+        "which no plan depends.",
     ),
     "independent": (
         "References",

@@ -31,7 +31,7 @@ def too_long(scenario: Scenario, compute_s: float = 0.0) -> Iterator[Refusal]:
         yield (
             path,
             f"takes {waits[path]:g} s of each round, and {num_rounds:g} such rounds "
-            f"of {round_s:g} s take longer than the 292 years of the clock; shorten it",
+            f"of {round_s:g} s take more than 292 years of simulated time; shorten it",
         )
 
 

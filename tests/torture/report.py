@@ -190,8 +190,9 @@ BEDS = {
         "run, a merge, and a study by kills and a full disk. A study's EIO: every "
         "third, and the first 107 of 412 again; a run that learns: kills before the "
         "first 238 of 299, those that change nothing included, other faults at every "
-        "eighth (ENOMEM: seven); two workers: every twelfth; a search: kills at every "
-        "third, EIO at every ninth and a full disk at two. `noticed` counts the commands that did not end with exit code 0.",
+        "eighth (ENOMEM: nine); two workers: every twelfth; a search: kills at every "
+        "third, EIO at every ninth and a full disk at two. `noticed` counts the "
+        "commands that did not end with exit code 0.",
     ),
     "determinism": (
         "Determinism",

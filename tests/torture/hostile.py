@@ -149,7 +149,7 @@ def lie(path, content, rng):
     elif path.suffix == ".safetensors":
         path.write_bytes(lying_tensors(content, rng))
     elif path.suffix == ".parquet":
-        frames._write(lying_frame(pd.read_parquet(path), rng), path)
+        frames.write_frame(lying_frame(pd.read_parquet(path), rng), path)
     else:
         path.write_bytes(scrambled(content, rng))
 

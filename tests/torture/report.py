@@ -52,7 +52,9 @@ BEDS = {
         "Scenarios and studies changed by their schema (`structure`, `drawn`) or "
         "by their bytes; they are checked, planned, or run for two rounds (`run`; "
         "a valid scenario may take long, which counts as `slow`). The limits are "
-        "5 s of processor time and 1 GB.",
+        "5 s of processor time and 1 GB. 180 more cases of `run` over `moving-clients` "
+        "alone (`--only run --scenario moving-clients --seed 2`): 39 accepted, 141 "
+        "refused with a place, no fault.",
     ),
     "data-files": (
         "Data files",
@@ -88,7 +90,8 @@ BEDS = {
         "its own form that lies: other settings, headers, columns, types and values, "
         "with checksums made again. Each of the folder's readers ends with one message "
         "or works, within 60 s of processor time and 3 GB, and the file outside stays "
-        "as it was. `cases` counts readers; `read`: exit code 0.",
+        "as it was. `cases` counts readers; `read`: exit code 0. The table is of a "
+        "shorter run, without adapters.",
     ),
     "forgeries": (
         "Verify: forged runs",
@@ -121,7 +124,6 @@ BEDS = {
         "runs, `netsim verify` must find it sound, and fourteen invariants written "
         "apart from it must hold in the tables (`tests/torture/swarm/oracle.py`): "
         "exact work, full bands, phases, merges, energies. Every tenth runs twice. "
-        "The one fault that is left in the table is mended since. "
         "`refused`: a combination that `check` excludes. A fault is shrunk and kept in "
         "`tests/torture/swarm/corpus`, which `make test` repeats.",
     ),
@@ -147,7 +149,7 @@ BEDS = {
     ),
     "hosts": (
         "Hosts and containers",
-        "hosts --races 20",
+        "hosts --races 3",
         "Three processes with process ids, host names and users of their own "
         "(namespaces of Linux; started by root) race for a folder's lock, 15 turns "
         "each, and share a store that is pruned; in half of the races the first is "
@@ -182,10 +184,15 @@ BEDS = {
         "process is killed, before it or in the middle of a write (`torn write`), or "
         "the operation returns the error; a full disk stays full (ENOSPC). A command "
         "that noticed gave one message. The same command then ends as an undisturbed "
-        "one does, with no draft and no lock left. A run and a merge were struck at "
-        "each operation, a study and the kills of a search at every third, its other "
-        "faults at every ninth. `noticed` counts the commands that "
-        "did not end with exit code 0.",
+        "one does, with no draft and no lock left, and the names of its files and "
+        "folders are on the disk. A kill strikes before each operation that changes "
+        "something: before another it leaves the same. Struck at every operation: a "
+        "run, a merge, and a study by kills and a full disk. A study's EIO: every "
+        "third, and the first 107 of 412 again; a run that learns: kills before the "
+        "first 238 of 299, those that change nothing included, other faults at every "
+        "eighth (ENOMEM: nine); two workers: every twelfth; a search: kills at every "
+        "third, EIO at every ninth and a full disk at two. `noticed` counts the "
+        "commands that did not end with exit code 0.",
     ),
     "determinism": (
         "Determinism",

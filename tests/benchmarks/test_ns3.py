@@ -10,7 +10,7 @@ from tests.support.places import ROOT
 SCRIPTS = str(ROOT / "tests" / "benchmarks" / "ns3")
 sys.path.insert(0, SCRIPTS)
 try:
-    import compare
+    import judge
 finally:
     sys.path.remove(SCRIPTS)
 
@@ -18,7 +18,7 @@ FOLDER = ROOT / "results" / "validation" / "ns3"
 
 
 def test_uploads_keep_the_thresholds_that_were_set_before():
-    found = compare.summary(pd.read_csv(FOLDER / "phones.csv").assign(cpu_s=1.0))
+    found = judge.summary(pd.read_csv(FOLDER / "phones.csv").assign(cpu_s=1.0))
     whole = found[(found.pattern == "all uploads") & (found.buffers == "today")]
     assert len(whole) == 2  # schedulers
     assert (whole.median_size <= 0.05).all()
@@ -34,8 +34,8 @@ def test_netsim_predicts_what_is_published():
         & (measured.scheduler == "proportional-fair")
         & (measured.buffers == "today")
     ]
-    keys = [*compare.KEYS, "phone"]
-    own = compare.compared(few).set_index(keys)
+    keys = [*judge.KEYS, "phone"]
+    own = judge.compared(few).set_index(keys)
     published = pd.read_csv(FOLDER / "phones.csv").set_index(keys).loc[own.index]
     assert own.netsim_s.tolist() == pytest.approx(
         published.netsim_s.tolist(), abs=1e-4, nan_ok=True

@@ -335,9 +335,8 @@ def test_a_check_says_how_long_an_upload_takes(tmp_path):
     files = f"[{tmp_path / 'fast.up'}, {tmp_path / 'slow.up'}]"
     given = shipped(f"population.links.files={files}", "learning.upload=3 MB")
     learner = given.learning.learner(20, 1, reuse=False)
-    assert estimate(given, learner)[-1] == (
-        "one upload over a link of its own takes 2.00 s to 4.00 s in the mean"
-    )
+    told = "one upload over a link of its own takes 2.00 s to 4.00 s in the mean"
+    assert told in estimate(given, learner)
 
 
 def test_a_plan_for_an_unused_band_is_refused():

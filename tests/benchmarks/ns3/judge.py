@@ -1,6 +1,6 @@
 """Compare the uploads of ns-3 with netsim's own.
 
-    PYTHONPATH=. python tests/benchmarks/ns3/compare.py results/validation/ns3
+    PYTHONPATH=. python tests/benchmarks/ns3/judge.py results/validation/ns3
 
 Reads `ns3.csv` of the folder, which `in_ns3.py` wrote; writes `phones.csv` and
 `summary.csv` there. An error is netsim's seconds over ns-3's, less one.

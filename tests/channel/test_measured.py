@@ -129,6 +129,7 @@ def test_bits_agree_with_a_count_of_packets_at_every_millisecond(path):
         assert abs(bits(rounded.at(now_ms * MS), 7 * MHZ) / PACKET - count) < 0.01
 
 
+@pytest.mark.slow
 @real_files
 @pytest.mark.parametrize("size_bits", [1, PACKET, 2_400_000, 80_000_001])
 def test_completion_is_within_the_millisecond_of_the_last_packet(path, size_bits):

@@ -316,6 +316,7 @@ def test_a_command_imports_no_more_than_it_needs(command, heavy, most, tmp_path)
     assert len(imported) <= most
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_says_how_to_go_on_and_does(tmp_path):
     folder = tmp_path / "run"
     command = [sys.executable, "-c", "from netsim.cli import main; main()"]
@@ -357,6 +358,7 @@ def test_a_run_from_python_comes_back_loaded(tmp_path, monkeypatch):
     assert package.run("network-only", "stop.rounds=1", out=tmp_path / "x").tasks.size
 
 
+@pytest.mark.slow
 def test_a_run_that_fails_midway_says_why_and_keeps_what_it_wrote(
     tmp_path, monkeypatch, capsys
 ):

@@ -63,6 +63,7 @@ def test_a_users_own_file_is_not_overwritten_and_an_earlier_output_is(
             assert netsim(command, run, "--out", tmp_path / name) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "name"),
     [

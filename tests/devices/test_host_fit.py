@@ -66,6 +66,7 @@ def test_a_family_that_is_unseen_is_judged_and_never_fitted():
     assert others == pytest.approx([1.0] * len(others))
 
 
+@pytest.mark.slow
 def test_a_sweep_of_this_host_is_a_device_with_its_doubt(tmp_path, monkeypatch):
     chosen = [Setting("vit", "float32", size, 0) for size in (1, 2, 4)]
     chosen.append(Setting(UNSEEN, "float32", 1, 16))

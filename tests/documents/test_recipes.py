@@ -44,6 +44,7 @@ def test_a_class_can_move_into_its_room(name):
     assert imports & {room.replace("/", ".") for room in rooms} == set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OF_ONE_CLASS)
 def test_a_class_runs_as_the_recipe_has_it(name, tmp_path, monkeypatch):
     (code,) = blocks(name, "python")

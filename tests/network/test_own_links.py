@@ -86,6 +86,7 @@ def audit(ledger, tables):
 # bits and ends against packets
 
 
+@pytest.mark.slow
 @every_file
 def test_a_link_carries_the_packets_of_its_file_at_every_millisecond(path):
     links = MeasuredLinks(files=(str(path),), start_offset_s="random")

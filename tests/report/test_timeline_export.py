@@ -399,6 +399,7 @@ def many_rounds(folder, num_rounds):
     return record_run(folder, tasks, rounds, flush_rows=200)
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_run(tmp_path):
     peaks = []
     for num_rounds in (300, 1500):

@@ -138,6 +138,7 @@ def test_a_range_is_that_of_four_draws_in_five():
     ]
 
 
+@pytest.mark.slow
 def test_a_study_says_whether_its_order_survives(tmp_path, capsys):
     path, folder = tmp_path / "study.yaml", tmp_path / "study"
     path.write_text(SHARING)
@@ -160,6 +161,7 @@ def test_a_study_says_whether_its_order_survives(tmp_path, capsys):
     assert sorted((folder / FILE).read_bytes()) == before
 
 
+@pytest.mark.slow
 def test_ranges_of_runs_are_compared_draw_by_draw(tmp_path, capsys):
     folders = [tmp_path / "few", tmp_path / "many"]
     for folder, num in zip(folders, (2, 12), strict=True):

@@ -339,6 +339,7 @@ for own in words:
 """
 
 
+@pytest.mark.slow
 def test_words_are_the_same_in_another_process_and_digests_need_no_torch(tmp_path):
     runs = [
         subprocess.run(

@@ -20,6 +20,7 @@ def test_what_was_wrong_once_is_right(path, tmp_path):
     assert Trial(yaml.safe_load(path.read_text()), tmp_path / "work").faults == []
 
 
+@pytest.mark.slow
 def test_random_scenarios_run_and_are_sound(tmp_path):
     trials = [Trial(scenario(2, number)[0], tmp_path / "work") for number in range(30)]
     assert [trial.faults for trial in trials if trial.faults] == []

@@ -1,5 +1,7 @@
 """The audit finds nothing wrong with what the program itself writes."""
 
+import pytest
+
 from netsim.cosim.reading import read_scenario
 from netsim.cosim.run import run_scenario
 from netsim.cosim.shipped import find_scenario
@@ -10,6 +12,7 @@ from tests.support.combinations import Combination
 ONCE_ACCUSED = (49, 94, 228, 484, 672)
 
 
+@pytest.mark.slow
 def test_random_combinations_are_sound_and_wholly_computed_again(tmp_path):
     num_run, wrong = 0, {}
     for seed in (*range(36), *ONCE_ACCUSED):

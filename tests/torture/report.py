@@ -187,12 +187,10 @@ BEDS = {
         "one does, with no draft and no lock left, and the names of its files and "
         "folders are on the disk. A kill strikes before each operation that changes "
         "something: before another it leaves the same. Struck at every operation: a "
-        "run, a merge, and a study by kills and a full disk. A study's EIO: every "
-        "third, and the first 107 of 412 again; a run that learns: kills before the "
-        "first 238 of 299, those that change nothing included, other faults at every "
-        "eighth (ENOMEM: nine); two workers: every twelfth; a search: kills at every "
-        "third, EIO at every ninth and a full disk at two. `noticed` counts the "
-        "commands that did not end with exit code 0.",
+        "run, a merge, a study and a search. A run that learns: kills before the "
+        "first 238 of 299, those that change nothing included, other faults at "
+        "every eighth (ENOMEM: nine); two workers: every twelfth. `noticed` counts "
+        "the commands that did not end with exit code 0.",
     ),
     "determinism": (
         "Determinism",

@@ -127,7 +127,9 @@ def squared_changes(
 ) -> SquaredChanges:
     """Return the squared norms of the changes, over all that is trained but these
     factors, or the ``rest``, in float64; a change of lower rank has zeros beyond it."""
-    norms2, total = [], _zeros_like_largest(ends)
+    largest = max(ends, key=lambda one: one.layout.num_numbers)
+    flat = largest.flat.new_zeros(largest.flat.shape).double()
+    norms2, total = [], largest.layout.views(flat)
     for start, end, weight in zip(starts, ends, weights, strict=True):
         change = end.flat.double() - start.flat.double()
         views = end.layout.views(change)
@@ -135,16 +137,13 @@ def squared_changes(
             if (part.factor or "rest") in without:
                 views[part.name].zero_()
         norms2.append(float(change.square().sum()))
+        if end.layout == largest.layout:
+            flat += weight * change
+            continue
         for name, view in views.items():
             total[name][tuple(map(slice, view.shape))] += weight * view
     sum_norm2 = math.fsum(float(part.square().sum()) for part in total.values())
     return SquaredChanges(tuple(norms2), sum_norm2)
-
-
-def _zeros_like_largest(adapters: Sequence[Adapter]) -> dict[str, Tensor]:
-    """Return zeros in float64 for each tensor of the adapter of the highest rank."""
-    largest = max(adapters, key=lambda one: one.layout.num_numbers)
-    return largest.layout.views(largest.flat.new_zeros(largest.flat.shape).double())
 
 
 def _merged_rest(parts: Sequence[Component]) -> dict[str, Tensor]:

@@ -57,7 +57,7 @@ class Observed:
         ``FULL_ROUNDS`` of, and what its score lacks in the target's metric."""
         self.progress += FULL_ROUNDS / rounds
         value = math.nan if target is None else target.value(scores)
-        if target is not None and not math.isnan(value):
+        if target is not None and math.isfinite(value):
             self.way.append((self.progress, missing(target.metric, value)))
 
     def forecast(self, target: Target | None) -> Forecast | None:

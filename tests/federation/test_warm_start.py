@@ -132,6 +132,13 @@ def test_other_settings_are_named_with_both_values(overrides, message, adapter):
     assert "learning.start" in str(refused.value)
 
 
+def test_a_start_lies_beside_its_scenario(adapter, tmp_path):
+    """As a plan does (``tests/policy/test_policy_runs.py``)."""
+    copied = shutil.copy(find_scenario("quickstart"), tmp_path)
+    learning = read_scenario(copied, (*SMALL, "learning.start=adapter")).learning
+    assert learning.start == str(adapter)
+
+
 def test_the_same_scale_in_other_words_is_the_same(adapter):
     configured(adapter, r=8, lora_alpha=2 * 8**0.5, use_rslora=True)
     assert scenario(f"learning.start={adapter}").learning.start == str(adapter)

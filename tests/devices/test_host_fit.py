@@ -101,7 +101,8 @@ def test_the_host_of_the_page_errs_as_the_page_says():
     assert len(errors["float32"]) >= 24
     assert np.median(errors["float32"]) < 1.05
     assert max(errors["float32"]) < 1.25
-    assert np.median(errors["bfloat16"]) < 1.15
+    assert np.median(errors["bfloat16"]) < 1.10
+    assert max(errors["bfloat16"]) < 1.28
 
 
 def test_an_unknown_precision_is_refused(tmp_path):

@@ -30,6 +30,7 @@ from fl.costs import (
 )
 from fl.costs.timing import with_modules_of_lora
 from fl.federation.warm_start import StartFolder, require_settings, require_sizes
+from fl.local import LOCAL_TRAININGS, LocalTraining, Plain
 from fl.memory.recipe import settings
 from fl.memory.store import Store
 from fl.model.adapters import LoraSettings
@@ -171,6 +172,10 @@ SteppedBy = Annotated[
 CompressedBy = Annotated[
     Compression, OneOf(COMPRESSIONS, answers=answers.COMPRESSION, seam="compression")
 ]
+TrainedBy = Annotated[
+    LocalTraining,
+    OneOf(LOCAL_TRAININGS, answers=answers.LOCAL, seam="local_training"),
+]
 Merging = Annotated[
     Method, OneOf(AGGREGATIONS, answers=answers.METHOD, seam="aggregation")
 ]
@@ -185,6 +190,7 @@ class LoraLearning(Record):
     partition: Divided = DirichletByLabel()
     lora: LoraSettings = LoraSettings()
     training: TrainingSettings = TrainingSettings()
+    local_training: TrainedBy = Plain()
     aggregation: Merging = FloraNA()
     payload: Payload = Payload()
     evaluation: Evaluation = Evaluation()
@@ -215,6 +221,7 @@ class LoraLearning(Record):
     def traits(self) -> Traits:
         clients, lora = self.evaluation.clients, self.lora
         keeps_errors = self.compression is not None and self.compression.has_memory
+        demands = self.local_training.demands
         is_sketched = self.settings.small_clients == "sketched"
         # a task of a user's own may read files for its labels: asked where it matters
         has_no_labels = clients is not None and not self.task.num_labels
@@ -227,6 +234,9 @@ class LoraLearning(Record):
             ),
             "keeps-state": (self.settings.keeps_state, ""),
             "keeps-errors": (keeps_errors, "compression"),
+            "keeps-rows": (demands.keeps, "local_training"),
+            "shares-rows": (demands.shares is not None, "local_training"),
+            "trains-one-rank": (demands.one_rank, "local_training"),
             "keeps-sketched-errors": (keeps_errors and is_sketched, "compression"),
             "examines-clients": (clients is not None, "evaluation.clients"),
             "has-no-labels": (has_no_labels, "task"),

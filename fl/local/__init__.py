@@ -2,9 +2,9 @@
 
 from fl.local.dp_sgd import DPSGD
 from fl.local.fedprox import FedProx
-from fl.local.method import Cohort, Demands, LocalTraining
 from fl.local.plain import Plain
 from fl.local.scaffold import Scaffold
+from fl.local.strategy import Cohort, Demands, LocalTraining
 
 LOCAL_TRAININGS: dict[str, type[LocalTraining]] = {
     "dp-sgd": DPSGD,

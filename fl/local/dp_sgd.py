@@ -9,8 +9,8 @@ from typing import Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from fl.local.method import PLAIN, Cohort, Demands, Samples
 from fl.local.plain import descend
+from fl.local.strategy import PLAIN, Cohort, Demands, Samples
 from fl.record import Record
 
 

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from fl.local.method import PLAIN, Cohort, Demands
+from fl.local.strategy import PLAIN, Cohort, Demands
 from fl.record import Record
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from fl.local.method import PLAIN, Cohort, Demands
+from fl.local.strategy import PLAIN, Cohort, Demands
 from fl.record import Record
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from fl.local.method import Cohort, Demands
+from fl.local.strategy import Cohort, Demands
 from fl.record import Record
 
 if TYPE_CHECKING:

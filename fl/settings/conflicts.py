@@ -47,6 +47,11 @@ def _of_local_training(learning: FederationSettings) -> Iterator[Conflict]:
     if demands.keeps or demands.shares:
         for reason in _against_memory(learning, "what it keeps"):
             yield Conflict(path, _against(learning, reason))
+    if demands.is_alone and learning.exchange(1).trains == ("core",):
+        yield Conflict(path, _against(learning, "PEFT's own layers have no core"))
+    if demands.shares and learning.payload.precision.startswith("int"):
+        text = "sends rows that are not tensors to scale; use float32 or bfloat16"
+        yield Conflict(("payload", "precision"), f"{local.kind} {text}")
     if demands.keeps and learning.compression and learning.compression.has_memory:
         text = "and the error memory of the compression: only one can be kept"
         yield Conflict(path, f"what {local.kind} keeps {text}")

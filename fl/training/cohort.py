@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fl.local.method import Draw, Loss, Samples
+from fl.local.strategy import Draw, Loss, Samples
 from fl.model.lora_model import LoraModel
 from fl.settings.local_training import TrainingSettings
 from fl.streams import forked, stream, torch_stream
 from fl.tasks import Task
+from fl.training.client_rows import Rows, rows_of
 from fl.training.grouping import group_clients, shape
 from fl.training.job import LocalJob
 from fl.training.losses import client_losses, num_items
 from fl.training.optimisers import Optimiser, clip_rows, optimiser_for, rate_factor
-from fl.training.rows import Rows, rows_of
 from fl.training.slicing import passes
 
 if TYPE_CHECKING:
@@ -213,7 +213,7 @@ class CohortStep:
         found = torch.zeros(self.values.shape, dtype=self.values.dtype)
         for row, generator in enumerate(self._cohort.noises[: len(found)]):
             for own in self._cohort.rows.own(row, found[row]):
-                own.normal_(generator=generator)
+                own.copy_(torch.randn(own.shape, generator=generator, dtype=own.dtype))
         return found.to(self.values.device)
 
     def descend(self, gradients: Tensor) -> None:

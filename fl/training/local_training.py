@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from fl.local.method import LocalTraining
 from fl.local.plain import Plain
+from fl.local.strategy import LocalTraining
 from fl.model.lora_model import LoraModel
 from fl.model.sketch import compensation, whole_sketch
 from fl.settings.local_training import TrainingSettings

@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import compress
 from typing import TYPE_CHECKING
 
-from fl.local.method import Loss
+from fl.local.strategy import Loss
 from fl.model.adapters import Adapter, Layout
 from fl.model.payload import PartName
 from fl.model.sketch import Sketch, scattered, sketched

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
 
-from fl.local.method import Loss
+from fl.local.strategy import Loss
 from fl.model.adapters import Adapter
 from fl.model.sketch import Sketch
 from fl.training.grouping import ONE_CLIENT_PER_PASS
@@ -68,8 +68,8 @@ class Switched:
         return losses.detach(), flat.unsqueeze(0)
 
     def own(self, row: int, numbers: Tensor) -> list[Tensor]:
-        """Return the client's own numbers of a row: all."""
-        return [numbers]
+        """Return the client's own numbers of a row, all of them, as views."""
+        return list(self._layout.views(numbers).values())
 
     def replace(self, row: int, adapter: Adapter) -> None:
         """Take the numbers of an adapter for the client's."""

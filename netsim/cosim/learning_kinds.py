@@ -30,7 +30,7 @@ from fl.costs import (
 )
 from fl.costs.timing import with_modules_of_lora
 from fl.federation.warm_start import StartFolder, require_settings, require_sizes
-from fl.local import LOCAL_TRAININGS, LocalTraining, Plain
+from fl.local import LOCAL_TRAININGS, Demands, LocalTraining, Plain
 from fl.memory.recipe import settings
 from fl.memory.store import Store
 from fl.model.adapters import LoraSettings
@@ -181,6 +181,16 @@ Merging = Annotated[
 ]
 
 
+def _of_demands(demands: Demands) -> Traits:
+    """Return the traits that follow from what local training needs."""
+    found: dict[Trait, bool] = {
+        "keeps-rows": demands.keeps,
+        "shares-rows": demands.shares is not None,
+        "trains-one-rank": demands.one_rank or demands.is_alone,
+    }
+    return {trait: "local_training" for trait, holds in found.items() if holds}
+
+
 class LoraLearning(Record):
     """Real LoRA fine-tuning of a real model on real data."""
 
@@ -221,7 +231,6 @@ class LoraLearning(Record):
     def traits(self) -> Traits:
         clients, lora = self.evaluation.clients, self.lora
         keeps_errors = self.compression is not None and self.compression.has_memory
-        demands = self.local_training.demands
         is_sketched = self.settings.small_clients == "sketched"
         # a task of a user's own may read files for its labels: asked where it matters
         has_no_labels = clients is not None and not self.task.num_labels
@@ -234,9 +243,6 @@ class LoraLearning(Record):
             ),
             "keeps-state": (self.settings.keeps_state, ""),
             "keeps-errors": (keeps_errors, "compression"),
-            "keeps-rows": (demands.keeps, "local_training"),
-            "shares-rows": (demands.shares is not None, "local_training"),
-            "trains-one-rank": (demands.one_rank, "local_training"),
             "keeps-sketched-errors": (keeps_errors and is_sketched, "compression"),
             "examines-clients": (clients is not None, "evaluation.clients"),
             "has-no-labels": (has_no_labels, "task"),
@@ -244,7 +250,8 @@ class LoraLearning(Record):
             "looks-by-clock": (self.evaluation.at_s is not None, "evaluation.at"),
             "is-not-plain-lora": (not is_plain, "lora"),
         }
-        return {trait: key for trait, (holds, key) in found.items() if holds}
+        own = {trait: key for trait, (holds, key) in found.items() if holds}
+        return own | _of_demands(self.local_training.demands)
 
     def refusals(self, num_clients: int) -> Iterator[Refusal]:
         yield from conflicts(self.settings)

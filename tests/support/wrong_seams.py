@@ -10,6 +10,7 @@ from fl.aggregation.components import Pair
 from fl.aggregation.compression import Delivery, Quantised
 from fl.aggregation.server_optimiser import MomentumServer
 from fl.backbones import SmallViT
+from fl.local import Plain
 from fl.partition import DirichletByLabel
 from fl.tasks import Digits
 from netsim.availability.always import Always
@@ -343,6 +344,11 @@ class NoMoments(MomentumServer):
 
     def step(self, before, merged, moments):
         return merged, None
+
+
+class NoDemands(Plain):
+    kind: ClassVar[str] = "mine"
+    demands: ClassVar = None
 
 
 class MergeRaises(FedIT):

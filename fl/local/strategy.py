@@ -36,6 +36,7 @@ class Demands:
     hides_losses: bool = False  # the loss of the mini-batches stays with the client
     optimisers: tuple[Literal["sgd", "momentum", "adamw"], ...] = ()  # none: all
     one_rank: bool = False  # all clients train the whole adapter
+    is_alone: bool = False  # it trains one client at a time, through PEFT's own layers
 
 
 PLAIN = Demands()
@@ -96,7 +97,8 @@ class Cohort(Protocol):
         each; by default ``size`` of them, in consecutive shuffled epochs."""
 
     def one_by_one(self) -> Iterator[Alone]:
-        """Yield the clients, each with its adapter in the PEFT model."""
+        """Yield the clients, each with its whole adapter in the PEFT model, for a
+        strategy whose ``demands`` are ``is_alone``."""
 
 
 class LocalTraining(Protocol):

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol
 
-from fl.local.method import Loss
+from fl.local.strategy import Loss
 from fl.model.adapters import Adapter
 from fl.model.lora_model import LoraModel
 from fl.model.sketch import whole_sketch

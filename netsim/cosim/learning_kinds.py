@@ -251,7 +251,7 @@ class LoraLearning(Record):
             "is-not-plain-lora": (not is_plain, "lora"),
         }
         own = {trait: key for trait, (holds, key) in found.items() if holds}
-        return own | _of_demands(self.local_training.demands)
+        return {**own, **_of_demands(self.local_training.demands)}
 
     def refusals(self, num_clients: int) -> Iterator[Refusal]:
         yield from conflicts(self.settings)

@@ -348,7 +348,10 @@ class NoMoments(MomentumServer):
 
 class NoDemands(Plain):
     kind: ClassVar[str] = "mine"
-    demands: ClassVar = None
+
+    @property
+    def demands(self):
+        return None
 
 
 class MergeRaises(FedIT):

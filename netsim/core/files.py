@@ -6,7 +6,9 @@ import contextlib
 import hashlib
 import os
 import zlib
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Annotated, BinaryIO
@@ -57,6 +59,14 @@ def write_atomically(path: Path, content: bytes | memoryview) -> None:
     """Write a file completely, or leave it unchanged."""
     with whole_file(path) as file:
         file.write(content)
+
+
+def write_together(contents: Mapping[Path, memoryview]) -> None:
+    """Write each file as :func:`write_atomically` does; a disk that is asked by all at
+    once brings them down together."""
+    if contents:
+        with ThreadPoolExecutor(len(contents)) as pool:
+            deque(pool.map(write_atomically, contents, contents.values()), maxlen=0)
 
 
 @contextmanager

@@ -61,12 +61,13 @@ def write_atomically(path: Path, content: bytes | memoryview) -> None:
         file.write(content)
 
 
-def write_together(contents: Mapping[Path, memoryview]) -> None:
-    """Write each file as :func:`write_atomically` does; a disk that is asked by all at
-    once brings them down together."""
-    if contents:
-        with ThreadPoolExecutor(len(contents)) as pool:
-            deque(pool.map(write_atomically, contents, contents.values()), maxlen=0)
+def write_together(contents: Mapping[Path, memoryview], folder: Path) -> None:
+    """Write each file as :func:`write_atomically` does, and the names in a folder above
+    them: asked for all at once, a disk writes them together."""
+    with ThreadPoolExecutor(len(contents) + 1) as pool:
+        names = pool.submit(sync, folder)
+        deque(pool.map(write_atomically, contents, contents.values()), maxlen=0)
+        names.result()
 
 
 @contextmanager

@@ -54,7 +54,7 @@ class Recorder(Rows):
         self._tables = [
             _Table(run_folder, name, getattr(self, name)) for name in TABLES
         ]
-        sync(run_folder / "trace")  # the names of the tables' folders
+        self._folder = run_folder / "trace"
 
     def flush_full(self) -> None:
         """Pack rows into columns, and write a part of every table that is full."""
@@ -85,7 +85,7 @@ class Recorder(Rows):
             for table in self._tables
             if table.num_packed or not (table.parts or table.is_optional)
         ]
-        write_together({draft.path: draft.content for _, draft in drafts})
+        write_together({one.path: one.content for _, one in drafts}, self._folder)
         for table, draft in drafts:
             table.note(draft)
         return TraceSummary(
@@ -141,6 +141,7 @@ class _Table:
         """Write the packed rows as the next part and forget them."""
         draft = self.draft()
         write_atomically(draft.path, draft.content)
+        sync(draft.path.parents[1])  # the name of its folder
         self.note(draft)
 
     def draft(self) -> _Draft:

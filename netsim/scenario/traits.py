@@ -62,6 +62,7 @@ Trait: TypeAlias = Literal[
     "keeps-sketched-errors",  # of a sketch
     "examines-clients",
     "ends-near-target",
+    "measures-test-only",  # no validation split
     "looks-by-clock",  # evaluations are due at simulated times
     "has-no-labels",
     "is-not-plain-lora",

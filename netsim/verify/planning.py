@@ -106,7 +106,9 @@ class _Stage:
         self.predicted: Mapping[str, float] = {}
         self.constants: dict[str, float] = {}
         self._env = SimpleNamespace(now=0)
-        self._scores = {row[:4]: Score(*row[4:]) for row in reversed(trace.evals)}
+        self._scores: dict[tuple[object, ...], list[Score]] = defaultdict(list)
+        for one in trace.evals:
+            self._scores[one[:4]].append(Score(*one[4:]))
         first = [row for row in trace.evals if row.client_id is None]
         self.evaluations = SimpleNamespace(last=first[:1])
         self.participants: Any = SimpleNamespace(client_ranks=None, rank=self._rank)
@@ -195,9 +197,10 @@ class _Stage:
         return found
 
     def _scores_of(self, row: Round) -> Sequence[Score]:
-        """Return the score of a round's version, if it was evaluated at its end."""
-        found = self._scores.get((row.round_id, row.phase, None, row.end_ns))
-        return () if found is None else (found,)
+        """Return the scores of a round's version, if it was evaluated at its end."""
+        found = self._scores.get((row.round_id, row.phase, None, row.end_ns), [])
+        learning = self._known.scenario.learning.federated
+        return found[: 1 if learning is None else len(learning.evaluation.splits)]
 
 
 class _Stated:

@@ -165,8 +165,7 @@ class Federation:
         own = [self._personal(ticket, cohorts) for ticket in kept]
         self._finish(tickets, is_fresh=version == self.initial_version)
         last = entry if entry.arrays else self._versions.entry(version)
-        self._versions.keep(newest, last, self._book.versions())
-        self._averages.follow(newest, version)
+        self._keep(newest, last, version)
         model = partial(self._versions.model, newest)
         return Merged(
             version=newest,
@@ -177,6 +176,11 @@ class Federation:
             sum_norm2=entry.record.sum_norm2,
             losses=tuple(entry.record.losses.get(one.ticket) for one in arrivals),
         )
+
+    def _keep(self, newest: str, entry: Entry[StoredVersion], before: str) -> None:
+        """Note the newest version, made of another."""
+        self._versions.keep(newest, entry, self._book.versions())
+        self._averages.follow(newest, before)
 
     def _finish(self, tickets: Sequence[str], *, is_fresh: bool) -> None:
         """Keep what the clients of merged jobs keep, and forget the jobs."""
@@ -231,8 +235,7 @@ class Federation:
             if self.learning.on_divergence == "stop":
                 raise MergeDiverged(round_id, max(branch.weight for branch in branches))
             return Merged(version)
-        self._versions.keep(name, entry, self._book.versions())
-        self._averages.follow(name, version)
+        self._keep(name, entry, version)
         return Merged(name, entry.record.layers)
 
     def _personal(self, ticket: str, cohorts: Sequence[Cohort]) -> tuple[int, ByLabel]:

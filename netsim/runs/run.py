@@ -98,7 +98,8 @@ class Run:
     ) -> pd.DataFrame:
         """Return the evaluations of the global adapter on a split, in order of time."""
         evals = self.evals[self.evals["client_id"].isna()]
-        evals = evals[[is_of(shown, split) for shown in evals["split"]]]
+        is_asked = [is_of(shown, split) for shown in evals["split"]]
+        evals = evals[pd.Series(is_asked, index=evals.index, dtype=bool)]
         evals = evals.sort_values(["time_ns", "round_id"], kind="stable")
         return evals if with_pilots else evals[evals["phase"] != "pilot"]
 

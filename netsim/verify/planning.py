@@ -106,9 +106,7 @@ class _Stage:
         self.predicted: Mapping[str, float] = {}
         self.constants: dict[str, float] = {}
         self._env = SimpleNamespace(now=0)
-        self._scores: dict[tuple[object, ...], list[Score]] = defaultdict(list)
-        for one in trace.evals:
-            self._scores[one[:4]].append(Score(*one[4:]))
+        self._scores = _scores(trace)
         first = [row for row in trace.evals if row.client_id is None]
         self.evaluations = SimpleNamespace(last=first[:1])
         self.participants: Any = SimpleNamespace(client_ranks=None, rank=self._rank)
@@ -201,6 +199,14 @@ class _Stage:
         found = self._scores.get((row.round_id, row.phase, None, row.end_ns), [])
         learning = self._known.scenario.learning.federated
         return found[: 1 if learning is None else len(learning.evaluation.splits)]
+
+
+def _scores(trace: Trace) -> dict[tuple[object, ...], list[Score]]:
+    """Return the scores by round, phase, client and tick, in order."""
+    found: dict[tuple[object, ...], list[Score]] = defaultdict(list)
+    for row in trace.evals:
+        found[row[:4]].append(Score(*row[4:]))
+    return found
 
 
 class _Stated:

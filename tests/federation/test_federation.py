@@ -320,7 +320,9 @@ def test_the_default_federation_learns():
     assert np.mean([after >= before for before, after in pairwise(accuracy)]) > 0.6
 
 
-@pytest.mark.parametrize("aggregation", [FloraNA(), FedExLora()], ids=["pairs", "folds"])
+@pytest.mark.parametrize(
+    "aggregation", [FloraNA(), FedExLora()], ids=["pairs", "folds"]
+)
 def test_the_average_of_versions_is_that_of_their_models(aggregation):
     settings = EvaluationSettings(average=0.5)
     fed = federation(evaluation=settings, aggregation=aggregation)

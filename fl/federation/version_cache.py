@@ -51,9 +51,16 @@ class VersionCache:
     def model(self, version: str) -> Version:
         """Return a version's numbers."""
         if version not in self._models:
-            entry, layout = self.entry(version), self._model.lora_model.layout
-            self._models[version] = Version.of(entry, layout)
+            self._models[version] = self.model_of(self.entry(version))
         return self._models[version]
+
+    def model_of(self, entry: Entry[StoredVersion]) -> Version:
+        """Return the numbers of a version's entry, kept or not."""
+        return Version.of(entry, self._model.lora_model.layout)
+
+    def is_kept(self, version: str) -> bool:
+        """Return whether something may still need a version."""
+        return version in self._needed
 
     def sent(self, version: str, rank: int) -> Adapter:
         """Return what clients of some rank have of a version."""

@@ -88,6 +88,9 @@ def _of_layers(learning: FederationSettings) -> Iterator[Conflict]:
         if set(learning.exchange(1).trains) != {"A", "B"}:
             text = f"trains one part of a plain LoRA layer, not {name}'s"
             yield Conflict(("aggregation",), f"{method.kind} {text}")
+        if learning.evaluation.average is not None:
+            text = f"averages models W0 + s B A, which {name}'s layers are not"
+            yield Conflict(("evaluation", "average"), f"{text}; use plain LoRA")
     is_power = lora.r & (lora.r - 1) == 0
     if getattr(method, "gauge", None) == "hadamard" and not is_power:
         text = f"'hadamard' needs a rank that is a power of two, and lora.r is {lora.r}"

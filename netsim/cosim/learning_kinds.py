@@ -247,6 +247,7 @@ class LoraLearning(Record):
             "examines-clients": (clients is not None, "evaluation.clients"),
             "has-no-labels": (has_no_labels, "task"),
             "ends-near-target": (self.evaluation.near is not None, "evaluation.near"),
+            "measures-test-only": (self.evaluation.validation is None, ""),
             "looks-by-clock": (self.evaluation.at_s is not None, "evaluation.at"),
             "is-not-plain-lora": (not is_plain, "lora"),
         }

@@ -65,6 +65,7 @@ Trait: TypeAlias = Literal[
     "trains-one-rank",  # all clients train the whole adapter
     "examines-clients",
     "ends-near-target",
+    "measures-test-only",  # no validation split
     "looks-by-clock",  # evaluations are due at simulated times
     "has-no-labels",
     "is-not-plain-lora",

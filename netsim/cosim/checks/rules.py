@@ -126,6 +126,9 @@ RULES: Mapping[tuple[Either, Either], str] = {
     ("ends-near-target", "lacks-target"): (
         "needs `stop.target`: its metric comes near its level"
     ),
+    ("targets-validation", "measures-test-only"): (
+        "needs `learning.evaluation.validation`: that share of the test samples"
+    ),
     ("examines-clients", "has-no-labels"): (
         "needs a task with labels: a client is judged on its own share of them"
     ),

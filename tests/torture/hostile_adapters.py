@@ -15,6 +15,7 @@ from pathlib import Path
 
 from safetensors.numpy import load_file, save_file
 
+from netsim.runs.manifest import FILE_NAME as MANIFEST
 from tests.torture.learned import judged_apart, new_cache
 from tests.torture.operations import LEARNING
 
@@ -328,8 +329,9 @@ class Adapters:
         lines = [one for one in verdict.said.splitlines() if one[:1].strip()]
         if verdict.code and len(lines) != 1:
             return f"{len(lines)} lines: {verdict.said}"
-        left = [one.name for one in self.place.glob(".*")]
-        if verdict.code and (left or (self.place / "free").exists()):
+        free = self.place / "free"  # a run that failed says so in its folder
+        left = [*self.place.glob(".*"), *([] if (free / MANIFEST).exists() else [free])]
+        if verdict.code and any(map(os.path.lexists, left)):
             return f"left over: {left}"
         return ""
 

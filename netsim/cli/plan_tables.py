@@ -134,5 +134,19 @@ def _notes(scenario: Scenario, task: Task) -> Iterator[str]:
         yield "fixed power: rates taken on the whole band, so times are loose"
     if scenario.population.radio_band_hz is not None:
         yield "the radios' own band limit is left out"
+    if longer_s := _window_delay_s(scenario, task):
+        yield (
+            f"windows are left out: an upload alone takes up to {longer_s:.3g} s longer"
+        )
     if scenario.single_cell("a plan").downlink.mode == "unicast":
         yield "unicast downloads count as if each were alone on the downlink"
+
+
+def _window_delay_s(scenario: Scenario, task: Task) -> float:
+    """Return the most that windows add to an upload at the highest rank, alone."""
+    transport, problem = scenario.single_cell("a plan").uplink.transport, task.problem
+    bits = problem.bits[-1]
+    if transport.pace is None or not bits:
+        return 0.0
+    rates_bps = bits / problem.need_hz_s[:, -1] * problem.band_hz
+    return max(transport.window_delay_s(int(bits), rate) for rate in rates_bps)

@@ -85,9 +85,7 @@ def ends(
     return pd.DataFrame({"netsim_s": spans_s.to_numpy(), "netsim_cpu_s": cpu_s})
 
 
-def scenario(
-    play: Play, phones: list[Phone], folder: Path, overhead: float
-) -> str:
+def scenario(play: Play, phones: list[Phone], folder: Path, overhead: float) -> str:
     """Return the scenario of a play."""
     sizes = _listed(f"{phone.num_bytes} B" for phone in phones)
     waits = (f"{round((phone.start_s - FIRST_S) * 1e9)} FLOP" for phone in phones)

@@ -21,7 +21,8 @@ class Call:
     content: bytes  # a RecordDict
     state: bytes  # the client's own RecordDict before
     seed: tuple[int, int]  # of the run, and how often the client was called before
-    now_ns: int  # when the message was made
+    now_ns: int  # when it is asked
+    ttl_s: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,7 +75,7 @@ class SimulatedGrid(Grid):  # type: ignore[misc]
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
         """Send messages now, and return their ids."""
-        letters = self._letters.write(list(messages))
+        letters = self._letters.write(list(messages), self._post.now_ns)
         self._post.send(letters)
         return [letter.ticket for letter in letters]
 
@@ -101,7 +101,7 @@ class SimulatedGrid(Grid):  # type: ignore[misc]
         while left := tuple(one for one in tickets if self._outcome(one) is None):
             if end_ns is not None and self._post.now_ns >= end_ns:
                 break
-            expiries = min(self._letters.expires_ns(ticket) for ticket in left)
+            expiries = min(self._letters[ticket].expires_ns for ticket in left)
             until_ns = expiries if end_ns is None else min(end_ns, expiries)
             self._pause(Pause(left, until_ns))
         replies = self.pull_messages(tickets)
@@ -117,7 +117,7 @@ class SimulatedGrid(Grid):  # type: ignore[misc]
 
     def _outcome(self, ticket: str) -> tuple[int, str] | None:
         outcome = self._post.outcome(ticket)
-        expires_ns = self._letters.expires_ns(ticket)
+        expires_ns = self._letters[ticket].expires_ns
         if outcome is None and self._post.now_ns >= expires_ns:
             return expires_ns, EXPIRED
         return outcome

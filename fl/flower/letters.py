@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -33,6 +32,7 @@ class Asked:
     client_id: int
     content: bytes
     shared_bytes: int = 0  # of the content, which all messages sent with it have
+    expires_ns: int = 0  # when it counts as lost
     answer: Answer | None = None
     reply: Message | None = None
 
@@ -75,7 +75,7 @@ class Letters:
         """Return the digest of all that was sent and received so far."""
         return self._history.hexdigest()
 
-    def write(self, messages: Sequence[Message]) -> list[Letter]:
+    def write(self, messages: Sequence[Message], now_ns: int) -> list[Letter]:
         """Return the letters of messages that go together; these get their ids."""
         known: dict[int, bytes] = {}  # messages often hold the same records
         for message in messages:
@@ -83,25 +83,32 @@ class Letters:
                 known[id(message.content)] = content_bytes(message.content)
         contents = [known[id(message.content)] for message in messages]
         is_shared = len(set(contents)) == 1
-        pairs = zip(messages, contents, strict=True)
-        return [self._written(*pair, is_shared=is_shared) for pair in pairs]
+        found = []
+        for message, content in zip(messages, contents, strict=True):
+            asked = self._asked_of(message, content)
+            asked.shared_bytes = len(content) if is_shared else 0
+            asked.expires_ns = now_ns + round(message.metadata.ttl * NS_PER_S)
+            ticket = str(message.metadata.message_id)
+            self._asked[ticket] = asked
+            found.append(Letter(ticket, asked.client_id, asked.kind))
+        return found
 
-    def _written(self, message: Message, content: bytes, *, is_shared: bool) -> Letter:
+    def _asked_of(self, message: Message, content: bytes) -> Asked:
         node_id = message.metadata.dst_node_id
         if node_id not in self._client_ids:
             raise ValueError(f"a message goes to node {node_id}, which there is not")
         client_id = self._client_ids[node_id]
         with_id(message, f"message {self.run_id}/{self._num_written}")
         self._num_written += 1
-        ticket = str(message.metadata.message_id)
-        shared_bytes = len(content) if is_shared else 0
-        self._asked[ticket] = Asked(message, client_id, content, shared_bytes)
         self._note(f"{client_id} {message.metadata.message_type}", content)
-        return Letter(ticket, client_id, str(message.metadata.message_type))
+        return Asked(message, client_id, content)
 
     def reply(self, ticket: str, outcome: str) -> Message:
-        """Return the reply to a message that is over, and forget the message."""
-        asked = self._asked.pop(ticket)
+        """Return the reply to a message that is over, and forget the message; a client
+        may still be at one that has expired."""
+        asked = self._asked[ticket]
+        if outcome != EXPIRED:
+            del self._asked[ticket]
         if outcome == "done":
             assert asked.reply is not None
             assert asked.answer is not None
@@ -127,12 +134,6 @@ class Letters:
         assert asked.answer is not None
         content = None if asked.answer.reason else asked.answer.content
         return 8 * message_bytes(asked.reply, content)
-
-    def expires_ns(self, ticket: str) -> int:
-        """Return the tick from which a message counts as lost."""
-        metadata = self._asked[ticket].message.metadata
-        seconds = float(metadata.created_at) + float(metadata.ttl)
-        return math.ceil(seconds * NS_PER_S)
 
     def _note(self, text: str, content: bytes) -> None:
         self._history.update(f"{text} {len(content)}\n".encode())

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 SERVER_NODE_ID = 1  # Flower's own constant for its server
 ID_LENGTH = 36
+EPOCH_S = 1_000_000_000  # of the clock of messages: a zero has other bytes
 
 
 def content_bytes(content: RecordDict) -> bytes:
@@ -66,8 +67,8 @@ def call_message(call: Call) -> Message:
         dst_node_id=call.node_id,
         reply_to_message_id="",
         group_id=call.group_id,
-        created_at=call.now_ns / NS_PER_S,
-        ttl=float(2**31),
+        created_at=EPOCH_S + call.now_ns / NS_PER_S,
+        ttl=call.ttl_s,
         message_type=call.kind,
     )
     message = make_message(metadata=metadata, content=content_of(call.content))
@@ -106,7 +107,7 @@ def message_time(now_ns: Callable[[], int]) -> Iterator[None]:
     """Let messages be made at simulated times."""
     before = message_module.now
     message_module.now = lambda: datetime.datetime.fromtimestamp(
-        now_ns() / NS_PER_S, datetime.UTC
+        EPOCH_S + now_ns() / NS_PER_S, datetime.UTC
     )
     try:
         yield

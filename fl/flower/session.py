@@ -80,6 +80,7 @@ class Session:
             state=self._states.get(client_id, b""),
             seed=(self._seed, number),
             now_ns=self._now_ns,
+            ttl_s=metadata.ttl,
         )
 
     def withdraw(self, ticket: str) -> None:

@@ -59,15 +59,13 @@ class FlowerLearning(Record):
         if importlib.util.find_spec("flwr") is None:
             raise InputError(
                 "learning.kind: a Flower app needs the package `flwr`: "
-                "pip install '.[flower]'"
+                "pip install -e '.[flower]' in an environment of its own"
             )
         from netsim.cosim.flower_learner import AppSettings, FlowerLearner
 
         return FlowerLearner(
             Project.read(Path(self.app), self.run_config),
-            AppSettings(
-                self.compute, self._names, self.splits, self.memory_bytes
-            ),
+            AppSettings(self.compute, self._names, self.splits, self.memory_bytes),
             num_clients,
             seed,
             reuse=reuse,

@@ -32,7 +32,7 @@ class AppLoop:
         self._merge_ns = to_ns(merge_time_s)
         self._round_id, self._start_ns = 1, self._env.now
         self._counts = Counts(0, 0, 0)
-        self._sent: list[Letter] = []  # not started yet
+        self._sent: list[Sequence[Letter]] = []  # not started yet
         self._queues: dict[int, deque[Letter]] = {}  # of clients that are busy
         self._parts: dict[str, Participation] = {}  # not taken yet
         self._ends: dict[str, simpy.Event] = {}  # of letters
@@ -57,7 +57,7 @@ class AppLoop:
 
     def send(self, letters: Sequence[Letter]) -> None:
         """Send letters at this tick, once the round that ends now is written."""
-        self._sent += letters
+        self._sent.append(letters)
         for letter in letters:
             self._ends[letter.ticket] = self._env.event()
 
@@ -116,14 +116,29 @@ class AppLoop:
             )
 
     def _start_sent(self) -> None:
-        """Start the letters to clients that are free; others wait for theirs."""
-        letters, self._sent, first = self._sent, [], []
-        for letter in letters:
-            queue = self._queues.setdefault(letter.client_id, deque())
-            queue.append(letter)
-            if len(queue) == 1:
-                first.append(letter)
-        parts = [part for letter in first if (part := self._enlist(letter)) is not None]
+        """Start the letters to clients that are free; others wait for theirs.
+
+        What is sent together may be broadcast, once in a round.
+        """
+        batches, self._sent = self._sent, []
+        may_broadcast = len(batches) == 1 and not self._counts.num_sampled
+        for letters in batches:
+            parts = [part for one in letters if (part := self._queued(one)) is not None]
+            if may_broadcast:
+                self._serve(parts)
+            else:
+                for part in parts:
+                    self._start(part)
+
+    def _queued(self, letter: Letter) -> Participation | None:
+        """Return the participation of a letter; None where its client is busy, or
+        away."""
+        queue = self._queues.setdefault(letter.client_id, deque())
+        queue.append(letter)
+        return self._enlist(letter) if len(queue) == 1 else None
+
+    def _serve(self, parts: Sequence[Participation]) -> None:
+        """Serve each cell: its broadcast, if it has one, then every task."""
         for _, own in by_cell(self._scene, parts):
             serve = serve_cell(
                 self._scene,
@@ -133,6 +148,11 @@ class AppLoop:
                 at_end=self._note_end,
             )
             self._env.process(serve)
+
+    def _start(self, part: Participation) -> None:
+        """Start a task whose client gets its message alone."""
+        task = take_part(self._scene, part, None, self._note_end)
+        part.process = self._env.process(task)
 
     def _enlist(self, letter: Letter) -> Participation | None:
         """Return the participation of a letter; None where its client is away."""
@@ -163,15 +183,14 @@ class AppLoop:
         if queue and not self._is_stopped:
             part = self._enlist(queue[0])
             if part is not None:
-                task = take_part(self._scene, part, None, self._note_end)
-                part.process = self._env.process(task)
+                self._start(part)
 
     def _end_round(self) -> None:
         """Write the round that ends with what the app has received."""
         stage = self._stage
         for ticket in self._taken:
-            del self._outcomes[ticket]
-            if (part := self._parts.pop(ticket, None)) is not None:
+            is_over = self._outcomes.pop(ticket, None) is not None  # not an expired one
+            if is_over and (part := self._parts.pop(ticket, None)) is not None:
                 stage.participants.record(part, merged_round_id=self._round_id)
                 self._add(merged=1)
         self._taken, self._has_given_up = [], False

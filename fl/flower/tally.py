@@ -29,15 +29,8 @@ class Counting:
 
     def work(self) -> Work:
         """Return what was counted so far."""
-        moved = self._counter.moved
-        return Work(
-            self._counter.flop,
-            half_flop=moved.half_flop,
-            product_bytes=moved.product_bytes,
-            other_bytes=moved.other_bytes,
-            operations=moved.operations,
-            steps=self._num_steps,
-        )
+        moved = self._counter.moved._asdict()
+        return Work(self._counter.flop, steps=self._num_steps, **moved)
 
     def _step(self, *_: object) -> None:
         self._num_steps += 1

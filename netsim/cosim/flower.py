@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import AfterValidator, Field, StrictBool
 
 from fl.contract import Metric
-from fl.flower.project import Project
 from netsim.core.quantities import Bytes
 from netsim.cosim.declared_time import DeclaredTime
 from netsim.errors import InputError, Refusal
@@ -48,6 +47,8 @@ class FlowerLearning(Record):
     memory_bytes: Annotated[Bytes, Field(ge=0)] = 0  # that a client needs
 
     def refusals(self, num_clients: int) -> Iterator[Refusal]:
+        from fl.flower.project import Project  # brings tomllib
+
         try:
             Project.read(Path(self.app), self.run_config)
         except ValueError as error:
@@ -61,6 +62,7 @@ class FlowerLearning(Record):
                 "learning.kind: a Flower app needs the package `flwr`: "
                 "pip install -e '.[flower]' in an environment of its own"
             )
+        from fl.flower.project import Project
         from netsim.cosim.flower_learner import AppSettings, FlowerLearner
 
         return FlowerLearner(

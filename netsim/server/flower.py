@@ -8,7 +8,6 @@ from typing import ClassVar, Literal
 from netsim.client.participation import Process
 from netsim.scenario import Record
 from netsim.scenario.traits import Traits
-from netsim.server.app_loop import AppLoop
 from netsim.server.round_settings import Duration
 from netsim.server.rules import ServerRules
 from netsim.server.stage import Stage
@@ -32,4 +31,6 @@ class Flower(Record):
 
     def play(self, stage: Stage) -> Process:
         """Run until the app, or the run, is over."""
+        from netsim.server.app_loop import AppLoop
+
         return AppLoop(stage, self.merge_time_s).play()

@@ -45,7 +45,7 @@ def state(seed):
 
 @pytest.mark.parametrize("kind", sorted(set(AGGREGATIONS) - set(REFUSED)))
 def test_a_strategy_merges_pairs_as_the_method_does_and_averages_the_rest(kind):
-    from fl.flower.strategy import merging
+    from fl.flower.merge_strategy import merging
 
     states, counts = [state(n) for n in range(3)], [1, 2, 5]
     arrays, metrics = merging(kind).aggregate_train(1, replies(states, counts))
@@ -64,14 +64,14 @@ def test_a_strategy_merges_pairs_as_the_method_does_and_averages_the_rest(kind):
 
 @pytest.mark.parametrize("kind", REFUSED)
 def test_what_no_client_of_flower_does_is_refused_by_name(kind):
-    from fl.flower.strategy import merging
+    from fl.flower.merge_strategy import merging
 
     with pytest.raises(ValueError, match=f"{kind} is no strategy.*{REFUSED[kind]}"):
         merging(kind)
 
 
 def test_a_state_without_pairs_is_refused():
-    from fl.flower.strategy import merging
+    from fl.flower.merge_strategy import merging
 
     alone = {NAME.format("B"): torch.zeros(5, 2)}
     with pytest.raises(ValueError, match="this is no plain LoRA adapter"):

@@ -128,9 +128,15 @@ def _notes(scenario: Scenario, task: Task) -> Iterator[str]:
             f"the deadline of {timing.deadline_s:g} s rules out ranks that miss it "
             "alone; the rest is left out"
         )
+    yield from _left_out(scenario, task)
+
+
+def _left_out(scenario: Scenario, task: Task) -> Iterator[str]:
+    """Yield what a plan leaves out of this scenario."""
+    cell = scenario.single_cell("a plan")
     if scenario.population.compute_jitter:
         yield "compute jitter is left out: real rounds are somewhat longer"
-    if scenario.single_cell("a plan").uplink.radio.depends_on_share:
+    if cell.uplink.radio.depends_on_share:
         yield "fixed power: rates taken on the whole band, so times are loose"
     if scenario.population.radio_band_hz is not None:
         yield "the radios' own band limit is left out"
@@ -138,7 +144,7 @@ def _notes(scenario: Scenario, task: Task) -> Iterator[str]:
         yield (
             f"windows are left out: an upload alone takes up to {longer_s:.3g} s longer"
         )
-    if scenario.single_cell("a plan").downlink.mode == "unicast":
+    if cell.downlink.mode == "unicast":
         yield "unicast downloads count as if each were alone on the downlink"
 
 

@@ -1,0 +1,29 @@
+"""The privacy that clipped and noisy steps have spent, by an accountant of others."""
+
+from __future__ import annotations
+
+import logging
+from functools import cache
+
+
+@cache
+def epsilon(
+    rate: float, noise_multiplier: float, num_steps: int, delta: float
+) -> float:
+    """Return the epsilon of so many steps, each on samples taken with this probability,
+    for one sample more or less, by Renyi accounting of ``dp-accounting``."""
+    try:
+        from dp_accounting import dp_event
+        from dp_accounting.rdp import RdpAccountant
+    except ImportError as error:
+        raise ValueError(
+            "local_training.delta: the epsilon needs dp-accounting, of the extra "
+            "'privacy': pip install dp-accounting, or leave delta out"
+        ) from error
+    step = dp_event.GaussianDpEvent(noise_multiplier)
+    if rate < 1:
+        step = dp_event.PoissonSampledDpEvent(rate, step)
+    logging.getLogger("absl").setLevel(logging.ERROR)  # of orders that it leaves out
+    accountant = RdpAccountant()
+    accountant.compose(step, num_steps)
+    return float(accountant.get_epsilon(delta))

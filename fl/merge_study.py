@@ -20,7 +20,7 @@ from fl.aggregation.context import merged_by
 from fl.aggregation.method import Ability
 from fl.aggregation.reference_norms import reference_norms
 from fl.contract import LayerError, Score
-from fl.federation.merging import Component, layer_components
+from fl.federation.merging import Component, assembled, layer_components
 from fl.federation.traffic import Traffic
 from fl.model.adapters import Adapter
 from fl.model.payload import Extent, Payload, Shape
@@ -112,7 +112,8 @@ def _trial(
         download_bits=down,
         host_s=host_s,
         layers=_errors(method, layers, merged),
-        metrics=evaluate and evaluate(*made),
+        metrics=evaluate
+        and evaluate(*assembled(merge.components, merged, method.contract.rest)),
     )
 
 

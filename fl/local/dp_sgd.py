@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from fl.local.plain import descend
-from fl.local.privacy import epsilon
+from fl.local.privacy import LACKS, epsilon, is_there
 from fl.local.strategy import PLAIN, Cohort, Demands, Samples
 from fl.record import Record
 
@@ -42,8 +42,10 @@ class DPSGD(Record):
     def demands(self) -> Demands:
         if self.max_norm is None:
             return PLAIN
-        spent = None if self.delta is None else self.epsilon
-        return Demands(hides_losses=True, spent=spent)
+        if self.delta is None:
+            return Demands(hides_losses=True)
+        lacks = "" if is_there() else LACKS
+        return Demands(hides_losses=True, spent=self.epsilon, lacks=lacks)
 
     def epsilon(self, num_samples: int, size: int, num_steps: int) -> float:
         """Return the epsilon that a client has spent after these steps."""

@@ -4,6 +4,14 @@ from __future__ import annotations
 
 import logging
 from functools import cache
+from importlib.util import find_spec
+
+LACKS = "delta needs dp-accounting, the extra 'privacy': install it, or leave delta out"
+
+
+def is_there() -> bool:
+    """Return whether the accountant is installed."""
+    return find_spec("dp_accounting") is not None
 
 
 @cache
@@ -12,14 +20,9 @@ def epsilon(
 ) -> float:
     """Return the epsilon of so many steps, each on samples taken with this probability,
     for one sample more or less, by Renyi accounting of ``dp-accounting``."""
-    try:
-        from dp_accounting import dp_event
-        from dp_accounting.rdp import RdpAccountant
-    except ImportError as error:
-        raise ValueError(
-            "local_training.delta: the epsilon needs dp-accounting, of the extra "
-            "'privacy': pip install dp-accounting, or leave delta out"
-        ) from error
+    from dp_accounting import dp_event
+    from dp_accounting.rdp import RdpAccountant
+
     step = dp_event.GaussianDpEvent(noise_multiplier)
     if rate < 1:
         step = dp_event.PoissonSampledDpEvent(rate, step)

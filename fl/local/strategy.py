@@ -38,6 +38,7 @@ class Demands:
     keeps: bool = False  # a client keeps a row from one participation to the next
     shares: Join | None = None  # the server sends a row with the model, and gets others
     spent: Spent | None = None  # the epsilon, where an accountant is asked for it
+    lacks: str = ""  # what has to be installed for it
     hides_losses: bool = False  # the loss of the mini-batches stays with the client
     optimisers: tuple[Literal["sgd", "momentum", "adamw"], ...] = ()  # none: all
     one_rank: bool = False  # all clients train the whole adapter

@@ -98,9 +98,8 @@ def test_hugging_faces_trainer_keeps_store_and_merges(tmp_path, monkeypatch):
     again = federation(num_clients=12, store=store, trainer=own)
     assert merged(again).version == made.version
     assert (again.steps_trained, again.steps_reused) == (0, 2 * STEPS)
-    other = federation(
-        num_clients=12, store=store, trainer=HuggingFace(learning_rate=1)
-    )
+    faster = HuggingFace(learning_rate=1.0)
+    other = federation(num_clients=12, store=store, trainer=faster)
     plain = federation(num_clients=12, store=store, trainer=Plain())
     versions = {merged(one).version for one in (other, plain)}
     assert len(versions | {made.version}) == 3

@@ -1,20 +1,23 @@
 """The epsilon of DP-SGD, by the accountant itself and in the trace."""
 
-import sys
-
 import pytest
 
+from fl.aggregation import FedIT
 from fl.contract import Arrival
+from fl.local import dp_sgd, privacy
 from fl.local.dp_sgd import DPSGD
 from fl.local.privacy import epsilon
+from fl.settings.conflicts import conflicts
+from fl.settings.federation import FederationSettings
 from tests.support.federations import federation, submit
 
 
 def test_without_the_accountant_its_extra_is_named(monkeypatch):
-    monkeypatch.setitem(sys.modules, "dp_accounting", None)
-    epsilon.cache_clear()
-    with pytest.raises(ValueError, match="extra 'privacy'"):
-        epsilon(0.1, 1.0, 10, 1e-5)
+    monkeypatch.setattr(dp_sgd, "is_there", lambda: False)
+    how = DPSGD(max_norm=0.5, noise_multiplier=2.0, delta=1e-4)
+    learning = FederationSettings(aggregation=FedIT(), local_training=how)
+    assert list(conflicts(learning)) == [(("local_training",), privacy.LACKS)]
+    assert "extra 'privacy'" in privacy.LACKS
 
 
 def test_a_clients_starts_spend_what_the_accountant_says():

@@ -14,7 +14,7 @@ from fl.contract import Arrival, Branch, Job, Merged, Score
 from fl.federation.averages import Averages
 from fl.federation.code_digests import Code
 from fl.federation.cohort_runner import CohortRunner
-from fl.federation.divergence import MergeDiverged, reason, require_finite
+from fl.federation.divergence import MergeDiverged, Steps, reason, require_finite
 from fl.federation.federated_model import NUM_THREADS, FederatedModel
 from fl.federation.jobs import (
     Cohort,
@@ -164,10 +164,7 @@ class Federation:
         cohorts = self._book.cohorts(tickets)
         name, entry = self._recalled_or_merged(version, ordered, cohorts)
         lost = entry.record.diverged
-        if self.learning.on_divergence == "stop":
-            weights = [arrival.weight for arrival in arrivals]
-            round_id = self._book.round_id(tickets)
-            require_finite(lost, weights, self._book.pending, round_id)
+        self._require_finite(lost, ordered)
         epsilons = self._epsilons(arrivals)
         newest = name if entry.arrays else version
         kept = [ticket for ticket in self._book.ordered(examined) if ticket not in lost]
@@ -186,6 +183,12 @@ class Federation:
             losses=tuple(entry.record.losses.get(one.ticket) for one in arrivals),
             epsilons=epsilons,
         )
+
+    def _require_finite(self, lost: Steps, arrivals: Sequence[Arrival]) -> None:
+        if self.learning.on_divergence == "stop":
+            weights = [arrival.weight for arrival in arrivals]
+            round_id = self._book.round_id(arrival.ticket for arrival in arrivals)
+            require_finite(lost, weights, self._book.pending, round_id)
 
     def _epsilons(self, arrivals: Sequence[Arrival]) -> tuple[float, ...]:
         """Return the epsilon that each arrival's client has spent by all its starts so

@@ -81,15 +81,15 @@ class Planning:
             raise Unknown(self.broken or "neither a policy nor `sampling` draws")
         scene = self._stage.scene
         fleet, radio_map = scene.population.fleet, scene.population.radio_map
-        rows = self._stage.rounds
-        start_ns = next(row.start_ns for row in rows if row.round_id == round_id)
         context = Context(
             round_id=round_id,
             rng=stream(scene.seed, "sampling", round_id),
             data_weights=scene.population.data_weights,
             version="",
             device=lambda client_id: fleet.device(client_id).name,
-            cell=lambda client_id: radio_map.cell_at(client_id, start_ns),
+            cell=lambda client_id: radio_map.cell_at(
+                client_id, self._stage.start_ns(round_id)
+            ),
             seen=self._stage.seen_before(round_id),
         )
         return drawn_by(self.samplers[round_id], context)
@@ -118,7 +118,6 @@ class _Stage:
         self.predicted: Mapping[str, float] = {}
         self.constants: dict[str, float] = {}
         self._env = SimpleNamespace(now=0)
-        self.rounds = trace.rounds
         self._scores = _scores(trace)
         first = [row for row in trace.evals if row.client_id is None]
         self.evaluations = SimpleNamespace(last=first[:1])
@@ -152,6 +151,11 @@ class _Stage:
             if place < len(rounds):
                 outcome = _Outcome(updates[round_id], self._scores_of(row))
                 sampler = samplers.send(cast(Outcome, outcome))
+
+    def start_ns(self, round_id: int) -> int:
+        """Return the tick at which a round began."""
+        rounds = self._trace.rounds
+        return min(row.start_ns for row in rounds if row.round_id == round_id)
 
     def seen_before(self, round_id: int) -> dict[int, Seen]:
         """Return what the merges before a round's draw showed, by client; edge servers

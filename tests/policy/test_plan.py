@@ -115,7 +115,8 @@ def test_everything_but_paths_fits_into_80_columns(tmp_path, capsys, num_clients
     size = f"population.num_clients={num_clients}"
     assert netsim("plan", "network-only", "--set", size, "--out", tmp_path) == 0
     lines = capsys.readouterr().out.splitlines()
-    own = [line for line in lines if not line.startswith(("picture ", "plan    "))]
+    paths = "picture ", f"plan    {tmp_path}"
+    own = [line for line in lines if not line.startswith(paths)]
     assert len(lines) - len(own) == 2
     assert max(map(len, own)) <= 80
     assert [line.split()[0] for line in lines[-2:]] == ["picture", "plan"]

@@ -29,6 +29,7 @@ from fl.federation.trainer import Trainer
 from fl.federation.version_cache import VersionCache
 from fl.federation.versions import StoredVersion, Version
 from fl.federation.warm_start import content_digest
+from fl.local import LocalTraining
 from fl.memory import recipe
 from fl.memory.files import Damaged
 from fl.memory.memory import Memory, folder_entry, write_folder
@@ -63,11 +64,15 @@ class Federation:
         device: str = "cpu",
         precision: Literal["float32", "float64"] = "float32",
         workers: int = 1,
+        trainer: LocalTraining | None = None,
     ) -> None:
         """Divide the data; the model is made when the first result is needed.
 
         With more than one of ``workers``, cohorts are trained in as many processes.
+        ``trainer`` takes the place of ``learning.local_training``.
         """
+        if trainer is not None:
+            learning = replace(learning, local_training=trainer)
         self.learning = learning
         self.seed = seed
         self._model = FederatedModel(learning, seed, device, precision)
@@ -90,7 +95,9 @@ class Federation:
         trained = self._memory, self._versions, self._book, self._shares
         executor = _executor(self._model, workers)
         self._runner = CohortRunner(self._model, executor, *trained)
-        self._merger = Merger(learning, self._versions, self._runner, self._book)
+        self._merger = Merger(
+            learning, self._versions, self._runner, self._book, self.num_samples
+        )
 
     @property
     def observe(self) -> Observer | None:

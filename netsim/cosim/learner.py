@@ -48,6 +48,7 @@ class FederatedLearner:
             rank=self._timed(self.rank),
             compression=learning.compression,
             is_truncated=learning.small_clients == "truncated",
+            shares=learning.local_training.demands.shares is not None,
         )
         self._journal = Journal(traffic, federation.initial_version)
 

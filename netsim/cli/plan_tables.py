@@ -195,13 +195,33 @@ def _notes(scenario: Scenario, task: Task) -> Iterator[str]:
             f"the deadline of {timing.deadline_s:g} s rules out ranks that miss it "
             "alone; the rest is left out"
         )
+    yield from _left_out(scenario, task)
+
+
+def _left_out(scenario: Scenario, task: Task) -> Iterator[str]:
+    """Yield what a plan leaves out of this scenario."""
+    cell = scenario.single_cell("a plan")
     if "comes-and-goes" in scenario.population.availability.traits:
         yield "absence is left out: the plan is for clients that are there when drawn"
     if scenario.population.compute_jitter:
         yield "compute jitter is left out: real rounds are somewhat longer"
-    if scenario.single_cell("a plan").uplink.radio.depends_on_share:
+    if cell.uplink.radio.depends_on_share:
         yield "fixed power: rates taken on the whole band, so times are loose"
     if scenario.population.radio_band_hz is not None:
         yield "the radios' own band limit is left out"
-    if scenario.single_cell("a plan").downlink.mode == "unicast":
+    if longer_s := _window_delay_s(scenario, task):
+        yield (
+            f"windows are left out: an upload alone takes up to {longer_s:.3g} s longer"
+        )
+    if cell.downlink.mode == "unicast":
         yield "unicast downloads count as if each were alone on the downlink"
+
+
+def _window_delay_s(scenario: Scenario, task: Task) -> float:
+    """Return the most that windows add to an upload at the highest rank, alone."""
+    transport, problem = scenario.single_cell("a plan").uplink.transport, task.problem
+    bits = problem.bits[-1]
+    if transport.pace is None or not bits:
+        return 0.0
+    rates_bps = bits / problem.need_hz_s[:, -1] * problem.band_hz
+    return max(transport.window_delay_s(int(bits), rate) for rate in rates_bps)

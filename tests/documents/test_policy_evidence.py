@@ -66,18 +66,10 @@ def test_tuning_goes_on_with_what_is_near_and_takes_the_best_of_three(evidence):
     assert evidence.chosen(done, "f") == {"q": ("q: 0.1", "1")}
 
 
-def test_statistics_agree_with_scipy(tables):
-    for num_free in (4, 7, 11):
-        wanted = stats.t.ppf(0.975, num_free)
-        assert tables.student_quantile(num_free) == pytest.approx(wanted, rel=1e-3)
+def test_all_sign_flips_agree_with_scipy(tables):
     logs = np.random.default_rng(1).normal(0.2, 0.3, 8)
     found = stats.permutation_test((logs,), np.mean, permutation_type="samples")
     assert tables.sign_flip_p(logs) == pytest.approx(found.pvalue, abs=1e-9)
-    assert tables.holm({"a": 0.01, "b": 0.04, "c": 0.03}) == {
-        "a": pytest.approx(0.03),
-        "c": pytest.approx(0.06),
-        "b": pytest.approx(0.06),
-    }
 
 
 def test_speed_ups_are_paired_and_have_no_interval_below_five_seeds(tables):

@@ -4,8 +4,8 @@ python results/policy/regret.py
 
 Two fleets of fifty, four true ratios, three seeds; a plan assumes a third to three
 times the truth, with the clients' norms known or all one. Writes regret.csv to this
-folder: means and maxima of the time over that of the plan that knows all, and of the best
-uniform probability over it.
+folder: means and maxima of the time over that of the plan that knows all, and of the
+best uniform probability over it.
 """
 
 from __future__ import annotations

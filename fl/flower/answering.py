@@ -11,6 +11,7 @@ import numpy as np
 from fl.contract import Work
 from fl.flower.asked import Answer, Call
 from fl.flower.calls import Clients, answer
+from fl.flower.journal import Journal
 from fl.memory.code import code_digest
 from fl.memory.memory import Memory
 from fl.memory.recipe import Environment, digest
@@ -39,6 +40,7 @@ class Answers:
     num_computed: int = 0
     num_reused: int = 0
     _executor: Executor[Clients] = field(init=False)
+    _journal: Journal = field(init=False)
 
     def __post_init__(self) -> None:
         is_alone = self.num_workers == 1
@@ -63,6 +65,18 @@ class Answers:
         self.num_computed += len(missing)
         self.num_reused += len(calls) - len(missing)
         return [one for one in found if one is not None]
+
+    def journal(self, seed: int, num_clients: int) -> Journal:
+        """Return what remembers the messages of the app's server."""
+        config = dict(self.clients.project.config)
+        run = [seed, num_clients]
+        name = digest("flower app", {"app": self.app, "config": config, "run": run})
+        self._journal = Journal(self._memory, name)
+        return self._journal
+
+    def require_repeats(self) -> None:
+        """Refuse a server that goes on in another way than it did before."""
+        self._journal.is_strict = True
 
     def close(self) -> None:
         """End the workers."""

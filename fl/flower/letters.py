@@ -12,6 +12,7 @@ from flwr.common.constant import ErrorCode
 from fl.contract import Letter
 from fl.flower.app_time import NS_PER_S
 from fl.flower.asked import Answer
+from fl.flower.journal import Journal
 from fl.flower.records import (
     content_bytes,
     content_of,
@@ -55,7 +56,8 @@ class Asked:
 class Letters:
     """Messages by their tickets, which are their ids."""
 
-    def __init__(self, seed: int, num_clients: int) -> None:
+    def __init__(self, seed: int, num_clients: int, journal: Journal) -> None:
+        self._journal = journal
         drawn = stream(seed, "flower", "ids").integers(2**32, 2**62, num_clients + 1)
         self.run_id, *self._node_ids = drawn.tolist()
         self._client_ids = {node_id: n for n, node_id in enumerate(self._node_ids)}
@@ -83,7 +85,7 @@ class Letters:
                 known[id(message.content)] = content_bytes(message.content)
         contents = [known[id(message.content)] for message in messages]
         is_shared = len(set(contents)) == 1
-        found = []
+        found, before = [], self.digest
         for message, content in zip(messages, contents, strict=True):
             asked = self._asked_of(message, content)
             asked.shared_bytes = len(content) if is_shared else 0
@@ -91,6 +93,7 @@ class Letters:
             ticket = str(message.metadata.message_id)
             self._asked[ticket] = asked
             found.append(Letter(ticket, asked.client_id, asked.kind))
+        self._journal.note(before, self.digest)
         return found
 
     def _asked_of(self, message: Message, content: bytes) -> Asked:

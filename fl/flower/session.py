@@ -22,7 +22,7 @@ from fl.flower.generators import seeded
 from fl.flower.grid import Post, SimulatedGrid
 from fl.flower.letters import Letters
 from fl.flower.project import Project
-from fl.flower.records import SERVER_NODE_ID, content_of, message_time
+from fl.flower.records import SERVER_NODE_ID, message_time
 from fl.flower.reported import Reports
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Session:
         self._answers = answers
         self._seed = seed
         self._declared = declared
-        self.letters = Letters(seed, num_clients)
+        self.letters = Letters(seed, num_clients, answers.journal(seed, num_clients))
         self._num_calls = [0] * num_clients
         self._calls: dict[str, Call] = {}  # not answered yet
         self._states: dict[int, bytes] = {}
@@ -90,7 +90,10 @@ class Session:
     def work(self, ticket: str) -> Work:
         """Return what a client computes for its answer."""
         answer, kind = self._answer(ticket), self.letters[ticket].kind
-        declared = self._declared(kind, content_of(answer.content))
+        reply = self.letters[ticket].reply
+        assert reply is not None
+        content = RecordDict() if answer.reason else reply.content
+        declared = self._declared(kind, content)
         if declared is not None:
             return declared
         if answer.work == Work(0) and not answer.reason:

@@ -13,6 +13,7 @@ from fl.flower.answering import Answers
 from fl.flower.app_time import Untimed
 from fl.flower.calls import Clients
 from fl.flower.exported import export, num_examples
+from fl.flower.journal import Unrepeatable
 from fl.flower.project import Project
 from fl.flower.session import Session
 from fl.memory.store import Store
@@ -76,6 +77,9 @@ class FlowerLearner:
     def resume(self, post: Post) -> Pause | None:
         with self._as_input_errors():
             return self._session.resume(post)
+
+    def require_repeats(self) -> None:
+        self._answers.require_repeats()
 
     def memory_at(self, rank: int | None) -> int:
         return self._settings.memory_bytes
@@ -160,7 +164,7 @@ class FlowerLearner:
             yield
         except InputError:
             raise
-        except (Untimed, WorkerDied) as error:
+        except (Untimed, Unrepeatable, WorkerDied) as error:
             raise InputError(f"learning.app: {error}") from error
         except (Exception, SystemExit) as error:
             raise InputError(

@@ -38,3 +38,6 @@ class App(Learner, Protocol):
 
     def resume(self, post: Post) -> Pause | None:
         """Run the app until it waits, and return for what; None when it is over."""
+
+    def require_repeats(self) -> None:
+        """Refuse, from now on, what an earlier run of the app did not do."""

@@ -2,12 +2,15 @@
 clients."""
 
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
 from netsim import load_run
+from netsim.cosim.run import run_scenario
 from netsim.errors import InputError
 from netsim.verify import verify
 from tests.support.flower_apps import APPS, TIMES, app_settings, play
@@ -243,3 +246,47 @@ def test_an_app_needs_its_server_and_a_server_its_app():
             "server={kind: synchronous, sampling: full, "
             "announce_time: 0 s, merge_time: 0 s}",
         )
+
+
+KILLED = """import os
+    if counts["calls"] == 2 and os.path.exists(os.environ["KILL"]):
+        os.unlink(os.environ["KILL"])
+        os.kill(os.getpid(), 9)
+    arrays ="""
+
+
+@pytest.mark.slow
+def test_a_run_that_was_killed_goes_on_to_the_same_digest(tmp_path, monkeypatch):
+    app, folder, kill = tmp_path / "numbers", tmp_path / "run", tmp_path / "kill"
+    copy(app, "numberapp/client.py", "arrays =", KILLED)
+    monkeypatch.setenv("KILL", str(kill))
+    kill.touch()
+    line = ["flower", str(app), "--set", *TIMES, "--set", "population.num_clients=3"]
+    line += ["--out", str(folder), "--quiet"]
+    command = [sys.executable, "-W", "ignore", "-m", "netsim", *line]
+    assert subprocess.run(command, check=False).returncode == -9
+    found = app_settings(app, *TIMES)
+    resumed = run_scenario(found, folder, resume=True)
+    assert (resumed.steps_trained, resumed.steps_reused) == (6, 6)  # two rounds of four
+    whole = run_scenario(found, tmp_path / "whole", reuse=False)
+    assert resumed.digest == whole.digest
+
+
+def test_a_server_that_does_not_repeat_is_not_gone_on_with(tmp_path):
+    app, folder = tmp_path / "numbers", tmp_path / "run"
+    drawn = "ArrayRecord([np.array([float.fromhex(os.urandom(4).hex())] * 4)])"
+    copy(app, "numberapp/server.py", "ArrayRecord([np.zeros(4)])", drawn)
+    path = app / "numberapp" / "server.py"
+    path.write_text(
+        path.read_text().replace("import numpy", "import os\n\nimport numpy")
+    )
+    found = app_settings(app, *TIMES)
+
+    def interrupt(progress):
+        if progress.round_id == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_scenario(found, folder, watch=interrupt)
+    with pytest.raises(InputError, match="server sends other messages than the run"):
+        run_scenario(found, folder, resume=True)

@@ -63,6 +63,8 @@ class CohortRunner:
             else:
                 self.steps_reused += num_steps(cohort.values())
                 self._book.note(cohort, from_entry(entry))
+        if unknown:
+            self._executor.prepare()
         chunks = [self.chunk(cohort) for cohort in unknown]
         for cohort, outcomes in zip(
             unknown, self._executor.map(Trainer.train, chunks), strict=True
@@ -117,7 +119,3 @@ class CohortRunner:
             kept={job.state: self._kept[job.state] for job in jobs if job.state},
             samples={job.client_id: self._shares[job.client_id] for job in jobs},
         )
-
-    def close(self) -> None:
-        """End the workers, if there are any."""
-        self._executor.close()

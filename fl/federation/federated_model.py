@@ -5,7 +5,7 @@ Only plain settings are kept until then, so that it may be sent to another proce
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -34,6 +34,10 @@ class FederatedModel:
     seed: int
     device: str
     precision: Literal["float32", "float64"]
+
+    def __getstate__(self) -> dict[str, object]:
+        """Return the settings: another process makes its own model and task."""
+        return {one.name: getattr(self, one.name) for one in fields(self)}
 
     @cached_property
     def task(self) -> Task:

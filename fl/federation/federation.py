@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -38,7 +38,6 @@ from fl.peft_folders.base_delta import save_base_delta
 from fl.settings.federation import FederationSettings
 from fl.streams import stream
 from fl.workers.executor import Executor, Inline
-from fl.workers.processes import processes
 
 
 class Federation:
@@ -60,11 +59,12 @@ class Federation:
         store: Store | None = None,
         device: str = "cpu",
         precision: Literal["float32", "float64"] = "float32",
-        workers: int = 1,
+        executor: Callable[[Trainer], Executor[Trainer]] = Inline,
     ) -> None:
         """Divide the data; the model is made when the first result is needed.
 
-        With more than one of ``workers``, cohorts are trained in as many processes.
+        Cohorts are trained by the ``executor`` of a trainer, by default in this
+        process.
         """
         self.learning = learning
         self.seed = seed
@@ -85,8 +85,8 @@ class Federation:
         )
         self._versions = VersionCache(self._model, self._memory, self.initial_version)
         trained = self._memory, self._versions, self._book, self._shares
-        executor = _executor(self._model, workers)
-        self._runner = CohortRunner(self._model, executor, *trained)
+        self._executor = executor(Trainer(self._model))
+        self._runner = CohortRunner(self._model, self._executor, *trained)
         self._merger = Merger(learning, self._versions, self._runner, self._book)
 
     @property
@@ -261,6 +261,7 @@ class Federation:
 
     def measured(self, model: Version) -> Score:
         """Return the metrics of any model on the test split."""
+        self._executor.prepare()  # what is not remembered is trained soon
         settings = self.learning.evaluation
         split = settings.split_name(len(self.learning.task.labels("test")))
         lora_model = self._model.as_version(model)
@@ -306,19 +307,12 @@ class Federation:
 
     def close(self) -> None:
         """End the workers, if there are any."""
-        self._runner.close()
+        self._executor.close()
 
     def turn(self, tickets: Iterable[str]) -> int:
         """Return the round within its phase of a merge of these jobs: the latest that
         one is of."""
         return self._book.turn(tickets)
-
-
-def _executor(model: FederatedModel, workers: int) -> Executor[Trainer]:
-    """Return what trains cohorts: this process, or ``workers`` others."""
-    if workers == 1:
-        return Inline(Trainer(model))
-    return processes(workers, Trainer(replace(model)))
 
 
 def _initial_version(learning: FederationSettings, seed: int, code: Code) -> str:

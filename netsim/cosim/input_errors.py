@@ -10,6 +10,7 @@ from fl.federation.warm_start import DoesNotFit
 from fl.model.device import Unusable, is_out_of_memory
 from fl.training.local_training import Diverged
 from fl.workers.executor import WorkerDied
+from fl.workers.ray_cluster import NoCluster
 from netsim.errors import InputError
 
 
@@ -22,6 +23,7 @@ def failures_as_input_errors() -> Iterator[None]:
         DoesNotFit: "learning.start",
         Unusable: "learning.device",
         WorkerDied: "workers",
+        NoCluster: "--ray",
     }
     try:
         yield

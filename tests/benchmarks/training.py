@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import argparse
 import csv
-import multiprocessing
+import multiprocessing.forkserver
 import os
 import statistics
 import time
@@ -47,6 +47,7 @@ from fl.tasks import Digits, Synthetic
 from fl.training.grouping import ONE_CLIENT_PER_PASS, PassRule
 from fl.training.local_training import LocalJob, mini_batches, train
 from fl.training.stack import pass_rule_of
+from netsim.cosim.workers import Workers
 
 NUM_REPEATS = 3
 
@@ -265,7 +266,7 @@ def cpu_s(work: Callable[[], None]) -> float:
 def measure_workers(name: str, learning: FederationSettings) -> None:
     """Train the same rounds with one and with two workers, in turns."""
     alone, two = (
-        Federation(learning, num_clients=16, seed=0, workers=workers)
+        Federation(learning, num_clients=16, seed=0, executor=Workers(workers).executor)
         for workers in (1, 2)
     )
     versions = {id(fed): fed.initial_version for fed in (alone, two)}
@@ -312,11 +313,13 @@ def trained_round(federation: Federation, version: str, round_id: int) -> str:
 
 
 def all_cpu_s() -> float:
-    """Return the CPU seconds of this process and of its living children (Linux)."""
+    """Return the CPU seconds of this process, its workers and their server (Linux)."""
     total = time.process_time()
     ticks = os.sysconf("SC_CLK_TCK")
-    for child in multiprocessing.active_children():
-        with open(f"/proc/{child.pid}/stat") as file:
+    pids = [child.pid for child in multiprocessing.active_children()]
+    server = multiprocessing.forkserver._forkserver._forkserver_pid
+    for pid in pids if server is None else [*pids, server]:
+        with open(f"/proc/{pid}/stat") as file:
             fields = file.read().rpartition(")")[2].split()
         total += (int(fields[11]) + int(fields[12])) / ticks
     return total

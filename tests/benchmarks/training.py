@@ -23,6 +23,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from unittest import mock
 
 import numpy as np
@@ -47,6 +48,7 @@ from fl.tasks import Digits, Synthetic
 from fl.training.grouping import ONE_CLIENT_PER_PASS, PassRule
 from fl.training.local_training import LocalJob, mini_batches, train
 from fl.training.stack import pass_rule_of
+from netsim.cosim.learning_kinds import TRAINING
 from netsim.cosim.workers import Workers
 
 NUM_REPEATS = 3
@@ -266,7 +268,12 @@ def cpu_s(work: Callable[[], None]) -> float:
 def measure_workers(name: str, learning: FederationSettings) -> None:
     """Train the same rounds with one and with two workers, in turns."""
     alone, two = (
-        Federation(learning, num_clients=16, seed=0, executor=Workers(workers).executor)
+        Federation(
+            learning,
+            num_clients=16,
+            seed=0,
+            executor=partial(Workers(workers).executor, preload=TRAINING),
+        )
         for workers in (1, 2)
     )
     versions = {id(fed): fed.initial_version for fed in (alone, two)}

@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 from pydantic import BaseModel
 
+from fl.memory.reaches import reaches
 from fl.memory.sources import Import, Source, sources
 
 OURS = frozenset({"fl", "netsim"})
@@ -28,6 +29,7 @@ WITHOUT_EFFECT = ("fl.memory",)  # names results and keeps them
 NOT_OWN = OURS | {"pydantic"} | (sys.stdlib_module_names - {"__main__"})
 INSTALLED = tuple(Path(path) for path in sysconfig.get_paths().values())
 ROOT = Path(__file__).parents[2]
+PACKAGES = tuple(str(ROOT / name) for name in sorted(OURS))
 
 
 class Module(NamedTuple):
@@ -61,6 +63,7 @@ def code_of(roots: Iterable[str], parts: Iterable[object] = ()) -> dict[str, str
         found |= _of_module(root)
     for cls in classes(parts):
         found |= _of_class(cls)
+    reaches(PACKAGES).keep()
     sources().keep()
     return dict(sorted(found.items()))
 
@@ -144,6 +147,10 @@ def _top(module: str) -> str:
 
 @cache
 def _of_module(name: str) -> Mapping[str, str]:
+    return reaches(PACKAGES).of(name, lambda: _reached_by_ours(name))
+
+
+def _reached_by_ours(name: str) -> Mapping[str, str]:
     start = _ours(name)
     assert start is not None, name
     return {_path(one): _source(one).digest for one in reached((start,))}
@@ -152,6 +159,8 @@ def _of_module(name: str) -> Mapping[str, str]:
 @cache
 def _of_class(cls: type) -> Mapping[str, str]:
     """Return the code of a class as it is when first asked for: as it was loaded."""
+    if _top(cls.__module__) in OURS:
+        return _of_module(cls.__module__)
     start = _module_of(cls)
     if start is None:
         digest = hashlib.sha256(_typed_in(cls)).hexdigest()
@@ -168,8 +177,6 @@ def _typed_in(cls: type) -> bytes:
 
 def _module_of(cls: type) -> Module | None:
     """Return the module of a class; None where it has no file."""
-    if _top(cls.__module__) in OURS:
-        return _ours(cls.__module__)
     loaded = sys.modules.get(cls.__module__)
     file = None if loaded is None else loaded.__dict__.get("__file__")
     if file is None or not Path(file).is_file():

@@ -10,7 +10,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -54,7 +54,6 @@ class Sources:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / f"sources-{VERSION}.json"
-        self._known = self._read()
         self._is_changed = False
 
     def of(self, content: bytes) -> Source:
@@ -74,7 +73,8 @@ class Sources:
         write_checked(self._path, json.dumps(rows).encode())
         self._is_changed = False
 
-    def _read(self) -> dict[str, Source]:
+    @cached_property
+    def _known(self) -> dict[str, Source]:
         try:
             rows = json.loads(read_checked(self._path))
         except (FileNotFoundError, Damaged):
@@ -87,7 +87,7 @@ class Sources:
 
 @cache
 def kept_sources(folder: Path) -> Sources:
-    """Return the sources known in a cache folder, read once."""
+    """Return the sources known in a cache folder, read once, when first asked for."""
     return Sources(folder)
 
 

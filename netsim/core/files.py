@@ -6,7 +6,9 @@ import contextlib
 import hashlib
 import os
 import zlib
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Annotated, BinaryIO
@@ -57,6 +59,15 @@ def write_atomically(path: Path, content: bytes | memoryview) -> None:
     """Write a file completely, or leave it unchanged."""
     with whole_file(path) as file:
         file.write(content)
+
+
+def write_together(contents: Mapping[Path, memoryview], folder: Path) -> None:
+    """Write each file as :func:`write_atomically` does, and the names in a folder above
+    them: asked for all at once, a disk writes them together."""
+    with ThreadPoolExecutor(len(contents) + 1) as pool:
+        names = pool.submit(sync, folder)
+        deque(pool.map(write_atomically, contents, contents.values()), maxlen=0)
+        names.result()
 
 
 @contextmanager

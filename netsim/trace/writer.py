@@ -12,7 +12,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from netsim.core.files import Part, make_folder, sync, write_atomically
+from netsim.core.files import Part, make_folder, sync, write_atomically, write_together
 from netsim.trace.columns import Column, column_of
 from netsim.trace.digest import TableDigest, network_digest, run_digest
 from netsim.trace.schemas import SCHEMAS, category_columns, column_encodings
@@ -54,7 +54,7 @@ class Recorder(Rows):
         self._tables = [
             _Table(run_folder, name, getattr(self, name)) for name in TABLES
         ]
-        sync(run_folder / "trace")  # the names of the tables' folders
+        self._folder = run_folder / "trace"
 
     def flush_full(self) -> None:
         """Pack rows into columns, and write a part of every table that is full."""
@@ -80,8 +80,14 @@ class Recorder(Rows):
         """Write what is left; a table has at least one part then, unless optional."""
         for table in self._tables:
             table.pack()
-            if table.num_packed or not (table.parts or table.is_optional):
-                table.flush()
+        drafts = [
+            (table, table.draft())
+            for table in self._tables
+            if table.num_packed or not (table.parts or table.is_optional)
+        ]
+        write_together({one.path: one.content for _, one in drafts}, self._folder)
+        for table, draft in drafts:
+            table.note(draft)
         return TraceSummary(
             parts=tuple(part for table in self._tables for part in table.parts),
             num_rows={t.name: sum(p.num_rows for p in t.parts) for t in self._tables},
@@ -133,23 +139,42 @@ class _Table:
 
     def flush(self) -> None:
         """Write the packed rows as the next part and forget them."""
+        draft = self.draft()
+        write_atomically(draft.path, draft.content)
+        sync(draft.path.parents[1])  # the name of its folder
+        self.note(draft)
+
+    def draft(self) -> _Draft:
+        """Return the packed rows as the next part, whose folder exists."""
         table = pa.Table.from_batches(self._packed, schema=SCHEMAS[self.name])
         table = table.unify_dictionaries()
-        content = _parquet(self.name, table)
         path = f"trace/{self.name}/part-{len(self.parts):05d}.parquet"
         make_folder((self._run_folder / path).parent)
-        write_atomically(self._run_folder / path, content)
-        self.digest.update(table)
+        content = _parquet(self.name, table)
+        return _Draft(self._run_folder / path, path, content, table)
+
+    def note(self, draft: _Draft) -> None:
+        """Note that the next part is written, and forget its rows."""
+        self.digest.update(draft.table)
         self.parts.append(
             Part(
                 table=self.name,
-                path=path,
-                num_rows=table.num_rows,
-                num_bytes=len(content),
-                sha256=hashlib.sha256(content).hexdigest(),
+                path=draft.name,
+                num_rows=draft.table.num_rows,
+                num_bytes=len(draft.content),
+                sha256=hashlib.sha256(draft.content).hexdigest(),
             )
         )
         self._packed.clear()
+
+
+class _Draft(NamedTuple):
+    """A part before it is written; ``name`` is its path within the run's folder."""
+
+    path: Path
+    name: str
+    content: memoryview
+    table: pa.Table
 
 
 def record_batch(name: str, buffer: list[NamedTuple]) -> pa.RecordBatch:

@@ -172,7 +172,7 @@ def peft_loop(lora_model: LoraModel, case: Case, jobs: list[LocalJob]) -> None:
             batches = mini_batches(job.samples, case.batch_size, rng)
             for _ in range(job.steps):
                 optimiser.zero_grad()
-                loss = lora_model.model(**case.task.batch("train", next(batches))).loss
+                loss, _ = lora_model.forward(case.task.batch("train", next(batches)))
                 loss.item()
                 loss.backward()
                 optimiser.step()

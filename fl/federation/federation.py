@@ -11,6 +11,7 @@ from typing import Literal
 
 from fl.aggregation import VersionRanks
 from fl.contract import Arrival, Branch, Job, Merged, Score
+from fl.federation.averages import Averages
 from fl.federation.code_digests import Code
 from fl.federation.cohort_runner import CohortRunner
 from fl.federation.divergence import MergeDiverged, reason, require_finite
@@ -28,11 +29,13 @@ from fl.federation.trainer import Trainer
 from fl.federation.version_cache import VersionCache
 from fl.federation.versions import StoredVersion, Version
 from fl.federation.warm_start import content_digest
+from fl.local import LocalTraining
 from fl.memory import recipe
 from fl.memory.files import Damaged
 from fl.memory.memory import Memory, folder_entry, write_folder
 from fl.memory.store import Entry, Store
-from fl.model.evaluation import evaluate
+from fl.model.evaluation import measured
+from fl.model.evaluation_settings import MeasuredSplit
 from fl.partition import divide
 from fl.peft_folders.base_delta import save_base_delta
 from fl.settings.federation import FederationSettings
@@ -60,12 +63,15 @@ class Federation:
         device: str = "cpu",
         precision: Literal["float32", "float64"] = "float32",
         executor: Callable[[Trainer], Executor[Trainer]] = Inline,
+        trainer: LocalTraining | None = None,
     ) -> None:
         """Divide the data; the model is made when the first result is needed.
 
         Cohorts are trained by the ``executor`` of a trainer, by default in this
-        process.
+        process. ``trainer`` takes the place of ``learning.local_training``.
         """
+        if trainer is not None:
+            learning = replace(learning, local_training=trainer)
         self.learning = learning
         self.seed = seed
         self._model = FederatedModel(learning, seed, device, precision)
@@ -84,10 +90,13 @@ class Federation:
             learning, self._shares, self._model, self._memory, self._code.evaluation
         )
         self._versions = VersionCache(self._model, self._memory, self.initial_version)
+        self._averages = Averages(learning.evaluation.average, self._versions)
         trained = self._memory, self._versions, self._book, self._shares
         self._executor = executor(Trainer(self._model))
         self._runner = CohortRunner(self._model, self._executor, *trained)
-        self._merger = Merger(learning, self._versions, self._runner, self._book)
+        self._merger = Merger(
+            learning, self._versions, self._runner, self._book, self.num_samples
+        )
 
     @property
     def observe(self) -> Observer | None:
@@ -162,7 +171,7 @@ class Federation:
         own = [self._personal(ticket, cohorts) for ticket in kept]
         self._finish(tickets, is_fresh=version == self.initial_version)
         last = entry if entry.arrays else self._versions.entry(version)
-        self._versions.keep(newest, last, self._book.versions())
+        self._keep(newest, last, version)
         model = partial(self._versions.model, newest)
         return Merged(
             version=newest,
@@ -173,6 +182,11 @@ class Federation:
             sum_norm2=entry.record.sum_norm2,
             losses=tuple(entry.record.losses.get(one.ticket) for one in arrivals),
         )
+
+    def _keep(self, newest: str, entry: Entry[StoredVersion], before: str) -> None:
+        """Note the newest version, made of another."""
+        self._versions.keep(newest, entry, self._book.versions())
+        self._averages.follow(newest, before)
 
     def _finish(self, tickets: Sequence[str], *, is_fresh: bool) -> None:
         """Keep what the clients of merged jobs keep, and forget the jobs."""
@@ -227,7 +241,7 @@ class Federation:
             if self.learning.on_divergence == "stop":
                 raise MergeDiverged(round_id, max(branch.weight for branch in branches))
             return Merged(version)
-        self._versions.keep(name, entry, self._book.versions())
+        self._keep(name, entry, version)
         return Merged(name, entry.record.layers)
 
     def _personal(self, ticket: str, cohorts: Sequence[Cohort]) -> tuple[int, ByLabel]:
@@ -245,10 +259,12 @@ class Federation:
         origin = f"{ticket} in {cohort_digest(cohort)}"
         return self._local.personal(job.client_id, origin, arrived)
 
-    def evaluate(self, version: str) -> Score:
-        """Return the metrics of a kept version on the test split, computed once."""
+    def evaluate(self, version: str, split: MeasuredSplit = "test") -> Score:
+        """Return the metrics of a kept version on a split, computed once; those of the
+        average of the versions that led to it where the settings ask for that."""
         asked = {
-            "version": version,
+            "version": self._averages.name(version),
+            "split": split,
             "settings": recipe.settings(self.learning.evaluation),
             "task": self.learning.task.digest,
             "code": self._code.evaluation,
@@ -256,16 +272,22 @@ class Federation:
         return self._memory.get(
             recipe.digest("evaluation", asked),
             Score,
-            lambda: Entry(self.measured(self._versions.model(version))),
+            lambda: Entry(self.measured(self._averages.model(version), split)),
         ).record
 
-    def measured(self, model: Version) -> Score:
-        """Return the metrics of any model on the test split."""
+    def measured(self, model: Version, split: MeasuredSplit = "test") -> Score:
+        """Return the metrics of any model on a split."""
         self._executor.prepare()  # what is not remembered is trained soon
         settings = self.learning.evaluation
-        split = settings.split_name(len(self.learning.task.labels("test")))
-        lora_model = self._model.as_version(model)
-        return evaluate(lora_model, self._model.task, split, settings)
+        num_samples = len(self.learning.task.labels("test"))
+        return measured(
+            self._model.as_version(model),
+            self._model.task,
+            "test",
+            settings.places(num_samples, split),
+            settings=settings,
+            shown=settings.split_name(num_samples, split),
+        )
 
     def export(self, version: str, folder: Path, *, with_base: bool = False) -> None:
         """Write a kept version as a PEFT checkpoint with its model card; the base model

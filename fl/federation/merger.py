@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from fl.contract import Arrival, Branch, LayerError
 from fl.federation.cohort_runner import CohortRunner
@@ -25,6 +25,9 @@ from fl.memory.store import Entry
 from fl.model.adapters import Adapter, Pair
 from fl.settings.federation import FederationSettings
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 Observer: TypeAlias = Callable[[Sequence[Component], Version, int], None]
 
 
@@ -37,12 +40,14 @@ class Merger:
         versions: VersionCache,
         runner: CohortRunner,
         book: JobBook,
+        num_samples: Sequence[int],
     ) -> None:
         self.observe: Observer | None = None
         self._learning = learning
         self._versions = versions
         self._runner = runner
         self._book = book
+        self._num_samples = num_samples
 
     def merged(
         self, name: str, version: str, arrivals: Sequence[Arrival]
@@ -64,7 +69,8 @@ class Merger:
         parts = components(before.adapter, starts, ends, weights)
         turn = self._book.turn(tickets)
         adapter, folds, layers = self._merge(parts, before, turn)
-        after = next_version(self._learning, before, adapter, folds, turn)
+        shared = self._shared(before, tickets)
+        after = next_version(self._learning, before, adapter, folds, turn, shared)
         if not is_finite(after):
             return void
         self._versions.note(name, after)
@@ -79,6 +85,22 @@ class Merger:
         if self.observe is not None:
             self.observe(parts, before, turn)
         return merge_adapters(self._learning.aggregation, parts, before.adapter)
+
+    def _shared(self, before: Version, tickets: Sequence[str]) -> Tensor | None:
+        """Return what the next version's clients are sent besides, from what
+        these sent besides."""
+        import torch
+
+        join = self._learning.local_training.demands.shares
+        if join is None:
+            return None
+        sent = [self._book.outcomes[ticket].sent for ticket in tickets]
+        rows = [torch.from_numpy(one.copy()) for one in sent if one is not None]
+        clients = [self._book.pending[ticket].client_id for ticket in tickets]
+        total = sum(self._num_samples)
+        shares = [self._num_samples[client] / total for client in clients]
+        last = torch.zeros_like(rows[0]) if before.shared is None else before.shared
+        return join(last, rows, shares)
 
     def _starts(self, version: str, arrivals: Sequence[Arrival]) -> list[Adapter]:
         """Return what each client started from: the newest version for a client that

@@ -89,16 +89,18 @@ def next_version(
     adapter: Adapter,
     folds: Mapping[str, Pair],
     turn: int,
+    shared: Tensor | None = None,
 ) -> Version:
     """Return the version after a merge of one round's arrivals and the step of the
-    server's optimiser; ``turn`` is the number of the round within its phase."""
+    server's optimiser; ``turn`` is the number of the round within its phase, ``shared``
+    what is sent with the version."""
     flat, memory = learning.server_optimiser.step(
         before.adapter.flat, adapter.flat, before.memory
     )
     after = Adapter(adapter.layout, flat)
     if learning.keeps_as_sent:
         after = learning.as_sent(after, learning.exchange(turn).receives)
-    return Version(after, refolded(before, folds), memory)
+    return Version(after, refolded(before, folds), memory, shared)
 
 
 def assembled(

@@ -14,6 +14,7 @@ from fl.aggregation.compression import FACTS
 from fl.aggregation.method import Contract, Exchange
 from fl.aggregation.server_optimiser import Moments
 from fl.contract import Merged, Score, Work
+from fl.local import Demands
 from fl.tasks import Objective
 from netsim.learner.learner import Learner
 from netsim.scenario.plug_ins import Answer, Answers, is_whole
@@ -203,6 +204,13 @@ COMPRESSION: Answers = {
         names=FACTS,
     ),
     "bits": Answer("a whole number of bits, at least 0", _is_count),
+}
+
+LOCAL: Answers = {
+    "demands": Answer(
+        "demands (fl.local.Demands)", lambda answer: isinstance(answer, Demands)
+    ),
+    "train": Answer("nothing", lambda answer, cohort: answer is None),
 }
 
 OPTIMISER: Answers = {

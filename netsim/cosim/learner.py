@@ -48,6 +48,7 @@ class FederatedLearner:
             rank=self._timed(self.rank),
             compression=learning.compression,
             is_truncated=learning.small_clients == "truncated",
+            shares=learning.local_training.demands.shares is not None,
         )
         self._journal = Journal(traffic, federation.initial_version)
 
@@ -118,7 +119,8 @@ class FederatedLearner:
 
     def evaluate(self, version: str) -> Sequence[Score]:
         with failures_as_input_errors():
-            return (self._federation.evaluate(version),)
+            splits = self._federation.learning.evaluation.splits
+            return [self._federation.evaluate(version, split) for split in splits]
 
     def export(self, version: str, folder: Path, *, with_base: bool = False) -> str:
         with failures_as_input_errors():

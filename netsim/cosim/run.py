@@ -29,6 +29,7 @@ from netsim.cosim.world import build_population, build_stage, play
 from netsim.devices.device import least_certain
 from netsim.errors import InputError
 from netsim.learner.learner import Learner
+from netsim.learner.stop import is_of
 from netsim.runs.manifest import (
     ADAPTER_FOLDER,
     CODE_FOLDER,
@@ -254,10 +255,10 @@ def _finish(
 
 
 def _final(stage: Stage) -> dict[str, float | None]:
-    """Return the last global metrics; one that is not finite is None."""
+    """Return the last global test metrics; one that is not finite is None."""
     found: dict[str, float | None] = {}
     for score in stage.evaluations.last:
-        if score.client_id is None:
+        if score.client_id is None and is_of(score.split, "test"):
             found.update(known_metrics(score))
     return found
 

@@ -60,8 +60,12 @@ Trait: TypeAlias = Literal[
     "keeps-state",  # clients keep something from round to round
     "keeps-errors",  # clients keep what compression held back
     "keeps-sketched-errors",  # of a sketch
+    "keeps-rows",  # clients keep what their local training needs
+    "shares-rows",  # local training sends more than the model, both ways
+    "trains-one-rank",  # all clients train the whole adapter
     "examines-clients",
     "ends-near-target",
+    "measures-test-only",  # no validation split
     "looks-by-clock",  # evaluations are due at simulated times
     "has-no-labels",
     "is-not-plain-lora",

@@ -106,7 +106,7 @@ class _Stage:
         self.predicted: Mapping[str, float] = {}
         self.constants: dict[str, float] = {}
         self._env = SimpleNamespace(now=0)
-        self._scores = {row[:4]: Score(*row[4:]) for row in reversed(trace.evals)}
+        self._scores = _scores(trace)
         first = [row for row in trace.evals if row.client_id is None]
         self.evaluations = SimpleNamespace(last=first[:1])
         self.participants: Any = SimpleNamespace(client_ranks=None, rank=self._rank)
@@ -195,9 +195,18 @@ class _Stage:
         return found
 
     def _scores_of(self, row: Round) -> Sequence[Score]:
-        """Return the score of a round's version, if it was evaluated at its end."""
-        found = self._scores.get((row.round_id, row.phase, None, row.end_ns))
-        return () if found is None else (found,)
+        """Return the scores of a round's version, if it was evaluated at its end."""
+        found = self._scores.get((row.round_id, row.phase, None, row.end_ns), [])
+        learning = self._known.scenario.learning.federated
+        return found[: 1 if learning is None else len(learning.evaluation.splits)]
+
+
+def _scores(trace: Trace) -> dict[tuple[object, ...], list[Score]]:
+    """Return the scores by round, phase, client and tick, in order."""
+    found: dict[tuple[object, ...], list[Score]] = defaultdict(list)
+    for row in trace.evals:
+        found[row[:4]].append(Score(*row[4:]))
+    return found
 
 
 class _Stated:

@@ -19,7 +19,7 @@ from netsim.cosim.run import run_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
 from netsim.learner.stop import Stop
-from netsim.policy.noise_scale import RATIO_RANGE
+from netsim.policy.noise_scale import RATIO_RANGE, STEP_RANGE
 from netsim.server.phase import Phase
 from netsim.server.policies.planned import read_plan
 from netsim.server.stage import Progress
@@ -358,7 +358,8 @@ def test_a_check_reads_the_plan_though_nothing_is_counted(tmp_path, monkeypatch)
 
 def test_without_pilots_the_rounds_that_train_tell_the_constants(own_store, tmp_path):
     stop = "stop={rounds: 13, target: {level: 0.99}}"
-    sets = ("policy=adaptive", stop, *SHORT[3:])
+    policy = "policy={kind: adaptive, tuned_at: 0.5}"
+    sets = (policy, stop, *SHORT[3:])
     manifest = run_scenario(scenario(*sets), tmp_path / "run")
     assert verify(tmp_path / "run") == []
     run = load_run(tmp_path / "run")
@@ -369,6 +370,16 @@ def test_without_pilots_the_rounds_that_train_tell_the_constants(own_store, tmp_
     assert ratio.value.between(*RATIO_RANGE).all()
     assert (ratio.standard_error > 0).all()
     assert manifest.constants["ratio"] == ratio.value.iloc[-1]
+    step = known[known.name == "step"]
+    assert step.value.between(*STEP_RANGE).all()
+    assert manifest.constants["step"] == step.value.iloc[-1]
+    plan = run.plans[run.plans.round_id == 0].set_index("client_id")
+    first = run.tasks[run.tasks.round_id == 1].set_index("client_id")
+    weights = plan.loc[first.index, "sampling_probability"]
+    data = run.clients.set_index("client_id").weight.loc[first.index]
+    assert (first.weight * weights / data).tolist() == pytest.approx(
+        [step.value.iloc[0]] * len(first)
+    )
     expected = known[known.name == "target_time_s"]
     assert expected.round_id.tolist() == [10, 13]  # of eight scores and more
     assert (expected.value * 1e9 > expected.time_ns).all()

@@ -26,7 +26,7 @@ FLOORS = (  # from the top; a room imports rooms of lower floors only
     ("fl.training", "fl.workers"),
     ("fl.costs", "fl.peft_folders"),
     ("fl.settings",),
-    ("fl.aggregation", "fl.partition"),
+    ("fl.aggregation", "fl.local", "fl.partition"),
     ("fl.model",),
     ("fl.backbones",),
     ("fl.tasks",),

@@ -24,6 +24,7 @@ KEPT_BACK = (
     "does not go with learning.compression: what a client kept back belongs to other "
     "rank units than its next ones"
 )
+ONE_RANK = "does not go with learning.local_training, which needs the whole adapter"
 PLAIN_LORA = "a sketch needs plain LoRA layers, not DoRA or HiRA"
 
 RULES: Mapping[tuple[Either, Either], str] = {
@@ -125,6 +126,9 @@ RULES: Mapping[tuple[Either, Either], str] = {
     ("ends-near-target", "lacks-target"): (
         "needs `stop.target`: its metric comes near its level"
     ),
+    ("targets-validation", "measures-test-only"): (
+        "needs `learning.evaluation.validation`: that share of the test samples"
+    ),
     ("examines-clients", "has-no-labels"): (
         "needs a task with labels: a client is judged on its own share of them"
     ),
@@ -134,6 +138,15 @@ RULES: Mapping[tuple[Either, Either], str] = {
         "does not go with learning.compression: a client may start again before "
         "its last update is merged, and what it has kept back is not known before"
     ),
+    ("merges-old-versions", "keeps-rows"): (
+        "does not go with learning.local_training: a client may start again before its "
+        "last update is merged, and what it keeps is not known before"
+    ),
+    ("shares-rows", "has-edges"): (
+        "edge servers would each have a row of their own to send; use one server"
+    ),
+    ("lower-ranks", "trains-one-rank"): ONE_RANK,
+    ("decides-ranks", "trains-one-rank"): ONE_RANK,
     ("decides-ranks", "keeps-errors"): KEPT_BACK,
     ("lower-ranks", "keeps-sketched-errors"): KEPT_BACK,
 }

@@ -10,6 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+
 from fl.backbones import read
 from fl.federation.versions import Version
 from fl.federation.warm_start import start_adapter
@@ -77,6 +79,8 @@ class FederatedModel:
             precision=self.precision,
             device=self.device,
         )
+        if self.learning.training.cache_frozen_layers:
+            lora_model.cache_frozen_layers(self.task.batch("train", np.arange(1)))
         return lora_model, lora_model.read()
 
     def as_version(self, version: Version) -> LoraModel:

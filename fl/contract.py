@@ -53,13 +53,16 @@ class Branch:
 class Work:
     """What a participation computes: the FLOP of matrix products, those among them that
     give 16-bit numbers, the bytes that these and all other operations read and write,
-    the operations, the optimiser steps."""
+    the operations, the blocks of 32 rows of batched 16-bit products such as those of
+    attention, the bytes of results above 32 MiB, the optimiser steps."""
 
     flop: int
     half_flop: int = 0
     product_bytes: int = 0
     other_bytes: int = 0
     operations: int = 0
+    blocks: int = 0
+    large_bytes: int = 0
     steps: int = 0
 
 

@@ -170,6 +170,10 @@ class LoraModel:
 
         if not is_on:
             return nullcontext()
+        if self.device.type == "meta":
+            from fl.model.meta_autocast import MetaAutocast
+
+            return MetaAutocast()
         return torch.autocast(device_type=self.device.type, dtype=torch.bfloat16)
 
     @contextmanager

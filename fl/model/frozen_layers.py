@@ -175,7 +175,7 @@ def _digest(sample: Mapping[str, Tensor], is_autocast: bool) -> bytes:
     found = hashlib.blake2b(bytes([is_autocast]), digest_size=16)
     for name, value in sample.items():
         found.update(f"{name} {value.dtype} {tuple(value.shape)} ".encode())
-        found.update(value.cpu().contiguous().numpy())
+        found.update(value.cpu().numpy().tobytes())
     return found.digest()
 
 

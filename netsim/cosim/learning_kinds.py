@@ -47,6 +47,7 @@ from fl.streams import stream
 from fl.tasks import TASKS, Digits, Source, require_splits
 from netsim.core.quantities import Bits, Bytes, Flop
 from netsim.cosim import answers
+from netsim.cosim.flower import FlowerLearning
 from netsim.cosim.input_errors import as_input_error, failures_as_input_errors
 from netsim.cosim.proxy import ProxyLearning
 from netsim.cosim.workers import ALONE, Workers
@@ -385,4 +386,9 @@ def _backbone_name(backbone: Backbone) -> str:
     return " ".join(str(values[name]) for name in names if name in values)
 
 
-LEARNINGS = {"lora": LoraLearning, "none": LearningOff, "proxy": ProxyLearning}
+LEARNINGS = {
+    "flower": FlowerLearning,
+    "lora": LoraLearning,
+    "none": LearningOff,
+    "proxy": ProxyLearning,
+}

@@ -22,6 +22,7 @@ Trait: TypeAlias = Literal[
     "merges-new-versions",  # every merged update began from the newest version
     "merges-old-versions",  # a merged update may have begun from an older version
     "overlaps-rounds",  # clients of an earlier round may still be sending
+    "runs-an-app",  # an app decides whom it asks, when it waits and what it merges
     "has-edges",  # every cell has a server, and a cloud merges their versions
     "has-outages",  # the server may fail
     "corrects-presence",  # weights are divided by the share of time a client is there
@@ -54,6 +55,7 @@ Trait: TypeAlias = Literal[
     # learning
     "learns",
     "trains-nothing",
+    "is-an-app",  # with clients and a server of its own
     "differs-by-client",  # sizes or work are listed
     "lists-downloads",  # each client has a download of its own size
     "steps-at-server",  # the server takes optimiser steps
@@ -75,8 +77,11 @@ Questions: TypeAlias = tuple[tuple[Trait, ...], ...]
 
 # What each choice of a kind answers.
 SERVER: Questions = (
-    ("waits-for-all", "has-deadline", "takes-first", "serves-one-by-one"),
-    ("merges-new-versions", "merges-old-versions"),
+    (
+        *("waits-for-all", "has-deadline", "takes-first", "serves-one-by-one"),
+        "runs-an-app",
+    ),
+    ("merges-new-versions", "merges-old-versions", "runs-an-app"),
 )
 SAMPLER: Questions = (("sums-to-one", "sums-vary"),)
 POLICY: Questions = (("decides-sampling", "keeps-sampling"),)
@@ -84,7 +89,7 @@ RANKS: Questions = (("full-ranks", "lower-ranks"),)
 SHARING: Questions = (("divides-at-events", "plans-rounds"),)
 PLACEMENT: Questions = (("around-a-cell", "around-the-origin"),)
 AVAILABILITY: Questions = (("always-there", "comes-and-goes"),)
-LEARNING: Questions = (("learns", "trains-nothing"),)
+LEARNING: Questions = (("learns", "trains-nothing", "is-an-app"),)
 
 
 class Declaring(Protocol):

@@ -13,7 +13,7 @@ import altair as alt
 import pandas as pd
 
 HERE = Path(__file__).parent
-RECORDED = HERE.parent / "real-bytes" / "recorded.csv"
+RECORDED = HERE.parent / "real-bytes" / "recorded-errors.csv"
 
 
 def of_ns3() -> pd.DataFrame:
@@ -36,25 +36,34 @@ def of_traces() -> pd.DataFrame:
     return pd.DataFrame(
         {
             "group": "trace: " + names,
-            "error": rows.completion_error,
+            "error": rows.error,
             "kind": rows.queue
             + (rows.queue == "fair").map({True: " queues", False: " queue"}),
         }
     )
 
 
-def picture(rows: pd.DataFrame) -> alt.Chart:
-    """Return one tick per message; beyond 50 % at the edge."""
-    rows = rows.assign(shown=rows.error.clip(-0.5, 0.5))
-    return (
-        alt.Chart(rows, width=520, height=alt.Step(14))
-        .mark_tick(thickness=1.2, opacity=0.5)
-        .encode(
-            alt.X("shown", title="simulated over measured, less one").axis(format="%"),
-            alt.Y("group", title=None, sort=list(dict.fromkeys(rows.group))),
-            alt.YOffset("kind"),
-            alt.Color("kind", legend=alt.Legend(orient="top", title=None)),
-        )
+def spread(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the median, the middle nine tenths and the ends of each group's errors."""
+    errors = rows.groupby(["group", "kind"], sort=False).error
+    parts = {"low": 0.05, "median": 0.5, "high": 0.95, "least": 0.0, "most": 1.0}
+    found = {name: errors.quantile(part) for name, part in parts.items()}
+    return pd.DataFrame(found).clip(-0.5, 0.5).reset_index()
+
+
+def picture(rows: pd.DataFrame) -> alt.LayerChart:
+    """Return a line from the least to the most error of each group, thick over nine
+    tenths, with the median; beyond 50 % at the edge."""
+    chart = alt.Chart(spread(rows), width=520, height=alt.Step(7)).encode(
+        alt.Y("group", title=None, sort=list(dict.fromkeys(rows.group))),
+        alt.YOffset("kind"),
+        alt.Color("kind", legend=alt.Legend(orient="top", title=None)),
+    )
+    x = alt.X("least", title="simulated over measured, less one").axis(format="%")
+    return alt.layer(
+        chart.mark_rule().encode(x, alt.X2("most")),
+        chart.mark_bar(size=7, opacity=0.6).encode(alt.X("low"), alt.X2("high")),
+        chart.mark_tick(thickness=2, size=11).encode(alt.X("median")),
     )
 
 

@@ -191,6 +191,7 @@ def _of_demands(demands: Demands) -> Traits:
     found: dict[Trait, bool] = {
         "keeps-rows": demands.keeps,
         "shares-rows": demands.shares is not None,
+        "hides-losses": demands.hides_losses,
         "trains-one-rank": demands.one_rank or demands.is_alone,
     }
     return {trait: "local_training" for trait, holds in found.items() if holds}

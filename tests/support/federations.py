@@ -20,7 +20,9 @@ TINY = SmallViT(
 SEED = 5
 
 
-def federation(num_clients=3, precision="float64", workers=1, store=None, **learning):
+def federation(
+    num_clients=3, precision="float64", workers=1, store=None, trainer=None, **learning
+):
     settings = {
         "backbone": TINY,
         "partition": IID(),
@@ -35,6 +37,7 @@ def federation(num_clients=3, precision="float64", workers=1, store=None, **lear
         precision=precision,
         executor=Workers(workers).executor,
         store=store,
+        trainer=trainer,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import takewhile
 from typing import TYPE_CHECKING
@@ -111,10 +111,21 @@ def frozen_layers(model: nn.Module, sample: Mapping[str, Tensor]) -> list[nn.Mod
 
     They are the first entries of one list of modules, each of which returns a tensor.
     """
+    from torch import nn
+
+    lists = [one for one in model.modules() if isinstance(one, nn.ModuleList)]
+    layers = [layer for one in lists for layer in one]
+    passed = _passed_before_training(model, sample, layers)
+    first = [list(takewhile(passed.__contains__, one)) for one in lists]
+    return next(filter(None, first), [])
+
+
+def _passed_before_training(
+    model: nn.Module, sample: Mapping[str, Tensor], layers: Sequence[nn.Module]
+) -> list[nn.Module]:
     import torch
     from peft.tuners.tuners_utils import BaseTunerLayer
     from peft.utils import ModulesToSaveWrapper
-    from torch import nn
 
     passed: list[nn.Module] = []
 
@@ -125,24 +136,17 @@ def frozen_layers(model: nn.Module, sample: Mapping[str, Tensor]) -> list[nn.Mod
         if isinstance(output, torch.Tensor):
             passed.append(module)
 
-    lists = [one for one in model.modules() if isinstance(one, nn.ModuleList)]
-    trained = [
-        one
-        for one in model.modules()
-        if isinstance(one, BaseTunerLayer | ModulesToSaveWrapper)
-    ]
-    hooks = [one.register_forward_pre_hook(reach) for one in trained]
-    hooks += [layer.register_forward_hook(note) for one in lists for layer in one]
+    hooks = [layer.register_forward_hook(note) for layer in layers]
+    for module in model.modules():
+        if isinstance(module, BaseTunerLayer | ModulesToSaveWrapper):
+            hooks.append(module.register_forward_pre_hook(reach))
     try:
-        with torch.no_grad():
+        with torch.no_grad(), suppress(_Reached):
             model(**sample)
-    except _Reached:
-        pass
     finally:
         for hook in hooks:
             hook.remove()
-    first = [list(takewhile(passed.__contains__, layers)) for layers in lists]
-    return next(filter(None, first), [])
+    return passed
 
 
 def _inputs(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -135,7 +135,7 @@ class RadioMap:
         """Return a client's channel to or from a cell over the whole run."""
         fading, name = self._fading_and_name(cell_id, direction)
         if self._interval_ns is None:
-            mean_hz = float(self._mean_cn0_hz[direction][client_id])
+            mean_hz = self._mean_cn0_hz[direction].item(client_id)
             return Link(mean_hz, fading, self._seed, name, client_id)
         mean = partial(self._mean_until, client_id, direction, cell_id)
         return MovingLink(mean, fading, self._seed, name, client_id)

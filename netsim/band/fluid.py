@@ -20,6 +20,7 @@ from netsim.band.ceilings import Ceilings
 from netsim.band.outages import Outages
 from netsim.band.progress import Progress
 from netsim.band.transfer import ID_BITS, ID_MASK, Pace, Terms, Transfer
+from netsim.channel.averaged import efficiencies_nbit
 from netsim.channel.capacity import CapacityTable
 from netsim.channel.link import Channel
 from netsim.channel.radio import Radio
@@ -118,13 +119,13 @@ class FluidBand:
         one may change, or a transfer is live."""
         if self.live or self._capacity or self._outages or self.radio.depends_on_share:
             return None
-        found = []
+        cn0s_hz = []
         for channel, tick_ns in channels:
             cn0_hz, change_ns = channel.at(tick_ns)
             if change_ns is not None:
                 return None
-            found.append(self.radio.efficiency_nbit(cn0_hz, 1))
-        return found
+            cn0s_hz.append(cn0_hz)
+        return efficiencies_nbit(self.radio, cn0s_hz)
 
     def admit(self, transfer: Transfer) -> None:
         """Add a transfer at this tick; :meth:`set_terms` must follow."""

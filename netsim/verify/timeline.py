@@ -14,7 +14,7 @@ from netsim.trace.rows import Round, Task
 from netsim.verify.compare import check_equal
 from netsim.verify.finding import Finding
 from netsim.verify.known import Known
-from netsim.verify.trace import Trace
+from netsim.verify.trace import NONE, Trace
 
 Group = tuple[int, int]  # a round and its server
 
@@ -126,11 +126,11 @@ def _broadcast_ends(trace: Trace) -> dict[Group, int]:
     """Return when the last broadcast of a round was there, by round and server."""
     arrived = {row.transfer_id: row.arrival_ns for row in trace.arrivals}
     found: dict[Group, int] = {}
-    for row in trace.transfers:
-        if row.task_id is None:
-            group = row.round_id, row.cell_id if trace.has_edges else 0
-            end_ns = arrived.get(row.transfer_id, row.end_ns)
-            found[group] = max(end_ns, found.get(group, 0))
+    is_common = trace.columns("transfers")["task_id"] == NONE
+    for row in trace.only(transfers=is_common).transfers:
+        group = row.round_id, row.cell_id if trace.has_edges else 0
+        end_ns = arrived.get(row.transfer_id, row.end_ns)
+        found[group] = max(end_ns, found.get(group, 0))
     for crossing in trace.crossings:
         if crossing.task_id is None and not trace.has_edges:
             group = crossing.round_id, 0

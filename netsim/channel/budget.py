@@ -71,7 +71,7 @@ def mean_cn0s_hz(
     """Return :func:`mean_cn0_hz` at each of these losses, equal to the last digit."""
     noise_dbm_hz = noise_dbm(1.0, noise_figure_db, density_dbm_per_hz)
     levels_db = transmit_power_dbm + antenna_gain_dbi - losses_db - noise_dbm_hz
-    return each(lambda bels: 10.0**bels, levels_db / 10)
+    return each(functools.partial(math.pow, 10.0), levels_db / 10)
 
 
 def each(

@@ -83,7 +83,8 @@ class _Town:
 
     def losses_db(self, distances_m: FloatArray, are_in_sight: Mask) -> FloatArray:
         rise_m = self.base_height_m - self.device_height_m
-        decades_m = each(lambda at_m: math.log10(math.hypot(at_m, rise_m)), distances_m)
+        rises_m = np.full_like(distances_m, rise_m)
+        decades_m = each(math.log10, each(math.hypot, distances_m, rises_m))
         are_near = distances_m <= self.breakpoint_m
         near_db = self.loss_1m_db + 20 * _decades_ghz(self.carrier_hz)
         slope_db, more_db = self._in_sight(is_near=False)

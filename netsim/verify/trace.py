@@ -55,7 +55,7 @@ class Trace(Rows):
     def of(cls, tables: Mapping[str, pa.Table], sim_time_ns: int) -> Trace:
         """Return a trace from Arrow tables."""
         trace = cls(sim_time_ns)
-        trace._hold({name: table.combine_chunks() for name, table in tables.items()})
+        trace._hold({name: _in_one(table) for name, table in tables.items()})
         return trace
 
     def _hold(self, tables: Mapping[str, pa.Table]) -> None:
@@ -157,7 +157,9 @@ class Parts:
             parts = [self.read(path, name) for path in paths]
             for path in paths:
                 del self._read[path]
-            tables[name] = whole_table(name, parts).combine_chunks()
+            tables[name] = _in_one(whole_table(name, parts))
+            del parts
+        pa.default_memory_pool().release_unused()
         return Trace.of(tables, sim_time_ns)
 
 
@@ -248,7 +250,7 @@ def _array(column: pa.ChunkedArray) -> npt.NDArray[Any]:
     if pa.types.is_string(column.type) or not len(column):
         kind = NO_ROWS.get(column.type, object)
         return np.array(column.to_pylist(), kind)
-    array = column.combine_chunks()
+    array = _whole(column)
     values = numbers_of(array)
     if array.null_count:
         none = NONE if pa.types.is_integer(column.type) else np.nan
@@ -260,10 +262,21 @@ def _words(column: pa.ChunkedArray) -> npt.NDArray[np.object_]:
     """Return a column of words that repeat, with one object for each word."""
     if not len(column):
         return np.empty(0, object)
-    array = column.combine_chunks()
+    array = _whole(column)
     words = np.array([*array.dictionary.to_pylist(), None], object)
     found: npt.NDArray[np.object_] = words[indices_of(array)]
     return found
+
+
+def _in_one(table: pa.Table) -> pa.Table:
+    """Return a table whose columns are one array each, copied only if they are not."""
+    is_in_one = all(column.num_chunks == 1 for column in table.columns)
+    return table if is_in_one else table.combine_chunks()
+
+
+def _whole(column: pa.ChunkedArray) -> pa.Array:
+    """Return a column as one array, copied only if it is in pieces."""
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
 def grouped(rows: Iterable[Row], key: Callable[[Row], Key]) -> dict[Key, list[Row]]:

@@ -160,6 +160,8 @@ def counted(setting: Setting, training: TrainingSettings) -> Work:
         product_bytes=moved.product_bytes,
         other_bytes=moved.other_bytes + numbers * trained * BYTES_PER_NUMBER,
         operations=moved.operations + operations,
+        blocks=moved.blocks,
+        large_bytes=moved.large_bytes,
         steps=1,
     )
 

@@ -2,8 +2,9 @@
 
 FLOP are those of matrix products and convolutions (two per multiply-add), forward and
 backward of one sample with eager attention, as ``torch.utils.flop_counter`` sees them.
-Adapter work is linear in the rank, so two ranks give it at every rank. For texts all
-counts are quadratic in the length, so three lengths give them at every length.
+Adapter work is linear in the rank, so two ranks give it at every rank. For texts these
+counts are quadratic in the length, so three lengths give them at every length. Blocks
+of rows and large results are not: a mini-batch of the mean length gives them.
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ def counted(
     from fl.model.lora_model import LoraModel
 
     ready = read(task, backbone)
+    lengths = padded_lengths(ready, training.per_device_train_batch_size)
 
     def at_rank(rank: int) -> AtRank:
         base = backbone.load(task)
@@ -64,12 +66,12 @@ def counted(
             LoraModel(base, lora.model_copy(update={"r": rank}), seed=0),
             partial(_probe, ready),
             TEXT_LENGTHS if task.max_length else (0,),
+            mean_length=round(lengths.mean),
             training=training,
             trains=trains,
         )
 
     low, high = map(at_rank, RANKS)
-    lengths = padded_lengths(ready, training.per_device_train_batch_size)
     return assembled(low, high, lengths, training, trains)
 
 
@@ -119,6 +121,7 @@ def counted_at(
     probe: Callable[[int, int], dict[str, Tensor]],
     lengths: tuple[int, ...],
     *,
+    mean_length: int,
     training: TrainingSettings,
     trains: tuple[PartName, ...],
 ) -> AtRank:
@@ -139,12 +142,14 @@ def counted_at(
     flop, saved, *moved = zip(
         *(_of_batch(few, more, grown) for few, more in found), strict=True
     )
+    real = probe(mean_length, training.per_device_train_batch_size)
+    steep = _passed(lora_model, real, training.bf16).moved[-2:]
     adapter = {id(parameter) for parameter in lora_model.parameters}
     base = [p for p in lora_model.model.parameters() if id(p) not in adapter]
     return AtRank(
         flop=_curve(lengths, flop),
         saved=_curve(lengths, saved),
-        moved=tuple(_curve(lengths, one) for one in moved),
+        moved=(*(_curve(lengths, one) for one in moved[:-2]), *map(Curve, steep)),
         layout=layout,
         base_parameters=sum(weight.numel() for weight in base),
         base_bytes=sum(weight.nbytes for weight in base),

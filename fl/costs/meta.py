@@ -39,6 +39,7 @@ def counted_on_meta(
             LoraModel(base, ranked, seed=0, device="meta"),
             partial(_probe, is_classifier=is_classifier),
             TEXT_LENGTHS,
+            mean_length=length,
             training=training,
             trains=trains,
         )

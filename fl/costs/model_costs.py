@@ -17,12 +17,15 @@ OPTIMISER_STEPS = {"sgd": (5, 2), "momentum": (10, 4), "adamw": (25, 11)}
 
 class Moved(NamedTuple):
     """Of the operations of one mini-batch: the FLOP that give 16-bit numbers, the bytes
-    that matrix products and others read and write, and their number."""
+    that matrix products and others read and write, their number, the blocks of batched
+    16-bit products, and the bytes of large results."""
 
     half_flop: int
     product_bytes: int
     other_bytes: int
     operations: int
+    blocks: int
+    large_bytes: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,6 +87,8 @@ class ModelCosts:
             other_bytes=passes * moved.other_bytes + steps * updated_bytes,
             operations=passes * (moved.operations + core_operations)
             + steps * operations,
+            blocks=passes * moved.blocks,
+            large_bytes=passes * moved.large_bytes,
             steps=steps,
         )
 

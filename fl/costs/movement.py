@@ -4,6 +4,7 @@ dispatches it."""
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from operator import add
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
     from torch._ops import OpOverload
 
 HALF = (torch.bfloat16, torch.float16)
-# FLOP, whether they give 16-bit numbers, bytes; of one operation
-Cost: TypeAlias = tuple[int | None, bool, int]
+BLOCK_ROWS = 32  # that torch's fused attention takes at a time, in the backward pass
+LARGE_BYTES = 2**25  # above it, the C library gives no memory that was used before
+Cost: TypeAlias = tuple[int, Moved]  # of one operation; its FLOP come first
 
 
 class OperationCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -32,19 +34,9 @@ class OperationCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.flop = self.half_flop = 0
-        self.product_bytes = self.other_bytes = self.operations = 0
+        self.flop = 0
+        self.moved = Moved(*[0] * len(Moved._fields))
         self._known: dict[Hashable, tuple[Cost, object]] = {}
-
-    @property
-    def moved(self) -> Moved:
-        """Return what was counted so far, besides the FLOP."""
-        return Moved(
-            half_flop=self.half_flop,
-            product_bytes=self.product_bytes,
-            other_bytes=self.other_bytes,
-            operations=self.operations,
-        )
 
     def __torch_dispatch__(
         self,
@@ -62,6 +54,8 @@ class OperationCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._add(cost)
             return _made(shapes)
         out = func(*args, **kwargs)
+        if not _tensors((args, kwargs, out)):
+            return out  # a mark of the profiler
         cost = _cost(func, args, kwargs, out)
         self._add(cost)
         if key is not None and all(one.is_meta for one in _tensors(out)):
@@ -69,14 +63,9 @@ class OperationCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return out
 
     def _add(self, cost: Cost) -> None:
-        flop, is_half, moved = cost
-        self.operations += 1
-        if flop is None:
-            self.other_bytes += moved
-            return
+        flop, moved = cost
         self.flop += flop
-        self.half_flop += flop * is_half
-        self.product_bytes += moved
+        self.moved = Moved(*map(add, self.moved, moved))
 
 
 def _cost(
@@ -86,9 +75,23 @@ def _cost(
     out: object,
 ) -> Cost:
     tensors = _tensors((args, kwargs, out))
+    num_bytes = sum(one.nbytes for one in tensors)
+    results = [] if func._schema.is_mutable else _tensors(out)
+    large = sum(one.nbytes for one in results if one.nbytes > LARGE_BYTES)
     count = flop_registry.get(func.overloadpacket)
-    flop = None if count is None else count(*args, **kwargs, out_val=out)
-    return flop, tensors[-1].dtype in HALF, sum(one.nbytes for one in tensors)
+    if count is None:
+        return 0, Moved(0, 0, num_bytes, 1, 0, large)
+    flop = count(*args, **kwargs, out_val=out)
+    is_half = tensors[-1].dtype in HALF
+    blocks = _blocks(tensors[-1].shape) if is_half else 0
+    return flop, Moved(flop * is_half, num_bytes, 0, 1, blocks, large)
+
+
+def _blocks(shape: Sequence[int]) -> int:
+    """Return the blocks of rows of a batched product's result; 0 of another's."""
+    if len(shape) != 3:
+        return 0
+    return shape[0] * -(-shape[1] // BLOCK_ROWS)
 
 
 def _tensors(values: object) -> list[Tensor]:

@@ -19,11 +19,14 @@ KINDS: Final[Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
     ),
     "job": (
         ("fl.federation.cohort_runner",),
-        ("task", "backbone", "lora", "training", "payload", "compression"),
+        (
+            *("task", "backbone", "lora", "training", "local_training"),
+            *("payload", "compression"),
+        ),
     ),
     "merge": (
         ("fl.federation.merger",),
-        ("aggregation", "server_optimiser", "payload"),
+        ("aggregation", "server_optimiser", "local_training", "payload"),
     ),
     "evaluation": (
         ("fl.federation.local_metrics",),

@@ -110,11 +110,13 @@ class CohortRunner:
         rank, versions = self._model.learning.lora.r, self._versions
         names = sorted({job.version for job in jobs})
         folds = {name: versions.model(name).fold for name in names}
+        shared = {name: versions.shared(name) for name in names}
         return Chunk(
             jobs,
             starts={v: versions.sent(v, rank).flat.numpy() for v in names},
             folds={v: fold.numpy() for v, fold in folds.items() if fold is not None},
             kept={job.state: self._kept[job.state] for job in jobs if job.state},
+            shared={v: one.numpy() for v, one in shared.items() if one is not None},
             samples={job.client_id: self._shares[job.client_id] for job in jobs},
         )
 

@@ -11,15 +11,17 @@ from typing import Literal
 
 from fl.aggregation import VersionRanks
 from fl.contract import Arrival, Branch, Job, Merged, Score
+from fl.federation.averages import Averages
 from fl.federation.code_digests import Code
 from fl.federation.cohort_runner import CohortRunner
-from fl.federation.divergence import MergeDiverged, reason, require_finite
+from fl.federation.divergence import MergeDiverged, Steps, reason, require_finite
 from fl.federation.federated_model import NUM_THREADS, FederatedModel
 from fl.federation.jobs import (
     Cohort,
     JobBook,
     cohort_digest,
     num_steps,
+    steps_of,
     ticket_of,
 )
 from fl.federation.local_metrics import ByLabel, LocalScorer
@@ -28,11 +30,13 @@ from fl.federation.trainer import Trainer
 from fl.federation.version_cache import VersionCache
 from fl.federation.versions import StoredVersion, Version
 from fl.federation.warm_start import content_digest
+from fl.local import LocalTraining
 from fl.memory import recipe
 from fl.memory.files import Damaged
 from fl.memory.memory import Memory, folder_entry, write_folder
 from fl.memory.store import Entry, Store
-from fl.model.evaluation import evaluate
+from fl.model.evaluation import measured
+from fl.model.evaluation_settings import MeasuredSplit
 from fl.partition import divide
 from fl.peft_folders.base_delta import save_base_delta
 from fl.settings.federation import FederationSettings
@@ -61,11 +65,15 @@ class Federation:
         device: str = "cpu",
         precision: Literal["float32", "float64"] = "float32",
         workers: int = 1,
+        trainer: LocalTraining | None = None,
     ) -> None:
         """Divide the data; the model is made when the first result is needed.
 
         With more than one of ``workers``, cohorts are trained in as many processes.
+        ``trainer`` takes the place of ``learning.local_training``.
         """
+        if trainer is not None:
+            learning = replace(learning, local_training=trainer)
         self.learning = learning
         self.seed = seed
         self._model = FederatedModel(learning, seed, device, precision)
@@ -84,10 +92,13 @@ class Federation:
             learning, self._shares, self._model, self._memory, self._code.evaluation
         )
         self._versions = VersionCache(self._model, self._memory, self.initial_version)
+        self._averages = Averages(learning.evaluation.average, self._versions)
         trained = self._memory, self._versions, self._book, self._shares
         executor = _executor(self._model, workers)
         self._runner = CohortRunner(self._model, executor, *trained)
-        self._merger = Merger(learning, self._versions, self._runner, self._book)
+        self._merger = Merger(
+            learning, self._versions, self._runner, self._book, self.num_samples, seed
+        )
 
     @property
     def observe(self) -> Observer | None:
@@ -153,16 +164,14 @@ class Federation:
         cohorts = self._book.cohorts(tickets)
         name, entry = self._recalled_or_merged(version, ordered, cohorts)
         lost = entry.record.diverged
-        if self.learning.on_divergence == "stop":
-            weights = [arrival.weight for arrival in arrivals]
-            round_id = self._book.round_id(tickets)
-            require_finite(lost, weights, self._book.pending, round_id)
+        self._require_finite(lost, ordered)
+        epsilons = self._epsilons(arrivals)
         newest = name if entry.arrays else version
         kept = [ticket for ticket in self._book.ordered(examined) if ticket not in lost]
         own = [self._personal(ticket, cohorts) for ticket in kept]
         self._finish(tickets, is_fresh=version == self.initial_version)
         last = entry if entry.arrays else self._versions.entry(version)
-        self._versions.keep(newest, last, self._book.versions())
+        self._keep(newest, last, version)
         model = partial(self._versions.model, newest)
         return Merged(
             version=newest,
@@ -172,7 +181,39 @@ class Federation:
             diverged={ticket: reason(step) for ticket, step in lost.items()},
             sum_norm2=entry.record.sum_norm2,
             losses=tuple(entry.record.losses.get(one.ticket) for one in arrivals),
+            epsilons=epsilons,
         )
+
+    def _require_finite(self, lost: Steps, arrivals: Sequence[Arrival]) -> None:
+        if self.learning.on_divergence == "stop":
+            weights = [arrival.weight for arrival in arrivals]
+            round_id = self._book.round_id(arrival.ticket for arrival in arrivals)
+            require_finite(lost, weights, self._book.pending, round_id)
+
+    def _epsilons(self, arrivals: Sequence[Arrival]) -> tuple[float, ...]:
+        """Return the epsilon that each arrival's client has spent by all its starts so
+        far, merged or not; none where no accountant is asked."""
+        spent = self.learning.local_training.demands.spent
+        if spent is None:
+            return ()
+        training = self.learning.training
+        size = (
+            training.per_device_train_batch_size * training.gradient_accumulation_steps
+        )
+        jobs = [self._book.pending[one.ticket] for one in arrivals]
+        return tuple(
+            spent(
+                self.num_samples[job.client_id],
+                size,
+                steps_of(job) * (job.start_index + 1),
+            )
+            for job in jobs
+        )
+
+    def _keep(self, newest: str, entry: Entry[StoredVersion], before: str) -> None:
+        """Note the newest version, made of another."""
+        self._versions.keep(newest, entry, self._book.versions())
+        self._averages.follow(newest, before)
 
     def _finish(self, tickets: Sequence[str], *, is_fresh: bool) -> None:
         """Keep what the clients of merged jobs keep, and forget the jobs."""
@@ -227,7 +268,7 @@ class Federation:
             if self.learning.on_divergence == "stop":
                 raise MergeDiverged(round_id, max(branch.weight for branch in branches))
             return Merged(version)
-        self._versions.keep(name, entry, self._book.versions())
+        self._keep(name, entry, version)
         return Merged(name, entry.record.layers)
 
     def _personal(self, ticket: str, cohorts: Sequence[Cohort]) -> tuple[int, ByLabel]:
@@ -245,10 +286,12 @@ class Federation:
         origin = f"{ticket} in {cohort_digest(cohort)}"
         return self._local.personal(job.client_id, origin, arrived)
 
-    def evaluate(self, version: str) -> Score:
-        """Return the metrics of a kept version on the test split, computed once."""
+    def evaluate(self, version: str, split: MeasuredSplit = "test") -> Score:
+        """Return the metrics of a kept version on a split, computed once; those of the
+        average of the versions that led to it where the settings ask for that."""
         asked = {
-            "version": version,
+            "version": self._averages.name(version),
+            "split": split,
             "settings": recipe.settings(self.learning.evaluation),
             "task": self.learning.task.digest,
             "code": self._code.evaluation,
@@ -256,15 +299,21 @@ class Federation:
         return self._memory.get(
             recipe.digest("evaluation", asked),
             Score,
-            lambda: Entry(self.measured(self._versions.model(version))),
+            lambda: Entry(self.measured(self._averages.model(version), split)),
         ).record
 
-    def measured(self, model: Version) -> Score:
-        """Return the metrics of any model on the test split."""
+    def measured(self, model: Version, split: MeasuredSplit = "test") -> Score:
+        """Return the metrics of any model on a split."""
         settings = self.learning.evaluation
-        split = settings.split_name(len(self.learning.task.labels("test")))
-        lora_model = self._model.as_version(model)
-        return evaluate(lora_model, self._model.task, split, settings)
+        num_samples = len(self.learning.task.labels("test"))
+        return measured(
+            self._model.as_version(model),
+            self._model.task,
+            "test",
+            settings.places(num_samples, split),
+            settings=settings,
+            shown=settings.split_name(num_samples, split),
+        )
 
     def export(self, version: str, folder: Path, *, with_base: bool = False) -> None:
         """Write a kept version as a PEFT checkpoint with its model card; the base model

@@ -27,6 +27,7 @@ class Outcome(NamedTuple):
     kept: Numbers | None  # what stays with the client
     diverged_at: int | None = None  # the local step after which it was not finite
     loss: float | None = None  # the mean over its mini-batches
+    sent: Numbers | None = None  # by the local training, besides the adapter
 
 
 def rank_of(job: Job) -> int:
@@ -63,6 +64,7 @@ def ticket_of(
         "task": learning.task.digest,
         "samples": recipe.samples_digest(shares[job.client_id]),
         "training": recipe.settings(learning.training),
+        "local_training": recipe.settings(learning.local_training),
         "payload": recipe.settings(learning.payload),
         "seed": seed,
         "trains": exchange.trains,

@@ -21,7 +21,7 @@ from fl.federation.versions import Version
 from fl.memory import recipe
 from fl.memory.memory import Memory
 from fl.memory.store import Entry
-from fl.model.evaluation import chosen_samples, measured
+from fl.model.evaluation import measured
 from fl.model.evaluation_settings import EvaluationSettings
 from fl.settings.federation import FederationSettings
 
@@ -122,13 +122,13 @@ class LocalScorer:
     ) -> dict[int, Score]:
         task, settings = self.model.task, self._settings
         held = task.labels("test")
-        split, indices = chosen_samples(task, settings.split_name(len(held)))
+        indices = settings.places(len(held), "test")
         lora_model = self.model.as_version(model)
         found = {}
         for label in sorted(labels):
             mine = indices[held[indices] == label]
             if len(mine):
                 found[label] = measured(
-                    lora_model, task, split, mine, settings=settings, shown=split
+                    lora_model, task, "test", mine, settings=settings, shown="test"
                 )
         return found

@@ -22,14 +22,25 @@ class Traffic:
     rank: int
     compression: Compression | None = None
     is_truncated: bool = False  # clients of smaller rank have the first columns only
+    shares: bool = False  # local training sends as much again as it trains, both ways
 
     def bits_up(self, rank: int, round_index: int) -> int:
         """Return the bits of an upload in a round, counted from zero."""
         sent = self.method.exchange(round_index).sends
         extent = parts_extent(sent, self.shapes, rank) + self._rest
+        besides = self.besides(round_index)
         if self.compression is None:
-            return self.payload.bits(extent)
-        return self.compression.bits(extent.num_numbers)
+            return self.payload.bits(extent) + besides
+        return self.compression.bits(extent.num_numbers) + besides
+
+    def besides(self, round_index: int) -> int:
+        """Return the bits of what local training sends besides, one way."""
+        if not self.shares:
+            return 0
+        trained = self.method.exchange(round_index).trains
+        return self.payload.bits(
+            parts_extent(trained, self.shapes, self.rank) + self.rest
+        )
 
     def bits_down(
         self, parts: Sequence[PartName], made: Sequence[VersionRanks], rank: int
@@ -107,7 +118,8 @@ class Journal:
             sum(ranks[place].fold for ranks in folded) for place in range(len(wanted))
         ]
         pairs = self.traffic.bits_down(sorted(parts), wanted, rank)
-        return pairs + self.traffic.fold_bits(folds, rank)
+        besides = self.traffic.besides(self._made[want].round_index)
+        return pairs + self.traffic.fold_bits(folds, rank) + besides
 
     def _since(self, version: str, have: str | None) -> tuple[list[str], bool]:
         """Return a version and those that it goes back to, as far as one that is had

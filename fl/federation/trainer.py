@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,11 @@ from fl.memory.store import Entry
 from fl.model.adapters import Adapter, Layout
 from fl.model.sketch import Sketch, draw_sketch, own_rank
 from fl.streams import stream
-from fl.training.local_training import Diverged, LocalJob, Trained, train
+from fl.training.job import Diverged, LocalJob, Trained
+from fl.training.local_training import train
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,7 @@ class Chunk:
     starts: Mapping[str, Numbers]  # by version, as the clients have it
     folds: Mapping[str, Numbers]  # by version, where the base has changed
     kept: Mapping[str, Numbers]  # by the job that left it
+    shared: Mapping[str, Numbers]  # by version, what the server sends besides
     samples: Mapping[int, NDArray[np.int64]]  # by client
 
 
@@ -55,11 +60,12 @@ class Trainer:
             self.model.lora_model,
             self.model.task,
             [
-                self._local_job(job, start, chunk.samples[job.client_id])
+                self._local_job(job, start, chunk)
                 for job, start in zip(chunk.jobs, starts, strict=True)
             ],
             settings=self.model.learning.training,
             seed=self.model.seed,
+            how=self.model.learning.local_training,
         )
         return [
             Outcome(None, None, outcome.step)
@@ -68,17 +74,18 @@ class Trainer:
             for job, start, outcome in zip(chunk.jobs, starts, outcomes, strict=True)
         ]
 
-    def _local_job(
-        self, job: Job, start: Adapter, samples: NDArray[np.int64]
-    ) -> LocalJob:
+    def _local_job(self, job: Job, start: Adapter, chunk: Chunk) -> LocalJob:
+        keeps = self.model.learning.local_training.demands.keeps
         return LocalJob(
             client_id=job.client_id,
             start_index=job.start_index,
             steps=steps_of(job),
             start=start,
-            samples=samples,
+            samples=chunk.samples[job.client_id],
             sketch=self._sketch(job),
             trains=self.model.learning.exchange(job.turn).trains,
+            kept=_tensor(chunk.kept.get(job.state or "")) if keeps else None,
+            shared=_tensor(chunk.shared.get(job.version)),
         )
 
     def _start(self, job: Job, chunk: Chunk) -> Adapter:
@@ -113,29 +120,41 @@ class Trainer:
     ) -> Outcome:
         """Return what the server has after the upload, and what the client keeps; too
         large a number for the payload's precision is a divergence as well."""
-        import torch
-
-        kept = None if job.state is None else chunk.kept[job.state]
+        learning = self.model.learning
+        keeps = learning.local_training.demands.keeps
+        kept = None if keeps else _tensor(chunk.kept.get(job.state or ""))
         received, left = uploaded(
-            self.model.learning,
+            learning,
             start,
             trained.adapter,
-            sends=self.model.learning.exchange(job.turn).sends,
+            sends=learning.exchange(job.turn).sends,
             sketch=self._sketch(job),
-            kept=None if kept is None else torch.from_numpy(kept.copy()),
-            rng=stream(self.model.seed, "upload", job.client_id, job.start_index),
+            kept=kept,
+            facts={
+                "rng": stream(
+                    self.model.seed, "upload", job.client_id, job.start_index
+                ),
+                "round_id": job.round_id,
+                "client_id": job.client_id,
+                "loss": trained.loss,
+            },
         )
-        if not received.flat.isfinite().all():
+        sent = trained.sent
+        sent = None if sent is None else learning.payload.rounded(sent)
+        if not all(
+            one is None or one.isfinite().all() for one in (received.flat, sent)
+        ):
             return Outcome(None, None, steps_of(job))
-        own = None if left is None else left.numpy()
-        return Outcome(received.flat.numpy(), own, loss=trained.loss)
+        left = trained.kept if keeps else left
+        own, besides = (None if t is None else t.numpy() for t in (left, sent))
+        return Outcome(received.flat.numpy(), own, None, trained.loss, besides)
 
 
 @dataclass(frozen=True, slots=True)
 class StoredOutcome:
     """What a store keeps of a job besides arrays: which of these it has, in order."""
 
-    arrays: tuple[Literal["received", "kept"], ...]
+    arrays: tuple[Literal["received", "kept", "sent"], ...]
     diverged_at: int | None
     loss: float | None
 
@@ -144,7 +163,7 @@ def to_entry(outcomes: Sequence[Outcome]) -> Entry[list[StoredOutcome]]:
     """Return what came of a cohort as a store keeps it."""
     records, arrays = [], list[Numbers]()
     for one in outcomes:
-        found = {"received": one.received, "kept": one.kept}
+        found = {"received": one.received, "kept": one.kept, "sent": one.sent}
         held = {name: array for name, array in found.items() if array is not None}
         names: Any = tuple(held)
         records.append(StoredOutcome(names, one.diverged_at, one.loss))
@@ -159,7 +178,8 @@ def from_entry(entry: Entry[list[StoredOutcome]]) -> list[Outcome]:
     for one in entry.record:
         held = {name: next(arrays) for name in one.arrays}
         arrays_of = held.get("received"), held.get("kept")
-        found.append(Outcome(*arrays_of, one.diverged_at, one.loss))
+        sent = held.get("sent")
+        found.append(Outcome(*arrays_of, one.diverged_at, one.loss, sent))
     return found
 
 
@@ -168,3 +188,10 @@ def as_adapter(layout: Layout, numbers: Numbers) -> Adapter:
     import torch
 
     return Adapter(layout, torch.from_numpy(numbers.copy()))
+
+
+def _tensor(numbers: Numbers | None) -> Tensor | None:
+    """Return a copy of these numbers, if there are any."""
+    import torch
+
+    return None if numbers is None else torch.from_numpy(numbers.copy())

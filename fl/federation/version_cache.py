@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import TYPE_CHECKING
 
 from fl.federation.federated_model import FederatedModel
 from fl.federation.versions import StoredVersion, Version
 from fl.memory.memory import Memory
 from fl.memory.store import Entry
 from fl.model.adapters import Adapter
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class VersionCache:
@@ -47,9 +51,16 @@ class VersionCache:
     def model(self, version: str) -> Version:
         """Return a version's numbers."""
         if version not in self._models:
-            entry, layout = self.entry(version), self._model.lora_model.layout
-            self._models[version] = Version.of(entry, layout)
+            self._models[version] = self.model_of(self.entry(version))
         return self._models[version]
+
+    def model_of(self, entry: Entry[StoredVersion]) -> Version:
+        """Return the numbers of a version's entry, kept or not."""
+        return Version.of(entry, self._model.lora_model.layout)
+
+    def is_kept(self, version: str) -> bool:
+        """Return whether something may still need a version."""
+        return version in self._needed
 
     def sent(self, version: str, rank: int) -> Adapter:
         """Return what clients of some rank have of a version."""
@@ -58,6 +69,11 @@ class VersionCache:
         if learning.keeps_as_sent:
             return own
         return learning.as_sent(own, learning.exchange(1).receives)
+
+    def shared(self, version: str) -> Tensor | None:
+        """Return what clients are sent with a version, for their local training."""
+        own = self.model(version).shared
+        return None if own is None else self._model.learning.payload.rounded(own)
 
     def hold(self, versions: Collection[str]) -> None:
         """Keep the newest version and those in force, and no others from now."""

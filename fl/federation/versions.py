@@ -47,6 +47,7 @@ class Version:
     adapter: Adapter
     fold: Tensor | None = None
     memory: Moments = field(default_factory=Moments)  # the server optimiser's
+    shared: Tensor | None = None  # sent with it, for local training
 
     @cached_property
     def digest(self) -> str:
@@ -70,7 +71,8 @@ class Version:
         flat, *others = (torch.from_numpy(numbers.copy()) for numbers in entry.arrays)
         named = dict(zip(entry.record.extra_arrays, others, strict=True))
         memory = Moments(named.get("first"), named.get("second"))
-        return cls(Adapter(own, flat), named.get("fold"), memory)
+        shared = named.get("shared")
+        return cls(Adapter(own, flat), named.get("fold"), memory, shared)
 
     def arrays(self) -> dict[str, Numbers]:
         """Return the version's numbers by name, the adapter's first."""
@@ -79,6 +81,7 @@ class Version:
             "fold": self.fold,
             "first": self.memory.first,
             "second": self.memory.second,
+            "shared": self.shared,
         }
         return {name: t.numpy() for name, t in known.items() if t is not None}
 

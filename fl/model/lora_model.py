@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Literal
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from fl.model.adapters import ALL_LINEAR, Adapter, Layout, LoraSettings, Part
 from fl.model.layers import AdaptedLinear, WholeModule
+from fl.model.payload import PartName
 from fl.streams import forked
 
 if TYPE_CHECKING:
@@ -157,7 +158,25 @@ class LoraModel:
 
         if not is_on:
             return nullcontext()
+        if self.device.type == "meta":
+            from fl.model.meta_autocast import MetaAutocast
+
+            return MetaAutocast()
         return torch.autocast(device_type=self.device.type, dtype=torch.bfloat16)
+
+    @contextmanager
+    def training_only(self, factors: Collection[PartName]) -> Iterator[None]:
+        """Let a trainer change these factors and what is trained outside LoRA; then the
+        model is in eval mode again, without gradients."""
+        try:
+            for parameter, part in zip(self.parameters, self.layout.parts, strict=True):
+                parameter.requires_grad_(part.factor is None or part.factor in factors)
+            yield
+        finally:
+            self.model.eval()
+            for parameter in self.parameters:
+                parameter.requires_grad_(True)
+                parameter.grad = None
 
     @contextmanager
     def lora_dropout(self) -> Iterator[None]:

@@ -23,6 +23,7 @@ def conflicts(learning: FederationSettings) -> Iterator[Conflict]:
     """Yield what cannot work, for any participants and any network."""
     yield from _of_layers(learning)
     yield from _of_numbers(learning)
+    yield from _of_local_training(learning)
     contract = learning.aggregation.contract
     if learning.server_optimiser != PlainServer():
         for reason in contract.refusals(["server-optimiser"]):
@@ -31,15 +32,38 @@ def conflicts(learning: FederationSettings) -> Iterator[Conflict]:
         for reason in contract.refusals(["secure-aggregation"]):
             yield Conflict(("secure_aggregation",), _against(learning, reason))
     if learning.compression is not None and learning.compression.has_memory:
-        for reason in _against_memory(learning):
+        for reason in _against_memory(learning, "its error memory"):
             yield Conflict(("compression",), _against(learning, reason))
 
 
-def _against_memory(learning: FederationSettings) -> Iterator[str]:
-    """Yield why clients cannot send later what they keep back of a change."""
+def _of_local_training(learning: FederationSettings) -> Iterator[Conflict]:
+    """Yield what a way to train cannot."""
+    local, optim = learning.local_training, learning.training.optim
+    demands, path = local.demands, ("local_training",)
+    if demands.optimisers and optim not in demands.optimisers:
+        wanted = " or ".join(demands.optimisers)
+        text = f"needs training.optim {wanted}, got {optim}"
+        yield Conflict(path, f"{local.kind} {text}")
+    if demands.lacks:
+        yield Conflict(path, demands.lacks)
+    if demands.keeps or demands.shares:
+        for reason in _against_memory(learning, "what it keeps"):
+            yield Conflict(path, _against(learning, reason))
+    if demands.is_alone and learning.exchange(1).trains == ("core",):
+        yield Conflict(path, _against(learning, "PEFT's own layers have no core"))
+    if demands.shares and learning.payload.precision.startswith("int"):
+        text = "sends rows that are not tensors to scale; use float32 or bfloat16"
+        yield Conflict(("payload", "precision"), f"{local.kind} {text}")
+    if demands.keeps and learning.compression and learning.compression.has_memory:
+        text = "and the error memory of the compression: only one can be kept"
+        yield Conflict(path, f"what {local.kind} keeps {text}")
+
+
+def _against_memory(learning: FederationSettings, name: str) -> Iterator[str]:
+    """Yield why clients cannot use later what they keep of a change."""
     method = learning.aggregation
     if method.contract.personal:
-        yield "its error memory and the client's own factors: only one can be kept"
+        yield f"{name} and the client's own factors: only one can be kept"
     if learning.exchange(1).sends != learning.exchange(2).sends:
         yield "what it keeps back of one factor would be sent with the other factor"
     pair_of: Method = getattr(method, "projection", method)
@@ -66,6 +90,9 @@ def _of_layers(learning: FederationSettings) -> Iterator[Conflict]:
         if set(learning.exchange(1).trains) != {"A", "B"}:
             text = f"trains one part of a plain LoRA layer, not {name}'s"
             yield Conflict(("aggregation",), f"{method.kind} {text}")
+        if learning.evaluation.average is not None:
+            text = f"averages models W0 + s B A, which {name}'s layers are not"
+            yield Conflict(("evaluation", "average"), f"{text}; use plain LoRA")
     is_power = lora.r & (lora.r - 1) == 0
     if getattr(method, "gauge", None) == "hadamard" and not is_power:
         text = f"'hadamard' needs a rank that is a power of two, and lora.r is {lora.r}"

@@ -15,6 +15,7 @@ from fl.aggregation import (
     ServerOptimiser,
 )
 from fl.backbones import Backbone, SmallViT
+from fl.local import LocalTraining, Plain
 from fl.model.adapters import Adapter, LoraSettings, Part
 from fl.model.evaluation_settings import EvaluationSettings
 from fl.model.payload import PartName, Payload
@@ -36,6 +37,7 @@ class FederationSettings:
     partition: Partition = field(default_factory=DirichletByLabel)
     lora: LoraSettings = field(default_factory=LoraSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
+    local_training: LocalTraining = field(default_factory=Plain)
     aggregation: Method = field(default_factory=FloraNA)
     payload: Payload = field(default_factory=Payload)
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
@@ -60,7 +62,8 @@ class FederationSettings:
     def keeps_state(self) -> bool:
         """Return whether a client goes on with something of its own."""
         is_compressed = self.compression is not None and self.compression.has_memory
-        return is_compressed or bool(self.aggregation.contract.personal)
+        is_personal = bool(self.aggregation.contract.personal)
+        return is_compressed or is_personal or self.local_training.demands.keeps
 
     @property
     def keeps_as_sent(self) -> bool:

@@ -8,12 +8,12 @@ from dataclasses import replace
 from itertools import compress
 from typing import TYPE_CHECKING
 
+from fl.local.strategy import Loss
 from fl.model.adapters import Adapter, Layout
 from fl.model.payload import PartName
 from fl.model.sketch import Sketch, scattered, sketched
 from fl.training.grouping import PassRule, join_batches, length, pass_rule
 from fl.training.layers import Group, stacked
-from fl.training.losses import client_losses
 
 if TYPE_CHECKING:
     import torch
@@ -69,16 +69,16 @@ class Stack:
         ) as self._current:
             yield
 
-    def add_gradients(
+    def differentiated(
         self,
         rows: Sequence[int],
         batches: Sequence[Mapping[str, Tensor]],
         num_items: Sequence[int],
-    ) -> Tensor:
-        """Add the gradients of these clients' losses to their rows; return the losses.
+        loss: Loss,
+    ) -> tuple[Tensor, Tensor]:
+        """Return the loss of each batch, one per row named, and its gradient.
 
-        The sum of all losses is differentiated, since each depends on its client's row
-        only.
+        The sum of all losses is differentiated, since each depends on its own row only.
         """
         import torch
 
@@ -87,14 +87,22 @@ class Stack:
         own = self.values[chosen].requires_grad_()
         batch = lora_model.placed(join_batches(batches, lora_model.pad_token_id))
         self._current.group = self._group(own, rows, batches)
-        losses = client_losses(
+        losses = loss(
             lora_model.logits(batch, bf16=self.bf16),
             batch["labels"],
             own.new_tensor(num_items),
         )
         (gradients,) = torch.autograd.grad(losses.sum(), own)
-        self.gradients.index_add_(0, chosen, gradients)
-        return losses.detach()
+        return losses.detach(), gradients
+
+    def own(self, row: int, numbers: Tensor) -> list[Tensor]:
+        """Return the client's own numbers of a row, as views."""
+        return list(_own(self._layout, numbers, self._sketches[row].rank).values())
+
+    def replace(self, row: int, adapter: Adapter) -> None:
+        """Take the numbers of a whole adapter for a client's."""
+        own = [adapter], [self._sketches[row]]
+        self.values[row] = _filled(self._lora_model, self._layout, *own)[0]
 
     def _named_tensors(self, row: int) -> dict[str, Tensor]:
         """Return a client's trained tensors, by PEFT name."""

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
 
+from fl.local.strategy import Loss
 from fl.model.adapters import Adapter
 from fl.model.sketch import Sketch
 from fl.training.grouping import ONE_CLIENT_PER_PASS
-from fl.training.losses import client_losses
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,26 +45,35 @@ class Switched:
         with self._dropout, self._lora_model.lora_dropout():
             yield
 
-    def add_gradients(
+    def differentiated(
         self,
         rows: Sequence[int],
         batches: Sequence[Mapping[str, Tensor]],
         num_items: Sequence[int],
-    ) -> Tensor:
-        """Add the gradient of the client's loss to its row; return the loss."""
+        loss: Loss,
+    ) -> tuple[Tensor, Tensor]:
+        """Return the loss of the client's batch, and its gradient."""
         import torch
 
         lora_model = self._lora_model
         lora_model.write_flat(self.values[0])
         batch = lora_model.placed(batches[0])
-        losses = client_losses(
+        losses = loss(
             lora_model.logits(batch, bf16=self.bf16),
             batch["labels"],
             self.values.new_tensor(num_items),
         )
         gradients = torch.autograd.grad(losses.sum(), lora_model.parameters)
-        self.gradients[0] += torch.cat([g.flatten() for g in gradients])
-        return losses.detach()
+        flat = torch.cat([g.flatten() for g in gradients])
+        return losses.detach(), flat.unsqueeze(0)
+
+    def own(self, row: int, numbers: Tensor) -> list[Tensor]:
+        """Return the client's own numbers of a row, all of them, as views."""
+        return list(self._layout.views(numbers).values())
+
+    def replace(self, row: int, adapter: Adapter) -> None:
+        """Take the numbers of an adapter for the client's."""
+        self.values[row] = adapter.flat.to(self.values)
 
     def trained(self, row: int, *, gain: float) -> Adapter:
         """Return the client's adapter."""

@@ -115,8 +115,8 @@ class LiveView:
         }
 
     def _accuracy(self) -> str:
-        found = [s.accuracy for s in self._scores if s.client_id is None]
-        return " · ".join(f"accuracy {accuracy:.3f}" for accuracy in found)
+        found = [s for s in self._scores if s.client_id is None]
+        return " · ".join(f"accuracy {score.accuracy:.3f}" for score in found[:1])
 
     def _left(self, real_s: float) -> str:
         share = self._share_done()

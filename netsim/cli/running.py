@@ -258,9 +258,10 @@ def _policy_lines(manifest: Manifest) -> list[str]:
             f"the first plan promised {predicted['rounds']:.4g} rounds{loss}, "
             f"{predicted['time_s']:.4g} s{error}"
         )
-    if manifest.constants:
+    known = {n: one for n, one in manifest.constants.items() if n != "step"}
+    if known:
         found = ", ".join(
-            f"{name}: {value:.3g}" for name, value in sorted(manifest.constants.items())
+            f"{name}: {value:.3g}" for name, value in sorted(known.items())
         )
         lines.append(
             f"the policy measured last: `constants: {{{found}}}`; under `policy` they "

@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 
 from fl.aggregation.components import LayerComponents, MergedLayer, Pair
 from fl.aggregation.compression import FACTS
+from fl.aggregation.context import NAMES as MERGE_FACTS
 from fl.aggregation.method import Contract, Exchange
 from fl.aggregation.server_optimiser import Moments
 from fl.contract import Merged, Score, Work
+from fl.local import Demands
 from fl.tasks import Objective
 from netsim.learner.learner import Learner
 from netsim.scenario.plug_ins import Answer, Answers, is_whole
@@ -161,10 +163,13 @@ def _is_like(pair: Pair, model: Pair) -> bool:
 
 
 def _is_merged(
-    answer: Mapping[str, MergedLayer], layers: Mapping[str, LayerComponents]
+    answer: Mapping[str, MergedLayer],
+    layers: Mapping[str, LayerComponents] | None = None,
+    **others: object,
 ) -> bool:
-    return list(answer) == list(layers) and all(
-        _fits(answer[name], layer) for name, layer in layers.items()
+    return layers is None or (
+        list(answer) == list(layers)
+        and all(_fits(answer[name], layer) for name, layer in layers.items())
     )
 
 
@@ -179,6 +184,7 @@ METHOD: Answers = {
         "every layer in the order given, with factors B [m, r] and A [r, n] of the "
         f"components' dtype, {_RANK}",
         _is_merged,
+        names=MERGE_FACTS,
     ),
     "merge_layer": Answer(
         f"factors B [m, r] and A [r, n] of the components' dtype, {_RANK}",
@@ -196,13 +202,20 @@ COMPRESSION: Answers = {
     "deliver": Answer(
         "what is received, and what is kept back or None, of the upload's shape and "
         "dtype",
-        lambda answer, sent=None, trained=None, kept_back=None, rng=None: (
+        lambda answer, trained=None, **others: (
             _is_flat(answer.received, trained)
             and (answer.kept_back is None or _is_flat(answer.kept_back, trained))
         ),
         names=FACTS,
     ),
     "bits": Answer("a whole number of bits, at least 0", _is_count),
+}
+
+LOCAL: Answers = {
+    "demands": Answer(
+        "demands (fl.local.Demands)", lambda answer: isinstance(answer, Demands)
+    ),
+    "train": Answer("nothing", lambda answer, cohort: answer is None),
 }
 
 OPTIMISER: Answers = {

@@ -38,7 +38,9 @@ class FederatedLearner:
         self._costs = costs
         self._sizes = next(iter(costs.values()))
         self._timing = timing_as
-        self.schedule = schedule
+        spends = learning.local_training.demands.spent is not None
+        told = {"updates": True} if spends else {}
+        self.schedule = schedule.model_copy(update=told)
         self.rank = learning.lora.r
         traffic = Traffic(
             method=learning.aggregation,
@@ -48,6 +50,7 @@ class FederatedLearner:
             rank=self._timed(self.rank),
             compression=learning.compression,
             is_truncated=learning.small_clients == "truncated",
+            shares=learning.local_training.demands.shares is not None,
         )
         self._journal = Journal(traffic, federation.initial_version)
 
@@ -118,7 +121,8 @@ class FederatedLearner:
 
     def evaluate(self, version: str) -> Sequence[Score]:
         with failures_as_input_errors():
-            return (self._federation.evaluate(version),)
+            splits = self._federation.learning.evaluation.splits
+            return [self._federation.evaluate(version, split) for split in splits]
 
     def export(self, version: str, folder: Path, *, with_base: bool = False) -> str:
         with failures_as_input_errors():

@@ -30,6 +30,7 @@ from fl.costs import (
 )
 from fl.costs.timing import with_modules_of_lora
 from fl.federation.warm_start import StartFolder, require_settings, require_sizes
+from fl.local import LOCAL_TRAININGS, Demands, LocalTraining, Plain
 from fl.memory.recipe import settings
 from fl.memory.store import Store
 from fl.model.adapters import LoraSettings
@@ -45,6 +46,7 @@ from fl.streams import stream
 from fl.tasks import TASKS, Digits, Source, require_splits
 from netsim.core.quantities import Bits, Bytes, Flop
 from netsim.cosim import answers
+from netsim.cosim.flower import FlowerLearning
 from netsim.cosim.input_errors import as_input_error, failures_as_input_errors
 from netsim.cosim.proxy import ProxyLearning
 from netsim.errors import Refusal
@@ -171,9 +173,24 @@ SteppedBy = Annotated[
 CompressedBy = Annotated[
     Compression, OneOf(COMPRESSIONS, answers=answers.COMPRESSION, seam="compression")
 ]
+TrainedBy = Annotated[
+    LocalTraining,
+    OneOf(LOCAL_TRAININGS, answers=answers.LOCAL, seam="local_training"),
+]
 Merging = Annotated[
     Method, OneOf(AGGREGATIONS, answers=answers.METHOD, seam="aggregation")
 ]
+
+
+def _of_demands(demands: Demands) -> Traits:
+    """Return the traits that follow from what local training needs."""
+    found: dict[Trait, bool] = {
+        "keeps-rows": demands.keeps,
+        "shares-rows": demands.shares is not None,
+        "hides-losses": demands.hides_losses,
+        "trains-one-rank": demands.one_rank or demands.is_alone,
+    }
+    return {trait: "local_training" for trait, holds in found.items() if holds}
 
 
 class LoraLearning(Record):
@@ -185,6 +202,7 @@ class LoraLearning(Record):
     partition: Divided = DirichletByLabel()
     lora: LoraSettings = LoraSettings()
     training: TrainingSettings = TrainingSettings()
+    local_training: TrainedBy = Plain()
     aggregation: Merging = FloraNA()
     payload: Payload = Payload()
     evaluation: Evaluation = Evaluation()
@@ -231,10 +249,12 @@ class LoraLearning(Record):
             "examines-clients": (clients is not None, "evaluation.clients"),
             "has-no-labels": (has_no_labels, "task"),
             "ends-near-target": (self.evaluation.near is not None, "evaluation.near"),
+            "measures-test-only": (self.evaluation.validation is None, ""),
             "looks-by-clock": (self.evaluation.at_s is not None, "evaluation.at"),
             "is-not-plain-lora": (not is_plain, "lora"),
         }
-        return {trait: key for trait, (holds, key) in found.items() if holds}
+        own = {trait: key for trait, (holds, key) in found.items() if holds}
+        return {**own, **_of_demands(self.local_training.demands)}
 
     def refusals(self, num_clients: int) -> Iterator[Refusal]:
         yield from conflicts(self.settings)
@@ -363,4 +383,9 @@ def _backbone_name(backbone: Backbone) -> str:
     return " ".join(str(values[name]) for name in names if name in values)
 
 
-LEARNINGS = {"lora": LoraLearning, "none": LearningOff, "proxy": ProxyLearning}
+LEARNINGS = {
+    "flower": FlowerLearning,
+    "lora": LoraLearning,
+    "none": LearningOff,
+    "proxy": ProxyLearning,
+}

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from netsim.core.engine import rare_garbage_collection
 from netsim.core.files import (
@@ -28,6 +29,7 @@ from netsim.cosim.world import build_population, build_stage, play
 from netsim.devices.device import least_certain
 from netsim.errors import InputError
 from netsim.learner.learner import Learner
+from netsim.learner.stop import is_of
 from netsim.runs.manifest import (
     ADAPTER_FOLDER,
     CODE_FOLDER,
@@ -45,6 +47,9 @@ from netsim.scenario import UserCode, dump, scenario_digest
 from netsim.scenario.difference import Change, changes
 from netsim.server.stage import Progress, Stage
 from netsim.trace.writer import Recorder, clear_trace
+
+if TYPE_CHECKING:
+    from netsim.learner.app import App
 
 RUNS = Path("results") / "runs"
 
@@ -96,6 +101,8 @@ def run_scenario(
         learner = scenario.learning.learner(
             scenario.population.num_clients, scenario.seed, reuse=reuse, workers=workers
         )
+        if earlier is not None and "is-an-app" in scenario.learning.traits:
+            cast("App", learner).require_repeats()
         with closing(learner):
             manifest = _run(
                 scenario, place, learner, command, watch, with_base=with_base
@@ -253,10 +260,10 @@ def _finish(
 
 
 def _final(stage: Stage) -> dict[str, float | None]:
-    """Return the last global metrics; one that is not finite is None."""
+    """Return the last global test metrics; one that is not finite is None."""
     found: dict[str, float | None] = {}
     for score in stage.evaluations.last:
-        if score.client_id is None:
+        if score.client_id is None and is_of(score.split, "test"):
             found.update(known_metrics(score))
     return found
 

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from fl.contract import Work
 from netsim.channel.budget import dbm_to_w
+from netsim.core.clock import NS_PER_S
 from netsim.core.quantities import (
     Bytes,
     BytesPerSecond,
@@ -30,10 +31,12 @@ Bandwidth = Annotated[BytesPerSecond, Field(gt=0)]
 class Device(Record):
     """A kind of device.
 
-    Training takes ``fixed_time`` for each step and ``launch_time`` for each operation;
-    besides, matrix products run at ``efficiency`` times the peak, those that give
-    16-bit numbers at ``half_rate`` if it is given, and the bytes that products and all
-    other operations read and write pass at the two bandwidths, without one in no time.
+    Training takes ``fixed_time`` for each step, ``launch_time`` for each operation and
+    ``block_time`` for each block of 32 rows of attention in 16-bit numbers; besides,
+    matrix products run at ``efficiency`` times the peak, those that give 16-bit numbers
+    at ``half_rate`` if it is given, and the bytes that products and all other
+    operations read and write, and those of results above 32 MiB once more, pass at the
+    three bandwidths, without one in no time.
     ``compute_power`` and ``idle_power`` are those of the whole device while it trains
     and while it waits. While it sends, the radio's power is added: transmit power
     divided by ``transmit_efficiency``. Four in five of its times lie within a factor
@@ -49,9 +52,11 @@ class Device(Record):
     transmit_efficiency: float = Field(default=0.35, gt=0, le=1)
     fixed_time_s: Annotated[Seconds, Field(ge=0)] = 0.0
     launch_time_s: Annotated[Seconds, Field(ge=0)] = 0.0
+    block_time_s: Annotated[Seconds, Field(ge=0)] = 0.0
     half_rate_flop_per_s: Annotated[FlopPerSecond, Field(gt=0)] | None = None
     product_bandwidth_bytes_per_s: Bandwidth | None = None
     other_bandwidth_bytes_per_s: Bandwidth | None = None
+    large_bandwidth_bytes_per_s: Bandwidth | None = None
     software: str = ""  # the program that trains
     basis: Basis = "assumed"  # of its speed
     doubt: float | None = Field(default=None, ge=1)
@@ -76,10 +81,14 @@ class Device(Record):
         if self.half_rate_flop_per_s is not None:
             seconds += half_flop / self.half_rate_flop_per_s
         seconds += work.steps * self.fixed_time_s + work.operations * self.launch_time_s
+        seconds += work.blocks * self.block_time_s
+        seconds += work.declared_ns / NS_PER_S
         if self.product_bandwidth_bytes_per_s is not None:
             seconds += work.product_bytes / self.product_bandwidth_bytes_per_s
         if self.other_bandwidth_bytes_per_s is not None:
             seconds += work.other_bytes / self.other_bandwidth_bytes_per_s
+        if self.large_bandwidth_bytes_per_s is not None:
+            seconds += work.large_bytes / self.large_bandwidth_bytes_per_s
         return seconds
 
     def compute_energy_j(self, duration_s: float) -> float:

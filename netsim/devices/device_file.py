@@ -49,9 +49,11 @@ class DeviceFile(Record):
     transmit_efficiency: float = Field(default=0.35, gt=0, le=1)
     fixed_time_s: Annotated[Seconds, Field(ge=0)] = 0.0
     launch_time_s: Annotated[Seconds, Field(ge=0)] = 0.0
+    block_time_s: Annotated[Seconds, Field(ge=0)] = 0.0
     half_rate_flop_per_s: Annotated[FlopPerSecond, Field(gt=0)] | None = None
     product_bandwidth_bytes_per_s: Bandwidth | None = None
     other_bandwidth_bytes_per_s: Bandwidth | None = None
+    large_bandwidth_bytes_per_s: Bandwidth | None = None
     software: str = ""
     basis: Basis = "assumed"
     doubt: float | None = Field(default=None, ge=1)

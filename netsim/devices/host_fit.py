@@ -15,20 +15,22 @@ from netsim.core.streams import stream
 from netsim.devices.fitting import COVERAGE
 
 Floats = NDArray[np.float64]
-NAMES = ("step", "operation", "FLOP", "16-bit FLOP", "product byte", "other byte")
 LEAST_FLOP_S = 1e-18  # of one FLOP: no device is faster
 
 
 class HostLaw(NamedTuple):
-    """Seconds of a step, an operation, a FLOP, one of 16-bit products, a byte of
-    products and one of others; at least zero."""
+    """Seconds of a step, an operation, a block of 16-bit attention, a FLOP, one of
+    16-bit products, a byte of products, one of others and one of large results; at
+    least zero."""
 
     step_s: float
     operation_s: float
+    block_s: float
     flop_s: float
     half_flop_s: float
     product_byte_s: float
     other_byte_s: float
+    large_byte_s: float
 
     def seconds(self, work: Work) -> float:
         """Return the time of some work."""
@@ -45,13 +47,11 @@ class HostLaw(NamedTuple):
         return 1 / self.half_flop_s if self.half_flop_s else None
 
     @property
-    def bandwidths_bytes_per_s(self) -> tuple[float | None, float | None]:
-        """Return those of products and of other operations; None for no time."""
-        product, other = (
-            1 / seconds if seconds > 0 else None
-            for seconds in (self.product_byte_s, self.other_byte_s)
-        )
-        return product, other
+    def bandwidths_bytes_per_s(self) -> list[float | None]:
+        """Return those of products, of other operations and of large results; None for
+        no time."""
+        found = (self.product_byte_s, self.other_byte_s, self.large_byte_s)
+        return [1 / seconds if seconds > 0 else None for seconds in found]
 
 
 class Judged(NamedTuple):
@@ -95,14 +95,14 @@ def fit_law(works: Sequence[Work], seconds: Sequence[float]) -> HostLaw:
     relative = np.array([_row(work) for work in works]) / np.array(seconds)[:, None]
     scale = np.maximum(relative.max(axis=0), np.finfo(float).tiny)
     terms = relative / scale
-    used = [n for n in range(len(NAMES)) if relative[:, n].any()]
-    best, found = math.inf, np.zeros(len(NAMES))
+    used = [n for n in range(terms.shape[1]) if relative[:, n].any()]
+    best, found = math.inf, np.zeros(terms.shape[1])
     for size in range(1, len(used) + 1):
         for some in map(list, combinations(used, size)):
             values, *_ = np.linalg.lstsq(terms[:, some], np.ones(len(terms)))
             error = float(((terms[:, some] @ values - 1) ** 2).sum())
             if (values >= 0).all() and error < best:
-                best, found = error, np.zeros(len(NAMES))
+                best, found = error, np.zeros(terms.shape[1])
                 found[some] = values
     return HostLaw(*(found / scale).tolist())
 
@@ -111,8 +111,8 @@ def _row(work: Work) -> Floats:
     flop = work.flop - work.half_flop
     return np.array(
         [
-            *(work.steps, work.operations, flop, work.half_flop),
-            *(work.product_bytes, work.other_bytes),
+            *(work.steps, work.operations, work.blocks, flop, work.half_flop),
+            *(work.product_bytes, work.other_bytes, work.large_bytes),
         ],
         dtype=np.float64,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -35,12 +35,18 @@ def met(values: Sequence[float], metric: str, level: float, over: int) -> list[b
     return [mean >= level for mean in means]
 
 
+def is_of(shown: str, split: str) -> bool:
+    """Return whether the name of a split in the trace, as ``test[:500]``, is of it."""
+    return shown.partition("[")[0] == split
+
+
 class Target(Record):
-    """A level of a global test metric: at least for shares of right answers, at most
-    for loss and perplexity, by the mean of the last ``over`` evaluations."""
+    """A level of a global metric: at least for shares of right answers, at most for
+    loss and perplexity, by the mean of the last ``over`` evaluations on a split."""
 
     metric: Metric = "accuracy"
     level: float
+    split: Literal["test", "validation"] = "test"
     over: Annotated[int, Field(ge=1, le=MAX_OVER)] = 1
 
     @model_validator(mode="after")
@@ -63,11 +69,11 @@ class Target(Record):
         return met(values, self.metric, self.level, self.over)
 
     def value(self, scores: Sequence[Score]) -> float:
-        """Return the best global value of the metric; NaN without any."""
+        """Return the best global value of the metric on the split; NaN without any."""
         found = [
             float(value)
             for score in scores
-            if score.client_id is None
+            if score.client_id is None and is_of(score.split, self.split)
             for value in [getattr(score, self.metric)]
             if value is not None and not math.isnan(value)
         ]

@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 
 from netsim.policy.pilots import Update
 from netsim.policy.sampler import FloatArray
-from netsim.policy.surrogate import Exponent
+from netsim.policy.surrogate import Exponent, Surrogate
 
 PRIOR_RATIO: Final = 0.5
 PRIOR_MERGES: Final = 4.0  # as many merges as the prior counts for
 WINDOW: Final = 20  # merges that are pooled
 RATIO_RANGE: Final = (0.02, 3.0)
+STEP_RANGE: Final = (0.25, 4.0)
 NUM_SWEEPS: Final = 200  # of clients and rounds, each given the other
 NAN: Final = float("nan")
 
@@ -90,6 +91,17 @@ def pooled_ratio(
     away = mean2 - float(mean2.sum() / spread2.sum()) * spread2
     spread = float(np.sum(away**2) * num / (num - 1)) ** 0.5
     return Estimated(value, full * spread / total)
+
+
+def step_factor(law: Surrogate, variance: float, tuned: float) -> float:
+    """Return the factor on the server's step for a plan's variance, where the learning
+    rate was chosen at another variance, ``tuned``.
+
+    The best step is ``1 / (1 + V / g2)`` of that without sampling (McCandlish), and the
+    rounds of the law grow as ``1 + V / g2``: the factor is their quotient.
+    """
+    low, high = STEP_RANGE
+    return min(max(law.rounds(tuned) / law.rounds(variance), low), high)
 
 
 def rank_exponent(updates: Sequence[Update]) -> Exponent:

@@ -121,13 +121,25 @@ def end_s(run: Run) -> float:
 
 
 def _met(run: Run, target: Target, end: str) -> str:
-    moment = run.time_to(target.metric, target.level, over=target.over)
+    moment = run.time_to(
+        target.metric, target.level, over=target.over, split=target.split
+    )
     words_ = f"{words.metric_words(target.metric).capitalize()} {target.level:g}"
+    if target.split != "test":
+        words_ += f" on the {target.split} split"
     if target.over > 1:
         words_ += f" in the mean of {target.over} evaluations"
     if isinstance(moment, pd.Timedelta):
-        return f"{words_} was reached after {words.duration(moment.total_seconds())}."
+        found = f"{words_} was reached after {words.duration(moment.total_seconds())}."
+        return found + ("" if target.split == "test" else _on_test(run, moment.value))
     return f"{words_} was not reached in {end}."
+
+
+def _on_test(run: Run, time_ns: int) -> str:
+    """Return the accuracy on the test split at a time, in words."""
+    evals = run.global_evals()
+    value = evals[evals["time_ns"] <= time_ns]["accuracy"].iloc[-1]
+    return f" Accuracy on the test split was {value:.3g} then."
 
 
 def _best(run: Run, metric: str) -> str:

@@ -13,7 +13,7 @@ from fl.contract import METRICS
 from netsim.core.files import damage
 from netsim.core.quantities import did_you_mean
 from netsim.errors import InputError
-from netsim.learner.stop import met
+from netsim.learner.stop import is_of, met
 from netsim.runs.manifest import Manifest, read_manifest, require_scenario
 from netsim.scenario.source import read_document
 from netsim.trace.schemas import SCHEMAS
@@ -75,7 +75,7 @@ class Run:
         level: float,
         *,
         over: int = 1,
-        split: str | None = None,
+        split: str = "test",
         with_pilots: bool = True,
     ) -> pd.Timedelta | pd.api.typing.NaTType:
         """Return when the mean of the last ``over`` global evaluations first reaches
@@ -89,9 +89,7 @@ class Run:
 
         if metric not in METRICS:
             raise InputError(f"no metric {metric!r}; there are {', '.join(METRICS)}")
-        evals = self.global_evals(with_pilots=False)
-        if split is not None:
-            evals = evals[evals["split"] == split]
+        evals = self.global_evals(split, with_pilots=False)
         values = evals[metric].astype("float64").tolist()
         times_ns = evals.loc[met(values, metric, level, over), "time_ns"]
         if times_ns.empty:
@@ -99,9 +97,13 @@ class Run:
         before_ns = 0 if with_pilots else self.manifest.pilot_time_ns
         return pd.Timedelta(int(times_ns.min()) - before_ns, "ns")
 
-    def global_evals(self, *, with_pilots: bool = True) -> pd.DataFrame:
-        """Return the evaluations of the global adapter, in order of time."""
+    def global_evals(
+        self, split: str = "test", *, with_pilots: bool = True
+    ) -> pd.DataFrame:
+        """Return the evaluations of the global adapter on a split, in order of time."""
         evals = self.evals[self.evals["client_id"].isna()]
+        is_asked = [is_of(shown, split) for shown in evals["split"]]
+        evals = evals[pd.Series(is_asked, index=evals.index, dtype=bool)]
         evals = evals.sort_values(["time_ns", "round_id"], kind="stable")
         return evals if with_pilots else evals[evals["phase"] != "pilot"]
 

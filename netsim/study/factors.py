@@ -80,10 +80,11 @@ def slower(device: Device, factor: float) -> Device:
         "half_rate_flop_per_s",
         "product_bandwidth_bytes_per_s",
         "other_bandwidth_bytes_per_s",
+        "large_bandwidth_bytes_per_s",
     )
     given = {name: getattr(device, name) for name in rates}
     changed = {n: rate / factor for n, rate in given.items() if rate is not None}
-    for name in ("fixed_time_s", "launch_time_s"):
+    for name in ("fixed_time_s", "launch_time_s", "block_time_s"):
         changed[name] = getattr(device, name) * factor
     return device.model_copy(update=changed)
 

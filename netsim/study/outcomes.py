@@ -34,6 +34,8 @@ class Outcome:
 def target_name(target: Target) -> str:
     """Return what people call a target, as ``accuracy 0.9``."""
     name = f"{target.metric} {str(target.level).removesuffix('.0')}"
+    if target.split != "test":
+        name = f"{target.split} {name}"
     return name if target.over == 1 else f"{name} over {target.over} evaluations"
 
 
@@ -51,7 +53,7 @@ def outcomes(run: Run, targets: Sequence[Target]) -> list[Outcome]:
 
 def first_met(run: Run, target: Target) -> tuple[int, int] | None:
     """Return time and round of the first global evaluation that meets a target."""
-    evals = run.global_evals(with_pilots=False)
+    evals = run.global_evals(target.split, with_pilots=False)
     found = evals[target.met(evals[target.metric].astype("float64").tolist())]
     if found.empty:
         return None

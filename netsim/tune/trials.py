@@ -96,7 +96,7 @@ def measured(run: Run, target: Target | None) -> Measured:
 
 def _lack(run: Run, target: Target) -> float:
     """Return what the best global value lacks to the level, relative to it."""
-    evals = run.global_evals(with_pilots=False)
+    evals = run.global_evals(target.split, with_pilots=False)
     values = smoothed(evals[target.metric].astype("float64").tolist(), target.over)
     numbers = [value for value in values if not math.isnan(value)]
     if not numbers:

@@ -28,6 +28,7 @@ LOCAL = ("local-global", "local-personal")
 def check_evaluations(trace: Trace, known: Known) -> Iterator[Finding]:
     """Yield evaluations that are not those of the schedule, and another end of the
     run than the one that ``stop`` asks for."""
+    known.require_no_app()
     said = [row for row in trace.evals if row.client_id is None]
     schedule = _schedule(known)
     if schedule is None:
@@ -46,32 +47,48 @@ def check_evaluations(trace: Trace, known: Known) -> Iterator[Finding]:
 
 
 def check_scores(trace: Trace, known: Known) -> Iterator[Finding]:
-    """Yield metrics that cannot be, and other sizes of the test split."""
+    """Yield metrics that cannot be, and splits of other names or sizes."""
+    known.require_no_app()
+    splits = _splits(known)
     whole = [row for row in trace.evals if row.client_id is None]
     for row in trace.evals:
-        where = f"round {row.round_id}"
-        if row.perplexity is not None:
-            claim = ("perplexity", row.perplexity, math.exp(min(row.loss, 700.0)))
-            yield from check_equal("evals", where, claim)
-        shares = (row.accuracy, row.exact_match)
-        if row.loss < 0 or not all(one is None or 0 <= one <= 1 for one in shares):
-            rule = "a loss is not negative, a share of right answers in 0 to 1"
-            yield Finding("evals", where, rule, f"{row.loss}, {shares}")
-        if row.client_id is not None:
-            yield from check_equal("evals", where, ("exact_match", shares[1], None))
-        else:
-            claims = [
-                (name, getattr(row, name), getattr(whole[0], name))
-                for name in ("split", "num_samples")
-            ]
-            yield from check_equal("evals", where, *claims)
-            for name in ("perplexity", "exact_match"):
-                has = getattr(row, name) is None, getattr(whole[0], name) is None
-                yield from check_equal("evals", where, (name, *has))
+        yield from _check_score(row, f"round {row.round_id}")
+    for place, row in enumerate(whole):
+        first, where = whole[place % len(splits)], f"round {row.round_id}"
+        names = ("split", "num_samples")
+        claims = [(name, getattr(row, name), getattr(first, name)) for name in names]
+        yield from check_equal("evals", where, *claims)
+        own = row.split.partition("[")[0]
+        yield from check_equal(
+            "evals", where, ("split", own, splits[place % len(splits)])
+        )
+        for name in ("perplexity", "exact_match"):
+            has = getattr(row, name) is None, getattr(first, name) is None
+            yield from check_equal("evals", where, (name, *has))
+
+
+def _check_score(row: Evaluation, where: str) -> Iterator[Finding]:
+    """Yield metrics that cannot be."""
+    if row.perplexity is not None:
+        claim = ("perplexity", row.perplexity, math.exp(min(row.loss, 700.0)))
+        yield from check_equal("evals", where, claim)
+    shares = (row.accuracy, row.exact_match)
+    if row.loss < 0 or not all(one is None or 0 <= one <= 1 for one in shares):
+        rule = "a loss is not negative, a share of right answers in 0 to 1"
+        yield Finding("evals", where, rule, f"{row.loss}, {shares}")
+    if row.client_id is not None:
+        yield from check_equal("evals", where, ("exact_match", shares[1], None))
+
+
+def _splits(known: Known) -> Sequence[str]:
+    """Return the splits that each evaluation measures."""
+    learning = known.scenario.learning.federated
+    return ("test",) if learning is None else learning.evaluation.splits
 
 
 def check_local_scores(trace: Trace, known: Known) -> Iterator[Finding]:
     """Yield local scores of clients that were not drawn for them."""
+    known.require_no_app()
     own = [row for row in trace.evals if row.client_id is not None]
     said = sorted(
         (row.round_id, row.client_id or 0, row.split, row.time_ns, row.phase)
@@ -132,6 +149,7 @@ class _Replay:
             recorder=self,
             learner=SimpleNamespace(schedule=schedule, evaluate=self._evaluate),
         )
+        self._num_splits = len(_splits(known))
         self._learns = known.scenario.learning.federated is not None
         self._run = Evaluations(scene, known.scenario.stop)
 
@@ -179,14 +197,14 @@ class _Replay:
         return now_ns if phase.is_pilot else pilot_ns
 
     def _evaluate(self, version: str) -> Sequence[Score]:
-        """Return the next recorded score."""
+        """Return the scores of the next recorded evaluation."""
         if not self._learns:
             return ()
-        if not self._scores:
+        if len(self._scores) < self._num_splits:
             self.is_short = True
             return ()
-        row = self._scores.popleft()
-        return (Score(*row[4:], None),)
+        rows = [self._scores.popleft() for _ in range(self._num_splits)]
+        return [Score(*row[4:], None) for row in rows]
 
 
 def _check_end(trace: Trace, reasons: Sequence[tuple[Round, str]]) -> Iterator[Finding]:

@@ -6,6 +6,7 @@ from collections.abc import Container, Iterator
 from pathlib import Path
 
 from netsim.errors import InputError
+from netsim.learner.stop import is_of
 from netsim.runs.manifest import FILE_NAME, Manifest, known_metrics
 from netsim.runs.run import scenario_values
 from netsim.verify.finding import Finding
@@ -69,7 +70,9 @@ def _promised(stated: Container[str], trace: Trace) -> dict[str, float | None]:
 
 def _final(trace: Trace) -> dict[str, float | None]:
     """Return the last global metrics in the tables; None where not finite."""
-    rows = [row for row in trace.evals if row.client_id is None]
+    rows = [
+        row for row in trace.evals if row.client_id is None and is_of(row.split, "test")
+    ]
     if not rows:
         return {}
     return known_metrics(rows[-1])

@@ -13,7 +13,10 @@ from fl.contract import Work
 from fl.step_times import PRECISIONS, Setting, StepTime, settings, step_time
 from netsim.cosim.commands.sweep import error_line, judge
 
-COUNTS = ("flop", "half_flop", "product_bytes", "other_bytes", "operations")
+COUNTS = (
+    *("flop", "half_flop", "product_bytes", "other_bytes", "operations"),
+    *("blocks", "large_bytes"),
+)
 
 
 def written(path: Path, found: list[StepTime]) -> None:

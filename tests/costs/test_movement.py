@@ -25,7 +25,7 @@ def test_products_and_other_operations_are_counted_apart():
         product = left @ right  # 6 and 12 numbers in, 8 out
         (product.view(8) + 1).sum()  # 8 in, 8 out; 8 in, 1 out; a view moves nothing
     assert counter.flop == 2 * 2 * 3 * 4
-    assert counter.moved == Moved(0, 4 * (6 + 12 + 8), 4 * (8 + 8 + 8 + 1), 3)
+    assert counter.moved == Moved(0, 4 * (6 + 12 + 8), 4 * (8 + 8 + 8 + 1), 3, 0, 0)
 
 
 def test_products_of_16_bit_numbers_are_counted_apart():
@@ -33,7 +33,22 @@ def test_products_of_16_bit_numbers_are_counted_apart():
     with OperationCounter() as counter:
         left @ right
         left.bfloat16() @ right.bfloat16()
-    assert (counter.flop, counter.half_flop) == (2 * 48, 48)
+    assert (counter.flop, counter.moved.half_flop) == (2 * 48, 48)
+
+
+def test_blocks_of_16_bit_attention_and_large_results_are_counted_apart():
+    queries = torch.empty(6, 65, 8, device="meta")  # of samples and heads: 3 blocks
+    half = queries.bfloat16()
+    with OperationCounter() as counter:
+        queries @ queries.mT
+        half @ half.mT
+        half[0] @ half[0].mT  # no batch, no block
+    assert counter.moved.blocks == 6 * 3
+    large = torch.empty(2**22, device="meta")
+    with OperationCounter() as counter:
+        twice = torch.cat((large, large))  # 32 MiB and not above
+        torch.cat((twice, large)).add_(1)
+    assert counter.moved.large_bytes == 3 * 2**24
 
 
 @pytest.mark.parametrize("name", OPTIMISER_STEPS)

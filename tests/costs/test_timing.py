@@ -100,6 +100,21 @@ def test_time_is_that_of_the_big_model_at_every_rank(folder):
     assert found.memory_at(found.rank) == memory_bytes
 
 
+def test_bf16_is_counted_on_meta_as_autocast_counts_it(folder):
+    half = ONE.model_copy(update={"bf16": True})
+    timing = TimingAs(model=folder, sequence_length=12, dtype="float32")
+    lora = LoraSettings(target_modules=timing.target_modules, modules_to_save=())
+    full, found = (count_timing(timing, lora, training) for training in (ONE, half))
+    backbone = FromConfig(model_type="llama", config=TINY_LLAMA, vocab_size=300)
+    loaded = count_costs(
+        Arithmetic(num_samples=300), backbone, lora=lora, training=half
+    )
+    assert full.moved.half_flop == 0 < found.moved.half_flop
+    assert found.moved.product_bytes < full.moved.product_bytes
+    assert found.moved.operations == loaded.moved.operations > full.moved.operations
+    assert (found.base_flop, found.base_bytes) == (full.base_flop, full.base_bytes)
+
+
 def test_a_fraction_of_a_rank_is_rounded_up():
     timing = TimingAs(model="llama-3.1-8b", r=4)
     ranks = [timing.rank_of(k, LoraSettings(r=8)) for k in (1, 2, 3, 8)]

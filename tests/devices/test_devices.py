@@ -198,13 +198,21 @@ def test_a_device_of_ones_own_is_written_with_units():
 
 def test_each_term_of_a_devices_time_is_its_own():
     work = Work(
-        flop=10**12, product_bytes=10**9, other_bytes=10**8, operations=1000, steps=2
+        flop=10**12,
+        product_bytes=10**9,
+        other_bytes=10**8,
+        operations=1000,
+        blocks=100,
+        large_bytes=10**7,
+        steps=2,
     )
     terms = {
         "fixed_time_s": (0.5, 1.0),
         "launch_time_s": (2e-5, 0.02),
         "product_bandwidth_bytes_per_s": (1e10, 0.1),
         "other_bandwidth_bytes_per_s": (1e9, 0.1),
+        "block_time_s": (1e-5, 0.001),
+        "large_bandwidth_bytes_per_s": (1e9, 0.01),
     }
     assert BOARD.compute_time_s(work) == 4
     for name, (value, seconds) in terms.items():

@@ -16,11 +16,11 @@ from netsim.devices.host_fit import HostLaw, fit_law, judged
 from tests.benchmarks.steps import read
 from tests.support.places import ROOT
 
-LAW = HostLaw(1e-2, 1e-5, 1e-11, 2e-12, 1e-10, 5e-11)
+LAW = HostLaw(1e-2, 1e-5, 2e-6, 1e-11, 2e-12, 1e-10, 5e-11, 4e-10)
 
 
 def works(number):
-    drawn = np.random.default_rng(0).integers(1, 1000, size=(number, 5)).tolist()
+    drawn = np.random.default_rng(0).integers(1, 1000, size=(number, 7)).tolist()
     return [
         Work(
             flop=(a + b) * 10**7,
@@ -28,9 +28,11 @@ def works(number):
             product_bytes=c * 10**5,
             other_bytes=d * 10**5,
             operations=e,
+            blocks=f * 10,
+            large_bytes=g * 10**5,
             steps=1,
         )
-        for a, b, c, d, e in drawn
+        for a, b, c, d, e, f, g in drawn
     ]
 
 
@@ -79,7 +81,8 @@ def test_a_sweep_of_this_host_is_a_device_with_its_doubt(tmp_path, monkeypatch):
     assert lines[0].startswith("vit, float32, 1 images: ")
     assert len(lines) == 4
     for work in works(5):
-        full = replace(work, half_flop=0)  # no product of the sweep gave 16 bits
+        # no product of the sweep gave 16 bits, and no result was large
+        full = replace(work, half_flop=0, blocks=0, large_bytes=0)
         assert device.compute_time_s(full) == pytest.approx(result.law.seconds(full))
     assert sweep.error_line(result).startswith("error       median")
 
@@ -98,7 +101,8 @@ def test_the_host_of_the_page_errs_as_the_page_says():
     assert len(errors["float32"]) >= 24
     assert np.median(errors["float32"]) < 1.05
     assert max(errors["float32"]) < 1.25
-    assert np.median(errors["bfloat16"]) < 1.15
+    assert np.median(errors["bfloat16"]) < 1.10
+    assert max(errors["bfloat16"]) < 1.28
 
 
 def test_an_unknown_precision_is_refused(tmp_path):

@@ -28,7 +28,7 @@ def blocks(name, language):
 def test_there_are_recipes_for_every_seam():
     assert set(RECIPES) == {
         *("A sharing rule", "A merge", "A sampler", "A server", "A task", "A table"),
-        "A package of plug-ins",
+        *("Local training", "A package of plug-ins"),
     }
     for name in RECIPES:
         assert sum(len(text.splitlines()) for text in blocks(name, "python")) <= 35

@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from fl.aggregation import AGGREGATIONS, FloraNA
+from fl.aggregation import AGGREGATIONS, FedExLora, FloraNA
 from fl.backbones import FromConfig
 from fl.contract import Arrival, Job, Merged
 from fl.federation.federation import Federation
 from fl.federation.merging import squared_changes
 from fl.memory.store import Store
 from fl.model.adapters import Adapter, Layout, Part
+from fl.model.evaluation_settings import EvaluationSettings
 from fl.model.payload import Payload
 from fl.settings.federation import FederationSettings
 from fl.settings.local_training import TrainingSettings
@@ -317,6 +318,35 @@ def test_the_default_federation_learns():
     assert 0.4 < accuracy[0] < 0.55
     assert accuracy[-1] > 0.78
     assert np.mean([after >= before for before, after in pairwise(accuracy)]) > 0.6
+
+
+@pytest.mark.parametrize(
+    "aggregation", [FloraNA(), FedExLora()], ids=["pairs", "folds"]
+)
+def test_the_average_of_versions_is_that_of_their_models(aggregation):
+    settings = EvaluationSettings(average=0.5)
+    fed = federation(evaluation=settings, aggregation=aggregation)
+    models, version = [], fed.initial_version
+    assert fed.evaluate(version) == fed.measured(fed._versions.model(version))
+    for index in range(3):
+        jobs = [submit(fed, client, version, index) for client in range(2)]
+        version = fed.merge(version, [Arrival(job, 0.5) for job in jobs]).version
+        models.append(fed._versions.model(version))
+    found = fed._averages.model(version)
+    shares = np.array([0.25, 0.5, 1.0]) / 1.75
+    for name, fold in found.folds().items():
+        pairs = [model.adapter.pairs()[name] for model in models]
+        folds = [model.folds().get(name, 0.0) for model in models]
+        parts = [b @ a + one for (b, a), one in zip(pairs, folds, strict=True)]
+        assert float(found.adapter.pairs()[name].lora_b.abs().max()) == 0
+        wanted = sum(w * part for w, part in zip(shares, parts, strict=True))
+        assert float((fold - wanted).abs().max()) < 1e-6
+    for name, one in found.adapter.rest().items():
+        rest = [model.adapter.rest()[name] for model in models]
+        wanted = sum(w * part for w, part in zip(shares, rest, strict=True))
+        assert float((one - wanted).abs().max()) < 1e-6
+    assert fed.evaluate(version) == fed.measured(found)
+    assert fed.evaluate(version) != fed.measured(models[-1])
 
 
 def test_a_merge_tells_how_far_each_client_moved_in_the_order_asked(tmp_path):

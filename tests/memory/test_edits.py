@@ -46,6 +46,13 @@ EDITS = {  # the part, what it extends, the method edited, and the results named
         "deliver",
         {"job"},
     ),
+    "local training": (
+        "local_training",
+        "fl.local.plain",
+        "Plain",
+        "train",
+        {"job", "merge"},
+    ),
     "labels": ("task", "fl.tasks", "Digits", "labels", MODEL),
     "batch": ("task", "fl.tasks", "Digits", "batch", MODEL),
     "backbone": ("backbone", "fl.backbones", "SmallViT", "load", MODEL),

@@ -6,11 +6,14 @@ import pytest
 from netsim.policy.noise_scale import (
     PRIOR_RATIO,
     RATIO_RANGE,
+    STEP_RANGE,
     pooled_ratio,
     rank_exponent,
     round_moments,
+    step_factor,
 )
 from netsim.policy.pilots import Update
+from netsim.policy.surrogate import Surrogate
 
 NUM_CLIENTS, NUM_NUMBERS = 12, 30
 RNG = np.random.default_rng(4)
@@ -53,6 +56,18 @@ def test_twenty_rounds_tell_the_ratio_within_its_stated_error():
     values, errors = np.array(found).T
     assert values.mean() == pytest.approx(RATIO, abs=4 * values.std() / 20)
     assert np.sqrt((errors**2).mean()) == pytest.approx(values.std(), rel=0.3)
+
+
+def test_the_step_is_inverse_to_one_and_the_noise_scale():
+    law = Surrogate(alpha=250.0, beta=250.0 * RATIO)
+
+    def wanted(q):  # 1 / (1 + V / g2), V = sum a^2 (1 - q) / q
+        return 1 / (1 + FULL * (1 - q) / q / (RATIO + FULL))
+
+    for q in (0.3, 0.8):
+        found = step_factor(law, FULL / q, tuned=FULL / 0.4)
+        assert found == pytest.approx(wanted(q) / wanted(0.4))
+    assert step_factor(law, FULL, tuned=1e6) == STEP_RANGE[1]
 
 
 def test_the_prior_fades():

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +20,7 @@ from netsim.cosim.run import run_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
 from netsim.learner.stop import Stop
-from netsim.policy.noise_scale import RATIO_RANGE
+from netsim.policy.noise_scale import RATIO_RANGE, STEP_RANGE
 from netsim.server.phase import Phase
 from netsim.server.policies.planned import read_plan
 from netsim.server.stage import Progress
@@ -358,7 +359,8 @@ def test_a_check_reads_the_plan_though_nothing_is_counted(tmp_path, monkeypatch)
 
 def test_without_pilots_the_rounds_that_train_tell_the_constants(own_store, tmp_path):
     stop = "stop={rounds: 13, target: {level: 0.99}}"
-    sets = ("policy=adaptive", stop, *SHORT[3:])
+    policy = "policy={kind: adaptive, tuned_at: 0.5}"
+    sets = (policy, stop, *SHORT[3:])
     manifest = run_scenario(scenario(*sets), tmp_path / "run")
     assert verify(tmp_path / "run") == []
     run = load_run(tmp_path / "run")
@@ -369,6 +371,16 @@ def test_without_pilots_the_rounds_that_train_tell_the_constants(own_store, tmp_
     assert ratio.value.between(*RATIO_RANGE).all()
     assert (ratio.standard_error > 0).all()
     assert manifest.constants["ratio"] == ratio.value.iloc[-1]
+    step = known[known.name == "step"]
+    assert step.value.between(*STEP_RANGE).all()
+    assert manifest.constants["step"] == step.value.iloc[-1]
+    plan = run.plans[run.plans.round_id == 0].set_index("client_id")
+    first = run.tasks[run.tasks.round_id == 1].set_index("client_id")
+    weights = plan.loc[first.index, "sampling_probability"]
+    data = run.clients.set_index("client_id").weight.loc[first.index]
+    assert (first.weight * weights / data).tolist() == pytest.approx(
+        [step.value.iloc[0]] * len(first)
+    )
     expected = known[known.name == "target_time_s"]
     assert expected.round_id.tolist() == [10, 13]  # of eight scores and more
     assert (expected.value * 1e9 > expected.time_ns).all()
@@ -383,3 +395,32 @@ def test_without_pilots_the_rounds_that_train_tell_the_constants(own_store, tmp_
     assert (steps >= 0.5 - 1e-12).all()
     assert (steps <= 2 + 1e-12).all()
     assert len(np.unique(plans.loc[[0, 4, 7, 10, 13]].to_numpy(), axis=0)) > 2
+    _kill_at_round(8, own_store, tmp_path / "killed", sets)
+    torn = load_run(tmp_path / "killed").manifest
+    assert torn.status == "running"
+    resumed = run_scenario(scenario(*sets), tmp_path / "killed", resume=True, workers=2)
+    assert resumed.digest == manifest.digest
+    assert resumed.constants == manifest.constants
+
+
+def _kill_at_round(round_id, store, folder, sets):
+    """Run a scenario in another process, which ends in the middle by SIGKILL, and
+    forget what half of its learning left in the store."""
+    for path in sorted(store.glob("??/*"))[::2]:
+        path.unlink()
+    code = (
+        "import os, signal, sys\n"
+        "from pathlib import Path\n"
+        "import fl.memory.store\n"
+        "fl.memory.store.default_folder = lambda: Path(sys.argv[1])\n"
+        "from netsim.cosim.run import run_scenario\n"
+        "from netsim.cosim.reading import read_scenario\n"
+        "from netsim.cosim.shipped import find_scenario\n"
+        "def watch(progress):\n"
+        "    if progress.round_id == int(sys.argv[3]):\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "config = read_scenario(find_scenario('adaptive'), tuple(sys.argv[4:]))\n"
+        "run_scenario(config, Path(sys.argv[2]), watch=watch)\n"
+    )
+    words = [sys.executable, "-c", code, store, folder, str(round_id), *sets]
+    assert subprocess.run(words, check=False).returncode == -signal.SIGKILL

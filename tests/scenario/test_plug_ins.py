@@ -67,6 +67,7 @@ LEARNING = {
     "NoModel": ("learning.backbone={}", "digest"),
     "ShortUpload": ("learning.compression={}", "deliver"),
     "NoMoments": ("learning.server_optimiser={}", "step"),
+    "NoDemands": ("learning.local_training={}", "demands"),
     "NoDigest": ("learning.task={}", "digest"),
     "SampleTwice": ("learning.partition={}", "split"),
     "Transposed": ("learning.aggregation={}", "merge"),

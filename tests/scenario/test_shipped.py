@@ -27,6 +27,12 @@ SMALL = {  # beyond fewer rounds; later ones win
     "eight-billion": ("learning.training.local_steps=1",),
     "million": ("population.num_clients=5000", "server.sampling.num_drawn=50"),
     "proxy": ("population.num_clients=3000", "server.sampling.probability=0.02"),
+    "wide-fleet-200": (
+        "population.num_clients=8",
+        "learning.task.num_samples=200",
+        "learning.backbone.pretraining.steps=2",
+        "learning.training.local_steps=1",
+    ),
     "quickstart": ("learning.training.local_steps=1",),
 }
 

@@ -166,6 +166,35 @@ def test_the_mean_of_evaluations_ends_a_run_and_is_found_again(own_store, tmp_pa
     assert "in the mean of 3 evaluations was reached" in headline(run)[0]
 
 
+def test_a_target_on_the_validation_split_ends_a_run(own_store, tmp_path):
+    aside = evaluation("validation: 0.25, average: 0.5")
+    short = ("learning.training.local_steps=5", "population.num_clients=5", aside)
+    run_scenario(scenario("stop={rounds: 6}", *short), tmp_path / "whole")
+    whole = load_run(tmp_path / "whole")
+    held, test = whole.global_evals("validation"), whole.global_evals()
+    assert held.time_ns.tolist() == test.time_ns.tolist()
+    sizes = held.num_samples.iloc[0], test.num_samples.iloc[0]
+    assert sizes == (round(0.25 * sum(sizes)), sum(sizes) - sizes[0])
+    assert held.loss.tolist() != test.loss.tolist()
+    assert whole.manifest.final["loss"] == test.loss.iloc[-1]
+    level = held.loss.tolist()[3]
+    wanted = next(n for n, loss in enumerate(held.loss) if loss <= level)
+    target = f"{{metric: loss, split: validation, level: {level!r}}}"
+    stop = f"stop={{rounds: 6, target: {target}}}"
+    manifest = run_scenario(scenario(stop, *short), tmp_path / "run")
+    run = load_run(tmp_path / "run")
+    assert (manifest.rounds, manifest.steps_trained) == (wanted, 0)
+    assert verify(tmp_path / "run") == verify(tmp_path / "whole") == []
+    asked = Target(metric="loss", split="validation", level=level)
+    found = outcomes(run, [asked])[0]
+    assert (found.rounds, found.target) == (wanted, f"validation loss {level}")
+    assert found.time_ns == run.time_to("loss", level, split="validation").value
+    then = f"test split was {test.accuracy.iloc[wanted]:.3g} then"
+    assert then in headline(run)[0]
+    with pytest.raises(InputError, match=r"target\.split: needs `learning\.evalu"):
+        scenario(stop)
+
+
 def test_defaults_and_what_contradicts_itself():
     assert EvaluationSchedule().every == 1
     assert EvaluationSchedule(at_s=60.0).every is None

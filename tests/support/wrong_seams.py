@@ -10,6 +10,7 @@ from fl.aggregation.components import Pair
 from fl.aggregation.compression import Delivery, Quantised
 from fl.aggregation.server_optimiser import MomentumServer
 from fl.backbones import SmallViT
+from fl.local import Plain
 from fl.partition import DirichletByLabel
 from fl.tasks import Digits
 from netsim.availability.always import Always
@@ -343,6 +344,14 @@ class NoMoments(MomentumServer):
 
     def step(self, before, merged, moments):
         return merged, None
+
+
+class NoDemands(Plain):
+    kind: ClassVar[str] = "mine"
+
+    @property
+    def demands(self):
+        return None
 
 
 class MergeRaises(FedIT):

@@ -19,6 +19,7 @@ Fact: TypeAlias = Literal[
     "lacks-policy",
     "has-target",
     "lacks-target",
+    "targets-validation",
     "has-one-cell",
     "has-several-cells",
     "lists-cells",  # under `cells`, however many
@@ -100,12 +101,16 @@ def _facts(scenario: Scenario) -> dict[Fact, tuple[bool, KeyPath]]:
     mobility = ("population", "mobility")
     wires = any(cell.backhaul is not None for cell in cells)
     has_edges = "has-edges" in scenario.server.traits
-    has_radio_band = population.radio_band_hz is not None
+    has_radio_band, target = population.radio_band_hz is not None, scenario.stop.target
     return {
         "has-policy": (scenario.policy is not None, ("policy",)),
         "lacks-policy": (scenario.policy is None, ()),
-        "has-target": (scenario.stop.target is not None, ("stop", "target")),
-        "lacks-target": (scenario.stop.target is None, ("stop",)),
+        "has-target": (target is not None, ("stop", "target")),
+        "lacks-target": (target is None, ("stop",)),
+        "targets-validation": (
+            target is not None and target.split == "validation",
+            ("stop", "target", "split"),
+        ),
         "has-one-cell": (is_single, ("cell",)),
         "has-several-cells": (not is_single, ("cells",)),
         "lists-cells": (scenario.cell is None, ("cells",)),

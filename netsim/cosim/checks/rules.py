@@ -24,6 +24,11 @@ KEPT_BACK = (
     "does not go with learning.compression: what a client kept back belongs to other "
     "rank units than its next ones"
 )
+APP = "plays an app's server: set `learning: {{kind: flower, app: FOLDER}}`"
+OWN_SERVER = (
+    "an app has a server of its own: set `server: {{kind: flower, merge_time: 0 s}}`"
+)
+ONE_RANK = "does not go with learning.local_training, which needs the whole adapter"
 PLAIN_LORA = "a sketch needs plain LoRA layers, not DoRA or HiRA"
 
 RULES: Mapping[tuple[Either, Either], str] = {
@@ -70,6 +75,19 @@ RULES: Mapping[tuple[Either, Either], str] = {
     ("examines-clients", "has-edges"): (
         "edge servers examine no clients; leave it out"
     ),
+    # apps
+    ("runs-an-app", "learns"): APP,
+    ("runs-an-app", "trains-nothing"): APP,
+    ("is-an-app", "merges-new-versions"): OWN_SERVER,
+    ("is-an-app", "merges-old-versions"): OWN_SERVER,
+    ("has-policy", "runs-an-app"): (
+        "the app draws its clients itself; leave `policy` out"
+    ),
+    ("plans-rounds", "runs-an-app"): (
+        "{kind} fixes shares for a round and an app may send at any time; use "
+        "'processor-sharing'"
+    ),
+    ("lower-ranks", "is-an-app"): "an app has no ranks; leave `ranks` out",
     # links of each client
     ("lists-cells", "has-own-links"): (
         "with population.links no client is in a cell; give one `cell`"
@@ -117,6 +135,14 @@ RULES: Mapping[tuple[Either, Either], str] = {
         "the policy decides who is drawn; leave `sampling` out"
     ),
     ("lower-ranks", "decides-ranks"): ("the policy decides ranks; leave `ranks` out"),
+    ("reads-losses", "trains-nothing"): "needs learning: without it is no loss",
+    ("reads-losses", "hides-losses"): (
+        "chooses by losses, and with learning.local_training {other} none leaves a "
+        "client"
+    ),
+    ("reads-losses", "serves-one-by-one"): (
+        "{an_other} server draws among the idle; use 'synchronous' or 'deadline'"
+    ),
     # learning
     ("has-target", "trains-nothing"): ("needs learning: nothing is scored without it"),
     ("lower-ranks", "trains-nothing"): (
@@ -124,6 +150,9 @@ RULES: Mapping[tuple[Either, Either], str] = {
     ),
     ("ends-near-target", "lacks-target"): (
         "needs `stop.target`: its metric comes near its level"
+    ),
+    ("targets-validation", "measures-test-only"): (
+        "needs `learning.evaluation.validation`: that share of the test samples"
     ),
     ("examines-clients", "has-no-labels"): (
         "needs a task with labels: a client is judged on its own share of them"
@@ -134,6 +163,15 @@ RULES: Mapping[tuple[Either, Either], str] = {
         "does not go with learning.compression: a client may start again before "
         "its last update is merged, and what it has kept back is not known before"
     ),
+    ("merges-old-versions", "keeps-rows"): (
+        "does not go with learning.local_training: a client may start again before its "
+        "last update is merged, and what it keeps is not known before"
+    ),
+    ("shares-rows", "has-edges"): (
+        "edge servers would each have a row of their own to send; use one server"
+    ),
+    ("lower-ranks", "trains-one-rank"): ONE_RANK,
+    ("decides-ranks", "trains-one-rank"): ONE_RANK,
     ("decides-ranks", "keeps-errors"): KEPT_BACK,
     ("lower-ranks", "keeps-sketched-errors"): KEPT_BACK,
 }

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from fl.aggregation import AGGREGATIONS, COMPRESSIONS, SERVER_OPTIMISERS
 from fl.backbones import BACKBONES
+from fl.local import LOCAL_TRAININGS
 from fl.partition import PARTITIONS
 from fl.tasks import TASKS
 from netsim.availability import AVAILABILITIES
@@ -51,6 +52,9 @@ SEAMS: tuple[Seam, ...] = (
     Seam("task", "tasks", "learning.task", TASKS),
     Seam("backbone", "backbones", "learning.backbone", BACKBONES),
     Seam("partition", "partitions", "learning.partition", PARTITIONS),
+    Seam(
+        "local_training", "local training", "learning.local_training", LOCAL_TRAININGS
+    ),
     Seam("aggregation", "aggregation", "learning.aggregation", AGGREGATIONS),
     Seam(
         "server_optimiser",

@@ -63,7 +63,7 @@ def _line(found: StepTime) -> str:
 
 def _entry(request: Request, found: Sequence[StepTime], result: Judged) -> DeviceFile:
     law = result.law
-    product, other = law.bandwidths_bytes_per_s
+    product, other, large = law.bandwidths_bytes_per_s
     return DeviceFile(
         name=request.name or request.out.stem,
         efficiency=1.0,
@@ -84,8 +84,10 @@ def _entry(request: Request, found: Sequence[StepTime], result: Judged) -> Devic
         half_rate_flop_per_s=law.half_rate_flop_per_s,
         fixed_time_s=law.step_s,
         launch_time_s=law.operation_s,
+        block_time_s=law.block_s,
         product_bandwidth_bytes_per_s=product,
         other_bandwidth_bytes_per_s=other,
+        large_bandwidth_bytes_per_s=large,
     )
 
 

@@ -27,6 +27,7 @@ from netsim.server.policies.basis import (
     note_decision,
     note_findings,
     note_forecast,
+    noted_step,
     with_exponent,
     with_norms,
     with_ratio,
@@ -48,7 +49,8 @@ class AdaptivePolicy(Record):
     ``resolve_every`` rounds (0: never; by default 3 where rounds tell the constants) it
     plans again. No rank is below those that were tried with success. After pilots the
     run starts from the first version, or with ``keeps_model`` from where the last pilot
-    ended; ``step`` multiplies merge weights.
+    ended; ``step`` multiplies merge weights. With ``tuned_at``, the probability for all
+    at which the learning rate was chosen, it follows each plan by the noise scale.
     """
 
     kind: Literal["adaptive"] = "adaptive"
@@ -60,6 +62,7 @@ class AdaptivePolicy(Record):
     keeps_model: bool = False
     charges_pilots: bool = True
     step: float = Field(default=1.0, gt=0)
+    tuned_at: Annotated[float, Field(gt=0, le=1)] | None = None
 
     @model_validator(mode="after")
     def _check_constants(self) -> AdaptivePolicy:
@@ -115,17 +118,16 @@ class AdaptivePolicy(Record):
         else:
             basis = self._assumed(planner)
         decision = self._decide(stage, basis)
-        if self.pilots:
-            first = stage.scene.learner.initial_version
-            stage.train_after_pilots(stage.version if self.keeps_model else first)
-            stage.write_plan(decision.probabilities.tolist())
-        else:
-            _explore(stage, exploration, 1)
-            stage.begin(decision.probabilities.tolist())
-        seen = self._observed(stage, planner, basis)
+        self._start(stage, exploration, decision)
+        seen = Observed(
+            data_weights=planner.problem.data_weights.astype(float),
+            full_rank=stage.scene.learner.rank,
+            updates=list(basis.updates),
+        )
+        coins = self._coins(stage, basis, decision)
         for number in itertools.count(1):
-            outcome = yield Coins(decision.probabilities, self.step)
-            seen.note(outcome, decision.probabilities, stage.last_round_id)
+            outcome = yield coins
+            seen.note(outcome, coins, stage.last_round_id)
             rounds = basis.surrogate.rounds(decision.variance)
             seen.note_progress(rounds, outcome.scores, stage.stop.target)
             is_due = self._interval and number % self._interval == 0
@@ -133,19 +135,30 @@ class AdaptivePolicy(Record):
                 basis, is_certain = self._renewed(stage, planner, basis, seen)
                 if is_certain:
                     decision = self._decide(stage, basis, decision)
+                    coins = self._coins(stage, basis, decision)
                 if self._measures_ratio:
                     note_forecast(stage, basis, decision, seen)
             if _explore(stage, exploration, number + 1) or is_due:
                 stage.write_plan(decision.probabilities.tolist())
 
-    def _observed(self, stage: Stage, planner: Planner, basis: Basis) -> Observed:
-        """Return what has been observed before the first round that trains."""
-        return Observed(
-            data_weights=planner.problem.data_weights.astype(float),
-            full_rank=stage.scene.learner.rank,
-            step=self.step,
-            updates=list(basis.updates),
-        )
+    def _start(
+        self, stage: Stage, exploration: Exploration | None, decision: Decision
+    ) -> None:
+        """Put the first plan in force."""
+        if not self.pilots:
+            _explore(stage, exploration, 1)
+            stage.begin(decision.probabilities.tolist())
+            return
+        first = stage.scene.learner.initial_version
+        stage.train_after_pilots(stage.version if self.keeps_model else first)
+        stage.write_plan(decision.probabilities.tolist())
+
+    def _coins(self, stage: Stage, basis: Basis, decision: Decision) -> Coins:
+        """Return the draws of a plan, with the server's step under it."""
+        if self.tuned_at is None:
+            return Coins(decision.probabilities, self.step)
+        factor = noted_step(stage, basis, decision, self.tuned_at)
+        return Coins(decision.probabilities, self.step * factor)
 
     @property
     def _measures_ratio(self) -> bool:

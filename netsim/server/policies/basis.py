@@ -9,6 +9,7 @@ import numpy as np
 
 from netsim.core.clock import to_s
 from netsim.errors import InputError
+from netsim.policy.noise_scale import step_factor
 from netsim.policy.pilots import (
     Findings,
     Update,
@@ -84,6 +85,21 @@ def with_exponent(
     deepest = max(update.rank_ratio for update in seen.updates)
     law = replace(basis.surrogate, nu=found.nu)
     return replace(basis, planner=planner.up_to(deepest), surrogate=law)
+
+
+def noted_step(
+    stage: Stage, basis: Basis, decision: Decision, tuned_at: float
+) -> float:
+    """Return the factor on the server's step under a plan, where the learning rate was
+    chosen at one probability for all, and write it down."""
+    problem = basis.planner.problem
+    ratios = problem.global_rank / np.array(decision.ranks, dtype=float)
+    terms = problem.data_weights**2 * basis.norms2 * ratios**basis.surrogate.nu
+    tuned = float(np.sum(terms / np.maximum(tuned_at, problem.floors)))
+    factor = step_factor(basis.surrogate, decision.variance, tuned)
+    Notebook(stage).write("step", factor)
+    stage.constants["step"] = factor
+    return factor
 
 
 def note_findings(stage: Stage, piloted: Sequence[Piloted], found: Findings) -> None:

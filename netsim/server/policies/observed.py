@@ -13,7 +13,7 @@ from netsim.learner.stop import Target
 from netsim.policy.forecast import Forecast, forecast, missing
 from netsim.policy.noise_scale import RoundMoments, round_moments
 from netsim.policy.pilots import Update
-from netsim.policy.sampler import FloatArray
+from netsim.policy.sampler import Coins, FloatArray
 from netsim.policy.surrogate import FULL_ROUNDS
 from netsim.server.outcome import Outcome
 
@@ -24,13 +24,12 @@ class Observed:
 
     data_weights: FloatArray
     full_rank: int | None
-    step: float  # the factor on merge weights
     updates: list[Update] = field(default_factory=list)
     moments: list[RoundMoments] = field(default_factory=list)
     progress: float = 0.0  # in rounds of full participation
     way: list[tuple[float, float]] = field(default_factory=list)  # with what lacked
 
-    def note(self, outcome: Outcome, probabilities: FloatArray, round_id: int) -> None:
+    def note(self, outcome: Outcome, drawn_by: Coins, round_id: int) -> None:
         """Add a round; it has no moments if updates of earlier rounds were merged."""
         self.updates += outcome.updates(self.full_rank)
         parts = outcome.arrived
@@ -38,7 +37,8 @@ class Observed:
         if not is_known or any(part.round_id != round_id for part in parts):
             return
         ids = [part.client_id for part in parts]
-        weights = np.array([part.weight for part in parts], dtype=float) / self.step
+        step, probabilities = drawn_by.step, drawn_by.chances
+        weights = np.array([part.weight for part in parts], dtype=float) / step
         assert outcome.sum_norm2 is not None
         self.moments.append(
             round_moments(
@@ -46,7 +46,7 @@ class Observed:
                 self.data_weights[ids],
                 probabilities[ids],
                 np.array(outcome.norms2, dtype=float),
-                outcome.sum_norm2 / self.step**2,
+                outcome.sum_norm2 / step**2,
             )
         )
 

@@ -101,6 +101,8 @@ class Run:
         self, split: str = "test", *, with_pilots: bool = True
     ) -> pd.DataFrame:
         """Return the evaluations of the global adapter on a split, in order of time."""
+        import pandas as pd
+
         evals = self.evals[self.evals["client_id"].isna()]
         is_asked = [is_of(shown, split) for shown in evals["split"]]
         evals = evals[pd.Series(is_asked, index=evals.index, dtype=bool)]

@@ -118,7 +118,7 @@ class Transfer:
         pace: Pace | None = None,
         ends_as: Status = "done",
     ) -> None:
-        client_id = message.client_id
+        client_id = -1 if message.client_id is None else message.client_id
         self.transfer_id = transfer_id
         self.message = message
         self.channel = channel
@@ -130,10 +130,7 @@ class Transfer:
         self.pace = pace
         self.terms: Terms | None = None  # the last that it was given
         self.watched = -1  # the number of its latest entry in the band's ceilings
-        # by client, a broadcast first; then by transfer
-        self.order = transfer_id
-        if client_id is not None:
-            self.order += (client_id + 1) << ID_BITS
+        self.order = (client_id + 1) << ID_BITS | transfer_id  # a broadcast is first
         self.remaining = message.bits * WORK_PER_BIT
         self.weight = 0
         self.pinned_uhz: int | None = None  # by its terms

@@ -65,7 +65,9 @@ def list_choices() -> None:
     for device in DEVICES.values():
         speed = format_quantity(device.flop_per_s, "FLOP/s", num_digits=3)
         memory = format_quantity(device.memory_bytes, "B")
-        _line(device.name, f"{speed} ({device.certainty}), {memory}; {device.source}")
+        power = f"{device.compute_power_w:g} W ({device.power_basis})"
+        about = f"{speed} ({device.certainty}), {power}, {memory}; {device.source}"
+        _line(device.name, about)
     _list_lost()
 
 

@@ -1,5 +1,6 @@
 """Published step times, the laws fitted to them, and the devices made of these."""
 
+import csv
 import math
 from collections import Counter
 
@@ -10,11 +11,11 @@ from netsim.cli.main import app
 from netsim.cosim.reading import read_scenario
 from netsim.cosim.shipped import FOLDER, names
 from netsim.devices.catalogue import DEVICES
-from netsim.devices.device import least_certain
+from netsim.devices.device import least_certain, least_certain_power
 from netsim.devices.device_file import read_device
 from netsim.devices.fitted import FITTED
 from netsim.devices.fitting import fit, one_rate, with_fixed_time
-from netsim.devices.observations import by_setting, read_observations
+from netsim.devices.observations import SHIPPED, by_setting, read_observations
 from netsim.errors import InputError
 
 ALL = read_observations()
@@ -106,6 +107,24 @@ def test_the_least_certain_device_is_named():
     assert least_certain([phone, unknown]) is unknown
     assert unknown.certainty == "assumed, error not stated"
     assert phone.certainty == "assumed, within a factor 50"
+
+
+@pytest.mark.parametrize("board", ["jetson-xavier-nx", "jetson-orin-nano"])
+def test_measured_powers_are_the_mean_of_what_was_observed(board):
+    with SHIPPED.open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["group"] == board]
+    powers_w = [float(row["power_w"]) for row in rows if row["power_w"]]
+    device = DEVICES[f"{board}-8gb"]
+    assert device.power_basis == "measured"
+    assert device.compute_power_w == pytest.approx(sum(powers_w) / 2, abs=0.06)
+    assert max(powers_w) / min(powers_w) < 1.07  # two models
+
+
+def test_the_least_certain_power_is_named():
+    board, phone = DEVICES["jetson-orin-nano-8gb"], DEVICES["pixel-7"]
+    assert least_certain_power([board, phone]) is phone
+    unknown = board.model_copy(update={"power_basis": "not known"})
+    assert least_certain_power([phone, unknown]) is unknown
 
 
 LOG = "device,software,model,flop_per_step,step_seconds\n"

@@ -54,7 +54,8 @@ class Work:
     """What a participation computes: the FLOP of matrix products, those among them that
     give 16-bit numbers, the bytes that these and all other operations read and write,
     the operations, the blocks of 32 rows of batched 16-bit products such as those of
-    attention, the bytes of results above 32 MiB, the optimiser steps."""
+    attention, the bytes of results above 32 MiB, the optimiser steps, and time that a
+    scenario declares."""
 
     flop: int
     half_flop: int = 0
@@ -64,6 +65,7 @@ class Work:
     blocks: int = 0
     large_bytes: int = 0
     steps: int = 0
+    declared_ns: int = 0  # besides, the same on every device
 
 
 NOTHING = Work(0)
@@ -117,3 +119,21 @@ class Merged:
     diverged: Mapping[str, str] = field(default_factory=dict)
     sum_norm2: float | None = None
     losses: tuple[float | None, ...] = ()
+    epsilons: tuple[float, ...] = ()  # that the arrivals' clients have spent
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A message that an app sends to a client, and expects an answer to."""
+
+    ticket: str
+    client_id: int
+    kind: str  # what is asked of the client
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """What an app waits for: the ends of all these letters, or a tick."""
+
+    tickets: tuple[str, ...] = ()
+    until_ns: int | None = None

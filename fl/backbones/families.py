@@ -151,4 +151,4 @@ def quiet_transformers() -> Iterator[None]:
 
 def first_line(error: Exception) -> str:
     """Return the beginning of a library's message."""
-    return str(error).strip().splitlines()[0][:300]
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]

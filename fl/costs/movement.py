@@ -54,6 +54,8 @@ class OperationCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._add(cost)
             return _made(shapes)
         out = func(*args, **kwargs)
+        if not _tensors((args, kwargs, out)):
+            return out  # a mark of the profiler
         cost = _cost(func, args, kwargs, out)
         self._add(cost)
         if key is not None and all(one.is_meta for one in _tensors(out)):

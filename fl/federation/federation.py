@@ -14,13 +14,14 @@ from fl.contract import Arrival, Branch, Job, Merged, Score
 from fl.federation.averages import Averages
 from fl.federation.code_digests import Code
 from fl.federation.cohort_runner import CohortRunner
-from fl.federation.divergence import MergeDiverged, reason, require_finite
+from fl.federation.divergence import MergeDiverged, Steps, reason, require_finite
 from fl.federation.federated_model import NUM_THREADS, FederatedModel
 from fl.federation.jobs import (
     Cohort,
     JobBook,
     cohort_digest,
     num_steps,
+    steps_of,
     ticket_of,
 )
 from fl.federation.local_metrics import ByLabel, LocalScorer
@@ -96,7 +97,7 @@ class Federation:
         executor = _executor(self._model, workers)
         self._runner = CohortRunner(self._model, executor, *trained)
         self._merger = Merger(
-            learning, self._versions, self._runner, self._book, self.num_samples
+            learning, self._versions, self._runner, self._book, self.num_samples, seed
         )
 
     @property
@@ -163,10 +164,8 @@ class Federation:
         cohorts = self._book.cohorts(tickets)
         name, entry = self._recalled_or_merged(version, ordered, cohorts)
         lost = entry.record.diverged
-        if self.learning.on_divergence == "stop":
-            weights = [arrival.weight for arrival in arrivals]
-            round_id = self._book.round_id(tickets)
-            require_finite(lost, weights, self._book.pending, round_id)
+        self._require_finite(lost, ordered)
+        epsilons = self._epsilons(arrivals)
         newest = name if entry.arrays else version
         kept = [ticket for ticket in self._book.ordered(examined) if ticket not in lost]
         own = [self._personal(ticket, cohorts) for ticket in kept]
@@ -182,6 +181,33 @@ class Federation:
             diverged={ticket: reason(step) for ticket, step in lost.items()},
             sum_norm2=entry.record.sum_norm2,
             losses=tuple(entry.record.losses.get(one.ticket) for one in arrivals),
+            epsilons=epsilons,
+        )
+
+    def _require_finite(self, lost: Steps, arrivals: Sequence[Arrival]) -> None:
+        if self.learning.on_divergence == "stop":
+            weights = [arrival.weight for arrival in arrivals]
+            round_id = self._book.round_id(arrival.ticket for arrival in arrivals)
+            require_finite(lost, weights, self._book.pending, round_id)
+
+    def _epsilons(self, arrivals: Sequence[Arrival]) -> tuple[float, ...]:
+        """Return the epsilon that each arrival's client has spent by all its starts so
+        far, merged or not; none where no accountant is asked."""
+        spent = self.learning.local_training.demands.spent
+        if spent is None:
+            return ()
+        training = self.learning.training
+        size = (
+            training.per_device_train_batch_size * training.gradient_accumulation_steps
+        )
+        jobs = [self._book.pending[one.ticket] for one in arrivals]
+        return tuple(
+            spent(
+                self.num_samples[job.client_id],
+                size,
+                steps_of(job) * (job.start_index + 1),
+            )
+            for job in jobs
         )
 
     def _keep(self, newest: str, entry: Entry[StoredVersion], before: str) -> None:

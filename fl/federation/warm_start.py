@@ -18,7 +18,7 @@ from pydantic import AfterValidator, BeforeValidator, ValidationInfo
 
 from fl.memory.files import regular
 from fl.model.adapters import ALL_LINEAR, Adapter, LoraSettings
-from fl.peft_folders.config import UNSUPPORTED
+from fl.peft_folders.config import MAX_ALPHA, UNSUPPORTED
 from fl.tasks.data_files import absolute, path_text, scenario_folder
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def _other_kind(config: Mapping[str, Any], lora: LoraSettings) -> Iterator[str]:
         yield _differs("peft_type", kind, lora.peft_type)
         return
     if config.get("r") != lora.r:
-        yield _differs("r", config.get("r"), lora.r)
+        yield _differs("r", f"{config.get('r')!r:.50}", lora.r)
     if kind != "lora":
         return
     is_dora = bool(config.get("use_dora"))
@@ -145,8 +145,10 @@ def _other_kind(config: Mapping[str, Any], lora: LoraSettings) -> Iterator[str]:
 
 def _scale(alpha: object, rank: object, is_stabilised: bool) -> str:
     """Return the factor before B A, and what it is made of."""
-    if not isinstance(alpha, int | float) or not isinstance(rank, int) or rank < 1:
-        return f"unknown (lora_alpha {alpha}, r {rank})"
+    if not (isinstance(alpha, int | float) and 0 < alpha <= MAX_ALPHA) or not (
+        isinstance(rank, int) and 1 <= rank <= MAX_ALPHA
+    ):
+        return f"unknown (lora_alpha {alpha!s:.50}, r {rank!s:.50})"
     scale = alpha / (math.sqrt(rank) if is_stabilised else rank)
     return f"{scale:.9g}"
 

@@ -8,8 +8,8 @@ import stat
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 try:
@@ -139,33 +139,6 @@ def is_orphan(path: Path) -> bool:
         return False
     with open(path, "rb") as file:
         return not _is_held(file.fileno())
-
-
-@contextmanager
-def hold(folder: Path) -> Iterator[bool | None]:
-    """Yield whether a folder is this process's until the block ends: no other one holds
-    it, and it has not been moved. None where there are no locks to tell."""
-    try:
-        handle = os.open(folder, os.O_RDONLY) if fcntl else None
-    except FileNotFoundError:  # it has been moved
-        yield False
-        return
-    if handle is None:
-        yield None
-        return
-    try:
-        is_held = _is_held(handle)
-        yield None if is_held is None else not is_held and _is_at(folder, handle)
-    finally:
-        os.close(handle)
-
-
-def _is_at(path: Path, handle: int) -> bool:
-    """Return whether an open file or folder is still the one at ``path``."""
-    try:
-        return os.path.samestat(os.stat(path), os.fstat(handle))
-    except FileNotFoundError:
-        return False
 
 
 def _is_held(handle: int) -> bool | None:

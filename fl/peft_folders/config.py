@@ -23,6 +23,7 @@ UNSUPPORTED = (
     "kasa_config",
     "layer_replication",
     "lora_bias",
+    "megatron_config",  # which imports the module that megatron_core names
     "monteclora_config",
     "target_parameters",
     "trainable_token_indices",
@@ -30,6 +31,10 @@ UNSUPPORTED = (
     "use_qalora",
 )
 MAX_ALPHA = sys.float_info.max
+# Options that PEFT reads when it loads an adapter, beside ranks and scales.
+NAMES = ("base_model_name_or_path", "revision", "task_type")
+PATTERNS = ("target_modules", "exclude_modules", "layers_pattern")
+LISTS = ("modules_to_save", *PATTERNS)
 PLAIN_STARTS = (True, False, None, "gaussian", "orthogonal", "eva")
 
 
@@ -46,6 +51,10 @@ def read_config(folder: Path) -> dict[str, Any]:
     for pattern in ("rank_pattern", "alpha_pattern"):
         if not isinstance(config.get(pattern) or {}, dict):
             raise ValueError(f"{path}: {pattern} must be a mapping of names to numbers")
+    try:
+        _check_options(config)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
     start = config.get("init_lora_weights")
     if start not in PLAIN_STARTS:
         raise ValueError(
@@ -54,6 +63,23 @@ def read_config(folder: Path) -> dict[str, Any]:
             "…, path_initial_model_for_weight_conversion=…)"
         )
     return config
+
+
+def _check_options(config: Mapping[str, Any]) -> None:
+    """Raise ``ValueError`` where PEFT could not load it, or might never end."""
+    for option in NAMES:
+        value = config.get(option)
+        if not isinstance(value, str | None):
+            raise ValueError(f"{option} must be a text, got {value!r:.50}")
+    for option in LISTS:
+        value = config.get(option)
+        names = [value] if isinstance(value, str | None) else value
+        if not isinstance(names, list) or not all(
+            isinstance(name, str | None) for name in names
+        ):
+            raise ValueError(f"{option} must be a list of names, got {value!r:.50}")
+        if option in PATTERNS and isinstance(value, str):
+            matches(value, option)
 
 
 def _read_object(folder: Path) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fl.aggregation import Ability, Method, Pair
+from fl.memory.files import regular
 from fl.peft_folders.base_delta import FILE_NAME
 from fl.peft_folders.config import CONFIG_FILE
 from fl.peft_folders.folder import PeftFolder
@@ -92,7 +93,7 @@ def common_base_delta(
 
 def _base_delta_digest(folder: PeftFolder) -> bytes:
     """Return the digest of a folder's base delta; empty if there is none."""
-    path = folder.path / FILE_NAME
+    path = regular(folder.path / FILE_NAME)
     return hashlib.sha256(path.read_bytes()).digest() if path.exists() else b""
 
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import re
+import secrets
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from fl.aggregation import Pair
 from fl.aggregation.components import double
-from fl.memory.files import hold, regular
+from fl.memory.files import regular
 from fl.model.writing import tensors_written
 from fl.peft_folders.config import CONFIG_FILE, read_config, scale_of, with_ranks
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 WEIGHTS_FILE = "adapter_model.safetensors"
 PICKLE_FILE = "adapter_model.bin"
 PREFIX = "base_model.model."
+DRAFT = ".unfinished"
 FACTORS = {
     "LORA": {"A": "lora_A.weight", "B": "lora_B.weight"},
     "HIRA": {"A": "hira_A", "B": "hira_B"},
@@ -124,25 +127,27 @@ def write_peft_folder(folder: Path, adapter: PeftFolder) -> None:
 def new_folder(path: str | Path) -> Iterator[Path]:
     """Yield a draft folder, which is renamed to ``path`` if the block succeeds.
 
-    Raises ``ValueError`` where another process writes a draft for the same path.
+    Of several processes with drafts for one path the first to end gives it its own, and
+    removes the others', also those that killed processes have left; the others raise
+    ``ValueError``. This needs no lock.
     """
     folder = Path(path)
     require_free(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    draft = folder.with_name(f".{folder.name}.unfinished")
-    is_new = _made(draft)
-    with hold(draft) as is_ours:
-        if is_ours is False or (is_ours is None and not is_new):
-            hint = "" if is_ours is False else f"; if none is, delete {draft}"
-            raise ValueError(f"another process is merging into {folder}{hint}")
-        _empty(draft)  # of what a killed process has left
-        try:
-            yield draft
+    draft = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}{DRAFT}")
+    draft.mkdir()
+    try:
+        yield draft
+        require_free(folder)
+        _put_in_place(draft, folder)
+    except BaseException as error:
+        shutil.rmtree(draft, ignore_errors=True)
+        if isinstance(error, OSError):  # another process was first, and has removed it
             require_free(folder)
-            _put_in_place(draft, folder)
-        except BaseException:
-            shutil.rmtree(draft, ignore_errors=True)
-            raise
+        raise
+    with suppress(OSError):  # the merge is whole in any case
+        for other in folder.parent.glob(f".{glob.escape(folder.name)}.*{DRAFT}"):
+            shutil.rmtree(other, ignore_errors=True)
 
 
 def _put_in_place(draft: Path, folder: Path) -> None:
@@ -168,23 +173,6 @@ def _sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def _made(folder: Path) -> bool:
-    """Make a folder, and return whether it was missing."""
-    try:
-        folder.mkdir()
-    except FileExistsError:
-        return False
-    return True
-
-
-def _empty(folder: Path) -> None:
-    for path in folder.iterdir():
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
 
 
 def require_free(folder: Path) -> None:

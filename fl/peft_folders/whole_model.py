@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -53,16 +54,14 @@ def write_whole_model(folder: Path, adapter: PeftFolder, dtype: ModelPrecision) 
     """Write what an adapter folder makes of its base into ``model/``: weights of this
     precision, tokenizer and model card; a head that is no module of it as a file."""
     import torch
-    from peft import PeftModel
     from safetensors.torch import save_file
 
     name, where = _base_place(folder, adapter.config)
     out = folder / MODEL_FOLDER
-    with quiet_transformers():
+    with quiet_transformers(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of options that only training reads
         base = _base(where, adapter)
-        apply_base_delta(base, folder)
-        model = PeftModel.from_pretrained(base, str(folder)).merge_and_unload()
-        _name_pad_token(model, folder)
+        model = _with_adapter(base, folder)
         model.to(getattr(torch, dtype))
         with tensors_written(out):
             model.save_pretrained(out)
@@ -73,6 +72,22 @@ def write_whole_model(folder: Path, adapter: PeftFolder, dtype: ModelPrecision) 
     family = _family(adapter.config, model.config.architectures)
     text = _CARD.format(name=name, dtype=dtype, family=family, head=_HEAD * bool(head))
     (out / CARD_FILE).write_text(text, encoding="utf-8")
+
+
+def _with_adapter(base: PreTrainedModel, folder: Path) -> PreTrainedModel:
+    """Return the base with what it folds and the adapter added up."""
+    from peft import PeftModel
+
+    try:
+        apply_base_delta(base, folder)
+        model: PreTrainedModel
+        model = PeftModel.from_pretrained(base, str(folder)).merge_and_unload()
+        _name_pad_token(model, folder)
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever a stranger's files make the library do
+        raise ValueError(f"the adapters do not load: {first_line(error)}") from error
+    return model
 
 
 def _base_place(folder: Path, config: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -112,7 +127,9 @@ def _base(where: Mapping[str, Any], adapter: PeftFolder) -> PreTrainedModel:
             ignore_mismatched_sizes=labels is not None,
             **shared,
         )
-    except (OSError, ValueError, KeyError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever a stranger's files make the library do
         raise ValueError(f"base model {where['name']}: {first_line(error)}") from error
     return model
 

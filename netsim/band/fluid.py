@@ -64,6 +64,8 @@ class FluidBand:
         self._to_rate: list[Transfer] = []  # their efficiency or end is out of date
         self.faded: list[Transfer] = []  # ruled, with a new channel at this tick
         self.ended: list[Transfer] = []  # since the last division
+        self.due: list[Transfer] = []  # the rule asked for them at this tick
+        self._asked: list[tuple[int, tuple[int, int], Transfer]] = []
         self._progress = Progress()
         self._given_uhz = 0  # pinned, of transfers that came with their own terms
         self._kept: object = None  # the rule's
@@ -167,6 +169,8 @@ class FluidBand:
 
     def update_gains(self) -> None:
         """Update every transfer whose channel changes at this tick."""
+        if self._asked:
+            self.due = _popped(self._asked, self._now_ns)
         heap, num_before = self._gain_changes, len(self._to_rate)
         while heap and heap[0][0] <= self._now_ns:
             transfer = heappop(heap)[2]
@@ -198,6 +202,7 @@ class FluidBand:
         self._to_rate.clear()
         self.faded.clear()
         self.ended.clear()
+        self.due = []
 
     def next_ns(self) -> int | None:
         """Return the next tick at which a transfer ends, its channel changes or its
@@ -210,6 +215,8 @@ class FluidBand:
             heappop(changes)
         if changes:
             next_ns = min(next_ns, changes[0][0])
+        if self._asked:
+            next_ns = min(next_ns, self._asked[0][0])
         if self._outages is not None:
             next_ns = min(next_ns, self._outages.next_ns())
         if next_ns > MAX_NS:
@@ -226,6 +233,13 @@ class FluidBand:
         if end is None:
             return MAX_NS + 1
         return end if self._capacity is None else self._capacity.first_ns(end)
+
+    def ask_after(self, transfer: Transfer, need: int) -> None:
+        """Have a transfer in ``due`` when the whole band has passed ``need``, in
+        micro-hertz x nanoseconds, at an efficiency of 1e-9."""
+        end = self._elapsed - -need // self.band_uhz
+        due_ns = end if self._capacity is None else self._capacity.first_ns(end)
+        heappush(self._asked, (due_ns, transfer.order, transfer))
 
     def ruled_uhz(self) -> int:
         """Return the band that the rule divides, in micro-hertz: the band less the
@@ -375,6 +389,18 @@ class FluidBand:
 
 def _order(transfer: Transfer) -> tuple[int, int]:
     return transfer.order
+
+
+def _popped(
+    asked: list[tuple[int, tuple[int, int], Transfer]], now_ns: int
+) -> list[Transfer]:
+    """Remove the entries until now, and return those of live transfers."""
+    due = []
+    while asked and asked[0][0] <= now_ns:
+        transfer = heappop(asked)[2]
+        if transfer.is_live:
+            due.append(transfer)
+    return due
 
 
 def _push(heap: list[Entry], key: int, transfer: Transfer) -> None:

@@ -37,6 +37,14 @@ class BandNow(Protocol):
     def ended(self) -> Sequence[Transfer]:
         """Return the transfers that have left since the last division."""
 
+    @property
+    def due(self) -> Sequence[Transfer]:
+        """Return the transfers that :meth:`ask_after` named for this tick."""
+
+    def ask_after(self, transfer: Transfer, need: int) -> None:
+        """Ask the rule again, with this transfer in ``due``, when the whole band has
+        passed ``need``, in micro-hertz x nanoseconds at an efficiency of 1e-9."""
+
     def ruled_uhz(self) -> int:
         """Return the part of the band that the rule divides, in micro-hertz."""
 

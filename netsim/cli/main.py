@@ -25,6 +25,7 @@ COMMANDS = {
     "check": "checking:check",
     "plan": "planning:plan",
     "replay": "replaying:replay",
+    "flower": "flower:flower",
     "merge": "merging:merge",
     "merge-study": "merge_study:merge_study",
     "study": "study:study",

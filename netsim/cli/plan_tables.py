@@ -4,16 +4,26 @@ what the figures rest on."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from textwrap import wrap
 from typing import Final
 
+import numpy as np
 import pyarrow as pa
 import typer
 
 from netsim.cosim.plan_problem import Task
 from netsim.cosim.scenario import Scenario
-from netsim.policy.comparison import EQUAL_SHARING, UNIFORM, Rival
+from netsim.policy.comparison import (
+    EQUAL_SHARING,
+    FULL,
+    FULL_RANK,
+    JOINT,
+    UNIFORM,
+    Rival,
+)
 from netsim.policy.fixed_shares import PARTS
 
+WIDTH: Final = 80
 MANY: Final = 1000  # from here on without decimals
 RELATIVE_ZERO: Final = 1e-9  # an error below this part of a mean is rounding
 
@@ -27,6 +37,63 @@ def show(
         typer.echo(line)
     for note in _notes(scenario, task):
         typer.echo(note)
+
+
+def pasted(task: Task) -> str:
+    """Return the plan's constants as a policy's key."""
+    return f"constants: {{ratio: {task.ratio:.4g}, nu: {task.surrogate.nu:.4g}}}"
+
+
+def show_advice(text: str) -> None:
+    """Print what to write into the scenario."""
+    for line in ("", *wrap(text, WIDTH, break_long_words=False)):
+        typer.echo(line)
+
+
+def advice(scenario: Scenario, task: Task, rivals: Sequence[Rival]) -> str:
+    """Return in one sentence what to write into the scenario: the simplest plan that no
+    other beats by more than 5 % and twice its error."""
+    by_name = {one.name: one for one in rivals}
+    simple = min((by_name[FULL], by_name[UNIFORM]), key=_total_s)
+    plans = [by_name[FULL], by_name[UNIFORM], by_name[FULL_RANK], by_name[JOINT]]
+    best = min(plans, key=_total_s)
+    good = next(one for one in plans if _is_near(one, best))
+    gain = 1 - _total_s(good) / _total_s(simple)
+    q, num_clients = good.choice.probabilities, len(task.problem)
+    clients = f"{float(q.sum()):.3g} of {num_clients} clients in a round"
+    if good.name == FULL:
+        return "Write `server.sampling: full`: no plan is clearly faster."
+    if good.name == UNIFORM:
+        return (
+            f"Write `server.sampling: {{kind: independent, probability: {q[0]:.3g}}}`, "
+            f"{clients}: no plan is clearly faster."
+        )
+    return (
+        f"Write `{_policy(scenario, task, good)}` in place of `server.sampling`, "
+        f"{clients} with probabilities from {q.min():.2g} to {q.max():.2g}: {gain:.0%} "
+        "less time than the same probability for all, if the constants hold."
+    )
+
+
+def _policy(scenario: Scenario, task: Task, plan: Rival) -> str:
+    """Return the policy of a plan, as it is written; where nothing is learned, with the
+    plan's constants."""
+    if "trains-nothing" in scenario.learning.traits:
+        constants = f"constants: {{ratio: {task.ratio:.4g}}}"
+        return f"policy: {{kind: adaptive, decides: [sampling], {constants}}}"
+    if plan.name == FULL_RANK and task.fits_memory.all():
+        return "policy: {kind: adaptive, decides: [sampling]}"
+    return "policy: adaptive"
+
+
+def _total_s(rival: Rival) -> float:
+    return rival.score.total_s
+
+
+def _is_near(rival: Rival, best: Rival) -> bool:
+    """Return whether a plan takes about as long as the best one."""
+    margin_s = 2 * float(np.hypot(rival.score.total_error_s, best.score.total_error_s))
+    return _total_s(rival) <= max(1.05 * _total_s(best), _total_s(best) + margin_s)
 
 
 def uniform_s(rivals: Sequence[Rival]) -> float:
@@ -128,11 +195,33 @@ def _notes(scenario: Scenario, task: Task) -> Iterator[str]:
             f"the deadline of {timing.deadline_s:g} s rules out ranks that miss it "
             "alone; the rest is left out"
         )
+    yield from _left_out(scenario, task)
+
+
+def _left_out(scenario: Scenario, task: Task) -> Iterator[str]:
+    """Yield what a plan leaves out of this scenario."""
+    cell = scenario.single_cell("a plan")
+    if "comes-and-goes" in scenario.population.availability.traits:
+        yield "absence is left out: the plan is for clients that are there when drawn"
     if scenario.population.compute_jitter:
         yield "compute jitter is left out: real rounds are somewhat longer"
-    if scenario.single_cell("a plan").uplink.radio.depends_on_share:
+    if cell.uplink.radio.depends_on_share:
         yield "fixed power: rates taken on the whole band, so times are loose"
     if scenario.population.radio_band_hz is not None:
         yield "the radios' own band limit is left out"
-    if scenario.single_cell("a plan").downlink.mode == "unicast":
+    if longer_s := _window_delay_s(scenario, task):
+        yield (
+            f"windows are left out: an upload alone takes up to {longer_s:.3g} s longer"
+        )
+    if cell.downlink.mode == "unicast":
         yield "unicast downloads count as if each were alone on the downlink"
+
+
+def _window_delay_s(scenario: Scenario, task: Task) -> float:
+    """Return the most that windows add to an upload at the highest rank, alone."""
+    transport, problem = scenario.single_cell("a plan").uplink.transport, task.problem
+    bits = problem.bits[-1]
+    if transport.pace is None or not bits:
+        return 0.0
+    rates_bps = bits / problem.need_hz_s[:, -1] * problem.band_hz
+    return max(transport.window_delay_s(int(bits), rate) for rate in rates_bps)

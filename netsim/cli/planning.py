@@ -21,7 +21,7 @@ from netsim.cli.options import (
     user_code,
 )
 from netsim.cli.plan_picture import draw
-from netsim.cli.plan_tables import show, uniform_s
+from netsim.cli.plan_tables import advice, pasted, show, show_advice, uniform_s
 from netsim.cli.writing import write_table
 from netsim.core.streams import stream
 from netsim.cosim.plan_problem import Assumptions, Task, build_task
@@ -64,10 +64,13 @@ def plan(
     write_table(table, folder / "plan.parquet")
     show(config, task, rivals, table)
     totals_s = {one.name: one.score.total_s for one in rivals}
+    typer.echo(f"constants of a policy, to paste: {pasted(task)}")
     typer.echo(f"picture {draw(table, totals_s, folder)}")
     typer.echo(f"plan    {folder / 'plan.parquet'}")
+    text = advice(config, task, rivals)
+    show_advice(text)
     if json:
-        typer.echo(json_format.dumps(_summary(folder, task, rivals)))
+        typer.echo(json_format.dumps(_summary(folder, task, rivals, text)))
 
 
 def plan_table(task: Task, joint: Rival) -> pa.Table:
@@ -118,12 +121,15 @@ def compare(scenario: Scenario, task: Task) -> list[Rival]:
     ).rivals()
 
 
-def _summary(folder: Path, task: Task, rivals: Sequence[Rival]) -> dict[str, object]:
+def _summary(
+    folder: Path, task: Task, rivals: Sequence[Rival], text: str
+) -> dict[str, object]:
     against_s = uniform_s(rivals)
     return {
         "plan": str(folder / "plan.parquet"),
         "ratio": task.ratio,
         "nu": task.surrogate.nu,
+        "advice": text,
         "plans": {one.name: _figures(one, against_s) for one in rivals},
     }
 

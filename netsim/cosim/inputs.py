@@ -99,7 +99,7 @@ def _paths(value: object) -> Iterator[str]:
 def _digest(path: Path) -> str:
     if path.is_file():
         return file_digest(path)
-    found = (one for one in path.rglob("*") if one.is_file())
+    found = (one for one in path.rglob("*") if one.is_file() and not _is_compiled(one))
     below = sorted(islice(found, MAX_FILES + 1))
     if len(below) > MAX_FILES:
         raise InputError(
@@ -108,3 +108,7 @@ def _digest(path: Path) -> str:
         )
     listing = "".join(f"{one.relative_to(path)} {file_digest(one)}\n" for one in below)
     return hashlib.sha256(listing.encode()).hexdigest()
+
+
+def _is_compiled(path: Path) -> bool:
+    return path.parent.name == "__pycache__"

@@ -46,6 +46,7 @@ from fl.streams import stream
 from fl.tasks import TASKS, Digits, Source, require_splits
 from netsim.core.quantities import Bits, Bytes, Flop
 from netsim.cosim import answers
+from netsim.cosim.flower import FlowerLearning
 from netsim.cosim.input_errors import as_input_error, failures_as_input_errors
 from netsim.cosim.proxy import ProxyLearning
 from netsim.errors import Refusal
@@ -186,6 +187,7 @@ def _of_demands(demands: Demands) -> Traits:
     found: dict[Trait, bool] = {
         "keeps-rows": demands.keeps,
         "shares-rows": demands.shares is not None,
+        "hides-losses": demands.hides_losses,
         "trains-one-rank": demands.one_rank or demands.is_alone,
     }
     return {trait: "local_training" for trait, holds in found.items() if holds}
@@ -381,4 +383,9 @@ def _backbone_name(backbone: Backbone) -> str:
     return " ".join(str(values[name]) for name in names if name in values)
 
 
-LEARNINGS = {"lora": LoraLearning, "none": LearningOff, "proxy": ProxyLearning}
+LEARNINGS = {
+    "flower": FlowerLearning,
+    "lora": LoraLearning,
+    "none": LearningOff,
+    "proxy": ProxyLearning,
+}

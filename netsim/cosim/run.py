@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from netsim.core.engine import rare_garbage_collection
 from netsim.core.files import (
@@ -46,6 +47,9 @@ from netsim.scenario import UserCode, dump, scenario_digest
 from netsim.scenario.difference import Change, changes
 from netsim.server.stage import Progress, Stage
 from netsim.trace.writer import Recorder, clear_trace
+
+if TYPE_CHECKING:
+    from netsim.learner.app import App
 
 RUNS = Path("results") / "runs"
 
@@ -97,6 +101,8 @@ def run_scenario(
         learner = scenario.learning.learner(
             scenario.population.num_clients, scenario.seed, reuse=reuse, workers=workers
         )
+        if earlier is not None and "is-an-app" in scenario.learning.traits:
+            cast("App", learner).require_repeats()
         with closing(learner):
             manifest = _run(
                 scenario, place, learner, command, watch, with_base=with_base

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from fl.contract import Work
 from netsim.channel.budget import dbm_to_w
+from netsim.core.clock import NS_PER_S
 from netsim.core.quantities import (
     Bytes,
     BytesPerSecond,
@@ -84,6 +85,7 @@ class Device(Record):
             seconds += half_flop / self.half_rate_flop_per_s
         seconds += work.steps * self.fixed_time_s + work.operations * self.launch_time_s
         seconds += work.blocks * self.block_time_s
+        seconds += work.declared_ns / NS_PER_S
         if self.product_bandwidth_bytes_per_s is not None:
             seconds += work.product_bytes / self.product_bandwidth_bytes_per_s
         if self.other_bandwidth_bytes_per_s is not None:

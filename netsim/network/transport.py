@@ -66,6 +66,24 @@ class Transport(Record):
             None if most_bits is None else self.air_bits(most_bits),
         )
 
+    def window_delay_s(self, bits: int, rate_bps: float) -> float:
+        """Return how many seconds longer the window makes an attempt of ``bits`` on the
+        air that is alone on a link of a rate."""
+        pace = self.pace
+        if pace is None:
+            return 0.0
+        left, now_ns, alone_s = float(bits), 0, bits / rate_bps
+        while True:
+            paced_bps = pace.window_bits(now_ns) * 1e9 / pace.round_trip_ns
+            next_ns = pace.next_ns(now_ns)
+            if paced_bps >= rate_bps or next_ns is None:
+                break
+            sent = paced_bps * (next_ns - now_ns) / 1e9
+            if sent >= left:
+                break
+            left, now_ns = left - sent, next_ns
+        return now_ns / 1e9 + left / min(rate_bps, paced_bps) - alone_s
+
     @property
     def delay_s(self) -> float:
         """Return the time before a message's first bit, in seconds."""

@@ -20,7 +20,9 @@ from netsim.policy.solver import Score, score, solve
 from netsim.policy.surrogate import Surrogate
 
 Rng = Callable[[str], np.random.Generator]
+FULL = "full participation"
 UNIFORM = "uniform q"
+FULL_RANK = "adaptive q, full k"
 JOINT = "joint"
 EQUAL_SHARING = "joint, equal sharing"
 TIERS = (1.0, 0.5, 0.25)  # of the global rank, from the quickest third down
@@ -52,7 +54,7 @@ class Comparison:
     def rivals(self) -> list[Rival]:
         """Return every plan that needs no pilots; the joint plan is among them."""
         always = np.ones(len(self.problem))
-        plans = {"full participation": self._swept([always])}
+        plans = {FULL: self._swept([always])}
         for name, scores in self._scores().items():
             plans[name] = self._swept(self._sweep(scores))
         uniform = self._sweep(always)
@@ -60,7 +62,7 @@ class Comparison:
         plans["uniform q, adaptive k"] = self._best(
             [best_ranks(self.problem, self.surrogate, q) for q in uniform]
         )
-        plans["adaptive q, full k"] = self._solved(self.at_top, self.sharing)
+        plans[FULL_RANK] = self._solved(self.at_top, self.sharing)
         plans[JOINT] = self._solved(self.problem, self.sharing)
         found = self._scored(plans, self.sharing)
         equal = {EQUAL_SHARING: self._solved(self.problem, "equal-fixed")}

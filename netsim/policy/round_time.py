@@ -255,6 +255,7 @@ ROUND_TIMES: Mapping[str, RoundTimes] = {
     "equal-finish": equal_finish_s,
     "equal-fixed": equal_fixed_s,
     "equal-rate": equal_rate_s,
+    "first-come": work_conserving_s,
     "max-min": equal_rate_s,
     "max-min-live": work_conserving_s,
     "processor-sharing": work_conserving_s,

@@ -12,7 +12,7 @@ from netsim.report.study_data import STUDY_FILE, StudyData
 from netsim.report.study_speed import speedup_chart, time_chart
 from netsim.study.frames import Study
 from netsim.study.outcomes import THE_END
-from netsim.study.summary import sentence
+from netsim.study.summary import evidence, sentence
 from netsim.study.what_if import answers
 
 
@@ -112,9 +112,11 @@ def _speed_section(data: StudyData) -> Section | None:
         "Each dot is a run with its own seed. A ring is a run that ended before it "
         "reached the target: it would have taken longer than that.",
         f"Speed is compared with {baseline}, seed by seed, all else equal. The bar is "
-        "the 95 % interval over seeds; where it crosses 1, the seeds do not show "
-        "which is faster.",
+        "the 95 % interval over five seeds or more, by Student's t where all met the "
+        "target, else by bootstrap; where it crosses 1, the seeds do not show which is "
+        "faster.",
     ]
+    text += [f"{line[0].upper()}{line[1:]}." for line in evidence(data.study.summary)]
     text += answers(data.study)
     charts = [time_chart(data), speedup_chart(data)]
     return Section("Who is faster", text, [*charts, _sentences(data)])

@@ -81,9 +81,9 @@ def speedup_chart(data: StudyData) -> Chart:
     one = alt.Chart(alt.Data(values=[{"one": 1}]))
     chart = alt.layer(
         one.mark_rule(color=marks.INK, strokeDash=[4, 4]).encode(x("one")),
-        shape.mark_rule(strokeWidth=3, opacity=0.55).encode(
-            x("x_low"), alt.X2("x_high:Q")
-        ),
+        shape.transform_filter("isValid(datum.x_low)")
+        .mark_rule(strokeWidth=3, opacity=0.55)
+        .encode(x("x_low"), alt.X2("x_high:Q")),
         shape.mark_circle(size=90, opacity=1).encode(x("x")),
     )
     return Chart(
@@ -114,6 +114,8 @@ def _speedups(data: StudyData) -> pd.DataFrame:
     for end in ("", "_low", "_high"):
         restricted = frame[f"restricted_speedup{end}"]
         frame[f"x{end}"] = frame[f"speedup{end}"].where(is_paired, restricted)
+    for end in ("low", "high"):  # Student's where it exists, else the bootstrap's
+        frame[f"x_{end}"] = frame[f"speedup_t_{end}"].fillna(frame[f"x_{end}"])
     words_ = "means of the time both were watched"
     frame["bound"] = frame["speedup_bound"].where(is_paired, words_)
     choices = {one.label: one.choice for one in data.combinations}

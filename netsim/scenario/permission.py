@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from pydantic import ValidationInfo
+
 from fl.record import Record
 from netsim.core.quantities import did_you_mean
 
@@ -100,6 +102,25 @@ def import_record(
     if not (isinstance(found, type) and issubclass(found, Record)):
         raise ImportError(f"{kind!r} is not a subclass of netsim.scenario.Record")
     return found
+
+
+def app_folder(folder: str, info: ValidationInfo) -> str:
+    """Return the folder of an app, whose code may run: it lies in the working tree, or
+    a wider permission was given. Without any word of code nothing will run."""
+    code = (info.context or {}).get("code", WORKING_TREE)
+    place = Path(folder).resolve()
+    if code is None:
+        return folder
+    is_ours = place.is_relative_to(Path().resolve()) and not _is_anothers(place)
+    if not place.is_dir():
+        raise ValueError(f"must be the folder of an app, got '{folder}'")
+    if not (code.allows_given or code.searched is not None or is_ours):
+        raise ValueError(
+            f"'{folder}' is not run: it lies outside your working tree. Read it; then "
+            "--allow-code runs it, or a copy of it in the current directory"
+        )
+    code.tell(f"this scenario is a program: an app runs from {place}")
+    return folder
 
 
 def _imported(module_name: str) -> object:

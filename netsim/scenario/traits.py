@@ -22,6 +22,7 @@ Trait: TypeAlias = Literal[
     "merges-new-versions",  # every merged update began from the newest version
     "merges-old-versions",  # a merged update may have begun from an older version
     "overlaps-rounds",  # clients of an earlier round may still be sending
+    "runs-an-app",  # an app decides whom it asks, when it waits and what it merges
     "has-edges",  # every cell has a server, and a cloud merges their versions
     "has-outages",  # the server may fail
     "corrects-presence",  # weights are divided by the share of time a client is there
@@ -30,6 +31,7 @@ Trait: TypeAlias = Literal[
     # the weights of drawn clients
     "sums-to-one",
     "sums-vary",
+    "reads-losses",  # who is drawn depends on the losses of local training
     # a policy
     "decides-sampling",
     "keeps-sampling",  # it leaves the sampling to the server
@@ -54,6 +56,7 @@ Trait: TypeAlias = Literal[
     # learning
     "learns",
     "trains-nothing",
+    "is-an-app",  # with clients and a server of its own
     "differs-by-client",  # sizes or work are listed
     "lists-downloads",  # each client has a download of its own size
     "steps-at-server",  # the server takes optimiser steps
@@ -62,6 +65,7 @@ Trait: TypeAlias = Literal[
     "keeps-sketched-errors",  # of a sketch
     "keeps-rows",  # clients keep what their local training needs
     "shares-rows",  # local training sends more than the model, both ways
+    "hides-losses",  # the server is not told the losses of local training
     "trains-one-rank",  # all clients train the whole adapter
     "examines-clients",
     "ends-near-target",
@@ -75,8 +79,11 @@ Questions: TypeAlias = tuple[tuple[Trait, ...], ...]
 
 # What each choice of a kind answers.
 SERVER: Questions = (
-    ("waits-for-all", "has-deadline", "takes-first", "serves-one-by-one"),
-    ("merges-new-versions", "merges-old-versions"),
+    (
+        *("waits-for-all", "has-deadline", "takes-first", "serves-one-by-one"),
+        "runs-an-app",
+    ),
+    ("merges-new-versions", "merges-old-versions", "runs-an-app"),
 )
 SAMPLER: Questions = (("sums-to-one", "sums-vary"),)
 POLICY: Questions = (("decides-sampling", "keeps-sampling"),)
@@ -84,7 +91,7 @@ RANKS: Questions = (("full-ranks", "lower-ranks"),)
 SHARING: Questions = (("divides-at-events", "plans-rounds"),)
 PLACEMENT: Questions = (("around-a-cell", "around-the-origin"),)
 AVAILABILITY: Questions = (("always-there", "comes-and-goes"),)
-LEARNING: Questions = (("learns", "trains-nothing"),)
+LEARNING: Questions = (("learns", "trains-nothing", "is-an-app"),)
 
 
 class Declaring(Protocol):

@@ -3,6 +3,7 @@
 from netsim.learner.stop import Stop, Target
 from netsim.server.asynchronous import Asynchronous
 from netsim.server.buffered import Buffered
+from netsim.server.flower import Flower
 from netsim.server.hierarchical import Hierarchical
 from netsim.server.policies.adaptive import AdaptivePolicy
 from netsim.server.policies.piloting import Pilot
@@ -15,6 +16,7 @@ SERVERS = {
     "asynchronous": Asynchronous,
     "buffered": Buffered,
     "deadline": Deadline,
+    "flower": Flower,
     "hierarchical": Hierarchical,
     "synchronous": Synchronous,
 }

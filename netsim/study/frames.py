@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from fl.contract import METRICS
 from netsim.core.files import write_atomically
 from netsim.errors import InputError
-from netsim.study.summary import sentence, summarise
+from netsim.study.summary import evidence, sentence, summarise
 
 TABLE, CURVES, SUMMARY = "study.parquet", "curves.parquet", "summary.parquet"
 CHECKSUM = b"netsim.checksum"
@@ -68,12 +68,12 @@ class Study:
     @property
     def sentences(self) -> list[str]:
         """The summary in plain words: per target a heading, and a line per
-        combination."""
+        combination; then what all comparisons show together."""
         lines = []
         for target, rows in self.summary.groupby("target", sort=False):
             lines.append(f"to {target}")
             lines += [f"  {sentence(row)}" for _, row in rows.iterrows()]
-        return lines
+        return [*lines, *evidence(self.summary)]
 
 
 def load_study(folder: str | Path) -> Study:

@@ -10,15 +10,17 @@ watched for; it needs no bound and no pairs that met the target.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from netsim.study.student import LEVEL, MIN_SEEDS, p_value, quantile
+
 NUM_RESAMPLES = 2000
-LEVEL = 0.95
 
 Floats = NDArray[np.float64]
 Bound = Literal["exact", "at least", "at most", "unknown"]
@@ -41,23 +43,32 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """An estimate and its interval; NaN where there is none."""
+    """An estimate, the bootstrap interval and that of Student's t on paired logarithms
+    with its p-value, from five seeds on, the least and the greatest of single seeds,
+    and the standard deviation of their logarithms; NaN where there is none."""
 
-    value: float
-    low: float
-    high: float
+    value: float = np.nan
+    low: float = np.nan
+    high: float = np.nan
     bound: Bound = "exact"
+    t_low: float = np.nan
+    t_high: float = np.nan
+    p: float = np.nan
+    least: float = np.nan
+    most: float = np.nan
+    spread: float = np.nan
 
 
-NO_RATIO = Ratio(np.nan, np.nan, np.nan, "unknown")
+NO_RATIO = Ratio(bound="unknown")
 
 
 def paired_ratio(over: Sample, under: Sample, rng: np.random.Generator) -> Ratio:
     """Return the geometric mean of ``over / under`` over seeds, with the percentile
-    bootstrap interval of resampled seeds.
+    bootstrap interval of resampled seeds and that of Student's t.
 
     Where only values of ``over`` are censored the truth is at least as large, where
-    only those of ``under`` are, at most; else, or with a value of zero, unknown.
+    only those of ``under`` are, at most; else, or with a value of zero, unknown. A
+    bound has no interval by Student's t.
     """
     bound = _bound(over, under)
     if bound == "unknown" or not (np.all(over.values > 0) and np.all(under.values > 0)):
@@ -65,7 +76,26 @@ def paired_ratio(over: Sample, under: Sample, rng: np.random.Generator) -> Ratio
     logs = np.log(over.values) - np.log(under.values)
     drawn = logs[_resamples(len(logs), rng)].mean(axis=1)
     low, high = _interval(np.exp(drawn), len(logs))
-    return Ratio(float(np.exp(logs.mean())), low, high, bound)
+    value, least, most = np.exp([logs.mean(), logs.min(), logs.max()]).tolist()
+    found = Ratio(value, low, high, bound, least=least, most=most)
+    return _with_student(found, logs) if bound == "exact" else found
+
+
+def _with_student(found: Ratio, logs: Floats) -> Ratio:
+    """Return a ratio with its spread and, of five seeds or more, Student's interval and
+    the p-value of no difference."""
+    num = len(logs)
+    if num < 2:
+        return found
+    spread = float(logs.std(ddof=1))
+    if num < MIN_SEEDS:
+        return replace(found, spread=spread)
+    mean, error = float(logs.mean()), spread / math.sqrt(num)
+    half = quantile((1 + LEVEL) / 2, num - 1) * error
+    t = mean / error if error else math.copysign(math.inf, mean) if mean else 0.0
+    low, high = np.exp([mean - half, mean + half]).tolist()
+    p = p_value(t, num - 1)
+    return replace(found, t_low=low, t_high=high, p=p, spread=spread)
 
 
 def _bound(over: Sample, under: Sample) -> Bound:
@@ -132,8 +162,8 @@ def _resamples(num: int, rng: np.random.Generator) -> NDArray[np.intp]:
 
 
 def _interval(drawn: Floats, num: int) -> tuple[float, float]:
-    """Return the percentile interval; one seed has no spread."""
-    if num < 2 or not np.isfinite(drawn).all():
+    """Return the percentile interval, of five seeds or more."""
+    if num < MIN_SEEDS or not np.isfinite(drawn).all():
         return np.nan, np.nan
     tail = (1 - LEVEL) / 2
     low, high = np.quantile(drawn, [tail, 1 - tail])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,10 @@ from netsim.study.statistics import (
     restricted_mean,
     restricted_ratio,
 )
+from netsim.study.student import MIN_SEEDS, holm, seeds_needed
 
+DIFFERENCES = (0.05, 0.1, 0.2)
+SURE = 0.05  # a smaller p-value, corrected, is called a difference
 USED = {
     "energy": ("energy_j",),
     "bits": ("upload_bits", "download_bits"),
@@ -29,7 +33,10 @@ def summarise(table: pd.DataFrame) -> pd.DataFrame:
 
     Seeds that only one of the two has finished are left out; ``num_seeds`` counts the
     others. ``speedup`` is baseline time through own time, the other ratios are own
-    through baseline.
+    through baseline. ``_low`` and ``_high`` are of the bootstrap, ``_t_low`` and
+    ``_t_high`` of Student's t, ``_least`` and ``_most`` of single seeds.
+    ``speedup_p_holm`` is corrected for all comparisons of the study, and
+    ``seeds_for_5_percent`` counts the seeds that would show such a difference.
     """
     done = table[table["status"] == "complete"]
     rows = []
@@ -40,7 +47,21 @@ def summarise(table: pd.DataFrame) -> pd.DataFrame:
         rows.append(
             {"variant": variant, "target": target, "baseline": name, **_row(*pair)}
         )
-    return pd.DataFrame(rows, columns=None if rows else ["variant", "target"])
+    if not rows:
+        return pd.DataFrame(columns=["variant", "target"])
+    found = pd.DataFrame(rows)
+    is_compared = found["variant"] != found["baseline"]
+    found["speedup_p_holm"] = holm(found["speedup_p"].where(is_compared).tolist())
+    for difference in DIFFERENCES:
+        spreads = found["speedup_spread"].where(is_compared)
+        needed = [None if np.isnan(s) else seeds_needed(s, difference) for s in spreads]
+        found[seeds_column(difference)] = pd.array(needed, dtype="Int64")
+    return found
+
+
+def seeds_column(difference: float) -> str:
+    """Return the column of how many seeds would show a relative difference."""
+    return f"seeds_for_{100 * difference:.0f}_percent"
 
 
 def _paired(
@@ -94,12 +115,8 @@ def _ratio(
 ) -> dict[str, object]:
     """Return an estimate as columns; all resamples draw the same seeds."""
     ratio = estimate(over, under, stream(0, "study", "bootstrap"))
-    return {
-        name: ratio.value,
-        f"{name}_low": ratio.low,
-        f"{name}_high": ratio.high,
-        f"{name}_bound": ratio.bound,
-    }
+    more = {key: value for key, value in asdict(ratio).items() if key != "value"}
+    return {name: ratio.value, **{f"{name}_{key}": more[key] for key in more}}
 
 
 def sentence(row: pd.Series) -> str:
@@ -146,8 +163,45 @@ def _restricted(row: pd.Series) -> str:
 
 
 def _interval(row: pd.Series, name: str) -> str:
-    low, high = row[f"{name}_low"], row[f"{name}_high"]
-    return "" if pd.isna(low) else f" (95 % {low:.2g} to {high:.2g})"
+    """Return the intervals in words; of few seeds, what each of them shows."""
+    shown = [
+        f"{row[f'{name}_{end}low']:.2g} to {row[f'{name}_{end}high']:.2g} by {how}"
+        for end, how in (("t_", "Student's t"), ("", "bootstrap"))
+        if not pd.isna(row[f"{name}_{end}low"])
+    ]
+    if shown:
+        return f" (95 %: {', '.join(shown)})"
+    if pd.isna(row[f"{name}_least"]):
+        return ""
+    seeds = "1 seed" if row["num_seeds"] == 1 else f"{row['num_seeds']} seeds"
+    return f" ({seeds}, {row[f'{name}_least']:.2g} to {row[f'{name}_most']:.2g})"
+
+
+def evidence(summary: pd.DataFrame) -> Iterator[str]:
+    """Yield what all comparisons of a study show together, and how many seeds would
+    show more."""
+    if "speedup_p" not in summary:
+        return
+    compared = summary[summary["variant"] != summary["baseline"]]
+    compared = compared[compared["num_seeds"] > 0]
+    if compared.empty:
+        return
+    if compared["num_seeds"].max() < MIN_SEEDS:
+        yield f"no interval: fewer than {MIN_SEEDS} seeds"
+    elif tested := int(compared["speedup_p"].notna().sum()):
+        differ = compared[compared["speedup_p_holm"] < SURE]
+        yield (
+            f"{len(differ)} of {tested} comparisons differ from the baseline "
+            f"(Student's t, Holm's correction, p < {SURE:g})"
+        )
+    spread = compared.dropna(subset="speedup_spread").sort_values("speedup_spread")
+    if not spread.empty:
+        row = spread.iloc[-1]
+        needed = [str(row[seeds_column(one)]) for one in DIFFERENCES]
+        yield (
+            "seeds that would show a difference of 5, 10, 20 % in time (power 80 %): "
+            f"{', '.join(needed)} for {row['variant']}, the widest spread"
+        )
 
 
 def _mean(row: pd.Series) -> str:

@@ -28,6 +28,7 @@ LOCAL = ("local-global", "local-personal")
 def check_evaluations(trace: Trace, known: Known) -> Iterator[Finding]:
     """Yield evaluations that are not those of the schedule, and another end of the
     run than the one that ``stop`` asks for."""
+    known.require_no_app()
     said = [row for row in trace.evals if row.client_id is None]
     schedule = _schedule(known)
     if schedule is None:
@@ -47,6 +48,7 @@ def check_evaluations(trace: Trace, known: Known) -> Iterator[Finding]:
 
 def check_scores(trace: Trace, known: Known) -> Iterator[Finding]:
     """Yield metrics that cannot be, and splits of other names or sizes."""
+    known.require_no_app()
     splits = _splits(known)
     whole = [row for row in trace.evals if row.client_id is None]
     for row in trace.evals:
@@ -86,6 +88,7 @@ def _splits(known: Known) -> Sequence[str]:
 
 def check_local_scores(trace: Trace, known: Known) -> Iterator[Finding]:
     """Yield local scores of clients that were not drawn for them."""
+    known.require_no_app()
     own = [row for row in trace.evals if row.client_id is not None]
     said = sorted(
         (row.round_id, row.client_id or 0, row.split, row.time_ns, row.phase)

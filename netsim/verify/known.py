@@ -82,6 +82,16 @@ class Known:
         return _loaded(self.scenario.policy)
 
     @property
+    def is_app(self) -> bool:
+        """Return whether an app decides what it sends, weighs and evaluates."""
+        return "runs-an-app" in self.server.traits
+
+    def require_no_app(self) -> None:
+        """Raise ``Unknown`` where only an app, while it runs, knows what is right."""
+        if self.is_app:
+            raise Unknown("only the app knows, while it runs")
+
+    @property
     def rules(self) -> ServerRules:
         """Return what the server's rows must be."""
         return cast(RuledServer, self.server).rules
@@ -134,6 +144,7 @@ class Known:
 
     def _learner(self) -> Learner:
         scenario = self.scenario
+        self.require_no_app()
         try:
             found = scenario.learning.known_learner(
                 self.num_clients, scenario.seed, may_count=False

@@ -136,7 +136,8 @@ def _check_end(
         if row is None or not row.start_ns <= task.end_ns <= row.end_ns:
             rule = "a task that was cut must end in its round"
             yield Finding("tasks", where, rule, f"end_ns {task.end_ns}")
-    if task.weight is None and task.status in ("done", "diverged"):
+    is_weighed = task.weight is not None or known.is_app
+    if not is_weighed and task.status in ("done", "diverged"):
         yield Finding(
             "tasks", where, "a merged update must have a weight", "it is null"
         )

@@ -18,9 +18,11 @@ sys.path.insert(0, SCRIPTS)
 try:
     import compare
     import foresight
+    import judge_recorded
     import link
     import measure
     import patterns
+    import recorded
     from harness import Part, Plan, Played, Upload, play
 finally:
     sys.path.remove(SCRIPTS)
@@ -70,6 +72,46 @@ def test_a_spread_is_of_sizes_and_its_mean_of_signs():
     assert found["mean"] == pytest.approx(-0.005)
     assert found["median_size"] == pytest.approx(0.015)
     assert found["worst_size"] == 0.04
+
+
+def test_recorded_links_are_predicted_to_the_published_errors():
+    """The limits were set before: 2 % with fair queues, 5 % with one; one is missed."""
+    found = judge_recorded.summary(pd.read_csv(PAGE / "recorded-errors.csv"))
+    of = found.set_index(["queue", "trace"])
+    assert (of.uploads == 24).all()
+    assert (of.loc["fair"].median_size <= 0.02).all()
+    one = of.loc["one"].median_size
+    assert one.drop("ATT-LTE-driving.up").max() <= 0.05
+    assert one["ATT-LTE-driving.up"] == pytest.approx(0.055, abs=0.001)
+    assert of.round_worst_size.max() < 0.02
+
+
+def test_a_plays_measured_second_is_the_median_of_its_repeats():
+    plays = pd.read_csv(PAGE / "recorded.csv")
+    medians = judge_recorded.medians(plays)
+    assert dict(medians.groupby("queue")["count"].unique().explode()) == {
+        "fair": 3,
+        "one": 5,
+    }
+    known = pd.read_csv(PAGE / "recorded-errors.csv")
+    assert medians.measured_s.tolist() == pytest.approx(known.measured_s.tolist())
+
+
+def test_a_case_with_one_queue_lets_newcomers_wait(tmp_path):
+    """On a constant 1.2 Mbit/s the second client waits for the 131,888 bits that the
+    first has left after a second, and the third for what the second has queued: 15 kB
+    and as much as it has sent in 0.89 s."""
+    trace = tmp_path / "constant.up"
+    trace.write_text("\n".join(str(10 * n) for n in range(1, 1001)))
+    case = recorded.Case(trace.name, 0.0, "staggered", "one")
+    _, run = recorded.simulated(case, trace, tmp_path)
+    sending = run.segments[run.segments.weight > 0].groupby("transfer_id").start_ns
+    up = run.transfers.set_index("client_id").sort_index()
+    waited_s = (sending.min()[up.transfer_id].to_numpy() - up.start_ns) / 1e9
+    assert waited_s[0] == 0
+    assert waited_s[1] == pytest.approx(0.131888 / 1.2, abs=1e-3)
+    assert waited_s[2] == pytest.approx(0.1 + 1 - waited_s[1], abs=0.011)
+    assert waited_s.max() <= 1.001  # 150 kB
 
 
 # what is foreseen

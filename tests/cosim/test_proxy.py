@@ -50,6 +50,25 @@ def test_it_costs_what_training_timed_as_the_model_costs(model):
     assert proxy.timing_model()["time"] == config.timing_model()["time"]
 
 
+def test_modules_of_lora_are_counted_wherever_they_stand(model):
+    timing, training = {"model": model, "sequence_length": 64}, TRAINING
+    for modules, numbers in ((["q_proj", "v_proj"], 4), (["q_proj"], 2)):
+        lora = {"r": 8, "target_modules": modules}
+        for settings in (
+            {"model": timing, "lora": lora, "training": training},
+            {"model": {**timing, "target_modules": modules}, "training": training},
+        ):
+            proxy = ProxyLearning.model_validate(settings)
+            learner = proxy.learner(4, 0, reuse=False)
+            bits = 32 * 8 * numbers * (16 + 16)  # of B [16, 8] and A [8, 16]
+            assert learner.bits_up(first_job(learner)) == bits
+            assert f"on {', '.join(modules)};" in proxy.timing_model()["time"]
+    lora = LoraLearning.model_validate(
+        {"lora": {"r": 8, "target_modules": ["q_proj"]}, "timing_as": timing}
+    )
+    assert lora.timing_as.target_modules == ("q_proj",)
+
+
 def test_a_run_by_proxy_trains_nothing_and_imports_no_torch(model, tmp_path):
     overrides = (
         f"learning={{kind: proxy, model: {{model: {model}, sequence_length: 64}}}}",

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -130,6 +131,13 @@ def test_other_settings_are_named_with_both_values(overrides, message, adapter):
     with pytest.raises(InputError, match=message) as refused:
         scenario(f"learning.start={adapter}", *overrides)
     assert "learning.start" in str(refused.value)
+
+
+def test_a_start_lies_beside_its_scenario(adapter, tmp_path):
+    """As a plan does (``tests/policy/test_policy_runs.py``)."""
+    copied = shutil.copy(find_scenario("quickstart"), tmp_path)
+    found = read_scenario(Path(copied), (*SMALL, "learning.start=adapter"))
+    assert found.learning.start == str(adapter)
 
 
 def test_the_same_scale_in_other_words_is_the_same(adapter):

@@ -9,6 +9,7 @@ from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
 from netsim.network.transport import Transport
 from netsim.verify import verify
+from tests.support.command import netsim
 from tests.support.lossy import SomeLost, audit, played, seconds, sent
 from tests.support.timelines import MBIT, S
 
@@ -128,6 +129,21 @@ def test_a_term_that_would_do_nothing_is_refused(setting, message):
 WINDOWS = Transport(
     initial_window_bits=750_000, window_bits=4_500_000, round_trip_s=0.5
 )
+
+
+def test_a_plan_says_how_much_longer_windows_make_an_upload(tmp_path, capsys):
+    # 0.75, 1.5, 3, 4.5 and half of 4.5 of 12 Mbit, as below: 2.25 s in place of 1
+    assert WINDOWS.window_delay_s(12 * MBIT, 12e6) == pytest.approx(1.25)
+    doubling = Transport(initial_window_bits=750_000, round_trip_s=0.5)
+    # 5.25 Mbit in three round trips, then all of 12 Mbit/s
+    assert doubling.window_delay_s(12 * MBIT, 12e6) == pytest.approx(1.0625)
+    assert doubling.window_delay_s(500_000, 12e6) == pytest.approx(1 / 3 - 1 / 24)
+    assert doubling.window_delay_s(12 * MBIT, 1e6) == FRAMED.window_delay_s(1, 1) == 0
+    words = ("plan", "network-only", "--set", "population.num_clients=3", "--set")
+    named = "cell.uplink.transport={initial_window: 15 kB, round_trip: 50 ms}"
+    assert netsim(*words, named, "--out", tmp_path / "plan") == 0
+    said = capsys.readouterr().out
+    assert "windows are left out: an upload alone takes up to 0." in said
 
 
 def test_a_window_doubles_each_round_trip_up_to_its_limit(tmp_path):

@@ -1,6 +1,7 @@
 """Adapters saved by plain ``peft``, merged, and loaded by plain ``peft`` again."""
 
 import json
+import os
 import subprocess
 import sys
 import warnings
@@ -395,6 +396,26 @@ MISFITS = {
         lambda f: edit_config(f, rank_pattern={"(": 2}),
         "pattern '(' is invalid",
     ),
+    "code by megatron": (
+        lambda f: edit_config(f, megatron_config={"x": 1}, megatron_core="evil"),
+        "adapters with megatron_config cannot be merged",
+    ),
+    "targets that may hang": (
+        lambda f: edit_config(f, target_modules="([a-z.]+)+!"),
+        "pattern '([a-z.]+)+!' is not supported",
+    ),
+    "targets of no name": (
+        lambda f: edit_config(f, exclude_modules=7),
+        "exclude_modules must be a list of names, got 7",
+    ),
+    "a revision of no name": (
+        lambda f: edit_config(f, revision=["x"]),
+        "revision must be a text, got ['x']",
+    ),
+    "a pipe as base delta": (
+        lambda f: os.mkfifo(f / "base_delta.safetensors"),
+        "not a regular file",
+    ),
     "not finite": (
         lambda f: edit_tensors(f, lambda ts: {n: t / 0 for n, t in ts.items()}),
         "is not finite",
@@ -410,6 +431,24 @@ def test_what_does_not_fit_is_refused_in_words(name, tmp_path):
     with pytest.raises(ValueError, match="client1") as caught:
         merge_folders(folders, tmp_path / "out")
     assert message in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"lora_dropout": "x"}, "the adapters do not load: "),
+        ({"base_model_name_or_path": "/nowhere/x"}, "base model /nowhere/x: "),
+        ({"task_type": "SEQ_2_SEQ_LM"}, "base model .*: Unrecognized configuration"),
+    ],
+)
+def test_what_libraries_say_of_a_whole_model_is_one_message(change, message, tmp_path):
+    base_of(llama).save_pretrained(tmp_path / "base")
+    folder = save(tmp_path / "client", llama, lora(), 1)
+    edit_config(folder, **{"base_model_name_or_path": str(tmp_path / "base"), **change})
+    with pytest.raises(ValueError, match=message) as caught:
+        merge_folders([folder, folder], tmp_path / "out", with_model="float32")
+    assert "\n" not in str(caught.value)
     assert not (tmp_path / "out").exists()
 
 

@@ -78,6 +78,17 @@ def test_a_plan_is_written_and_beats_uniform(tmp_path, capsys, sharing):
     assert len(found["plans"]) == NAMES
     assert found["plans"]["uniform q"]["of_uniform"] == 1
     assert found["plans"]["joint"]["of_uniform"] < 1.01
+    lines = [line for line in output.splitlines()[:-1] if line]
+    assert "constants: {ratio: 0.05, nu: 1}" in output
+    advice = found["advice"]
+    assert "".join(lines).replace(" ", "").endswith(advice.replace(" ", ""))
+    written = advice.split("`")[1]
+    assert written.startswith("policy: {kind: adaptive, decides: [sampling], constants")
+    sampling = "server={kind: synchronous, announce_time: 10 ms, merge_time: 20 ms}"
+    pasted = read_scenario(
+        find_scenario("network-only"), (written.replace(": ", "=", 1), sampling)
+    )
+    assert pasted.policy.constants.ratio == 0.05
     assert "assumed, for want of pilots" in output
     table = pq.read_table(tmp_path / "p" / "plan.parquet").to_pydict()
     assert table["client_id"] == list(range(20))
@@ -104,7 +115,10 @@ def test_everything_but_paths_fits_into_80_columns(tmp_path, capsys, num_clients
     size = f"population.num_clients={num_clients}"
     assert netsim("plan", "network-only", "--set", size, "--out", tmp_path) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert max(map(len, lines[:-2])) <= 80
+    paths = "picture ", f"plan    {tmp_path}"
+    own = [line for line in lines if not line.startswith(paths)]
+    assert len(lines) - len(own) == 2
+    assert max(map(len, own)) <= 80
     assert [line.split()[0] for line in lines[-2:]] == ["picture", "plan"]
     names = [line[:21].strip() for line in lines[2 : 2 + NAMES]]
     assert names[0] == "full participation"

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -394,3 +395,32 @@ def test_without_pilots_the_rounds_that_train_tell_the_constants(own_store, tmp_
     assert (steps >= 0.5 - 1e-12).all()
     assert (steps <= 2 + 1e-12).all()
     assert len(np.unique(plans.loc[[0, 4, 7, 10, 13]].to_numpy(), axis=0)) > 2
+    _kill_at_round(8, own_store, tmp_path / "killed", sets)
+    torn = load_run(tmp_path / "killed").manifest
+    assert torn.status == "running"
+    resumed = run_scenario(scenario(*sets), tmp_path / "killed", resume=True, workers=2)
+    assert resumed.digest == manifest.digest
+    assert resumed.constants == manifest.constants
+
+
+def _kill_at_round(round_id, store, folder, sets):
+    """Run a scenario in another process, which ends in the middle by SIGKILL, and
+    forget what half of its learning left in the store."""
+    for path in sorted(store.glob("??/*"))[::2]:
+        path.unlink()
+    code = (
+        "import os, signal, sys\n"
+        "from pathlib import Path\n"
+        "import fl.memory.store\n"
+        "fl.memory.store.default_folder = lambda: Path(sys.argv[1])\n"
+        "from netsim.cosim.run import run_scenario\n"
+        "from netsim.cosim.reading import read_scenario\n"
+        "from netsim.cosim.shipped import find_scenario\n"
+        "def watch(progress):\n"
+        "    if progress.round_id == int(sys.argv[3]):\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "config = read_scenario(find_scenario('adaptive'), tuple(sys.argv[4:]))\n"
+        "run_scenario(config, Path(sys.argv[2]), watch=watch)\n"
+    )
+    words = [sys.executable, "-c", code, store, folder, str(round_id), *sets]
+    assert subprocess.run(words, check=False).returncode == -signal.SIGKILL

@@ -22,12 +22,14 @@ from netsim.sharing import (
     EqualFixed,
     EqualRate,
     Expected,
+    FirstCome,
     MaxMin,
     ProcessorSharing,
     ProportionalFair,
     ShortestFirst,
     ShortestFirstTdma,
     Weighted,
+    WholeBlocks,
     WorkConserving,
 )
 from netsim.trace.tables import Rows
@@ -84,6 +86,11 @@ TOGETHER_S = (5 + 13**0.5) / 2  # 24/T + 12/T + 12/(T - 1) = 12
         ("max-min-live", (3.75, 2.25, 4)),
         ("proportional-fair-live", (4, 2.5, 3.5)),
         ("shortest-first", (4, 1, 2)),  # B, then C who needs 1 s of the band and A 2
+        # C waits 0.1 s for 150 kB; 4 MHz each until B ends, 6+6, 12
+        ("first-come", (4, 2.45, 3.55)),
+        # 66 blocks of 180 kHz are 11.88 MHz: A and B have 33 each, at 1 s all 22,
+        # from 2.53 s A and C 33
+        ("whole-blocks", (4.040404, 2.530303, 3.530303)),
         ("tdma-first-come", (2, 3, 4)),
         ("tdma-shortest-first", (4, 1, 2)),  # B, then C whose channel is stronger
         ("work-conserving", (1 + 2 / 3 * TOGETHER_S, 1 + 2 / 3 * TOGETHER_S, 4)),
@@ -136,6 +143,52 @@ def test_shortest_first_goes_by_time_and_the_tdma_by_bits():
     by_bits, _ = play_round(ShortestFirstTdma(), clients, 12 * MHZ, LinearRadio())
     assert [end / S for end in by_need] == pytest.approx([0.5, 1.5], abs=1e-8)
     assert [end / S for end in by_bits] == pytest.approx([1.5, 1.0], abs=1e-8)
+
+
+QUEUE = [  # on 12 MHz at 1 bit/s/Hz
+    Expected(0, 0.0, 36 * MBIT, 1.0),
+    Expected(1, 1.0, 12 * MBIT, 1.0),
+    Expected(2, 1.5, 12 * MBIT, 1.0),
+]
+
+
+@pytest.mark.parametrize(
+    ("queue_bits", "window_bits", "ends_s"),
+    [
+        # A has 24 Mbit left when B starts, and sends 6 of them before B has a share;
+        # C waits from 1.5 to 2 s, with 15, 9 and 12 Mbit left; 4 MHz each, 6+6, 12
+        (6 * MBIT, MBIT, (5, 4.25, 4.75)),
+        (1, MBIT, (5, 3.75, 4.25)),  # 12 MHz, 6+6, 4+4+4, 6+6, 12
+        # A has queued 3 + 12 Mbit when B starts, who waits until 2.25 s; for C it is
+        # all 18 that A has left and 3 of B: until 3.25 s, with 3, 6 and 12 left
+        (100 * MBIT, 3 * MBIT, (4, 4.5, 5)),
+        (100 * MBIT, 100 * MBIT, (3, 4, 5)),  # one after the other
+    ],
+)
+def test_a_newcomer_waits_for_what_is_queued_before_it(queue_bits, window_bits, ends_s):
+    rule = FirstCome(queue_bits=queue_bits, initial_window_bits=window_bits)
+    ends, _ = play_round(rule, QUEUE, 12e6, LinearRadio())
+    assert [end / S for end in ends] == pytest.approx(ends_s, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("num_live", "num_blocks"),
+    [(1, 50), (3, 16), (7, 7), (13, 3), (16, 3), (20, 48 / 20), (40, 48 / 40)],
+)
+def test_blocks_are_whole_at_least_three_and_else_taken_in_turn(num_live, num_blocks):
+    """Of 50 blocks 16 phones have three each, and 2 blocks are left over."""
+    clients = [Expected(n, 0.0, MBIT, 1.0) for n in range(num_live)]
+    ends, _ = play_round(WholeBlocks(), clients, 9 * MHZ, LinearRadio())
+    alone_s = 1e6 / (num_blocks * 180e3)
+    assert [end / S for end in ends] == pytest.approx([alone_s] * num_live, rel=1e-6)
+
+
+def test_a_window_leaves_its_blocks_to_the_others():
+    """The first uses 1 of 9 MHz; 44 blocks are left for two."""
+    clients = [Expected(n, 0.0, MBIT, 1.0, 1e6 if n == 0 else 9e6) for n in range(3)]
+    ends, _ = play_round(WholeBlocks(), clients, 9 * MHZ, LinearRadio())
+    own_s = 1e6 / (22 * 180e3)
+    assert [end / S for end in ends] == pytest.approx([1.0, own_s, own_s], rel=1e-6)
 
 
 def rounds(*, has_ceilings=False):
@@ -368,7 +421,10 @@ def test_shares_fill_the_band_to_less_than_a_hertz(rule, radio, expected, band_h
         terms = rule.reserve(expected, band_hz * HZ, radio).values()
         assert 0 <= band_hz * HZ - sum(one.pinned_uhz for one in terms) < HZ
     else:
-        assert all(0 <= band_hz * HZ - row.allocated_uhz < HZ for row in ledger.bands)
+        idle_uhz = [band_hz * HZ - row.allocated_uhz for row in ledger.bands]
+        # up to half of the blocks: 3 of 5 for a phone at a time
+        most_uhz = band_hz * HZ / 2 if rule.kind == "whole-blocks" else HZ
+        assert all(0 <= idle < most_uhz for idle in idle_uhz)
 
 
 @each_rule

@@ -11,7 +11,8 @@ from netsim.study.statistics import (
     restricted_mean,
     restricted_ratio,
 )
-from netsim.study.summary import sentence, summarise
+from netsim.study.student import MIN_SEEDS, holm, p_value, quantile, seeds_needed
+from netsim.study.summary import evidence, sentence, summarise
 
 
 def sample(*values, censored=()):
@@ -24,24 +25,64 @@ def rng():
 
 
 def test_a_constant_ratio_has_no_spread():
-    ratio = paired_ratio(sample(2, 4, 6), sample(1, 2, 3), rng())
+    ratio = paired_ratio(sample(2, 4, 6, 8, 10), sample(1, 2, 3, 4, 5), rng())
     assert (ratio.value, ratio.low, ratio.high) == pytest.approx((2, 2, 2))
+    assert (ratio.t_low, ratio.t_high, ratio.spread) == pytest.approx((2, 2, 0))
+    assert ratio.p < 1e-12
     assert ratio.bound == "exact"
 
 
 def test_the_ratio_is_the_geometric_mean_over_pairs():
     ratio = paired_ratio(sample(8, 2), sample(1, 1), rng())
     assert ratio.value == pytest.approx(4)
-    assert (ratio.low, ratio.high) == pytest.approx((2, 8))  # both draws may be alike
+    assert (ratio.least, ratio.most) == pytest.approx((2, 8))
 
 
 def test_pairing_cancels_what_seeds_have_in_common():
-    over, under = sample(1, 100, 10_000), sample(2, 200, 20_000)
-    paired = paired_ratio(over, under, rng())
+    over, under = 100.0 ** np.arange(5), 2 * 100.0 ** np.arange(5)
+    paired = paired_ratio(sample(*over), sample(*under), rng())
     assert paired.high - paired.low < 1e-12
-    crossed = paired_ratio(over, sample(20_000, 2, 200), rng())
+    crossed = paired_ratio(sample(*over), sample(*np.roll(under, 2)), rng())
     assert crossed.value == pytest.approx(paired.value)
     assert crossed.high / crossed.low > 10
+
+
+def test_student_s_t_is_that_of_scipy():
+    stats = pytest.importorskip("scipy.stats")
+    for df in (1, 2, 3, 4, 7, 30, 101):
+        for t in (0, 0.3, 2.7, 40):
+            assert p_value(t, df) == pytest.approx(2 * stats.t.sf(t, df), abs=1e-12)
+        for share in (0.8, 0.975, 0.999):
+            assert quantile(share, df) == pytest.approx(stats.t.ppf(share, df))
+    over, under = sample(5, 9, 4, 7, 3, 8), sample(4, 7, 4, 5, 2, 5)
+    logs = np.log(over.values / under.values)
+    ratio, test = paired_ratio(over, under, rng()), stats.ttest_1samp(logs, 0)
+    assert ratio.p == pytest.approx(test.pvalue)
+    interval = test.confidence_interval(0.95)
+    assert (ratio.t_low, ratio.t_high) == pytest.approx(
+        (np.exp(interval.low), np.exp(interval.high))
+    )
+    assert ratio.spread == pytest.approx(logs.std(ddof=1))
+
+
+def test_holm_raises_the_smallest_most_and_keeps_the_order():
+    p = [0.01, 0.04, 0.03, float("nan"), 0.005]
+    assert holm(p) == pytest.approx([0.03, 0.06, 0.06, np.nan, 0.02], nan_ok=True)
+    assert holm([0.6, 0.7]) == [1.0, 1.0]
+
+
+def test_the_seeds_that_are_needed_give_the_power_that_is_asked_for():
+    stats = pytest.importorskip("scipy.stats")
+    spread, difference = 0.3, 0.2
+    num = seeds_needed(spread, difference)
+    effect = np.log(1 + difference) / spread
+
+    def power(seeds):
+        critical = stats.t.ppf(0.975, seeds - 1)
+        return stats.nct.sf(critical, seeds - 1, effect * np.sqrt(seeds))
+
+    assert power(num - 2) < 0.8 <= power(num + 1)
+    assert seeds_needed(0.0, 0.05) == MIN_SEEDS
 
 
 @pytest.mark.parametrize(
@@ -68,10 +109,12 @@ def test_the_bound_holds_whatever_the_censored_value_truly_is():
     assert cut.value < paired_ratio(known, under, rng()).value
 
 
-def test_one_seed_has_no_interval():
-    ratio = paired_ratio(sample(3), sample(1), rng())
-    assert ratio.value == pytest.approx(3)
-    assert np.isnan([ratio.low, ratio.high]).all()
+@pytest.mark.parametrize("num", [1, 2, 3, 4])
+def test_fewer_than_five_seeds_have_no_interval(num):
+    ratio = paired_ratio(sample(*range(3, 3 + num)), sample(*[1] * num), rng())
+    assert ratio.least == pytest.approx(3)
+    assert np.isnan([ratio.low, ratio.high, ratio.t_low, ratio.t_high, ratio.p]).all()
+    assert np.isnan(ratio.spread) == (num == 1)
 
 
 def test_the_interval_covers_the_truth_about_as_often_as_it_says():
@@ -109,7 +152,7 @@ def test_the_horizon_ends_where_somebody_stopped_watching():
 
 
 def test_runs_that_never_get_there_are_not_dropped():
-    slow, quick = sample(4, 10, 10, censored=[1, 2]), sample(4, 4, 4)
+    slow, quick = sample(4, 4, 10, 10, 10, 10, censored=[2, 3, 4, 5]), sample(*[4] * 6)
     ratio = restricted_ratio(slow, quick, rng())
     assert ratio.value == pytest.approx(8 / 4)
     assert 1 <= ratio.low < ratio.value < ratio.high <= 2.5
@@ -147,8 +190,34 @@ def test_the_sentences_say_speed_interval_and_cost():
     baseline, faster = lines(table(uniform=uniform, joint=joint))
     assert baseline == "uniform: the baseline, mean 12 s"
     assert faster == (
-        "joint: 2x faster than uniform (95 % 2 to 2), 0.7x the energy, 1x the bits"
+        "joint: 2x faster than uniform (3 seeds, 2 to 2), 0.7x the energy, 1x the bits"
     )
+
+
+def test_of_five_seeds_both_intervals_are_said():
+    uniform = [(t, True, 2.0) for t in (10, 12, 14, 10, 12)]
+    joint = [(t, True, 2.0) for t in (5, 6, 7, 10, 4)]
+    frame = table(uniform=uniform, joint=joint, same=uniform)
+    _, faster, _ = lines(frame)
+    assert faster == (
+        "joint: 1.9x faster than uniform (95 %: 1.2 to 3.1 by Student's t, 1.3 to 2.6 "
+        "by bootstrap), 1x the energy, 1x the bits"
+    )
+    assert list(evidence(summarise(frame))) == [
+        "1 of 2 comparisons differ from the baseline (Student's t, Holm's correction, "
+        "p < 0.05)",
+        "seeds that would show a difference of 5, 10, 20 % in time (power 80 %): "
+        "520, 138, 40 for joint, the widest spread",
+    ]
+
+
+def test_of_few_seeds_no_share_of_95_percent_is_said():
+    three = [(10, True, 2.0), (12, True, 2.0), (14, True, 2.0)]
+    quick = [(5, True, 2.0), (6, True, 2.0), (9, True, 2.0)]
+    frame = table(uniform=three, quick=quick)
+    said = [*lines(frame), *evidence(summarise(frame))]
+    assert "95 %" not in " ".join(said)
+    assert "no interval: fewer than 5 seeds" in said
 
 
 def test_the_sentences_state_what_censoring_leaves_unknown():
@@ -156,8 +225,8 @@ def test_the_sentences_state_what_censoring_leaves_unknown():
     never = [(20, True, 2.0), (24, False, 2.0), (28, False, 2.0)]
     _, bounded = lines(table(uniform=uniform, never=never))
     assert bounded == (
-        "never: at most 0.5x as fast as uniform (95 % 0.5 to 0.5), at least 1x the "
-        "energy, at least 1x the bits; got there in 1 of 3 seeds"
+        "never: at most 0.5x as fast as uniform (3 seeds, 0.5 to 0.5), at least 1x "
+        "the energy, at least 1x the bits; got there in 1 of 3 seeds"
     )
     uniform[1] = (30, False, 2.0)
     _, restricted = lines(table(uniform=uniform, never=never))

@@ -17,7 +17,7 @@ SHARINGS = (
     *("equal-finish", "equal-fixed", "equal-rate", "max-min", "max-min-live"),
     *("processor-sharing", "proportional", "proportional-fair", "work-conserving"),
     *("proportional-fair-live", "shortest-first", "tdma-first-come", "weighted"),
-    "tdma-shortest-first",
+    *("tdma-shortest-first", "first-come", "whole-blocks"),
 )
 AT_EVENTS = ("processor-sharing", "tdma-first-come", "weighted", "shortest-first")
 AVAILABILITIES = (

@@ -19,7 +19,9 @@ TINY = SmallViT(
 SEED = 5
 
 
-def federation(num_clients=3, precision="float64", workers=1, store=None, **learning):
+def federation(
+    num_clients=3, precision="float64", workers=1, store=None, trainer=None, **learning
+):
     settings = {
         "backbone": TINY,
         "partition": IID(),
@@ -34,6 +36,7 @@ def federation(num_clients=3, precision="float64", workers=1, store=None, **lear
         precision=precision,
         workers=workers,
         store=store,
+        trainer=trainer,
     )
 
 

@@ -22,7 +22,7 @@ FLOORS = (  # from the top; a room imports rooms of lower floors only
     ("netsim.core",),
     ("netsim.errors",),
     ("fl.calibration", "fl.step_times", "fl.merge_study"),
-    ("fl.federation",),
+    ("fl.federation", "fl.flower"),
     ("fl.training", "fl.workers"),
     ("fl.costs", "fl.peft_folders"),
     ("fl.settings",),

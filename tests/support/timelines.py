@@ -94,8 +94,8 @@ def scenario(
     )
 
 
-def play_out(config, folder, *, uploads, flops, download=0):
-    learner = Uneven(
+def play_out(config, folder, *, uploads, flops, download=0, kind=Uneven, **more):
+    learner = kind(
         num_clients=config.population.num_clients,
         download_bits=download,
         upload_bits=0,
@@ -104,6 +104,7 @@ def play_out(config, folder, *, uploads, flops, download=0):
         samples_per_client=1,
         uploads=uploads,
         flops=flops,
+        **more,
     )
     recorder = Recorder(folder)
     population = build_population(config, learner)

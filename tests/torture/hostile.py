@@ -1,4 +1,5 @@
-"""Folders made by somebody else who means harm: studies, models, runs and adapters.
+"""Folders made by somebody else who means harm: studies, models, runs; adapters are in
+``hostile_adapters``.
 
 ``python -m tests.torture.hostile --cases 120 --out DIR``. In a copy one file becomes
 another thing, or content of the right form that lies, with every checksum made again.
@@ -19,10 +20,11 @@ import pandas as pd
 import yaml
 
 from netsim.study import frames
+from tests.torture import hostile_adapters
 from tests.torture.judging import limit_memory
 from tests.torture.learned import import_all, judged_apart, new_cache
 from tests.torture.mutation import as_yaml, mutated, scrambled
-from tests.torture.operations import LEARNING, STUDY, write_adapter
+from tests.torture.operations import LEARNING, STUDY
 from tests.torture.shapes import Shapes, seeded
 from tests.torture.table import Table
 
@@ -55,7 +57,6 @@ def victims(place):
     for words in ((*study, place / "study"), (*run, place / "run")):
         verdict = judged_apart(cache, *words)
         assert verdict.code == 0, verdict.said
-    write_adapter(place / "adapter")
     write_model(place / "model")
     backbone = "learning.backbone={kind: pretrained, path: FOLDER}"
     learns = (*LEARNING, "--set", f"learning.task={TASK}", "--set", backbone)
@@ -87,12 +88,6 @@ def victims(place):
                 ("merge-study", "FOLDER", *page),
                 (*run, "FOLDER", "--resume"),
             ),
-        ),
-        Victim(
-            "adapter",
-            place / "adapter",
-            (("merge", "FOLDER", str(place / "adapter"), "--quiet", *page),),
-            (0, 2),
         ),
     ]
 
@@ -246,6 +241,8 @@ def main():
         def tell(fault):
             print(fault, file=log)
 
+        if not given.only or "adapter" in given.only:
+            hostile_adapters.torment(place / "adapters", table.put, tell)
         for victim in found:
             if given.only and victim.what not in given.only:
                 continue

@@ -8,6 +8,8 @@ LIVE = (
     "shortest-first",
     "proportional-fair-live",
     "max-min-live",
+    "first-come",
+    "whole-blocks",
 )
 PER_ROUND = (
     "work-conserving",

@@ -24,6 +24,10 @@ KEPT_BACK = (
     "does not go with learning.compression: what a client kept back belongs to other "
     "rank units than its next ones"
 )
+APP = "plays an app's server: set `learning: {{kind: flower, app: FOLDER}}`"
+OWN_SERVER = (
+    "an app has a server of its own: set `server: {{kind: flower, merge_time: 0 s}}`"
+)
 ONE_RANK = "does not go with learning.local_training, which needs the whole adapter"
 PLAIN_LORA = "a sketch needs plain LoRA layers, not DoRA or HiRA"
 
@@ -71,6 +75,19 @@ RULES: Mapping[tuple[Either, Either], str] = {
     ("examines-clients", "has-edges"): (
         "edge servers examine no clients; leave it out"
     ),
+    # apps
+    ("runs-an-app", "learns"): APP,
+    ("runs-an-app", "trains-nothing"): APP,
+    ("is-an-app", "merges-new-versions"): OWN_SERVER,
+    ("is-an-app", "merges-old-versions"): OWN_SERVER,
+    ("has-policy", "runs-an-app"): (
+        "the app draws its clients itself; leave `policy` out"
+    ),
+    ("plans-rounds", "runs-an-app"): (
+        "{kind} fixes shares for a round and an app may send at any time; use "
+        "'processor-sharing'"
+    ),
+    ("lower-ranks", "is-an-app"): "an app has no ranks; leave `ranks` out",
     # links of each client
     ("lists-cells", "has-own-links"): (
         "with population.links no client is in a cell; give one `cell`"
@@ -118,6 +135,14 @@ RULES: Mapping[tuple[Either, Either], str] = {
         "the policy decides who is drawn; leave `sampling` out"
     ),
     ("lower-ranks", "decides-ranks"): ("the policy decides ranks; leave `ranks` out"),
+    ("reads-losses", "trains-nothing"): "needs learning: without it is no loss",
+    ("reads-losses", "hides-losses"): (
+        "chooses by losses, and with learning.local_training {other} none leaves a "
+        "client"
+    ),
+    ("reads-losses", "serves-one-by-one"): (
+        "{an_other} server draws among the idle; use 'synchronous' or 'deadline'"
+    ),
     # learning
     ("has-target", "trains-nothing"): ("needs learning: nothing is scored without it"),
     ("lower-ranks", "trains-nothing"): (

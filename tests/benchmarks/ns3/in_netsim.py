@@ -1,7 +1,7 @@
 """Play the patterns of ``plays.py`` with netsim, in a cell given as ns-3's is.
 
-Places, band and powers, the preset `lte-10mhz`, and the transport of README.md; nothing
-is taken from a pattern's result.
+Places, band and powers, the preset `lte-10mhz`, ns-3's units of scheduling, and the
+transport of README.md; nothing is taken from a pattern's result.
 """
 
 from __future__ import annotations
@@ -33,7 +33,11 @@ population:
 cell:
   preset: lte-10mhz
   path_loss: {{kind: log-distance, exponent: 3.76, reference_loss: 15.3 dB}}
-  uplink: {{latency: 22 ms, transport: {transport}}}
+  uplink:
+    radio: {{overhead: {overhead}}}
+    sharing: whole-blocks
+    latency: 22 ms
+    transport: {transport}
   downlink: {downlink}
 learning:
   kind: none
@@ -51,16 +55,24 @@ TRANSPORT = {
         " initial_window: 5360 B, window: 128 KiB}"
     ),
 }
+# both of ns-3's schedulers give whole blocks up; down, round robin gives whole groups
+DOWN_SHARING = {
+    "proportional-fair": "processor-sharing",
+    "round-robin": "{kind: whole-blocks, block: 540 kHz, least: 1}",
+}
+PRESET_OVERHEAD = 0.04  # of the uplink, for control channels
 FRAMES = {
     "today": "{payload: 1448 B, header: 60 B}",
     "shipped": "{payload: 536 B, header: 60 B}",
 }
 
 
-def ends(play: Play, phones: list[Phone], folder: Path) -> pd.DataFrame:
+def ends(
+    play: Play, phones: list[Phone], folder: Path, overhead: float
+) -> pd.DataFrame:
     """Return each phone's seconds from its start to its message's last byte, none where
     it never came, and the CPU seconds of the run."""
-    text = scenario(play, phones, folder)
+    text = scenario(play, phones, folder, overhead)
     began_s = time.process_time()
     run_scenario(parse_scenario(text, folder), folder / "run")
     cpu_s = time.process_time() - began_s
@@ -73,7 +85,7 @@ def ends(play: Play, phones: list[Phone], folder: Path) -> pd.DataFrame:
     return pd.DataFrame({"netsim_s": spans_s.to_numpy(), "netsim_cpu_s": cpu_s})
 
 
-def scenario(play: Play, phones: list[Phone], folder: Path) -> str:
+def scenario(play: Play, phones: list[Phone], folder: Path, overhead: float) -> str:
     """Return the scenario of a play."""
     sizes = _listed(f"{phone.num_bytes} B" for phone in phones)
     waits = (f"{round((phone.start_s - FIRST_S) * 1e9)} FLOP" for phone in phones)
@@ -81,7 +93,7 @@ def scenario(play: Play, phones: list[Phone], folder: Path) -> str:
     downlink = f"{{latency: 14 ms, transport: {frames}}}"
     if play.pattern == "unicast":
         downlink = (
-            "{latency: 14 ms, mode: unicast, sharing: processor-sharing,"
+            f"{{latency: 14 ms, mode: unicast, sharing: {DOWN_SHARING[play.scheduler]},"
             f" transport: {transport}}}"
         )
     is_list = play.pattern != "broadcast"
@@ -89,6 +101,7 @@ def scenario(play: Play, phones: list[Phone], folder: Path) -> str:
         num=len(phones),
         points=_listed(f"[{phone.distance_m} m, 0 m]" for phone in phones),
         availability=_availability(phones, folder),
+        overhead=overhead,
         transport=transport,
         downlink=downlink,
         download=(sizes if is_list else f"{phones[0].num_bytes} B")

@@ -1,10 +1,13 @@
-"""Simulated against measured uploads over a link that follows a recorded trace.
+"""Uploads over a link that follows a recorded trace, played with real bytes.
 
-    sudo python tests/benchmarks/real_bytes/recorded.py shared/data/cellular
+    sudo python tests/benchmarks/real_bytes/recorded.py FOLDER_OF_TRACES
+    PYTHONPATH=. python tests/benchmarks/real_bytes/judge_recorded.py FOLDER_OF_TRACES
 
-Every play is simulated first, then played by processes in network namespaces, whose
-uplink follows the trace by `tc` (follow.py). Appends to recorded.csv beside
+Processes in network namespaces send what the simulation says, over an uplink that
+follows the trace by `tc` (follow.py). Each case is played as often as REPEATS says, a
+number fixed before the first play. Appends to recorded.csv beside
 results/real-bytes/README.md, a row per upload; plays that are there are left out.
+judge_recorded.py compares.
 """
 
 from __future__ import annotations
@@ -12,22 +15,23 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-import compare
 import foresight
 import numpy as np
 import pandas as pd
 from harness import play
-from link import Refused, Shape, Trace
+from link import FIFO_BYTES, Refused, Shape, Trace
 
 from netsim.channel.measured import read_capacity
 from netsim.cosim.reading import parse_scenario
 from netsim.cosim.run import run_scenario
-from netsim.runs.run import load_run
+from netsim.cosim.scenario import Scenario
+from netsim.runs.run import Run, load_run
 
 OUT = Path("results") / "real-bytes" / "recorded.csv"
 NUM_CLIENTS = 6
@@ -35,7 +39,12 @@ WEIGHTS = (1, 2, 4, 1, 2, 4)  # of the clients' sizes
 BAND_HZ = 5_000_000
 ROUND_S = 15  # that the uploads of a play take on the trace's mean rate
 GAP_S = {"together": 0.0, "staggered": 1.0}
-QUEUES = ("fair", "one")
+REPEATS = {"fair": 3, "one": 5}  # by queue; TCP's losses in one queue are chance
+OFFSETS = (0.1, 0.718)  # parts of a trace
+SHARING = {
+    "fair": "processor-sharing",
+    "one": f"{{kind: first-come, queue: {FIFO_BYTES} B}}",
+}
 DOWN_BPS = 10**9
 SCENARIO = """
 name: recorded
@@ -54,7 +63,7 @@ cell:
     radio:
       {{kind: measured, path: {path}, reference_band: {band} Hz,
         start_offset: {offset} s}}
-    sharing: processor-sharing
+    sharing: {sharing}
     transport: {{payload: 1448 B, header: 52 B}}
   downlink: {{band: 5 MHz, radio: {{kind: per-hertz, reference_band: 5 MHz}}}}
   path_loss: {{kind: log-distance, exponent: 2, reference_loss: 40 dB}}
@@ -62,8 +71,11 @@ learning: {{kind: none, download: 0 B, upload: {upload}, compute: {compute}}}
 """
 
 
+COLUMNS = ["client_id", "num_bytes", "start_s", "end_s", "num_resent"]
+
+
 class Case(NamedTuple):
-    """One play: a trace from an offset on, a pattern, and the kind of queue."""
+    """A trace from an offset on, a pattern, and the kind of queue."""
 
     trace: str
     offset_s: float
@@ -71,43 +83,52 @@ class Case(NamedTuple):
     queue: str
 
 
-def cases(folder: Path, repeats: int) -> Iterator[Case]:
-    """Yield every play: offsets spread over the trace, both patterns and queues."""
-    for repeat in range(repeats):
+def cases(folder: Path) -> Iterator[Case]:
+    """Yield every case: two offsets in each trace, both patterns and queues."""
+    for part in OFFSETS:
         for path in sorted(folder.glob("*.up")):
             period_s = read_capacity(path, "mahimahi", BAND_HZ).period_ns / 1e9
-            offset_s = round(period_s * (0.1 + repeat * 0.618 % 0.8), 1)
-            for queue in QUEUES:
+            for queue in REPEATS:
                 for pattern in GAP_S:
-                    yield Case(path.name, offset_s, pattern, queue)
+                    yield Case(path.name, round(period_s * part, 1), pattern, queue)
 
 
-def played(case: Case, trace: Path, file: Path, folder: Path) -> pd.DataFrame:
-    """Simulate a case, play it, and return a row per upload."""
-    mean_bps = (
-        read_capacity(trace, "mahimahi", BAND_HZ).mean_efficiency_bit_s_hz * BAND_HZ
-    )
+def sizes(trace: Path) -> list[int]:
+    """Return the bytes of the clients' uploads."""
+    table = read_capacity(trace, "mahimahi", BAND_HZ)
+    mean_bps = table.mean_efficiency_bit_s_hz * BAND_HZ
     unit = mean_bps * ROUND_S / 8 / sum(WEIGHTS)
-    sizes = [round(unit * weight) for weight in WEIGHTS]
+    return [round(unit * weight) for weight in WEIGHTS]
+
+
+def simulated(case: Case, trace: Path, folder: Path) -> tuple[Scenario, Run]:
+    """Return a case's scenario and its run in a folder."""
     starts = [round(GAP_S[case.pattern] * n * 1e9) for n in range(NUM_CLIENTS)]
     text = SCENARIO.format(
         num=NUM_CLIENTS,
         band=BAND_HZ,
         path=trace,
         offset=case.offset_s,
-        upload=[f"{size} B" for size in sizes],
-        compute=[f"{start} FLOP" for start in starts],
-    ).replace("'", "")
+        sharing=SHARING[case.queue],
+        upload=f"[{', '.join(f'{size} B' for size in sizes(trace))}]",
+        compute=f"[{', '.join(f'{start} FLOP' for start in starts)}]",
+    )
     scenario = parse_scenario(text, folder)
     run_scenario(scenario, folder / "run")
-    run = load_run(folder / "run")
-    file.write_bytes(np.random.default_rng(1).bytes(max(sizes)))
+    return scenario, load_run(folder / "run")
+
+
+def played(case: Case, trace: Path, folder: Path) -> pd.DataFrame:
+    """Play a case and return a row per upload."""
+    scenario, run = simulated(case, trace, folder)
+    file, num_bytes = folder / "bytes", sizes(trace)
+    file.write_bytes(np.random.default_rng(1).bytes(max(num_bytes)))
     plan = foresight.plan(run, scenario, [file] * NUM_CLIENTS)
     (parts,) = plan.rounds  # in the order of clients, with headers in their bytes
     own = (
-        replace(part, up_bytes=size) for part, size in zip(parts, sizes, strict=True)
+        replace(part, up_bytes=size)
+        for part, size in zip(parts, num_bytes, strict=True)
     )
-    plan = replace(plan, rounds=(tuple(own),))
     shape = Shape(
         DOWN_BPS,
         DOWN_BPS,
@@ -115,39 +136,51 @@ def played(case: Case, trace: Path, file: Path, folder: Path) -> pd.DataFrame:
         case.queue == "fair",
         Trace(str(trace), case.offset_s),
     )
-    table = compare.uploads(play(plan, shape), foresight.expected(run))
-    table = table.assign(**case._asdict(), num_bytes=sizes)
-    return table[[*Case._fields, *table.columns.drop([*Case._fields, "round_id"])]]
+    done = play(replace(plan, rounds=(tuple(own),)), shape)
+    rows = [
+        (one.client_id, size, one.start_ns / 1e9, one.end_ns / 1e9, one.num_resent)
+        for one, size in zip(done.uploads, num_bytes, strict=True)
+    ]
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    return pd.DataFrame(case._asdict(), index=table.index).join(table)
+
+
+def known(out: Path) -> Counter[tuple]:
+    """Return how often a file has each case."""
+    if not out.exists():
+        return Counter()
+    rows = pd.read_csv(out)[[*Case._fields, "repeat"]].drop_duplicates()
+    return Counter(rows[list(Case._fields)].itertuples(index=False, name=None))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("traces", type=Path)
-    parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args()
-    known = set()
-    if options.out.exists():
-        rows = pd.read_csv(options.out)[list(Case._fields)]
-        known = set(rows.itertuples(index=False, name=None))
-    for case in cases(options.traces, options.repeats):
-        if tuple(case) in known:
-            continue
+    done = known(options.out)
+    for repeat in range(1, max(REPEATS.values()) + 1):
+        for case in cases(options.traces):
+            while done[tuple(case)] < min(repeat, REPEATS[case.queue]):
+                table = played_again(case, (options.traces / case.trace).resolve())
+                table.insert(len(Case._fields), "repeat", done[tuple(case)] + 1)
+                is_new = not options.out.exists()
+                table.round(5).to_csv(options.out, mode="a", header=is_new, index=False)
+                done[tuple(case)] += 1
+                print(*case, done[tuple(case)], flush=True)
+
+
+def played_again(case: Case, trace: Path) -> pd.DataFrame:
+    """Return a play of a case, repeated where its processes came too late."""
+    while True:
         with tempfile.TemporaryDirectory() as folder:
             try:
-                trace = (options.traces / case.trace).resolve()
-                table = played(case, trace, Path(folder) / "bytes", Path(folder))
+                return played(case, trace, Path(folder))
             except Refused as error:
                 print(error, file=sys.stderr)
                 sys.exit(2)
             except RuntimeError as error:
                 print(*case, error, flush=True)
-                continue
-        is_new = not options.out.exists()
-        table.round(5).to_csv(options.out, mode="a", header=is_new, index=False)
-        errors = compare.spread(table.completion_error)
-        said = ", ".join(f"{name} {value:+.1%}" for name, value in errors.items())
-        print(*case, said, flush=True)
 
 
 if __name__ == "__main__":

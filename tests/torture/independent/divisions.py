@@ -85,6 +85,7 @@ DIVISIONS = {
     "proportional-fair-live": live_by_rates,
 } | dict.fromkeys(
     (
+        "first-come",
         "equal-fixed",
         "proportional",
         "equal-rate",
@@ -92,6 +93,7 @@ DIVISIONS = {
         "max-min",
         "max-min-live",
         "proportional-fair",
+        "whole-blocks",
         "work-conserving",
     ),
     recorded,

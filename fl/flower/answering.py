@@ -1,0 +1,115 @@
+"""Answers of client apps: remembered, or computed here or in workers."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+
+from fl.contract import Work
+from fl.flower.asked import Answer, Call
+from fl.flower.calls import Clients, answer
+from fl.flower.journal import Journal
+from fl.memory.code import code_digest
+from fl.memory.memory import Memory
+from fl.memory.recipe import Environment, digest
+from fl.memory.store import Entry, Store
+from fl.workers.executor import Executor, Inline
+from fl.workers.processes import processes
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What is remembered of an answer besides its bytes."""
+
+    content: int  # the length of this part of them
+    work: Mapping[str, int]
+    reason: str
+
+
+@dataclass
+class Answers:
+    """Answers calls with one client app; an error of it is not remembered."""
+
+    clients: Clients
+    app: str  # the digest of its folder
+    store: Store | None = None
+    num_workers: int = 1
+    num_computed: int = 0
+    num_reused: int = 0
+    _executor: Executor[Clients] = field(init=False)
+    _journal: Journal = field(init=False)
+
+    def __post_init__(self) -> None:
+        is_alone = self.num_workers == 1
+        self._executor = (
+            Inline(self.clients)
+            if is_alone
+            else processes(self.num_workers, self.clients)
+        )
+        here = Environment.here(device="cpu", threads=1, precision="float32")
+        self._memory = Memory(self.store, here)
+        self._code = code_digest(["fl.flower.calls", "fl.flower.tally"])
+
+    def answers(self, calls: Sequence[Call]) -> Sequence[Answer]:
+        """Return an answer to each call."""
+        names = [self._name(call) for call in calls]
+        found = [self._recalled(name) for name in names]
+        missing = [n for n, one in enumerate(found) if one is None]
+        made = self._executor.map(answer, [calls[n] for n in missing])
+        for n, one in zip(missing, made, strict=True):
+            found[n] = one
+            self._remember(names[n], one)
+        self.num_computed += len(missing)
+        self.num_reused += len(calls) - len(missing)
+        return [one for one in found if one is not None]
+
+    def journal(self, seed: int, num_clients: int) -> Journal:
+        """Return what remembers the messages of the app's server."""
+        config = dict(self.clients.project.config)
+        run = [seed, num_clients]
+        name = digest("flower app", {"app": self.app, "config": config, "run": run})
+        self._journal = Journal(self._memory, name)
+        return self._journal
+
+    def require_repeats(self) -> None:
+        """Refuse a server that goes on in another way than it did before."""
+        self._journal.is_strict = True
+
+    def close(self) -> None:
+        """End the workers."""
+        self._executor.close()
+
+    def _name(self, call: Call) -> str:
+        """Return the recipe of an answer: all that a client app may know, but times."""
+        return digest(
+            "flower answer",
+            {
+                "app": self.app,
+                "code": self._code,
+                "config": dict(self.clients.project.config),
+                "counts": self.clients.counts,
+                "client": [call.client_id, call.num_clients, call.node_id],
+                "message": [call.run_id, call.kind, call.group_id],
+                "content": hashlib.sha256(call.content).hexdigest(),
+                "state": hashlib.sha256(call.state).hexdigest(),
+                "seed": list(call.seed),
+            },
+        )
+
+    def _recalled(self, name: str) -> Answer | None:
+        entry = self._memory.recall(name, Kept)
+        if entry is None:
+            return None
+        kept, text = entry.record, entry.arrays[0].tobytes()
+        content, state = text[: kept.content], text[kept.content :]
+        return Answer(content, state, Work(**kept.work), kept.reason)
+
+    def _remember(self, name: str, made: Answer) -> None:
+        if made.reason:
+            return
+        kept = Kept(len(made.content), asdict(made.work), made.reason)
+        text = np.frombuffer(made.content + made.state, np.uint8)
+        self._memory.remember(name, Entry(kept, (text,)))

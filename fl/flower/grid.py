@@ -1,0 +1,123 @@
+"""Flower's Grid over a simulated network."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
+
+from flwr.app import Message, RecordDict
+from flwr.serverapp import Grid
+from flwr.supercore.run import Run
+
+from fl.contract import Letter, Pause
+from fl.flower.app_time import NS_PER_S
+from fl.flower.letters import EXPIRED, Letters
+
+
+class Post(Protocol):
+    """The network half: letters go to clients and are over some time later."""
+
+    @property
+    def now_ns(self) -> int:
+        """Return the present tick."""
+
+    def present(self) -> Sequence[int]:
+        """Return the clients that are there."""
+
+    def send(self, letters: Sequence[Letter]) -> None:
+        """Send letters, now."""
+
+    def outcome(self, ticket: str) -> tuple[int, str] | None:
+        """Return when a letter was over and how, ``done`` or the reason why it brought
+        nothing; None while it is under way."""
+
+    def take(self, tickets: Sequence[str]) -> None:
+        """Note that the app has the outcomes of letters."""
+
+    def give_up(self, tickets: Sequence[str]) -> None:
+        """Note that the app asks for no answer to letters any more."""
+
+
+class SimulatedGrid(Grid):  # type: ignore[misc]
+    """Sends messages at the simulated time, and waits in it."""
+
+    def __init__(
+        self, post: Post, letters: Letters, pause: Callable[[Pause], None]
+    ) -> None:
+        self._post = post
+        self._letters = letters
+        self._pause = pause
+        self._run = Run.create_empty(letters.run_id)
+
+    def set_run(self, run: Run) -> None:
+        """Keep the run that the simulation has made."""
+
+    @property
+    def run(self) -> Run:
+        """Return the run."""
+        return self._run
+
+    def create_message(
+        self,
+        content: RecordDict,
+        message_type: str,
+        dst_node_id: int,
+        group_id: str,
+        ttl: float | None = None,
+    ) -> Message:
+        """Return a message to a node."""
+        return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
+
+    def get_node_ids(self) -> Iterable[int]:
+        """Return the nodes that are there now, in the order of their clients."""
+        return [self._letters.node_id(client_id) for client_id in self._post.present()]
+
+    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+        """Send messages now, and return their ids."""
+        letters = self._letters.write(list(messages), self._post.now_ns)
+        self._post.send(letters)
+        return [letter.ticket for letter in letters]
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        """Return the replies that are there, in the order in which they came."""
+        found = []
+        for ticket in message_ids:
+            if (outcome := self._outcome(ticket)) is not None:
+                found.append((*outcome, ticket))
+        found.sort(key=lambda one: one[0])
+        self._post.take([ticket for _, _, ticket in found])
+        return [self._letters.reply(ticket, outcome) for _, outcome, ticket in found]
+
+    def send_and_receive(
+        self, messages: Iterable[Message], *, timeout: float | None = None
+    ) -> Iterable[Message]:
+        """Send messages, and return the replies that come within ``timeout`` simulated
+        seconds."""
+        tickets = list(self.push_messages(messages))
+        end_ns = None
+        if timeout is not None:
+            end_ns = self._post.now_ns + round(timeout * NS_PER_S)
+        while left := tuple(one for one in tickets if self._outcome(one) is None):
+            if end_ns is not None and self._post.now_ns >= end_ns:
+                break
+            expiries = min(self._letters[ticket].expires_ns for ticket in left)
+            until_ns = expiries if end_ns is None else min(end_ns, expiries)
+            self._pause(Pause(left, until_ns))
+        replies = self.pull_messages(tickets)
+        self._post.give_up(left)
+        return replies
+
+    def sleep(self, seconds: float) -> None:
+        """Let simulated time pass."""
+        if not (seconds >= 0 and math.isfinite(seconds)):
+            raise ValueError("sleep length must be non-negative")
+        span_ns = round(seconds * NS_PER_S)
+        self._pause(Pause(until_ns=self._post.now_ns + span_ns))
+
+    def _outcome(self, ticket: str) -> tuple[int, str] | None:
+        outcome = self._post.outcome(ticket)
+        expires_ns = self._letters[ticket].expires_ns
+        if outcome is None and self._post.now_ns >= expires_ns:
+            return expires_ns, EXPIRED
+        return outcome

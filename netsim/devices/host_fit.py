@@ -60,12 +60,14 @@ class HostLaw(NamedTuple):
 
 
 class Judged(NamedTuple):
-    """A law fitted to all settings, and on each setting that was left out its precision
-    and the factor by which the law and a single rate err, fitted to the other half."""
+    """A law fitted to all settings; of each setting that was left out its precision,
+    the time that the law of the other half predicts, and the factors by which that law
+    and its single rate err."""
 
     law: HostLaw
     left_out: tuple[int, ...]
     precisions: tuple[str, ...]
+    predicted_s: tuple[float, ...]
     errors: tuple[float, ...]
     one_rate_errors: tuple[float, ...]
 
@@ -100,6 +102,7 @@ def judged(
         fit_law(works, seconds),
         others,
         tuple(precisions[n] for n in others),
+        tuple(law.seconds(works[n]) for n in others),
         tuple(_factor(law.seconds(works[n]), seconds[n]) for n in others),
         tuple(
             _factor(works[n].flop / math.exp(rates[precisions[n]]), seconds[n])

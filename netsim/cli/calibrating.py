@@ -132,7 +132,7 @@ def _of_scenario(config: Scenario, request: Request) -> DeviceFile:
 
 
 def _of_log(log: Path, request: Request) -> DeviceFile:
-    entry, found = observed_device(log, request)
+    entry, found = observed_device(log, request, typer.echo)
     speed = format_quantity(entry.peak_flop_per_s, "FLOP/s")
     typer.echo(f"speed       {speed}, and {entry.fixed_time_s:.3g} s a step")
     typer.echo(error_line(found))

@@ -70,7 +70,7 @@ class Device(Record):
         """Return what its seconds rest on, for a person."""
         if self.doubt is None:
             return f"{self.basis}, error not stated"
-        return f"{self.basis}, within a factor {self.doubt:g}"
+        return f"{self.basis}, within a factor {self.doubt:.3g}"
 
     @property
     def flop_per_s(self) -> float:

@@ -68,6 +68,7 @@ class Participants:
             device=lambda client_id: fleet.device(client_id).name,
             cell=lambda client_id: radio_map.cell_at(client_id, scene.env.now),
             seen=self._seen,
+            record=lambda name, row: scene.recorder.own.add(name, row),
         )
         return drawn_by(sampler, context)
 

@@ -17,6 +17,7 @@ from netsim.errors import InputError
 from netsim.learner.stop import is_of, met
 from netsim.runs.manifest import Manifest, read_manifest, require_scenario
 from netsim.scenario.source import read_document
+from netsim.trace.own_tables import NAME
 from netsim.trace.schemas import SCHEMAS
 from netsim.trace.tables import TABLES
 
@@ -129,8 +130,13 @@ class Run:
 
 
 def own_tables(manifest: Manifest) -> list[str]:
-    """Return the names of the tables that a user's own classes wrote."""
-    return sorted(manifest.table_digests.keys() - TABLES.keys())
+    """Return the names of the tables that a user's own classes wrote; each is one of a
+    folder of the trace."""
+    found = sorted(manifest.table_digests.keys() - TABLES.keys())
+    for name in found:
+        if not NAME.fullmatch(name):
+            raise InputError(f"manifest.json: no table can be named {name!r}")
+    return found
 
 
 def require_intact(run_folder: Path, manifest: Manifest, table: str) -> None:

@@ -92,15 +92,13 @@ class Recorder(Rows):
         write_together({one.path: one.content for one in every}, self._folder)
         for table, draft in drafts:
             table.note(draft)
+        parts = [part for table in self._tables for part in table.parts]
         digests = {t.name: t.digest.hexdigest() for t in self._tables if t.parts}
+        digests |= {one.of: digest_of(one.of, one.table) for one in own}
         return TraceSummary(
-            parts=(
-                *(part for table in self._tables for part in table.parts),
-                *map(_part, own),
-            ),
+            parts=(*parts, *map(_part, own)),
             num_rows={t.name: sum(p.num_rows for p in t.parts) for t in self._tables},
-            table_digests=digests
-            | {one.of: digest_of(one.of, one.table) for one in own},
+            table_digests=digests,
         )
 
     def _own_draft(self, name: str, table: pa.Table) -> _Draft:

@@ -51,9 +51,8 @@ def check_digests(run_folder: Path, manifest: Manifest) -> Iterator[Finding]:
     for table in own_tables(manifest):
         parts = [read_part(path, table) for path in part_paths(run_folder, table)]
         if parts:
-            found[table] = digest_of(
-                table, pa.concat_tables(parts).unify_dictionaries()
-            )
+            whole = pa.concat_tables(parts).unify_dictionaries()
+            found[table] = digest_of(table, whole)
         listed = manifest.table_digests[table]
         yield from _compare(table, "table digest", listed, found.get(table, "none"))
     network = network_digest(found)

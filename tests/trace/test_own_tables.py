@@ -70,12 +70,19 @@ def test_a_table_of_ones_own_is_a_part_of_the_run(tmp_path):
     manifest = read_manifest(tmp_path / "again")
     digests = {**manifest.table_digests, "../lots": ""}
     manifest.model_copy(update={"table_digests": digests}).write(tmp_path / "again")
-    with pytest.raises(InputError, match="no table can be named '../lots'"):
+    with pytest.raises(InputError, match=r"no table can be named '\.\./lots'"):
         load_run(tmp_path / "again").own_tables  # noqa: B018
 
 
 class Listed(NamedTuple):
     ids: list
+
+
+def made(rows):
+    own = OwnTables()
+    for name, row in rows:
+        own.add(name, row)
+    return list(own.tables())
 
 
 @pytest.mark.parametrize(
@@ -85,12 +92,9 @@ class Listed(NamedTuple):
         ([("../x", Lot(1, 1, 0.5, ""))], "cannot be named '../x'"),
         ([("lists", Listed([1]))], "ids must be bool, int, float"),
         ([("lots", Lot(1, 1, 0.5, "")), ("lots", Listed([1]))], "are Lot, got Listed"),
-        ([("lots", Lot(1.5, 1, 0.5, ""))], "table 'lots': .*round_id|float"),
+        ([("lots", Lot(1.5, 1, 0.5, ""))], "table 'lots': .*float"),
     ],
 )
 def test_a_table_that_cannot_be_is_refused(rows, message):
-    own = OwnTables()
     with pytest.raises(InputError, match=message):
-        for name, row in rows:
-            own.add(name, row)
-        list(own.tables())
+        made(rows)

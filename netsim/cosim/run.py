@@ -6,6 +6,7 @@ import datetime
 import hashlib
 import itertools
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -122,6 +123,7 @@ def _run(
     *,
     with_base: bool,
 ) -> Manifest:
+    began_s = time.process_time()
     population = build_population(scenario, learner)
     folder.mkdir(parents=True, exist_ok=True)
     text = dump(scenario).encode()
@@ -136,6 +138,7 @@ def _run(
         digest = learner.export(stage.version, adapter, with_base=with_base)
         for name in (ADAPTER_FOLDER, CODE_FOLDER):  # before the manifest lists them
             make_durable(folder / name)
+        manifest = manifest.model_copy(update={"cpu_s": time.process_time() - began_s})
         return _finish(manifest, folder, stage, digest)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -42,7 +42,6 @@ from fl.peft_folders.base_delta import save_base_delta
 from fl.settings.federation import FederationSettings
 from fl.streams import stream
 from fl.workers.executor import Executor, Inline
-from fl.workers.processes import processes
 
 
 class Federation:
@@ -64,13 +63,13 @@ class Federation:
         store: Store | None = None,
         device: str = "cpu",
         precision: Literal["float32", "float64"] = "float32",
-        workers: int = 1,
+        executor: Callable[[Trainer], Executor[Trainer]] = Inline,
         trainer: LocalTraining | None = None,
     ) -> None:
         """Divide the data; the model is made when the first result is needed.
 
-        With more than one of ``workers``, cohorts are trained in as many processes.
-        ``trainer`` takes the place of ``learning.local_training``.
+        Cohorts are trained by the ``executor`` of a trainer, by default in this
+        process. ``trainer`` takes the place of ``learning.local_training``.
         """
         if trainer is not None:
             learning = replace(learning, local_training=trainer)
@@ -94,8 +93,8 @@ class Federation:
         self._versions = VersionCache(self._model, self._memory, self.initial_version)
         self._averages = Averages(learning.evaluation.average, self._versions)
         trained = self._memory, self._versions, self._book, self._shares
-        executor = _executor(self._model, workers)
-        self._runner = CohortRunner(self._model, executor, *trained)
+        self._executor = executor(Trainer(self._model))
+        self._runner = CohortRunner(self._model, self._executor, *trained)
         self._merger = Merger(
             learning, self._versions, self._runner, self._book, self.num_samples, seed
         )
@@ -304,6 +303,7 @@ class Federation:
 
     def measured(self, model: Version, split: MeasuredSplit = "test") -> Score:
         """Return the metrics of any model on a split."""
+        self._executor.prepare()  # what is not remembered is trained soon
         settings = self.learning.evaluation
         num_samples = len(self.learning.task.labels("test"))
         return measured(
@@ -355,19 +355,12 @@ class Federation:
 
     def close(self) -> None:
         """End the workers, if there are any."""
-        self._runner.close()
+        self._executor.close()
 
     def turn(self, tickets: Iterable[str]) -> int:
         """Return the round within its phase of a merge of these jobs: the latest that
         one is of."""
         return self._book.turn(tickets)
-
-
-def _executor(model: FederatedModel, workers: int) -> Executor[Trainer]:
-    """Return what trains cohorts: this process, or ``workers`` others."""
-    if workers == 1:
-        return Inline(Trainer(model))
-    return processes(workers, Trainer(replace(model)))
 
 
 def _initial_version(learning: FederationSettings, seed: int, code: Code) -> str:

@@ -76,6 +76,7 @@ class Manifest(BaseModel):
     constants: dict[str, float] = {}  # that a policy measured last
     steps_trained: int = 0
     steps_reused: int = 0
+    cpu_s: float = 0.0  # of the process that ended the run, without its workers
     final: dict[str, float | None] = {}
     parts: tuple[Part, ...] = ()
     files: tuple[StoredFile, ...] = ()

@@ -8,6 +8,7 @@ from fl.model.adapters import LoraSettings
 from fl.partition import IID
 from fl.settings.federation import FederationSettings
 from fl.settings.local_training import TrainingSettings
+from netsim.cosim.workers import Workers
 
 TINY = SmallViT(
     hidden_size=16,
@@ -34,7 +35,7 @@ def federation(
         num_clients=num_clients,
         seed=SEED,
         precision=precision,
-        workers=workers,
+        executor=Workers(workers).executor,
         store=store,
         trainer=trainer,
     )

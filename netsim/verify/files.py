@@ -8,7 +8,8 @@ from pathlib import Path
 from netsim.core.files import Part, StoredFile, file_sha256
 from netsim.errors import InputError
 from netsim.runs.manifest import Manifest
-from netsim.trace.digest import TableDigest, network_digest, run_digest
+from netsim.runs.run import own_tables, whole_table
+from netsim.trace.digest import TableDigest, digest_of, network_digest, run_digest
 from netsim.trace.tables import TABLES
 from netsim.verify.finding import Finding
 from netsim.verify.trace import Parts
@@ -24,7 +25,7 @@ def check_files(
         yield from _check_stored(run_folder, file)
     if manifest.status != "running":  # its manifest may list none yet
         yield from _unlisted(run_folder, manifest)
-    for table in TABLES:
+    for table in (*TABLES, *own_tables(manifest)):
         for path in parts.paths(table):
             try:
                 parts.read(path, table)
@@ -48,6 +49,12 @@ def check_digests(manifest: Manifest, parts: Parts) -> Iterator[Finding]:
         found[table] = digest.hexdigest()
         listed = manifest.table_digests.get(table, "")
         yield from _compare(table, "table digest", listed, found[table])
+    for table in own_tables(manifest):
+        own = [parts.read(path, table) for path in parts.paths(table)]
+        if own:
+            found[table] = digest_of(table, whole_table(table, own))
+        listed = manifest.table_digests[table]
+        yield from _compare(table, "table digest", listed, found.get(table, "none"))
     network = network_digest(found)
     yield from _compare("files", "network_digest", manifest.network_digest, network)
     digest_now = run_digest(found, manifest.adapter_digest)

@@ -10,6 +10,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from netsim import load_run
+from netsim.cosim.reading import scenario_of
 from netsim.cosim.run import run_scenario
 from netsim.errors import InputError
 from netsim.verify import verify
@@ -224,6 +225,43 @@ def test_what_cannot_be_timed_is_refused_by_name(
     copy(tmp_path / "numbers", f"numberapp/{file}.py", before, after)
     with pytest.raises(InputError, match=message):
         play(tmp_path / "run", tmp_path / "numbers", *TIMES)
+
+
+ALIKE = (
+    "cell.downlink.mode=unicast",
+    "cell.downlink.sharing=processor-sharing",
+    "population.compute_jitter=0",
+    "population.devices=[{device: raspberry-pi-5-timm}]",
+)
+
+
+def test_rounds_take_the_time_of_a_scenario_with_the_same_sizes_and_work(tmp_path):
+    times = "learning.compute={train: {per_message: 1 s}}"
+    config = ["fraction-evaluate=0.0"]
+    play(tmp_path / "app", "numbers", times, *ALIKE, config=config)
+    app = load_run(tmp_path / "app")
+    first = app.tasks[app.tasks["round_id"] == 1].sort_values("client_id")
+    device = app_settings("numbers", *ALIKE).population.devices[0].device
+    sizes = {
+        "download": [f"{bits} bit" for bits in first["download_bits"]],
+        "upload": [f"{bits} bit" for bits in first["upload_bits"]],
+        "compute": f"{(1 - device.fixed_time_s) * device.flop_per_s:.0f} FLOP",
+    }
+    found = scenario_of(
+        "network-only",
+        [
+            "population.num_clients=3",
+            *ALIKE,
+            {"learning": {"kind": "none", **sizes}, "stop": {"rounds": 2}},
+            "server={kind: synchronous, sampling: full, announce_time: 0 s, "
+            "merge_time: 0 s}",
+        ],
+    )
+    run_scenario(found, tmp_path / "none")
+    plain = load_run(tmp_path / "none")
+    assert np.abs(app.rounds["end_ns"] - plain.rounds["end_ns"]).max() <= 4
+    columns = ["client_id", "direction", "bits"]
+    assert app.transfers[columns].equals(plain.transfers[columns])
 
 
 def copy(folder, file, before, after):

@@ -119,6 +119,7 @@ class Merged:
     diverged: Mapping[str, str] = field(default_factory=dict)
     sum_norm2: float | None = None
     losses: tuple[float | None, ...] = ()
+    epsilons: tuple[float, ...] = ()  # that the arrivals' clients have spent
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from fl.aggregation import (
     VersionRanks,
     ranks,
 )
+from fl.aggregation.context import merged_by
 from fl.aggregation.method import Ability
 from fl.aggregation.reference_norms import reference_norms
 from fl.contract import LayerError, Score
@@ -98,7 +99,7 @@ def _trial(
         return _left_out(merge, method, "cannot", "; ".join(refusals))
     start_s = time.perf_counter()
     try:
-        merged = method.merge(layers)
+        merged = merged_by(method, layers)
     except ValueError as error:  # such as weights below zero
         return _left_out(merge, method, "cannot", str(error))
     host_s = time.perf_counter() - start_s
@@ -111,7 +112,8 @@ def _trial(
         download_bits=down,
         host_s=host_s,
         layers=_errors(method, layers, merged),
-        metrics=evaluate and evaluate(*assembled(merge.components, merged)),
+        metrics=evaluate
+        and evaluate(*assembled(merge.components, merged, method.contract.rest)),
     )
 
 

@@ -39,7 +39,8 @@ def run(
     scenario: str | Path | Mapping[str, object],
     *overrides: str | Mapping[str, object],
     out: str | Path | None = None,
-    workers: int = 1,
+    workers: int | None = None,
+    ray: str | None = None,
     allow_code: bool = False,
 ) -> Run:
     """Run a scenario, a file, a shipped name or a mapping, and return the finished run.
@@ -47,24 +48,24 @@ def run(
     ``overrides`` are written as for ``--set``, ``"cell.uplink.band=1 MHz"``, or as
     mappings, ``{"cell.uplink.band": "1 MHz"}``. Without ``out`` the run gets a new
     folder under ``results/runs``. With more ``workers`` clients train in that many
-    processes, with the same results. Classes of your own are imported from the current
-    directory and installed packages, with ``allow_code`` also from the scenario's
-    folder, wherever it is; the log ``netsim`` names their files first, as a warning.
+    processes, or on the Ray cluster ``ray``, with the same results. Classes of your own
+    are imported from the current directory and installed packages, with ``allow_code``
+    also from the scenario's folder, wherever it is; the log ``netsim`` names their
+    files first, as a warning.
     """
     import logging
 
     from netsim.cosim.reading import scenario_of
     from netsim.cosim.run import claim_folder, run_scenario
-    from netsim.errors import InputError
+    from netsim.cosim.workers import Workers
     from netsim.runs.run import load_run
     from netsim.scenario.permission import announcing
 
-    if workers < 1:
-        raise InputError(f"workers must be at least 1, got {workers}")
+    who = Workers(workers, ray)
     code = announcing(logging.getLogger("netsim").warning, allows_given=allow_code)
     config = scenario_of(scenario, overrides, code)
     folder = Path(out) if out is not None else claim_folder(config)
-    run_scenario(config, folder, workers=workers)
+    run_scenario(config, folder, workers=who)
     return load_run(folder)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.warm_workers import WarmWorkers
+from tests.support.warm_workers import start_warm_server
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # as many processes as cores do the rest
@@ -55,11 +55,12 @@ def own_store(quickstart_base, own_cache):
     return own_cache / "netsim" / "store"
 
 
-@pytest.fixture(autouse=True)
-def warm_workers(request, monkeypatch):
-    """Fork workers from one that has imported all, where the start is not tested."""
-    if request.path.parent.name not in ("workers", "torture"):
-        monkeypatch.setattr("fl.workers.processes.multiprocessing", WarmWorkers())
+@pytest.fixture(scope="session", autouse=True)
+def warm_workers():
+    """Let the server of all workers import what any of them does."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("fl.workers.processes.start_server", start_warm_server)
+        yield
 
 
 LONGEST = (  # files, by the seconds that they took

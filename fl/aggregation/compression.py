@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 SCALE_BITS = 32
 VALUE_BITS = 32
-FACTS = ("sent", "trained", "kept_back", "rng")  # that ``deliver`` may ask for
+FACTS = (  # that ``deliver`` may ask for
+    *("sent", "trained", "kept_back", "rng"),
+    *("round_id", "client_id", "loss"),
+)
 
 
 class Delivery(NamedTuple):
@@ -43,7 +46,7 @@ class Compression(Protocol):
         server broadcast ``sent``; its arguments name those of ``FACTS`` that it needs.
 
         ``kept_back`` is the client's error memory, none at first; ``rng`` a stream of
-        the client and its start.
+        the client and its start; ``loss`` is the mean over its mini-batches.
         """
 
     def bits(self, num_numbers: int) -> int:

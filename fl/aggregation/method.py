@@ -8,11 +8,11 @@ sent in full, unless it is personal.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeAlias
 
-from fl.aggregation.components import LayerComponents, MergedLayer
+from fl.aggregation.components import LayerComponents, MergedLayer, weighted_mean
 from fl.model.payload import (
     NOTHING,
     Extent,
@@ -21,6 +21,9 @@ from fl.model.payload import (
     part_extent,
     parts_extent,
 )
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Ability: TypeAlias = Literal[
     "asynchrony",  # clients may start from an older version than the newest
@@ -50,6 +53,10 @@ ONLY_B = Exchange(trains=("B",), sends=("B",), receives=("B",))
 ONLY_A = Exchange(trains=("A",), sends=("A",), receives=("A",))
 
 
+# Returns one merged tensor of those that the components have, trained outside LoRA.
+Rest: TypeAlias = "Callable[[Sequence[Tensor], Sequence[float]], Tensor]"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Contract:
     """What a method guarantees and what it excludes.
@@ -67,6 +74,7 @@ class Contract:
     has_own_rank: bool = False  # not the adapter's: it varies by version
     personal: tuple[Literal["A", "B", "rest"], ...] = ()  # never leaves the client
     small_clients: Literal["sketched", "truncated"] = "sketched"  # the default
+    rest: Rest = weighted_mean  # how what is trained outside LoRA is merged
     cannot: Mapping[Ability, str] = field(default_factory=dict)  # with the reason
 
     def refusals(self, needed: Iterable[Ability]) -> list[str]:
@@ -93,7 +101,8 @@ class Method(Protocol):
 
         A single component is returned bit for bit, unless the method restarts or
         re-factors. Callers sort components by (client, start index) and do not merge
-        a round without arrivals.
+        a round without arrivals. Its arguments may name more: fields of
+        ``fl.aggregation.context.MergeContext``.
         """
 
 

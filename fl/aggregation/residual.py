@@ -10,6 +10,7 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import Field
 
 from fl.aggregation.components import LayerComponents, MergedLayer, Pair, like
+from fl.aggregation.context import merged_by
 from fl.aggregation.fedit import FedIT
 from fl.aggregation.flora_na import FloraNA
 from fl.aggregation.free_als import FreeALS
@@ -108,7 +109,7 @@ class Residual(Record):
         return self.projection.exchange(round_index)
 
     def merge(self, layers: Mapping[str, LayerComponents]) -> dict[str, MergedLayer]:
-        merged = self.projection.merge(layers)
+        merged = merged_by(self.projection, layers)
         norms = reference_norms(layers)
         spectra = {
             name: residual_spectrum(layers[name], layer.pair, norms[name].norm)

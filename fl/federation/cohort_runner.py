@@ -63,6 +63,8 @@ class CohortRunner:
             else:
                 self.steps_reused += num_steps(cohort.values())
                 self._book.note(cohort, from_entry(entry))
+        if unknown:
+            self._executor.prepare()
         chunks = [self.chunk(cohort) for cohort in unknown]
         for cohort, outcomes in zip(
             unknown, self._executor.map(Trainer.train, chunks), strict=True
@@ -119,7 +121,3 @@ class CohortRunner:
             shared={v: one.numpy() for v, one in shared.items() if one is not None},
             samples={job.client_id: self._shares[job.client_id] for job in jobs},
         )
-
-    def close(self) -> None:
-        """End the workers, if there are any."""
-        self._executor.close()

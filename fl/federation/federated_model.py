@@ -5,10 +5,12 @@ Only plain settings are kept until then, so that it may be sent to another proce
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
+
+import numpy as np
 
 from fl.backbones import read
 from fl.federation.versions import Version
@@ -34,6 +36,10 @@ class FederatedModel:
     seed: int
     device: str
     precision: Literal["float32", "float64"]
+
+    def __getstate__(self) -> dict[str, object]:
+        """Return the settings: another process makes its own model and task."""
+        return {one.name: getattr(self, one.name) for one in fields(self)}
 
     @cached_property
     def task(self) -> Task:
@@ -73,6 +79,8 @@ class FederatedModel:
             precision=self.precision,
             device=self.device,
         )
+        if self.learning.training.cache_frozen_layers:
+            lora_model.cache_frozen_layers(self.task.batch("train", np.arange(1)))
         return lora_model, lora_model.read()
 
     def as_version(self, version: Version) -> LoraModel:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -14,13 +14,14 @@ from fl.contract import Arrival, Branch, Job, Merged, Score
 from fl.federation.averages import Averages
 from fl.federation.code_digests import Code
 from fl.federation.cohort_runner import CohortRunner
-from fl.federation.divergence import MergeDiverged, reason, require_finite
+from fl.federation.divergence import MergeDiverged, Steps, reason, require_finite
 from fl.federation.federated_model import NUM_THREADS, FederatedModel
 from fl.federation.jobs import (
     Cohort,
     JobBook,
     cohort_digest,
     num_steps,
+    steps_of,
     ticket_of,
 )
 from fl.federation.local_metrics import ByLabel, LocalScorer
@@ -41,7 +42,6 @@ from fl.peft_folders.base_delta import save_base_delta
 from fl.settings.federation import FederationSettings
 from fl.streams import stream
 from fl.workers.executor import Executor, Inline
-from fl.workers.processes import processes
 
 
 class Federation:
@@ -63,13 +63,13 @@ class Federation:
         store: Store | None = None,
         device: str = "cpu",
         precision: Literal["float32", "float64"] = "float32",
-        workers: int = 1,
+        executor: Callable[[Trainer], Executor[Trainer]] = Inline,
         trainer: LocalTraining | None = None,
     ) -> None:
         """Divide the data; the model is made when the first result is needed.
 
-        With more than one of ``workers``, cohorts are trained in as many processes.
-        ``trainer`` takes the place of ``learning.local_training``.
+        Cohorts are trained by the ``executor`` of a trainer, by default in this
+        process. ``trainer`` takes the place of ``learning.local_training``.
         """
         if trainer is not None:
             learning = replace(learning, local_training=trainer)
@@ -93,10 +93,10 @@ class Federation:
         self._versions = VersionCache(self._model, self._memory, self.initial_version)
         self._averages = Averages(learning.evaluation.average, self._versions)
         trained = self._memory, self._versions, self._book, self._shares
-        executor = _executor(self._model, workers)
-        self._runner = CohortRunner(self._model, executor, *trained)
+        self._executor = executor(Trainer(self._model))
+        self._runner = CohortRunner(self._model, self._executor, *trained)
         self._merger = Merger(
-            learning, self._versions, self._runner, self._book, self.num_samples
+            learning, self._versions, self._runner, self._book, self.num_samples, seed
         )
 
     @property
@@ -163,10 +163,8 @@ class Federation:
         cohorts = self._book.cohorts(tickets)
         name, entry = self._recalled_or_merged(version, ordered, cohorts)
         lost = entry.record.diverged
-        if self.learning.on_divergence == "stop":
-            weights = [arrival.weight for arrival in arrivals]
-            round_id = self._book.round_id(tickets)
-            require_finite(lost, weights, self._book.pending, round_id)
+        self._require_finite(lost, ordered)
+        epsilons = self._epsilons(arrivals)
         newest = name if entry.arrays else version
         kept = [ticket for ticket in self._book.ordered(examined) if ticket not in lost]
         own = [self._personal(ticket, cohorts) for ticket in kept]
@@ -182,6 +180,33 @@ class Federation:
             diverged={ticket: reason(step) for ticket, step in lost.items()},
             sum_norm2=entry.record.sum_norm2,
             losses=tuple(entry.record.losses.get(one.ticket) for one in arrivals),
+            epsilons=epsilons,
+        )
+
+    def _require_finite(self, lost: Steps, arrivals: Sequence[Arrival]) -> None:
+        if self.learning.on_divergence == "stop":
+            weights = [arrival.weight for arrival in arrivals]
+            round_id = self._book.round_id(arrival.ticket for arrival in arrivals)
+            require_finite(lost, weights, self._book.pending, round_id)
+
+    def _epsilons(self, arrivals: Sequence[Arrival]) -> tuple[float, ...]:
+        """Return the epsilon that each arrival's client has spent by all its starts so
+        far, merged or not; none where no accountant is asked."""
+        spent = self.learning.local_training.demands.spent
+        if spent is None:
+            return ()
+        training = self.learning.training
+        size = (
+            training.per_device_train_batch_size * training.gradient_accumulation_steps
+        )
+        jobs = [self._book.pending[one.ticket] for one in arrivals]
+        return tuple(
+            spent(
+                self.num_samples[job.client_id],
+                size,
+                steps_of(job) * (job.start_index + 1),
+            )
+            for job in jobs
         )
 
     def _keep(self, newest: str, entry: Entry[StoredVersion], before: str) -> None:
@@ -278,6 +303,7 @@ class Federation:
 
     def measured(self, model: Version, split: MeasuredSplit = "test") -> Score:
         """Return the metrics of any model on a split."""
+        self._executor.prepare()  # what is not remembered is trained soon
         settings = self.learning.evaluation
         num_samples = len(self.learning.task.labels("test"))
         return measured(
@@ -329,19 +355,12 @@ class Federation:
 
     def close(self) -> None:
         """End the workers, if there are any."""
-        self._runner.close()
+        self._executor.close()
 
     def turn(self, tickets: Iterable[str]) -> int:
         """Return the round within its phase of a merge of these jobs: the latest that
         one is of."""
         return self._book.turn(tickets)
-
-
-def _executor(model: FederatedModel, workers: int) -> Executor[Trainer]:
-    """Return what trains cohorts: this process, or ``workers`` others."""
-    if workers == 1:
-        return Inline(Trainer(model))
-    return processes(workers, Trainer(replace(model)))
 
 
 def _initial_version(learning: FederationSettings, seed: int, code: Code) -> str:

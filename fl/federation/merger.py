@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
+from fl.aggregation.context import MergeContext
 from fl.contract import Arrival, Branch, LayerError
 from fl.federation.cohort_runner import CohortRunner
 from fl.federation.divergence import is_finite
@@ -24,6 +25,7 @@ from fl.federation.versions import StoredVersion, Version, refolded
 from fl.memory.store import Entry
 from fl.model.adapters import Adapter, Pair
 from fl.settings.federation import FederationSettings
+from fl.streams import stream
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,6 +43,7 @@ class Merger:
         runner: CohortRunner,
         book: JobBook,
         num_samples: Sequence[int],
+        seed: int,
     ) -> None:
         self.observe: Observer | None = None
         self._learning = learning
@@ -48,6 +51,7 @@ class Merger:
         self._runner = runner
         self._book = book
         self._num_samples = num_samples
+        self._seed = seed
 
     def merged(
         self, name: str, version: str, arrivals: Sequence[Arrival]
@@ -68,7 +72,8 @@ class Merger:
         weights = [one.weight for one in kept]
         parts = components(before.adapter, starts, ends, weights)
         turn = self._book.turn(tickets)
-        adapter, folds, layers = self._merge(parts, before, turn)
+        context = self._context(kept)
+        adapter, folds, layers = self._merge(parts, before, turn, context)
         shared = self._shared(before, tickets)
         after = next_version(self._learning, before, adapter, folds, turn, shared)
         if not is_finite(after):
@@ -80,11 +85,29 @@ class Merger:
         return after.entry(layers, folds, norms2, lost, changes.sum_norm2, losses)
 
     def _merge(
-        self, parts: Sequence[Component], before: Version, turn: int = 1
+        self,
+        parts: Sequence[Component],
+        before: Version,
+        turn: int = 1,
+        context: MergeContext | None = None,
     ) -> tuple[Adapter, dict[str, Pair], tuple[LayerError, ...]]:
         if self.observe is not None:
             self.observe(parts, before, turn)
-        return merge_adapters(self._learning.aggregation, parts, before.adapter)
+        method = self._learning.aggregation
+        return merge_adapters(method, parts, before.adapter, context)
+
+    def _context(self, arrivals: Sequence[Arrival]) -> MergeContext:
+        """Return what a merge may ask for; its stream is named by its first update."""
+        jobs = [self._book.pending[one.ticket] for one in arrivals]
+        first = jobs[0].client_id, jobs[0].start_index
+        round_id = max(job.round_id for job in jobs)
+        return MergeContext(
+            round_id=round_id,
+            rng=stream(self._seed, "merge", round_id, *first),
+            client_ids=tuple(job.client_id for job in jobs),
+            weights=tuple(one.weight for one in arrivals),
+            losses=tuple(self._book.outcomes[one.ticket].loss for one in arrivals),
+        )
 
     def _shared(self, before: Version, tickets: Sequence[str]) -> Tensor | None:
         """Return what the next version's clients are sent besides, from what

@@ -11,8 +11,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, NamedTuple
 
-from fl.aggregation import LayerComponents, MergedLayer, Method, Pair, weighted_mean
+from fl.aggregation import LayerComponents, MergedLayer, Method, Pair
+from fl.aggregation.context import MergeContext, merged_by
 from fl.aggregation.dora import merged_magnitudes
+from fl.aggregation.method import Rest
 from fl.contract import LayerError
 from fl.federation.versions import Version, refolded
 from fl.model.adapters import Adapter
@@ -66,21 +68,24 @@ def layer_components(
 
 
 def merge_adapters(
-    method: Method, parts: Sequence[Component], previous: Adapter | None = None
+    method: Method,
+    parts: Sequence[Component],
+    previous: Adapter | None = None,
+    context: MergeContext | None = None,
 ) -> tuple[Adapter, dict[str, Pair], tuple[LayerError, ...]]:
     """Return the merged adapter, what it adds to the base, and how well each of its
     layers was merged.
 
-    LoRA pairs, of any ranks, go through ``method``; what is trained outside LoRA is
-    averaged with the same weights. ``previous`` is the global adapter before the round:
-    gauges align to it and the update is measured from it.
+    LoRA pairs, of any ranks, go through ``method``; what is trained outside LoRA goes
+    through its ``contract.rest``, with the same weights. ``previous`` is the global
+    adapter before the round: gauges align to it and the update is measured from it.
     """
-    merged = method.merge(layer_components(parts, previous))
+    merged = merged_by(method, layer_components(parts, previous), context)
     errors = tuple(
         LayerError(name, method.kind, **asdict(layer.diagnostics))
         for name, layer in merged.items()
     )
-    return *assembled(parts, merged), errors
+    return *assembled(parts, merged, method.contract.rest), errors
 
 
 def next_version(
@@ -104,13 +109,13 @@ def next_version(
 
 
 def assembled(
-    parts: Sequence[Component], merged: Mapping[str, MergedLayer]
+    parts: Sequence[Component], merged: Mapping[str, MergedLayer], rest: Rest
 ) -> tuple[Adapter, dict[str, Pair]]:
-    """Return the adapter of merged layers, with the mean of what is trained outside
-    LoRA, and what they add to the base."""
+    """Return the adapter of merged layers, with what is trained outside LoRA merged by
+    ``rest``, and what they add to the base."""
     factors = {name: layer.pair for name, layer in merged.items()}
     folds = {name: one.fold for name, one in merged.items() if one.fold is not None}
-    return parts[0].adapter.with_pairs(factors, _merged_rest(parts)), folds
+    return parts[0].adapter.with_pairs(factors, _merged_rest(parts, rest)), folds
 
 
 class SquaredChanges(NamedTuple):
@@ -148,13 +153,14 @@ def squared_changes(
     return SquaredChanges(tuple(norms2), sum_norm2)
 
 
-def _merged_rest(parts: Sequence[Component]) -> dict[str, Tensor]:
-    """Return the mean of what is trained outside LoRA; DoRA's lengths stay positive."""
+def _merged_rest(parts: Sequence[Component], rest: Rest) -> dict[str, Tensor]:
+    """Return what is trained outside LoRA, merged; DoRA's lengths by a mean that stays
+    positive."""
     rests = [part.adapter.rest() for part in parts]
     weights = [part.weight for part in parts]
     return {
-        name: (merged_magnitudes if name.endswith(MAGNITUDE) else weighted_mean)(
-            [rest[name] for rest in rests], weights
+        name: (merged_magnitudes if name.endswith(MAGNITUDE) else rest)(
+            [own[name] for own in rests], weights
         )
         for name in rests[0]
     }

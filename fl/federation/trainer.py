@@ -130,7 +130,14 @@ class Trainer:
             sends=learning.exchange(job.turn).sends,
             sketch=self._sketch(job),
             kept=kept,
-            rng=stream(self.model.seed, "upload", job.client_id, job.start_index),
+            facts={
+                "rng": stream(
+                    self.model.seed, "upload", job.client_id, job.start_index
+                ),
+                "round_id": job.round_id,
+                "client_id": job.client_id,
+                "loss": trained.loss,
+            },
         )
         sent = trained.sent
         sent = None if sent is None else learning.payload.rounded(sent)

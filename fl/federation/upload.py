@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from fl.aggregation.compression import FACTS
 from fl.model.adapters import Adapter, Layout
@@ -26,13 +24,14 @@ def uploaded(
     sends: Sequence[PartName],
     sketch: Sketch | None,
     kept: Tensor | None,
-    rng: np.random.Generator,
+    facts: Mapping[str, object],
 ) -> tuple[Adapter, Tensor | None]:
     """Return what arrives of a client that sends these factors of what it trained, and
     the flat adapter that stays with the client.
 
     Only what moved travels. A compression acts on the change since ``start``, as one
-    flat upload; ``kept`` is what its last one left behind, ``rng`` its random numbers.
+    flat upload; ``kept`` is what its last one left behind, ``facts`` what else it may
+    ask for.
     """
     whole = sketch or whole_sketch(trained.layout.rank)
     after = sketched(trained.layout, trained.tensors(), whole)
@@ -44,10 +43,10 @@ def uploaded(
             after[part.name] = learning.payload.rounded(after[part.name])
     else:
         before = sketched(start.layout, start.tensors(), whole)
-        own = sent.pack(before).flat, sent.pack(after).flat, kept, rng
-        facts = dict(zip(FACTS, own, strict=True))
+        own = sent.pack(before).flat, sent.pack(after).flat, kept
+        known = {**dict(zip(FACTS, own, strict=False)), **facts}
         method = type(learning.compression).deliver
-        delivery = learning.compression.deliver(**told(method, facts))
+        delivery = learning.compression.deliver(**told(method, known))
         left = left if delivery.kept_back is None else delivery.kept_back
         after.update(sent.views(delivery.received))
     if sketch is not None and sketch.is_own:

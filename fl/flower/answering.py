@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
@@ -17,7 +17,6 @@ from fl.memory.memory import Memory
 from fl.memory.recipe import Environment, digest
 from fl.memory.store import Entry, Store
 from fl.workers.executor import Executor, Inline
-from fl.workers.processes import processes
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,19 +35,14 @@ class Answers:
     clients: Clients
     app: str  # the digest of its folder
     store: Store | None = None
-    num_workers: int = 1
+    executor: Callable[[Clients], Executor[Clients]] = Inline
     num_computed: int = 0
     num_reused: int = 0
     _executor: Executor[Clients] = field(init=False)
     _journal: Journal = field(init=False)
 
     def __post_init__(self) -> None:
-        is_alone = self.num_workers == 1
-        self._executor = (
-            Inline(self.clients)
-            if is_alone
-            else processes(self.num_workers, self.clients)
-        )
+        self._executor = self.executor(self.clients)
         here = Environment.here(device="cpu", threads=1, precision="float32")
         self._memory = Memory(self.store, here)
         self._code = code_digest(["fl.flower.calls", "fl.flower.tally"])

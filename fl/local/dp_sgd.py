@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from fl.local.plain import descend
+from fl.local.privacy import LACKS, epsilon, is_there
 from fl.local.strategy import PLAIN, Cohort, Demands, Samples
 from fl.record import Record
 
@@ -20,8 +21,8 @@ class DPSGD(Record):
     A step takes each sample of the client with one probability (Poisson sampling, as
     the accountant assumes). All that leaves the client follows from these sums: its
     adapter with what is trained outside LoRA; its losses stay. Without ``max_norm`` it
-    trains plainly. With ``delta`` the table ``privacy`` holds the epsilon spent, for
-    one sample more or less; it needs the extra ``privacy``.
+    trains plainly. With ``delta`` the table ``updates`` holds the epsilon spent by all
+    starts so far, for one sample more or less; it needs the extra ``privacy``.
     """
 
     kind: Literal["dp-sgd"] = "dp-sgd"
@@ -39,7 +40,18 @@ class DPSGD(Record):
 
     @property
     def demands(self) -> Demands:
-        return PLAIN if self.max_norm is None else Demands(hides_losses=True)
+        if self.max_norm is None:
+            return PLAIN
+        if self.delta is None:
+            return Demands(hides_losses=True)
+        lacks = "" if is_there() else LACKS
+        return Demands(hides_losses=True, spent=self.epsilon, lacks=lacks)
+
+    def epsilon(self, num_samples: int, size: int, num_steps: int) -> float:
+        """Return the epsilon that a client has spent after these steps."""
+        assert self.delta is not None
+        rate = rate_of(num_samples, size)
+        return epsilon(rate, self.noise_multiplier, num_steps, self.delta)
 
     def train(self, cohort: Cohort) -> None:
         if self.max_norm is None:

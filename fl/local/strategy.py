@@ -26,6 +26,10 @@ Loss: TypeAlias = "Callable[[Tensor, Tensor, Tensor], Tensor]"
 # back, and the part of all data that each of these clients has.
 Join: TypeAlias = "Callable[[Tensor, Sequence[Tensor], Sequence[float]], Tensor]"
 
+# Returns the epsilon of a client with so many samples, of which a step asks for so
+# many, after so many steps.
+Spent: TypeAlias = Callable[[int, int, int], float]
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Demands:
@@ -33,6 +37,8 @@ class Demands:
 
     keeps: bool = False  # a client keeps a row from one participation to the next
     shares: Join | None = None  # the server sends a row with the model, and gets others
+    spent: Spent | None = None  # the epsilon, where an accountant is asked for it
+    lacks: str = ""  # what has to be installed for it
     hides_losses: bool = False  # the loss of the mini-batches stays with the client
     optimisers: tuple[Literal["sgd", "momentum", "adamw"], ...] = ()  # none: all
     one_rank: bool = False  # all clients train the whole adapter

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from fl.model.adapters import ALL_LINEAR, Adapter, Layout, LoraSettings, Part
+from fl.model.frozen_layers import FrozenLayers
 from fl.model.layers import AdaptedLinear, WholeModule
 from fl.model.payload import PartName
 from fl.streams import forked
@@ -61,6 +62,7 @@ class LoraModel:
         indices = {id(parameter): i for i, parameter in enumerate(self.parameters)}
         self.linears = _adapted_linears(self.model, indices)
         self.wholes = _whole_modules(self.model, indices)
+        self._frozen: FrozenLayers | None = None
         self.width: int = getattr(base.config, "hidden_size", 256)
         self.positions_per_image = _positions_per_image(base.config)
 
@@ -140,17 +142,27 @@ class LoraModel:
             for name, value in batch.items()
         }
 
+    def cache_frozen_layers(self, batch: Mapping[str, Tensor]) -> None:
+        """From now on compute what comes before the first trained layer once for each
+        sample; a task's batch finds these layers. Raises ``NothingFrozen``."""
+        self._frozen = FrozenLayers(self.model, self.placed(batch))
+
     def forward(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Return the loss and the logits of a task's batch."""
-        output = self.model(**self.placed(batch))
+        placed = self.placed(batch)
+        with self._cached(placed):
+            output = self.model(**placed)
         return output.loss, output.logits
 
     def logits(self, batch: Mapping[str, Tensor], *, bf16: bool = False) -> Tensor:
         """Return the logits of a placed batch, in the dtype of the trained numbers."""
         inputs = {name: value for name, value in batch.items() if name != "labels"}
-        with self.autocast(bf16):
+        with self.autocast(bf16), self._cached(batch):
             logits: Tensor = self.model(**inputs).logits
         return logits.to(self.dtype)
+
+    def _cached(self, batch: Mapping[str, Tensor]) -> AbstractContextManager[None]:
+        return nullcontext() if self._frozen is None else self._frozen.cached(batch)
 
     def autocast(self, is_on: bool) -> AbstractContextManager[object]:
         """Return a context with bfloat16 matrix products, or without effect."""

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fl.aggregation import LayerComponents, MergedLayer, Method, Pair, weighted_mean
+from fl.aggregation import LayerComponents, MergedLayer, Method, Pair
 from fl.aggregation.components import pad_rank
 from fl.aggregation.dora import merged_magnitudes
+from fl.aggregation.method import Rest
 from fl.peft_folders.companions import base_name, tokenizers_differ
 from fl.peft_folders.fit import require_alike, require_mergeable
 from fl.peft_folders.folder import PeftFolder
@@ -68,8 +69,9 @@ class Components:
             for module in self.first.pairs
         }
 
-    def adapter(self, merged: Mapping[str, MergedLayer]) -> PeftFolder:
-        """Return the merged adapter, without the folds."""
+    def adapter(self, merged: Mapping[str, MergedLayer], rest: Rest) -> PeftFolder:
+        """Return the merged adapter, without the folds; ``rest`` merges what was
+        trained outside LoRA."""
         folders, weights = zip(*self.terms(), strict=True)
         return PeftFolder(
             path=self.first.path,
@@ -83,7 +85,7 @@ class Components:
                 for module in self.first.magnitudes
             },
             rest={
-                name: _averaged(name, [f.rest[name] for f in folders], weights)
+                name: _merged(name, [f.rest[name] for f in folders], weights, rest)
                 for name in self.first.rest
             },
             is_double=self.is_double,
@@ -154,10 +156,12 @@ class Components:
         return tensor if self.is_double else tensor.float()
 
 
-def _averaged(name: str, tensors: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
-    """Return the weighted mean; integers, such as positions, must be equal."""
+def _merged(
+    name: str, tensors: Sequence[Tensor], weights: Sequence[float], rest: Rest
+) -> Tensor:
+    """Return the merge of a tensor; integers, such as positions, must be equal."""
     if tensors[0].is_floating_point():
-        return weighted_mean(tensors, weights)
+        return rest(tensors, weights)
     if any(not tensor.equal(tensors[0]) for tensor in tensors):
         raise ValueError(f"{name} is not of floating-point numbers, and it differs")
     return tensors[0]

@@ -16,6 +16,7 @@ from fl.aggregation import (
     Method,
     ranks,
 )
+from fl.aggregation.context import merged_by
 from fl.aggregation.reference_norms import ratio, reference_norms
 from fl.memory.recipe import settings
 from fl.peft_folders.base_delta import write_base_delta
@@ -93,8 +94,8 @@ def merge_folders(
     components.require_fit(merge)
     onto = common_base_delta(clients, before)
     layers = components.layers()
-    merged = merge.merge(layers)
-    adapter = components.adapter(merged)
+    merged = merged_by(merge, layers)
+    adapter = components.adapter(merged, merge.contract.rest)
     folds = components.folds(merged)
     report = _report(merge, Path(out), components, merged, onto)
     with new_folder(out) as folder:

@@ -44,6 +44,8 @@ def _of_local_training(learning: FederationSettings) -> Iterator[Conflict]:
         wanted = " or ".join(demands.optimisers)
         text = f"needs training.optim {wanted}, got {optim}"
         yield Conflict(path, f"{local.kind} {text}")
+    if demands.lacks:
+        yield Conflict(path, demands.lacks)
     if demands.keeps or demands.shares:
         for reason in _against_memory(learning, "what it keeps"):
             yield Conflict(path, _against(learning, reason))

@@ -32,6 +32,7 @@ class TrainingSettings(Record):
     weight_decay: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     max_grad_norm: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     bf16: bool = False  # autocast
+    cache_frozen_layers: bool = False  # of each sample, below the first trained layer
 
     @model_validator(mode="after")
     def _check_warmup(self) -> TrainingSettings:

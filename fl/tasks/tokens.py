@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -72,3 +72,23 @@ def token_batch(
         "input_ids": torch.from_numpy(padded(rows, pad_id, left=left)),
         "attention_mask": torch.from_numpy(padded(ones, 0, left=left)),
     }
+
+
+def text_lengths(batch: Mapping[str, Tensor]) -> NDArray[np.int64] | None:
+    """Return the length of each text without padding, or None if it is unknown.
+
+    It is known if all zeros of the attention mask are at the end and have no labels.
+    """
+    if "input_ids" not in batch or "attention_mask" not in batch:
+        return None
+    used = batch["attention_mask"].cpu().numpy() != 0
+    labels = batch["labels"].cpu().numpy()
+    if labels.ndim == 2 and ((labels != IGNORED) & ~used).any():
+        return None
+    lengths: NDArray[np.int64] = used.sum(1)
+    if (
+        used.ndim != 2
+        or not (used == (np.arange(used.shape[1]) < lengths[:, None])).all()
+    ):
+        return None
+    return np.maximum(lengths, 1)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fl.tasks.tokens import IGNORED
+from fl.tasks.tokens import text_lengths
 from fl.training.grouping import PassRule, Shape, group_clients, shape
 
 if TYPE_CHECKING:
@@ -47,26 +47,6 @@ def passes(
         [Slice(row, _taken(batches[row], lengths[row], *part)) for row, *part in group]
         for group in best
     ]
-
-
-def text_lengths(batch: Mapping[str, Tensor]) -> NDArray[np.int64] | None:
-    """Return the length of each text without padding, or None if it is unknown.
-
-    It is known if all zeros of the attention mask are at the end and have no labels.
-    """
-    if "input_ids" not in batch or "attention_mask" not in batch:
-        return None
-    used = batch["attention_mask"].cpu().numpy() != 0
-    labels = batch["labels"].cpu().numpy()
-    if labels.ndim == 2 and ((labels != IGNORED) & ~used).any():
-        return None
-    lengths: NDArray[np.int64] = used.sum(1)
-    if (
-        used.ndim != 2
-        or not (used == (np.arange(used.shape[1]) < lengths[:, None])).all()
-    ):
-        return None
-    return np.maximum(lengths, 1)
 
 
 def _divides(num_slices: int, lengths: NDArray[np.int64] | None) -> bool:

@@ -37,6 +37,9 @@ class Outcome(Generic[Result]):
 class Executor(Protocol[State_co]):
     """Applies a function to a state and to each of some items."""
 
+    def prepare(self) -> None:
+        """Begin to start what takes long to start, since there will be work."""
+
     def map(
         self, function: Callable[[State_co, Item], Result], items: Sequence[Item]
     ) -> Iterator[Result]:
@@ -60,6 +63,9 @@ class Inline(Generic[State_co]):
     """One piece of work after another, in this process."""
 
     state: State_co
+
+    def prepare(self) -> None:
+        return None
 
     def map(
         self, function: Callable[[State_co, Item], Result], items: Sequence[Item]
@@ -93,6 +99,9 @@ class Crew(Protocol[Worker]):
     def size(self) -> int:
         """Return how many may work at a time."""
 
+    def prepare(self) -> None:
+        """Begin to start what the workers have in common."""
+
     def start(self) -> Worker:
         """Return a new worker, maybe not ready yet."""
 
@@ -121,6 +130,9 @@ class Spread(Generic[State_co, Worker]):
         self._crew = crew
         self._idle: list[Worker] = []
         self._busy: list[tuple[Worker, int]] = []
+
+    def prepare(self) -> None:
+        self._crew.prepare()
 
     def map(
         self, function: Callable[[State_co, Item], Result], items: Sequence[Item]

@@ -1,13 +1,14 @@
-"""Workers that are fresh processes of this machine."""
+"""Workers that are processes of this machine, forks of one that has imported all."""
 
 from __future__ import annotations
 
 import multiprocessing
+import os
 import pickle
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -19,6 +20,7 @@ from fl.failure import FAR, failure
 from fl.workers.executor import Death, Outcome, Spread
 
 State = TypeVar("State")
+HAS_SERVER = "forkserver" in multiprocessing.get_all_start_methods()
 
 
 class ProcessWorker(NamedTuple):
@@ -30,15 +32,28 @@ class ProcessWorker(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ProcessCrew:
-    """Spawned processes; each ends with the one that started it."""
+    """Processes that each end with the one that started it.
+
+    They are forks of a server, which imports the modules ``preload`` once; where the
+    system has no fork, each is a fresh process.
+    """
 
     size: int
     state: object
+    preload: Sequence[str] = ()
+
+    def prepare(self) -> None:
+        if HAS_SERVER:
+            start_server(self.preload)
 
     def start(self) -> ProcessWorker:
-        context = multiprocessing.get_context("spawn")
+        self.prepare()
+        method = "forkserver" if HAS_SERVER else "spawn"
+        context: Any = multiprocessing.get_context(method)
         ours, theirs = context.Pipe()
-        process = context.Process(target=_serve, args=(theirs, self.state), daemon=True)
+        process = context.Process(
+            target=_serve, args=(theirs, self.state, dict(os.environ)), daemon=True
+        )
         with _interrupts_held():
             process.start()
         theirs.close()
@@ -63,9 +78,21 @@ class ProcessCrew:
         return None
 
 
-def processes(num_workers: int, state: State) -> Spread[State, ProcessWorker]:
-    """Return an executor over processes, each with a copy of ``state``."""
-    return Spread(ProcessCrew(num_workers, state))
+def processes(
+    num_workers: int, state: State, preload: Sequence[str] = ()
+) -> Spread[State, ProcessWorker]:
+    """Return an executor over processes, each with a copy of ``state``; they share the
+    memory of the modules ``preload``, which are imported once."""
+    return Spread(ProcessCrew(num_workers, state, preload))
+
+
+def start_server(preload: Sequence[str]) -> None:
+    """Start the server of all workers, unless it runs, and do not wait for it."""
+    from multiprocessing import forkserver  # not on every system
+
+    with _interrupts_held():
+        forkserver.set_forkserver_preload(list(preload))
+        forkserver.ensure_running()
 
 
 def _answer(worker: ProcessWorker) -> Outcome[object] | Death:
@@ -76,8 +103,12 @@ def _answer(worker: ProcessWorker) -> Outcome[object] | Death:
         return Death(f"exit code {worker.process.exitcode}")
 
 
-def _serve(pipe: Connection[Any, Any], state: object) -> None:
+def _serve(
+    pipe: Connection[Any, Any], state: object, environment: Mapping[str, str]
+) -> None:
     """Answer one piece of work after another until the pipe is closed."""
+    os.environ.clear()  # the server's are those of its start
+    os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     while True:
         try:

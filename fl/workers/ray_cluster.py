@@ -85,6 +85,9 @@ class RayCrew:
     num_gpus: float = 0.0
     _software: Mapping[str, object] = field(default_factory=lambda: software())
 
+    def prepare(self) -> None:
+        return None
+
     def start(self) -> RayWorker:
         import ray
 

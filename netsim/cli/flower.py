@@ -21,6 +21,7 @@ from netsim.cli.options import (
 from netsim.cli.running import run_and_show
 from netsim.cosim.commands.flower_app import app_scenario
 from netsim.cosim.run import extended
+from netsim.cosim.workers import Workers
 
 
 def flower(
@@ -44,7 +45,7 @@ def flower(
     out: OutOption = None,
     resume: Annotated[bool, typer.Option(help="Go on with the run in --out.")] = False,
     fresh: FreshOption = False,
-    workers: WorkersOption = 1,
+    workers: WorkersOption = None,
     quiet: QuietOption = False,
     json: JsonOption = False,
 ) -> None:
@@ -62,7 +63,7 @@ def flower(
         out,
         resume=resume,
         fresh=fresh,
-        workers=workers,
+        workers=Workers(workers),
         quiet=quiet,
         json=json,
         before=before,

@@ -48,7 +48,10 @@ FreshOption = Annotated[
     bool, typer.Option(help="Train again what an earlier run has trained already.")
 ]
 WorkersOption = Annotated[
-    int, typer.Option(min=1, help="Train in this many processes; same results.")
+    int | None,
+    typer.Option(
+        min=1, help="Train in this many processes, 1 by default; same results."
+    ),
 ]
 AtOnceOption = Annotated[
     int | None,
@@ -66,7 +69,7 @@ RayOption = Annotated[
     typer.Option(
         metavar="auto|ADDRESS",
         help="On a Ray cluster: RAY_ADDRESS or the one that runs here, else one of "
-        "this machine's processors. As many runs at a time as it has free ones.",
+        "this machine's processors. As many workers as it has free ones.",
     ),
 ]
 GpusOption = Annotated[

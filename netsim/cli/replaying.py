@@ -25,6 +25,7 @@ from netsim.cli.running import run_and_show, summary
 from netsim.cosim.inputs import changed
 from netsim.cosim.reading import read_scenario
 from netsim.cosim.replay import first_difference, own_edits, recorded_scenario
+from netsim.cosim.workers import Workers
 from netsim.runs.manifest import SCENARIO_FILE, edited, has_known_code, read_manifest
 
 
@@ -33,7 +34,7 @@ def replay(
     set_: SetOption = None,
     out: OutOption = None,
     fresh: FreshOption = False,
-    workers: WorkersOption = 1,
+    workers: WorkersOption = None,
     quiet: QuietOption = False,
     json: JsonOption = False,
     allow_code: AllowCodeOption = False,
@@ -51,7 +52,7 @@ def replay(
             scenario,
             out,
             fresh=fresh,
-            workers=workers,
+            workers=Workers(workers),
             quiet=quiet,
             json=json,
             before=read_scenario(run / SCENARIO_FILE, (), code),
@@ -60,7 +61,7 @@ def replay(
     with tempfile.TemporaryDirectory(prefix="netsim-replay-") as scratch:
         folder = out if out is not None else Path(scratch) / "run"
         replayed = run_and_show(
-            scenario, folder, fresh=fresh, workers=workers, quiet=True
+            scenario, folder, fresh=fresh, workers=Workers(workers), quiet=True
         )
         same = _compare(run, folder)
         if json:

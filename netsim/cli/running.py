@@ -20,11 +20,13 @@ from netsim.cli.live import LiveView
 from netsim.cli.options import (
     AllowCodeOption,
     FreshOption,
+    GpusOption,
     JsonLinesOption,
     JsonOption,
     OutOption,
     QuietOption,
     RangeOption,
+    RayOption,
     ScenarioArg,
     SeedOption,
     SetOption,
@@ -41,6 +43,7 @@ from netsim.cosim.reuse import conclusion, verdicts
 from netsim.cosim.run import claim_folder, extended, run_scenario
 from netsim.cosim.scenario import Scenario
 from netsim.cosim.shipped import find_scenario
+from netsim.cosim.workers import ALONE, Workers
 from netsim.errors import InputError, Interrupted
 from netsim.runs.manifest import Manifest
 from netsim.scenario import UserCode
@@ -71,7 +74,9 @@ def run(
         ),
     ] = False,
     fresh: FreshOption = False,
-    workers: WorkersOption = 1,
+    workers: WorkersOption = None,
+    ray: RayOption = None,
+    gpus: GpusOption = 0.0,
     with_base: WithBaseOption = False,
     with_range: RangeOption = False,
     quiet: QuietOption = False,
@@ -87,6 +92,9 @@ def run(
     code = user_code(allow_code)
     path = find_scenario(scenario)
     config = read_scenario(path, overrides(set_, seed), code)
+    who = Workers(workers, ray, gpus)
+    if ray is not None and config.learning.federated is None:
+        raise InputError("--ray: this scenario trains nothing that could be spread")
     before = extended(config, out, code) if resume and out is not None else None
     with ExitStack() as stack:
         spectators: list[Spectator] = [JsonLines(sys.stdout)] if json_lines else []
@@ -98,7 +106,7 @@ def run(
             out,
             resume=resume,
             fresh=fresh,
-            workers=workers,
+            workers=who,
             with_base=with_base,
             quiet=quiet,
             json=json or json_lines,
@@ -125,7 +133,7 @@ def run_and_show(
     *,
     resume: bool = False,
     fresh: bool = False,
-    workers: int = 1,
+    workers: Workers = ALONE,
     with_base: bool = False,
     quiet: bool = False,
     json: bool = False,

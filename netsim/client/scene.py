@@ -52,6 +52,7 @@ class Scene:
     learner: Learner
     recorder: Recorder
     held_versions: dict[int, str] = field(default_factory=dict)  # received last
+    tells_updates: bool = False  # the table ``updates``
     _num_events: int = 0
 
     def __post_init__(self) -> None:

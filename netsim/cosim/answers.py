@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from fl.aggregation.components import LayerComponents, MergedLayer, Pair
 from fl.aggregation.compression import FACTS
+from fl.aggregation.context import NAMES as MERGE_FACTS
 from fl.aggregation.method import Contract, Exchange
 from fl.aggregation.server_optimiser import Moments
 from fl.contract import Merged, Score, Work
@@ -162,10 +163,13 @@ def _is_like(pair: Pair, model: Pair) -> bool:
 
 
 def _is_merged(
-    answer: Mapping[str, MergedLayer], layers: Mapping[str, LayerComponents]
+    answer: Mapping[str, MergedLayer],
+    layers: Mapping[str, LayerComponents] | None = None,
+    **others: object,
 ) -> bool:
-    return list(answer) == list(layers) and all(
-        _fits(answer[name], layer) for name, layer in layers.items()
+    return layers is None or (
+        list(answer) == list(layers)
+        and all(_fits(answer[name], layer) for name, layer in layers.items())
     )
 
 
@@ -180,6 +184,7 @@ METHOD: Answers = {
         "every layer in the order given, with factors B [m, r] and A [r, n] of the "
         f"components' dtype, {_RANK}",
         _is_merged,
+        names=MERGE_FACTS,
     ),
     "merge_layer": Answer(
         f"factors B [m, r] and A [r, n] of the components' dtype, {_RANK}",
@@ -197,7 +202,7 @@ COMPRESSION: Answers = {
     "deliver": Answer(
         "what is received, and what is kept back or None, of the upload's shape and "
         "dtype",
-        lambda answer, sent=None, trained=None, kept_back=None, rng=None: (
+        lambda answer, trained=None, **others: (
             _is_flat(answer.received, trained)
             and (answer.kept_back is None or _is_flat(answer.kept_back, trained))
         ),

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field, StrictBool
 from fl.contract import Metric
 from netsim.core.quantities import Bytes
 from netsim.cosim.declared_time import DeclaredTime
+from netsim.cosim.workers import ALONE, Workers
 from netsim.errors import InputError, Refusal
 from netsim.learner.learner import Learner
 from netsim.scenario import Record
@@ -55,7 +56,7 @@ class FlowerLearning(Record):
             yield ("app",), str(error)
 
     def learner(
-        self, num_clients: int, seed: int, *, reuse: bool, workers: int = 1
+        self, num_clients: int, seed: int, *, reuse: bool, workers: Workers = ALONE
     ) -> FlowerLearner:
         if importlib.util.find_spec("flwr") is None:
             raise InputError(

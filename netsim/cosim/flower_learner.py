@@ -19,6 +19,7 @@ from fl.flower.session import Session
 from fl.memory.store import Store
 from fl.workers.executor import WorkerDied
 from netsim.cosim.declared_time import DeclaredTime
+from netsim.cosim.workers import Workers
 from netsim.errors import InputError
 from netsim.learner.app import Post
 from netsim.learner.evaluation_schedule import EvaluationSchedule
@@ -54,7 +55,7 @@ class FlowerLearner:
         seed: int,
         *,
         reuse: bool,
-        workers: int,
+        workers: Workers,
     ) -> None:
         self.schedule = EvaluationSchedule()
         self.num_samples: Sequence[int] = [1] * num_clients
@@ -64,7 +65,7 @@ class FlowerLearner:
             Clients(project, counts=project.uses_torch),
             app=project.digest,
             store=Store() if reuse else None,
-            num_workers=workers,
+            executor=workers.executor,
         )
         self._session = Session(
             project,

@@ -8,8 +8,10 @@ from contextlib import contextmanager
 from fl.federation.divergence import MergeDiverged
 from fl.federation.warm_start import DoesNotFit
 from fl.model.device import Unusable, is_out_of_memory
+from fl.model.frozen_layers import NothingFrozen
 from fl.training.local_training import Diverged
 from fl.workers.executor import WorkerDied
+from fl.workers.ray_cluster import NoCluster
 from netsim.errors import InputError
 
 
@@ -20,8 +22,10 @@ def failures_as_input_errors() -> Iterator[None]:
         Diverged: "learning.training",
         MergeDiverged: "learning.aggregation",
         DoesNotFit: "learning.start",
+        NothingFrozen: "learning.training.cache_frozen_layers",
         Unusable: "learning.device",
         WorkerDied: "workers",
+        NoCluster: "--ray",
     }
     try:
         yield

@@ -38,7 +38,9 @@ class FederatedLearner:
         self._costs = costs
         self._sizes = next(iter(costs.values()))
         self._timing = timing_as
-        self.schedule = schedule
+        spends = learning.local_training.demands.spent is not None
+        told = {"updates": True} if spends else {}
+        self.schedule = schedule.model_copy(update=told)
         self.rank = learning.lora.r
         traffic = Traffic(
             method=learning.aggregation,

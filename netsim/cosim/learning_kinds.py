@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol
 
@@ -49,6 +50,7 @@ from netsim.cosim import answers
 from netsim.cosim.flower import FlowerLearning
 from netsim.cosim.input_errors import as_input_error, failures_as_input_errors
 from netsim.cosim.proxy import ProxyLearning
+from netsim.cosim.workers import ALONE, Workers
 from netsim.errors import Refusal
 from netsim.learner.evaluation_schedule import EvaluationSchedule
 from netsim.learner.learner import Learner
@@ -60,6 +62,8 @@ from netsim.scenario.traits import Declaring, Trait, Traits
 
 if TYPE_CHECKING:
     from netsim.cosim.learner import CostsByPart, FederatedLearner
+
+TRAINING = ("peft", "fl.federation.federation")  # what who trains imports
 
 
 class Learning(Declaring, Protocol):
@@ -73,9 +77,9 @@ class Learning(Declaring, Protocol):
         """Yield its settings that cannot be, for this many clients."""
 
     def learner(
-        self, num_clients: int, seed: int, *, reuse: bool, workers: int = 1
+        self, num_clients: int, seed: int, *, reuse: bool, workers: Workers = ALONE
     ) -> Learner:
-        """Return the learner of one run. It trains in ``workers`` processes and, with
+        """Return the learner of one run. It trains with these ``workers`` and, with
         ``reuse``, takes finished learning from the store."""
 
     def known_learner(
@@ -129,7 +133,7 @@ class LearningOff(Record):
         }
 
     def learner(
-        self, num_clients: int, seed: int, *, reuse: bool, workers: int = 1
+        self, num_clients: int, seed: int, *, reuse: bool, workers: Workers = ALONE
     ) -> Learner:
         return NoLearning(
             num_clients=num_clients,
@@ -187,6 +191,7 @@ def _of_demands(demands: Demands) -> Traits:
     found: dict[Trait, bool] = {
         "keeps-rows": demands.keeps,
         "shares-rows": demands.shares is not None,
+        "hides-losses": demands.hides_losses,
         "trains-one-rank": demands.one_rank or demands.is_alone,
     }
     return {trait: "local_training" for trait, holds in found.items() if holds}
@@ -275,7 +280,7 @@ class LoraLearning(Record):
         return FederationSettings(**own | {"evaluation": self.evaluation.measurement()})
 
     def learner(
-        self, num_clients: int, seed: int, *, reuse: bool, workers: int = 1
+        self, num_clients: int, seed: int, *, reuse: bool, workers: Workers = ALONE
     ) -> FederatedLearner:
         with as_input_error("learning.task"):
             require_splits(self.task)
@@ -301,7 +306,7 @@ class LoraLearning(Record):
         seed: int,
         *,
         store: Store | None = None,
-        workers: int = 1,
+        workers: Workers = ALONE,
     ) -> FederatedLearner:
         from fl.federation.federation import Federation  # imports all of training
         from netsim.cosim.learner import FederatedLearner
@@ -315,7 +320,7 @@ class LoraLearning(Record):
                 seed=seed,
                 store=store,
                 device=device,
-                workers=workers,
+                executor=partial(workers.executor, preload=TRAINING),
             )
             with failures_as_input_errors():
                 costs = self._costs(may_count=True)

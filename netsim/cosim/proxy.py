@@ -12,6 +12,7 @@ from fl.costs.timing import with_modules_of_lora
 from fl.model.adapters import LoraSettings
 from fl.model.payload import Payload
 from fl.settings.local_training import TrainingSettings
+from netsim.cosim.workers import ALONE, Workers
 from netsim.errors import Refusal
 from netsim.learner.learner import Learner
 from netsim.learner.no_learning import MAX_SAMPLES, NoLearning
@@ -57,7 +58,7 @@ class ProxyLearning(Record):
         yield from ()
 
     def learner(
-        self, num_clients: int, seed: int, *, reuse: bool, workers: int = 1
+        self, num_clients: int, seed: int, *, reuse: bool, workers: Workers = ALONE
     ) -> Learner:
         costs = count_timing(self.model, self.lora, self.training)
         return self._learner(num_clients, costs)

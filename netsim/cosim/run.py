@@ -25,6 +25,7 @@ from netsim.cosim.extend import LONGER, adopt
 from netsim.cosim.inputs import changed, inputs, keep_code, require_same_code
 from netsim.cosim.reading import read_scenario, read_unloaded
 from netsim.cosim.scenario import Scenario
+from netsim.cosim.workers import ALONE, Workers
 from netsim.cosim.world import build_population, build_stage, play
 from netsim.devices.device import least_certain
 from netsim.errors import InputError
@@ -77,7 +78,7 @@ def run_scenario(
     command: tuple[str, ...] = (),
     resume: bool = False,
     reuse: bool = True,
-    workers: int = 1,
+    workers: Workers = ALONE,
     watch: Callable[[Progress], None] = lambda progress: None,
     patience_s: float = 0.0,
     with_base: bool = False,
@@ -85,7 +86,7 @@ def run_scenario(
     """Run a scenario into ``folder`` and return its manifest.
 
     Learning of earlier runs is reused; without ``reuse`` it is computed again.
-    ``workers`` is the number of processes that train, which changes no result. With
+    Who trains, ``workers``, changes no result. With
     ``resume`` a finished run of the same scenario is left as it is, and an unfinished
     or damaged one is completed; if only ``stop`` differs, the run is continued to the
     new end, and the recorded run is kept until then. A folder that another process

@@ -1,7 +1,8 @@
-"""Where the runs of a study are done: in this process, in several, or on a cluster."""
+"""Where runs and cohorts are done: in this process, in several, or on a cluster."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -10,7 +11,7 @@ from fl.workers.processes import processes
 from fl.workers.ray_cluster import NoCluster, ray_workers
 from netsim.errors import InputError
 
-__all__ = ["Executor", "NoCluster", "Workers"]
+__all__ = ["ALONE", "Executor", "NoCluster", "Workers"]
 
 State = TypeVar("State")
 
@@ -24,16 +25,24 @@ class Workers:
     ray: str | None = None  # auto, or an address
     num_gpus: float = 0.0  # that each worker of a Ray cluster reserves
 
-    def executor(self, state: State) -> Executor[State]:
-        """Return the executor whose workers each hold ``state``."""
+    def __post_init__(self) -> None:
+        if self.num is not None and self.num < 1:
+            raise InputError(f"workers must be at least 1, got {self.num}")
+        if self.num_gpus and self.ray is None:
+            raise InputError("--gpus: only workers of a cluster reserve any: --ray")
+
+    def executor(self, state: State, preload: Sequence[str] = ()) -> Executor[State]:
+        """Return the executor whose workers each hold ``state``; processes of this
+        machine import ``preload`` once for all."""
         if self.ray is None:
-            if self.num_gpus:
-                raise InputError("--gpus: only workers of a cluster reserve any: --ray")
             num = self.num or 1
-            return Inline(state) if num == 1 else processes(num, state)
+            return Inline(state) if num == 1 else processes(num, state, preload)
         try:
             return ray_workers(
                 self.ray, state, num_workers=self.num, num_gpus=self.num_gpus
             )
         except NoCluster as error:
             raise InputError(f"--ray {self.ray}: {error}") from error
+
+
+ALONE = Workers()

@@ -72,6 +72,7 @@ def build_stage(
         links=_own_links(scenario, env, recorder, transfer_ids),
         learner=learner,
         recorder=recorder,
+        tells_updates=learner.schedule.updates or _reads_losses(scenario),
     )
     policy = scenario.policy
     return Stage(
@@ -82,6 +83,11 @@ def build_stage(
         samplers=_samplers(scenario, learner, population),
         charges_pilots=policy is None or policy.charges_pilots,
     )
+
+
+def _reads_losses(scenario: Scenario) -> bool:
+    sampling = scenario.server.sampling
+    return sampling is not None and "reads-losses" in sampling.traits
 
 
 def _samplers(

@@ -68,6 +68,7 @@ class EvaluationSchedule(Record):
     every: Annotated[int, Field(ge=1)] | None = Field(default_factory=_usual_every)
     near: Annotated[float, Field(gt=0)] | None = None
     clients: Examined | None = None
+    updates: bool = False  # each merged update's loss and norm: the table ``updates``
 
     @model_validator(mode="after")
     def _check_near(self) -> EvaluationSchedule:

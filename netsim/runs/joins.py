@@ -43,6 +43,8 @@ JOINS = (
     Join("evals", "round_id", "rounds"),  # round 0 is before the first
     Join("evals", "client_id", "clients"),
     Join("merges", "round_id", "rounds"),
+    Join("updates", "task_id", "tasks"),
+    Join("updates", "round_id", "rounds"),  # the round that merged it
     Join("estimates", "client_id", "clients"),
     Join("estimates", "round_id", "rounds"),
     Join("events", "round_id", "rounds"),

@@ -31,6 +31,7 @@ Trait: TypeAlias = Literal[
     # the weights of drawn clients
     "sums-to-one",
     "sums-vary",
+    "reads-losses",  # who is drawn depends on the losses of local training
     # a policy
     "decides-sampling",
     "keeps-sampling",  # it leaves the sampling to the server
@@ -64,6 +65,7 @@ Trait: TypeAlias = Literal[
     "keeps-sketched-errors",  # of a sketch
     "keeps-rows",  # clients keep what their local training needs
     "shares-rows",  # local training sends more than the model, both ways
+    "hides-losses",  # the server is not told the losses of local training
     "trains-one-rank",  # all clients train the whole adapter
     "examines-clients",
     "ends-near-target",

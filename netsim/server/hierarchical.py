@@ -65,7 +65,11 @@ class Hierarchical(Record):
     def rules(self) -> ServerRules:
         timing = RoundTiming(self.announce_time_s, self.merge_time_s)  # of an edge
         return ServerRules(
-            rounds=RoundRules(timing=timing, is_numbered_by_client=False)
+            rounds=RoundRules(
+                timing=timing,
+                rounds_per_draw=self.edge_rounds,
+                is_numbered_by_client=False,
+            )
         )
 
     def play(self, stage: Stage) -> Process:

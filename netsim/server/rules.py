@@ -22,6 +22,7 @@ class RoundRules:
     staleness_exponent: float = 0.0  # of what is merged late
     corrects_arrivals: bool = False
     corrects_presence: bool = False
+    rounds_per_draw: int = 1  # that are drawn before the first of them begins
     is_numbered_by_client: bool = True  # a round's tasks start in that order
 
     @property

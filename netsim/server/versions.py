@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from fl.contract import Arrival, Branch, Job, LayerError, Merged
 from netsim.client.participation import Participation
 from netsim.client.scene import Scene
-from netsim.trace.rows import Merge
+from netsim.trace.rows import Merge, Update
 
 
 class Versions:
@@ -57,7 +57,26 @@ class Versions:
                 where = {"round_id": round_id, "client_id": part.client_id}
                 self._scene.mark("diverged", **where, detail=detail)
         self._write_layers(round_id, merged)
+        if self._scene.tells_updates:
+            self._write_updates(round_id, parts, merged)
         return merged
+
+    def _write_updates(
+        self, round_id: int, parts: Sequence[Participation], merged: Merged
+    ) -> None:
+        """Write what learning tells of each update in a merge."""
+        nothing = [None] * len(parts)
+        told = zip(
+            parts,
+            merged.losses or nothing,
+            merged.norms2 or nothing,
+            merged.epsilons or nothing,
+            strict=True,
+        )
+        now_ns = self._scene.env.now
+        self._scene.recorder.updates.extend(
+            Update(part.task_id, round_id, now_ns, *facts) for part, *facts in told
+        )
 
     def join(self, round_id: int, branches: Sequence[Branch]) -> None:
         """Merge what edge servers made of the version in force into a new one."""

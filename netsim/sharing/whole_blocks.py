@@ -48,7 +48,7 @@ class WholeBlocks(AtEvents):
         """Return the mean share of each of ``num_live`` transfers, in micro-hertz."""
         if not num_live:
             return 0
-        block_uhz = round(self.block_hz * 1e6)
+        block_uhz = min(round(self.block_hz * 1e6), max(free_uhz, 1))
         num_blocks = free_uhz // block_uhz
         own = max(num_blocks // num_live, min(self.least, num_blocks))
         num_served = min(num_live, num_blocks // own) if own else 0

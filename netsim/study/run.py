@@ -97,7 +97,8 @@ def executor_of(
 ) -> Executor[Host]:
     """Return the executor of a study or search whose folder is locked."""
     is_far = workers.ray is not None
-    return workers.executor(Host(mark=Mark.of(folder)) if is_far else Host(watch))
+    host = Host(mark=Mark.of(folder)) if is_far else Host(watch)
+    return workers.executor(host, preload=("netsim.cosim.run",))
 
 
 def carry_out(
@@ -229,8 +230,7 @@ def run_study(
     refused; with ``mixed_code`` they are kept, and ``other_code`` of the table marks
     them.
     """
-    if workers is not None and workers < 1:
-        raise InputError(f"workers must be at least 1, got {workers}")
+    who = Workers(workers, ray)
     failed: list[str] = []
 
     def tell(run: PlannedRun, ending: Ending) -> None:
@@ -240,7 +240,6 @@ def run_study(
     folder = None if out is None else Path(out)
     code = announcing(logging.getLogger("netsim").warning, allows_given=allow_code)
     plan = plan_study(find_study(str(study)), RESULTS, folder, code=code)
-    who = Workers(workers, ray)
     found = carry_out(plan, workers=who, tell=tell, mixed_code=mixed_code)
     if failed:
         raise StudyFailed("\n".join([f"{plan.folder}: some runs failed", *failed]))

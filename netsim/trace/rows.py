@@ -234,6 +234,19 @@ class Estimate(NamedTuple):
     ]
 
 
+class Update(NamedTuple):
+    """What learning tells of one update in a merge."""
+
+    task_id: int
+    round_id: Annotated[int, "of the merge"]
+    time_ns: int
+    loss: Annotated[float | None, "mean over the client's mini-batches; null if hidden"]
+    norm2: Annotated[float | None, "squared norm of the change; null if left out"]
+    epsilon: Annotated[
+        float | None, "spent by all the client's starts; null without an accountant"
+    ]
+
+
 class Event(NamedTuple):
     """Anything else worth a mark on the timeline."""
 

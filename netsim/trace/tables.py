@@ -57,6 +57,7 @@ class Rows:
     arrivals: Annotated[list[rows.Arrival], EXTRA._replace(by=("arrival_ns",))]
     links: Annotated[list[rows.OwnLink], EXTRA._replace(by=())]  # as they are used
     laps: Annotated[list[rows.Lap], EXTRA._replace(by=("file_id", "start_ns"))]
+    updates: Annotated[list[rows.Update], TIME._replace(is_optional=True)]
 
     def __init__(self, **given: list[Any]) -> None:
         for name in TABLES:

@@ -44,6 +44,7 @@ def check_consistency(trace: Trace) -> Iterator[Finding]:
     yield from _check_weights(trace)
     yield from _check_times(trace)
     yield from _check_estimates(trace)
+    yield from _check_updates(trace)
     yield from _check_phases(trace)
     yield from check_handovers(trace, whereabouts)
     yield from check_places(trace, whereabouts)
@@ -281,6 +282,31 @@ def _check_estimates(trace: Trace) -> Iterator[Finding]:
             detail = f"time_ns {row.time_ns}, the run ends at {trace.sim_time_ns}"
             rule = "an estimate must lie within the run"
             yield Finding("estimates", where, rule, detail)
+
+
+def _check_updates(trace: Trace) -> Iterator[Finding]:
+    """Yield updates that no merge of their round and time took, and merged tasks
+    without one where others have it."""
+    if not trace.updates:
+        return
+    tasks = {task.task_id: task for task in trace.tasks}
+    ends = {(row.round_id, row.end_ns) for row in trace.rounds}
+    seen = set[int]()
+    for row in trace.updates:
+        task, where = tasks.get(row.task_id), f"task {row.task_id}"
+        merged = None if task is None else task.merged_round_id
+        is_lost = task is not None and task.status == "diverged"
+        if row.task_id in seen or (merged != row.round_id and not is_lost):
+            detail = f"round {row.round_id}, the task's is {merged}"
+            yield Finding("updates", where, "an update must be a merged one", detail)
+        if (row.round_id, row.time_ns) not in ends:
+            rule = "an update must be merged at its round's end"
+            yield Finding("updates", where, rule, f"time_ns {row.time_ns}")
+        seen.add(row.task_id)
+    for task in trace.tasks:
+        if task.merged_round_id is not None and task.task_id not in seen:
+            rule = "each merged update must be told, where others are"
+            yield Finding("updates", f"task {task.task_id}", rule, "no row")
 
 
 def _check_phases(trace: Trace) -> Iterator[Finding]:

@@ -152,12 +152,12 @@ class _Channels:
         }
         self._receivers: dict[tuple[int, int], list[int]] = defaultdict(list)
         radio_map = known.population.radio_map
-        first_ns: dict[int, int] = {}  # of rounds: who starts later has no broadcast
+        first_ns: dict[tuple[int, int], int] = {}  # who starts later has no broadcast
         for task in sorted(trace.tasks):
             start_ns = task.download_start_ns
-            if start_ns == first_ns.setdefault(task.round_id, start_ns):
-                cell_id = radio_map.cell_at(task.client_id, start_ns)
-                self._receivers[task.round_id, cell_id].append(task.client_id)
+            key = task.round_id, radio_map.cell_at(task.client_id, start_ns)
+            if start_ns == first_ns.setdefault(key, start_ns):
+                self._receivers[key].append(task.client_id)
         self._links: dict[int, Channel] = {}
 
     def efficiency_nbit(

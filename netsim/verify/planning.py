@@ -21,9 +21,10 @@ from netsim.core.streams import stream
 from netsim.cosim.policy_setup import build_planner
 from netsim.errors import InputError
 from netsim.policy import Drawn, Sampler
+from netsim.policy.context import Context, Seen
 from netsim.policy.noise_scale import Estimated, RoundMoments, rank_exponent
 from netsim.policy.pilots import Measured, Update, norm_exponent
-from netsim.policy.sampler import FloatArray
+from netsim.policy.sampler import FloatArray, drawn_by
 from netsim.policy.surrogate import Exponent, Norms
 from netsim.server.outcome import Outcome, Samplers, global_loss
 from netsim.server.phase import Phase
@@ -78,9 +79,20 @@ class Planning:
         """Return the clients that were drawn for a round, with their weights."""
         if round_id not in self.samplers:
             raise Unknown(self.broken or "neither a policy nor `sampling` draws")
-        rng = stream(self._stage.scene.seed, "sampling", round_id)
-        weights = self._stage.scene.population.data_weights
-        return self.samplers[round_id].draw(weights, rng)
+        scene = self._stage.scene
+        fleet, radio_map = scene.population.fleet, scene.population.radio_map
+        context = Context(
+            round_id=round_id,
+            rng=stream(scene.seed, "sampling", round_id),
+            data_weights=scene.population.data_weights,
+            version="",
+            device=lambda client_id: fleet.device(client_id).name,
+            cell=lambda client_id: radio_map.cell_at(
+                client_id, self._stage.start_ns(round_id)
+            ),
+            seen=self._stage.seen_before(round_id),
+        )
+        return drawn_by(self.samplers[round_id], context)
 
 
 def planning(trace: Trace, known: Known) -> Planning:
@@ -139,6 +151,27 @@ class _Stage:
             if place < len(rounds):
                 outcome = _Outcome(updates[round_id], self._scores_of(row))
                 sampler = samplers.send(cast(Outcome, outcome))
+
+    def start_ns(self, round_id: int) -> int:
+        """Return the tick at which a round began."""
+        rounds = self._trace.rounds
+        return min(row.start_ns for row in rounds if row.round_id == round_id)
+
+    def seen_before(self, round_id: int) -> dict[int, Seen]:
+        """Return what the merges before a round's draw showed, by client; edge servers
+        draw all rounds up to the cloud's next merge at once."""
+        if not self._trace.updates:
+            return {}
+        rules, trace = self._known.rules.rounds, self._trace
+        assert rules is not None, "who draws works in rounds"
+        first = round_id - (round_id - 1) % rules.rounds_per_draw
+        tasks = trace.once("by id", lambda: {one.task_id: one for one in trace.tasks})
+        found: dict[int, Seen] = {}
+        for row in trace.updates:
+            task = tasks.get(row.task_id)
+            if task is not None and row.round_id < first:
+                found[task.client_id] = Seen(task.round_id, row.loss, row.norm2)
+        return found
 
     def begin(self, probabilities: Sequence[float | None]) -> None:
         self.write_plan(probabilities, round_id=0)

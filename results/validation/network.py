@@ -1,4 +1,5 @@
-"""Draw the errors of simulated messages, by pattern of ns-3 and by recorded trace.
+"""Draw the errors of simulated messages, by pattern of ns-3 and by recorded trace, and
+the rates that ns-3's and netsim's modems choose.
 
 pip install -c constraints.txt -e '.[report]'
 python results/validation/network.py results/validation/network.svg
@@ -11,6 +12,8 @@ from pathlib import Path
 
 import altair as alt
 import pandas as pd
+
+from netsim.channel.mcs_table import McsTableRadio
 
 HERE = Path(__file__).parent
 RECORDED = HERE.parent / "real-bytes" / "recorded-errors.csv"
@@ -67,5 +70,34 @@ def picture(rows: pd.DataFrame) -> alt.LayerChart:
     )
 
 
+def rates() -> alt.Chart:
+    """Return the uplink rates over SNR on 50 resource blocks, before any overhead."""
+    rows = pd.read_csv(HERE / "ns3" / "amc.csv")
+    radio = McsTableRadio(reference_band_hz=9e6, table="lte-uplink")
+    cn0_hz = 10 ** (rows.snr_db / 10) * 9e6
+    own_bps = [radio.rate_bps(one, 9e6) for one in cn0_hz]
+    curves = {
+        "ns-3 schedules": rows.bits_per_ms / 1e3,
+        "mcs-table": pd.Series(own_bps) / 1e6,
+        "ns-3's error model": rows.error_model_bits_per_ms / 1e3,
+    }
+    table = pd.concat(
+        pd.DataFrame({"snr": rows.snr_db, "mbps": mbps, "curve": name})
+        for name, mbps in curves.items()
+    )
+    return (
+        alt.Chart(table, width=520, height=180)
+        .mark_line(point=alt.OverlayMarkDef(size=18), interpolate="step-after")
+        .encode(
+            alt.X("snr", title="SNR, dB"),
+            alt.Y("mbps", title="uplink, Mbit/s"),
+            alt.Color("curve", legend=alt.Legend(orient="top", title=None)),
+            alt.StrokeDash("curve", legend=None, sort=list(curves)),
+        )
+    )
+
+
 if __name__ == "__main__":
-    picture(pd.concat([of_ns3(), of_traces()])).save(sys.argv[1])
+    errors = picture(pd.concat([of_ns3(), of_traces()]))
+    both = alt.vconcat(errors, rates()).resolve_scale(color="independent")
+    both.save(sys.argv[1])

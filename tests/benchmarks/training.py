@@ -17,12 +17,13 @@ from __future__ import annotations
 
 import argparse
 import csv
-import multiprocessing
+import multiprocessing.forkserver
 import os
 import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from unittest import mock
 
 import numpy as np
@@ -47,6 +48,8 @@ from fl.tasks import Digits, Synthetic
 from fl.training.grouping import ONE_CLIENT_PER_PASS, PassRule
 from fl.training.local_training import LocalJob, mini_batches, train
 from fl.training.stack import pass_rule_of
+from netsim.cosim.learning_kinds import TRAINING
+from netsim.cosim.workers import Workers
 
 NUM_REPEATS = 3
 
@@ -169,7 +172,7 @@ def peft_loop(lora_model: LoraModel, case: Case, jobs: list[LocalJob]) -> None:
             batches = mini_batches(job.samples, case.batch_size, rng)
             for _ in range(job.steps):
                 optimiser.zero_grad()
-                loss = lora_model.model(**case.task.batch("train", next(batches))).loss
+                loss, _ = lora_model.forward(case.task.batch("train", next(batches)))
                 loss.item()
                 loss.backward()
                 optimiser.step()
@@ -265,7 +268,12 @@ def cpu_s(work: Callable[[], None]) -> float:
 def measure_workers(name: str, learning: FederationSettings) -> None:
     """Train the same rounds with one and with two workers, in turns."""
     alone, two = (
-        Federation(learning, num_clients=16, seed=0, workers=workers)
+        Federation(
+            learning,
+            num_clients=16,
+            seed=0,
+            executor=partial(Workers(workers).executor, preload=TRAINING),
+        )
         for workers in (1, 2)
     )
     versions = {id(fed): fed.initial_version for fed in (alone, two)}
@@ -312,11 +320,13 @@ def trained_round(federation: Federation, version: str, round_id: int) -> str:
 
 
 def all_cpu_s() -> float:
-    """Return the CPU seconds of this process and of its living children (Linux)."""
+    """Return the CPU seconds of this process, its workers and their server (Linux)."""
     total = time.process_time()
     ticks = os.sysconf("SC_CLK_TCK")
-    for child in multiprocessing.active_children():
-        with open(f"/proc/{child.pid}/stat") as file:
+    pids = [child.pid for child in multiprocessing.active_children()]
+    server = multiprocessing.forkserver._forkserver._forkserver_pid
+    for pid in pids if server is None else [*pids, server]:
+        with open(f"/proc/{pid}/stat") as file:
             fields = file.read().rpartition(")")[2].split()
         total += (int(fields[11]) + int(fields[12])) / ticks
     return total

@@ -9,6 +9,7 @@ import pytest
 
 from netsim import load_run
 from netsim.cosim.run import claim_folder, run_scenario
+from netsim.cosim.workers import Workers
 from netsim.errors import InputError
 from netsim.verify import verify
 from tests.support.servers import SERVERS, scenario
@@ -60,8 +61,8 @@ def test_two_workers_give_the_same_run(server, tmp_path):
     overrides = (*LEARNING, *SERVERS[server], "learning.cohort_size=3")
     config = scenario("quickstart", *overrides)
     one, two = (
-        run_scenario(config, tmp_path / str(workers), reuse=False, workers=workers)
-        for workers in (1, 2)
+        run_scenario(config, tmp_path / str(num), reuse=False, workers=Workers(num))
+        for num in (1, 2)
     )
     assert one.digest == two.digest
     assert one.steps_trained == two.steps_trained > 0

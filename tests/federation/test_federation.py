@@ -1,4 +1,5 @@
 import os
+import pickle
 import subprocess
 import sys
 from itertools import pairwise
@@ -270,6 +271,13 @@ def test_two_processes_give_the_same_adapter(tmp_path):
         env={**os.environ, **elsewhere, "PYTHONHASHSEED": "12345"},
     )
     assert found.stdout.strip() == str(two_rounds())
+
+
+def test_another_process_is_sent_the_settings_alone():
+    fed = federation()
+    before = pickle.dumps(fed._model)
+    assert fed._model.lora_model
+    assert pickle.dumps(fed._model) == before
 
 
 @pytest.mark.slow

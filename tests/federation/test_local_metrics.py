@@ -13,6 +13,7 @@ from netsim import load_run
 from netsim.cosim.reading import read_scenario
 from netsim.cosim.run import run_scenario
 from netsim.cosim.shipped import find_scenario
+from netsim.cosim.workers import Workers
 from netsim.errors import InputError
 from netsim.verify import verify
 from tests.support.federations import federation, submit
@@ -133,7 +134,7 @@ def test_local_metrics_are_remembered_and_the_same_with_workers(tmp_path, monkey
             "fl.federation.local_metrics.measured", None
         )  # nothing is judged again
         again = run_scenario(config, tmp_path / "again")
-    workers = run_scenario(config, tmp_path / "two", reuse=False, workers=2)
+    workers = run_scenario(config, tmp_path / "two", reuse=False, workers=Workers(2))
     assert again.digest == first.digest == workers.digest
     assert (again.steps_trained, again.steps_reused) == (0, first.steps_trained)
 

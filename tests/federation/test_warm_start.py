@@ -15,6 +15,7 @@ from netsim import load_run
 from netsim.cosim.reading import read_scenario
 from netsim.cosim.run import run_scenario
 from netsim.cosim.shipped import find_scenario
+from netsim.cosim.workers import Workers
 from netsim.errors import InputError
 
 pytestmark = pytest.mark.slow
@@ -61,7 +62,7 @@ def test_a_started_run_has_the_same_digest_with_workers_and_from_its_own_file(
 ):
     config = scenario(f"learning.start={earlier}", "learning.cohort_size=4")
     one = run_scenario(config, tmp_path / "one", reuse=False)
-    two = run_scenario(config, tmp_path / "two", reuse=False, workers=2)
+    two = run_scenario(config, tmp_path / "two", reuse=False, workers=Workers(2))
     again = read_scenario(tmp_path / "one" / "scenario.yaml")
     assert run_scenario(again, tmp_path / "again").digest == one.digest == two.digest
 

@@ -16,6 +16,7 @@ MIRRORS = ("netsim/verify/", "netsim/cli/", "netsim/cosim/", "netsim/timeline/")
 SAME_MEANING = {  # file names that occur more than once, and mean the same
     "components": "parts of a merge: of a run's clients, of folders",
     "config": "the settings of the room",
+    "context": "what a plug-in may ask for by name: of a round, of a merge",
     "device": "what computes: simulated, or of torch",
     "federation": "the federation, and its settings",
     "files": "files that are whole or absent",

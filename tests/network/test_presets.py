@@ -1,6 +1,7 @@
 """Peak rates of the presets against the standards' own, and how a scenario uses one."""
 
 import json
+import math
 from math import inf
 
 import pytest
@@ -128,3 +129,34 @@ def test_the_schema_takes_a_preset_with_some_keys_or_a_whole_cell():
     for wrong in ({"preset": "wifi-7"}, {"name": "x"}, {"preset": "wifi-6", "x": 1}):
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate(wrong, schema)
+
+
+def sensitivity_dbm(radio, noise_figure_db, band_hz, place):
+    """Return the power at which an entry of a radio's table begins."""
+    snr_db = 10 * math.log10(radio.steps[place][0])
+    return -174 + 10 * math.log10(band_hz) + noise_figure_db + snr_db
+
+
+def test_rates_at_the_cell_edge_are_those_beside_published_ones():
+    """results/validation/README.md has the published figures."""
+    radio = Cell(preset="lte-20mhz").uplink.radio
+    budgets = [(8, 0.5, 340), (27, -2.0, 717), (25, 0.9, 1064)]
+    for num_blocks, snr_db, ours_kbps in budgets:
+        cn0_hz = 10 ** (snr_db / 10) * radio.reference_band_hz
+        rate_bps = radio.rate_bps(cn0_hz, num_blocks * 180e3)
+        assert rate_bps / 1e3 == pytest.approx(ours_kbps, abs=0.5)
+    assert 10 * math.log10(radio.steps[0][0]) == pytest.approx(-2.1, abs=0.05)
+    for name, top_dbm in (("wifi-5", -60.5), ("wifi-6", -55.5)):
+        radio = Cell(preset=name).uplink.radio
+        ends = [sensitivity_dbm(radio, 7, 80e6, place) for place in (0, -1)]
+        assert ends == pytest.approx([-84.4, top_dbm], abs=0.05)
+    narrow = Cell(preset="nb-iot").uplink
+    assert sensitivity_dbm(narrow.radio, 5, 180e3, 0) == pytest.approx(-118.5, abs=0.05)
+    assert narrow.radio.steps[0][1] * narrow.band_hz == pytest.approx(5500, abs=50)
+    for name, down_mbps, up_mbps in (("nr-20mhz", 2.3, 2.5), ("nr-100mhz", 8.9, 2.9)):
+        for air, mbps in (
+            (Cell(preset=name).downlink, down_mbps),
+            (Cell(preset=name).uplink, up_mbps),
+        ):
+            least_bps = air.radio.steps[0][1] * air.band_hz
+            assert least_bps / 1e6 == pytest.approx(mbps, abs=0.05)

@@ -66,7 +66,8 @@ def second_moment(sampler):
 
 
 def test_every_registered_sampler_is_in_the_list():
-    assert {sampler.kind for sampler in ALL} == set(SAMPLERS)
+    biased = {"oort"}  # tests/policy/test_oort.py
+    assert {sampler.kind for sampler in ALL} == set(SAMPLERS) - biased
 
 
 @pytest.mark.parametrize("sampler", ALL, ids=repr)

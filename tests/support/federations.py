@@ -8,6 +8,7 @@ from fl.model.adapters import LoraSettings
 from fl.partition import IID
 from fl.settings.federation import FederationSettings
 from fl.settings.local_training import TrainingSettings
+from netsim.cosim.workers import Workers
 
 TINY = SmallViT(
     hidden_size=16,
@@ -19,7 +20,9 @@ TINY = SmallViT(
 SEED = 5
 
 
-def federation(num_clients=3, precision="float64", workers=1, store=None, **learning):
+def federation(
+    num_clients=3, precision="float64", workers=1, store=None, trainer=None, **learning
+):
     settings = {
         "backbone": TINY,
         "partition": IID(),
@@ -32,8 +35,9 @@ def federation(num_clients=3, precision="float64", workers=1, store=None, **lear
         num_clients=num_clients,
         seed=SEED,
         precision=precision,
-        workers=workers,
+        executor=Workers(workers).executor,
         store=store,
+        trainer=trainer,
     )
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from netsim.cosim.commands.flower_app import app_scenario
 from netsim.cosim.run import run_scenario
+from netsim.cosim.workers import Workers
 from netsim.scenario import UserCode
 
 APPS = Path(__file__).parents[1] / "flower" / "apps"
@@ -22,4 +23,4 @@ def app_settings(name, *overrides, config=(), network="network-only", num_client
 def play(folder, name, *overrides, reuse=False, workers=1, **more):
     """Return the manifest of a run of one of the apps."""
     scenario = app_settings(name, *overrides, **more)
-    return run_scenario(scenario, folder, reuse=reuse, workers=workers)
+    return run_scenario(scenario, folder, reuse=reuse, workers=Workers(workers))

@@ -143,6 +143,9 @@ FREE = {
     ("merges", "update_relative_error"): LEARNED,
     ("merges", "left_spread"): LEARNED,
     ("merges", "right_spread"): LEARNED,
+    ("updates", "loss"): LEARNED,
+    ("updates", "norm2"): LEARNED,
+    ("updates", "epsilon"): LEARNED,
     ("estimates", "value"): GIVEN,
     ("estimates", "standard_error"): GIVEN,
 }

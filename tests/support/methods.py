@@ -11,6 +11,7 @@ from netsim import load_run
 from netsim.cosim.reading import read_scenario
 from netsim.cosim.run import run_scenario
 from netsim.cosim.shipped import find_scenario
+from netsim.cosim.workers import Workers
 from netsim.verify import verify
 
 TINY = SmallViT(
@@ -36,7 +37,7 @@ def federation(aggregation, workers=1, precision="float64", **learning):
         num_clients=4,
         seed=SEED,
         precision=precision,
-        workers=workers,
+        executor=Workers(workers).executor,
     )
 
 

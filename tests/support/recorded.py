@@ -93,7 +93,7 @@ RUNS = {
         "stop={rounds: 3, target: {metric: accuracy, level: 0.99}}",
         "server.sampling={kind: uniform, num_drawn: 4}",
         "learning.training.local_steps=1",
-        "learning.evaluation.clients={count: 2}",
+        "learning.evaluation={clients: {count: 2}, updates: true}",
     ),
 }
 

@@ -87,6 +87,7 @@ def record(recorder):
         "links": [rows.OwnLink(9, "up", 0, 5)],  # of nobody here
         "laps": [rows.Lap(0, 0, S, 10**9)],
         "estimates": [rows.Estimate(2, 4 * S, "norm2", 7, 0.5, None)],
+        "updates": [rows.Update(n, 1, 4 * S, 0.5, 2.0, None) for n in (10, 11)],
         "merges": [rows.Merge(1, "layer.0.q_proj", "flora-na", 2, 1e-3, float("nan"))],
         "events": [
             rows.Event(0, 0, "start", None, None, "Größe"),

@@ -17,43 +17,30 @@ from netsim.cli.main import main
 PRELOADED = ("peft", "fl.federation.federation", "netsim.cosim.run", "netsim.cli.main")
 
 
-def forked():
-    """Return where processes start as forks of one that has imported all."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(list(PRELOADED))
-    return context
+start_server = fl.workers.processes.start_server
 
 
-def in_environment(environment, target, args):
-    """Run a worker in the environment of the one that started it."""
-    os.environ.clear()
-    os.environ.update(environment)
-    target(*args)
+def start_warm_server(preload=()):
+    """Start the server of all workers with every module that some worker imports."""
+    start_server((*PRELOADED, *preload))
 
 
-class WarmWorkers:
-    """Stands where `multiprocessing` does in `fl.workers.processes`."""
-
-    def __init__(self, context=None):
-        self._context = context or forked()
-        self.Pipe = self._context.Pipe
-
-    def get_context(self, method):
-        assert method == "spawn"
-        return self
-
-    def Process(self, target, args, daemon):
-        arguments = (dict(os.environ), target, args)
-        return self._context.Process(
-            target=in_environment, args=arguments, daemon=daemon
-        )
-
-
-class ForkedWorkers(WarmWorkers):
-    """Workers that are forks of the one that starts them."""
+class ForkedWorkers:
+    """Workers that are forks of the one that starts them; stands where
+    `multiprocessing` does in `fl.workers.processes`."""
 
     def __init__(self):
-        super().__init__(multiprocessing.get_context("fork"))
+        self._context = multiprocessing.get_context("fork")
+        self.Pipe = self._context.Pipe
+
+    @classmethod
+    def install(cls):
+        """Let this process start its workers so."""
+        fl.workers.processes.HAS_SERVER = False
+        fl.workers.processes.multiprocessing = cls()
+
+    def get_context(self, method):
+        return self
 
     def Process(self, target, args, daemon):
         return self._context.Process(target=_alone, args=(target, args), daemon=daemon)
@@ -75,8 +62,10 @@ class WarmCommand:
     ``subprocess.Popen``."""
 
     def __init__(self, words, environment, printed, said):
-        arguments = (environment, _command, (words, printed, said))
-        self._process = forked().Process(target=in_environment, args=arguments)
+        start_warm_server()
+        self._process = multiprocessing.get_context("forkserver").Process(
+            target=_command, args=(environment, words, printed, said)
+        )
         self._process.start()
         self.pid = self._process.pid
 
@@ -92,11 +81,14 @@ class WarmCommand:
         return self.poll()
 
 
-def _command(words, printed, said):
+def _command(environment, words, printed, said):
     """Become the command, at the head of its own process group."""
+    os.environ.clear()
+    os.environ.update(environment)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     os.setpgid(0, 0)
     for handle, path in ((1, printed), (2, said)):
         os.dup2(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC), handle)
-    fl.workers.processes.multiprocessing = ForkedWorkers()
+    ForkedWorkers.install()
     sys.argv = ["netsim", *words]
     main()

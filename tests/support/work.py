@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import time
 
 
@@ -35,3 +36,12 @@ def say_who(state, item):
 def is_interrupt_held(state, item):
     """Return whether a Ctrl-C is held back from this process."""
     return signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+def say_module(state, name):
+    """Return whether a module was imported before this worker began."""
+    return name in sys.modules
+
+
+def say_variable(state, name):
+    return os.environ.get(name)

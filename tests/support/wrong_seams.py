@@ -248,7 +248,7 @@ class HalfBits(NoLearning):
 class FloatBits(LearningOff):
     kind: ClassVar[str] = "mine"
 
-    def learner(self, num_clients, seed, *, reuse, workers=1):
+    def learner(self, num_clients, seed, *, reuse, workers=None):
         return HalfBits(
             num_clients=num_clients,
             download_bits=1,

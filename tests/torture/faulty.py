@@ -58,16 +58,18 @@ class Faulty:
 
     def workers(self):
         """Return the process ids of the workers."""
+        parents = {pid: _parent_and_group(pid)[0] for pid in self.group()}
         return [
             pid
-            for pid in self.group()
-            if pid != self._process.pid and "resource_tracker" not in _words(pid)
+            for pid in parents
+            if pid not in (self._process.pid, *parents.values())  # their server has any
+            and "resource_tracker" not in _words(pid)
         ]
 
     def group(self):
         """Return the ids of the run's process and of its descendants."""
         pids = [int(path.name) for path in PROCESSES.iterdir() if path.name.isdigit()]
-        return [pid for pid in pids if _group(pid) == self._process.pid]
+        return [p for p in pids if _parent_and_group(p)[1] == self._process.pid]
 
     def wait_for_learning(self, num_entries):
         """Wait until this many results are stored."""
@@ -113,14 +115,14 @@ def _words(pid):
         return ""
 
 
-def _group(pid):
-    """Return the group of a live process; None for a dead one or a zombie."""
+def _parent_and_group(pid):
+    """Return parent and group of a live process; None of a dead one or a zombie."""
     try:
         stat = (PROCESSES / str(pid) / "stat").read_text()
     except OSError:
-        return None
-    state, _, group = stat.rpartition(")")[2].split()[:3]
-    return None if state == "Z" else int(group)
+        return None, None
+    state, parent, group = stat.rpartition(")")[2].split()[:3]
+    return (None, None) if state == "Z" else (int(parent), int(group))
 
 
 def wait(is_so):

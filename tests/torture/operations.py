@@ -16,7 +16,6 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import fl.workers.processes
 from fl.memory.files import YOUNG_S, clear_orphans
 from fl.memory.store import Store
 from netsim.cli.main import main as netsim_main
@@ -104,7 +103,7 @@ class Part:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
         os.environ["XDG_CACHE_HOME"] = str(self.cache)
-        fl.workers.processes.multiprocessing = ForkedWorkers()  # start at once
+        ForkedWorkers.install()  # start at once
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.default_int_handler)
         sys.argv = ["netsim", *self.words, *more]

@@ -103,7 +103,7 @@ def test_recorder_writes_the_same_trace_in_any_parts(tmp_path, flush_rows):
     assert cut.table_digests == whole.table_digests
     assert cut.network_digest == whole.network_digest
     assert cut.num_rows == whole.num_rows
-    assert len(cut.parts) == {1: 29, 2: 21, 65_536: 17}[flush_rows]
+    assert len(cut.parts) == {1: 31, 2: 22, 65_536: 18}[flush_rows]
 
 
 def test_recorder_keeps_its_lists_over_a_flush(tmp_path):

@@ -74,16 +74,26 @@ def test_workers_stay_until_they_are_closed_also_in_the_midst_of_work():
 
 
 FIRST_WORKER = """
+import os
 from fl.workers.processes import processes
-from tests.support.work import is_interrupt_held
-executor = processes(1, None)
-print(*executor.map(is_interrupt_held, [0]))
+from tests.support.work import is_interrupt_held, say_module, say_variable
+executor = processes(2, None, preload=["cgitb"])
+print(*executor.map(is_interrupt_held, [0, 1]))
+print(*executor.map(say_module, ["cgitb", "pdb"]))
+os.environ["OF_THE_RUN"] = "new"
+other = processes(1, None, preload=["pdb"])
+print(*other.map(say_variable, ["OF_THE_RUN"]))
+other.close()
 executor.close()
 """
 
 
-def test_no_interrupt_reaches_the_first_worker_of_a_process_while_it_starts():
+def test_the_first_workers_know_no_interrupt_and_all_what_is_imported_beforehand():
+    """Later ones know the environment of their own start."""
     found = subprocess.run(
-        [sys.executable, "-c", FIRST_WORKER], capture_output=True, text=True, check=True
+        [sys.executable, "-W", "ignore", "-c", FIRST_WORKER],
+        capture_output=True,
+        text=True,
+        check=True,
     )
-    assert found.stdout == "True\n"
+    assert found.stdout.splitlines() == ["True True", "True False", "new"]

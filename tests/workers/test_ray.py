@@ -1,4 +1,4 @@
-"""Studies on a real Ray cluster: the same results when a worker or the driver dies."""
+"""Runs and studies on a real Ray cluster: the same results when a process dies."""
 
 import io
 import os
@@ -18,6 +18,10 @@ from fl.workers import ray_cluster
 from fl.workers.executor import WorkerDied
 from fl.workers.ray_cluster import NoCluster, RayHand, connect, ray_workers
 from netsim.core.locks import locked
+from netsim.cosim.reading import read_scenario
+from netsim.cosim.run import run_scenario
+from netsim.cosim.shipped import find_scenario
+from netsim.cosim.workers import Workers
 from netsim.errors import InputError
 from netsim.scenario.permission import UserCode
 from netsim.study import work as study_work
@@ -153,6 +157,30 @@ def test_a_study_survives_a_killed_worker_with_the_same_tables(
     pd.testing.assert_frame_equal(spread.table, whole.table)
 
 
+def test_a_run_survives_a_killed_worker_with_the_same_digest(
+    cluster, tmp_path, monkeypatch
+):
+    """Cohorts of one run are spread; a worker dies under one, or between two."""
+    few = ("stop.rounds=3", "learning.training.local_steps=2", "learning.cohort_size=3")
+    config = read_scenario(find_scenario("quickstart"), few)
+    alone = run_scenario(config, tmp_path / "alone", reuse=False)
+    killed = []
+
+    def kill_one(progress):
+        if progress.round_id == 1:
+            killed.append(worker_ids()[0])
+            os.kill(killed[0], signal.SIGKILL)
+
+    who = Workers(NUM_WORKERS, "auto")
+    spread = run_scenario(
+        config, tmp_path / "spread", reuse=False, workers=who, watch=kill_one
+    )
+    assert len(killed) == 1
+    assert spread.digest == alone.digest
+    assert spread.steps_trained == alone.steps_trained > 0
+    assert soon(lambda: not worker_ids())
+
+
 def test_a_killed_driver_goes_on(tmp_path):
     pytest.importorskip("ray", reason="needs the extra `cluster`")
     path, folder = written(tmp_path), tmp_path / "killed"
@@ -225,6 +253,12 @@ def test_a_share_of_a_gpu_is_for_a_cluster(tmp_path, capsys):
     path, folder = written(tmp_path, NETWORK), tmp_path / "study"
     assert netsim("study", path, "--gpus", "0.5", "--out", folder) == 2
     assert "--gpus: only workers of a cluster" in capsys.readouterr().err
+
+
+def test_a_run_that_trains_nothing_has_nothing_to_spread(tmp_path, capsys):
+    run = ("run", "network-only", "--ray", "auto", "--out", tmp_path / "run")
+    assert netsim(*run) == 2
+    assert "--ray: this scenario trains nothing" in capsys.readouterr().err
 
 
 def test_without_ray_the_extra_is_named(tmp_path, monkeypatch, capsys):

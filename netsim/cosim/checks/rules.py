@@ -135,6 +135,14 @@ RULES: Mapping[tuple[Either, Either], str] = {
         "the policy decides who is drawn; leave `sampling` out"
     ),
     ("lower-ranks", "decides-ranks"): ("the policy decides ranks; leave `ranks` out"),
+    ("reads-losses", "trains-nothing"): "needs learning: without it is no loss",
+    ("reads-losses", "hides-losses"): (
+        "chooses by losses, and with learning.local_training {other} none leaves a "
+        "client"
+    ),
+    ("reads-losses", "serves-one-by-one"): (
+        "{an_other} server draws among the idle; use 'synchronous' or 'deadline'"
+    ),
     # learning
     ("has-target", "trains-nothing"): ("needs learning: nothing is scored without it"),
     ("lower-ranks", "trains-nothing"): (

@@ -69,13 +69,7 @@ def _together(
         failures: list[Any] = []
         clients = {client.node_id: client for client, _ in client_instructions}
         messages = [
-            Message(
-                written(ins),
-                dst_node_id=client.node_id,
-                message_type=kind,
-                group_id=str(group_id),
-                ttl=timeout,
-            )
+            _message(kind, client, written(ins), timeout, group_id)
             for client, ins in client_instructions
         ]
         grid = client_instructions[0][0].grid
@@ -90,6 +84,19 @@ def _together(
         return results, failures
 
     return ask
+
+
+def _message(
+    kind: str, client: Any, content: Any, timeout: float | None, group_id: int
+) -> Message:
+    """Return a message to a client, which lives as long as its round may take."""
+    return Message(
+        content,
+        dst_node_id=client.node_id,
+        message_type=kind,
+        group_id=str(group_id),
+        ttl=timeout,
+    )
 
 
 class _Nobody:

@@ -17,6 +17,7 @@ from netsim.errors import InputError
 from netsim.learner.stop import is_of, met
 from netsim.runs.manifest import Manifest, read_manifest, require_scenario
 from netsim.scenario.source import read_document
+from netsim.trace.own_tables import NAME
 from netsim.trace.schemas import SCHEMAS
 from netsim.trace.tables import TABLES
 
@@ -52,13 +53,19 @@ class Run:
 
     def __getattr__(self, name: str) -> pd.DataFrame:
         """Return the table ``name`` as a frame: ``run.tasks``, ``run.evals``, ..."""
-        if name in TABLES:
+        known = {*TABLES, *self.own_tables}
+        if name in known:
             return self.table(name)
-        hint = did_you_mean(name, TABLES)
+        hint = did_you_mean(name, known)
         raise AttributeError(f"a run has no {name!r}{hint}")
 
     def __dir__(self) -> list[str]:
-        return [*super().__dir__(), *TABLES]
+        return [*super().__dir__(), *TABLES, *self.own_tables]
+
+    @property
+    def own_tables(self) -> list[str]:
+        """The tables that a user's own classes wrote."""
+        return own_tables(self.manifest)
 
     def table(self, name: str) -> pd.DataFrame:
         """Return the table ``name`` as a frame, read once; a damaged one is refused."""
@@ -122,6 +129,16 @@ class Run:
         return found.reset_index()
 
 
+def own_tables(manifest: Manifest) -> list[str]:
+    """Return the names of the tables that a user's own classes wrote; each is one of a
+    folder of the trace."""
+    found = sorted(manifest.table_digests.keys() - TABLES.keys())
+    for name in found:
+        if not NAME.fullmatch(name):
+            raise InputError(f"manifest.json: no table can be named {name!r}")
+    return found
+
+
 def require_intact(run_folder: Path, manifest: Manifest, table: str) -> None:
     """Refuse a table whose parts are not those that the manifest lists; the manifest of
     a running run lists none."""
@@ -150,6 +167,8 @@ def read_part(path: Path, table: str) -> pa.Table:
     except (pa.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{path} is damaged: {reason}") from error
+    if table not in SCHEMAS:  # of a user's own class, whose columns it names itself
+        return part
     if part.schema != SCHEMAS[table]:
         columns = ", ".join(SCHEMAS[table].names)
         raise InputError(f"{path} is not a part of {table}: its columns are {columns}")

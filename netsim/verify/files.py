@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow as pa
+
 from netsim.core.files import Part, StoredFile, file_sha256
 from netsim.errors import InputError
 from netsim.runs.manifest import Manifest
-from netsim.runs.run import part_paths, read_part
-from netsim.trace.digest import TableDigest, network_digest, run_digest
+from netsim.runs.run import own_tables, part_paths, read_part
+from netsim.trace.digest import TableDigest, digest_of, network_digest, run_digest
 from netsim.trace.tables import TABLES
 from netsim.verify.finding import Finding
 
@@ -22,7 +24,7 @@ def check_files(run_folder: Path, manifest: Manifest) -> Iterator[Finding]:
         yield from _check_stored(run_folder, file)
     if manifest.status != "running":  # its manifest may list none yet
         yield from _unlisted(run_folder, manifest)
-    for table in TABLES:
+    for table in (*TABLES, *own_tables(manifest)):
         for path in part_paths(run_folder, table):
             try:
                 read_part(path, table)
@@ -46,6 +48,13 @@ def check_digests(run_folder: Path, manifest: Manifest) -> Iterator[Finding]:
         found[table] = digest.hexdigest()
         listed = manifest.table_digests.get(table, "")
         yield from _compare(table, "table digest", listed, found[table])
+    for table in own_tables(manifest):
+        parts = [read_part(path, table) for path in part_paths(run_folder, table)]
+        if parts:
+            whole = pa.concat_tables(parts).unify_dictionaries()
+            found[table] = digest_of(table, whole)
+        listed = manifest.table_digests[table]
+        yield from _compare(table, "table digest", listed, found.get(table, "none"))
     network = network_digest(found)
     yield from _compare("files", "network_digest", manifest.network_digest, network)
     digest_now = run_digest(found, manifest.adapter_digest)

@@ -1,11 +1,13 @@
 """Every published table follows from its raw one, by the page's own script."""
 
 import importlib.util
+import shlex
 import sys
 
 import pandas as pd
 import pytest
 
+from tests.support.command import netsim
 from tests.support.places import ROOT
 from tests.torture import report
 
@@ -126,3 +128,13 @@ def test_the_page_of_reliability_is_that_of_its_tables():
     for name in report.BEDS:
         found = report.rows(RESULTS / "reliability", name)
         assert report.section(name, found) in page + "\n", name
+
+
+def test_the_commands_of_single_rows_plan_two_runs(capsys, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    lines = (RESULTS / "data.md").read_text().splitlines()
+    commands = [line for line in lines if line.startswith("netsim study")]
+    assert len(commands) >= 5
+    for line in commands:
+        assert netsim(*shlex.split(line)[1:], "--dry-run") == 0
+        assert ": 2 runs, 2 combinations" in capsys.readouterr().out

@@ -93,6 +93,7 @@ class Run:
         counted.
         """
         import pandas as pd
+
         from netsim.runs.moment import Moment  # brings pandas
 
         if metric not in METRICS:

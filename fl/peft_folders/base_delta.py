@@ -82,6 +82,11 @@ def _composed(
         old = before.get(module)
         if old is None:
             before[module] = fold
+        elif old.shape != fold.shape:
+            raise ValueError(
+                f"{path} does not fit: {module} is {tuple(fold.shape)}, its fold "
+                f"{tuple(old.shape)}"
+            )
         else:
             both = old + fold
             before[module] = both + old * fold if rule == "multiply" else both
@@ -113,14 +118,21 @@ def apply_base_delta(model: nn.Module, folder: str | Path) -> int:
 
 def _read(path: Path) -> tuple[str, dict[str, Tensor]]:
     """Return the rule, and the dense fold of each module."""
-    from safetensors import safe_open
+    from safetensors import SafetensorError, safe_open
 
-    with safe_open(regular(path), framework="pt") as file:
-        metadata = file.metadata() or {}
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    if metadata.get("kind") != "base-delta 1":
+    try:
+        with safe_open(regular(path), framework="pt") as file:
+            metadata = file.metadata() or {}
+            found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error
+    rule = metadata.get("rule")
+    if metadata.get("kind") != "base-delta 1" or rule not in ("add", "multiply"):
         raise ValueError(f"{path} is not a base delta that this version can read")
-    return metadata["rule"], _dense(tensors)
+    try:
+        return rule, _dense(found)
+    except (KeyError, RuntimeError) as error:
+        raise ValueError(f"{path} holds factors that do not fit: {error}") from error
 
 
 def _dense(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json as json_format
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, ClassVar
@@ -38,6 +38,7 @@ from netsim.learner.stop import Stop
 from netsim.server.stage import Progress
 from netsim.study.frames import Study
 from netsim.study.plan import Instead, PlannedRun, StudyPlan, plan_study
+from netsim.study.reproduction import recipes
 from netsim.study.run import RESULTS, carry_out
 from netsim.study.what_if import WhatIf
 from netsim.study.work import Ending
@@ -57,6 +58,12 @@ def study(
     ] = None,
     seeds: Annotated[
         str | None, typer.Option(metavar="N,N,…", help="Instead of the study's.")
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="AXIS=NAME", help="One variant of an axis, with its baselines."
+        ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The study folder itself.")] = None,
     workers: AtOnceOption = None,
@@ -82,9 +89,17 @@ def study(
         ),
     ] = False,
     with_range: RangeOption = False,
+    reproduce: Annotated[
+        bool,
+        typer.Option(
+            "--reproduce",
+            help="Then print for each row the command that makes it again, its CPU "
+            "seconds, and what to expect.",
+        ),
+    ] = False,
 ) -> None:
     """Run a study, many variants and seeds, or go on with it; say who is faster."""
-    instead = Instead(tuple(set_ or ()), read_seeds(seeds))
+    instead = Instead(tuple(set_ or ()), read_seeds(seeds), read_only(only or ()))
     code = user_code(allow_code)
     plan = plan_study(find_study(study), RESULTS, out, instead=instead, code=code)
     for line in overview(plan):
@@ -102,6 +117,9 @@ def study(
         typer.echo(json_format.dumps(_summary(done, plan, reporter.failed)))
     if reporter.failed:
         raise typer.Exit(CHECK_FAILED)
+    if reproduce:
+        for line in recipes(study, plan, done.table, set_ or ()):
+            typer.echo(line)
     _ask(plan, who, sensitivity=sensitivity, with_range=with_range)
 
 
@@ -122,6 +140,19 @@ def read_seeds(text: str | None) -> tuple[int, ...]:
     if not all(part.isdecimal() for part in parts):
         raise InputError(f"--seeds {text}: must be whole numbers, as 1,2,3")
     return tuple(map(int, parts))
+
+
+def read_only(texts: Sequence[str]) -> dict[str, str]:
+    """Return the variant of each axis of ``axis=name`` texts."""
+    found: dict[str, str] = {}
+    for text in texts:
+        axis, equals, name = text.partition("=")
+        if not equals or not axis or not name:
+            raise InputError(f"--only {text}: must be of the form axis=name")
+        if axis in found:
+            raise InputError(f"--only {text}: axis {axis!r} is named twice")
+        found[axis] = name
+    return found
 
 
 def _carried_out(

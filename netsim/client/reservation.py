@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from fl.record import told
 from netsim.band import Terms
 from netsim.channel.effective import least_cn0_hz, planned_radio
 from netsim.channel.latency import mean_latency_s
 from netsim.client.crossing import by_cell
 from netsim.client.participation import Participation
 from netsim.client.scene import Scene
+from netsim.core.streams import stream
 from netsim.network.cell import Direction
 from netsim.sharing import Expected
+from netsim.sharing.rule import FACTS
 
 
 def reserve(scene: Scene, parts: Sequence[Participation]) -> dict[int, Terms]:
@@ -26,8 +29,22 @@ def reserve(scene: Scene, parts: Sequence[Participation]) -> dict[int, Terms]:
             expected = [_expected(scene, part, cell_id, len(own)) for part in own]
             free_uhz = scene.band(cell_id, "up").free_uhz()
             radio = planned_radio(uplink.radio)
-            found |= uplink.sharing.reserve(expected, free_uhz, radio)
+            facts = _facts(scene, own[0].round_id, cell_id)
+            facts |= dict(zip(FACTS, (expected, free_uhz, radio), strict=False))
+            asked = told(type(uplink.sharing).reserve, facts)
+            found |= uplink.sharing.reserve(**asked)
     return found
+
+
+def _facts(scene: Scene, round_id: int, cell_id: int) -> dict[str, object]:
+    """Return what a rule of a user's own may ask for besides."""
+    fleet = scene.population.fleet
+    return {
+        "round_id": round_id,
+        "rng": stream(scene.seed, "sharing", round_id, cell_id),
+        "device": lambda client_id: fleet.device(client_id).name,
+        "seen": scene.seen,
+    }
 
 
 def _expected(

@@ -13,6 +13,7 @@ from netsim.core.engine import Engine
 from netsim.learner.learner import Learner
 from netsim.network.backhaul import Wire
 from netsim.network.cell import Downlink, Uplink
+from netsim.policy.context import Seen
 from netsim.population import Direction, Population
 from netsim.trace.literals import EventKind
 from netsim.trace.rows import Event
@@ -52,6 +53,7 @@ class Scene:
     learner: Learner
     recorder: Recorder
     held_versions: dict[int, str] = field(default_factory=dict)  # received last
+    seen: dict[int, Seen] = field(default_factory=dict)  # in merges, by client
     tells_updates: bool = False  # the table ``updates``
     _num_events: int = 0
 

@@ -58,7 +58,7 @@ def first_difference(recorded: Path, replayed: Path) -> str:
     from netsim.runs.run import load_run  # brings pandas
 
     before, after = load_run(recorded), load_run(replayed)
-    for name in SCHEMAS:
+    for name in (*SCHEMAS, *before.own_tables):
         found = first_row(getattr(before, name), getattr(after, name))
         if found:
             return f"{name}: {found}"

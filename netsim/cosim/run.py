@@ -6,6 +6,7 @@ import datetime
 import hashlib
 import itertools
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -27,7 +28,7 @@ from netsim.cosim.reading import read_scenario, read_unloaded
 from netsim.cosim.scenario import Scenario
 from netsim.cosim.workers import ALONE, Workers
 from netsim.cosim.world import build_population, build_stage, play
-from netsim.devices.device import least_certain
+from netsim.devices.device import least_certain, least_certain_power
 from netsim.errors import InputError
 from netsim.learner.learner import Learner
 from netsim.learner.stop import is_of
@@ -122,6 +123,7 @@ def _run(
     *,
     with_base: bool,
 ) -> Manifest:
+    began_s = time.process_time()
     population = build_population(scenario, learner)
     folder.mkdir(parents=True, exist_ok=True)
     text = dump(scenario).encode()
@@ -136,6 +138,7 @@ def _run(
         digest = learner.export(stage.version, adapter, with_base=with_base)
         for name in (ADAPTER_FOLDER, CODE_FOLDER):  # before the manifest lists them
             make_durable(folder / name)
+        manifest = manifest.model_copy(update={"cpu_s": time.process_time() - began_s})
         return _finish(manifest, folder, stage, digest)
 
 
@@ -215,6 +218,7 @@ def _open_manifest(
         machine=machine(),
         timing_model=scenario.learning.timing_model(),
         seconds=_seconds(scenario),
+        joules=_joules(scenario),
         inputs=inputs(scenario),
         started_at=_now(),
     )
@@ -224,6 +228,12 @@ def _seconds(scenario: Scenario) -> str:
     """Return what the least certain device of a scenario rests on."""
     found = least_certain(one.device for one in scenario.population.devices)
     return f"{found.certainty} ({found.name})"
+
+
+def _joules(scenario: Scenario) -> str:
+    """Return what the least certain power of a scenario's devices rests on."""
+    found = least_certain_power(one.device for one in scenario.population.devices)
+    return f"of a power that is {found.power_basis} ({found.name})"
 
 
 def _finish(

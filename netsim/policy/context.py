@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +32,8 @@ class Context:
     """What is known before a round; clients that no merge took are not in ``seen``.
 
     ``rng`` is the round's own stream, ``version`` the adapter that will be sent.
-    ``device`` and ``cell`` return a client's device by name and its cell by id.
+    ``device`` and ``cell`` return a client's device by name and its cell by id;
+    ``record(name, row)`` writes a row of a table of the sampler's own.
     """
 
     round_id: int
@@ -41,6 +43,7 @@ class Context:
     device: Callable[[int], str]
     cell: Callable[[int], int]
     seen: Mapping[int, Seen]
+    record: Callable[[str, NamedTuple], None] = lambda name, row: None
 
 
 NAMES = ("context", *(one.name for one in fields(Context)))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -17,8 +16,12 @@ from netsim.errors import InputError
 from netsim.learner.stop import is_of, met
 from netsim.runs.manifest import Manifest, read_manifest, require_scenario
 from netsim.scenario.source import read_document
+from netsim.trace.own_tables import NAME
 from netsim.trace.schemas import SCHEMAS
 from netsim.trace.tables import TABLES
+
+if TYPE_CHECKING:
+    import pandas as pd  # half a second, and needed by what shows tables alone
 
 BATCH_ROWS = 4096  # become Python objects together
 
@@ -52,13 +55,19 @@ class Run:
 
     def __getattr__(self, name: str) -> pd.DataFrame:
         """Return the table ``name`` as a frame: ``run.tasks``, ``run.evals``, ..."""
-        if name in TABLES:
+        known = {*TABLES, *self.own_tables}
+        if name in known:
             return self.table(name)
-        hint = did_you_mean(name, TABLES)
+        hint = did_you_mean(name, known)
         raise AttributeError(f"a run has no {name!r}{hint}")
 
     def __dir__(self) -> list[str]:
-        return [*super().__dir__(), *TABLES]
+        return [*super().__dir__(), *TABLES, *self.own_tables]
+
+    @property
+    def own_tables(self) -> list[str]:
+        """The tables that a user's own classes wrote."""
+        return own_tables(self.manifest)
 
     def table(self, name: str) -> pd.DataFrame:
         """Return the table ``name`` as a frame, read once; a damaged one is refused."""
@@ -83,6 +92,8 @@ class Run:
         pilot's evaluation never does. Without ``with_pilots`` the time of pilots is not
         counted.
         """
+        import pandas as pd
+
         if metric not in METRICS:
             raise InputError(f"no metric {metric!r}; there are {', '.join(METRICS)}")
         evals = self.global_evals(split, with_pilots=False)
@@ -97,6 +108,8 @@ class Run:
         self, split: str = "test", *, with_pilots: bool = True
     ) -> pd.DataFrame:
         """Return the evaluations of the global adapter on a split, in order of time."""
+        import pandas as pd
+
         evals = self.evals[self.evals["client_id"].isna()]
         is_asked = [is_of(shown, split) for shown in evals["split"]]
         evals = evals[pd.Series(is_asked, index=evals.index, dtype=bool)]
@@ -120,6 +133,16 @@ class Run:
         found["accuracy_gap"] = found["accuracy_personal"] - found["accuracy_global"]
         found["loss_gap"] = found["loss_global"] - found["loss_personal"]
         return found.reset_index()
+
+
+def own_tables(manifest: Manifest) -> list[str]:
+    """Return the names of the tables that a user's own classes wrote; each is one of a
+    folder of the trace."""
+    found = sorted(manifest.table_digests.keys() - TABLES.keys())
+    for name in found:
+        if not NAME.fullmatch(name):
+            raise InputError(f"manifest.json: no table can be named {name!r}")
+    return found
 
 
 def require_intact(run_folder: Path, manifest: Manifest, table: str) -> None:
@@ -150,6 +173,8 @@ def read_part(path: Path, table: str) -> pa.Table:
     except (pa.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{path} is damaged: {reason}") from error
+    if table not in SCHEMAS:  # of a user's own class, whose columns it names itself
+        return part
     if part.schema != SCHEMAS[table]:
         columns = ", ".join(SCHEMAS[table].names)
         raise InputError(f"{path} is not a part of {table}: its columns are {columns}")
@@ -159,9 +184,14 @@ def read_part(path: Path, table: str) -> pa.Table:
 def read_table(run_folder: Path, table: str) -> pa.Table:
     """Return all finished parts of a table as one Arrow table."""
     parts = [read_part(path, table) for path in part_paths(run_folder, table)]
-    if not parts:
-        return SCHEMAS[table].empty_table()
-    return pa.concat_tables(parts).unify_dictionaries()
+    return whole_table(table, parts)
+
+
+def whole_table(table: str, parts: Sequence[pa.Table]) -> pa.Table:
+    """Return the parts of a table as one; ``concat_tables`` would import pandas."""
+    batches = [batch for part in parts for batch in part.to_batches()]
+    schema = parts[0].schema if parts else SCHEMAS[table]
+    return pa.Table.from_batches(batches, schema).unify_dictionaries()
 
 
 def stream_rows(run_folder: Path, row_type: type[Row]) -> Iterator[Row]:
@@ -212,6 +242,8 @@ def _scenario_file(run_folder: Path) -> Path:
 
 def _frame(table: pa.Table) -> pd.DataFrame:
     """Return a frame; integers that may be missing are ``Int64``, never floats."""
+    import pandas as pd
+
     columns = {}
     for field, column in zip(table.schema, table.columns, strict=True):
         if field.nullable and pa.types.is_integer(field.type):

@@ -31,7 +31,6 @@ class Participants:
         self._ranks = ranks
         self._task_ids = itertools.count()
         self._num_starts: dict[int, int] = {}
-        self._seen: dict[int, Seen] = {}
 
     def rank(self, client_id: int) -> int | None:
         """Return the rank that a client trains; None without learning."""
@@ -67,7 +66,8 @@ class Participants:
             version=version,
             device=lambda client_id: fleet.device(client_id).name,
             cell=lambda client_id: radio_map.cell_at(client_id, scene.env.now),
-            seen=self._seen,
+            seen=scene.seen,
+            record=lambda name, row: scene.recorder.own.add(name, row),
         )
         return drawn_by(sampler, context)
 
@@ -78,7 +78,7 @@ class Participants:
         same: dict[Seen, Seen] = {}  # without learning one for all
         for part, loss, norm2 in rows:
             seen = Seen(part.round_id, loss, norm2)
-            self._seen[part.client_id] = same.setdefault(seen, seen)
+            self._scene.seen[part.client_id] = same.setdefault(seen, seen)
 
     def enlist(
         self,

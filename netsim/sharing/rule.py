@@ -14,6 +14,11 @@ from netsim.scenario import Record
 from netsim.scenario.plug_ins import Answer, Answers, is_whole
 from netsim.scenario.traits import Declaring, Traits
 
+FACTS = (  # that ``reserve`` may ask for by the names of its arguments
+    *("expected", "free_uhz", "radio"),
+    *("round_id", "rng", "device", "seen"),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Expected:
@@ -35,7 +40,8 @@ class SharingRule(Declaring, Protocol):
         """Return the terms by client id for one round; empty for rules at events.
 
         A fixed share is idle while its client does not send; weights divide the band
-        among the live transfers.
+        among the live transfers. One of your own may ask for more by the names of its
+        arguments: ``FACTS``, which mean what they do in ``netsim.policy.context``.
         """
 
     def divide(
@@ -53,10 +59,11 @@ def _is_share(terms: Terms) -> bool:
 ANSWERS: Answers = {
     "reserve": Answer(
         "terms by client id, with whole weights and shares of at least 0",
-        lambda answer, expected, free_uhz, radio: (
+        lambda answer, expected=(), **others: (
             all(_is_share(terms) for terms in answer.values())
             and answer.keys() <= {one.client_id for one in expected}
         ),
+        names=FACTS,
     ),
     "divide": Answer(
         "live transfers with their terms: whole weights and shares of at least 0",

@@ -26,7 +26,8 @@ class Combination:
 
 
 def combinations(config: StudyConfig) -> list[Combination]:
-    """Return the combinations that are not excluded, the last axis varying first."""
+    """Return the combinations that are neither excluded nor left out by ``only``, the
+    last axis varying first."""
     labels = joined_labels([axis.labels for axis in config.axes])
     kept = []
     for indices in itertools.product(*(range(len(a.labels)) for a in config.axes)):
@@ -47,7 +48,16 @@ def combinations(config: StudyConfig) -> list[Combination]:
         label, other = (labels[tuple(one.values())] for one in (choice, baseline))
         kept.append(Combination(choice, overrides, label, other))
     _require_sense(config, kept)
-    return kept
+    return _asked_for(config, kept)
+
+
+def _asked_for(
+    config: StudyConfig, combinations: list[Combination]
+) -> list[Combination]:
+    """Return the combinations that ``only`` names, and their baselines."""
+    asked = [one for one in combinations if config.only.items() <= one.choice.items()]
+    labels = {label for one in asked for label in (one.label, one.baseline)}
+    return [one for one in combinations if one.label in labels]
 
 
 def joined_labels(labels: Sequence[Sequence[str]]) -> dict[tuple[str, ...], str]:

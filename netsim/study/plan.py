@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -20,7 +20,7 @@ from netsim.scenario.permission import WORKING_TREE
 from netsim.scenario.source import Document, KeyPath, Position, read_document
 from netsim.scenario.wording import describe
 from netsim.study.design import Combination, combinations
-from netsim.study.record import Override, StudyConfig
+from netsim.study.record import Choice, Override, StudyConfig
 
 CONTINUED = "    "  # a line that belongs to the message above it
 
@@ -95,21 +95,24 @@ def whole_path(given: str, path: Path) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Instead:
-    """Options of a command line that change a study: further overrides, and seeds."""
+    """Options of a command line that change a study: further overrides, seeds, and the
+    only variants of some axes."""
 
     overrides: tuple[str, ...] = ()
     seeds: tuple[int, ...] = ()
+    only: Choice = field(default_factory=dict)
 
     def applied(self, config: StudyConfig) -> StudyConfig:
         """Return the study with these; InputError where they cannot be."""
         said = config.model_dump()
         said["overrides"] = (*config.overrides, *self.overrides)
         said["seeds"] = self.seeds or config.seeds
+        said["only"] = {**config.only, **self.only}
         try:
             return StudyConfig.model_validate(said)
         except ValidationError as error:
             reasons = map(describe, error.errors(include_url=False))
-            raise InputError(f"--set, --seeds: {'; '.join(reasons)}") from error
+            raise InputError(f"--set, --seeds, --only: {'; '.join(reasons)}") from error
 
 
 def plan_study(

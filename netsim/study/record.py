@@ -116,6 +116,7 @@ class StudyConfig(Record):
     overrides: tuple[str, ...] = ()
     axes: tuple[Axis, ...] = Field(min_length=1)
     exclude: tuple[Choice, ...] = ()
+    only: Choice = Field(default_factory=dict)  # with their baselines
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(min_length=1)
     targets: tuple[Target, ...] = ()
     baseline: Choice = Field(min_length=1)
@@ -142,6 +143,7 @@ class StudyConfig(Record):
             yield from self._unknown(choice, ("exclude", index))
             if not choice:
                 yield problem("names no variant", ("exclude", index))
+        yield from self._unknown(self.only, ("only",))
         yield from self._unknown(self.baseline, ("baseline",))
 
     def _seeds_set_otherwise(self) -> Iterator[InitErrorDetails]:

@@ -25,9 +25,11 @@ from netsim.trace.tables import TABLES, Group
 class TableDigest:
     """The digest of one table, fed part by part."""
 
-    def __init__(self, table: str) -> None:
+    def __init__(self, table: str, schema: pa.Schema | None = None) -> None:
+        """Begin with no rows; ``schema`` is that of a table of a user's own."""
         self._table = table
-        self._columns = [_ColumnDigest(field) for field in SCHEMAS[table]]
+        fields = SCHEMAS[table] if schema is None else schema
+        self._columns = [_ColumnDigest(field) for field in fields]
         self._num_rows = 0
 
     def update(self, part: pa.Table) -> None:
@@ -44,6 +46,13 @@ class TableDigest:
         return _digest([self._table, TRACE_VERSION, self._num_rows, columns])
 
 
+def digest_of(name: str, table: pa.Table) -> str:
+    """Return the digest of a whole table of a user's own."""
+    digest = TableDigest(name, table.schema)
+    digest.update(table)
+    return digest.hexdigest()
+
+
 def network_digest(table_digests: Mapping[str, str]) -> str:
     """Return the digest of everything that the clock decides."""
     return _digest(_of_group("clock", table_digests))
@@ -52,6 +61,8 @@ def network_digest(table_digests: Mapping[str, str]) -> str:
 def run_digest(table_digests: Mapping[str, str], adapter_digest: str) -> str:
     """Return the digest of the clock's tables, the learning and the final adapter."""
     learning = _of_group("learning", table_digests)
+    own = sorted(table_digests.keys() - TABLES.keys())
+    learning += [[name, table_digests[name]] for name in own]
     return _digest([network_digest(table_digests), learning, adapter_digest])
 
 

@@ -32,7 +32,8 @@ UNITS = (
 )
 
 
-def _schema(table: str, row_type: type[NamedTuple]) -> pa.Schema:
+def schema_of(table: str, row_type: type[NamedTuple]) -> pa.Schema:
+    """Return the schema of a table of such rows."""
     fields = []
     for name, hint in get_type_hints(row_type).items():
         arrow_type = pa.string() if name in FREE_TEXT else ARROW_TYPES[hint]
@@ -48,7 +49,7 @@ def _schema(table: str, row_type: type[NamedTuple]) -> pa.Schema:
 
 
 SCHEMAS: dict[str, pa.Schema] = {
-    name: _schema(name, table.row) for name, table in TABLES.items()
+    name: schema_of(name, table.row) for name, table in TABLES.items()
 }
 
 

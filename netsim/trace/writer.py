@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 
 from netsim.core.files import Part, make_folder, sync, write_atomically, write_together
 from netsim.trace.columns import Column, column_of
-from netsim.trace.digest import TableDigest, network_digest, run_digest
+from netsim.trace.digest import TableDigest, digest_of, network_digest, run_digest
+from netsim.trace.own_tables import OwnTables, content_of
 from netsim.trace.schemas import SCHEMAS, category_columns, column_encodings
 from netsim.trace.tables import TABLES, Rows
 
@@ -55,6 +56,7 @@ class Recorder(Rows):
             _Table(run_folder, name, getattr(self, name)) for name in TABLES
         ]
         self._folder = run_folder / "trace"
+        self.own = OwnTables()
 
     def flush_full(self) -> None:
         """Pack rows into columns, and write a part of every table that is full."""
@@ -85,23 +87,31 @@ class Recorder(Rows):
             for table in self._tables
             if table.num_packed or not (table.parts or table.is_optional)
         ]
-        write_together({one.path: one.content for _, one in drafts}, self._folder)
+        own = [self._own_draft(*one) for one in self.own.tables()]
+        every = [*(draft for _, draft in drafts), *own]
+        write_together({one.path: one.content for one in every}, self._folder)
         for table, draft in drafts:
             table.note(draft)
+        parts = [part for table in self._tables for part in table.parts]
+        digests = {t.name: t.digest.hexdigest() for t in self._tables if t.parts}
+        digests |= {one.of: digest_of(one.of, one.table) for one in own}
         return TraceSummary(
-            parts=tuple(part for table in self._tables for part in table.parts),
+            parts=(*parts, *map(_part, own)),
             num_rows={t.name: sum(p.num_rows for p in t.parts) for t in self._tables},
-            table_digests={
-                t.name: t.digest.hexdigest() for t in self._tables if t.parts
-            },
+            table_digests=digests,
         )
+
+    def _own_draft(self, name: str, table: pa.Table) -> _Draft:
+        """Return a table of a user's own as its one part, whose folder exists."""
+        path = f"trace/{name}/part-00000.parquet"
+        make_folder(self._folder / name)
+        return _Draft(self._folder.parent / path, path, content_of(table), table)
 
 
 def clear_trace(run_folder: Path) -> None:
     """Remove the parts of an earlier attempt, which a resumed run writes again."""
-    for table in SCHEMAS:
-        for path in (run_folder / "trace" / table).glob("*part-*.parquet*"):
-            path.unlink()
+    for path in (run_folder / "trace").glob("*/*part-*.parquet*"):
+        path.unlink()
 
 
 class _Table:
@@ -156,15 +166,7 @@ class _Table:
     def note(self, draft: _Draft) -> None:
         """Note that the next part is written, and forget its rows."""
         self.digest.update(draft.table)
-        self.parts.append(
-            Part(
-                table=self.name,
-                path=draft.name,
-                num_rows=draft.table.num_rows,
-                num_bytes=len(draft.content),
-                sha256=hashlib.sha256(draft.content).hexdigest(),
-            )
-        )
+        self.parts.append(_part(draft))
         self._packed.clear()
 
 
@@ -175,6 +177,21 @@ class _Draft(NamedTuple):
     name: str
     content: memoryview
     table: pa.Table
+
+    @property
+    def of(self) -> str:
+        """Return the name of its table."""
+        return self.path.parent.name
+
+
+def _part(draft: _Draft) -> Part:
+    return Part(
+        table=draft.of,
+        path=draft.name,
+        num_rows=draft.table.num_rows,
+        num_bytes=len(draft.content),
+        sha256=hashlib.sha256(draft.content).hexdigest(),
+    )
 
 
 def record_batch(name: str, buffer: list[NamedTuple]) -> pa.RecordBatch:

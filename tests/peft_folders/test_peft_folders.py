@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import warnings
@@ -565,6 +566,41 @@ def test_adapters_of_different_bases_are_refused(tmp_path):
         merge_folders(
             [tmp_path / "one"], tmp_path / "out", previous=tmp_path / "client0"
         )
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\x80\x04pickle", "cannot be read"),
+        ({"x.fold": torch.ones(2, 2), "rule": "evil"}, "not a base delta that this"),
+        ({"x.fold_B": torch.ones(2, 2), "rule": "add"}, "factors that do not fit"),
+        (
+            {
+                "x.fold_B": torch.ones(2, 2),
+                "x.fold_A": torch.ones(3, 2),
+                "rule": "add",
+            },
+            "factors that do not fit",
+        ),
+        (
+            {"model.layers.0.mlp.down_proj.fold": torch.ones(2, 2), "rule": "add"},
+            r"down_proj is \(16, 24\), its fold \(2, 2\)",
+        ),
+    ],
+)
+def test_a_strangers_base_delta_is_refused_in_one_message(content, message, tmp_path):
+    folders = clients(tmp_path, num=2)
+    path = folders[0] / "base_delta.safetensors"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        tensors = {**content}
+        metadata = {"kind": "base-delta 1", "rule": tensors.pop("rule")}
+        save_file(tensors, path, metadata=metadata)
+    shutil.copy(path, folders[1])
+    with pytest.raises(ValueError, match=message) as caught:
+        merge_folders(folders, tmp_path / "out", method="fedex-lora")
+    assert str(folders[0]) in str(caught.value)
 
 
 def test_a_base_delta_of_another_model_is_refused(tmp_path):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from netsim import load_run
+from netsim.band import Terms
 from netsim.cosim.reading import read_scenario
 from netsim.cosim.run import run_scenario
 from netsim.cosim.shipped import find_scenario
@@ -14,6 +15,7 @@ from netsim.policy import Drawn
 from netsim.policy.context import Context, Seen
 from netsim.policy.full import FullParticipation
 from netsim.policy.sampler import drawn_by
+from netsim.sharing.rule import PerRound
 from netsim.verify import verify
 
 NOTES = []
@@ -124,3 +126,28 @@ def test_without_learning_only_the_round_is_seen(tmp_path):
     small = ("population.num_clients=2", "stop.rounds=2")
     played("Watches", tmp_path / "run", "network-only", *small)
     assert dict(NOTES[0].seen) == {one: Seen(2, None, None) for one in range(2)}
+
+
+class ByLosses(PerRound):
+    """Weights by the last losses, and notes what it is told."""
+
+    kind: ClassVar[str] = "by-losses"
+
+    def reserve(self, expected, seen, round_id, device, rng):
+        NOTES.append((round_id, dict(seen), rng.random()))
+        return {
+            one.client_id: Terms(weight=1 + len(device(one.client_id)))
+            for one in expected
+        }
+
+
+def test_a_rule_of_rounds_is_told_of_rounds_devices_and_what_was_seen(tmp_path):
+    NOTES.clear()
+    small = ("population.num_clients=2", "stop.rounds=2")
+    sharing = f"cell.uplink.sharing={__name__}:ByLosses"
+    played("Watches", tmp_path / "run", "network-only", *small, sharing)
+    told = [one for one in NOTES if isinstance(one, tuple)]
+    assert [round_id for round_id, _, _ in told] == [1, 2]
+    assert told[0][1] == {}
+    assert told[1][1] == {one: Seen(1, None, None) for one in range(2)}
+    assert told[0][2] != told[1][2]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 from pathlib import Path
 
@@ -520,3 +521,42 @@ baseline: {x: a}
         found = package.load_run(study.folder / "runs" / run.combination.folder / "1")
         assert found.manifest.digest == row.digest
         assert len(found.clients) == num_clients
+
+
+def test_one_row_is_made_again_by_the_printed_command(tmp_path, capsys):
+    """With its baseline, in a folder of its own, to the same digest."""
+    text = """\
+name: bands
+scenario: network-only
+overrides: [stop.rounds=1, population.num_clients=3]
+axes:
+  - {path: cell.uplink.band, values: [1 MHz, 2 MHz, 3 MHz]}
+  - {path: population.transmit_power, values: [23 dBm]}
+seeds: [4, 5]
+baseline: {band: 1 MHz}
+"""
+    path = written(tmp_path, text)
+    whole, one = tmp_path / "whole", tmp_path / "one"
+    assert netsim("study", path, "--out", whole, "--reproduce") == 0
+    printed = capsys.readouterr().out.splitlines()
+    command = f"netsim study {path} --only 'band=3 MHz' --seeds 4"
+    at = printed.index(command)
+    assert printed[at + 1].endswith(" CPU s")
+    assert netsim(*shlex.split(command)[1:], "--out", one) == 0
+    table = package.load_study(one).table
+    assert table.band.tolist() == ["1 MHz", "3 MHz"]
+    assert set(table.seed) == {4}
+    assert printed[at + 2].endswith(f"digest {table.digest[1][:12]}")
+    before = package.load_study(whole).table
+    rows = before[(before.seed == 4) & (before.band != "2 MHz")]
+    assert rows.digest.tolist() == table.digest.tolist()
+    capsys.readouterr()
+    for words, message in {
+        ("--only", "band"): "--only band: must be of the form axis=name",
+        ("--only", "bend=1 MHz"): "no axis is called 'bend', did you mean 'band'?",
+        ("--only", "band=9 MHz"): "no variant is called '9 MHz'",
+        ("--only", "band=1 MHz", "--only", "band=2 MHz"): "is named twice",
+        ("--only", "band=2 MHz", "--out", str(whole)): "holds another study",
+    }.items():
+        assert netsim("study", path, *words) == 2
+        assert message in capsys.readouterr().err

@@ -13,8 +13,10 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from safetensors.numpy import load_file, save_file
 
+from netsim.runs.manifest import FILE_NAME as MANIFEST
 from tests.torture.learned import judged_apart, new_cache
 from tests.torture.operations import LEARNING
 
@@ -52,44 +54,36 @@ TYPES = ("I8", "BOOL", "U64", "F8_E4M3", "F4", "C64", "X", "F64")
 
 
 def attacks(marker):
-    """Return what is done to an adapter, by name; ``marker`` is made by what runs."""
-    code = CODE.format(marker=str(marker))
-    bad_links = {"/dev/zero": "device", "nowhere": "nothing", ".": "its folder"}
+    """Return what is done to an adapter, by name within its family; ``marker`` is made
+    by what runs."""
+    return {
+        "settings": _of_settings(),
+        "weights": _of_weights(),
+        "pipes, links, folders": _of_paths(),
+        "code": _of_code(CODE.format(marker=str(marker))),
+        "base, delta, card": _of_companions(),
+    }
+
+
+def _of_settings():
     return {
         **{f"config {n}": _bytes(CONFIG, one) for n, one in enumerate(NOT_CONFIGS)},
         **{f"alpha {one!s:.9}": _config(lora_alpha=one) for one in ALPHAS},
         **{f"rank {one!s:.9}": _config(r=one) for one in RANKS},
-        **{f"numbers {one}": _header(_typed(one)) for one in TYPES},
-        **{f"name {one[:9]!r}": _header(_renamed(one)) for one in ODD_NAMES},
         **{
             f"{key} {number}": _config(**{key: value})
             for key, values in OPTIONS.items()
             for number, value in enumerate(values)
         },
-        **{
-            f"pipe {name}": _piped(name)
-            for name in (
-                CONFIG,
-                WEIGHTS,
-                BASE,
-                "base/model.safetensors",
-                DELTA,
-                CARD,
-                "tokenizer.json",
-                "merge.json",
-            )
-        },
-        **{
-            f"{name} is a link to {what}": _linked(name, target)
-            for target, what in bad_links.items()
-            for name in (CONFIG, WEIGHTS, "base", CARD, DELTA)
-        },
-        **{
-            f"{name} is a folder": _folder(name)
-            for name in (CONFIG, WEIGHTS, BASE, CARD, DELTA, "tokenizer.json")
-        },
-        "weights cut short": lambda f: _cut(f / WEIGHTS, -100),
-        "weights cut in the header": lambda f: _cut(f / WEIGHTS, 300),
+    }
+
+
+def _of_weights():
+    return {
+        **{f"numbers {one}": _header(_typed(one)) for one in TYPES},
+        **{f"name {one[:9]!r}": _header(_renamed(one)) for one in ODD_NAMES},
+        "cut short": lambda f: _cut(f / WEIGHTS, -100),
+        "cut in the header": lambda f: _cut(f / WEIGHTS, 300),
         "a pickle by another name": _bytes(WEIGHTS, pickle.dumps({"a": 1})),
         "a pickle alone": _pickled,
         "a header of exabytes": _bytes(WEIGHTS, struct.pack("<Q", 2**62) + b"{}"),
@@ -98,15 +92,39 @@ def attacks(marker):
         "tensors that overlap": _header(_overlapping),
         "factors without a size": _tensors(lambda one: one.reshape(-1)[:1].squeeze()),
         "factors of three sides": _tensors(lambda one: one[None]),
-        "numbers that are not finite": _tensors(lambda one: one / 0 * 0),
+        "numbers that are not finite": _tensors(lambda one: one * np.inf),
         "half the factors": _header(_halved),
-        "code by megatron": _coded("evil_adapter.py", code, CONFIG, _MEGATRON),
-        "code by auto mapping": _coded("evil_adapter.py", code, CONFIG, _MAPPED),
-        "code by the base": _coded("base/evil_adapter.py", code, BASE, _AUTO_MAP),
-        "code by the tokenizer": _coded(
+    }
+
+
+def _of_paths():
+    files = (CONFIG, WEIGHTS, BASE, "base/model.safetensors", DELTA, CARD)
+    links = ("/dev/zero", "nowhere", ".")
+    return {
+        **{f"pipe {name}": _piped(name) for name in (*files, "tokenizer.json")},
+        **{
+            f"{name} is a link to {target}": _linked(name, target)
+            for target in links
+            for name in (CONFIG, WEIGHTS, "base", CARD, DELTA)
+        },
+        **{f"{name} is a folder": _folder(name) for name in files},
+    }
+
+
+def _of_code(code):
+    return {
+        "by megatron": _coded("evil_adapter.py", code, CONFIG, _MEGATRON),
+        "by auto mapping": _coded("evil_adapter.py", code, CONFIG, _MAPPED),
+        "by the base": _coded("base/evil_adapter.py", code, BASE, _AUTO_MAP),
+        "by the tokenizer": _coded(
             "evil_adapter.py", code, "tokenizer_config.json", _TOKENIZER
         ),
         "a kernel of the hub": _setting(BASE, _attn_implementation="evil/kernel"),
+    }
+
+
+def _of_companions():
+    return {
         "a base of no class": _setting(BASE, architectures=["os.system"]),
         "a base without labels": _setting(BASE, id2label=7, label2id=[]),
         "a base of exabytes": _setting(BASE, hidden_size=2**40),
@@ -328,8 +346,9 @@ class Adapters:
         lines = [one for one in verdict.said.splitlines() if one[:1].strip()]
         if verdict.code and len(lines) != 1:
             return f"{len(lines)} lines: {verdict.said}"
-        left = [one.name for one in self.place.glob(".*")]
-        if verdict.code and (left or (self.place / "free").exists()):
+        free = self.place / "free"  # a run that failed says so in its folder
+        left = [*self.place.glob(".*"), *([] if (free / MANIFEST).exists() else [free])]
+        if verdict.code and any(map(os.path.lexists, left)):
             return f"left over: {left}"
         return ""
 
@@ -370,11 +389,12 @@ def torment(place, seen, tell):
     place.mkdir(parents=True)
     marker = place / "ran"
     adapters = sound_adapters(place)
-    for name, attack in attacks(marker).items():
+    for family, members in attacks(marker).items():
         row = Counter()
-        for reader, code, fault in adapters.answers(attack, marker):
-            row["cases"] += 1
-            row["faults" if fault else "refused" if code else "read"] += 1
-            if fault:
-                tell(f"adapter, {name}, {reader}: {fault}")
-        seen({"of": "adapter", "attack": name, **row})
+        for name, attack in members.items():
+            for reader, code, fault in adapters.answers(attack, marker):
+                row["cases"] += 1
+                row["faults" if fault else "refused" if code else "read"] += 1
+                if fault:
+                    tell(f"adapter, {family}, {name}, {reader}: {fault}")
+            seen({"of": "adapter", "attack": family, **row})

@@ -93,7 +93,7 @@ def run(
     path = find_scenario(scenario)
     config = read_scenario(path, overrides(set_, seed), code)
     who = Workers(workers, ray, gpus)
-    if ray is not None and config.learning.federated is None:
+    if ray is not None and "trains-nothing" in config.learning.traits:
         raise InputError("--ray: this scenario trains nothing that could be spread")
     before = extended(config, out, code) if resume and out is not None else None
     with ExitStack() as stack:

@@ -112,7 +112,7 @@ def _is_of_app(app: AppTime) -> bool:
 
 
 @contextmanager
-def _replaced(owner: Any, values: Mapping[str, object]) -> Iterator[None]:
+def replaced(owner: Any, values: Mapping[str, object]) -> Iterator[None]:
     """Set attributes of a module or a class, and restore what it had itself."""
     before = {name: vars(owner)[name] for name in values if name in vars(owner)}
     for name, value in values.items():
@@ -133,9 +133,9 @@ def simulated_time() -> Iterator[None]:
     start = _guarded(threading.Thread, "start", "starts a thread")
     connect = _guarded(socket.socket, "connect", "opens a socket")
     with (
-        _replaced(time, {"sleep": _sleep, **_clocks}),
-        _replaced(threading.Thread, {"start": start}),
-        _replaced(socket.socket, {"connect": connect}),
+        replaced(time, {"sleep": _sleep, **_clocks}),
+        replaced(threading.Thread, {"start": start}),
+        replaced(socket.socket, {"connect": connect}),
     ):
         yield
 

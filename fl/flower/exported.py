@@ -21,9 +21,10 @@ def export(arrays: ArrayRecord, folder: Path) -> None:
 
 
 def num_examples(content: RecordDict, name: str) -> float | None:
-    """Return the number of examples that an answer names, if it does."""
+    """Return the number of examples that an answer names, if it does; Flower's older
+    interface writes names with ``_``."""
     for record in content.metric_records.values():
-        value = record.get(name)
+        value = record.get(name, record.get(name.replace("-", "_")))
         if isinstance(value, int | float):
             return float(value)
     return None

@@ -8,16 +8,25 @@ import inspect
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 
-from flwr.app import ArrayRecord, MetricRecord
+from flwr.app import ArrayRecord
+from flwr.common import Parameters
+from flwr.compat.common.recorddict_compat import parameters_to_arrayrecord
+from flwr.server.strategy import Strategy as OlderStrategy
 from flwr.serverapp.strategy import Strategy
 
 from fl.contract import METRICS, Score
+from fl.flower.app_time import replaced
 
-SPLITS = {"aggregate_train": "train", "aggregate_evaluate": "clients"}
 SERVER_SPLIT = "test"
+SPLITS = {"aggregate_train": "train", "aggregate_evaluate": "clients"}
+OLDER_SPLITS = {
+    "aggregate_fit": "train",
+    "aggregate_evaluate": "clients",
+    "evaluate": SERVER_SPLIT,
+}
 _BEFORE = re.compile(r"^(eval\w*|test|val\w*|central\w*|global|server|avg|mean)_")
 _SHORT = {"acc": "accuracy", "ppl": "perplexity", "em": "exact_match"}
 
@@ -46,27 +55,33 @@ class Reports:
     @contextmanager
     def heard(self) -> Iterator[None]:
         """Hear of all strategies, those of classes that are made meanwhile too."""
-        kept: list[tuple[type, str, object]] = []
-
-        def wrap(cls: type, /) -> None:
-            for name in (*SPLITS, "start"):
-                method = vars(cls).get(name)
-                if inspect.isfunction(method):
-                    kept.append((cls, name, method))
-                    setattr(cls, name, self._wrapped(name, method))
-
-        for one in _and_below(Strategy):
-            wrap(one)
-        Strategy.__init_subclass__ = classmethod(wrap)
-        try:
+        with ExitStack() as stack:
+            for root, splits in ((Strategy, SPLITS), (OlderStrategy, OLDER_SPLITS)):
+                stack.enter_context(self._heard_below(root, splits))
             yield
-        finally:
-            del Strategy.__init_subclass__
-            for cls, name, method in kept:
-                setattr(cls, name, method)
 
-    def _wrapped(self, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
-        if name == "start":
+    @contextmanager
+    def _heard_below(self, root: type, splits: Mapping[str, str]) -> Iterator[None]:
+        def wrap(cls: type, /) -> None:
+            found = {
+                name: self._wrapped(splits.get(name), method)
+                for name in (*splits, "start")
+                if inspect.isfunction(method := vars(cls).get(name))
+            }
+            stack.enter_context(replaced(cls, found))
+
+        with ExitStack() as stack:
+            for one in _and_below(root):
+                wrap(one)
+            stack.enter_context(
+                replaced(root, {"__init_subclass__": classmethod(wrap)})
+            )
+            yield
+
+    def _wrapped(
+        self, split: str | None, method: Callable[..., Any]
+    ) -> Callable[..., Any]:
+        if split is None:
             return self._with_evaluation(method)
 
         @functools.wraps(method)
@@ -77,7 +92,7 @@ class Reports:
             finally:
                 self._depth -= 1
             if not self._depth:  # of a strategy that wraps another: the outer one's
-                self._note(SPLITS[name], found)
+                self._note(split, found)
             return found
 
         return aggregate
@@ -108,12 +123,16 @@ class Reports:
         evaluated.is_heard = True  # type: ignore[attr-defined]
         return evaluated
 
-    def _note(self, split: str, found: object) -> None:
-        if isinstance(found, tuple):
-            arrays, found = found
-            self.arrays = arrays if arrays is not None else self.arrays
-        if isinstance(found, MetricRecord):
-            self._new.append(Report(split, dict(found)))
+    def _note(self, split: str, found: Any) -> None:
+        first, metrics = found if isinstance(found, tuple) else (None, found)
+        if isinstance(first, Parameters):
+            first = parameters_to_arrayrecord(first, keep_input=True)
+        if isinstance(first, ArrayRecord):
+            self.arrays = first
+        elif first is not None:  # the loss of the older interface
+            metrics = {"loss": first, **metrics}
+        if metrics:
+            self._new.append(Report(split, dict(metrics)))
 
 
 def _and_below(cls: type) -> Iterator[type]:

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from flwr.app import Context, RecordDict
-from flwr.serverapp import ServerApp
 from flwr.serverapp.strategy import strategy_utils
 from flwr.supercore.task_identity import TaskIdentity
 
@@ -21,6 +20,7 @@ from fl.flower.asked import Answer, Call
 from fl.flower.generators import seeded
 from fl.flower.grid import Post, SimulatedGrid
 from fl.flower.letters import Letters
+from fl.flower.older import in_one_thread
 from fl.flower.project import Project
 from fl.flower.records import SERVER_NODE_ID, message_time
 from fl.flower.reported import Reports
@@ -28,6 +28,7 @@ from fl.flower.reported import Reports
 if TYPE_CHECKING:
     from flwr.app import ArrayRecord
 
+FREE = ("get_parameters", "get_properties")  # of the older interface: they only read
 _log = logging.getLogger(__name__)
 
 
@@ -96,7 +97,8 @@ class Session:
         declared = self._declared(kind, content)
         if declared is not None:
             return declared
-        if answer.work == Work(0) and not answer.reason:
+        is_free = answer.reason or kind in FREE
+        if answer.work == Work(0) and not is_free:
             raise Untimed(
                 f"to a message {kind!r} a client computes nothing that torch counts; "
                 f"say how long it takes: `compute: {{{kind}: {{per_example: 1 ms}}}}`"
@@ -159,10 +161,9 @@ class Session:
             run_config=dict(project.config),
         )
         logging.getLogger("flwr").setLevel(logging.WARNING)
-        with running(clock), self.reports.heard(), _simulated_sleep():
+        with running(clock), self.reports.heard(), _simulated_sleep(), in_one_thread():
             with seeded(self._seed, "load server"):
                 app = project.load_server()
-                _require_main(app)
             with seeded(self._seed, "server"):
                 app(grid, context)
 
@@ -176,12 +177,3 @@ def _simulated_sleep() -> Iterator[None]:
         yield
     finally:
         strategy_utils.sleep = before
-
-
-def _require_main(app: ServerApp) -> None:
-    if app._main is None:
-        raise Untimed(
-            "the app's server has no @app.main(): a `server_fn`, or a strategy given "
-            "to ServerApp, sends from threads of Flower's older interface, which "
-            "cannot be timed"
-        )

@@ -70,8 +70,8 @@ def calibrate(
         str | None,
         typer.Option(
             metavar="PRECISION",
-            help="Time seven small models in 52 settings, in place of a scenario: "
-            "float32 or bfloat16.",
+            help="Time seven small models in 52 settings per precision, in place of a "
+            "scenario: float32, bfloat16 or both.",
         ),
     ] = None,
     set_: SetOption = None,
@@ -132,7 +132,7 @@ def _of_scenario(config: Scenario, request: Request) -> DeviceFile:
 
 
 def _of_log(log: Path, request: Request) -> DeviceFile:
-    entry, found = observed_device(log, request)
+    entry, found = observed_device(log, request, typer.echo)
     speed = format_quantity(entry.peak_flop_per_s, "FLOP/s")
     typer.echo(f"speed       {speed}, and {entry.fixed_time_s:.3g} s a step")
     typer.echo(error_line(found))
@@ -141,7 +141,7 @@ def _of_log(log: Path, request: Request) -> DeviceFile:
 
 
 def _of_sweep(precision: str, request: Request) -> DeviceFile:
-    from netsim.cosim.commands.sweep import error_line, swept_device  # brings torch
+    from netsim.cosim.commands.sweep import error_lines, swept_device  # brings torch
 
     entry, result = swept_device(request, precision, partial(typer.echo, err=True))
     half = entry.half_rate_flop_per_s or entry.peak_flop_per_s
@@ -149,7 +149,8 @@ def _of_sweep(precision: str, request: Request) -> DeviceFile:
         f"speed       {format_quantity(entry.peak_flop_per_s, 'FLOP/s')}, "
         f"{format_quantity(half, 'FLOP/s')} of 16-bit products"
     )
-    typer.echo(error_line(result))
+    for line in error_lines(result):
+        typer.echo(line)
     typer.echo(f"device      {request.out}, {entry.device().certainty}")
     return entry
 

@@ -9,9 +9,11 @@ import typer
 
 from netsim.cli.options import (
     FreshOption,
+    GpusOption,
     JsonOption,
     OutOption,
     QuietOption,
+    RayOption,
     SeedOption,
     SetOption,
     WorkersOption,
@@ -46,6 +48,8 @@ def flower(
     resume: Annotated[bool, typer.Option(help="Go on with the run in --out.")] = False,
     fresh: FreshOption = False,
     workers: WorkersOption = None,
+    ray: RayOption = None,
+    gpus: GpusOption = 0.0,
     quiet: QuietOption = False,
     json: JsonOption = False,
 ) -> None:
@@ -63,7 +67,7 @@ def flower(
         out,
         resume=resume,
         fresh=fresh,
-        workers=Workers(workers),
+        workers=Workers(workers, ray, gpus),
         quiet=quiet,
         json=json,
         before=before,

@@ -14,6 +14,7 @@ from netsim.cosim import shipped
 from netsim.cosim.commands.choices import SEAMS
 from netsim.cosim.scenario import Scenario
 from netsim.devices.catalogue import DEVICES
+from netsim.devices.device import Device
 from netsim.errors import InputError
 from netsim.network.presets import presets
 from netsim.scenario import json_schema
@@ -63,10 +64,15 @@ def list_choices() -> None:
         _line(name, preset.about)
     typer.echo("\ndevices  (population.devices)")
     for device in DEVICES.values():
-        speed = format_quantity(device.flop_per_s, "FLOP/s", num_digits=3)
-        memory = format_quantity(device.memory_bytes, "B")
-        _line(device.name, f"{speed} ({device.certainty}), {memory}; {device.source}")
+        _line(device.name, _about(device))
     _list_lost()
+
+
+def _about(device: Device) -> str:
+    speed = format_quantity(device.flop_per_s, "FLOP/s", num_digits=3)
+    memory = format_quantity(device.memory_bytes, "B")
+    power = f"{device.compute_power_w:g} W ({device.power_basis})"
+    return f"{speed} ({device.certainty}), {power}, {memory}; {device.source}"
 
 
 def _list_lost() -> None:

@@ -93,7 +93,7 @@ def run(
     path = find_scenario(scenario)
     config = read_scenario(path, overrides(set_, seed), code)
     who = Workers(workers, ray, gpus)
-    if ray is not None and config.learning.federated is None:
+    if ray is not None and "trains-nothing" in config.learning.traits:
         raise InputError("--ray: this scenario trains nothing that could be spread")
     before = extended(config, out, code) if resume and out is not None else None
     with ExitStack() as stack:
@@ -212,6 +212,7 @@ def summary(manifest: Manifest, folder: Path) -> dict[str, object]:
         "rounds": manifest.rounds,
         "sim_time_ns": manifest.sim_time_ns,
         "seconds": manifest.seconds,
+        "joules": manifest.joules,
         "pilot_time_ns": manifest.pilot_time_ns,
         "steps_trained": manifest.steps_trained,
         "steps_reused": manifest.steps_reused,
@@ -241,8 +242,9 @@ def show(
         console.print(DIVERGENCE_NOTE.format(num_diverged), highlight=False)
     _show_timing_model(console, manifest.timing_model)
     console.print(f"digest {manifest.digest[:16]}", highlight=False)
-    if manifest.seconds:
-        console.print(f"seconds {manifest.seconds}", highlight=False, soft_wrap=True)
+    for name in ("seconds", "joules"):
+        if rest := getattr(manifest, name):
+            console.print(f"{name:<7} {rest}", highlight=False, soft_wrap=True)
     console.print(f"run    {folder}", highlight=False, soft_wrap=True)
 
 

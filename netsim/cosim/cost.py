@@ -100,7 +100,10 @@ def _device_line(device: Device, work: Work) -> str:
     joules = format_quantity(device.compute_energy_j(compute_s), "J", num_digits=3)
     duration = format_duration_ns(round(compute_s * 1e9))
     certainty = f"({device.certainty})"
-    return f"{device.name} computes for {duration} {certainty} and takes {joules}"
+    return (
+        f"{device.name} computes for {duration} {certainty} and takes {joules} "
+        f"(power {device.power_basis})"
+    )
 
 
 def _bytes(bits: int) -> str:

@@ -28,7 +28,7 @@ from netsim.cosim.reading import read_scenario, read_unloaded
 from netsim.cosim.scenario import Scenario
 from netsim.cosim.workers import ALONE, Workers
 from netsim.cosim.world import build_population, build_stage, play
-from netsim.devices.device import least_certain
+from netsim.devices.device import least_certain, least_certain_power
 from netsim.errors import InputError
 from netsim.learner.learner import Learner
 from netsim.learner.stop import is_of
@@ -218,6 +218,7 @@ def _open_manifest(
         machine=machine(),
         timing_model=scenario.learning.timing_model(),
         seconds=_seconds(scenario),
+        joules=_joules(scenario),
         inputs=inputs(scenario),
         started_at=_now(),
     )
@@ -227,6 +228,12 @@ def _seconds(scenario: Scenario) -> str:
     """Return what the least certain device of a scenario rests on."""
     found = least_certain(one.device for one in scenario.population.devices)
     return f"{found.certainty} ({found.name})"
+
+
+def _joules(scenario: Scenario) -> str:
+    """Return what the least certain power of a scenario's devices rests on."""
+    found = least_certain_power(one.device for one in scenario.population.devices)
+    return f"of a power that is {found.power_basis} ({found.name})"
 
 
 def _finish(

@@ -6,7 +6,8 @@ was measured on none of them. It is the fraction of peak that dense solvers and 
 products reach on that hardware (Raspberry Pi 5: 30.2 of 76.8 GFLOP/s in double
 precision under HPL, 39 %, at 11 W, geerlingguy/top500-benchmark issue 18), reduced for
 small batches and memory traffic; large-scale training reports 21 to 46 % (PaLM, arXiv
-2204.02311, Table 3). Idle powers are assumptions too. ``doubt`` covers the published
+2204.02311, Table 3). Powers are assumptions too, but for
+two that say ``power_basis``. ``doubt`` covers the published
 step times of the same or a like device (``observations.csv``): phones are up to 50
 times slower than assumed here; 3 where there is none. Prefer a device of ``fitted.py``,
 or measure your own with ``netsim calibrate``.
@@ -97,11 +98,13 @@ _CATALOGUE = (
         peak_flop_per_s=844.8e9,
         efficiency=0.35,
         memory_bytes=8 * _GB,
-        compute_power_w=15.0,
+        compute_power_w=13.8,
         idle_power_w=4.0,
+        power_basis="measured",
         source=(
             "NVIDIA Jetson Xavier NX module data sheet: 384 Volta cores at 1100 MHz;"
-            " 15 W mode; efficiency (without tensor cores), idle power assumed"
+            " mean power of two models in observations.csv; efficiency (without tensor"
+            " cores), idle power assumed"
         ),
     ),
     Device(
@@ -123,11 +126,13 @@ _CATALOGUE = (
         peak_flop_per_s=1.28e12,
         efficiency=0.35,
         memory_bytes=8 * _GB,
-        compute_power_w=15.0,
+        compute_power_w=11.1,
         idle_power_w=5.0,
+        power_basis="measured",
         source=(
             "NVIDIA Jetson Orin Nano Series data sheet DS-11105-001: 1.28 FP32 TFLOPs"
-            " (1024 CUDA cores at 625 MHz); 15 W mode; efficiency, idle power assumed"
+            " (1024 CUDA cores at 625 MHz); mean power of two models in"
+            " observations.csv; efficiency, idle power assumed"
         ),
     ),
     Device(

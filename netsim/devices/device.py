@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from statistics import NormalDist
-from typing import Annotated, Literal, Protocol, TypeAlias
+from typing import Annotated, Literal, Protocol, TypeAlias, get_args
 
 from pydantic import Field
 
@@ -25,6 +25,8 @@ from netsim.scenario.record import Record
 
 _STANDARD_NORMAL = NormalDist()
 Basis: TypeAlias = Literal["measured", "fitted", "assumed"]
+PowerBasis: TypeAlias = Literal["measured", "assumed", "not known"]
+POWER_BASES: tuple[PowerBasis, ...] = get_args(PowerBasis)  # the most certain first
 Bandwidth = Annotated[BytesPerSecond, Field(gt=0)]
 
 
@@ -59,6 +61,7 @@ class Device(Record):
     large_bandwidth_bytes_per_s: Bandwidth | None = None
     software: str = ""  # the program that trains
     basis: Basis = "assumed"  # of its speed
+    power_basis: PowerBasis = "assumed"  # of compute_power
     doubt: float | None = Field(default=None, ge=1)
     source: str = ""
 
@@ -67,7 +70,7 @@ class Device(Record):
         """Return what its seconds rest on, for a person."""
         if self.doubt is None:
             return f"{self.basis}, error not stated"
-        return f"{self.basis}, within a factor {self.doubt:g}"
+        return f"{self.basis}, within a factor {self.doubt:.3g}"
 
     @property
     def flop_per_s(self) -> float:
@@ -107,6 +110,11 @@ class Device(Record):
 def least_certain(devices: Iterable[Device]) -> Device:
     """Return the device with the largest doubt, one that states none first."""
     return max(devices, key=lambda one: math.inf if one.doubt is None else one.doubt)
+
+
+def least_certain_power(devices: Iterable[Device]) -> Device:
+    """Return the device whose power while it trains rests on least."""
+    return max(devices, key=lambda one: POWER_BASES.index(one.power_basis))
 
 
 class Spread(Protocol):

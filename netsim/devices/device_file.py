@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from netsim.core.quantities import Bytes, Flop, FlopPerSecond, Seconds, Watts
-from netsim.devices.device import Bandwidth, Basis, Device
+from netsim.devices.device import Bandwidth, Basis, Device, PowerBasis
 from netsim.scenario.loader import load
 from netsim.scenario.record import Record
 
@@ -56,6 +56,7 @@ class DeviceFile(Record):
     large_bandwidth_bytes_per_s: Bandwidth | None = None
     software: str = ""
     basis: Basis = "assumed"
+    power_basis: PowerBasis = "assumed"
     doubt: float | None = Field(default=None, ge=1)
     source: str = ""
     calibration: Calibration | None = None
@@ -68,7 +69,8 @@ class DeviceFile(Record):
         given = self.model_dump(exclude={"calibration"}, by_alias=False)
         given["source"] = "; ".join(note for note in notes if note)
         for name in ("compute_power_w", "idle_power_w"):
-            given[name] = given[name] or 0.0
+            if given[name] is None:
+                given |= {name: 0.0, "power_basis": "not known"}
         return Device(**given)
 
 

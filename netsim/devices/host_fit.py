@@ -1,10 +1,15 @@
-"""The law of a host's steps: fitted to half of the settings, judged on the others."""
+"""The law of a host's steps: fitted to half of the settings, judged on the others.
+
+All precisions share one law, since they share the program, the memory and the products
+of 32-bit numbers; terms of their own are what 16-bit products add.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from itertools import combinations
+from statistics import fmean
 from typing import NamedTuple
 
 import numpy as np
@@ -55,11 +60,14 @@ class HostLaw(NamedTuple):
 
 
 class Judged(NamedTuple):
-    """A law fitted to all settings, and on each setting that was left out the factor by
-    which the law and a single rate err that were fitted to the other half."""
+    """A law fitted to all settings; of each setting that was left out its precision,
+    the time that the law of the other half predicts, and the factors by which that law
+    and its single rate err."""
 
     law: HostLaw
     left_out: tuple[int, ...]
+    precisions: tuple[str, ...]
+    predicted_s: tuple[float, ...]
     errors: tuple[float, ...]
     one_rate_errors: tuple[float, ...]
 
@@ -71,22 +79,45 @@ class Judged(NamedTuple):
 
 
 def judged(
-    works: Sequence[Work], seconds: Sequence[float], is_unseen: Sequence[bool]
+    works: Sequence[Work],
+    seconds: Sequence[float],
+    *,
+    precisions: Sequence[str],
+    is_unseen: Sequence[bool],
 ) -> Judged:
-    """Return the law of some settings and its errors on the half that it was not fitted
-    to, which has all that ``is_unseen``."""
-    order = stream(0, "host fit").permutation(len(works))
-    chosen = [int(n) for n in order[: len(works) // 2] if not is_unseen[int(n)]]
+    """Return the law of some settings and its errors on the half of each precision that
+    it was not fitted to, which has all that ``is_unseen``."""
+    halves = {
+        precision: _half(precisions, precision, is_unseen)
+        for precision in dict.fromkeys(precisions)
+    }
+    chosen = [n for half in halves.values() for n in half]
     others = tuple(n for n in range(len(works)) if n not in set(chosen))
     law = fit_law([works[n] for n in chosen], [seconds[n] for n in chosen])
-    rates = [math.log(works[n].flop / seconds[n]) for n in chosen]
-    rate = math.exp(math.fsum(rates) / len(rates))
+    rates = {
+        precision: fmean(math.log(works[n].flop / seconds[n]) for n in half)
+        for precision, half in halves.items()
+    }
     return Judged(
         fit_law(works, seconds),
         others,
+        tuple(precisions[n] for n in others),
+        tuple(law.seconds(works[n]) for n in others),
         tuple(_factor(law.seconds(works[n]), seconds[n]) for n in others),
-        tuple(_factor(works[n].flop / rate, seconds[n]) for n in others),
+        tuple(
+            _factor(works[n].flop / math.exp(rates[precisions[n]]), seconds[n])
+            for n in others
+        ),
     )
+
+
+def _half(
+    precisions: Sequence[str], precision: str, is_unseen: Sequence[bool]
+) -> list[int]:
+    """Return the settings of a precision that the law is fitted to."""
+    own = [n for n, one in enumerate(precisions) if one == precision]
+    order = stream(0, "host fit").permutation(len(own)).tolist()
+    return [n for k in order[: len(own) // 2] if not is_unseen[n := own[k]]]
 
 
 def fit_law(works: Sequence[Work], seconds: Sequence[float]) -> HostLaw:

@@ -43,6 +43,8 @@ def warnings(run: Run) -> list[str]:
         )
     if run.manifest.seconds:
         found.append(f"Seconds of local training are {run.manifest.seconds}.")
+    if run.manifest.joules:
+        found.append(f"Joules of local training are {run.manifest.joules}.")
     found += _ranges(run)
     return found
 

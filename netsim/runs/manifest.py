@@ -38,7 +38,8 @@ class Manifest(BaseModel):
     recorder is closed; ``scenario_digest`` is the SHA-256 of ``scenario.yaml``.
     ``predicted`` holds rounds, seconds per round and in all, the standard errors that
     are known (``round_error_s``, ``time_error_s``), and the loss they lead to.
-    ``seconds`` names the device whose speed is least certain, and what it rests on.
+    ``seconds`` and ``joules`` name the devices whose speed and power are least certain,
+    and what these rest on.
     ``inputs`` holds the SHA-256 of every file outside that the scenario names, by
     absolute path, and of the parsed code of every module that the run depends on, by
     its path from where Python finds it; comments and docstrings do not count.
@@ -58,6 +59,7 @@ class Manifest(BaseModel):
     machine: str
     timing_model: dict[str, str] = {}
     seconds: str = ""
+    joules: str = ""
     inputs: dict[str, str] = {}
     started_at: str  # wall time, ISO 8601
     ended_at: str | None = None

@@ -10,7 +10,7 @@ from netsim.client.participation import Participation
 from netsim.client.scene import Scene
 from netsim.core.streams import stream
 from netsim.learner.evaluation_schedule import Marks
-from netsim.learner.stop import Stop
+from netsim.learner.stop import Stop, is_of
 from netsim.server.phase import Phase
 from netsim.trace.rows import evaluation_row
 
@@ -42,14 +42,16 @@ class Evaluations:
 
     def evaluate(self, now: InForce) -> Sequence[Score]:
         """Evaluate a version, write its scores and return them."""
-        self.last = self._scene.learner.evaluate(now.version)
-        self.write(now, self.last)
+        scores = self._scene.learner.evaluate(now.version)
+        if any(is_of(score.split, "test") for score in scores):
+            self.last = scores  # an app may score on other splits alone
+        self.write(now, scores)
         target = self._stop.target
         if target is not None and not now.phase.is_pilot:
-            self._is_near |= self._schedule.is_near(target, self.last)
-            self._values.append(target.value(self.last))
+            self._is_near |= self._schedule.is_near(target, scores)
+            self._values.append(target.value(scores))
         self._last_at = now.round_id, now.time_ns
-        return self.last
+        return scores
 
     def evaluate_marks(self, now: InForce) -> None:
         """Evaluate the version in force at the times of the schedule that have passed,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from fl.contract import Work
 from fl.step_times import PRECISIONS, Setting, StepTime, settings, step_time
-from netsim.cosim.commands.sweep import error_line, judge
+from netsim.cosim.commands.sweep import error_lines, judge
 
 COUNTS = (
     *("flop", "half_flop", "product_bytes", "other_bytes", "operations"),
@@ -56,9 +56,8 @@ def main() -> None:
             given.csv, [step_time(one) for name in PRECISIONS for one in settings(name)]
         )
     found = read(given.csv)
-    for precision in PRECISIONS:
-        some = [one for one in found if one.setting.precision == precision]
-        print(f"{precision}: {error_line(judge(some))}")
+    for line in error_lines(judge(found)):
+        print(line)
 
 
 if __name__ == "__main__":

@@ -80,6 +80,7 @@ def test_the_file_says_what_was_measured_where_and_with_what(host):
     assert written["idle_power"] is None
     assert (device.compute_power_w, device.idle_power_w) == (12, 0)
     assert NO_POWERS in device.source
+    assert device.power_basis == "not known"
     assert {"torch", "python"} <= set(measured["versions"])
     assert measured["model"] == "small-vit"
     assert len(measured["trials"]) == 2

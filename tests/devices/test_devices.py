@@ -65,6 +65,7 @@ def test_catalogue_states_its_sources_and_assumptions(name):
     assert "efficiency" in device.source or device.software
     assert (device.basis == "assumed") == (not device.software)
     assert "assumed" in device.source
+    assert device.power_basis in ("measured", "assumed")
     assert device.doubt >= 1
     assert device.idle_power_w < device.compute_power_w
 

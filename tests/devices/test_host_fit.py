@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from fl.contract import Work
-from fl.step_times import PRECISIONS, UNSEEN, Setting, settings
+from fl.step_times import UNSEEN, Setting, settings
 from netsim.cli.main import app
 from netsim.cosim.commands import sweep
 from netsim.cosim.commands.calibrate import Request
@@ -36,9 +36,22 @@ def works(number):
     ]
 
 
+def judged_in(some, seconds, precisions=("float32",) * 40, is_unseen=(False,) * 40):
+    return judged(some, seconds, precisions=precisions, is_unseen=is_unseen)
+
+
+def test_half_of_each_precision_is_left_out_and_has_a_rate_of_its_own():
+    some = works(40)
+    slow = [one.flop / 1e9 if n < 20 else one.flop / 1e10 for n, one in enumerate(some)]
+    precisions = ("float32",) * 20 + ("bfloat16",) * 20
+    found = judged_in(some, slow, precisions)
+    assert sum(n < 20 for n in found.left_out) == 10
+    assert found.one_rate_errors == pytest.approx([1.0] * 20)
+
+
 def test_exact_times_give_their_law_back_and_no_error():
     some = works(40)
-    found = judged(some, [LAW.seconds(one) for one in some], [False] * 40)
+    found = judged_in(some, [LAW.seconds(one) for one in some])
     assert found.law == pytest.approx(LAW, rel=1e-6)
     assert len(found.left_out) == 20
     assert found.errors == pytest.approx([1.0] * 20)
@@ -60,7 +73,7 @@ def test_a_family_that_is_unseen_is_judged_and_never_fitted():
     seconds = [LAW.seconds(one) for one in some]
     is_unseen = [n < 10 for n in range(40)]
     spoilt = [s * (3 if n < 10 else 1) for n, s in enumerate(seconds)]
-    found = judged(some, spoilt, is_unseen)
+    found = judged_in(some, spoilt, is_unseen=is_unseen)
     errors = dict(zip(found.left_out, found.errors, strict=True))
     assert set(range(10)) <= errors.keys()
     assert [errors[n] for n in range(10)] == pytest.approx([3.0] * 10)
@@ -84,7 +97,8 @@ def test_a_sweep_of_this_host_is_a_device_with_its_doubt(tmp_path, monkeypatch):
         # no product of the sweep gave 16 bits, and no result was large
         full = replace(work, half_flop=0, blocks=0, large_bytes=0)
         assert device.compute_time_s(full) == pytest.approx(result.law.seconds(full))
-    assert sweep.error_line(result).startswith("error       median")
+    (line,) = sweep.error_lines(result)
+    assert line.startswith("error       median")
 
 
 def test_settings_are_of_several_families():
@@ -93,16 +107,20 @@ def test_settings_are_of_several_families():
 
 
 def test_the_host_of_the_page_errs_as_the_page_says():
-    errors = {}
-    for precision in PRECISIONS:
-        found = read(ROOT / "results" / "validation" / "host.csv")
-        some = [one for one in found if one.setting.precision == precision]
-        errors[precision] = sweep.judge(some).errors
-    assert len(errors["float32"]) >= 24
-    assert np.median(errors["float32"]) < 1.05
-    assert max(errors["float32"]) < 1.25
-    assert np.median(errors["bfloat16"]) < 1.10
-    assert max(errors["bfloat16"]) < 1.28
+    found = read(ROOT / "results" / "validation" / "host.csv")
+    result = sweep.judge(found)
+    for precision, middle in (("float32", 1.05), ("bfloat16", 1.10)):
+        errors = [
+            error
+            for one, error in zip(result.precisions, result.errors, strict=True)
+            if one == precision
+        ]
+        assert len(errors) >= 24
+        assert np.median(errors) < middle
+        assert max(errors) < 1.25
+    first, second = sweep.error_lines(result)
+    assert "29 settings in float32" in first
+    assert "29 settings in bfloat16" in second
 
 
 def test_an_unknown_precision_is_refused(tmp_path):

@@ -1,5 +1,6 @@
 """Published step times, the laws fitted to them, and the devices made of these."""
 
+import csv
 import math
 from collections import Counter
 
@@ -10,11 +11,11 @@ from netsim.cli.main import app
 from netsim.cosim.reading import read_scenario
 from netsim.cosim.shipped import FOLDER, names
 from netsim.devices.catalogue import DEVICES
-from netsim.devices.device import least_certain
+from netsim.devices.device import least_certain, least_certain_power
 from netsim.devices.device_file import read_device
 from netsim.devices.fitted import FITTED
 from netsim.devices.fitting import fit, one_rate, with_fixed_time
-from netsim.devices.observations import by_setting, read_observations
+from netsim.devices.observations import SHIPPED, by_setting, read_observations
 from netsim.errors import InputError
 
 ALL = read_observations()
@@ -108,6 +109,24 @@ def test_the_least_certain_device_is_named():
     assert phone.certainty == "assumed, within a factor 50"
 
 
+@pytest.mark.parametrize("board", ["jetson-xavier-nx", "jetson-orin-nano"])
+def test_measured_powers_are_the_mean_of_what_was_observed(board):
+    with SHIPPED.open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["group"] == board]
+    powers_w = [float(row["power_w"]) for row in rows if row["power_w"]]
+    device = DEVICES[f"{board}-8gb"]
+    assert device.power_basis == "measured"
+    assert device.compute_power_w == pytest.approx(sum(powers_w) / 2, abs=0.06)
+    assert max(powers_w) / min(powers_w) < 1.07  # two models
+
+
+def test_the_least_certain_power_is_named():
+    board, phone = DEVICES["jetson-orin-nano-8gb"], DEVICES["pixel-7"]
+    assert least_certain_power([board, phone]) is phone
+    unknown = board.model_copy(update={"power_basis": "not known"})
+    assert least_certain_power([phone, unknown]) is unknown
+
+
 LOG = "device,software,model,flop_per_step,step_seconds\n"
 
 
@@ -128,6 +147,15 @@ def test_a_log_becomes_a_device_with_its_error(tmp_path):
     assert device.fixed_time_s == pytest.approx(1)
     assert (device.basis, device.software) == ("fitted", "app 1")
     assert device.doubt == pytest.approx(1)
+
+
+def test_rows_of_a_log_without_flop_are_left_out_and_told(tmp_path):
+    rows = "phone,,m,1e9,1.18\nphone,,m,,3\nphone,,m,2e9,2\n"
+    result, out = of_log(tmp_path, LOG + rows, "--memory", "8 GB")
+    assert "left out    1 of 3 rows, without FLOP: give flop_per_step" in result.output
+    assert "2 settings" in read_device(out).source
+    doubtful = read_device(out).model_copy(update={"doubt": 1.180791765})
+    assert doubtful.certainty == "fitted, within a factor 1.18"
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from typer.testing import CliRunner
 
+from netsim.cli import validating
 from netsim.cli.main import app
 from netsim.devices.validation import committed_errors, comparisons, worse
 
@@ -31,6 +32,14 @@ def test_fitted_devices_err_little_on_settings_left_out():
     assert len(left_out) > 100
     inside = [row for row in left_out if row.error <= 1.25]
     assert len(inside) / len(left_out) > 0.85
+
+
+def test_the_command_fails_where_an_error_grew(monkeypatch):
+    better = {row.key: row.error / 1.06 for row in ROWS}
+    monkeypatch.setattr(validating, "committed_errors", lambda: better)
+    result = CliRunner().invoke(app, ["validate"])
+    assert result.exit_code == 1
+    assert f"error {ROWS[0].error:.3f}, committed" in result.output
 
 
 def test_the_command_prints_each_device_and_writes_the_table(tmp_path):

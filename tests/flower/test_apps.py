@@ -10,6 +10,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from netsim import load_run
+from netsim.cosim.reading import scenario_of
 from netsim.cosim.run import run_scenario
 from netsim.errors import InputError
 from netsim.verify import verify
@@ -215,7 +216,6 @@ def test_an_error_of_a_client_is_a_reply_as_in_flower(tmp_path):
             "import threading; threading.Thread(target=print).start(); config =",
             "server starts a thread",
         ),
-        ("server", "@app.main()", "", "has no @app.main"),
     ],
 )
 def test_what_cannot_be_timed_is_refused_by_name(
@@ -224,6 +224,108 @@ def test_what_cannot_be_timed_is_refused_by_name(
     copy(tmp_path / "numbers", f"numberapp/{file}.py", before, after)
     with pytest.raises(InputError, match=message):
         play(tmp_path / "run", tmp_path / "numbers", *TIMES)
+
+
+OLDER = """from flwr.server import ServerAppComponents, ServerConfig
+from flwr.server.strategy import FedAvg
+
+
+def server_fn(context):
+    start = ndarrays_to_parameters([np.zeros(4)])
+    strategy = FedAvg(initial_parameters=start, evaluate_fn=lambda n, w, c: (n, {}))
+    return ServerAppComponents(config=ServerConfig(num_rounds=2), strategy=strategy)
+
+
+app = ServerApp(server_fn=server_fn)
+
+
+def unused(grid, context):"""
+OLDER_CLIENT = """from flwr.client import NumPyClient
+
+
+class Client(NumPyClient):
+    def __init__(self, client_id):
+        self.id = client_id
+
+    def fit(self, parameters, config):
+        return [fitted(parameters[0], self.id)], 20 + self.id, {}
+
+    def evaluate(self, parameters, config):
+        return 0.25, 20 + self.id, {"accuracy": 0.5}
+
+
+app = ClientApp(lambda context: Client(context.node_config["partition-id"]).to_client())
+
+
+def train(message, context):"""
+
+
+def test_the_older_interface_runs_in_one_thread(tmp_path):
+    app = tmp_path / "numbers"
+    copy(app, "numberapp/server.py", "@app.main()\ndef main(grid, context):", OLDER)
+    edit(
+        app / "numberapp/server.py",
+        "from flwr.app",
+        "from flwr.common import ndarrays_to_parameters\nfrom flwr.app",
+    )
+    edit(
+        app / "numberapp/client.py",
+        "@app.train()\ndef train(message, context):",
+        OLDER_CLIENT,
+    )
+    edit(app / "numberapp/client.py", "@app.evaluate()\n", "")
+    play(tmp_path / "run", app, *TIMES)
+    run = load_run(tmp_path / "run")
+    assert verify(run.folder) == []
+    assert run.rounds["num_merged"].tolist() == [3] * 4
+    assert np.allclose(final(run.folder)["0"], expected("FedAvg"), rtol=1e-12)
+    server = run.evals[run.evals["split"] == "test"]
+    assert server["loss"].tolist() == [0.0, 1.0, 2.0]
+    clients = run.evals[run.evals["split"] == "clients"]
+    assert clients["loss"].tolist() == [0.25, 0.25]
+
+
+def edit(path, before, after):
+    text = path.read_text()
+    assert before in text
+    path.write_text(text.replace(before, after, 1))
+
+
+ALIKE = (
+    "cell.downlink.mode=unicast",
+    "cell.downlink.sharing=processor-sharing",
+    "population.compute_jitter=0",
+    "population.devices=[{device: raspberry-pi-5-timm}]",
+)
+
+
+def test_rounds_take_the_time_of_a_scenario_with_the_same_sizes_and_work(tmp_path):
+    times = "learning.compute={train: {per_message: 1 s}}"
+    config = ["fraction-evaluate=0.0"]
+    play(tmp_path / "app", "numbers", times, *ALIKE, config=config)
+    app = load_run(tmp_path / "app")
+    first = app.tasks[app.tasks["round_id"] == 1].sort_values("client_id")
+    device = app_settings("numbers", *ALIKE).population.devices[0].device
+    sizes = {
+        "download": [f"{bits} bit" for bits in first["download_bits"]],
+        "upload": [f"{bits} bit" for bits in first["upload_bits"]],
+        "compute": f"{(1 - device.fixed_time_s) * device.flop_per_s:.0f} FLOP",
+    }
+    found = scenario_of(
+        "network-only",
+        [
+            "population.num_clients=3",
+            *ALIKE,
+            {"learning": {"kind": "none", **sizes}, "stop": {"rounds": 2}},
+            "server={kind: synchronous, sampling: full, announce_time: 0 s, "
+            "merge_time: 0 s}",
+        ],
+    )
+    run_scenario(found, tmp_path / "none")
+    plain = load_run(tmp_path / "none")
+    assert np.abs(app.rounds["end_ns"] - plain.rounds["end_ns"]).max() <= 4
+    columns = ["client_id", "direction", "bits"]
+    assert app.transfers[columns].equals(plain.transfers[columns])
 
 
 def copy(folder, file, before, after):

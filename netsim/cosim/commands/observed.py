@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 
@@ -17,21 +17,27 @@ HEADER = """\
 # in the same folder takes it by `devices: [{{device: {name}}}]`. A power that is null
 # is not known, and its energy counts as zero.
 """
+REMEDY = (
+    "give flop_per_step, or parameters and tokens_per_step as numbers with a method "
+    "(full, lora, head only)"
+)
 
 
-def observed_device(log: Path, request: Request) -> tuple[DeviceFile, Fit]:
+def observed_device(
+    log: Path, request: Request, tell: Callable[[str], None] = lambda line: None
+) -> tuple[DeviceFile, Fit]:
     """Fit a device to the rows of a log and write it; return it with the errors on
-    settings that were left out."""
+    settings that were left out. ``tell`` is called where rows say no FLOP."""
     require_new(request.out)
     if request.memory_bytes is None:
         raise InputError("--observations needs --memory: the log does not say it")
     rows = _of_one_device(log)
-    known = by_setting(one for one in rows if one.flop is not None)
-    if not known:
-        raise InputError(
-            f"{log}: no row says its FLOP: give flop_per_step, or parameters and "
-            "tokens_per_step as numbers with a method (full, lora, head only)"
-        )
+    counted = [one for one in rows if one.flop is not None]
+    if not counted:
+        raise InputError(f"{log}: no row says its FLOP: {REMEDY}")
+    if num_left_out := len(rows) - len(counted):
+        tell(f"left out    {num_left_out} of {len(rows)} rows, without FLOP: {REMEDY}")
+    known = by_setting(counted)
     found = fit(known)
     entry = DeviceFile(
         name=request.name or request.out.stem,

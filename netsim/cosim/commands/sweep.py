@@ -21,6 +21,7 @@ from netsim.devices.host_fit import Judged, judged
 from netsim.errors import InputError
 from netsim.runs.manifest import versions
 
+BOTH = "both"
 HEADER = """\
 # This host as a device, written by `netsim calibrate --sweep`: a law fitted to many
 # settings by CPU time; a scenario beside it takes it by
@@ -32,11 +33,12 @@ HEADER = """\
 def swept_device(
     request: Request, precision: str, tell: Callable[[str], None] = lambda line: None
 ) -> tuple[DeviceFile, Judged]:
-    """Measure all settings of a precision, fit the law and write the device; return it
-    with the errors on the half that was left out."""
+    """Measure all settings of a precision, or of both, and write the device of the law;
+    return it with the errors on the half that was left out."""
     require_new(request.out)
+    chosen = _chosen(precision)
     found = []
-    for setting in _chosen(precision):
+    for setting in chosen:
         found.append(step_time(setting, request.threads or 1))
         tell(_line(found[-1]))
     result = judge(found)
@@ -46,13 +48,18 @@ def swept_device(
 
 
 def _chosen(precision: str) -> list[Setting]:
-    for known in PRECISIONS:
-        if known == precision:
-            return settings(known)
-    hint = did_you_mean(precision, PRECISIONS)
-    raise InputError(
-        f"--sweep must be one of {', '.join(PRECISIONS)}, got {precision!r}{hint}"
-    )
+    known = (BOTH, *PRECISIONS)
+    if precision not in known:
+        hint = did_you_mean(precision, known)
+        raise InputError(
+            f"--sweep must be one of {', '.join(known)}, got {precision!r}{hint}"
+        )
+    return [
+        setting
+        for one in PRECISIONS
+        if precision in (one, BOTH)
+        for setting in settings(one)
+    ]
 
 
 def _line(found: StepTime) -> str:
@@ -72,7 +79,7 @@ def _entry(request: Request, found: Sequence[StepTime], result: Judged) -> Devic
         idle_power_w=request.idle_power_w,
         software=(
             f"netsim, torch {versions().get('torch', '')}, "
-            f"{found[0].setting.precision} base"
+            f"{' or '.join(dict.fromkeys(result.precisions))} base"
         ),
         basis="fitted",
         doubt=float(f"{result.doubt:.3g}"),
@@ -96,18 +103,27 @@ def judge(found: Sequence[StepTime]) -> Judged:
     return judged(
         [one.work for one in found],
         [one.step_s for one in found],
-        [one.setting.model == UNSEEN for one in found],
+        precisions=[one.setting.precision for one in found],
+        is_unseen=[one.setting.model == UNSEEN for one in found],
     )
 
 
-def error_line(result: Judged) -> str:
-    """Return the errors on settings that were left out, of the law and of one rate."""
-    law, rate = result.errors, result.one_rate_errors
-    return (
-        f"error       median {median(law):.2f}, worst {max(law):.2f}: a factor, on "
-        f"each of {len(law)} settings left out of the fit; of a single rate "
-        f"{median(rate):.2f}, {max(rate):.2f}"
+def error_lines(result: Judged) -> list[str]:
+    """Return per precision the errors on settings that were left out, of the law and of
+    one rate."""
+    lines = []
+    rows = list(
+        zip(result.precisions, result.errors, result.one_rate_errors, strict=True)
     )
+    for precision in dict.fromkeys(result.precisions):
+        law = [error for one, error, _ in rows if one == precision]
+        rate = [error for one, _, error in rows if one == precision]
+        lines.append(
+            f"error       median {median(law):.2f}, worst {max(law):.2f}: a factor, on "
+            f"each of {len(law)} settings in {precision} left out of the fit; of a "
+            f"single rate {median(rate):.2f}, {max(rate):.2f}"
+        )
+    return lines
 
 
 def _memory_bytes() -> int:

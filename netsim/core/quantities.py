@@ -25,9 +25,32 @@ MAX_S = 9.2e9  # the limit of int64 nanoseconds, 291 years
 MAX_LEVEL_DB = 400.0  # a ratio of 10^40
 
 
+AS_CALLED_ELSEWHERE = {
+    "batch_size": "per_device_train_batch_size",
+    "epochs": "local_steps",
+    "fedavg": "fedit",
+    "fedasync": "asynchronous",
+    "fedbuff": "buffered",
+    "local_epochs": "local_steps",
+    "lr": "learning_rate",
+    "num_rounds": "rounds",
+    "num_train_epochs": "local_steps",
+    "rank": "r",
+}
+EPOCH = (
+    " (an epoch is a client's samples / (per_device_train_batch_size * "
+    "gradient_accumulation_steps) local steps)"
+)
+
+
 def closest(name: str, choices: Iterable[str]) -> str | None:
-    """Return the choice most similar to ``name``, or None."""
-    by_folded = {choice.casefold(): choice for choice in reversed(list(choices))}
+    """Return the choice that other tools call ``name``, else the most similar one, or
+    None."""
+    choices = list(choices)
+    meant = _as_called_here(name)
+    if meant in choices:
+        return meant
+    by_folded = {choice.casefold(): choice for choice in reversed(choices)}
     found = difflib.get_close_matches(name.casefold(), by_folded, n=1, cutoff=0.5)
     return by_folded[found[0]] if found else None
 
@@ -35,7 +58,15 @@ def closest(name: str, choices: Iterable[str]) -> str | None:
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
     """Return a hint at the most similar choice; empty if there is none."""
     near = closest(name, choices)
-    return f", did you mean {near!r}?" if near else ""
+    if near is None:
+        return ""
+    is_epochs = near == "local_steps" == _as_called_here(name)
+    return f", did you mean {near!r}?" + (EPOCH if is_epochs else "")
+
+
+def _as_called_here(name: str) -> str:
+    """Return our word for a word of other tools; empty if it is none."""
+    return AS_CALLED_ELSEWHERE.get(name.casefold().replace("-", "_"), "")
 
 
 def is_yaml(context: object) -> bool:

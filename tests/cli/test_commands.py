@@ -89,3 +89,21 @@ def test_every_setting_that_chooses_is_explained():
         first = explain(schema, seam.path)[0]
         assert first.startswith(f"{seam.path}: ")
         assert all(kind in first for kind in seam.choices), first
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("learning.aggregation=FedAvg", "unknown kind 'FedAvg', did you mean 'fedit'?"),
+        ("learning.training.lr=0.1", "'lr', did you mean 'learning_rate'?"),
+        (
+            "learning.training.epochs=2",
+            "'local_steps'? (an epoch is a client's samples",
+        ),
+        ("learning.training.batch_size=2", "mean 'per_device_train_batch_size'?"),
+        ("server.kind=FedBuff", "did you mean 'buffered'?"),
+    ],
+)
+def test_words_of_other_tools_are_understood(setting, said, capsys):
+    assert netsim("check", "quickstart", "--set", setting) == 2
+    assert said in capsys.readouterr().err

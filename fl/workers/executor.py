@@ -54,6 +54,10 @@ class Executor(Protocol[State_co]):
         """End the workers at once, whatever they are at."""
 
 
+class NoCluster(ValueError):
+    """Ray is not installed, cannot be reached, or runs other software."""
+
+
 class WorkerDied(RuntimeError):
     """A worker ended under a piece of work, and another one did, too."""
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from fl.memory import recipe
 from fl.memory.code import every_source, listing_digest
-from fl.workers.executor import Death, Outcome, Spread
+from fl.workers.executor import Death, NoCluster, Outcome, Spread
 from fl.workers.processes import applied
 
 if TYPE_CHECKING:
@@ -41,10 +41,6 @@ TOLD = (  # of the environment here; the rest is the cluster's own
     "HF_HUB_DISABLE_PROGRESS_BARS",
     "TOKENIZERS_PARALLELISM",
 )
-
-
-class NoCluster(ValueError):
-    """Ray is not installed, cannot be reached, or runs other software."""
 
 
 class RayHand:

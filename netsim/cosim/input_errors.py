@@ -10,8 +10,7 @@ from fl.federation.warm_start import DoesNotFit
 from fl.model.device import Unusable, is_out_of_memory
 from fl.model.frozen_layers import NothingFrozen
 from fl.training.local_training import Diverged
-from fl.workers.executor import WorkerDied
-from fl.workers.ray_cluster import NoCluster
+from fl.workers.executor import NoCluster, WorkerDied
 from netsim.errors import InputError
 
 

@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from fl.workers.executor import Executor, Inline
-from fl.workers.processes import processes
-from fl.workers.ray_cluster import NoCluster, ray_workers
+from fl.workers.executor import Executor, Inline, NoCluster
 from netsim.errors import InputError
 
 __all__ = ["ALONE", "Executor", "NoCluster", "Workers"]
@@ -36,7 +34,13 @@ class Workers:
         machine import ``preload`` once for all."""
         if self.ray is None:
             num = self.num or 1
-            return Inline(state) if num == 1 else processes(num, state, preload)
+            if num == 1:
+                return Inline(state)
+            from fl.workers.processes import processes  # brings multiprocessing
+
+            return processes(num, state, preload)
+        from fl.workers.ray_cluster import ray_workers
+
         try:
             return ray_workers(
                 self.ray, state, num_workers=self.num, num_gpus=self.num_gpus

@@ -15,8 +15,8 @@ import pytest
 
 import netsim as package
 from fl.workers import ray_cluster
-from fl.workers.executor import WorkerDied
-from fl.workers.ray_cluster import NoCluster, RayHand, connect, ray_workers
+from fl.workers.executor import NoCluster, WorkerDied
+from fl.workers.ray_cluster import RayHand, connect, ray_workers
 from netsim.core.locks import locked
 from netsim.cosim.reading import read_scenario
 from netsim.cosim.run import run_scenario

@@ -46,7 +46,10 @@ def have_one_share(
     return not is_rounded and all(start.terms == Terms() for start in starts)
 
 
-Entry = tuple[int, int, int, int]  # virtual or real end, client, place, such a start
+# an entry of a heap is one number: virtual or real end, client, place
+PLACE_BITS = 40
+ORDER_BITS = PLACE_BITS + 40
+PLACE_MASK, ORDER_MASK = (1 << PLACE_BITS) - 1, (1 << ORDER_BITS) - 1
 
 
 @dataclass(slots=True)
@@ -67,8 +70,9 @@ class Ahead:
     _pinned_sum_uhz: int = 0
     _is_at_ceiling: bool = False  # each elastic transfer
     _since_ns: dict[int, int] = field(default_factory=dict)  # by place, of live ones
-    _virtual_ends: list[Entry] = field(default_factory=list)
-    _real_ends: list[Entry] = field(default_factory=list)
+    _starts: dict[int, int] = field(default_factory=dict)  # virtual or real, by place
+    _virtual_ends: list[int] = field(default_factory=list)
+    _real_ends: list[int] = field(default_factory=list)
 
     def play(self) -> bool:
         """Play all starts and ends; return False where one transfer would never end or
@@ -103,28 +107,30 @@ class Ahead:
     def _next_ns(self, next_ns: int) -> int:
         """Return the tick of the next end, ``next_ns`` at the latest."""
         if self._virtual_ends:
-            until = (self._virtual - self._virtual_ends[0][0]) // self._share_uhz
+            virtual_end = self._virtual_ends[0] >> ORDER_BITS
+            until = (self._virtual - virtual_end) // self._share_uhz
             if self._now_ns - until < next_ns:
                 next_ns = self._now_ns - until
-        if self._real_ends and self._real_ends[0][0] < next_ns:
-            next_ns = self._real_ends[0][0]
+        if self._real_ends:
+            next_ns = min(next_ns, self._real_ends[0] >> ORDER_BITS)
         return next_ns
 
     def _end_due(self) -> None:
-        virtual, now_ns, due = self._virtual, self._now_ns, []
-        while self._virtual_ends and self._virtual_ends[0][0] <= virtual:
-            _, client_id, place, since = heappop(self._virtual_ends)
-            weight = self.starts[place].terms.weight
-            self._weight_sum -= weight
-            due.append((client_id, place, weight * (virtual - since)))
-        while self._real_ends and self._real_ends[0][0] <= now_ns:
-            _, client_id, place, since = heappop(self._real_ends)
-            pin_uhz = self.starts[place].terms.pinned_uhz or 0
-            self._pinned_sum_uhz -= pin_uhz
-            due.append((client_id, place, pin_uhz * (now_ns - since)))
+        now_ns, virtual = self._now_ns, self._virtual
+        due = _due(self._virtual_ends, virtual)
+        if self._real_ends:
+            due += _due(self._real_ends, now_ns)
         if len(due) > 1:
             due.sort()
-        for _, place, held_uhz_ns in due:
+        for order in due:
+            place = order & PLACE_MASK
+            weight, pin_uhz = self.starts[place].terms
+            if pin_uhz is None:
+                self._weight_sum -= weight
+                held_uhz_ns = weight * (virtual - self._starts.pop(place))
+            else:
+                self._pinned_sum_uhz -= pin_uhz
+                held_uhz_ns = pin_uhz * (now_ns - self._starts.pop(place))
             self.ends.append((place, now_ns, held_uhz_ns))
             self._end_interval(place, self._since_ns.pop(place))
 
@@ -141,15 +147,16 @@ class Ahead:
         if not speed or not message.bits:
             return False
         need = -(-message.bits * WORK_PER_BIT // speed)
-        client_id = message.client_id or 0
+        order = (message.client_id or 0) << PLACE_BITS | place
         self._since_ns[place] = now_ns
         if pin_uhz is None:
             self._weight_sum += weight
-            entry = (virtual + need, client_id, place, virtual)
-            heappush(self._virtual_ends, entry)
+            self._starts[place] = virtual
+            heappush(self._virtual_ends, (virtual + need) << ORDER_BITS | order)
         else:
             self._pinned_sum_uhz += pin_uhz
-            heappush(self._real_ends, (now_ns + need, client_id, place, now_ns))
+            self._starts[place] = now_ns
+            heappush(self._real_ends, (now_ns + need) << ORDER_BITS | order)
         return True
 
     def _divide(self, num_before: int) -> int | None:
@@ -181,3 +188,11 @@ class Ahead:
         new = [place for place in self._since_ns if place >= num_before]
         order = [*new, *live] if self._is_at_ceiling else [*live, *new]
         self._since_ns = dict.fromkeys(order, self._now_ns)
+
+
+def _due(ends: list[int], limit: int) -> list[int]:
+    """Remove the entries up to a limit, and return their clients and places."""
+    found, beyond = [], (limit + 1) << ORDER_BITS
+    while ends and ends[0] < beyond:
+        found.append(heappop(ends) & ORDER_MASK)
+    return found

@@ -19,7 +19,8 @@ from typing import TypeVar, cast
 from netsim.band.ceilings import Ceilings
 from netsim.band.outages import Outages
 from netsim.band.progress import Progress
-from netsim.band.transfer import Pace, Terms, Transfer
+from netsim.band.transfer import ID_BITS, ID_MASK, Pace, Terms, Transfer
+from netsim.channel.averaged import efficiencies_nbit
 from netsim.channel.capacity import CapacityTable
 from netsim.channel.link import Channel
 from netsim.channel.radio import Radio
@@ -27,7 +28,9 @@ from netsim.core.clock import MAX_NS
 from netsim.errors import InputError
 from netsim.trace.rows import Segment
 
-Entry = tuple[int, tuple[int, int], int, Transfer]
+# an entry of a heap is one number: a tick or a virtual time, then a transfer's order
+ORDER_BITS = ID_BITS + 40
+PINNED = 1 << (ORDER_BITS - 1)  # set in the entries of one heap of ends
 Kept = TypeVar("Kept")
 
 
@@ -54,9 +57,9 @@ class FluidBand:
         self._elapsed = 0  # nanoseconds, or the integral of a measured capacity
         self._virtual = 0
         self._passed = 0  # the integral of the unit share over time, in uHz ns
-        self._virtual_ends: list[Entry] = []
-        self._real_ends: list[Entry] = []
-        self._gain_changes: list[tuple[int, tuple[int, int], Transfer]] = []
+        self._virtual_ends: list[int] = []
+        self._real_ends: list[int] = []
+        self._gain_changes: list[int] = []
         self._ceilings: Ceilings | None = None  # made for the first that has one
         self._outages = (
             None if outage_timeout_ns is None else Outages(outage_timeout_ns)
@@ -65,7 +68,7 @@ class FluidBand:
         self.faded: list[Transfer] = []  # ruled, with a new channel at this tick
         self.ended: list[Transfer] = []  # since the last division
         self.due: list[Transfer] = []  # the rule asked for them at this tick
-        self._asked: list[tuple[int, tuple[int, int], Transfer]] = []
+        self._asked: list[tuple[int, int, Transfer]] = []
         self._progress = Progress()
         self._given_uhz = 0  # pinned, of transfers that came with their own terms
         self._kept: object = None  # the rule's
@@ -81,17 +84,14 @@ class FluidBand:
         """
         if now_ns == self._now_ns:
             return ()  # they have been returned
-        capacity = self._capacity
+        capacity, unit = self._capacity, self.unit_share_uhz
         elapsed = now_ns if capacity is None else capacity.at(now_ns)
-        virtual = self._virtual + self.unit_share_uhz * (elapsed - self._elapsed)
-        self._passed += self.unit_share_uhz * (now_ns - self._now_ns)
-        self._virtual, self._elapsed, self._now_ns = virtual, elapsed, now_ns
-        ended: list[Transfer] = []
-        for heap, limit in ((self._virtual_ends, virtual), (self._real_ends, elapsed)):
-            while heap and heap[0][0] <= limit:
-                _, _, version, transfer = heappop(heap)
-                if version == transfer.version:
-                    ended.append(transfer)
+        self._virtual += unit * (elapsed - self._elapsed)
+        self._passed += unit * (now_ns - self._now_ns)
+        self._elapsed, self._now_ns = elapsed, now_ns
+        ended = self._due(self._virtual_ends, self._virtual)
+        if self._real_ends:
+            ended += self._due(self._real_ends, elapsed)
         if len(ended) > 1:
             ended.sort(key=_order)
         for transfer in ended:
@@ -103,6 +103,17 @@ class FluidBand:
                 ended.append(transfer)
         return ended
 
+    def _due(self, ends: list[int], limit: int) -> list[Transfer]:
+        """Remove the entries up to a limit; return the transfers that end there."""
+        found, live, beyond = [], self.live, (limit + 1) << ORDER_BITS
+        while ends and ends[0] < beyond:
+            key = heappop(ends)
+            transfer = live.get(key & ID_MASK)
+            if transfer is not None and transfer.end_key == key:
+                transfer.end_key = 0  # it may have two equal entries
+                found.append(transfer)
+        return found
+
     def constant_efficiencies(
         self, channels: Iterable[tuple[Channel, int]]
     ) -> list[int] | None:
@@ -110,13 +121,13 @@ class FluidBand:
         one may change, or a transfer is live."""
         if self.live or self._capacity or self._outages or self.radio.depends_on_share:
             return None
-        found = []
+        cn0s_hz = []
         for channel, tick_ns in channels:
             cn0_hz, change_ns = channel.at(tick_ns)
             if change_ns is not None:
                 return None
-            found.append(self.radio.efficiency_nbit(cn0_hz, 1))
-        return found
+            cn0s_hz.append(cn0_hz)
+        return efficiencies_nbit(self.radio, cn0s_hz)
 
     def admit(self, transfer: Transfer) -> None:
         """Add a transfer at this tick; :meth:`set_terms` must follow."""
@@ -134,7 +145,6 @@ class FluidBand:
             self._end_segment(transfer)
         self._add_to_sums(transfer, -1)
         transfer.is_live = False
-        transfer.version += 1
         del self.live[transfer.transfer_id]
         self.ended.append(transfer)
         self._progress.restart()
@@ -171,10 +181,13 @@ class FluidBand:
         """Update every transfer whose channel changes at this tick."""
         if self._asked:
             self.due = _popped(self._asked, self._now_ns)
-        heap, num_before = self._gain_changes, len(self._to_rate)
-        while heap and heap[0][0] <= self._now_ns:
-            transfer = heappop(heap)[2]
-            if transfer.is_live:
+        changes, num_before = self._gain_changes, len(self._to_rate)
+        beyond = (self._now_ns + 1) << ORDER_BITS
+        if not changes or changes[0] >= beyond:
+            return
+        while changes and changes[0] < beyond:
+            transfer = self.live.get(heappop(changes) & ID_MASK)
+            if transfer is not None:
                 self._read_channel(transfer)
                 self._to_rate.append(transfer)
                 if transfer.is_ruled:
@@ -211,10 +224,10 @@ class FluidBand:
             return None
         next_ns = self._next_end_ns()
         changes = self._gain_changes
-        while changes and not changes[0][2].is_live:
+        while changes and changes[0] & ID_MASK not in self.live:
             heappop(changes)
         if changes:
-            next_ns = min(next_ns, changes[0][0])
+            next_ns = min(next_ns, changes[0] >> ORDER_BITS)
         if self._asked:
             next_ns = min(next_ns, self._asked[0][0])
         if self._outages is not None:
@@ -226,10 +239,10 @@ class FluidBand:
     def _next_end_ns(self) -> int:
         """Return the tick of the next end, ``MAX_NS + 1`` if there is none."""
         end, unit = None, self.unit_share_uhz
-        if unit and (entry := _first(self._virtual_ends)):
-            end = self._elapsed - (self._virtual - entry[0]) // unit
-        if (entry := _first(self._real_ends)) and (end is None or entry[0] < end):
-            end = entry[0]
+        if unit and (virtual_end := self._first(self._virtual_ends)) is not None:
+            end = self._elapsed - (self._virtual - virtual_end) // unit
+        if self._real_ends and (real_end := self._first(self._real_ends)) is not None:
+            end = real_end if end is None else min(end, real_end)
         if end is None:
             return MAX_NS + 1
         return end if self._capacity is None else self._capacity.first_ns(end)
@@ -294,7 +307,7 @@ class FluidBand:
         if transfer.pace is not None:
             change_ns = self._follow(transfer, transfer.pace, change_ns)
         if change_ns is not None:
-            heappush(self._gain_changes, (change_ns, transfer.order, transfer))
+            heappush(self._gain_changes, change_ns << ORDER_BITS | transfer.order)
 
     def _follow(
         self, transfer: Transfer, pace: Pace, change_ns: int | None
@@ -376,24 +389,36 @@ class FluidBand:
             transfer.efficiency_nbit = efficiency
         if self._outages is not None:
             self._outages.update(transfer, self._now_ns)
-        transfer.version += 1
         speed = efficiency * (transfer.weight if pin is None else pin)
         if not speed:
+            transfer.end_key = 0
             return
         need = -(-transfer.remaining // speed)
         if pin is None:
-            _push(self._virtual_ends, transfer.since_virtual + need, transfer)
+            key = (transfer.since_virtual + need) << ORDER_BITS | transfer.order
+            heappush(self._virtual_ends, key)
         else:
-            _push(self._real_ends, transfer.since_elapsed + need, transfer)
+            key = (transfer.since_elapsed + need) << ORDER_BITS | transfer.order
+            key |= PINNED
+            heappush(self._real_ends, key)
+        transfer.end_key = key
+
+    def _first(self, ends: list[int]) -> int | None:
+        """Return the first end that is not stale; stale ones are dropped."""
+        while ends:
+            key = ends[0]
+            transfer = self.live.get(key & ID_MASK)
+            if transfer is not None and transfer.end_key == key:
+                return key >> ORDER_BITS
+            heappop(ends)
+        return None
 
 
-def _order(transfer: Transfer) -> tuple[int, int]:
+def _order(transfer: Transfer) -> int:
     return transfer.order
 
 
-def _popped(
-    asked: list[tuple[int, tuple[int, int], Transfer]], now_ns: int
-) -> list[Transfer]:
+def _popped(asked: list[tuple[int, int, Transfer]], now_ns: int) -> list[Transfer]:
     """Remove the entries until now, and return those of live transfers."""
     due = []
     while asked and asked[0][0] <= now_ns:
@@ -401,20 +426,6 @@ def _popped(
         if transfer.is_live:
             due.append(transfer)
     return due
-
-
-def _push(heap: list[Entry], key: int, transfer: Transfer) -> None:
-    heappush(heap, (key, transfer.order, transfer.version, transfer))
-
-
-def _first(heap: list[Entry]) -> Entry | None:
-    """Return the first entry that is not stale; stale ones are dropped."""
-    while heap:
-        entry = heap[0]
-        if entry[2] == entry[3].version:
-            return entry
-        heappop(heap)
-    return None
 
 
 def _starved(live: Iterable[Transfer]) -> str:

@@ -13,7 +13,7 @@ class Outages:
 
     def __init__(self, timeout_ns: int) -> None:
         self._timeout_ns = timeout_ns
-        self._ends: list[tuple[int, tuple[int, int], Transfer]] = []
+        self._ends: list[tuple[int, int, Transfer]] = []
 
     def update(self, transfer: Transfer, now_ns: int) -> None:
         """Record whether a transfer is in outage from this tick on."""

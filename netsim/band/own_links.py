@@ -76,7 +76,7 @@ class OwnLinks:
         self._ledger = ledger
         self._transfer_ids = transfer_ids
         self._links: dict[int, OwnLink] = {}  # the links used so far
-        self._ends: list[tuple[int, tuple[int, int], Transfer]] = []
+        self._ends: list[tuple[int, int, Transfer]] = []
         self._alarm = Alarm(env, BANDS, self._on_wake)
 
     def send(

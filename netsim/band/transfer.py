@@ -13,6 +13,8 @@ from netsim.trace import rows
 from netsim.trace.literals import Status
 
 WORK_PER_BIT = 10**24  # micro-hertz x nano-bit/s/Hz x nanoseconds
+ID_BITS = 40  # of a transfer's id within its order
+ID_MASK = (1 << ID_BITS) - 1
 
 
 class Terms(NamedTuple):
@@ -79,6 +81,7 @@ class Transfer:
         "cn0_hz",
         "done",
         "efficiency_nbit",
+        "end_key",
         "held_uhz_ns",
         "is_at_ceiling",
         "is_live",
@@ -99,7 +102,6 @@ class Transfer:
         "status",
         "terms",
         "transfer_id",
-        "version",
         "watched",
         "weight",
     )
@@ -116,7 +118,7 @@ class Transfer:
         pace: Pace | None = None,
         ends_as: Status = "done",
     ) -> None:
-        client_id = message.client_id
+        client_id = -1 if message.client_id is None else message.client_id
         self.transfer_id = transfer_id
         self.message = message
         self.channel = channel
@@ -128,7 +130,7 @@ class Transfer:
         self.pace = pace
         self.terms: Terms | None = None  # the last that it was given
         self.watched = -1  # the number of its latest entry in the band's ceilings
-        self.order = (-1 if client_id is None else client_id, transfer_id)
+        self.order = (client_id + 1) << ID_BITS | transfer_id  # a broadcast is first
         self.remaining = message.bits * WORK_PER_BIT
         self.weight = 0
         self.pinned_uhz: int | None = None  # by its terms
@@ -136,7 +138,7 @@ class Transfer:
         self.is_at_ceiling = False
         self.cn0_hz = 0.0
         self.efficiency_nbit = 0
-        self.version = 0  # heap entries of an older version are stale
+        self.end_key = 0  # the entry of its end in the band's heap: others are stale
         self.is_live = False
         self.is_ruled = True  # the sharing rule sets its terms
         self.start_ns = self.since_ns = 0

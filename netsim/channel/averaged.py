@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
+from netsim.channel.budget import FloatArray, each
 from netsim.channel.mcs_table import Stepped
 from netsim.channel.per_hertz import PerHertzRates
 from netsim.channel.radio import Radio
 from netsim.channel.wrapped import WrappedRadio
 
+MANY = 64  # values, from which on arrays are faster
 _EULER_GAMMA = 0.5772156649015329
 _LN2 = math.log(2)
 
@@ -43,6 +48,36 @@ def scaled_e1(x: float) -> float:
     for k in range(80, 0, -1):
         tail = k * k / (x + 2 * k + 1 - tail)
     return 1 / (x + 1 - tail)
+
+
+def mean_log1ps(snrs: FloatArray, cap: float) -> FloatArray:
+    """Return :func:`mean_log1p` at each of these SNRs, equal to the last bit."""
+    starts = 1 / np.maximum(snrs, 1e-12)
+    found = scaled_e1s(starts)
+    if cap < 700:
+        longest = math.expm1(cap) / np.maximum(snrs, 1e-12)
+        is_capped = longest <= 700
+        ends = longest[is_capped]
+        cut = each(math.exp, -ends) * scaled_e1s(starts[is_capped] + ends)
+        found[is_capped] -= cut
+    return np.where(snrs < 1e-12, snrs, found)
+
+
+def scaled_e1s(xs: FloatArray) -> FloatArray:
+    """Return :func:`scaled_e1` at each of these values, equal to the last bit."""
+    found, is_small = np.empty_like(xs), xs <= 1
+    x = xs[is_small]
+    totals, terms = -_EULER_GAMMA - each(math.log, x), np.ones_like(x)
+    for k in range(1, 20):
+        terms *= -x / k
+        totals -= terms / k
+    found[is_small] = each(math.exp, x) * totals
+    x = xs[~is_small]
+    tails = np.zeros_like(x)
+    for k in range(80, 0, -1):
+        tails = k * k / (x + 2 * k + 1 - tails)
+    found[~is_small] = 1 / (x + 1 - tails)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,3 +149,16 @@ def averaged_radio(radio: Radio) -> AveragedRadio | AveragedSteps:
     if isinstance(radio, Stepped):
         return AveragedSteps(radio, radio)
     return AveragedRadio(radio)
+
+
+def efficiencies_nbit(radio: Radio, cn0s_hz: Sequence[float]) -> list[int]:
+    """Return the efficiencies of a radio for which they do not depend on the share, in
+    1e-9 bit/s/Hz."""
+    if len(cn0s_hz) < MANY or not isinstance(radio, AveragedRadio):
+        return [radio.efficiency_nbit(cn0_hz, 1) for cn0_hz in cn0s_hz]
+    gap: float = 10.0 ** (0.1 * radio.gap_db)
+    snr, share_hz = radio.radio.snr, 1 / 1e6
+    snrs = np.array([snr(cn0_hz, share_hz) for cn0_hz in cn0s_hz]) / gap
+    means = mean_log1ps(snrs, radio.max_efficiency_bit_s_hz * _LN2) / _LN2
+    found: list[int] = np.rint(means * 1e9).astype(np.int64).tolist()
+    return found

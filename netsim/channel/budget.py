@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float64]
+
+BLOCK = 65_536  # values that are Python objects at a time
 
 # k T at 290 K is -173.975 dBm/Hz; link budgets round it (TR 38.901, ITU-R P.372).
 THERMAL_NOISE_DBM_PER_HZ = -174.0
@@ -68,5 +71,16 @@ def mean_cn0s_hz(
     """Return :func:`mean_cn0_hz` at each of these losses, equal to the last digit."""
     noise_dbm_hz = noise_dbm(1.0, noise_figure_db, density_dbm_per_hz)
     levels_db = transmit_power_dbm + antenna_gain_dbi - losses_db - noise_dbm_hz
-    powers = (10.0**bels for bels in (levels_db / 10).tolist())
-    return np.fromiter(powers, np.float64, len(losses_db))
+    return each(functools.partial(math.pow, 10.0), levels_db / 10)
+
+
+def each(
+    function: Callable[..., float], *values: npt.NDArray[np.generic]
+) -> FloatArray:
+    """Return a function of ``math`` at every value: numpy's may round otherwise."""
+    found = np.empty(len(values[0]))
+    for start in range(0, len(found), BLOCK):
+        block = slice(start, start + BLOCK)
+        some = map(function, *(one[block].tolist() for one in values))
+        found[block] = np.fromiter(some, np.float64)
+    return found

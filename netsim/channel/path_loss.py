@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Literal, Protocol, TypeAlias
 
+import numpy as np
+import numpy.typing as npt
 from pydantic import Field
 
 from netsim.core.quantities import Decibel, Metres
@@ -12,6 +14,8 @@ from netsim.errors import InputError
 from netsim.scenario.plug_ins import Answer, Answers, is_number
 from netsim.scenario.record import Record
 
+FloatArray: TypeAlias = npt.NDArray[np.float64]
+Mask: TypeAlias = npt.NDArray[np.bool_]
 _ROUNDING = 1e-9  # relative; a place at the limit may round to just beyond it
 
 
@@ -32,6 +36,17 @@ class PathLoss(Protocol):
     def shadowing_sigma_db(
         self, distance_2d_m: float, is_line_of_sight: bool
     ) -> float: ...
+
+
+class LossesAtOnce(Protocol):
+    """A model that answers for many distances, within its range, at once: the same to
+    the last bit."""
+
+    def line_of_sight_probabilities(self, distances_m: FloatArray) -> FloatArray: ...
+
+    def losses_db(self, distances_m: FloatArray, are_in_sight: Mask) -> FloatArray: ...
+
+    def shadowing_sigmas_db(self, are_in_sight: Mask) -> FloatArray: ...
 
 
 ANSWERS: Answers = {

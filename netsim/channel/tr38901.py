@@ -8,11 +8,20 @@ from __future__ import annotations
 
 import math
 from functools import cache
-from typing import Annotated, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Protocol
 
+import numpy as np
 from pydantic import Field
 
-from netsim.channel.path_loss import LogDistance, require_distance
+from netsim.channel.budget import each
+from netsim.channel.path_loss import (
+    FloatArray,
+    LogDistance,
+    LossesAtOnce,
+    Mask,
+    PathLoss,
+    require_distance,
+)
 from netsim.core.quantities import Hertz, Metres
 from netsim.scenario.record import Record
 
@@ -22,44 +31,106 @@ _LIGHT_M_PER_S = 3.0e8  # the standard rounds it
 Carrier = Annotated[Hertz, Field(ge=0.5e9, le=100e9)]
 
 
-class UrbanMicro(Record):
-    """Urban micro, street canyon, from 10 m to 5 km."""
+class _Town:
+    """What urban micro and macro have in common; both answer for one distance or, as
+    :class:`netsim.channel.path_loss.LossesAtOnce`, for many."""
 
-    kind: Literal["umi"] = "umi"
-    carrier_hz: Carrier
-    base_height_m: Annotated[Metres, Field(gt=1)] = 10.0
-    device_height_m: Annotated[Metres, Field(ge=1.5, le=22.5)] = 1.5
+    __slots__ = ()
+    sight_reach_m: ClassVar[float]
+    loss_1m_db: ClassVar[float]  # in sight at 1 GHz
+    slope_db: ClassVar[float]  # per decade of metres up to the breakpoint
+    # no sight: per decade of metres, at 1 m, per decade of GHz, per metre of height
+    obstructed_db: ClassVar[tuple[float, float, float, float]]
+    obstructed_sigma_db: ClassVar[float]
+
+    if TYPE_CHECKING:
+        carrier_hz: float
+        base_height_m: float
+        device_height_m: float
 
     @property
     def valid_range_m(self) -> tuple[float, float]:
         return 10.0, 5_000.0
-
-    def line_of_sight_probability(self, distance_2d_m: float) -> float:
-        return _sight_in_town(distance_2d_m, reach_m=36.0)
-
-    def loss_db(self, distance_2d_m: float, is_line_of_sight: bool) -> float:
-        require_distance(self, distance_2d_m)
-        decades_m = math.log10(_distance_3d_m(self, distance_2d_m))
-        in_sight_db = _sighted_in_town_db(
-            self, distance_2d_m, decades_m, 32.4, slope_db=21
-        )
-        if is_line_of_sight:
-            return in_sight_db
-        height_db = 0.3 * (self.device_height_m - 1.5)
-        decades_ghz = _decades_ghz(self.carrier_hz)
-        obstructed_db = 35.3 * decades_m + 22.4 + 21.3 * decades_ghz - height_db
-        return max(in_sight_db, obstructed_db)
-
-    def shadowing_sigma_db(self, distance_2d_m: float, is_line_of_sight: bool) -> float:
-        return 4.0 if is_line_of_sight else 7.82
 
     @property
     def breakpoint_m(self) -> float:
         """``4 h'_BS h'_UT f_c / c``, heights over an effective ground of 1 m."""
         return _breakpoint_m(self.base_height_m, self.device_height_m, self.carrier_hz)
 
+    def line_of_sight_probability(self, distance_2d_m: float) -> float:
+        if distance_2d_m <= 18:
+            return 1.0
+        near = 18 / distance_2d_m
+        return near + math.exp(-distance_2d_m / self.sight_reach_m) * (1 - near)
 
-class UrbanMacro(Record):
+    def line_of_sight_probabilities(self, distances_m: FloatArray) -> FloatArray:
+        near = 18 / distances_m
+        beyond = near + each(math.exp, -distances_m / self.sight_reach_m) * (1 - near)
+        return np.where(distances_m <= 18, 1.0, beyond)
+
+    def loss_db(self, distance_2d_m: float, is_line_of_sight: bool) -> float:
+        require_distance(self, distance_2d_m)
+        decades_m = math.log10(_distance_3d_m(self, distance_2d_m))
+        is_near = distance_2d_m <= self.breakpoint_m
+        slope_db, more_db = self._in_sight(is_near=is_near)
+        near_db = self.loss_1m_db + 20 * _decades_ghz(self.carrier_hz)
+        in_sight_db = near_db + slope_db * decades_m - more_db
+        if is_line_of_sight:
+            return in_sight_db
+        slope_db, at_1m_db, carrier_db, height_db = self._obstructed()
+        obstructed_db = slope_db * decades_m + at_1m_db + carrier_db - height_db
+        return max(in_sight_db, obstructed_db)
+
+    def losses_db(self, distances_m: FloatArray, are_in_sight: Mask) -> FloatArray:
+        rise_m = self.base_height_m - self.device_height_m
+        rises_m = np.full_like(distances_m, rise_m)
+        decades_m = each(math.log10, each(math.hypot, distances_m, rises_m))
+        are_near = distances_m <= self.breakpoint_m
+        near_db = self.loss_1m_db + 20 * _decades_ghz(self.carrier_hz)
+        slope_db, more_db = self._in_sight(is_near=False)
+        far_db = near_db + slope_db * decades_m - more_db
+        slope_db, _ = self._in_sight(is_near=True)
+        in_sight_db = np.where(are_near, near_db + slope_db * decades_m, far_db)
+        slope_db, at_1m_db, carrier_db, height_db = self._obstructed()
+        obstructed_db = slope_db * decades_m + at_1m_db + carrier_db - height_db
+        highest_db = np.maximum(in_sight_db, obstructed_db)
+        return np.where(are_in_sight, in_sight_db, highest_db)
+
+    def shadowing_sigma_db(self, distance_2d_m: float, is_line_of_sight: bool) -> float:
+        return 4.0 if is_line_of_sight else self.obstructed_sigma_db
+
+    def shadowing_sigmas_db(self, are_in_sight: Mask) -> FloatArray:
+        return np.where(are_in_sight, 4.0, self.obstructed_sigma_db)
+
+    def _in_sight(self, *, is_near: bool) -> tuple[float, float]:
+        """Return dB per decade of metres, and what makes the loss continuous at the
+        breakpoint."""
+        if is_near:
+            return self.slope_db, 0.0
+        rise_m = self.base_height_m - self.device_height_m
+        return 40, (40 - self.slope_db) / 2 * _knee(self.breakpoint_m, rise_m)
+
+    def _obstructed(self) -> tuple[float, float, float, float]:
+        slope_db, at_1m_db, carrier_db, height_db = self.obstructed_db
+        carrier_db *= _decades_ghz(self.carrier_hz)
+        return slope_db, at_1m_db, carrier_db, height_db * (self.device_height_m - 1.5)
+
+
+class UrbanMicro(_Town, Record):
+    """Urban micro, street canyon, from 10 m to 5 km."""
+
+    kind: Literal["umi"] = "umi"
+    carrier_hz: Carrier
+    base_height_m: Annotated[Metres, Field(gt=1)] = 10.0
+    device_height_m: Annotated[Metres, Field(ge=1.5, le=22.5)] = 1.5
+    sight_reach_m: ClassVar[float] = 36.0
+    loss_1m_db: ClassVar[float] = 32.4
+    slope_db: ClassVar[float] = 21
+    obstructed_db: ClassVar = (35.3, 22.4, 21.3, 0.3)
+    obstructed_sigma_db: ClassVar[float] = 7.82
+
+
+class UrbanMacro(_Town, Record):
     """Urban macro, from 10 m to 5 km, for devices up to 13 m high; for higher ones the
     standard draws the effective ground height at random."""
 
@@ -67,34 +138,11 @@ class UrbanMacro(Record):
     carrier_hz: Carrier
     base_height_m: Annotated[Metres, Field(gt=1)] = 25.0
     device_height_m: Annotated[Metres, Field(ge=1.5, le=13)] = 1.5
-
-    @property
-    def valid_range_m(self) -> tuple[float, float]:
-        return 10.0, 5_000.0
-
-    def line_of_sight_probability(self, distance_2d_m: float) -> float:
-        return _sight_in_town(distance_2d_m, reach_m=63.0)
-
-    def loss_db(self, distance_2d_m: float, is_line_of_sight: bool) -> float:
-        require_distance(self, distance_2d_m)
-        decades_m = math.log10(_distance_3d_m(self, distance_2d_m))
-        in_sight_db = _sighted_in_town_db(
-            self, distance_2d_m, decades_m, 28.0, slope_db=22
-        )
-        if is_line_of_sight:
-            return in_sight_db
-        height_db = 0.6 * (self.device_height_m - 1.5)
-        decades_ghz = _decades_ghz(self.carrier_hz)
-        obstructed_db = 13.54 + 39.08 * decades_m + 20 * decades_ghz - height_db
-        return max(in_sight_db, obstructed_db)
-
-    def shadowing_sigma_db(self, distance_2d_m: float, is_line_of_sight: bool) -> float:
-        return 4.0 if is_line_of_sight else 6.0
-
-    @property
-    def breakpoint_m(self) -> float:
-        """``4 h'_BS h'_UT f_c / c``, heights over an effective ground of 1 m."""
-        return _breakpoint_m(self.base_height_m, self.device_height_m, self.carrier_hz)
+    sight_reach_m: ClassVar[float] = 63.0
+    loss_1m_db: ClassVar[float] = 28.0
+    slope_db: ClassVar[float] = 22
+    obstructed_db: ClassVar = (39.08, 13.54, 20, 0.6)
+    obstructed_sigma_db: ClassVar[float] = 6.0
 
 
 class RuralMacro(Record):
@@ -205,25 +253,6 @@ def _distance_3d_m(ends: _Ends, distance_2d_m: float) -> float:
     return math.hypot(distance_2d_m, ends.base_height_m - ends.device_height_m)
 
 
-def _sighted_in_town_db(
-    model: UrbanMicro | UrbanMacro,
-    distance_2d_m: float,
-    decades_m: float,
-    loss_1m_db: float,
-    *,
-    slope_db: float,
-) -> float:
-    """Return the loss in dB, with 40 dB per decade beyond the breakpoint; the term
-    ``(40 - slope) / 2`` makes it continuous there."""
-    near_db = loss_1m_db + 20 * _decades_ghz(model.carrier_hz)
-    breakpoint_m = model.breakpoint_m
-    if distance_2d_m <= breakpoint_m:
-        return near_db + slope_db * decades_m
-    rise_m = model.base_height_m - model.device_height_m
-    knee = _knee(breakpoint_m, rise_m)
-    return near_db + 40 * decades_m - (40 - slope_db) / 2 * knee
-
-
 @cache
 def _knee(breakpoint_m: float, rise_m: float) -> float:
     return math.log10(math.hypot(breakpoint_m, rise_m) ** 2)
@@ -242,11 +271,12 @@ def _breakpoint_m(
     return 4 * heights_m2 * carrier_hz / _LIGHT_M_PER_S
 
 
-def _sight_in_town(distance_2d_m: float, *, reach_m: float) -> float:
-    if distance_2d_m <= 18:
-        return 1.0
-    near = 18 / distance_2d_m
-    return near + math.exp(-distance_2d_m / reach_m) * (1 - near)
+def at_once(model: PathLoss) -> LossesAtOnce | None:
+    """Return a model that answers for many distances at once, None for another; a class
+    that extends one may answer otherwise."""
+    if isinstance(model, _Town) and type(model) in (UrbanMicro, UrbanMacro):
+        return model
+    return None
 
 
 PATH_LOSSES = {

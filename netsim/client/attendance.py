@@ -57,7 +57,7 @@ class Attendance:
 
     def is_available(self, client_id: int) -> bool:
         """Return whether a client is there now, with energy left."""
-        return self.returns_ns(client_id) == self._env.now
+        return self.is_constant or self.returns_ns(client_id) == self._env.now
 
     def returns_ns(self, client_id: int) -> int:
         """Return the tick from which a client is available: now, or ``MAX_NS`` if

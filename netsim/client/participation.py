@@ -139,17 +139,21 @@ def energies_j(
     """
     device = population.fleet.device(part.job.client_id)
     power_dbm = population.config.transmit_power_dbm
+    airtime_ns, full_power_s = part.airtime_ns, part.full_power_s
+    if part.sending is not None:
+        airtime_ns = part.airtime_by(now_ns)
+        full_power_s = part.full_power_by_now_s()
     end_ns = now_ns if part.end_ns is None else part.end_ns
     compute_s = _between_s(part.compute_start_ns, part.compute_end_ns, end_ns)
     idle_s = (
         _between_s(part.download_start_ns, part.compute_start_ns, end_ns)
         + _between_s(part.upload_start_ns, None, end_ns)
         + (part.idle_until_ns(now_ns) - end_ns) / NS_PER_S
-        - part.airtime_by(now_ns) / NS_PER_S
+        - airtime_ns / NS_PER_S
     )
     return (
         device.compute_energy_j(compute_s),
-        device.transmit_energy_j(power_dbm, part.full_power_by_now_s()),
+        device.transmit_energy_j(power_dbm, full_power_s),
         device.idle_energy_j(max(idle_s, 0.0)),
     )
 
@@ -178,7 +182,7 @@ def task_row(
     assert part.status is not None
     job = part.job
     staleness = None if merged_round_id is None else merged_round_id - job.round_id
-    return rows.Task(
+    row = (
         part.task_id,
         job.round_id,
         job.client_id,
@@ -198,6 +202,7 @@ def task_row(
         staleness,
         part.status,
     )
+    return tuple.__new__(rows.Task, row)
 
 
 def _between_s(start_ns: int | None, end_ns: int | None, cut_ns: int) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 from fl.contract import NOTHING, Arrival, Branch, Job, Merged, Score, Work
@@ -51,8 +52,7 @@ class NoLearning:
     def work(self, job: Job) -> Work:
         if self.counted is not None:
             return self.counted
-        flop = of_client(self.compute_flop, job.client_id)
-        return Work(flop, steps=self.local_steps) if flop else NOTHING
+        return _work(of_client(self.compute_flop, job.client_id), self.local_steps)
 
     def submit(self, job: Job) -> str:
         return f"{job.version}/{job.client_id}/{job.start_index}"
@@ -85,3 +85,8 @@ class NoLearning:
 
     def close(self) -> None:
         return None
+
+
+@lru_cache(maxsize=1024)
+def _work(flop: int, steps: int) -> Work:
+    return Work(flop, steps=steps) if flop else NOTHING

@@ -9,8 +9,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from netsim.channel.budget import mean_cn0_hz, mean_cn0s_hz
+from netsim.channel.budget import each, mean_cn0_hz, mean_cn0s_hz
 from netsim.channel.shadowing import ShadowedPaths
+from netsim.channel.tr38901 import at_once
 from netsim.core.streams import stream
 from netsim.mobility import Place
 from netsim.network.cell import Cell, Direction
@@ -116,18 +117,19 @@ class CellLosses:
         return cell.downlink.transmit_power_dbm, gain_dbi, device
 
     def _losses(self) -> tuple[npt.NDArray[np.bool_], FloatArray]:
-        """Return :meth:`_loss` of all clients, without objects for each: these would
-        wake the garbage collector."""
+        """Return :meth:`_loss` of all clients."""
         model, (nearest_m, farthest_m) = self.cell.path_loss, self._range_m
         is_near = self.distance_m < nearest_m * (1 - _ROUNDING)
         is_beyond = self.distance_m > farthest_m * (1 + _ROUNDING)
-        lengths = np.where(is_near | is_beyond, nearest_m, self.distance_m).tolist()
-        probability_at = model.line_of_sight_probability
-        sights = self._sights < np.fromiter(map(probability_at, lengths), np.float64)
-        sigmas_db = map(model.shadowing_sigma_db, lengths, sights.tolist())
-        losses_db = map(model.loss_db, lengths, sights.tolist())
-        found = np.fromiter(losses_db, np.float64)
-        found += np.fromiter(sigmas_db, np.float64) * self._shadows
+        lengths_m = np.where(is_near | is_beyond, nearest_m, self.distance_m)
+        if (fast := at_once(model)) is not None:
+            sights = self._sights < fast.line_of_sight_probabilities(lengths_m)
+            found = fast.losses_db(lengths_m, sights)
+            found += fast.shadowing_sigmas_db(sights) * self._shadows
+        else:
+            sights = self._sights < each(model.line_of_sight_probability, lengths_m)
+            found = each(model.loss_db, lengths_m, sights)
+            found += each(model.shadowing_sigma_db, lengths_m, sights) * self._shadows
         return sights & ~is_beyond, np.where(is_beyond, math.inf, found)
 
     def _loss(

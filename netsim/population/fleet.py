@@ -30,10 +30,11 @@ class Fleet:
         mix = DeviceMix(choices=config.devices)
         self.kinds = mix.devices
         self._device_index = mix.draw(config.num_clients, stream(seed, "devices"))
+        self._last: dict[int, tuple[Work, float]] = {}  # work of a kind, and its time
 
     def device(self, client_id: int) -> Device:
         """Return a client's device."""
-        return self.kinds[int(self._device_index[client_id])]
+        return self.kinds[self._device_index.item(client_id)]
 
     def kind_of(self, client_ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Return the places of clients' devices in ``kinds``."""
@@ -45,11 +46,15 @@ class Fleet:
 
     def expected_compute_s(self, client_id: int, work: Work) -> float:
         """Return a computation's duration without jitter, in seconds."""
+        kind = self._device_index.item(client_id)
+        known, seconds = self._last.get(kind, (None, 0.0))
+        if known is not work:
+            seconds = self.kinds[kind].compute_time_s(work)
+            self._last[kind] = work, seconds
         spread = self._config.speed_spread
-        factor = 1.0
-        if spread is not None:
-            factor = spread_factor(self._seed, client_id, spread)
-        return self.device(client_id).compute_time_s(work) * factor
+        if spread is None:
+            return seconds
+        return seconds * spread_factor(self._seed, client_id, spread)
 
     def expected_computes_s(self, works: Sequence[Work]) -> FloatArray:
         """Return every client's durations without jitter, in seconds: a column for

@@ -26,7 +26,7 @@ class Population:
         network: Network,
         *,
         seed: int,
-        num_samples: Sequence[int],
+        num_samples: Sequence[int] | npt.NDArray[np.int64],
     ) -> None:
         self.config = config
         self.network = network

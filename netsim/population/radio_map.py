@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from netsim.channel import Channel, Fading, Link, MovingLink
-from netsim.channel.budget import linear_to_db
+from netsim.channel.budget import each, linear_to_db
 from netsim.channel.effective import effective_cn0_hz, effective_cn0s_hz, planned_radio
 from netsim.core.clock import to_ns
 from netsim.core.quantities import format_quantity
@@ -101,7 +101,7 @@ class RadioMap:
         uplinks = [cell.uplink for cell in self.network.cells]
         per_hz = np.array([one.radio.snr(1.0, one.band_hz) for one in uplinks])
         snrs = per_hz[self.cell_ids] * self._mean_cn0_hz["up"]
-        return np.fromiter(map(linear_to_db, snrs.tolist()), np.float64, len(snrs))
+        return each(linear_to_db, snrs)
 
     def mean_hz(self, direction: Direction) -> FloatArray:
         """Return every client's mean C/N0 to or from its cell at time zero, in Hz."""
@@ -135,7 +135,7 @@ class RadioMap:
         """Return a client's channel to or from a cell over the whole run."""
         fading, name = self._fading_and_name(cell_id, direction)
         if self._interval_ns is None:
-            mean_hz = float(self._mean_cn0_hz[direction][client_id])
+            mean_hz = self._mean_cn0_hz[direction].item(client_id)
             return Link(mean_hz, fading, self._seed, name, client_id)
         mean = partial(self._mean_until, client_id, direction, cell_id)
         return MovingLink(mean, fading, self._seed, name, client_id)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -20,6 +19,9 @@ from netsim.scenario.source import read_document
 from netsim.trace.own_tables import NAME
 from netsim.trace.schemas import SCHEMAS
 from netsim.trace.tables import TABLES
+
+if TYPE_CHECKING:
+    import pandas as pd  # half a second, and needed by what shows tables alone
 
 BATCH_ROWS = 4096  # become Python objects together
 
@@ -90,6 +92,10 @@ class Run:
         pilot's evaluation never does. Without ``with_pilots`` the time of pilots is not
         counted.
         """
+        import pandas as pd
+
+        from netsim.runs.moment import Moment  # brings pandas
+
         if metric not in METRICS:
             raise InputError(f"no metric {metric!r}; there are {', '.join(METRICS)}")
         evals = self.global_evals(split, with_pilots=False)
@@ -98,12 +104,14 @@ class Run:
         if times_ns.empty:
             return pd.NaT
         before_ns = 0 if with_pilots else self.manifest.pilot_time_ns
-        return pd.Timedelta(int(times_ns.min()) - before_ns, "ns")
+        return Moment(int(times_ns.min()) - before_ns, "ns")
 
     def global_evals(
         self, split: str = "test", *, with_pilots: bool = True
     ) -> pd.DataFrame:
         """Return the evaluations of the global adapter on a split, in order of time."""
+        import pandas as pd
+
         evals = self.evals[self.evals["client_id"].isna()]
         is_asked = [is_of(shown, split) for shown in evals["split"]]
         evals = evals[pd.Series(is_asked, index=evals.index, dtype=bool)]
@@ -178,9 +186,14 @@ def read_part(path: Path, table: str) -> pa.Table:
 def read_table(run_folder: Path, table: str) -> pa.Table:
     """Return all finished parts of a table as one Arrow table."""
     parts = [read_part(path, table) for path in part_paths(run_folder, table)]
-    if not parts:
-        return SCHEMAS[table].empty_table()
-    return pa.concat_tables(parts).unify_dictionaries()
+    return whole_table(table, parts)
+
+
+def whole_table(table: str, parts: Sequence[pa.Table]) -> pa.Table:
+    """Return the parts of a table as one; ``concat_tables`` would import pandas."""
+    batches = [batch for part in parts for batch in part.to_batches()]
+    schema = parts[0].schema if parts else SCHEMAS[table]
+    return pa.Table.from_batches(batches, schema).unify_dictionaries()
 
 
 def stream_rows(run_folder: Path, row_type: type[Row]) -> Iterator[Row]:
@@ -231,6 +244,8 @@ def _scenario_file(run_folder: Path) -> Path:
 
 def _frame(table: pa.Table) -> pd.DataFrame:
     """Return a frame; integers that may be missing are ``Int64``, never floats."""
+    import pandas as pd
+
     columns = {}
     for field, column in zip(table.schema, table.columns, strict=True):
         if field.nullable and pa.types.is_integer(field.type):

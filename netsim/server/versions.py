@@ -50,7 +50,7 @@ class Versions:
             arrivals.append(Arrival(part.ticket, part.weight, is_mixed))
         merged = self._scene.learner.merge(version, arrivals, examined)
         self.num_diverged += len(merged.diverged)
-        for part in parts:
+        for part in parts if merged.diverged else ():
             if part.ticket in merged.diverged:
                 part.discard("diverged")
                 detail = merged.diverged[part.ticket]

@@ -13,7 +13,7 @@ from netsim.band.transfer import Terms, Transfer
 from netsim.sharing.ranking import Ranking
 from netsim.sharing.rule import AtEvents
 
-Rank = tuple[float, tuple[int, int]]  # nanoseconds left, order
+Rank = tuple[float, int]  # nanoseconds left, order
 
 
 class ShortestFirst(AtEvents):

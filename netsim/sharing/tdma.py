@@ -17,7 +17,7 @@ from netsim.sharing.rule import AtEvents
 
 WHOLE_BAND: Final = Terms(weight=1)
 NO_SHARE: Final = Terms(weight=0)
-Rank = tuple[int, float, tuple[int, int]]  # work left, channel, order
+Rank = tuple[int, float, int]  # work left, channel, order
 
 
 class FirstComeTdma(AtEvents):

@@ -77,11 +77,16 @@ def words_of(
     words = [
         bytes(text[e - n : e]) for e, n in zip(ends, lengths.tolist(), strict=True)
     ]
-    indices = np.frombuffer(column.indices.buffers()[1], np.int32)
-    indices = indices[column.offset : column.offset + len(column)]
+    indices = indices_of(column)
     if len(words) == 1:
         return lengths[indices], words[0] * len(column)
     return lengths[indices], b"".join(map(words.__getitem__, indices.tolist()))
+
+
+def indices_of(column: pa.DictionaryArray) -> npt.NDArray[np.int32]:
+    """Return the place of each word in the column's dictionary."""
+    indices = np.frombuffer(column.indices.buffers()[1], np.int32)
+    return indices[column.offset : column.offset + len(column)]
 
 
 def _numbers(field: pa.Field, values: Column) -> pa.Array:

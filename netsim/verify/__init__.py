@@ -18,7 +18,7 @@ from netsim.verify.finding import Finding
 from netsim.verify.known import Known
 from netsim.verify.manifest import check_manifest
 from netsim.verify.recompute import Skipped, recompute
-from netsim.verify.trace import Trace, read_trace
+from netsim.verify.trace import Parts, Trace
 
 __all__ = ["Audit", "Finding", "Skipped", "audit", "check_trace", "verify"]
 
@@ -42,10 +42,13 @@ def verify(path: str | Path) -> list[Finding]:
 def audit(path: str | Path) -> Audit:
     """Return what is wrong with the run in ``path``, and what could not be checked."""
     run = load_run(path)
-    found = Audit(list(check_files(run.folder, run.manifest)), [])
+    parts = Parts(run.folder)
+    found = Audit(list(check_files(run.folder, run.manifest, parts)), [])
     is_whole = not found.findings
     try:
-        found.findings.extend(_check_content(run.folder, run.manifest, found.skipped))
+        found.findings.extend(
+            _check_content(run.folder, run.manifest, parts, found.skipped)
+        )
     except InputError as error:
         if is_whole:
             raise AssertionError("check_files must name what cannot be read") from error
@@ -53,16 +56,16 @@ def audit(path: str | Path) -> Audit:
 
 
 def _check_content(
-    run_folder: Path, manifest: Manifest, skipped: list[Skipped]
+    run_folder: Path, manifest: Manifest, parts: Parts, skipped: list[Skipped]
 ) -> Iterator[Finding]:
     """Yield the errors of tables that can be read."""
     if manifest.status == "complete" or manifest.table_digests:
-        yield from check_digests(run_folder, manifest)
+        yield from check_digests(manifest, parts)
     if manifest.status != "complete":
         bands = list(stream_rows(run_folder, Band))
         yield from check_bands(Trace(0, bands=bands))
         return
-    trace = read_trace(run_folder, manifest.sim_time_ns)
+    trace = parts.trace(manifest.sim_time_ns)
     yield from check_manifest(run_folder, manifest, trace)
     known = Known(scenario_text(run_folder), run_folder, trace)
     yield from check_trace(trace, known, skipped)

@@ -12,6 +12,7 @@ import numpy as np
 
 from netsim.band import Pace
 from netsim.channel import Channel, Radio, WorstLink
+from netsim.channel.averaged import efficiencies_nbit
 from netsim.core.clock import MAX_NS
 from netsim.cosim.world import heard
 from netsim.network.cell import DIRECTIONS, Direction
@@ -74,8 +75,12 @@ def _are_right(trace: Trace, known: Known) -> Mask:
         elastic = found.rows["weight"][own] * found.unit_uhz[own]
         shares = np.maximum(np.where(pinned == NONE, elastic, pinned), 1)
         radio = heard(cells[0], cells[0].band(direction))
-        users = zip(worst_hz[transfer].tolist(), shares.tolist(), strict=True)
-        due = [radio.efficiency_nbit(*user) for user in users]
+        cn0s_hz = worst_hz[transfer].tolist()
+        if radio.depends_on_share:
+            users = zip(cn0s_hz, shares.tolist(), strict=True)
+            due = [radio.efficiency_nbit(*user) for user in users]
+        else:
+            due = efficiencies_nbit(radio, cn0s_hz)
         stated = found.rows["spectral_efficiency_nbit_s_hz"][own]
         is_weightless = (pinned == NONE) | (found.rows["weight"][own] == 0)
         is_right[own] = (stated == due) & is_weightless

@@ -131,7 +131,8 @@ def _present_ns(task: Task) -> int:
 def _sent(trace: Trace, known: Known) -> dict[int, tuple[int, float]]:
     """Return every task's nanoseconds of sending, and the seconds at full power in
     which as much is radiated."""
-    if not trace.transfers:
+    uploads = [row for row in trace.transfers if row.direction == "up"]
+    if not uploads:
         return {}
     own_segments: dict[int, list[Segment]] = defaultdict(list)
     for segment in trace.segments:
@@ -139,8 +140,8 @@ def _sent(trace: Trace, known: Known) -> dict[int, tuple[int, float]]:
     bands = grouped(trace.bands, lambda row: (row.cell_id, row.direction))
     virtual = {key: VirtualTime(rows) for key, rows in bands.items()}
     found: dict[int, tuple[int, float]] = {}
-    for transfer in trace.transfers:
-        if transfer.direction != "up" or transfer.task_id is None:
+    for transfer in uploads:
+        if transfer.task_id is None:
             continue
         passed = virtual.get((transfer.cell_id, "up"), VirtualTime([]))
         airtime_ns, held = 0, 0

@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import pyarrow as pa
-
 from netsim.core.files import Part, StoredFile, file_sha256
 from netsim.errors import InputError
 from netsim.runs.manifest import Manifest
-from netsim.runs.run import own_tables, part_paths, read_part
+from netsim.runs.run import own_tables, whole_table
 from netsim.trace.digest import TableDigest, digest_of, network_digest, run_digest
 from netsim.trace.tables import TABLES
 from netsim.verify.finding import Finding
+from netsim.verify.trace import Parts
 
 
-def check_files(run_folder: Path, manifest: Manifest) -> Iterator[Finding]:
+def check_files(
+    run_folder: Path, manifest: Manifest, parts: Parts
+) -> Iterator[Finding]:
     """Yield files that are missing, changed, unlisted or unreadable."""
     for part in manifest.parts:
         yield from _check_stored(run_folder, part)
@@ -25,34 +26,33 @@ def check_files(run_folder: Path, manifest: Manifest) -> Iterator[Finding]:
     if manifest.status != "running":  # its manifest may list none yet
         yield from _unlisted(run_folder, manifest)
     for table in (*TABLES, *own_tables(manifest)):
-        for path in part_paths(run_folder, table):
+        for path in parts.paths(table):
             try:
-                read_part(path, table)
+                parts.read(path, table)
             except InputError as error:
                 name = path.relative_to(run_folder).as_posix()
                 yield Finding("files", name, "a part must be readable", str(error))
     yield from _check_scenario(run_folder, manifest)
 
 
-def check_digests(run_folder: Path, manifest: Manifest) -> Iterator[Finding]:
+def check_digests(manifest: Manifest, parts: Parts) -> Iterator[Finding]:
     """Yield digests of a closed trace that are not those of its tables."""
     found = {}
     for table in TABLES:
-        paths = part_paths(run_folder, table)
+        paths = parts.paths(table)
         is_listed = table in manifest.table_digests
         if TABLES[table].is_optional and not paths and not is_listed:
             continue
         digest = TableDigest(table)
         for path in paths:
-            digest.update(read_part(path, table))
+            digest.update(parts.read(path, table))
         found[table] = digest.hexdigest()
         listed = manifest.table_digests.get(table, "")
         yield from _compare(table, "table digest", listed, found[table])
     for table in own_tables(manifest):
-        parts = [read_part(path, table) for path in part_paths(run_folder, table)]
-        if parts:
-            whole = pa.concat_tables(parts).unify_dictionaries()
-            found[table] = digest_of(table, whole)
+        own = [parts.read(path, table) for path in parts.paths(table)]
+        if own:
+            found[table] = digest_of(table, whole_table(table, own))
         listed = manifest.table_digests[table]
         yield from _compare(table, "table digest", listed, found.get(table, "none"))
     network = network_digest(found)

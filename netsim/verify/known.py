@@ -20,7 +20,7 @@ from netsim.server import Policy
 from netsim.server.outages import spans
 from netsim.server.rules import PolicyRules, RuledPolicy, RuledServer, ServerRules
 from netsim.server.story import ServerStory
-from netsim.verify.trace import Trace
+from netsim.verify.trace import Array, Trace
 
 Value = TypeVar("Value")
 UNREADABLE = (ValueError, OSError)  # of scenarios, and of files that they name
@@ -168,16 +168,17 @@ class Known:
 
     def _population(self) -> Population:
         scenario = self.scenario
+        num_samples: Sequence[int] | Array
         try:
             num_samples = self.num_samples
         except (Unknown, NotLoaded):
-            num_samples = self._trace.columns("clients")["num_samples"].tolist()
+            num_samples = self._trace.columns("clients")["num_samples"]
         try:
             return Population(
                 scenario.population,
                 scenario.network,
                 seed=scenario.seed,
-                num_samples=np.maximum(num_samples, 0).tolist(),
+                num_samples=np.maximum(num_samples, 0),
             )
         except UNREADABLE as error:
             raise Unknown(_first(error)) from error

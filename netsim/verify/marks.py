@@ -9,7 +9,7 @@ from netsim.availability import Presence
 from netsim.core.clock import MAX_NS, to_ns
 from netsim.server.outages import spans
 from netsim.server.rules import RoundRules
-from netsim.trace.literals import EventKind
+from netsim.trace.literals import EventKind, Status
 from netsim.trace.rows import Task
 from netsim.verify.finding import Finding
 from netsim.verify.known import Known
@@ -42,7 +42,8 @@ def check_outages(trace: Trace, known: Known) -> Iterator[Finding]:
 
 def check_dismissed(trace: Trace, known: Known) -> Iterator[Finding]:
     """Yield a wrong number of active clients when the run ended."""
-    number = sum(task.status in IN_THE_END for task in trace.tasks)
+    statuses = trace.columns("tasks")["status"].tolist()
+    number = sum(status in IN_THE_END for status in statuses)
     detail = f"{number} under way"
     mark: Mark = (trace.sim_time_ns, "dismissed", None, None, detail)
     yield from compare_marks(trace, ("dismissed",), [mark] if number else [])
@@ -87,10 +88,15 @@ def _is_late(task: Task, sorted_ns: int) -> bool:
     return task.end_ns > sorted_ns or task.status in IN_THE_END
 
 
+def _ended_as(trace: Trace, status: Status) -> list[Task]:
+    """Return the tasks that ended with a status; the others become no rows."""
+    return trace.only(tasks=trace.columns("tasks")["status"] == status).tasks
+
+
 def check_batteries(trace: Trace, known: Known) -> Iterator[Finding]:
     """Yield empty batteries that are not the drawn ones, or out of time."""
     battery, seed = known.scenario.population.battery, known.scenario.seed
-    ends = {t.client_id: t.end_ns for t in trace.tasks if t.status == "battery"}
+    ends = {task.client_id: task.end_ns for task in _ended_as(trace, "battery")}
     for event in trace.events:
         if event.kind != "battery empty":
             continue
@@ -110,7 +116,7 @@ def check_batteries(trace: Trace, known: Known) -> Iterator[Finding]:
 def check_diverged(trace: Trace, known: Known) -> Iterator[Finding]:
     """Yield diverged updates without their mark at the merge, or reversed."""
     ends = {row.round_id: row.end_ns for row in trace.rounds}
-    lost = Counter(t.client_id for t in trace.tasks if t.status == "diverged")
+    lost = Counter(task.client_id for task in _ended_as(trace, "diverged"))
     said = [event for event in trace.events if event.kind == "diverged"]
     if Counter(event.client_id for event in said) != lost:
         rule = "a diverged update must be marked in its merge"

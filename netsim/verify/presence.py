@@ -17,10 +17,10 @@ def check_presence(trace: Trace, known: Known) -> Iterator[Finding]:
     """Yield tasks of clients that were away, and tasks with status `left` whose client
     did not leave then; the scenario's availability is drawn again for this."""
     scenario = known.scenario
-    presence, tasks = Presence(known.availability, scenario.seed), trace.tasks
+    presence = Presence(known.availability, scenario.seed)
     if "comes-and-goes" not in known.availability.traits:
-        tasks = trace.only(tasks=trace.columns("tasks")["status"] == "left").tasks
-    for task in sorted(tasks, key=attrgetter("download_start_ns", "task_id")):
+        trace = trace.only(tasks=trace.columns("tasks")["status"] == "left")
+    for task in sorted(trace.tasks, key=attrgetter("download_start_ns", "task_id")):
         yield from _check(task, presence)
 
 

@@ -7,16 +7,20 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import groupby, islice
+from typing import NamedTuple
+
+import numpy as np
 
 from netsim.core.clock import MAX_NS, to_ns
 from netsim.server.rules import RoundRules
-from netsim.trace.rows import Round, Task
+from netsim.trace.rows import Round
 from netsim.verify.compare import check_equal
 from netsim.verify.finding import Finding
 from netsim.verify.known import Known
-from netsim.verify.trace import Trace
+from netsim.verify.trace import NONE, Trace
 
 Group = tuple[int, int]  # a round and its server
+ARRIVED = frozenset({"done", "surplus", "diverged", "unmerged", "server-down"})
 
 
 def check_rounds(trace: Trace, known: Known) -> Iterator[Finding]:
@@ -58,7 +62,7 @@ def _check_order(trace: Trace, known: Known) -> Iterator[Finding]:
 
 
 def _check_gathered(trace: Trace, known: Known, rules: RoundRules) -> Iterator[Finding]:
-    own, merged = _by_group(trace, known)
+    gathered, merged = _by_group(trace, known)
     sent, late = _broadcast_ends(trace), _Late(trace)
     down = known.outages_ns
     for row in trace.rounds:
@@ -72,9 +76,10 @@ def _check_gathered(trace: Trace, known: Known, rules: RoundRules) -> Iterator[F
         merge_ns = to_ns(rules.timing.merge_s) if has_merged else 0
         begun_ns = max(start_ns, sent.get(group, 0))
         waits_ns: Sequence[int] = [begun_ns]
-        if rules.keeps_late and not own[group]:
+        own = gathered[group]
+        if rules.keeps_late and not own.ends_ns:
             waits_ns = late.waits_ns(row.round_id, begun_ns)
-        due_ns = [_gathered_ns(row, rules, own[group], tick_ns) for tick_ns in waits_ns]
+        due_ns = [_gathered_ns(row, rules, own, tick_ns) for tick_ns in waits_ns]
         if row.end_ns - merge_ns not in due_ns:
             rule = "a round must end when its last update is there, and merged"
             detail = f"end_ns {row.end_ns}, computed {due_ns[-1]} and {merge_ns}"
@@ -86,12 +91,15 @@ class _Late:
 
     def __init__(self, trace: Trace) -> None:
         self.diverged = {e.round_id for e in trace.events if e.kind == "diverged"}
-        self._tasks = sorted((t.end_ns, t.round_id) for t in trace.tasks)
+        tasks = trace.columns("tasks")
+        ends_ns, own_ids = tasks["end_ns"], tasks["round_id"]
+        self._tasks = sorted(zip(ends_ns.tolist(), own_ids.tolist(), strict=True))
         self._first_ns: dict[int, int] = {}  # of each round's merged late updates
-        for task in trace.tasks:
-            if task.merged_round_id is not None and task.staleness:
-                before_ns = self._first_ns.get(task.merged_round_id, task.end_ns)
-                self._first_ns[task.merged_round_id] = min(before_ns, task.end_ns)
+        is_late = (tasks["merged_round_id"] != NONE) & (tasks["staleness"] > 0)
+        merged = tasks["merged_round_id"][is_late].tolist()
+        for round_id, end_ns in zip(merged, ends_ns[is_late].tolist(), strict=True):
+            before_ns = self._first_ns.get(round_id, end_ns)
+            self._first_ns[round_id] = min(before_ns, end_ns)
 
     def waits_ns(self, round_id: int, begun_ns: int) -> Sequence[int]:
         """Return until when a round without own tasks may wait once its broadcasts are
@@ -109,28 +117,40 @@ class _Late:
         return ends_ns[:1] if ends_ns[0] > begun_ns else ends_ns
 
 
-def _by_group(trace: Trace, known: Known) -> tuple[dict[Group, list[Task]], set[Group]]:
+class _Own(NamedTuple):
+    """When a round's own tasks ended, and those of them that brought an update."""
+
+    ends_ns: list[int]
+    arrivals_ns: list[int]
+
+
+def _by_group(trace: Trace, known: Known) -> tuple[dict[Group, _Own], set[Group]]:
     """Return the tasks of each server's round, and the rounds that merged some."""
-    cells, has_edges = known.population.radio_map.cell_ids, trace.has_edges
-    own: dict[Group, list[Task]] = defaultdict(list)
-    merged: set[Group] = set()
-    for task in trace.tasks:
-        server_id = int(cells[task.client_id]) if has_edges else 0
-        own[task.round_id, server_id].append(task)
-        if task.merged_round_id is not None:
-            merged.add((task.merged_round_id, server_id))
-    return own, merged
+    tasks = trace.columns("tasks")
+    servers = np.zeros_like(tasks["client_id"])
+    if trace.has_edges:
+        servers = known.population.radio_map.cell_ids[tasks["client_id"]]
+    server_ids, is_merged = servers.tolist(), tasks["merged_round_id"] != NONE
+    own: dict[Group, _Own] = defaultdict(lambda: _Own([], []))
+    columns = (tasks[name].tolist() for name in ("round_id", "end_ns", "status"))
+    for round_id, end_ns, status, server_id in zip(*columns, server_ids, strict=True):
+        group = own[round_id, server_id]
+        group.ends_ns.append(end_ns)
+        if status in ARRIVED:
+            group.arrivals_ns.append(end_ns)
+    merged_ids = tasks["merged_round_id"][is_merged].tolist()
+    return own, set(zip(merged_ids, servers[is_merged].tolist(), strict=True))
 
 
 def _broadcast_ends(trace: Trace) -> dict[Group, int]:
     """Return when the last broadcast of a round was there, by round and server."""
     arrived = {row.transfer_id: row.arrival_ns for row in trace.arrivals}
     found: dict[Group, int] = {}
-    for row in trace.transfers:
-        if row.task_id is None:
-            group = row.round_id, row.cell_id if trace.has_edges else 0
-            end_ns = arrived.get(row.transfer_id, row.end_ns)
-            found[group] = max(end_ns, found.get(group, 0))
+    is_common = trace.columns("transfers")["task_id"] == NONE
+    for row in trace.only(transfers=is_common).transfers:
+        group = row.round_id, row.cell_id if trace.has_edges else 0
+        end_ns = arrived.get(row.transfer_id, row.end_ns)
+        found[group] = max(end_ns, found.get(group, 0))
     for crossing in trace.crossings:
         if crossing.task_id is None and not trace.has_edges:
             group = crossing.round_id, 0
@@ -138,18 +158,14 @@ def _broadcast_ends(trace: Trace) -> dict[Group, int]:
     return found
 
 
-def _gathered_ns(
-    row: Round, rules: RoundRules, tasks: list[Task], begun_ns: int
-) -> int:
+def _gathered_ns(row: Round, rules: RoundRules, own: _Own, begun_ns: int) -> int:
     """Return the tick at which a round has what it waits for; it lasts at least until
     ``begun_ns``, when its broadcasts are over."""
-    limits = [max([begun_ns, *(task.end_ns for task in tasks)])]
+    limits = [max([begun_ns, *own.ends_ns])]
     if rules.timing.deadline_s is not None:
         limits.append(row.start_ns + to_ns(rules.timing.deadline_s))
     if rules.num_first is not None:
-        counts = ("done", "surplus", "diverged", "unmerged", "server-down")
-        ends = sorted(task.end_ns for task in tasks if task.status in counts)
-        limits += ends[rules.num_first - 1 : rules.num_first]
+        limits += sorted(own.arrivals_ns)[rules.num_first - 1 : rules.num_first]
     return min(limits)
 
 

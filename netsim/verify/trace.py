@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from netsim.runs.run import read_table
+from netsim.runs.run import part_paths, read_part, whole_table
+from netsim.trace.columns import column_of, indices_of, is_present, numbers_of
 from netsim.trace.schemas import SCHEMAS
 from netsim.trace.tables import TABLES, Rows
 from netsim.trace.writer import batch_of
@@ -31,6 +32,9 @@ Value = TypeVar("Value")
 
 
 NONE = -1  # stands for null among integers; no id, rank or time is negative
+
+NO_ROWS = {pa.int64(): np.int64, pa.float64(): np.float64, pa.bool_(): np.bool_}
+MASK = pa.field("kept", pa.bool_())
 
 Array = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]
@@ -51,7 +55,7 @@ class Trace(Rows):
     def of(cls, tables: Mapping[str, pa.Table], sim_time_ns: int) -> Trace:
         """Return a trace from Arrow tables."""
         trace = cls(sim_time_ns)
-        trace._hold({name: table.combine_chunks() for name, table in tables.items()})
+        trace._hold({name: _in_one(table) for name, table in tables.items()})
         return trace
 
     def _hold(self, tables: Mapping[str, pa.Table]) -> None:
@@ -85,7 +89,8 @@ class Trace(Rows):
         if all(mask.all() for mask in kept.values()):
             return self
         found = Trace(self.sim_time_ns)
-        found._hold({n: self._table(n).filter(pa.array(kept[n])) for n in kept})
+        for name, mask in kept.items():
+            found._hold({name: self._table(name).filter(column_of(MASK, mask))})
         for name in TABLES.keys() - kept.keys():
             if name in self._tables:
                 found._hold({name: self._tables[name]})
@@ -127,11 +132,35 @@ class Trace(Rows):
         return any(row.server_id == self.cloud_id for row in self.rounds)
 
 
-def read_trace(run_folder: Path, sim_time_ns: int) -> Trace:
-    """Return all tables in a run's folder."""
-    # whole columns, one table after the other: parts are let go of at once
-    tables = {name: read_table(run_folder, name).combine_chunks() for name in TABLES}
-    return Trace.of(tables, sim_time_ns)
+class Parts:
+    """The parts of a run's tables, each read once."""
+
+    def __init__(self, run_folder: Path) -> None:
+        self._folder = run_folder
+        self._read: dict[Path, pa.Table] = {}
+
+    def paths(self, table: str) -> list[Path]:
+        """Return the finished parts of a table, in order."""
+        return part_paths(self._folder, table)
+
+    def read(self, path: Path, table: str) -> pa.Table:
+        """Return one part, which must have the table's schema."""
+        if path not in self._read:
+            self._read[path] = read_part(path, table)
+        return self._read[path]
+
+    def trace(self, sim_time_ns: int) -> Trace:
+        """Return all tables, and let go of their parts."""
+        tables = {}
+        for name in TABLES:  # whole columns, one table after the other
+            paths = self.paths(name)
+            parts = [self.read(path, name) for path in paths]
+            for path in paths:
+                del self._read[path]
+            tables[name] = _in_one(whole_table(name, parts))
+            del parts
+        pa.default_memory_pool().release_unused()
+        return Trace.of(tables, sim_time_ns)
 
 
 class Places:
@@ -216,21 +245,38 @@ def _columns(table: pa.Table) -> Columns:
 
 
 def _array(column: pa.ChunkedArray) -> npt.NDArray[Any]:
-    if pa.types.is_integer(column.type):
-        column = column.fill_null(NONE)
-    elif pa.types.is_dictionary(column.type):
+    if pa.types.is_dictionary(column.type):
         return _words(column)
-    return np.asarray(column.to_numpy())
+    if pa.types.is_string(column.type) or not len(column):
+        kind = NO_ROWS.get(column.type, object)
+        return np.array(column.to_pylist(), kind)
+    array = _whole(column)
+    values = numbers_of(array)
+    if array.null_count:
+        none = NONE if pa.types.is_integer(column.type) else np.nan
+        values = np.where(is_present(array), values, none)
+    return values.astype(bool) if column.type == pa.bool_() else values
 
 
 def _words(column: pa.ChunkedArray) -> npt.NDArray[np.object_]:
     """Return a column of words that repeat, with one object for each word."""
     if not len(column):
         return np.empty(0, object)
-    array = column.combine_chunks()
+    array = _whole(column)
     words = np.array([*array.dictionary.to_pylist(), None], object)
-    found: npt.NDArray[np.object_] = words[array.indices.fill_null(-1).to_numpy()]
+    found: npt.NDArray[np.object_] = words[indices_of(array)]
     return found
+
+
+def _in_one(table: pa.Table) -> pa.Table:
+    """Return a table whose columns are one array each, copied only if they are not."""
+    is_in_one = all(column.num_chunks == 1 for column in table.columns)
+    return table if is_in_one else table.combine_chunks()
+
+
+def _whole(column: pa.ChunkedArray) -> pa.Array:
+    """Return a column as one array, copied only if it is in pieces."""
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
 def grouped(rows: Iterable[Row], key: Callable[[Row], Key]) -> dict[Key, list[Row]]:

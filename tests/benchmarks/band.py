@@ -52,7 +52,8 @@ def ends_per_cpu_s(
     num_live: int, num_ends: int, kind: type[Recorder] = Recorder
 ) -> float:
     """Return transfer ends per CPU second with ``num_live`` always sending."""
-    env, channel, bits = Engine(), Still(), random.Random(0)
+    env, channel = Engine(), Still()
+    sizes = random.Random(0).choices(range(10**5, 10**7), k=num_ends)
     with tempfile.TemporaryDirectory() as folder:
         recorder = kind(Path(folder) / "trace")
         band = SharedBand(
@@ -69,8 +70,8 @@ def ends_per_cpu_s(
 
         def client(client_id: int):
             while (task_id := next(tasks)) < num_ends:
-                size = bits.randrange(10**5, 10**7)
-                yield band.send(Message(0, size, task_id, client_id), channel).done
+                message = Message(0, sizes[task_id], task_id, client_id)
+                yield band.send(message, channel).done
                 if task_id % 64 == 0:
                     recorder.flush_full()
 

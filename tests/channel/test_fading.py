@@ -12,7 +12,12 @@ from netsim.channel import (
     RayleighFast,
     RicianBlock,
 )
-from netsim.channel.averaged import AveragedRadio, mean_log1p, scaled_e1
+from netsim.channel.averaged import (
+    AveragedRadio,
+    efficiencies_nbit,
+    mean_log1p,
+    scaled_e1,
+)
 from netsim.cosim.reading import read_scenario
 from netsim.cosim.run import run_scenario
 from netsim.cosim.shipped import find_scenario
@@ -218,3 +223,15 @@ def test_a_run_under_each_fading_passes_its_audit(fading, tmp_path):
     assert seen.spectral_efficiency_nbit_s_hz.to_numpy() == pytest.approx(
         efficiency * 1e9, abs=1
     )
+
+
+@pytest.mark.parametrize("ceiling", [0.5, 7.4])
+def test_many_averaged_efficiencies_at_once_are_those_of_each(ceiling):
+    radio = AveragedRadio(
+        PerHertzRadio(
+            reference_band_hz=1e6, gap_db=3.0, max_efficiency_bit_s_hz=ceiling
+        )
+    )
+    cn0s_hz = [0.0, *np.logspace(-9, 14, 500).tolist()]
+    due = [radio.efficiency_nbit(cn0_hz, 1) for cn0_hz in cn0s_hz]
+    assert efficiencies_nbit(radio, cn0s_hz) == due

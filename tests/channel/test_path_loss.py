@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from netsim.channel import IndoorOffice, RuralMacro, UrbanMacro, UrbanMicro, tr38901
+from netsim.channel.tr38901 import at_once
 from netsim.errors import InputError
 
 UMA = UrbanMacro(carrier_hz=2e9)
@@ -173,3 +174,28 @@ def test_no_model_answers_beyond_its_range(model, distance_m, message):
 def test_what_the_standard_does_not_cover_is_refused(make, message):
     with pytest.raises(ValidationError, match=message):
         make()
+
+
+@pytest.mark.parametrize("model", [UrbanMicro, UrbanMacro])
+@pytest.mark.parametrize("device_height_m", [1.5, 9.0])
+def test_many_distances_at_once_have_the_losses_of_each(model, device_height_m):
+    model = model(carrier_hz=3.5e9, device_height_m=device_height_m)
+    rng = np.random.default_rng(0)
+    lengths_m = np.concatenate([rng.uniform(10, 5_000, 2_000), [18.0, 5_000.0]])
+    sights = rng.random(len(lengths_m)) < 0.5
+    each = list(zip(lengths_m.tolist(), sights.tolist(), strict=True))
+    fast = at_once(model)
+    found = fast.losses_db(lengths_m, sights)
+    assert found.tolist() == [model.loss_db(*one) for one in each]
+    found = fast.line_of_sight_probabilities(lengths_m)
+    assert found.tolist() == list(map(model.line_of_sight_probability, lengths_m))
+    found = fast.shadowing_sigmas_db(sights)
+    assert found.tolist() == [model.shadowing_sigma_db(*one) for one in each]
+
+
+def test_a_class_that_extends_a_model_is_asked_for_each_distance():
+    class Own(UrbanMicro):
+        def loss_db(self, distance_2d_m, is_line_of_sight):
+            return 100.0
+
+    assert at_once(Own(carrier_hz=3.5e9)) is None

@@ -18,6 +18,7 @@ from netsim.cli.live import LiveView
 from netsim.cosim.reading import read_scenario
 from netsim.cosim.run import run_scenario
 from netsim.cosim.shipped import find_scenario
+from netsim.cosim.workers import Workers
 from netsim.errors import InputError
 from netsim.learner.stop import Stop
 from netsim.policy.noise_scale import RATIO_RANGE, STEP_RANGE
@@ -398,7 +399,9 @@ def test_without_pilots_the_rounds_that_train_tell_the_constants(own_store, tmp_
     _kill_at_round(8, own_store, tmp_path / "killed", sets)
     torn = load_run(tmp_path / "killed").manifest
     assert torn.status == "running"
-    resumed = run_scenario(scenario(*sets), tmp_path / "killed", resume=True, workers=2)
+    resumed = run_scenario(
+        scenario(*sets), tmp_path / "killed", resume=True, workers=Workers(2)
+    )
     assert resumed.digest == manifest.digest
     assert resumed.constants == manifest.constants
 

@@ -167,7 +167,7 @@ QUEUE = [  # on 12 MHz at 1 bit/s/Hz
 )
 def test_a_newcomer_waits_for_what_is_queued_before_it(queue_bits, window_bits, ends_s):
     rule = FirstCome(queue_bits=queue_bits, initial_window_bits=window_bits)
-    ends, _ = play_round(rule, QUEUE, 12e6, LinearRadio())
+    ends, _ = play_round(rule, QUEUE, 12 * MHZ, LinearRadio())
     assert [end / S for end in ends] == pytest.approx(ends_s, abs=1e-6)
 
 

@@ -128,8 +128,7 @@ class AdaptivePolicy(Record):
         for number in itertools.count(1):
             outcome = yield coins
             seen.note(outcome, coins, stage.last_round_id)
-            rounds = basis.surrogate.rounds(decision.variance)
-            seen.note_progress(rounds, outcome.scores, stage.stop.target)
+            seen.note_progress(decision.variance, outcome.scores, stage.stop.target)
             is_due = self._interval and number % self._interval == 0
             if is_due:
                 basis, is_certain = self._renewed(stage, planner, basis, seen)

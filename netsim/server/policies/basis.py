@@ -155,11 +155,13 @@ def note_forecast(
     stage: Stage, basis: Basis, decision: Decision, seen: Observed
 ) -> None:
     """Write when the target will be reached if the plan stays, where that follows."""
-    found = seen.forecast(stage.stop.target)
+    law = basis.surrogate
+    found = seen.forecast(stage.stop.target, law)
     if found is None:
         return
-    speed = FULL_ROUNDS / basis.surrogate.rounds(decision.variance)
-    left_s = decision.round_s.mean_s / speed * max(found.progress - seen.progress, 0.0)
+    speed = FULL_ROUNDS / law.rounds(decision.variance)
+    left = max(found.progress - float(seen.progress(law)[-1]), 0.0)
+    left_s = decision.round_s.mean_s / speed * left
     error_s = decision.round_s.mean_s / speed * found.error
     now_s = to_s(stage.scene.env.now)
     Notebook(stage).write("target_time_s", now_s + left_s, error_s)

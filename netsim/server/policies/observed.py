@@ -14,7 +14,7 @@ from netsim.policy.forecast import Forecast, forecast, missing
 from netsim.policy.noise_scale import RoundMoments, round_moments
 from netsim.policy.pilots import Update
 from netsim.policy.sampler import Coins, FloatArray
-from netsim.policy.surrogate import FULL_ROUNDS
+from netsim.policy.surrogate import FULL_ROUNDS, Surrogate
 from netsim.server.outcome import Outcome
 
 
@@ -26,8 +26,8 @@ class Observed:
     full_rank: int | None
     updates: list[Update] = field(default_factory=list)
     moments: list[RoundMoments] = field(default_factory=list)
-    progress: float = 0.0  # in rounds of full participation
-    way: list[tuple[float, float]] = field(default_factory=list)  # with what lacked
+    variances: list[float] = field(default_factory=list)  # of the rounds' plans
+    way: list[tuple[int, float]] = field(default_factory=list)  # rounds; what lacked
 
     def note(self, outcome: Outcome, drawn_by: Coins, round_id: int) -> None:
         """Add a round; it has no moments if updates of earlier rounds were merged."""
@@ -51,18 +51,24 @@ class Observed:
         )
 
     def note_progress(
-        self, rounds: float, scores: Sequence[Score], target: Target | None
+        self, variance: float, scores: Sequence[Score], target: Target | None
     ) -> None:
-        """Add a round's part of full participation, which ``rounds`` such rounds make
-        ``FULL_ROUNDS`` of, and what its score lacks in the target's metric."""
-        self.progress += FULL_ROUNDS / rounds
+        """Add the variance of a round's plan, and what its score lacks in the target's
+        metric."""
+        self.variances.append(variance)
         value = math.nan if target is None else target.value(scores)
         if target is not None and math.isfinite(value):
-            self.way.append((self.progress, missing(target.metric, value)))
+            self.way.append((len(self.variances), missing(target.metric, value)))
 
-    def forecast(self, target: Target | None) -> Forecast | None:
+    def progress(self, law: Surrogate) -> FloatArray:
+        """Return after each round how many rounds of full participation, of which
+        ``FULL_ROUNDS`` would do, all rounds so far make by a law."""
+        return np.cumsum([FULL_ROUNDS / law.rounds(one) for one in self.variances])
+
+    def forecast(self, target: Target | None, law: Surrogate) -> Forecast | None:
         """Return the progress at which the target will be reached, if that follows."""
         if target is None or not self.way:
             return None
-        progress, lacks = zip(*self.way, strict=True)
+        rounds, lacks = zip(*self.way, strict=True)
+        progress = self.progress(law)[np.array(rounds) - 1].tolist()
         return forecast(progress, lacks, missing(target.metric, target.level))

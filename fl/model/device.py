@@ -18,6 +18,17 @@ class Unusable(ValueError):
     """An accelerator of this machine on which torch cannot compute."""
 
 
+def numbers_at_once(device_type: str) -> int:
+    """Return the most numbers of a layer's output, positions x width, that a pass
+    through the model should compute.
+
+    Measured on one core (tests/benchmarks/training.py): a pass is fastest while they
+    fit into the second-level cache (768 kB in float32). The figure for accelerators is
+    assumed.
+    """
+    return 196_608 if device_type == "cpu" else 2**26
+
+
 def resolved(name: str) -> str:
     """Return the device of a name; ``auto`` is the accelerator if there is one.
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fl.contract import Score
+from fl.model.device import numbers_at_once
 from fl.model.evaluation_settings import EvaluationSettings
 from fl.model.lora_model import LoraModel
 from fl.tasks import Quiz, Split, Task
-from fl.tasks.tokens import IGNORED
+from fl.tasks.tokens import IGNORED, text_lengths
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -68,7 +69,8 @@ def measured(
     with torch.inference_mode(), lora_model.autocast(settings.bf16):
         for samples in even_batches(task, split, indices):
             batch = task.batch(split, samples)
-            loss, logits = lora_model.forward(batch)
+            logits = _logits(lora_model, batch)
+            loss = _mean_loss(logits, batch["labels"].to(logits.device))
             right, answers = _right(batch["labels"], logits, is_causal=is_causal)
             totals += loss.item() * answers, right, answers
         exact = None
@@ -84,6 +86,53 @@ def measured(
         perplexity=math.exp(min(mean_loss, 700.0)) if is_causal else None,
         exact_match=exact,
     )
+
+
+def _logits(lora_model: LoraModel, batch: Mapping[str, Tensor]) -> Tensor:
+    """Return the logits of a batch, computed in parts that are fast on the device."""
+    import torch
+    from torch.nn.functional import pad
+
+    is_text = "input_ids" in batch
+    length = batch["input_ids"].shape[1] if is_text else lora_model.positions_per_image
+    at_once = numbers_at_once(lora_model.device.type)
+    size = max(1, at_once // (length * lora_model.width))
+    parts = []
+    for start in range(0, len(batch["labels"]), size):
+        part = {name: value[start : start + size] for name, value in batch.items()}
+        logits = lora_model.logits(lora_model.placed(_trimmed(part)))
+        if logits.dim() == 3:  # of texts: as wide as the batch
+            logits = pad(logits, (0, 0, 0, length - logits.shape[1]))
+        parts.append(logits)
+    return torch.cat(parts)
+
+
+def _trimmed(part: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Return a part of a batch with less padding.
+
+    Its length is a multiple of 16, the numbers in a processor's vector: so sums are
+    taken in the same order, and the result is that of the whole batch to the bit.
+    """
+    lengths = text_lengths(part)
+    if lengths is None:
+        return part
+    width, wanted = part["input_ids"].shape[1], -(-int(lengths.max()) // 16) * 16
+    return {
+        name: value[:, :wanted]
+        if value.dim() >= 2 and value.shape[1] == width
+        else value
+        for name, value in part.items()
+    }
+
+
+def _mean_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return the loss as the models of transformers compute it."""
+    from torch.nn.functional import cross_entropy, pad
+
+    if labels.dim() == 2:  # the token at t is predicted at t - 1
+        logits = logits.float()
+        labels = pad(labels[:, 1:], (0, 1), value=IGNORED)
+    return cross_entropy(logits.flatten(0, -2), labels.flatten(), ignore_index=IGNORED)
 
 
 def even_batches(

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from fl.model.device import numbers_at_once
 from fl.tasks.tokens import IGNORED
 
 if TYPE_CHECKING:
@@ -38,15 +39,13 @@ ONE_CLIENT_PER_PASS = PassRule(max_positions=1, pass_cost=0, slices_texts=False)
 def pass_rule(device: str, *, width: int, positions_per_image: int) -> PassRule:
     """Return the rule for a model with layers of this width on a kind of device.
 
-    Measured on one core (tests/benchmarks/training.py): a pass is fastest while one
-    layer's output, positions x width, fits into the second-level cache (768 kB in
-    float32). Its fixed cost equals 30 (BERT, width 384) to 200 (ViT, width 64)
-    positions. The much larger figures for accelerators are assumed.
+    Measured on one core (tests/benchmarks/training.py): the fixed cost of a pass equals
+    30 (BERT, width 384) to 200 (ViT, width 64) positions. The much larger figure for
+    accelerators is assumed.
     """
-    numbers, pass_cost = (196_608, 64) if device == "cpu" else (2**26, 4_096)
     return PassRule(
-        max_positions=numbers // width,
-        pass_cost=pass_cost,
+        max_positions=numbers_at_once(device) // width,
+        pass_cost=64 if device == "cpu" else 4_096,
         positions_per_image=positions_per_image,
     )
 

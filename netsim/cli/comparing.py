@@ -41,7 +41,7 @@ MAX_WIDTH = 10_000  # characters: what a table is measured in
 
 def compare(
     runs: Annotated[
-        list[Path], typer.Argument(help="The folders of two runs or more.")
+        list[Path], typer.Argument(help="The folders of runs, one or more.")
     ],
     target: Annotated[
         list[str] | None,
@@ -49,10 +49,9 @@ def compare(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Show runs side by side: times to targets, bits, energy, what differs."""
+    """Show runs, one or several side by side: times to targets, bits, energy, what
+    differs."""
     folders = tuple(runs)
-    if len(folders) < 2:
-        raise InputError(f"compare: needs at least two runs, got {len(folders)}")
     found_runs = [_complete(folder) for folder in folders]
     scenarios = [scenario_values(folder) for folder in folders]
     targets = [read_target(text) for text in target or ()] or _common_targets(folders)

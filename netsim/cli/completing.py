@@ -38,6 +38,13 @@ def plug_ins(incomplete: str) -> list[str]:
     )
 
 
+def setting_paths(incomplete: str) -> list[str]:
+    """Return the paths of a scenario that choose a kind."""
+    from netsim.cosim.commands.choices import SEAMS
+
+    return _matching(incomplete, (seam.path for seam in SEAMS))
+
+
 def settings(incomplete: str) -> list[str]:
     """Return the paths of a scenario that choose a kind; with the kinds of each where
     one path is left, since a shell may take ``=`` for the end of a word."""

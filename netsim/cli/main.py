@@ -38,6 +38,7 @@ COMMANDS = {
     "validate": "validating:validate",
     "schema": "listing:schema",
     "list": "listing:list_choices",
+    "explain": "listing:explain",
     "store": "storing:store",
 }
 

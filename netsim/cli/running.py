@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json as json_format
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich import box
@@ -45,9 +47,12 @@ from netsim.cosim.scenario import Scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.cosim.workers import ALONE, Workers
 from netsim.errors import InputError, Interrupted
-from netsim.runs.manifest import Manifest
+from netsim.runs.manifest import SCENARIO_FILE, Manifest
 from netsim.scenario import UserCode
 from netsim.server.stage import Progress
+
+if TYPE_CHECKING:
+    from netsim.runs.answer import Answer
 
 MAX_TABLE_ROWS = 30
 ERROR_NOTE = (
@@ -164,12 +169,15 @@ def run_and_show(
             with_base=with_base,
             watch=all_of([view, *spectators]),
         )
+    found = _answer(scenario, manifest, folder)
     if not quiet and not is_bare:
         show(Console(), manifest, folder, view.seen)
+        show_answer(Console(), scenario, found, folder)
     if then is not None:
         then(folder)
     if json:
-        print(json_format.dumps(summary(manifest, folder)))
+        told = summary(manifest, folder) | _told(scenario, found, folder)
+        print(json_format.dumps(told))
     return manifest
 
 
@@ -217,6 +225,49 @@ def summary(manifest: Manifest, folder: Path) -> dict[str, object]:
         "steps_trained": manifest.steps_trained,
         "steps_reused": manifest.steps_reused,
         "final": manifest.final,
+    }
+
+
+def _answer(scenario: Scenario, manifest: Manifest, folder: Path) -> Answer | None:
+    """Return the answer of a run; None of one that nothing scores."""
+    if not manifest.final and scenario.stop.target is None:
+        return None
+    from netsim.runs.answer import answer
+
+    return answer(folder, scenario.stop.target)
+
+
+def show_answer(
+    console: Console, scenario: Scenario, found: Answer | None, folder: Path
+) -> None:
+    """Print whether the target was met, the best level, and the next command."""
+    lines = [] if found is None else [str(found)]
+    for line in [*lines, f"next   {next_command(scenario, found, folder)}"]:
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
+
+
+def next_command(scenario: Scenario, found: Answer | None, folder: Path) -> str:
+    """Return a command to go on with: twice as long where a target was not met, else
+    the report."""
+    place, stop = shlex.quote(str(folder)), scenario.stop
+    is_short = found is not None and found.target is not None and found.met is None
+    if not is_short or "is-an-app" in scenario.learning.traits:
+        return f"netsim report {place}"
+    longer = [] if stop.rounds is None else [f"--set stop.rounds={2 * stop.rounds}"]
+    if stop.time_s is not None:
+        longer.append(f"--set 'stop.time={2 * stop.time_s:.12g} s'")
+    file = shlex.quote(str(folder / SCENARIO_FILE))
+    return f"netsim run {file} --out {place} --resume {' '.join(longer)}"
+
+
+def _told(scenario: Scenario, found: Answer | None, folder: Path) -> dict[str, object]:
+    """Return what ``--json`` prints of the answer: null for what there is not."""
+    target = None if found is None else found.target
+    return {
+        "target": None if target is None else target.title,
+        "met": None if found is None or found.met is None else asdict(found.met),
+        "best": None if found is None or found.best is None else asdict(found.best),
+        "next": next_command(scenario, found, folder),
     }
 
 

@@ -64,6 +64,14 @@ class Target(Record):
             )
         return self
 
+    @property
+    def title(self) -> str:
+        """Return what people call it, as ``accuracy 0.9``."""
+        name = f"{self.metric} {str(self.level).removesuffix('.0')}"
+        if self.split != "test":
+            name = f"{self.split} {name}"
+        return name if self.over == 1 else f"{name} over {self.over} evaluations"
+
     def met(self, values: Sequence[float]) -> list[bool]:
         """Return after which of a run's evaluations the level is reached."""
         return met(values, self.metric, self.level, self.over)

@@ -94,6 +94,8 @@ class Run:
         """
         import pandas as pd
 
+        from netsim.runs.moment import Moment  # brings pandas
+
         if metric not in METRICS:
             raise InputError(f"no metric {metric!r}; there are {', '.join(METRICS)}")
         evals = self.global_evals(split, with_pilots=False)
@@ -102,7 +104,7 @@ class Run:
         if times_ns.empty:
             return pd.NaT
         before_ns = 0 if with_pilots else self.manifest.pilot_time_ns
-        return pd.Timedelta(int(times_ns.min()) - before_ns, "ns")
+        return Moment(int(times_ns.min()) - before_ns, "ns")
 
     def global_evals(
         self, split: str = "test", *, with_pilots: bool = True

@@ -31,14 +31,6 @@ class Outcome:
     energy_j: float
 
 
-def target_name(target: Target) -> str:
-    """Return what people call a target, as ``accuracy 0.9``."""
-    name = f"{target.metric} {str(target.level).removesuffix('.0')}"
-    if target.split != "test":
-        name = f"{target.split} {name}"
-    return name if target.over == 1 else f"{name} over {target.over} evaluations"
-
-
 def outcomes(run: Run, targets: Sequence[Target]) -> list[Outcome]:
     """Return a complete run's outcome for every target; without any, at its end."""
     if not targets:
@@ -46,8 +38,7 @@ def outcomes(run: Run, targets: Sequence[Target]) -> list[Outcome]:
     found = []
     for target in targets:
         met = first_met(run, target)
-        name = target_name(target)
-        found.append(_until(run, name, met, is_reached=met is not None))
+        found.append(_until(run, target.title, met, is_reached=met is not None))
     return found
 
 

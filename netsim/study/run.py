@@ -24,7 +24,7 @@ from netsim.runs.run import load_run
 from netsim.scenario import UserCode, dump
 from netsim.scenario.permission import announcing
 from netsim.study.frames import TABLE, Study, write_curves, write_summary, write_table
-from netsim.study.outcomes import THE_END, curve, final_metrics, outcomes, target_name
+from netsim.study.outcomes import THE_END, curve, final_metrics, outcomes
 from netsim.study.plan import PlannedRun, StudyPlan, plan_study
 from netsim.study.work import Ending, Host, Job, Mark, Status, Watch, run_one, unpack
 
@@ -67,7 +67,7 @@ class Tables:
         self._curves[run.folder] = shown
 
     def _add_failed(self, run: PlannedRun) -> None:
-        names = [target_name(target) for target in self.plan.config.targets]
+        names = [target.title for target in self.plan.config.targets]
         self._rows[run.folder] = [
             {**_keys(run), "target": name, "status": "failed"}
             for name in names or [THE_END]

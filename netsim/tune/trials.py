@@ -14,12 +14,7 @@ from fl.contract import FALLING_METRICS
 from netsim.core.quantities import format_quantity
 from netsim.learner.stop import Target, smoothed
 from netsim.runs.run import Run
-from netsim.study.outcomes import (
-    client_energies_j,
-    final_metrics,
-    outcomes,
-    target_name,
-)
+from netsim.study.outcomes import client_energies_j, final_metrics, outcomes
 from netsim.tune.search import MEASURES, TuneConfig
 
 AS_IS = 0  # the trial that is the scenario itself
@@ -141,7 +136,7 @@ def sentence(rows: Sequence[TrialRow], config: TuneConfig) -> str:
     within = f" within {' and '.join(config.constraints)}" if config.constraints else ""
     goal: str = config.objective
     if config.target is not None:
-        goal = f"{goal.removesuffix(' target')} {target_name(config.target)}"
+        goal = f"{goal.removesuffix(' target')} {config.target.title}"
     found = best(rows, config)
     if found is None:
         return f"{goal}{within}: none of {len(rows)} trials keeps to it"

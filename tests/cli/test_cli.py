@@ -1,6 +1,7 @@
 """The command line: promised messages, exit codes and machine-readable lines."""
 
 import hashlib
+import io
 import json
 import os
 import subprocess
@@ -11,10 +12,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
 
 from fl.tasks import Digits
+from netsim.cli.running import next_command, show_answer
 from netsim.cosim import shipped
+from netsim.cosim.reading import read_scenario
+from netsim.learner.stop import Target
+from netsim.runs.answer import answer
 from netsim.runs.manifest import read_manifest
+from tests.support import tiny_run
 from tests.support.command import netsim
 from tests.support.places import ROOT
 
@@ -210,6 +217,26 @@ def test_a_run_ends_with_one_json_object(tmp_path, capsys):
     assert report["rounds"] == 3
     assert report["status"] == "complete"
     assert len(report["digest"]) == 64
+    assert report["target"] is report["met"] is report["best"] is None
+    assert report["next"] == f"netsim report {folder}"
+    assert netsim("compare", folder) == 0
+    assert "to the end" in capsys.readouterr().out
+
+
+def test_a_run_that_misses_its_target_says_how_far_it_came(tmp_path):
+    folder = tiny_run.write_run(tmp_path / "my run")
+    missed = read_scenario(shipped.find_scenario("wide-fleet"))
+    assert next_command(missed, answer(folder, Target(level=0.95)), folder) == (
+        f"netsim run '{folder}/scenario.yaml' --out '{folder}' --resume "
+        "--set stop.rounds=800"
+    )
+    met = answer(folder, Target(level=0.9))
+    assert next_command(missed, met, folder) == f"netsim report '{folder}'"
+    console = Console(file=io.StringIO())
+    show_answer(console, missed, met, folder)
+    first, last = console.file.getvalue().splitlines()
+    assert first == str(met)
+    assert last == f"next   netsim report '{folder}'"
 
 
 def test_an_occupied_folder_is_not_overwritten(tmp_path, capsys):

@@ -5,7 +5,13 @@ import subprocess
 import sys
 from importlib import import_module
 
+import pytest
+
 from netsim.cli.main import COMMANDS
+from netsim.cosim.commands.choices import SEAMS
+from netsim.cosim.scenario import Scenario
+from netsim.scenario import json_schema
+from netsim.scenario.explain import explain
 from tests.support.command import netsim
 from tests.support.places import ROOT
 
@@ -35,3 +41,51 @@ def test_help_imports_nothing_heavy():
         command, capture_output=True, text=True, cwd=ROOT, check=True, timeout=60
     )
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("list sampling", ["sampling  (server.sampling)", "  uniform  "]),
+        (
+            "list aggregation flora-na",
+            ["flora-na\n", "max_sweeps: a whole number, at least 1; default 50"],
+        ),
+        (
+            "explain server.sampling",
+            ["or nothing; default null  (in deadline, synchronous)", "keys: num_drawn"],
+        ),
+        (
+            "explain server.sampling.num_drawn",
+            ["server.sampling.num_drawn: a whole number, at least 1; required\n"],
+        ),
+        ("explain cells.0.uplink.band", ["band: a quantity in Hz, as 20 MHz"]),
+        ("explain", ["Scenario\n", "  stop: a mapping; required"]),
+    ],
+)
+def test_a_choice_and_a_key_are_explained(words, said, capsys):
+    assert netsim(*words.split()) == 0
+    printed = capsys.readouterr().out
+    assert [text for text in said if text not in printed] == []
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("list agregation", "no seam 'agregation', did you mean 'aggregation'?"),
+        ("list aggregation floar-na", "'floar-na', did you mean 'flora-na'?"),
+        ("explain cell.uplink.bnd", "cell.uplink: unknown key 'bnd', did you mean"),
+        ("explain seed.x", "seed: unknown key 'x', which has no keys"),
+    ],
+)
+def test_what_cannot_be_explained_has_a_near_choice(words, said, capsys):
+    assert netsim(*words.split()) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_every_setting_that_chooses_is_explained():
+    schema = json_schema(Scenario)
+    for seam in SEAMS:
+        first = explain(schema, seam.path)[0]
+        assert first.startswith(f"{seam.path}: ")
+        assert all(kind in first for kind in seam.choices), first

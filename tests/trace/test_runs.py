@@ -9,6 +9,8 @@ import pytest
 
 from netsim import load_run
 from netsim.errors import InputError
+from netsim.learner.stop import Target
+from netsim.runs.answer import answer
 from netsim.runs.manifest import read_manifest
 from netsim.runs.run import read_table
 from netsim.trace.writer import Recorder
@@ -162,3 +164,41 @@ def test_import_netsim_is_light():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "set()"
+
+
+def test_a_time_to_a_level_reads_as_people_write_it(folder):
+    moment = load_run(folder).time_to("accuracy", 0.9)
+    assert f"{moment} {moment!r}" == "4.00 s 4.00 s"
+    assert moment / pd.Timedelta(seconds=2) == 2.0
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        (None, "best: accuracy 0.9 in round 1, after 4.00 s"),
+        (
+            Target(level=0.9),
+            "target accuracy 0.9 met in round 1, after 4.00 s; "
+            "best: accuracy 0.9 in round 1, after 4.00 s",
+        ),
+        (
+            Target(metric="loss", level=0.2),
+            "target loss 0.2 not met; best: loss 0.3 in round 1, after 4.00 s",
+        ),
+        (
+            Target(level=0.65, over=2),
+            "target accuracy 0.65 over 2 evaluations met in round 1, after 4.00 s; "
+            "best: accuracy 0.7 in round 1, after 4.00 s",
+        ),
+        (
+            Target(level=0.5, split="validation"),
+            "target validation accuracy 0.5 not met; nothing was evaluated",
+        ),
+        (
+            Target(metric="perplexity", level=9.0),
+            "target perplexity 9 not met; nothing was evaluated",
+        ),
+    ],
+)
+def test_the_answer_is_whether_and_when_the_target_was_met(folder, target, said):
+    assert str(answer(folder, target)) == said

@@ -198,8 +198,9 @@ def main():
     given = parser.parse_args()
     if given.play:
         how = {"flower": in_flower, "netsim": in_netsim}[given.play]
-        os.chdir(given.out.parent)  # apps save models where they run
-        found = how(given.folder.resolve(), given.clients, given.out)
+        app, out = given.folder.resolve(), given.out.resolve()
+        os.chdir(out.parent)  # apps save models where they run
+        found = how(app, given.clients, out)
         usage = resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN
         peak = max(resource.getrusage(one).ru_maxrss for one in usage) / 1024
         print("\n" + json.dumps({**found, "peak": peak}))

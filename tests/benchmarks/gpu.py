@@ -91,9 +91,11 @@ def llama(
     return lambda: LlamaForCausalLM(config)
 
 
-def case(model: Callable[[], torch.nn.Module], lora: LoraSettings) -> Case:
+def case(
+    model: Callable[[], torch.nn.Module], lora: LoraSettings, longest: int = 128
+) -> Case:
     labels = 4 if lora is BERT_LORA else None
-    return Case(model, Texts(64, 128, labels), lora, COHORTS[-1], 4, 3)
+    return Case(model, Texts(longest // 2, longest, labels), lora, COHORTS[-1], 4, 3)
 
 
 CASES = {
@@ -102,8 +104,8 @@ CASES = {
     "8B": case(llama(4096, 32, 14_336, 32, 8, 128_256), LLAMA_LORA),
 }
 SMALL_CASES = {
-    "tiny BERT": case(bert(32, 2), BERT_LORA),
-    "tiny Llama": case(llama(32, 2, 64, 2, 1, 1000), LLAMA_LORA),
+    "tiny BERT": case(bert(32, 2), BERT_LORA, 8),
+    "tiny Llama": case(llama(32, 2, 64, 2, 1, 1000), LLAMA_LORA, 8),
 }
 
 

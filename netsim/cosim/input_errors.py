@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from fl.federation.divergence import MergeDiverged
-from fl.federation.warm_start import DoesNotFit
-from fl.model.device import Unusable, is_out_of_memory
-from fl.model.frozen_layers import NothingFrozen
-from fl.training.local_training import Diverged
-from fl.workers.executor import NoCluster, WorkerDied
+from fl.model.device import is_out_of_memory
 from netsim.errors import InputError
 
 
-@contextmanager
-def failures_as_input_errors() -> Iterator[None]:
-    """Translate learning failures into InputError with the setting's path."""
-    places: dict[type[Exception], str] = {
+def _places() -> dict[type[Exception], str]:
+    """Return the setting that each failure of learning is about."""
+    # imported after a failure: a check of a scenario needs none of what trains
+    from fl.federation.divergence import MergeDiverged
+    from fl.federation.warm_start import DoesNotFit
+    from fl.model.device import Unusable
+    from fl.model.frozen_layers import NothingFrozen
+    from fl.training.local_training import Diverged
+    from fl.workers.executor import NoCluster, WorkerDied
+
+    return {
         Diverged: "learning.training",
         MergeDiverged: "learning.aggregation",
         DoesNotFit: "learning.start",
@@ -26,11 +28,17 @@ def failures_as_input_errors() -> Iterator[None]:
         WorkerDied: "workers",
         NoCluster: "--ray",
     }
+
+
+@contextmanager
+def failures_as_input_errors() -> Iterator[None]:
+    """Translate learning failures into InputError with the setting's path."""
     try:
         yield
-    except tuple(places) as error:
-        raise InputError(f"{places[type(error)]}: {error}") from error
-    except (MemoryError, RuntimeError) as error:
+    except Exception as error:
+        place = _places().get(type(error))
+        if place is not None:
+            raise InputError(f"{place}: {error}") from error
         if not is_out_of_memory(error):
             raise
         raise InputError(

@@ -313,13 +313,13 @@ TRAINING = {"fl.federation.federation", "multiprocessing"}
     ("command", "heavy", "most"),
     [
         ("--help", {*LIBRARIES, *TRAINING, "numpy", "pydantic", "yaml"}, 360),
-        ("check network-only", {*LIBRARIES, *TRAINING, "numpy.ma", "pyarrow"}, 720),
+        ("check network-only", {*LIBRARIES, *TRAINING, "numpy.ma", "pyarrow"}, 730),
         ("check quickstart", {*LIBRARIES, "pyarrow"}, 760),
         ("list", {*LIBRARIES, *TRAINING, "pyarrow"}, 760),
         (
             "run network-only --quiet --set stop.rounds=1",
             {*LIBRARIES, *TRAINING, "numpy.ma", "pyarrow.compute"},
-            800,
+            815,
         ),
     ],
 )

@@ -65,7 +65,7 @@ def _warnings(data: StudyData) -> list[str]:
 
 
 def _headline(data: StudyData) -> list[str]:
-    """Return, per target, the combination with the least mean time."""
+    """Return, per target, the combinations with the least mean time."""
     found, summary = [], data.study.summary
     if data.done.empty:
         return ["No run is finished yet."]
@@ -75,12 +75,13 @@ def _headline(data: StudyData) -> list[str]:
         if known.empty:
             found.append(f"No combination reached {goal}.")
             continue
-        best = known[known["mean_time_s"] == known["mean_time_s"].min()].iloc[0]
-        found.append(
-            f"Soonest at {goal}: {best['variant']}, after "
-            f"{words.duration(float(best['mean_time_s']))} "
-            f"(mean of {words.counted(int(best['num_seeds']), 'seed')})."
-        )
+        first = known[known["mean_time_s"] == known["mean_time_s"].min()]
+        num_seeds = int(first["num_seeds"].iloc[0])
+        took = words.duration(float(first["mean_time_s"].iloc[0]))
+        mean = "one seed" if num_seeds == 1 else f"mean of {num_seeds:,} seeds"
+        tie = ", equal" if len(first) > 1 else ""
+        names = " and ".join(first["variant"])
+        found.append(f"Soonest at {goal}{tie}: {names}, after {took} ({mean}).")
     return found
 
 

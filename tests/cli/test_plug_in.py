@@ -21,6 +21,7 @@ calls = []
 
 
 class Hours(Always):
+    traits: ClassVar[dict[str, str]] = {{"comes-and-goes": ""}}
     kind: ClassVar[str] = "hours"
 
     def intervals(self, seed, client_id, since_ns):

@@ -441,6 +441,16 @@ def test_a_study_has_its_answer_its_charts_and_its_table(study_folder):
     assert any("fewer than 5 seeds" in line for line in page.sections[0].text)
 
 
+def test_one_seed_and_a_tie_are_called_so(study_folder):
+    data = StudyData.of(package.load_study(study_folder))
+    first = data.study.summary.iloc[[0, 1]].assign(mean_time_s=2.0, num_seeds=1)
+    data.study.summary = first.assign(num_reached=1)
+    names = " and ".join(first["variant"])
+    assert study_page(data.study).headline == [
+        f"Soonest at the end, equal: {names}, after 2.00 s (one seed)."
+    ]
+
+
 def test_the_saved_table_is_the_studys(study_folder, tmp_path):
     found = store(write_report(study_folder, tmp_path / "r.html"))
     table = package.load_study(study_folder).table

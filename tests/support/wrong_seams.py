@@ -73,6 +73,7 @@ class NoSpeed(ExponentialSpread):
 
 
 class StandsStill(Always):
+    traits: ClassVar[dict[str, str]] = {"comes-and-goes": ""}
     kind: ClassVar[str] = "mine"
 
     def intervals(self, seed, client_id, since_ns):

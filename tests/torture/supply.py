@@ -65,7 +65,12 @@ def broken(python=sys.executable):
     return "" if done.returncode == 0 else (done.stdout + done.stderr).strip()
 
 
-OF_AN_EXTRA = ("netsim.report", "netsim.cli.reporting")  # reached by that command
+OF_AN_EXTRA = (  # reached by that command or kind of learning
+    "netsim.report",
+    "netsim.cli.reporting",
+    "fl.flower",
+    "netsim.cosim.flower_learner",
+)
 
 
 def pulled_in():

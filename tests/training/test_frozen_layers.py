@@ -5,6 +5,7 @@ import torch
 
 from fl.backbones import FromConfig
 from fl.contract import Arrival
+from fl.memory.store import Store
 from fl.model import frozen_layers
 from fl.model.adapters import LoraSettings
 from fl.model.frozen_layers import FrozenLayers, NothingFrozen
@@ -89,6 +90,14 @@ def test_each_sample_passes_the_frozen_layers_once(monkeypatch):
     assert 10 < num_samples < 50
     learned(fed)
     assert len(passed) == num_samples
+
+
+def test_a_stored_score_of_all_layers_is_none_of_kept_ones(tmp_path):
+    store = Store(tmp_path)
+    for is_cached in (False, True):
+        fed = federation_of("bert", is_cached=is_cached, store=store)
+        fed.evaluate(fed.initial_version)
+        assert "_loaded" in vars(fed._model)  # computed, not recalled
 
 
 def test_where_nothing_is_frozen_below_it_is_refused():

@@ -201,6 +201,14 @@ def test_scaffold_equals_the_papers_loop_over_three_rounds():
     assert control.norm() > 0
 
 
+def test_what_a_client_keeps_takes_its_own_room_alone():
+    settings, lora_model = TrainingSettings(optim="sgd"), lora_model_of()
+    jobs, options = jobs_of(lora_model), {"settings": settings, "seed": SEED}
+    for one in train(lora_model, TASK, jobs, how=Scaffold(), **options):
+        for row in (one.kept, one.sent):
+            assert row.untyped_storage().nbytes() == row.nbytes
+
+
 def test_scaffold_counts_its_second_payload_both_ways():
     def bits(shares):
         traffic = Traffic(

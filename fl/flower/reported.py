@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from numbers import Real
 from typing import Any, NamedTuple
 
 from flwr.app import ArrayRecord
@@ -153,7 +154,7 @@ def _score(report: Report, names: Mapping[str, str]) -> Score | None:
     values = {
         name: float(value)
         for name, value in report.metrics.items()
-        if isinstance(value, int | float)
+        if isinstance(value, Real)
     }
     found = {usual_name(name): value for name, value in reversed(values.items())}
     found |= {

@@ -33,6 +33,8 @@ def test_settings_of_the_app_are_those_of_flower_run():
         app_settings("numbers", config=["round=5"])
     with pytest.raises(InputError, match="must be of the form name=value"):
         app_settings("numbers", config=["rounds"])
+    with pytest.raises(InputError, match="must be of the form name=value"):
+        app_settings("numbers", config=["rounds=5 fraction 1"])
 
 
 def test_an_app_outside_the_working_tree_runs_only_with_permission(

@@ -33,5 +33,5 @@ class Answer:
     state: bytes
     work: Work
     reason: str = ""
-    reads_clock: bool = False  # the app has looked at the time
     details: str = field(default="", compare=False)
+    reads_clock: bool = False  # the app has looked at the time

@@ -143,9 +143,11 @@ def _and_below(cls: type) -> Iterator[type]:
         yield from _and_below(one)
 
 
-def usual_name(name: str) -> str:
-    """Return the metric that an app's name usually means; the name itself if none."""
+def usual_name(name: str, split: str) -> str:
+    """Return the metric that an app's name usually means on a split, as ``train_loss``;
+    the name itself if none."""
     plain = _BEFORE.sub("", re.sub(r"[^a-z]+", "_", name.lower()))
+    plain = plain.removeprefix(f"{split}_")
     return _SHORT.get(plain, plain)
 
 
@@ -156,7 +158,10 @@ def _score(report: Report, names: Mapping[str, str]) -> Score | None:
         for name, value in report.metrics.items()
         if isinstance(value, Real)
     }
-    found = {usual_name(name): value for name, value in reversed(values.items())}
+    found = {
+        usual_name(name, report.split): value
+        for name, value in reversed(values.items())
+    }
     found |= {
         ours: values[theirs] for ours, theirs in names.items() if theirs in values
     }

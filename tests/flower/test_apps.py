@@ -118,6 +118,20 @@ def test_declared_times_are_those_of_the_device_model(run):
     assert first.compute_energy_j > 0
 
 
+@pytest.mark.parametrize(
+    ("name", "split", "meant"),
+    [
+        ("train_loss", "train", "loss"),
+        ("train_loss", "test", "train_loss"),
+        ("Eval-Acc", "clients", "accuracy"),
+    ],
+)
+def test_a_metric_is_known_by_its_usual_name(name, split, meant):
+    from fl.flower.reported import usual_name
+
+    assert usual_name(name, split) == meant
+
+
 def test_metrics_of_strategy_and_server_land_in_evals(run):
     evals = run.evals
     assert sorted(evals["split"].astype(str)) == ["clients"] * 2 + ["test"] * 3
@@ -210,7 +224,7 @@ def test_an_error_of_a_client_is_a_reply_as_in_flower(tmp_path):
     [
         ("client", "rng =", "import time; time.sleep(1); rng =", "client sleeps"),
         ("client", "app =", "from time import sleep; sleep(1); app =", "client sleeps"),
-        ("client", "\"num-examples\": ex", "\"num-examples\": -ex", "at least 0 .got -"),
+        ("client", 'examples": examples', 'examples": -examples', "least 0 .got -2"),
         ("server", "config =", "config = 1 / 0 #", "ZeroDivisionError.*server.py, l"),
         (
             "server",
@@ -279,9 +293,10 @@ def test_an_answer_that_holds_the_time_is_reused_at_that_time_only(tmp_path):
     assert (reused.steps_reused, reused.digest) == (3, fresh.digest)
 
 
-PULLED = """    ids = list(grid.push_messages(
+PULLED = """    start = ArrayRecord([np.zeros(4)])
+    ids = list(grid.push_messages(
         [
-            Message(RecordDict({"arrays": ArrayRecord([np.zeros(4)])}), n, "train", ttl=t)
+            Message(RecordDict({"arrays": start}), n, "train", ttl=t)
             for n, t in zip(grid.get_node_ids(), (0.01, 100.0, 0.01))
         ]
     ))
@@ -295,7 +310,7 @@ PULLED = """    ids = list(grid.push_messages(
 
 def test_what_is_pulled_after_its_time_to_live_is_an_error(tmp_path):
     app = tmp_path / "numbers"
-    copy(app, "numberapp/server.py", "    config = context", PULLED + "    config = context")
+    copy(app, "numberapp/server.py", "    config =", f"{PULLED}    config =")
     edit(app / "numberapp/server.py", "import numpy", "import time\n\nimport numpy")
     edit(app / "numberapp/server.py", "app import", "app import Message, RecordDict,")
     with pytest.raises(InputError, match="was not sent, or was pulled before"):

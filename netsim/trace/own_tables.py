@@ -76,9 +76,8 @@ def _columns(name: object, row: object) -> dict[str, object]:
             f"a table of your own cannot be named {name!r:.120}: use small letters, "
             "digits and _, 100 at most, and no name of the trace's own tables"
         )
-    fields = getattr(row, "_fields", ())
-    columns = get_type_hints(type(row)) if fields else {}
-    if not fields or tuple(columns) != fields:
+    columns = get_type_hints(type(row)) if isinstance(row, tuple) else {}
+    if not isinstance(row, tuple) or not 0 < len(columns) == len(row):
         raise InputError(
             f"table {name!r}: a row must be of a class of typing.NamedTuple with "
             f"columns, got {row!r:.80}"

@@ -69,8 +69,11 @@ def code_of(roots: Iterable[str], parts: Iterable[object] = ()) -> dict[str, str
 
 
 def code_digest(roots: Iterable[str], parts: Iterable[object] = ()) -> str:
-    """Return the SHA-256 of all the code that modules and parts depend on."""
-    return listing_digest(code_of(roots, parts))
+    """Return the SHA-256 of all the code that modules and parts depend on, and of the
+    names of a user's classes among the parts: one file may hold several."""
+    parts = tuple(parts)
+    names = {f"{cls.__module__}:{cls.__qualname__}": "" for cls in own_classes(parts)}
+    return listing_digest(names | code_of(roots, parts))
 
 
 def listing_digest(code: Mapping[str, str]) -> str:

@@ -1,5 +1,7 @@
 """FedProx, SCAFFOLD and DP-SGD in cohorts against plain loops in float64."""
 
+from typing import ClassVar
+
 import numpy as np
 import pytest
 import torch
@@ -13,11 +15,13 @@ from fl.local.fedprox import FedProx
 from fl.local.plain import Plain
 from fl.local.scaffold import Scaffold
 from fl.local.strategy import PLAIN
+from fl.memory.store import Store
 from fl.model.adapters import LoraSettings
 from fl.model.lora_model import LoraModel
 from fl.model.payload import Extent, Payload, Shape
 from fl.model.sketch import own_rank
 from fl.partition import IID
+from fl.record import Record
 from fl.settings.conflicts import conflicts
 from fl.settings.federation import FederationSettings
 from fl.settings.local_training import TrainingSettings
@@ -240,6 +244,33 @@ def test_values_may_be_replaced_as_a_whole():
         jobs, train(lora_model, TASK, jobs, how=Doubled(), **options), strict=True
     ):
         assert torch.equal(one.adapter.flat, 2 * job.start.flat)
+
+
+class Still(Record):
+    """Leaves what was received as it is."""
+
+    kind: ClassVar[str] = "still"
+    demands: ClassVar = PLAIN
+
+    def train(self, cohort):
+        return None
+
+
+class Moving(Still):
+    """Adds one to all that is trained."""
+
+    def train(self, cohort):
+        cohort.values = cohort.values + 1
+
+
+def test_two_classes_of_one_file_do_not_share_what_the_store_remembers(tmp_path):
+    found = []
+    for how in (Still(), Moving()):
+        fed = federation(trainer=how, store=Store(tmp_path / "store"))
+        job = submit(fed, 0, fed.initial_version)
+        made = fed.merge(fed.initial_version, [Arrival(job, 1.0)])
+        found.append(fed._versions.model(made.version).adapter.flat)
+    torch.testing.assert_close(found[1], found[0] + 1)
 
 
 def head(fed, version):

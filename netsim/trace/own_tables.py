@@ -42,7 +42,7 @@ class OwnTables:
             cells = zip(schema, zip(*rows, strict=True), strict=True)
             try:
                 columns = [column_of(field, list(values)) for field, values in cells]
-            except (OverflowError, TypeError) as error:
+            except (OverflowError, TypeError, UnicodeEncodeError) as error:
                 raise InputError(f"table {name!r}: {error}") from error
             yield name, pa.Table.from_arrays(columns, schema=schema)
 
@@ -60,7 +60,13 @@ def _require_table(name: str, row: type[NamedTuple]) -> None:
             f"a table of your own cannot be named {name!r}: use small letters, digits "
             "and _, and no name of the trace's own tables"
         )
-    for column, hint in get_type_hints(row).items():
+    columns = get_type_hints(row)
+    if not columns or list(columns) != [*getattr(row, "_fields", ())]:
+        raise InputError(
+            f"table {name!r}: a row must be a typing.NamedTuple with at least one "
+            f"column, got {row.__name__}"
+        )
+    for column, hint in columns.items():
         if hint not in ARROW_TYPES:
             raise InputError(
                 f"table {name!r}: {column} must be bool, int, float, str, int | None "

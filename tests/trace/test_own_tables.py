@@ -1,5 +1,6 @@
 """Tables that a user's own class writes, read, counted in digests and audited."""
 
+from collections import namedtuple
 from typing import ClassVar, NamedTuple
 
 import pytest
@@ -93,6 +94,9 @@ def made(rows):
         ([("lists", Listed([1]))], "ids must be bool, int, float"),
         ([("lots", Lot(1, 1, 0.5, "")), ("lots", Listed([1]))], "are Lot, got Listed"),
         ([("lots", Lot(1.5, 1, 0.5, ""))], "table 'lots': .*float"),
+        ([("lots", Lot(1, 1, 0.5, "\ud800"))], "table 'lots': .*surrogates"),
+        ([("lots", {"lot": 1})], "must be a typing.NamedTuple .*, got dict"),
+        ([("lots", namedtuple("Bare", "lot")(1))], "NamedTuple .*, got Bare"),
     ],
 )
 def test_a_table_that_cannot_be_is_refused(rows, message):

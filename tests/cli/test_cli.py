@@ -314,7 +314,7 @@ TRAINING = {"fl.federation.federation", "multiprocessing"}
     [
         ("--help", {*LIBRARIES, *TRAINING, "numpy", "pydantic", "yaml"}, 360),
         ("check network-only", {*LIBRARIES, *TRAINING, "numpy.ma", "pyarrow"}, 730),
-        ("check quickstart", {*LIBRARIES, "pyarrow"}, 760),
+        ("check quickstart", {*LIBRARIES, "pyarrow"}, 775),
         ("list", {*LIBRARIES, *TRAINING, "pyarrow"}, 760),
         (
             "run network-only --quiet --set stop.rounds=1",

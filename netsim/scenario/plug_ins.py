@@ -87,10 +87,10 @@ def disown(cls: type, answers: Answers) -> None:
     """Take from a user's class each trait that it inherits, and under which a method
     that it changes is not asked."""
     for name, answer in answers.items():
-        traits = getattr(cls, "traits", None)
-        if not (isinstance(traits, Mapping) and answer.unless in traits):
-            continue
-        if _place(cls, name) < _place(cls, "traits"):
+        if answer.unless and _place(cls, name) < (above := _place(cls, "traits")):
+            traits = vars(cls.__mro__[above])["traits"]
+            if not isinstance(traits, Mapping):
+                continue  # a property: it knows the settings
             kept = {one: why for one, why in traits.items() if one != answer.unless}
             type.__setattr__(cls, "traits", kept)
 

@@ -61,7 +61,7 @@ def _require_table(name: str, row: type[NamedTuple]) -> None:
             "and _, and no name of the trace's own tables"
         )
     columns = get_type_hints(row)
-    if not columns or list(columns) != [*getattr(row, "_fields", ())]:
+    if not columns or list(columns) != [*vars(row).get("_fields", ())]:
         raise InputError(
             f"table {name!r}: a row must be a typing.NamedTuple with at least one "
             f"column, got {row.__name__}"

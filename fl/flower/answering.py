@@ -49,13 +49,12 @@ class Answers:
 
     def answers(self, calls: Sequence[Call]) -> Sequence[Answer]:
         """Return an answer to each call."""
-        names = [self._name(call) for call in calls]
-        found = [self._recalled(name) for name in names]
+        found = [self._recalled(call) for call in calls]
         missing = [n for n, one in enumerate(found) if one is None]
         made = self._executor.map(answer, [calls[n] for n in missing])
         for n, one in zip(missing, made, strict=True):
             found[n] = one
-            self._remember(names[n], one)
+            self._remember(calls[n], one)
         self.num_computed += len(missing)
         self.num_reused += len(calls) - len(missing)
         return [one for one in found if one is not None]
@@ -76,8 +75,9 @@ class Answers:
         """End the workers."""
         self._executor.close()
 
-    def _name(self, call: Call) -> str:
-        """Return the recipe of an answer: all that a client app may know, but times."""
+    def _name(self, call: Call, *, is_timed: bool) -> str:
+        """Return the recipe of an answer: all that a client app may know; of times only
+        those of an app that looks at the clock."""
         return digest(
             "flower answer",
             {
@@ -90,20 +90,25 @@ class Answers:
                 "content": hashlib.sha256(call.content).hexdigest(),
                 "state": hashlib.sha256(call.state).hexdigest(),
                 "seed": list(call.seed),
+                "now_ns": call.now_ns if is_timed else None,
             },
         )
 
-    def _recalled(self, name: str) -> Answer | None:
-        entry = self._memory.recall(name, Kept)
-        if entry is None:
+    def _recalled(self, call: Call) -> Answer | None:
+        for is_timed in (False, True):
+            name = self._name(call, is_timed=is_timed)
+            if (entry := self._memory.recall(name, Kept)) is not None:
+                break
+        else:
             return None
         kept, text = entry.record, entry.arrays[0].tobytes()
         content, state = text[: kept.content], text[kept.content :]
         return Answer(content, state, Work(**kept.work), kept.reason)
 
-    def _remember(self, name: str, made: Answer) -> None:
+    def _remember(self, call: Call, made: Answer) -> None:
         if made.reason:
             return
         kept = Kept(len(made.content), asdict(made.work), made.reason)
         text = np.frombuffer(made.content + made.state, np.uint8)
+        name = self._name(call, is_timed=made.reads_clock)
         self._memory.remember(name, Entry(kept, (text,)))

@@ -34,3 +34,4 @@ class Answer:
     work: Work
     reason: str = ""
     details: str = field(default="", compare=False)
+    reads_clock: bool = False  # the app has looked at the time

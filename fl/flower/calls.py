@@ -26,6 +26,18 @@ if TYPE_CHECKING:
 
 
 @dataclass
+class _Clock:
+    """The time of a call, and whether the app has looked at it."""
+
+    time_ns: int
+    is_read: bool = False
+
+    def now_ns(self) -> int:
+        self.is_read = True
+        return self.time_ns
+
+
+@dataclass
 class Clients:
     """The client app of a project, loaded at its first call."""
 
@@ -37,10 +49,10 @@ class Clients:
         """Return what the app answers; an error of it is an answer too."""
         app = self._loaded()
         message, context = call_message(call), call_context(call, self.project.config)
-        clock = AppTime(self.project.folder, "client", lambda: call.now_ns)
+        clock = _Clock(call.now_ns)
         with ExitStack() as stack:
-            for one in (simulated_time(), running(clock), message_time(clock.now_ns)):
-                stack.enter_context(one)
+            stack.enter_context(message_time(lambda: call.now_ns))
+            stack.enter_context(self._running(clock))
             stack.enter_context(seeded(call.seed[0], call.client_id, call.seed[1]))
             counter = stack.enter_context(_counted()) if self.counts else _Counter()
             try:
@@ -52,13 +64,20 @@ class Clients:
                 reason = f"{type(error)}:<'{error}'>"
                 details = traceback.format_exc()
                 return Answer(b"", call.state, counter.work(), reason, details)
-        return Answer(content, state_bytes(context), counter.work())
+        state, work = state_bytes(context), counter.work()
+        return Answer(content, state, work, reads_clock=clock.is_read)
+
+    @contextmanager
+    def _running(self, clock: _Clock) -> Iterator[None]:
+        seen = AppTime(self.project.folder, "client", clock.now_ns)
+        with simulated_time(), running(seen):
+            yield
 
     def _loaded(self) -> ClientApp:
         if self._app is None:
             if self.counts:
                 import torch  # noqa: F401  # counted from the first call on
-            with seeded(0, "load client"):
+            with self._running(_Clock(0)), seeded(0, "load client"):
                 self._app = self.project.load_client()
         return self._app
 

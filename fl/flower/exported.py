@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,6 @@ def num_examples(content: RecordDict, name: str) -> float | None:
     interface writes names with ``_``."""
     for record in content.metric_records.values():
         value = record.get(name, record.get(name.replace("-", "_")))
-        if isinstance(value, int | float):
+        if isinstance(value, Real):
             return float(value)
     return None

@@ -82,11 +82,12 @@ class SimulatedGrid(Grid):  # type: ignore[misc]
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
         """Return the replies that are there, in the order in which they came."""
         found = []
-        for ticket in message_ids:
+        for ticket in dict.fromkeys(message_ids):
             if (outcome := self._outcome(ticket)) is not None:
                 found.append((*outcome, ticket))
         found.sort(key=lambda one: one[0])
-        self._post.take([ticket for _, _, ticket in found])
+        self._post.take([one[-1] for one in found if one[1] != EXPIRED])
+        self._post.give_up([one[-1] for one in found if one[1] == EXPIRED])
         return [self._letters.reply(ticket, outcome) for _, outcome, ticket in found]
 
     def send_and_receive(
@@ -116,8 +117,10 @@ class SimulatedGrid(Grid):  # type: ignore[misc]
         self._pause(Pause(until_ns=self._post.now_ns + span_ns))
 
     def _outcome(self, ticket: str) -> tuple[int, str] | None:
+        if ticket not in self._letters:
+            raise ValueError(f"message {ticket!r} was not sent, or was pulled before")
         outcome = self._post.outcome(ticket)
         expires_ns = self._letters[ticket].expires_ns
-        if outcome is None and self._post.now_ns >= expires_ns:
-            return expires_ns, EXPIRED
-        return outcome
+        since_ns = self._post.now_ns - expires_ns
+        is_over = since_ns > 0 or (since_ns == 0 and outcome is None)
+        return (expires_ns, EXPIRED) if is_over else outcome

@@ -68,6 +68,9 @@ class Letters:
     def __getitem__(self, ticket: str) -> Asked:
         return self._asked[ticket]
 
+    def __contains__(self, ticket: str) -> bool:
+        return ticket in self._asked
+
     def node_id(self, client_id: int) -> int:
         """Return the number by which the app knows a client."""
         return int(self._node_ids[client_id])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import sys
 import tomllib
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 Value: TypeAlias = bool | int | float | str
 PROJECT = "pyproject.toml"
+RUN_FILES = ("manifest.json", "scenario.yaml")  # of a run's folder
 _SETTING = re.compile(r"(\S+?)=('[^']*'|\"[^\"]*\"|\S+)")
 _TORCH = re.compile(r"^\s*(import|from)\s+(torch|transformers|peft|lightning|monai)\b")
 
@@ -60,20 +62,31 @@ class Project:
     @property
     def digest(self) -> str:
         """Return the SHA-256 of the app's files and their names, without compiled
-        code."""
+        code, hidden files and runs."""
         found = hashlib.sha256()
-        for file in sorted(self.folder.rglob("*")):
-            if file.is_file() and file.parent.name != "__pycache__":
-                content = hashlib.sha256(file.read_bytes()).hexdigest()
-                found.update(f"{file.relative_to(self.folder)} {content}\n".encode())
+        for file in self._files():
+            content = hashlib.sha256(file.read_bytes()).hexdigest()
+            found.update(f"{file.relative_to(self.folder)} {content}\n".encode())
         return found.hexdigest()
 
     @property
     def uses_torch(self) -> bool:
         """Return whether a source of the app imports torch, or what is made of it."""
-        files = sorted(self.folder.rglob("*.py"))
+        files = (file for file in self._files() if file.suffix == ".py")
         texts = (file.read_text("utf-8", "replace") for file in files)
         return any(_TORCH.match(line) for text in texts for line in text.splitlines())
+
+    def _files(self) -> Iterator[Path]:
+        """Yield the app's files by their names; runs may lie in its folder too."""
+        for place, folders, files in os.walk(self.folder):
+            here = Path(place)
+            folders[:] = [
+                one
+                for one in sorted(folders)
+                if not one.startswith((".", "__pycache__"))
+                and not all((here / one / name).is_file() for name in RUN_FILES)
+            ]
+            yield from (here / one for one in sorted(files) if one[0] != ".")
 
     def load_server(self) -> ServerApp:
         """Return the app's server, imported from its folder."""
@@ -114,7 +127,7 @@ def parsed_config(texts: Iterable[str]) -> dict[str, Value]:
             read = tomllib.loads("\n".join(f"{k} = {v}" for k, v in pairs))
         except tomllib.TOMLDecodeError as error:
             raise ValueError(f"--run-config {text}: {error}") from error
-        if not pairs:
+        if not pairs or _SETTING.sub("", text).strip():
             raise ValueError(f"--run-config {text}: must be of the form name=value")
         found |= dict(_flat(read))
     return found

@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from numbers import Real
 from typing import Any, NamedTuple
 
 from flwr.app import ArrayRecord
@@ -142,9 +143,11 @@ def _and_below(cls: type) -> Iterator[type]:
         yield from _and_below(one)
 
 
-def usual_name(name: str) -> str:
-    """Return the metric that an app's name usually means; the name itself if none."""
+def usual_name(name: str, split: str) -> str:
+    """Return the metric that an app's name usually means on a split, as ``train_loss``;
+    the name itself if none."""
     plain = _BEFORE.sub("", re.sub(r"[^a-z]+", "_", name.lower()))
+    plain = plain.removeprefix(f"{split}_")
     return _SHORT.get(plain, plain)
 
 
@@ -153,9 +156,12 @@ def _score(report: Report, names: Mapping[str, str]) -> Score | None:
     values = {
         name: float(value)
         for name, value in report.metrics.items()
-        if isinstance(value, int | float)
+        if isinstance(value, Real)
     }
-    found = {usual_name(name): value for name, value in reversed(values.items())}
+    found = {
+        usual_name(name, report.split): value
+        for name, value in reversed(values.items())
+    }
     found |= {
         ours: values[theirs] for ours, theirs in names.items() if theirs in values
     }

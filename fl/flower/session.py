@@ -43,7 +43,7 @@ class Session:
         *,
         seed: int,
         num_clients: int,
-        declared: Callable[[str, RecordDict], Work | None],
+        declared: Callable[[str, RecordDict | None], Work | None],
     ) -> None:
         self.reports = Reports()
         self._project = project
@@ -93,8 +93,7 @@ class Session:
         answer, kind = self._answer(ticket), self.letters[ticket].kind
         reply = self.letters[ticket].reply
         assert reply is not None
-        content = RecordDict() if answer.reason else reply.content
-        declared = self._declared(kind, content)
+        declared = self._declared(kind, None if answer.reason else reply.content)
         if declared is not None:
             return declared
         is_free = answer.reason or kind in FREE
@@ -161,6 +160,8 @@ class Session:
             run_config=dict(project.config),
         )
         logging.getLogger("flwr").setLevel(logging.WARNING)
+        if project.uses_torch:
+            import torch  # noqa: F401  # seeded from the first draw on
         with running(clock), self.reports.heard(), _simulated_sleep(), in_one_thread():
             with seeded(self._seed, "load server"):
                 app = project.load_server()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from netsim.cli.options import (
+    AllowCodeOption,
     FreshOption,
     GpusOption,
     JsonOption,
@@ -52,13 +54,14 @@ def flower(
     gpus: GpusOption = 0.0,
     quiet: QuietOption = False,
     json: JsonOption = False,
+    allow_code: AllowCodeOption = False,
 ) -> None:
     """Run a Flower app, unchanged, on the network of a scenario.
 
     Server, learning and end of the scenario are replaced by the app's; `--set` changes
     them, such as `--set learning.compute.train.per_example=2ms`. The app ends the run.
     """
-    code = user_code(True)  # the app was given by its name
+    code = replace(user_code(allow_code), app=app.resolve())
     given = overrides(set_, seed)
     config = app_scenario(app, scenario, run_config or (), given, code)
     before = extended(config, out, code) if resume and out is not None else None

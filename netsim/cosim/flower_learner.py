@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -142,19 +143,21 @@ class FlowerLearner:
     def steps_reused(self) -> int:
         return self._answers.num_reused
 
-    def _declared(self, kind: str, content: RecordDict) -> Work | None:
-        """Return the work of an answer to a kind of message, if it is declared."""
+    def _declared(self, kind: str, content: RecordDict | None) -> Work | None:
+        """Return the work of an answer to a kind of message, if it is declared; one
+        without content is an error, which is about no example."""
         category = kind.partition(".")[0]  # of "train.my_action"
         found = self._settings.compute.get(kind, self._settings.compute.get(category))
         if found is None:
             return None
-        if not found.counts_examples:
+        if content is None or not found.counts_examples:
             return found.work(0)
         number = num_examples(content, found.examples)
-        if number is None:
+        if number is None or not 0 <= number < math.inf:
             raise Untimed(
-                f"an answer to a message {kind!r} has no metric {found.examples!r}, "
-                f"which `compute.{kind}` multiplies with; set its `examples`"
+                f"an answer to a message {kind!r} has no metric {found.examples!r} of "
+                f"at least 0 (got {number}), which `compute.{kind}` multiplies with; "
+                "set its `examples`"
             )
         return found.work(number)
 

@@ -42,7 +42,7 @@ def explain(schema: Node, path: str) -> list[str]:
     and their keys; without a path, on the whole."""
     found = [Found(schema)]
     done: list[str] = []
-    for step in filter(None, path.split(".")):
+    for step in path.split(".") if path else ():
         found = _step(schema, found, step, ".".join(done))
         done.append(step)
     lines = _heads(schema, found, path) if path else []
@@ -136,11 +136,12 @@ def _keys(node: Node) -> dict[str, Node]:
 
 
 def _step(schema: Node, found: list[Found], step: str, done: str) -> list[Found]:
-    """Return the nodes one key further; the number of an item leads to all items."""
-    if step.isdecimal():
-        return found
+    """Return the nodes one key further; the number of an item leads to all items, and
+    any key to the values of a mapping whose keys are free."""
     records = [record for one in found for record in _records(schema, one)]
-    new = [
+    inner = _items if step.isdecimal() else _free_values
+    new = [Found(n, one.kinds) for one in found for n in inner(schema, one.node)]
+    new += [
         Found(
             record.node["properties"][step],
             (*record.kinds, _kind(record.node)) if _kind(record.node) else record.kinds,
@@ -156,6 +157,23 @@ def _step(schema: Node, found: list[Found], step: str, done: str) -> list[Found]
         hint = did_you_mean(step, keys) or listed
         raise InputError(f"{place}unknown key {step!r}{hint}")
     return new
+
+
+def _items(schema: Node, node: Node) -> Iterator[Node]:
+    """Yield what the items of a list may hold, in any form of a node."""
+    node = _resolved(schema, node)
+    yield from node.get("prefixItems", [node["items"]] if "items" in node else [])
+    for one in _forms_of(node):
+        yield from _items(schema, one)
+
+
+def _free_values(schema: Node, node: Node) -> Iterator[Node]:
+    """Yield what a mapping with free keys may hold, in any form of a node."""
+    node = _resolved(schema, node)
+    if isinstance(values := node.get("additionalProperties"), dict):
+        yield values
+    for one in _forms_of(node):
+        yield from _free_values(schema, one)
 
 
 def _kind(node: Node) -> str:

@@ -36,11 +36,13 @@ class UserCode:
     """Permission to import classes of a user's own.
 
     With ``allows_given`` a module in the scenario's own folder may be imported wherever
-    that folder is. ``searched`` are the folders that another process has settled.
-    ``tell`` is called before an import, with a line that names the file.
+    that folder is. ``searched`` are the folders that another process has settled, and
+    ``app`` is a Flower app that a person has named. ``tell`` is called before an
+    import, with a line that names the file.
     """
 
     allows_given: bool = False
+    app: Path | None = None
     searched: tuple[Path, ...] | None = None
     tell: Callable[[str], None] = _unheard
 
@@ -111,10 +113,11 @@ def app_folder(folder: str, info: ValidationInfo) -> str:
     place = Path(folder).resolve()
     if code is None:
         return folder
-    is_ours = place.is_relative_to(Path().resolve()) and not _is_anothers(place)
     if not place.is_dir():
         raise ValueError(f"must be the folder of an app, got '{folder}'")
-    if not (code.allows_given or code.searched is not None or is_ours):
+    is_ours = place.is_relative_to(Path().resolve()) and not _is_anothers(place)
+    is_allowed = code.allows_given or code.searched is not None or place == code.app
+    if not (is_allowed or is_ours):
         raise ValueError(
             f"'{folder}' is not run: it lies outside your working tree. Read it; then "
             "--allow-code runs it, or a copy of it in the current directory"

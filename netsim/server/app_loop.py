@@ -47,8 +47,8 @@ class AppLoop:
 
     @property
     def now_ns(self) -> int:
-        """Return the present tick."""
-        return self._env.now
+        """Return the present tick; for an app with replies, that when it has merged."""
+        return self._env.now + (self._merge_ns if self._taken else 0)
 
     def present(self) -> Sequence[int]:
         """Return the clients that are there now."""
@@ -189,8 +189,8 @@ class AppLoop:
         """Write the round that ends with what the app has received."""
         stage = self._stage
         for ticket in self._taken:
-            is_over = self._outcomes.pop(ticket, None) is not None  # not an expired one
-            if is_over and (part := self._parts.pop(ticket, None)) is not None:
+            del self._outcomes[ticket]
+            if (part := self._parts.pop(ticket, None)) is not None:
                 stage.participants.record(part, merged_round_id=self._round_id)
                 self._add(merged=1)
         self._taken, self._has_given_up = [], False

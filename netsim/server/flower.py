@@ -18,7 +18,7 @@ class Flower(Record):
 
     A round ends when the app receives replies, or waits no longer for them. A client
     has one message at a time; another one waits until it is free. ``merge_time``
-    passes before the app gets replies.
+    passes after the app has got replies, before it sends more.
     """
 
     sampling: ClassVar[None] = None

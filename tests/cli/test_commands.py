@@ -60,6 +60,11 @@ def test_help_imports_nothing_heavy():
             ["server.sampling.num_drawn: a whole number, at least 1; required\n"],
         ),
         ("explain cells.0.uplink.band", ["band: a quantity in Hz, as 20 MHz"]),
+        ("explain population.devices.0", ["devices.0: a mapping\nDeviceChoice\n"]),
+        (
+            "explain learning.compute.train.per_example",
+            ["per_example: a quantity in s, as 90 s; default"],
+        ),
         ("explain", ["Scenario\n", "  stop: a mapping; required"]),
     ],
 )
@@ -76,6 +81,8 @@ def test_a_choice_and_a_key_are_explained(words, said, capsys):
         ("list aggregation floar-na", "'floar-na', did you mean 'flora-na'?"),
         ("explain cell.uplink.bnd", "cell.uplink: unknown key 'bnd', did you mean"),
         ("explain seed.x", "seed: unknown key 'x', which has no keys"),
+        ("explain seed.3", "seed: unknown key '3', which has no keys"),
+        ("explain server..sampling", "server: unknown key '' (keys: "),
     ],
 )
 def test_what_cannot_be_explained_has_a_near_choice(words, said, capsys):

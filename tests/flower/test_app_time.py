@@ -119,6 +119,18 @@ def test_settings_of_an_app_are_joined_and_replaced_as_flower_does(tmp_path):
     assert dict(Project.read(tmp_path, given).config) == {"lr": 0.5, "model.r": 4}
 
 
+def test_runs_and_hidden_files_in_its_folder_are_no_part_of_an_app(tmp_path):
+    app = project(tmp_path, PARTS)
+    before = app.digest
+    for name in ("first/manifest.json", "first/scenario.yaml", ".git/one.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("import torch")
+    assert (app.digest, app.uses_torch) == (before, False)
+    (tmp_path / "first.py").write_text("import torch")
+    assert app.digest != before
+    assert app.uses_torch
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -118,6 +118,20 @@ def test_declared_times_are_those_of_the_device_model(run):
     assert first.compute_energy_j > 0
 
 
+@pytest.mark.parametrize(
+    ("name", "split", "meant"),
+    [
+        ("train_loss", "train", "loss"),
+        ("train_loss", "test", "train_loss"),
+        ("Eval-Acc", "clients", "accuracy"),
+    ],
+)
+def test_a_metric_is_known_by_its_usual_name(name, split, meant):
+    from fl.flower.reported import usual_name
+
+    assert usual_name(name, split) == meant
+
+
 def test_metrics_of_strategy_and_server_land_in_evals(run):
     evals = run.evals
     assert sorted(evals["split"].astype(str)) == ["clients"] * 2 + ["test"] * 3
@@ -195,7 +209,7 @@ def test_an_app_without_known_work_is_refused(tmp_path):
 
 
 def test_an_error_of_a_client_is_a_reply_as_in_flower(tmp_path):
-    times = "learning.compute={train: {per_message: 1 s}, evaluate: {}}"
+    times = "learning.compute={train: {per_message: 1 s, per_example: 1 ms}}"
     config = ["strategy='FedAvg' fraction-evaluate=0.0"]
     edited = tmp_path / "numbers"
     copy(edited, "numberapp/client.py", "counts = context", "1 / 0; counts = context")
@@ -209,6 +223,8 @@ def test_an_error_of_a_client_is_a_reply_as_in_flower(tmp_path):
     ("file", "before", "after", "message"),
     [
         ("client", "rng =", "import time; time.sleep(1); rng =", "client sleeps"),
+        ("client", "app =", "from time import sleep; sleep(1); app =", "client sleeps"),
+        ("client", 'examples": examples', 'examples": -examples', "least 0 .got -2"),
         ("server", "config =", "config = 1 / 0 #", "ZeroDivisionError.*server.py, l"),
         (
             "server",
@@ -258,6 +274,47 @@ app = ClientApp(lambda context: Client(context.node_config["partition-id"]).to_c
 
 
 def train(message, context):"""
+
+
+CLOCK = """from time import time
+
+import numpy as np"""
+
+
+def test_an_answer_that_holds_the_time_is_reused_at_that_time_only(tmp_path):
+    app, slower = tmp_path / "numbers", "learning.compute.train.per_example=3 ms"
+    copy(app, "numberapp/client.py", "import numpy as np", CLOCK)
+    edit(app / "numberapp/client.py", "float(loss)", "time()")
+    first = play(tmp_path / "0", app, *TIMES, reuse=True)
+    again = play(tmp_path / "1", app, *TIMES, reuse=True)
+    assert (again.steps_reused, again.digest) == (12, first.digest)
+    reused = play(tmp_path / "2", app, *TIMES, slower, reuse=True)
+    fresh = play(tmp_path / "3", app, *TIMES, slower)
+    assert (reused.steps_reused, reused.digest) == (3, fresh.digest)
+
+
+PULLED = """    start = ArrayRecord([np.zeros(4)])
+    ids = list(grid.push_messages(
+        [
+            Message(RecordDict({"arrays": start}), n, "train", ttl=t)
+            for n, t in zip(grid.get_node_ids(), (0.01, 100.0, 0.01))
+        ]
+    ))
+    time.sleep(50)
+    found = [one.has_error() for one in grid.pull_messages(ids)]
+    assert sorted(found) == [False, True, True], found
+    assert [one.has_error() for one in grid.pull_messages(ids[:1])] == [True]
+    list(grid.pull_messages(ids))
+"""
+
+
+def test_what_is_pulled_after_its_time_to_live_is_an_error(tmp_path):
+    app = tmp_path / "numbers"
+    copy(app, "numberapp/server.py", "    config =", f"{PULLED}    config =")
+    edit(app / "numberapp/server.py", "import numpy", "import time\n\nimport numpy")
+    edit(app / "numberapp/server.py", "app import", "app import Message, RecordDict,")
+    with pytest.raises(InputError, match="was not sent, or was pulled before"):
+        play(tmp_path / "run", app, *TIMES)
 
 
 def test_the_older_interface_runs_in_one_thread(tmp_path):

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from netsim.cosim.reading import read_scenario
+from netsim.cosim.reading import read_scenario, scenario_of
 from netsim.errors import InputError
 from netsim.scenario import UserCode, dump
 from tests.support.command import netsim
@@ -33,6 +33,14 @@ def test_settings_of_the_app_are_those_of_flower_run():
         app_settings("numbers", config=["round=5"])
     with pytest.raises(InputError, match="must be of the form name=value"):
         app_settings("numbers", config=["rounds"])
+    with pytest.raises(InputError, match="must be of the form name=value"):
+        app_settings("numbers", config=["rounds=5 fraction 1"])
+
+
+def test_no_app_has_a_validation_split():
+    target = "stop.target={level: 0.5, split: validation}"
+    with pytest.raises(InputError, match="which no Flower app has"):
+        app_settings("numbers", target)
 
 
 def test_an_app_outside_the_working_tree_runs_only_with_permission(
@@ -52,3 +60,23 @@ def test_an_app_outside_the_working_tree_runs_only_with_permission(
     ]
     monkeypatch.chdir(tmp_path)
     assert read_scenario(path).learning.app == str(tmp_path / "apps" / "numbers")
+
+
+def test_code_of_the_network_needs_a_permission_of_its_own(
+    tmp_path, monkeypatch, capsys
+):
+    network = tmp_path / "given" / "network.yaml"
+    network.parent.mkdir()
+    plain = dump(scenario_of("network-only", ()))
+    network.write_text(plain.replace("kind: per-hertz", "kind: mine:Own"))
+    assert network.read_text() != plain
+    (network.parent / "mine.py").write_text("raise SystemExit('it has run')")
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert netsim("flower", APPS / "numbers", "--scenario", network) == 2
+    assert "'mine' is not run: it lies in" in capsys.readouterr().err
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path, capsys):
+    assert netsim("flower", tmp_path / "nowhere") == 2
+    assert "must be the folder of an app, got" in capsys.readouterr().err

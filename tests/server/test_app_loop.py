@@ -77,7 +77,7 @@ def spans(trace):
 
 
 def test_a_round_ends_when_the_app_has_its_replies_and_has_merged_them(tmp_path):
-    seen = []
+    seen, merged = [], []
 
     def script(post):
         for number in (0, 1):
@@ -86,8 +86,10 @@ def test_a_round_ends_when_the_app_has_its_replies_and_has_merged_them(tmp_path)
             yield Pause(tickets)
             seen.append([post.outcome(one) for one in tickets])
             post.take(tickets)
+            merged.append(post.now_ns / S)  # what the app sends next is sent then
 
     trace = play_app(script, tmp_path, merge_time_s=0.5)
+    assert merged == [3.5, 7.0]
     assert seen[0] == [(3 * S, "done")] * 2
     assert seconds(trace) == [
         (0, 0.0, 3.0, "done"),

@@ -52,6 +52,17 @@ def test_free_columns_are_columns_and_listed_with_their_reasons():
     assert lines == [f"| `{t}.{c}` | {why} |" for (t, c), why in FREE.items()]
 
 
+def test_updates_are_told_where_they_are_asked_for_and_only_there(runs):
+    learned, rule = runs["learned"], "updates must be told where the scenario asks"
+    none = {**learned.tables, "updates": learned.tables["updates"].slice(0, 0)}
+    evaluation = {"evaluation": {"clients": {"count": 2}}}
+    for found in (
+        learned.findings_of(none, []),
+        learned.findings_under({"learning": evaluation}),
+    ):
+        assert [one.rule for one in found if one.rule.startswith(rule)]
+
+
 def test_a_task_without_a_rank_is_a_finding_of_the_whole_audit(runs):
     learned = runs["learned"]
     ranks = [None, *learned.tables["tasks"].column("rank").to_pylist()[1:]]

@@ -154,6 +154,9 @@ RULES: Mapping[tuple[Either, Either], str] = {
     ("targets-validation", "measures-test-only"): (
         "needs `learning.evaluation.validation`: that share of the test samples"
     ),
+    ("targets-validation", "is-an-app"): (
+        "is on the split 'validation', which no Flower app has: use 'test'"
+    ),
     ("examines-clients", "has-no-labels"): (
         "needs a task with labels: a client is judged on its own share of them"
     ),

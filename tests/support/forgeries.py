@@ -70,9 +70,9 @@ class Recorded:
         forged = [
             {**row, column: value} for row, value in zip(rows, values, strict=True)
         ]
-        return self.findings_of(table, forged)
+        return self.findings_with_rows(table, forged)
 
-    def findings_of(self, table, rows):
+    def findings_with_rows(self, table, rows):
         """Return what the audit finds with other rows of a table."""
         made = pa.Table.from_pylist(rows, schema=self.tables[table].schema)
         trace = self._trace({**self.tables, table: made})

@@ -74,7 +74,7 @@ def test_a_task_written_twice_in_two_ways_is_a_finding(runs):
     run = runs["synchronous"]
     rows = run.tables["tasks"].to_pylist()
     done = next(row for row in rows if row["status"] == "done")
-    found = run.findings_of("tasks", [*rows, {**done, "merged_round_id": None}])
+    found = run.findings_with_rows("tasks", [*rows, {**done, "merged_round_id": None}])
     assert "tasks must be numbered from zero on" in [one.rule for one in found]
 
 

@@ -293,6 +293,7 @@ class Federation:
             "split": split,
             "settings": recipe.settings(self.learning.evaluation),
             "task": self.learning.task.digest,
+            "keeps_outputs": self.learning.training.cache_frozen_layers,
             "code": self._code.evaluation,
         }
         return self._memory.get(

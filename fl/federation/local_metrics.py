@@ -109,6 +109,7 @@ class LocalScorer:
             "labels": sorted(labels),
             "task": self.learning.task.digest,
             "settings": recipe.settings(self._settings),
+            "keeps_outputs": self.learning.training.cache_frozen_layers,
             "code": self.code,
         }
         return self.memory.get(

@@ -82,7 +82,7 @@ class FrozenLayers:
             whole = self._model(**_inputs(sample)).logits
             with self.cached(sample):
                 found = self._model(**_inputs(sample)).logits
-        if not torch.allclose(whole, found, rtol=1e-2, atol=1e-3):
+        if not torch.allclose(whole, found, rtol=1e-4, atol=1e-5):
             raise NothingFrozen("this model's layers do not simply follow each other")
 
     def _computed(self, sample: Mapping[str, Tensor]) -> Tensor:

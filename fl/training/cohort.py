@@ -43,7 +43,6 @@ class RowCohort:
         self.seed = seed
         self.rows: Rows = rows_of(lora_model, jobs, seed)
         self.rows.bf16 = settings.bf16
-        self.values = self.rows.values
         self.kept = self._given([job.kept for job in jobs])
         self.shared = self._given([job.shared for job in jobs])
         self.sent = self._given([])
@@ -52,6 +51,15 @@ class RowCohort:
         self._told: dict[int, float] = {}  # by row, by a trainer of its own
         self._lora_model = lora_model
         self._active = ExitStack()
+
+    @property
+    def values(self) -> Tensor:
+        """Return what is trained; what is put in its place is copied there."""
+        return self.rows.values
+
+    @values.setter
+    def values(self, values: Tensor) -> None:
+        self.rows.values.copy_(values)
 
     def _given(self, own: Sequence[Tensor | None]) -> Tensor:
         """Return rows of which those not given are zero; all together take no room."""

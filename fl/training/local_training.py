@@ -70,8 +70,9 @@ def _outcome(cohort: RowCohort, row: int, how: LocalTraining) -> Trained | Diver
     sketch = job.sketch or whole_sketch(job.rank)
     gain = compensation(cohort.settings.optim, sketch)
     adapter = cohort.rows.trained(row, gain=gain)
-    kept = cohort.kept[row].cpu() if demands.keeps else None
-    sent = cohort.sent[row].cpu() if demands.shares else None
+    # copies: a view would hold the rows of the whole cohort
+    kept = cohort.kept[row].to("cpu", copy=True) if demands.keeps else None
+    sent = cohort.sent[row].to("cpu", copy=True) if demands.shares else None
     made = adapter.flat, *(one for one in (kept, sent) if one is not None)
     if not all(one.isfinite().all() for one in made):
         return Diverged(job.client_id, job.start_index, job.steps)

@@ -21,14 +21,14 @@ BONUS = 0.1  # of clients that were not seen for long
 
 
 class Oort(Record):
-    """``num_drawn`` clients, most of them by the losses of their last updates.
+    """``num_drawn`` clients: some are new, the others are drawn by their last losses.
 
     A part of the clients is new, at first ``exploration``, each round times ``decay``,
     down to ``least_exploration``. The others are drawn in proportion to their utility:
-    data times loss, clipped, over the largest, and more the longer ago it was seen. A
-    client of unknown loss is new. Those drawn weigh by their data; the sum is not
-    unbiased. The paper's penalty of slow clients is left out: here the server's
-    deadline or ``merge_first`` decides.
+    data times loss, clipped, over the largest, and more the longer ago it was seen; a
+    negative loss counts as zero. A client of unknown loss is new. Those drawn weigh by
+    their data; the sum is not unbiased. The paper's penalty of slow clients is left
+    out: here the server's deadline or ``merge_first`` decides.
     """
 
     traits: ClassVar[Traits] = {"sums-to-one": "", "reads-losses": ""}
@@ -54,7 +54,7 @@ class Oort(Record):
         new = np.flatnonzero(~np.isfinite(losses))
         num_new = self._num_new(context.round_id, len(known), len(new))
         chosen = rng.choice(new, num_new, replace=False)
-        utilities = data_weights[known] * losses[known]
+        utilities = data_weights[known] * np.maximum(losses[known], 0)
         utilities = _with_bonus(utilities, ages[known], context.round_id)
         others = _by_utility(known, utilities, self.num_drawn - num_new, rng)
         drawn = np.sort(np.concatenate([chosen, others]))

@@ -55,7 +55,8 @@ class Run:
 
     def __getattr__(self, name: str) -> pd.DataFrame:
         """Return the table ``name`` as a frame: ``run.tasks``, ``run.evals``, ..."""
-        known = {*TABLES, *self.own_tables}
+        # a copy asks for its hooks before it has a manifest
+        known = set(TABLES) if name[:1] == "_" else {*TABLES, *self.own_tables}
         if name in known:
             return self.table(name)
         hint = did_you_mean(name, known)

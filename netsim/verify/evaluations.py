@@ -106,6 +106,25 @@ def check_local_scores(trace: Trace, known: Known) -> Iterator[Finding]:
         yield Finding("evals", "", rule, f"{len(wrong)} differ: {sorted(wrong)[:2]}")
 
 
+def check_updates(trace: Trace, known: Known) -> Iterator[Finding]:
+    """Yield that ``updates`` are told where nothing asks for them, or are not where
+    something does."""
+    known.require_no_app()
+    learning, sampling = (
+        known.scenario.learning.federated,
+        known.scenario.server.sampling,
+    )
+    is_asked = learning is not None and (
+        learning.evaluation.updates
+        or learning.local_training.demands.spent is not None
+        or (sampling is not None and "reads-losses" in sampling.traits)
+    )
+    merges = any(task.merged_round_id is not None for task in trace.tasks)
+    if is_asked < bool(trace.updates) or (is_asked and merges and not trace.updates):
+        rule = "updates must be told where the scenario asks for them, and only there"
+        yield Finding("updates", "", rule, f"{len(trace.updates)} rows")
+
+
 def _examined(trace: Trace, known: Known) -> Iterator[tuple[int, int, str, int, str]]:
     """Yield round, client, split, tick and phase of each local score to expect."""
     schedule = _schedule(known)

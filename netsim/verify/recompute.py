@@ -89,6 +89,7 @@ CHECKS = (
     ),
     Check("evals.split, num_samples", evaluations.check_scores),
     Check("evals.client_id", evaluations.check_local_scores),
+    Check("updates", evaluations.check_updates),
     Check("merges.round_id, layer, method, num_components", merges.check_merges),
     Check("cells", radio.check_cells),
     Check("bands.band_hz", radio.check_bandwidths),

@@ -150,10 +150,11 @@ def test_a_log_becomes_a_device_with_its_error(tmp_path):
 
 
 def test_rows_of_a_log_without_flop_are_left_out_and_told(tmp_path):
-    rows = "phone,,m,1e9,1.18\nphone,,m,,3\nphone,,m,2e9,2\n"
+    rows = "phone,app 1,m,1e9,1.18\nphone,app 2,m,,3\nphone,app 1,m,2e9,2\n"
     result, out = of_log(tmp_path, LOG + rows, "--memory", "8 GB")
     assert "left out    1 of 3 rows, without FLOP: give flop_per_step" in result.output
     assert "2 settings" in read_device(out).source
+    assert read_device(out).software == "app 1"
     doubtful = read_device(out).model_copy(update={"doubt": 1.180791765})
     assert doubtful.certainty == "fitted, within a factor 1.18"
 

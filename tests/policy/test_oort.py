@@ -62,6 +62,12 @@ def test_the_highest_products_of_data_and_loss_are_drawn():
     assert {one[1] for one in ids} <= {3, 5}
 
 
+def test_negative_losses_of_a_loss_of_ones_own_count_as_zero():
+    oort = Oort(num_drawn=2, exploration=0.0, least_exploration=0.0)
+    below = drawn(oort, losses(-1.0, -2.0, -3.0, -4.0, -5.0, -6.0))
+    assert below == drawn(oort, losses(0.0, 0.0, 0.0, 0.0, 0.0, 0.0))
+
+
 def test_a_utility_is_clipped_and_rises_with_its_age():
     utilities = np.array([1.0, 2.0, 4.0, 100.0])
     found = _with_bonus(utilities, np.array([9.0, 9.0, 1.0, 9.0]), 10)

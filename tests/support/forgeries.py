@@ -44,7 +44,7 @@ class Recorded:
         trace = self._trace(self.tables)
         self._known = Known(scenario_text(folder), folder, trace)
         self.skipped = []
-        self.findings = self._findings(self.tables, self.skipped)
+        self.findings = self.findings_of(self.tables, self.skipped)
 
     def forgeries(self, table, column, num_rows=1):
         """Yield changes of a column, in the middle row or several spread evenly."""
@@ -62,7 +62,7 @@ class Recorded:
     def is_caught(self, forgery):
         """Return whether the audit finds anything wrong with a forged run."""
         tables = {**self.tables, forgery.table: self._forged(forgery)}
-        return bool(self._findings(tables, []))
+        return bool(self.findings_of(tables, []))
 
     def findings_with(self, table, column, values):
         """Return what the audit finds with other values in a whole column."""
@@ -70,7 +70,11 @@ class Recorded:
         forged = [
             {**row, column: value} for row, value in zip(rows, values, strict=True)
         ]
-        made = pa.Table.from_pylist(forged, schema=self.tables[table].schema)
+        return self.findings_with_rows(table, forged)
+
+    def findings_with_rows(self, table, rows):
+        """Return what the audit finds with other rows of a table."""
+        made = pa.Table.from_pylist(rows, schema=self.tables[table].schema)
         trace = self._trace({**self.tables, table: made})
         return list(check_trace(trace, self._known, []))
 
@@ -94,7 +98,7 @@ class Recorded:
             rows[forgery.row][forgery.column] = forgery.value
         return pa.Table.from_pylist(rows, schema=table.schema)
 
-    def _findings(self, tables, skipped):
+    def findings_of(self, tables, skipped):
         trace = self._trace(tables)
         found = [*check_manifest(self.folder, self.manifest, trace)]
         for finding in check_trace(trace, self._known, skipped):

@@ -198,9 +198,8 @@ BEDS = {
         "folders are on the disk. A kill strikes before each operation that changes "
         "something: before another it leaves the same. Struck at every operation: a "
         "run, a merge, a study and a search; a run that learns (ENOMEM: nine "
-        "operations); a study with two workers by kills and ENOSPC, by EIO at the "
-        "first that the table counts. `noticed` counts the commands that did not end "
-        "with exit code 0.",
+        "operations) and a study with two workers. `noticed` counts the commands "
+        "that did not end with exit code 0.",
     ),
     "determinism": (
         "Determinism",

@@ -1,5 +1,6 @@
 """Tables that a user's own class writes, read, counted in digests and audited."""
 
+from collections import namedtuple
 from typing import ClassVar, NamedTuple
 
 import pytest
@@ -78,11 +79,23 @@ class Listed(NamedTuple):
     ids: list
 
 
+class Detailed(NamedTuple):
+    detail: int
+
+
+Bare = namedtuple("Bare", "round_id client_id")
+
+
 def made(rows):
     own = OwnTables()
     for name, row in rows:
         own.add(name, row)
     return list(own.tables())
+
+
+def test_a_wrong_value_is_refused_where_it_is_written():
+    with pytest.raises(InputError, match="lot must be float, got 'much'"):
+        OwnTables().add("lots", Lot(1, 1, "much", ""))
 
 
 @pytest.mark.parametrize(
@@ -92,7 +105,17 @@ def made(rows):
         ([("../x", Lot(1, 1, 0.5, ""))], "cannot be named '../x'"),
         ([("lists", Listed([1]))], "ids must be bool, int, float"),
         ([("lots", Lot(1, 1, 0.5, "")), ("lots", Listed([1]))], "are Lot, got Listed"),
-        ([("lots", Lot(1.5, 1, 0.5, ""))], "table 'lots': .*float"),
+        ([("lots", Lot(1.5, 1, 0.5, ""))], "'lots': round_id must be int, got 1.5"),
+        ([("lots", Lot(1, 1, 0.5, None))], "'lots': why must be str, got None"),
+        ([("lots", Lot(1, 1, 1, "", 0.5))], r"rank must be int \| None, got 0.5"),
+        ([("lots", Lot(2**70, 1, 0.5, ""))], "'lots': int too big"),
+        ([("lots", Lot(1, 1, 0.5, "\ud800"))], "'lots': .*surrogates"),
+        ([("lots", (1, 2))], r"typing.NamedTuple with columns, got \(1, 2\)"),
+        ([("lots", {"lot": 1})], "typing.NamedTuple with columns"),
+        ([("lots", Bare(1, 2))], "typing.NamedTuple with columns"),
+        ([("lots", Detailed(1))], "detail must be str, got int"),
+        ([(3, Detailed(1))], "cannot be named 3"),
+        ([("a" * 300, Detailed(1))], "cannot be named 'aaa"),
     ],
 )
 def test_a_table_that_cannot_be_is_refused(rows, message):

@@ -1,6 +1,8 @@
 """Opening runs on disk, finished, killed or damaged."""
 
+import copy
 import json
+import pickle
 import subprocess
 import sys
 
@@ -34,6 +36,8 @@ def test_tables_are_exact_frames(folder):
     assert run.clients["is_line_of_sight"].tolist() == [True, False]
     assert run.events["detail"].tolist() == ["Größe", ""]
     assert run.tasks is run.tasks
+    for again in (copy.copy(run), pickle.loads(pickle.dumps(run))):
+        assert again.tasks.equals(run.tasks)
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,15 @@
 """Frozen layers below the first trained one, computed once for each sample."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
+from peft import LoraConfig, inject_adapter_in_model
+from torch import nn
 
 from fl.backbones import FromConfig
 from fl.contract import Arrival
+from fl.memory.store import Store
 from fl.model import frozen_layers
 from fl.model.adapters import LoraSettings
 from fl.model.frozen_layers import FrozenLayers, NothingFrozen
@@ -91,7 +96,42 @@ def test_each_sample_passes_the_frozen_layers_once(monkeypatch):
     assert len(passed) == num_samples
 
 
+def test_a_stored_score_of_all_layers_is_none_of_kept_ones(tmp_path):
+    store = Store(tmp_path)
+    for is_cached in (False, True):
+        fed = federation_of("bert", is_cached=is_cached, store=store)
+        fed.evaluate(fed.initial_version)
+        assert "_loaded" in vars(fed._model)  # computed, not recalled
+
+
 def test_where_nothing_is_frozen_below_it_is_refused():
     lora = LoraSettings(r=2, modules_to_save=("classifier",))
     with pytest.raises(NothingFrozen, match="no layer comes before"):
         _ = federation_of("images", lora=lora)._model.lora_model
+
+
+class Skips(nn.Module):
+    """What comes last reads a part of the first layer's output as well."""
+
+    def __init__(self, share):
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(4, 4) for _ in range(2))
+        self.last, self.share = nn.Linear(4, 3), share
+
+    def forward(self, x):
+        first = self.layers[0](x)
+        second = self.layers[1](first)
+        return SimpleNamespace(logits=self.last(second + self.share * first))
+
+
+def test_even_a_small_part_that_skips_a_frozen_layer_is_refused():
+    batch = {"x": torch.ones(1, 4), "labels": torch.zeros(1, dtype=torch.long)}
+
+    def frozen_of(share):
+        config = LoraConfig(target_modules=["last"])
+        model = inject_adapter_in_model(config, Skips(share)).eval()
+        return FrozenLayers(model, batch)
+
+    assert len(frozen_of(0.0)._layers) == 2
+    with pytest.raises(NothingFrozen, match="do not simply follow each other"):
+        frozen_of(1e-3)

@@ -12,6 +12,7 @@ from fl.local.dp_sgd import DPSGD, poisson
 from fl.local.fedprox import FedProx
 from fl.local.plain import Plain
 from fl.local.scaffold import Scaffold
+from fl.local.strategy import PLAIN
 from fl.model.adapters import LoraSettings
 from fl.model.lora_model import LoraModel
 from fl.model.payload import Extent, Payload, Shape
@@ -201,6 +202,14 @@ def test_scaffold_equals_the_papers_loop_over_three_rounds():
     assert control.norm() > 0
 
 
+def test_what_a_client_keeps_takes_its_own_room_alone():
+    settings, lora_model = TrainingSettings(optim="sgd"), lora_model_of()
+    jobs, options = jobs_of(lora_model), {"settings": settings, "seed": SEED}
+    for one in train(lora_model, TASK, jobs, how=Scaffold(), **options):
+        for row in (one.kept, one.sent):
+            assert row.untyped_storage().nbytes() == row.nbytes
+
+
 def test_scaffold_counts_its_second_payload_both_ways():
     def bits(shares):
         traffic = Traffic(
@@ -216,6 +225,21 @@ def test_scaffold_counts_its_second_payload_both_ways():
     (up, none), (both, besides) = bits(False), bits(True)
     assert (none, besides) == (0, 32 * (2 * (8 + 6) + 2 * (4 + 6) + 50))
     assert both == up + besides == 2 * up
+
+
+def test_values_may_be_replaced_as_a_whole():
+    class Doubled:
+        demands = PLAIN
+
+        def train(self, cohort):
+            cohort.values = 2 * cohort.values
+
+    lora_model = lora_model_of()
+    jobs, options = jobs_of(lora_model), {"settings": TrainingSettings(), "seed": SEED}
+    for job, one in zip(
+        jobs, train(lora_model, TASK, jobs, how=Doubled(), **options), strict=True
+    ):
+        assert torch.equal(one.adapter.flat, 2 * job.start.flat)
 
 
 def head(fed, version):

@@ -52,11 +52,30 @@ def test_free_columns_are_columns_and_listed_with_their_reasons():
     assert lines == [f"| `{t}.{c}` | {why} |" for (t, c), why in FREE.items()]
 
 
+def test_updates_are_told_where_they_are_asked_for_and_only_there(runs):
+    learned, rule = runs["learned"], "updates must be told where the scenario asks"
+    none = {**learned.tables, "updates": learned.tables["updates"].slice(0, 0)}
+    evaluation = {"evaluation": {"clients": {"count": 2}}}
+    for found in (
+        learned.findings_of(none, []),
+        learned.findings_under({"learning": evaluation}),
+    ):
+        assert [one.rule for one in found if one.rule.startswith(rule)]
+
+
 def test_a_task_without_a_rank_is_a_finding_of_the_whole_audit(runs):
     learned = runs["learned"]
     ranks = [None, *learned.tables["tasks"].column("rank").to_pylist()[1:]]
     found = learned.findings_with("tasks", "rank", ranks)
     assert found[-1].rule == "a task has a rank where a model learns"
+
+
+def test_a_task_written_twice_in_two_ways_is_a_finding(runs):
+    run = runs["synchronous"]
+    rows = run.tables["tasks"].to_pylist()
+    done = next(row for row in rows if row["status"] == "done")
+    found = run.findings_with_rows("tasks", [*rows, {**done, "merged_round_id": None}])
+    assert "tasks must be numbered from zero on" in [one.rule for one in found]
 
 
 def test_what_follows_from_measured_norms_is_computed_again(runs):

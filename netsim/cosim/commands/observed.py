@@ -47,7 +47,7 @@ def observed_device(
         compute_power_w=request.compute_power_w,
         idle_power_w=request.idle_power_w,
         fixed_time_s=found.law.fixed_s,
-        software=", ".join(sorted({one.software for one in rows} - {""})),
+        software=", ".join(sorted({one.software for one in counted} - {""})),
         basis="fitted" if len(known) > 1 else "measured",
         doubt=found.doubt,
         source=f"{rows[0].device}: {len(known)} settings of {log.name}",

@@ -16,6 +16,8 @@ import numpy as np
 if TYPE_CHECKING:
     import torch
 
+NUM_THREADS = 1  # of torch: more depend on the machine and on who else runs
+
 
 def stream(seed: int, *path: str | int) -> np.random.Generator:
     """Return the generator of one purpose: ``stream(seed, "partition")``."""

@@ -19,12 +19,11 @@ from fl.model.adapters import Adapter
 from fl.model.device import require
 from fl.model.shared_base import shared_base
 from fl.settings.federation import FederationSettings
+from fl.streams import NUM_THREADS
 from fl.tasks import Task
 
 if TYPE_CHECKING:
     from fl.model.lora_model import LoraModel
-
-NUM_THREADS = 1  # more depend on the machine and on who else runs
 
 
 @dataclass(frozen=True)

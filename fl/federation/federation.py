@@ -15,7 +15,7 @@ from fl.federation.averages import Averages
 from fl.federation.code_digests import Code
 from fl.federation.cohort_runner import CohortRunner
 from fl.federation.divergence import MergeDiverged, Steps, reason, require_finite
-from fl.federation.federated_model import NUM_THREADS, FederatedModel
+from fl.federation.federated_model import FederatedModel
 from fl.federation.jobs import (
     Cohort,
     JobBook,
@@ -40,7 +40,7 @@ from fl.model.evaluation_settings import MeasuredSplit
 from fl.partition import divide
 from fl.peft_folders.base_delta import save_base_delta
 from fl.settings.federation import FederationSettings
-from fl.streams import stream
+from fl.streams import NUM_THREADS, stream
 from fl.workers.executor import Executor, Inline
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from importlib import metadata
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from fl.memory.code import code_digest
 from fl.memory.memory import Memory
 from fl.memory.recipe import Environment, digest
 from fl.memory.store import Entry, Store
+from fl.streams import NUM_THREADS
 from fl.workers.executor import Executor, Inline
 
 
@@ -43,7 +45,7 @@ class Answers:
 
     def __post_init__(self) -> None:
         self._executor = self.executor(self.clients)
-        here = Environment.here(device="cpu", threads=1, precision="float32")
+        here = Environment.here(device="cpu", threads=NUM_THREADS, precision="float32")
         self._memory = Memory(self.store, here)
         self._code = code_digest(["fl.flower.calls", "fl.flower.tally"])
 
@@ -83,6 +85,7 @@ class Answers:
             {
                 "app": self.app,
                 "code": self._code,
+                "flwr": metadata.version("flwr"),
                 "config": dict(self.clients.project.config),
                 "counts": self.clients.counts,
                 "client": [call.client_id, call.num_clients, call.node_id],

@@ -20,6 +20,7 @@ from fl.flower.records import (
     message_time,
     state_bytes,
 )
+from fl.streams import NUM_THREADS, torch_threads
 
 if TYPE_CHECKING:
     from flwr.clientapp import ClientApp
@@ -98,5 +99,5 @@ class _Counter:
 def _counted() -> Iterator[Any]:
     from fl.flower.tally import Counting
 
-    with Counting() as counter:
+    with torch_threads(NUM_THREADS), Counting() as counter:
         yield counter

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from flwr.app import Context, RecordDict
@@ -24,6 +24,7 @@ from fl.flower.older import in_one_thread
 from fl.flower.project import Project
 from fl.flower.records import SERVER_NODE_ID, message_time
 from fl.flower.reported import Reports
+from fl.streams import NUM_THREADS, torch_threads
 
 if TYPE_CHECKING:
     from flwr.app import ArrayRecord
@@ -160,9 +161,15 @@ class Session:
             run_config=dict(project.config),
         )
         logging.getLogger("flwr").setLevel(logging.WARNING)
-        if project.uses_torch:
-            import torch  # noqa: F401  # seeded from the first draw on
-        with running(clock), self.reports.heard(), _simulated_sleep(), in_one_thread():
+        # imported before the seed is set: so it is torch's too
+        threads = torch_threads(NUM_THREADS) if project.uses_torch else nullcontext()
+        with (
+            threads,
+            running(clock),
+            self.reports.heard(),
+            _simulated_sleep(),
+            in_one_thread(),
+        ):
             with seeded(self._seed, "load server"):
                 app = project.load_server()
             with seeded(self._seed, "server"):

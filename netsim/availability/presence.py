@@ -23,6 +23,7 @@ ANSWERS: Answers = {
             and len(now) == 2
         ),
         "each",
+        unless="always-there",
     ),
     "share": Answer(
         "a fraction above 0, at most 1", lambda answer, _: is_number(answer, 1e-12, 1)

@@ -32,6 +32,7 @@ ANSWERS: Answers = {
         lambda answer, full_rank, device, memory_at: (
             is_whole(answer, 1) and answer <= full_rank
         ),
+        unless="full-ranks",
     ),
 }
 

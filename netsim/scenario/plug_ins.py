@@ -26,7 +26,7 @@ class Answer(NamedTuple):
     A ``list`` is any iterable, made a list; of ``each`` item and the one before it is
     asked as they come, and ``endless`` ones must not end. ``then`` is what the methods
     of an answer, or of each, must return in turn. A method that has ``names`` asks by
-    its arguments for some of them.
+    its arguments for some of them. ``unless`` is a trait under which it is not asked.
     """
 
     rule: str
@@ -34,6 +34,7 @@ class Answer(NamedTuple):
     form: Literal["value", "list", "each", "endless"] = "value"
     then: Mapping[str, Answer] = {}
     names: tuple[str, ...] = ()
+    unless: str = ""
 
 
 Answers: TypeAlias = Mapping[str, Answer]
@@ -80,6 +81,23 @@ def guard(cls: type, answers: Answers) -> None:
             elif isinstance(found, property) and not _is_checked(found.fget):
                 assert found.fget is not None
                 setattr(owner, name, property(_checked(found.fget, name, answer)))
+
+
+def disown(cls: type, answers: Answers) -> None:
+    """Take from a user's class each trait that it inherits, and under which a method
+    that it changes is not asked."""
+    for name, answer in answers.items():
+        if answer.unless and _place(cls, name) < (above := _place(cls, "traits")):
+            traits = vars(cls.__mro__[above])["traits"]
+            if not isinstance(traits, Mapping):
+                continue  # a property: it knows the settings
+            kept = {one: why for one, why in traits.items() if one != answer.unless}
+            type.__setattr__(cls, "traits", kept)
+
+
+def _place(cls: type, name: str) -> int:
+    """Return how far up a class's ancestors one defines this name."""
+    return next(i for i, one in enumerate(cls.__mro__) if name in vars(one))
 
 
 def _is_checked(method: object) -> bool:

@@ -32,7 +32,7 @@ from netsim.errors import InputError
 from netsim.scenario.by_name import unknown_argument
 from netsim.scenario.installed import installed
 from netsim.scenario.permission import WORKING_TREE, UserCode, import_record
-from netsim.scenario.plug_ins import Answers, guard
+from netsim.scenario.plug_ins import Answers, disown, guard
 from netsim.scenario.traits import Questions, Traits, faults
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -256,6 +256,7 @@ class OneOf:
             raise refusal(str(error), kind, loc, bare=True) from error
         for fault in self.lacks(found):
             raise refusal(f"{kind!r} {fault}", kind, loc, bare=True)
+        disown(found, self.answers)
         guard(found, self.answers)
         return found
 

@@ -43,7 +43,7 @@ class FirstCome(AtEvents):
                 waiting[one.transfer_id] = one
                 band.ask_after(one, need)
             yield one, NO_SHARE if need else SHARE
-        if waiting and not need and len(waiting) == _num_ruled(live):
+        if waiting and len(waiting) == _num_ruled(live):
             joining += _pop_first(waiting)  # nobody else sends: one ahead was cut off
         yield from ((one, SHARE) for one in joining)
 

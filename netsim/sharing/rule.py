@@ -71,6 +71,7 @@ ANSWERS: Answers = {
             one.transfer_id in live and _is_share(terms) for one, terms in answer
         ),
         "list",
+        unless="divides-equally",
     ),
 }
 

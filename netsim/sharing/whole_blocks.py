@@ -42,7 +42,8 @@ class WholeBlocks(AtEvents):
             yield one, Terms(weight=0, pinned_uhz=min(limit_uhz, share_uhz))
             if limit_uhz < share_uhz:  # the others have its blocks
                 free_uhz -= limit_uhz
-                share_uhz = self.share_uhz(len(limits) - place, free_uhz)
+                left_uhz = self.share_uhz(len(limits) - place, free_uhz)
+                share_uhz = max(share_uhz, left_uhz)  # turns would waste more blocks
 
     def share_uhz(self, num_live: int, free_uhz: int) -> int:
         """Return the mean share of each of ``num_live`` transfers, in micro-hertz."""

@@ -47,17 +47,28 @@ def combinations(config: StudyConfig) -> list[Combination]:
         baseline = {**choice, **config.baseline}
         label, other = (labels[tuple(one.values())] for one in (choice, baseline))
         kept.append(Combination(choice, overrides, label, other))
-    _require_sense(config, kept)
+    _require_baselines(kept)
     return _asked_for(config, kept)
 
 
 def _asked_for(
     config: StudyConfig, combinations: list[Combination]
 ) -> list[Combination]:
-    """Return the combinations that ``only`` names, and their baselines."""
+    """Return the combinations that ``only`` names, and their baselines; refuse none,
+    and more runs than the budget."""
     asked = [one for one in combinations if config.only.items() <= one.choice.items()]
+    if not asked:
+        raise InputError("only: names a combination that `exclude` leaves out")
     labels = {label for one in asked for label in (one.label, one.baseline)}
-    return [one for one in combinations if one.label in labels]
+    kept = [one for one in combinations if one.label in labels]
+    num_runs = len(kept) * len(config.seeds)
+    if config.budget is not None and num_runs > config.budget:
+        raise InputError(
+            f"budget: must be at least {num_runs}, the number of runs "
+            f"({len(kept)} combinations with {len(config.seeds)} seeds), "
+            f"got {config.budget}"
+        )
+    return kept
 
 
 def joined_labels(labels: Sequence[Sequence[str]]) -> dict[tuple[str, ...], str]:
@@ -70,8 +81,8 @@ def joined_labels(labels: Sequence[Sequence[str]]) -> dict[tuple[str, ...], str]
     return dict(zip(choices, names, strict=True))
 
 
-def _require_sense(config: StudyConfig, kept: list[Combination]) -> None:
-    """Refuse a study without runs, without a baseline, or of too many runs."""
+def _require_baselines(kept: list[Combination]) -> None:
+    """Refuse a study without runs or without a baseline."""
     if not kept:
         raise InputError("exclude: leaves no combination to run")
     labels = {combination.label for combination in kept}
@@ -81,10 +92,3 @@ def _require_sense(config: StudyConfig, kept: list[Combination]) -> None:
                 f"exclude: leaves out {combination.baseline!r}, the baseline of "
                 f"{combination.label!r}; exclude both or neither"
             )
-    num_runs = len(kept) * len(config.seeds)
-    if config.budget is not None and num_runs > config.budget:
-        raise InputError(
-            f"budget: must be at least {num_runs}, the number of runs "
-            f"({len(kept)} combinations with {len(config.seeds)} seeds), "
-            f"got {config.budget}"
-        )

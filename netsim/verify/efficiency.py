@@ -158,7 +158,7 @@ class _Channels:
         self._receivers: dict[tuple[int, int], list[int]] = defaultdict(list)
         radio_map = known.population.radio_map
         first_ns: dict[tuple[int, int], int] = {}  # who starts later has no broadcast
-        for task in sorted(trace.tasks):
+        for task in trace.tasks_by_id:
             start_ns = task.download_start_ns
             key = task.round_id, radio_map.cell_at(task.client_id, start_ns)
             if start_ns == first_ns.setdefault(key, start_ns):

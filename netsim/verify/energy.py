@@ -32,7 +32,7 @@ def check_energies(trace: Trace, known: Known) -> Iterator[Finding]:
         tasks=rest, transfers=is_of, segments=at(is_of, segments(trace).transfer)
     )
     sent, releases = _sent(kept, known), Releases(kept, known)
-    for task in sorted(kept.tasks):
+    for task in kept.tasks_by_id:
         device = population.fleet.device(task.client_id)
         airtime_ns, full_power_s = sent.get(task.task_id, (0, 0.0))
         compute_s = to_s(_compute_ns(task))

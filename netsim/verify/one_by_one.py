@@ -55,7 +55,7 @@ class _Played:
         self.has_ties = False
         self.num_started = 0
         self._seed, self._rules = scenario.seed, rules
-        self._tasks = sorted(trace.tasks)
+        self._tasks = trace.tasks_by_id
         self._presence = Presence(known.availability, scenario.seed)
         self._empty_ns = trace.empty_ns
         self._num_rounds = len(trace.rounds)

@@ -43,7 +43,7 @@ def check_downloads(trace: Trace, known: Known) -> Iterator[Finding]:
     where, held, jobs = Whereabouts(trace), dict[int, str](), jobs_of(trace)
     sizes: dict[tuple[object, ...], tuple[int, ...]] = {}
     common: dict[tuple[object, ...], list[int]] = defaultdict(list)
-    for task in sorted(trace.tasks):
+    for task in trace.tasks_by_id:
         version = versions.get(task.round_id)
         if version is None:  # of no round, which is a finding elsewhere
             continue

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from netsim.runs.run import part_paths, read_part, whole_table
 from netsim.trace.columns import column_of, indices_of, is_present, numbers_of
+from netsim.trace.rows import Task
 from netsim.trace.schemas import SCHEMAS
 from netsim.trace.tables import TABLES, Rows
 from netsim.trace.writer import batch_of
@@ -113,6 +114,11 @@ class Trace(Rows):
         if name not in self._made:
             self._made[name] = make()
         return cast(Value, self._made[name])
+
+    @property
+    def tasks_by_id(self) -> list[Task]:
+        """Return the tasks in order of their ids, which a forged trace repeats."""
+        return sorted(self.tasks, key=attrgetter("task_id"))
 
     @cached_property
     def cloud_id(self) -> int:

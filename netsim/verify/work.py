@@ -22,7 +22,7 @@ def check_task_ids(trace: Trace, known: Known) -> Iterator[Finding]:
     """Yield tasks that are not numbered from zero on, in the order of their starts."""
     if _are_numbered(trace, known):
         return
-    tasks = sorted(trace.tasks)
+    tasks = trace.tasks_by_id
     for number, task in enumerate(tasks):
         if task.task_id != number:
             rule = "tasks must be numbered from zero on"
@@ -149,7 +149,7 @@ def occasions(trace: Trace, known: Known) -> Iterator[tuple[Task, int]]:
     its client started before where a client may start twice in a round."""
     is_per_round = known.rules.rounds is not None
     starts: Counter[int] = Counter()
-    for task in sorted(trace.tasks):
+    for task in trace.tasks_by_id:
         yield task, task.round_id if is_per_round else starts[task.client_id]
         starts[task.client_id] += 1
 

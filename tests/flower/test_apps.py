@@ -2,6 +2,7 @@
 clients."""
 
 import math
+import shutil
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from fl.streams import torch_threads
 from netsim import load_run
 from netsim.cosim.reading import scenario_of
 from netsim.cosim.run import run_scenario
@@ -200,6 +202,19 @@ def test_the_work_of_torch_is_counted_as_it_is_done(lora, tmp_path):
         step = flop + 2 * (first + 2 * last)
     assert set(train["compute_flop"]) == {3 * step}
     assert (train["compute_end_ns"] > train["compute_start_ns"]).all()
+
+
+def test_torch_has_one_thread_whatever_the_machine_has(tmp_path):
+    app = tmp_path / "torch"
+    shutil.copytree(APPS / "torch", app)
+    number = "float(torch.get_num_threads())"
+    accuracy = "float((logits.argmax(1) == y).float().mean())"
+    edit(app / "torchapp/client.py", accuracy, number)
+    asked = "import torch\n\n    assert torch.get_num_threads() == 1\n    arrays ="
+    edit(app / "torchapp/server.py", "arrays =", asked)
+    with torch_threads(2):
+        play(tmp_path / "run", app)
+    assert set(load_run(tmp_path / "run").evals["accuracy"]) == {1.0}
 
 
 def test_an_app_without_known_work_is_refused(tmp_path):

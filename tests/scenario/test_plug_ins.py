@@ -7,12 +7,16 @@ import pytest
 
 from fl.failure import failure
 from fl.workers.processes import applied
+from netsim.availability import Always
+from netsim.band import Terms
 from netsim.cosim.commands.choices import SEAMS
 from netsim.cosim.reading import read_scenario
 from netsim.cosim.run import run_scenario
 from netsim.cosim.shipped import find_scenario
 from netsim.errors import InputError
+from netsim.policy import FullRank
 from netsim.scenario import Record
+from netsim.sharing import ProcessorSharing
 from tests.support.command import netsim
 from tests.support.places import ROOT
 
@@ -161,6 +165,47 @@ def test_an_exception_in_a_worker_names_them_too(cls):
     kind = cls.error.__name__
     assert failure(error).startswith(f"{__name__}:{cls.__name__}.batch (")
     assert failure(error).endswith(f") raised {kind}: no batch")
+
+
+class Away(Always):
+    kind: ClassVar[str] = "away"
+
+    def intervals(self, seed, client_id, since_ns):
+        yield 0, 1
+
+
+class Heavier(ProcessorSharing):
+    kind: ClassVar[str] = "heavier"
+
+    def divide(self, started, live, band):
+        return [(one, Terms(weight=1 + one.message.client_id)) for one in started]
+
+
+class Half(FullRank):
+    kind: ClassVar[str] = "half"
+
+    def rank(self, full_rank, device, memory_at):
+        return full_rank // 2
+
+
+def test_what_a_class_changes_it_does_not_inherit_by_a_trait(tmp_path):
+    def read(*overrides):
+        return read_scenario(find_scenario("network-only"), overrides)
+
+    for setting in (
+        f"population.availability={__name__}:Away",
+        f"ranks={__name__}:Half",
+    ):
+        with pytest.raises(InputError, match=r"declares no trait of .*: add one"):
+            read(setting)
+    short = ("stop.rounds=1", "server.sampling=full", "cell.fading=none")
+    rules = {"mine": f"{__name__}:Heavier", "ours": "processor-sharing"}
+    first, second = (
+        run_scenario(read(*short, f"cell.uplink.sharing={rule}"), tmp_path / name)
+        for name, rule in rules.items()
+    )
+    assert first.network_digest != second.network_digest
+    assert "divides-equally" in ProcessorSharing.traits
 
 
 def test_an_error_of_ours_is_not_a_users():

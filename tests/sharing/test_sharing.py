@@ -171,6 +171,37 @@ def test_a_newcomer_waits_for_what_is_queued_before_it(queue_bits, window_bits, 
     assert [end / S for end in ends] == pytest.approx(ends_s, abs=1e-6)
 
 
+def test_those_that_wait_go_on_when_all_before_them_are_cut_off():
+    """B waits for the 100 Mbit of A, who is cut off at 2 s as C starts: B sends from
+    then on, and C when its 1 Mbit have left."""
+    env, ends = Engine(), {}
+    band = SharedBand(
+        env,
+        cell_id=0,
+        direction="up",
+        band_hz=MHZ,
+        radio=LinearRadio(),
+        divider=FirstCome(queue_bits=100 * MBIT, initial_window_bits=100 * MBIT),
+        ledger=Rows(),
+        transfer_ids=itertools.count(),
+    )
+
+    def client(client_id, start_s, bits):
+        yield env.timeout(start_s * S)
+        sent = band.send(Message(1, bits, client_id, client_id), Still(1.0))
+        if client_id == 0:
+            yield env.timeout(2 * S)
+            band.cut(sent, "left")
+        else:
+            yield sent.done
+            ends[client_id] = env.now / S
+
+    for one in ((0, 0, 100 * MBIT), (1, 1, MBIT), (2, 2, MBIT)):
+        env.process(client(*one))
+    env.run()
+    assert ends == pytest.approx({1: 3.0, 2: 4.0}, abs=1e-6)
+
+
 @pytest.mark.parametrize(
     ("num_live", "num_blocks"),
     [(1, 50), (3, 16), (7, 7), (13, 3), (16, 3), (20, 48 / 20), (40, 48 / 40)],
@@ -189,6 +220,15 @@ def test_a_window_leaves_its_blocks_to_the_others():
     ends, _ = play_round(WholeBlocks(), clients, 9 * MHZ, LinearRadio())
     own_s = 1e6 / (22 * 180e3)
     assert [end / S for end in ends] == pytest.approx([1.0, own_s, own_s], rel=1e-6)
+
+
+def test_a_window_takes_nothing_from_those_that_take_turns():
+    """Of 7 blocks two phones at a time have three: 2 on average. A window of 1.9
+    leaves the others 2 at least."""
+    clients = [Expected(n, 0.0, MBIT, 1.0, (1.9, 9)[n > 0] * 1e6) for n in range(3)]
+    rule = WholeBlocks(block_hz=1e6)
+    ends, _ = play_round(rule, clients, 7 * MHZ, LinearRadio())
+    assert [end / S for end in ends[1:]] == pytest.approx([0.5, 0.5], rel=1e-6)
 
 
 def rounds(*, has_ceilings=False):

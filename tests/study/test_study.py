@@ -51,6 +51,11 @@ def test_every_combination_has_every_seed_and_leaders_go_first(tmp_path):
     assert {run.scenario.seed for run in plan.leaders()} == {1, 2}
 
 
+def test_a_budget_counts_the_runs_of_what_is_asked_for(tmp_path):
+    text = f"{TINY}budget: 4\nonly: {{policy: all}}\n"
+    assert len(planned(tmp_path, text).runs) == 4
+
+
 def test_what_learns_otherwise_shares_nothing(tmp_path):
     deadline = (
         "overrides: ['server={kind: deadline, deadline: 900 ms, announce_time: 1 ms, "
@@ -119,6 +124,11 @@ WRONG = {
         "leaves out 'all, 1 MHz', the baseline of 'some, 1 MHz'",
     ),
     "too many runs": (f"{TINY}budget: 7\n", "budget: must be at least 8"),
+    "only what is excluded": (
+        f"{TINY}exclude: [{{policy: some, band: 1 MHz}}]\n"
+        "only: {policy: some, band: 1 MHz}\n",
+        "only: names a combination that `exclude` leaves out",
+    ),
     "no such scenario": (
         changed("quickstart", "quickstrt"),
         ":2:11: scenario: no file and no shipped scenario is called 'quickstrt'",

@@ -70,7 +70,11 @@ class Recorded:
         forged = [
             {**row, column: value} for row, value in zip(rows, values, strict=True)
         ]
-        made = pa.Table.from_pylist(forged, schema=self.tables[table].schema)
+        return self.findings_with_rows(table, forged)
+
+    def findings_with_rows(self, table, rows):
+        """Return what the audit finds with other rows of a table."""
+        made = pa.Table.from_pylist(rows, schema=self.tables[table].schema)
         trace = self._trace({**self.tables, table: made})
         return list(check_trace(trace, self._known, []))
 

@@ -214,6 +214,7 @@ class DrawRaises(Twice):
 
 class HighRank(FullRank):
     kind: ClassVar[str] = "mine"
+    traits: ClassVar[dict[str, str]] = {"lower-ranks": ""}
 
     def rank(self, full_rank, device, memory_at):
         return full_rank + 1
@@ -304,6 +305,7 @@ class OtherDtype(FedIT):
 
 class NoRank(FullRank):
     kind: ClassVar[str] = "mine"
+    traits: ClassVar[dict[str, str]] = {"lower-ranks": ""}
 
     def rank(self, full_rank, device, memory_at):
         return 0

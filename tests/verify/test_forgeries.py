@@ -70,6 +70,14 @@ def test_a_task_without_a_rank_is_a_finding_of_the_whole_audit(runs):
     assert found[-1].rule == "a task has a rank where a model learns"
 
 
+def test_a_task_written_twice_in_two_ways_is_a_finding(runs):
+    run = runs["synchronous"]
+    rows = run.tables["tasks"].to_pylist()
+    done = next(row for row in rows if row["status"] == "done")
+    found = run.findings_with_rows("tasks", [*rows, {**done, "merged_round_id": None}])
+    assert "tasks must be numbered from zero on" in [one.rule for one in found]
+
+
 def test_what_follows_from_measured_norms_is_computed_again(runs):
     run = runs["adaptive"]
     names = run.tables["estimates"].column("name").to_pylist()

@@ -1,10 +1,11 @@
-"""What crosses between the simulated network and learning: plain frozen records."""
+"""What crosses between the simulated network and learning: plain frozen records, and
+the network as an app sees it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, TypeAlias, get_args
+from typing import Literal, NamedTuple, Protocol, TypeAlias, get_args
 
 Metric: TypeAlias = Literal["accuracy", "loss", "perplexity", "exact_match"]
 METRICS: tuple[str, ...] = get_args(Metric)
@@ -137,3 +138,27 @@ class Pause:
 
     tickets: tuple[str, ...] = ()
     until_ns: int | None = None
+
+
+class Post(Protocol):
+    """The network, as an app that is a server itself sees it."""
+
+    @property
+    def now_ns(self) -> int:
+        """Return the present tick."""
+
+    def present(self) -> Sequence[int]:
+        """Return the clients that are there now."""
+
+    def send(self, letters: Sequence[Letter]) -> None:
+        """Send letters at this tick."""
+
+    def outcome(self, ticket: str) -> tuple[int, str] | None:
+        """Return when a letter was over and how: ``done``, or why it brought nothing;
+        None while it is under way."""
+
+    def take(self, tickets: Sequence[str]) -> None:
+        """Note that the app has received how letters were over."""
+
+    def give_up(self, tickets: Sequence[str]) -> None:
+        """Note that the app waits no longer for letters."""

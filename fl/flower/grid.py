@@ -3,40 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterable
 
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 
-from fl.contract import Letter, Pause
+from fl.contract import Pause, Post
 from fl.flower.app_time import NS_PER_S
 from fl.flower.letters import EXPIRED, Letters
-
-
-class Post(Protocol):
-    """The network half: letters go to clients and are over some time later."""
-
-    @property
-    def now_ns(self) -> int:
-        """Return the present tick."""
-
-    def present(self) -> Sequence[int]:
-        """Return the clients that are there."""
-
-    def send(self, letters: Sequence[Letter]) -> None:
-        """Send letters, now."""
-
-    def outcome(self, ticket: str) -> tuple[int, str] | None:
-        """Return when a letter was over and how, ``done`` or the reason why it brought
-        nothing; None while it is under way."""
-
-    def take(self, tickets: Sequence[str]) -> None:
-        """Note that the app has the outcomes of letters."""
-
-    def give_up(self, tickets: Sequence[str]) -> None:
-        """Note that the app asks for no answer to letters any more."""
 
 
 class SimulatedGrid(Grid):  # type: ignore[misc]

@@ -12,13 +12,13 @@ from flwr.app import Context, RecordDict
 from flwr.serverapp.strategy import strategy_utils
 from flwr.supercore.task_identity import TaskIdentity
 
-from fl.contract import Pause, Score, Work
+from fl.contract import Pause, Post, Score, Work
 from fl.flower.alternation import Alternation
 from fl.flower.answering import Answers
 from fl.flower.app_time import AppTime, Untimed, running, simulated_time, take_sleep
 from fl.flower.asked import Answer, Call
 from fl.flower.generators import seeded
-from fl.flower.grid import Post, SimulatedGrid
+from fl.flower.grid import SimulatedGrid
 from fl.flower.letters import Letters
 from fl.flower.older import in_one_thread
 from fl.flower.project import Project

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fl.contract import NOTHING, Arrival, Branch, Job, Merged, Pause, Score, Work
+from fl.contract import NOTHING, Arrival, Branch, Job, Merged, Pause, Post, Score, Work
 from fl.flower.answering import Answers
 from fl.flower.app_time import Untimed
 from fl.flower.calls import Clients
@@ -22,7 +22,6 @@ from fl.workers.executor import WorkerDied
 from netsim.cosim.declared_time import DeclaredTime
 from netsim.cosim.workers import Workers
 from netsim.errors import InputError
-from netsim.learner.app import Post
 from netsim.learner.evaluation_schedule import EvaluationSchedule
 
 if TYPE_CHECKING:
